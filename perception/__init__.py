@@ -1,0 +1,1 @@
+"""The runtime: frames in, drivable area out. Never imports torch."""

@@ -1,0 +1,151 @@
+"""What flows through the node: a Frame from the source, a Prediction to the sinks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import cached_property
+from typing import Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Plane = NDArray[np.uint8]
+YuvMatrix = Literal["bt601", "bt709"]
+
+
+@dataclass(frozen=True)
+class Yuv420:
+    """Planes as decoders give them, 4:2:0, limited range (16 to 235): no pixel copied yet."""
+
+    y: Plane
+    """(H, W) uint8 luma."""
+    u: Plane
+    """(ceil(H / 2), ceil(W / 2)) uint8 blue difference."""
+    v: Plane
+    """(ceil(H / 2), ceil(W / 2)) uint8 red difference."""
+    matrix: YuvMatrix = "bt601"
+
+    @property
+    def frame_wh(self) -> tuple[int, int]:
+        """Width and height in pixels."""
+        return self.y.shape[1], self.y.shape[0]
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One picture of the road, and when it was taken."""
+
+    source_id: str
+    frame_id: int
+    """Counts up from 0; a gap is a frame that was dropped."""
+    captured_ns: int
+    """`time.monotonic_ns()` at capture: ages are measured from here."""
+    time_ns: int
+    """The frame's own time since the first frame: the timestamp in a recording."""
+    pixels: NDArray[np.uint8] | Yuv420
+    """(H, W, 3) BGR, or the decoder's planes."""
+    name: str
+    """Stem for files about this frame: the image's name, or the frame id."""
+
+    @property
+    def frame_wh(self) -> tuple[int, int]:
+        """Width and height in pixels."""
+        if isinstance(self.pixels, Yuv420):
+            return self.pixels.frame_wh
+        return self.pixels.shape[1], self.pixels.shape[0]
+
+    @cached_property
+    def image_bgr(self) -> NDArray[np.uint8]:
+        """(H, W, 3) uint8 BGR at full size; converted once, and only if somebody asks."""
+        return bgr_from_yuv(self.pixels) if isinstance(self.pixels, Yuv420) else self.pixels
+
+
+class CameraState(StrEnum):
+    """What the camera's picture is worth."""
+
+    OK = "ok"
+    DEGRADED = "degraded"
+    BLOCKED = "blocked"
+    FROZEN = "frozen"
+    STALE = "stale"
+    LOST = "lost"
+
+
+class EngineState(StrEnum):
+    """Whether the network runs where it was asked to."""
+
+    OK = "ok"
+    FALLBACK = "fallback"
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Where the vehicle can drive, for one frame."""
+
+    frame: Frame
+    class_map: NDArray[np.uint8]
+    """(h, w) uint8 class ids over the whole frame, at most at the network's resolution."""
+    shares: tuple[float, ...]
+    """Share of the frame's area per class, in the order of the labels."""
+    model_id: str
+    engine_state: EngineState = EngineState.OK
+    provider: str = ""
+    camera_state: CameraState = CameraState.OK
+    camera_reason: str | None = None
+    published_ns: int = 0
+    """`time.monotonic_ns()` when it was handed to the sinks."""
+    stage_ns: dict[str, int] = field(default_factory=dict)
+    """Time spent in each stage."""
+
+    @property
+    def age_ms(self) -> float:
+        """From capture to publication."""
+        return (self.published_ns - self.captured_ns) / 1e6
+
+    @property
+    def captured_ns(self) -> int:
+        """`time.monotonic_ns()` at capture."""
+        return self.frame.captured_ns
+
+    def class_map_at(self, to_wh: tuple[int, int]) -> NDArray[np.uint8]:
+        """(H, W) class map at another size; every pixel keeps the class found at its centre."""
+        if (self.class_map.shape[1], self.class_map.shape[0]) == to_wh:
+            return self.class_map
+        resized = cv2.resize(self.class_map, to_wh, interpolation=cv2.INTER_NEAREST_EXACT)
+        return np.asarray(resized, np.uint8)
+
+
+# ITU-R BT.601 and BT.709, limited range: rows B, G, R; columns Y, U, V and offset.
+_KR_KB = {"bt601": (0.299, 0.114), "bt709": (0.2126, 0.0722)}
+
+
+def bgr_from_yuv(pixels: Yuv420) -> NDArray[np.uint8]:
+    """(H, W, 3) uint8 BGR of the planes, by their own matrix; any size, odd ones too."""
+    width, height = pixels.frame_wh
+    if pixels.matrix == "bt601" and width % 2 == 0 and height % 2 == 0:
+        packed = np.concatenate([plane.ravel() for plane in (pixels.y, pixels.u, pixels.v)])
+        bgr = cv2.cvtColor(packed.reshape(height * 3 // 2, width), cv2.COLOR_YUV2BGR_I420)
+        return np.asarray(bgr, np.uint8)
+    full_u, full_v = (
+        cv2.resize(plane, (plane.shape[1] * 2, plane.shape[0] * 2))[:height, :width]
+        for plane in (pixels.u, pixels.v)
+    )
+    yuv = cv2.merge((np.ascontiguousarray(pixels.y), full_u, full_v))
+    return np.asarray(cv2.transform(yuv, yuv_to_bgr_matrix(pixels.matrix)), np.uint8)
+
+
+def yuv_to_bgr_matrix(matrix: YuvMatrix) -> NDArray[np.float64]:
+    """(3, 4) affine map from limited-range YUV to BGR, for `cv2.transform`."""
+    kr, kb = _KR_KB[matrix]
+    kg = 1 - kr - kb
+    luma, chroma = 255 / 219, 255 / 224
+    rows = np.array(
+        [
+            [luma, 2 * (1 - kb) * chroma, 0.0],
+            [luma, -2 * (1 - kb) * kb / kg * chroma, -2 * (1 - kr) * kr / kg * chroma],
+            [luma, 0.0, 2 * (1 - kr) * chroma],
+        ]
+    )
+    return np.column_stack([rows, rows @ np.array([-16.0, -128.0, -128.0])])

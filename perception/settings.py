@@ -1,0 +1,145 @@
+"""Settings: a frozen dataclass filled from YAML and then the command line, by jsonargparse."""
+
+from __future__ import annotations
+
+import difflib
+import sys
+from collections.abc import Sequence
+from dataclasses import Field, fields, is_dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, TypeVar, get_args, get_type_hints
+
+import yaml
+from jsonargparse import ArgumentParser
+
+Settings = TypeVar("Settings")
+
+
+class SettingsError(ValueError):
+    """A setting that cannot be used; the message names it and what to write instead."""
+
+
+def parse(
+    kind: type[Settings], program: str, description: str, arguments: Sequence[str] | None = None
+) -> Settings:
+    """Fill `kind`: its defaults, then `--config FILE` (YAML), then the other arguments.
+
+    Every field is reachable from both: `camera: {width: 1280}` in YAML is `--camera.width 1280` on
+    the command line. `--config` takes a file or the name of a shipped one, such as `node/live`.
+
+    Raises:
+        SettingsError: for an unknown setting (naming the nearest known one) or an unusable value.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    parser = ArgumentParser(prog=program, description=description, exit_on_error=False)
+    parser.add_argument("--config", action="config", help="YAML file, or the name of a shipped one")
+    parser.add_class_arguments(kind)
+    options = [option for action in parser._actions for option in action.option_strings]
+    given = _config_first(_as_typed(given, options, _switches(kind)))
+    for position, argument in enumerate(given):
+        if argument == "--config" and position + 1 < len(given):
+            given[position + 1] = str(_checked_yaml(kind, given[position + 1]))
+        elif argument.startswith("--config="):
+            given[position] = f"--config={_checked_yaml(kind, argument.removeprefix('--config='))}"
+        elif argument.startswith("--") and argument.split("=")[0] not in options:
+            raise SettingsError(_unknown(argument.split("=")[0], options, "the command line"))
+    try:
+        values = parser.instantiate(parser.parse_args(given))
+        return kind(**{field.name: values[field.name] for field in _fields(kind)})
+    except Exception as error:  # jsonargparse raises argparse's errors and many of its own
+        raise SettingsError(" ".join(str(error).split())) from error
+
+
+def _fields(kind: type[Any]) -> tuple[Field[Any], ...]:
+    return fields(kind)
+
+
+UNITS = ("_s", "_hz", "_wh", "_deg")
+
+
+def _as_typed(given: list[str], options: list[str], switches: list[str]) -> list[str]:
+    """What people type, in the parser's spelling: `--max-frames 5`, `--duration 10`, `--realtime`."""
+    spelled = []
+    for position, argument in enumerate(given):
+        name, equals, value = argument.partition("=")
+        if not name.startswith("--"):
+            spelled.append(argument)
+            continue
+        name = "--" + name[2:].replace("-", "_")
+        if name not in options:
+            name = next((name + unit for unit in UNITS if name + unit in options), name)
+        spelled.append(name + equals + value)
+        following = given[position + 1] if position + 1 < len(given) else "--"
+        if name[2:] in switches and not equals and following.lower() not in ("true", "false"):
+            spelled.append("true")
+    return spelled
+
+
+def _switches(kind: type[Any], prefix: str = "") -> list[str]:
+    """Names of the settings that are true or false, nested ones too."""
+    names = []
+    for name, hint in get_type_hints(kind).items():
+        if hint is bool:
+            names.append(prefix + name)
+        elif is_dataclass(hint) and isinstance(hint, type):
+            names += _switches(hint, f"{prefix}{name}.")
+    return names
+
+
+def _config_first(given: list[str]) -> list[str]:
+    """`--config` before all else: the parser takes the last word, and that is the command line's."""
+    configs: list[str] = []
+    others: list[str] = []
+    for position, argument in enumerate(given):
+        is_config = argument == "--config" or argument.startswith("--config=")
+        is_its_file = position > 0 and given[position - 1] == "--config"
+        (configs if is_config or is_its_file else others).append(argument)
+    return configs + others
+
+
+def shipped_config(name: str) -> Path | None:
+    """The file of a shipped config such as `train/rt_m`; None where there is none of that name."""
+    package = Path(str(files("perception")))
+    for folder in (package / "configs", package.parent / "configs"):  # a wheel's, a checkout's
+        file = folder / f"{name}.yaml"
+        if file.is_file():
+            return file
+    return None
+
+
+def _checked_yaml(kind: type[Any], name: str) -> Path:
+    file = Path(name)
+    if not file.is_file():
+        shipped = shipped_config(name)
+        if shipped is None:
+            raise SettingsError(f"{name}: no such config file, and no shipped config of that name")
+        file = shipped
+    try:
+        values = yaml.safe_load(file.read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise SettingsError(f"{file}: not readable as YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(values, dict):
+        raise SettingsError(f"{file}: expected settings as `name: value`")
+    _check_names(kind, values, str(file), prefix="")
+    return file
+
+
+def _check_names(kind: type[Any], values: dict[Any, Any], where: str, prefix: str) -> None:
+    hints = get_type_hints(kind)
+    for name, value in values.items():
+        if name not in hints:
+            raise SettingsError(_unknown(f"{prefix}{name}", [prefix + known for known in hints], where))
+        if is_dataclass(hints[name]) and not isinstance(value, dict):
+            raise SettingsError(f"{where}: {prefix}{name} needs settings of its own as `name: value`")
+        for inner in (hints[name], *get_args(hints[name])):
+            if is_dataclass(inner) and isinstance(inner, type):
+                for item in value if isinstance(value, list) else [value]:
+                    if isinstance(item, dict):
+                        _check_names(inner, item, where, f"{prefix}{name}.")
+
+
+def _unknown(name: str, known: Sequence[str], where: str) -> str:
+    completions = [whole for whole in known if whole.startswith(name)]
+    nearest = completions or difflib.get_close_matches(name, known, n=1, cutoff=0.0)
+    return f"{where}: unknown setting {name}; the nearest known one is {nearest[0]}"

@@ -1,0 +1,47 @@
+"""What every source of frames promises."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from perception.frame import Frame
+
+
+class EndOfSource(Exception):
+    """There are no more frames. A normal end, not an error."""
+
+
+class SourceError(Exception):
+    """A source that cannot be opened or read on: one line that says what, where and what to do."""
+
+
+@dataclass(frozen=True)
+class SourceInfo:
+    """What is known of a source once it is open."""
+
+    source_id: str
+    """Short name without any password, as it stands in records and logs."""
+    is_live: bool
+    """Live: the newest frame wins. Recorded: nothing is dropped."""
+    frame_wh: tuple[int, int]
+    rate_hz: float
+    """Nominal frames per second."""
+    description: str = ""
+    """What the driver or the container really gave, for the log."""
+
+
+class Source(Protocol):
+    """A source of frames. One thread calls `open`, `read`, …, `read`, `close`."""
+
+    def open(self) -> SourceInfo:
+        """Open it and look at it; raises SourceError."""
+        ...
+
+    def read(self) -> Frame:
+        """The next frame; raises EndOfSource or SourceError."""
+        ...
+
+    def close(self) -> None:
+        """Release it; safe to call twice, and before `open`."""
+        ...
