@@ -1,0 +1,60 @@
+"""The books: captured = published + withheld + dropped (by reason) + in flight, at every moment."""
+
+from __future__ import annotations
+
+from collections import Counter
+from threading import Lock
+
+
+class Ledger:
+    """Counts what became of every frame."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._captured = 0
+        self._published = 0
+        self._withheld = 0
+        self._dropped: Counter[str] = Counter()
+
+    def capture(self) -> None:
+        """A frame came in."""
+        with self._lock:
+            self._captured += 1
+
+    def publish(self) -> None:
+        """A frame's mask was handed to the sinks."""
+        with self._lock:
+            self._published += 1
+
+    def drop(self, reason: str, frames: int = 1) -> None:
+        """Frames were thrown away."""
+        with self._lock:
+            self._dropped[reason] += frames
+
+    @property
+    def captured(self) -> int:
+        """Frames that came in."""
+        return self._captured
+
+    @property
+    def published(self) -> int:
+        """Frames whose mask was handed to the sinks."""
+        return self._published
+
+    @property
+    def dropped(self) -> int:
+        """Frames thrown away, for whatever reason."""
+        with self._lock:
+            return self._dropped.total()
+
+    def balance(self) -> dict[str, int | dict[str, int]]:
+        """All counts of one moment; `in_flight` is what has come in and not left yet."""
+        with self._lock:
+            gone = self._published + self._withheld + self._dropped.total()
+            return {
+                "captured": self._captured,
+                "published": self._published,
+                "withheld": self._withheld,
+                "dropped": dict(self._dropped),
+                "in_flight": self._captured - gone,
+            }

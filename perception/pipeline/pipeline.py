@@ -1,0 +1,225 @@
+"""The data path of the node: threads live here and nowhere else.
+
+    source ─► newest | every ─► perceive (one or more workers) ─► publish ─► a channel and thread per sink
+
+Perceiving is prepare, infer and interpret in one worker: a frame stays with one core and its caches,
+a live worker takes the newest frame at the moment it is free, and nothing ages between the three.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from threading import Event, Thread
+from typing import TypeVar
+
+from perception.frame import Frame, Prediction
+from perception.pipeline.channel import Channel, Closed, Ordered
+from perception.pipeline.histogram import Histogram
+from perception.pipeline.ledger import Ledger
+from perception.pipeline.stage import Inbox, Outbox, run_stage
+from perception.sinks.sink import Sink
+from perception.sources.source import Source, SourceInfo
+
+A = TypeVar("A")
+B = TypeVar("B")
+
+DRAIN_LIMIT_S = 5.0
+SINK_CAPACITY = 8  # predictions a sink may lag behind
+
+
+class PipelineError(Exception):
+    """What ended the run; the first line names the stage. The cause is the stage's own error."""
+
+    def __init__(self, stage: str, error: Exception) -> None:
+        super().__init__(f"{stage}: {error}")
+        self.stage = stage
+
+
+class Pipeline:
+    """One source, `len(perceivers)` workers, any number of sinks."""
+
+    def __init__(
+        self,
+        source: Source,
+        info: SourceInfo,
+        perceivers: Sequence[Callable[[Frame], Prediction]],
+        sinks: Sequence[Sink],
+    ) -> None:
+        """Connect the stages. `source` and `sinks` are open already; the pipeline closes them.
+
+        Each perceiver is used by one thread alone and may keep buffers of its own.
+        """
+        self.ledger = Ledger()
+        self.age = Histogram()
+        self.times: dict[str, Histogram] = {}
+        self.errors: list[tuple[str, Exception]] = []
+        self._is_live = info.is_live
+        self._source = source
+        self._turns = _Turns()
+        self._has_ended = Event()
+        self._stopped_s: float | None = None
+
+        workers = len(perceivers)
+        self._frames: Channel[Frame] = (
+            Channel(1, "drop_oldest", lambda frame: self.ledger.drop("newer frame"))
+            if info.is_live
+            else Channel(2 * workers, "wait")
+        )
+        self._predictions: Channel[Prediction] = Channel(2 * workers, "wait")
+        lanes = Ordered(self._frames, self._predictions, workers).lanes()
+        self.sink_channels: dict[str, Channel[Prediction]] = {
+            sink.name: Channel(SINK_CAPACITY, "drop_oldest" if info.is_live else "wait") for sink in sinks
+        }
+
+        self._threads = [
+            self._thread("capture", self._capture, self._turns, self._frames, timed=not info.is_live)
+        ]
+        for number, (perceive, lane) in enumerate(zip(perceivers, lanes, strict=True)):
+            self._threads.append(self._thread(f"perceive-{number}", perceive, lane, lane))
+        fan_out = _FanOut(list(self.sink_channels.values()), info.is_live)
+        self._publisher = self._thread("publish", self._publish, self._predictions, fan_out)
+        self._threads.append(self._publisher)
+        for sink in sinks:
+            inbox = self.sink_channels[sink.name]
+            self._threads.append(
+                self._thread(f"sink {sink.name}", sink.write, inbox, _Nowhere(sink.close), timed=True)
+            )
+
+        self._settler = Thread(target=self._settle, name="source close", daemon=True)
+
+    def start(self) -> None:
+        """Start every stage's thread, and one that sees them all end."""
+        for thread in [*self._threads, self._settler]:
+            thread.start()
+
+    def stop(self) -> None:
+        """Take no more frames; what is in flight goes on to the sinks. Safe to call twice."""
+        self._stopped_s = self._stopped_s or time.monotonic()
+        self._turns.close()
+        self._frames.close()
+        wake = getattr(self._source, "stop", None)
+        if wake:
+            wake()
+
+    def wait(self, timeout_s: float | None = None) -> bool:
+        """Wait for the end; False if it did not come in time."""
+        return self._has_ended.wait(timeout_s)
+
+    @property
+    def stopping_for_s(self) -> float:
+        """Seconds since `stop` was first called; 0 before."""
+        return time.monotonic() - self._stopped_s if self._stopped_s else 0.0
+
+    def raise_first_error(self) -> None:
+        """Raise what ended the run, if anything did.
+
+        Raises:
+            PipelineError: from the first error, naming its stage.
+        """
+        if self.errors:
+            stage, error = self.errors[0]
+            raise PipelineError(stage, error) from error
+
+    def stuck_stages(self) -> list[str]:
+        """Names of the stages whose threads have not ended."""
+        stuck = [thread.name for thread in self._threads if thread.is_alive()]
+        if not stuck and self._settler.is_alive() and not self._has_ended.is_set():
+            stuck = [self._settler.name]
+        return stuck
+
+    def _thread(
+        self,
+        name: str,
+        step: Callable[[A], B],
+        inbox: Inbox[A],
+        outbox: Outbox[B],
+        *,
+        timed: bool = False,
+    ) -> Thread:
+        times = self.times.setdefault(name, Histogram()) if timed else None
+        arguments = (name, step, inbox, outbox, self.errors, times)
+        return Thread(target=run_stage, name=name, args=arguments, daemon=True)
+
+    def _capture(self, turn: None) -> Frame:
+        frame = self._source.read()
+        self.ledger.capture()
+        return frame
+
+    def _publish(self, prediction: Prediction) -> Prediction:
+        published = replace(prediction, published_ns=time.monotonic_ns())
+        self.ledger.publish()
+        self.age.add(published.published_ns - published.captured_ns)
+        for stage, duration_ns in published.stage_ns.items():
+            self.times.setdefault(stage, Histogram()).add(duration_ns)
+        return published
+
+    def _settle(self) -> None:
+        """Once every stage has ended: close the source, and book what nobody took."""
+        self._publisher.join()
+        if self.errors:  # a source that waits for a frame does not see that nobody wants it any more
+            self.stop()
+        for thread in self._threads:
+            thread.join()
+        try:
+            self._source.close()
+        except Exception as error:
+            self.errors.append((self._settler.name, error))
+        in_flight = self.ledger.balance()["in_flight"]
+        assert isinstance(in_flight, int)
+        if in_flight:
+            self.ledger.drop("run ended", in_flight)
+        self._has_ended.set()
+
+
+class _Turns:
+    """Inbox of the capture stage: always one more turn, until it is closed."""
+
+    def __init__(self) -> None:
+        self._is_closed = False
+
+    def get(self) -> None:
+        if self._is_closed:
+            raise Closed
+
+    def close(self) -> None:
+        self._is_closed = True
+
+
+class _FanOut:
+    """Outbox of the publish stage: every sink's channel.
+
+    A sink that has died ends a recorded run (its channel is closed, and so is this). A live run goes
+    on without it, as long as one sink is left.
+    """
+
+    def __init__(self, channels: list[Channel[Prediction]], is_live: bool) -> None:
+        self._channels = channels
+        self._is_live = is_live
+
+    def put(self, prediction: Prediction) -> None:
+        for channel in list(self._channels):
+            try:
+                channel.put(prediction)
+            except Closed:
+                self._channels.remove(channel)
+                if not self._is_live or not self._channels:
+                    raise
+
+    def close(self) -> None:
+        for channel in self._channels:
+            channel.close()
+
+
+class _Nowhere:
+    """Outbox of a sink: nothing comes after it, and its end closes the sink's files."""
+
+    def __init__(self, on_close: Callable[[], None]) -> None:
+        self._on_close = on_close
+
+    def put(self, nothing: object) -> None:
+        pass
+
+    def close(self) -> None:
+        self._on_close()
