@@ -1,0 +1,115 @@
+"""From a frame to a prediction: prepare, infer, interpret. Plain functions, no thread in them."""
+
+from __future__ import annotations
+
+import time
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from perception.contract import ModelContract
+from perception.engines import Engine
+from perception.frame import Frame, Prediction, Yuv420, bgr_from_yuv
+from perception.labels import ALTERNATIVE, BACKGROUND, LABELS
+from perception.letterbox import Letterbox
+
+
+class Perceiver:
+    """Frame to Prediction. One per thread: it keeps the network's input buffer between frames."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._contract = engine.contract
+        self._box: Letterbox | None = None
+        self._input_bgr = np.empty(0, np.uint8)
+
+    def __call__(self, frame: Frame) -> Prediction:
+        """The drivable area in `frame`; the time of each step stands in `stage_ns`."""
+        started_ns = time.monotonic_ns()
+        if self._box is None or self._box.frame_wh != frame.frame_wh:
+            self._box = Letterbox.fit(frame.frame_wh, self._contract.input_wh)
+            self._input_bgr = self._box.blank(self._contract.pad_bgr)
+        prepare(frame, self._box, self._input_bgr)
+        prepared_ns = time.monotonic_ns()
+        logits = self._engine.infer(self._input_bgr)
+        inferred_ns = time.monotonic_ns()
+        class_map = interpret(logits, self._box)
+        shares = class_shares(class_map)
+        interpreted_ns = time.monotonic_ns()
+        return Prediction(
+            frame=frame,
+            class_map=class_map,
+            shares=shares,
+            model_id=self._contract.model_id,
+            engine_state=self._engine.state,
+            provider=self._engine.provider,
+            stage_ns={
+                "prepare": prepared_ns - started_ns,
+                "infer": inferred_ns - prepared_ns,
+                "interpret": interpreted_ns - inferred_ns,
+            },
+        )
+
+    def warm_up(self) -> None:
+        """Run the network once on padding, so that the first frame is not the slowest."""
+        self._engine.infer(blank_input(self._contract))
+
+
+def blank_input(contract: ModelContract) -> NDArray[np.uint8]:
+    """(input_h, input_w, 3) uint8, all padding."""
+    return Letterbox.fit(contract.input_wh, contract.input_wh).blank(contract.pad_bgr)
+
+
+def prepare(frame: Frame, box: Letterbox, input_bgr: NDArray[np.uint8]) -> None:
+    """Resize the frame into the network's input.
+
+    `cv2.resize` on BGR is the reference. A decoder's planes are resized as they are and converted
+    at the small size, which gives the same picture (tested) for a third of the work.
+    """
+    if isinstance(frame.pixels, Yuv420):
+        input_bgr[box.rows, box.columns] = bgr_from_yuv(_resized(frame.pixels, box))
+    else:
+        box.place(frame.pixels, input_bgr)
+
+
+def _resized(pixels: Yuv420, box: Letterbox) -> Yuv420:
+    if pixels.frame_wh == box.content_wh:
+        return pixels
+    luma_wh = box.content_wh
+    chroma_wh = ((luma_wh[0] + 1) // 2, (luma_wh[1] + 1) // 2)
+    y, u, v = (
+        np.asarray(cv2.resize(plane, wh, interpolation=box.interpolation), np.uint8)
+        for plane, wh in ((pixels.y, luma_wh), (pixels.u, chroma_wh), (pixels.v, chroma_wh))
+    )
+    return Yuv420(y, u, v, pixels.matrix)
+
+
+def interpret(logits: NDArray[np.float32], box: Letterbox) -> NDArray[np.uint8]:
+    """Class of every pixel of the frame.
+
+    Args:
+        logits: (3, h, w) float32 over the whole input, direct, alternative, background.
+
+    Returns:
+        (H, W) uint8 of the frame's size, or of its size inside the input where that is smaller.
+        Where logits are equal the first class wins, as with argmax.
+    """
+    planes = [cv2.resize(plane, box.input_wh)[box.rows, box.columns] for plane in logits]
+    direct, alternative, background = planes
+    is_alternative = cv2.compare(alternative, direct, cv2.CMP_GT)
+    is_background = cv2.compare(background, cv2.max(direct, alternative), cv2.CMP_GT)
+    # 255 & id gives the class id; background has the highest id, so it wins the maximum.
+    ids = cv2.max(np.bitwise_and(is_alternative, ALTERNATIVE), np.bitwise_and(is_background, BACKGROUND))
+    class_map = np.asarray(ids, np.uint8)
+    if box.frame_wh[0] < box.content_wh[0]:
+        return np.asarray(
+            cv2.resize(class_map, box.frame_wh, interpolation=cv2.INTER_NEAREST_EXACT), np.uint8
+        )
+    return class_map
+
+
+def class_shares(class_map: NDArray[np.uint8]) -> tuple[float, ...]:
+    """Share of the area per class, in the order of the labels."""
+    counts = [np.count_nonzero(class_map == label) for label in range(len(LABELS))]
+    return tuple(count / class_map.size for count in counts)
