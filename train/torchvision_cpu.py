@@ -1,0 +1,31 @@
+"""torchvision and segmentation-models-pytorch, importable beside the CPU build of torch too.
+
+PyPI's torchvision is built against the CUDA torch. Beside a CPU torch its C++ library does not
+load, so its operators are never declared, and importing it fails where Python registers a fake
+implementation for one of them: "operator torchvision::nms does not exist". We call none of these
+operators, so declaring their schemas, only where they are missing, is enough.
+
+Take both libraries from here, so that the order of imports cannot be wrong.
+"""
+
+from __future__ import annotations
+
+import torch
+
+__all__ = ["mobilenet_v2", "smp", "tv_tensors", "v2"]
+
+# Kept for the life of the process: the declarations end with this object.
+_declared = torch.library.Library("torchvision", "FRAGMENT")
+
+try:
+    import torchvision  # noqa: F401
+except RuntimeError as error:
+    if "torchvision::nms" not in str(error):
+        raise
+    _declared.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    _declared.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+
+import segmentation_models_pytorch as smp
+from torchvision import tv_tensors
+from torchvision.models import mobilenet_v2
+from torchvision.transforms import v2
