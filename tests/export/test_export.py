@@ -1,0 +1,117 @@
+"""An exported file is the trained network, or there is no file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from export.cli import main  # noqa: E402
+from export.config import ExportConfig  # noqa: E402
+from export.graph import CpuGraph  # noqa: E402
+from export.run import export  # noqa: E402
+from export.verify import ParityError, check_parity  # noqa: E402
+from perception.engines import OnnxEngine  # noqa: E402
+from train.config import GREY_LEVEL, GREY_STD  # noqa: E402
+from train.evaluate import Normalise  # noqa: E402
+from train.models import MODELS, build_model  # noqa: E402
+
+INPUT_WH = (96, 64)
+
+
+@pytest.fixture
+def inputs_bgr() -> list[np.ndarray]:
+    """Noise up to the very border: zero padding of the wrong colour would show."""
+    random = np.random.default_rng(0)
+    return [random.integers(0, 256, (INPUT_WH[1], INPUT_WH[0], 3), np.uint8) for _ in range(3)]
+
+
+def _export(tmp_path: Path, name: str, **settings: object) -> Path:
+    config = ExportConfig(
+        name, out=str(tmp_path / f"{name}.onnx"), input_wh=INPUT_WH, random_weights=True, **settings
+    )
+    return export(config, lambda line: None)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_exported_graph_gives_what_torch_gives(
+    name: str, tmp_path: Path, inputs_bgr: list[np.ndarray]
+) -> None:
+    engine = OnnxEngine(_export(tmp_path, name), "cpu")
+    torch.manual_seed(0)
+    build_model(name, 3)  # the export draws its random weights from this seed
+    torch.manual_seed(0)
+    model = build_model(name, 3).eval()
+
+    parity = check_parity(model, Normalise((GREY_LEVEL,) * 3, (GREY_STD,) * 3), engine, inputs_bgr)
+
+    assert parity.max_logit_difference < 1e-4
+    assert engine.contract.model_id == name
+    assert (tmp_path / f"{name}.md").read_text().startswith(f"# {name}\n")
+
+
+def test_gate_refuses_the_weights_of_another_seed(tmp_path: Path, inputs_bgr: list[np.ndarray]) -> None:
+    engine = OnnxEngine(_export(tmp_path, "rt_s"), "cpu")
+    torch.manual_seed(1)
+    other = build_model("rt_s", 3)
+
+    with pytest.raises(ParityError, match="the exported graph is not the trained network"):
+        check_parity(other, Normalise((GREY_LEVEL,) * 3, (GREY_STD,) * 3), engine, inputs_bgr)
+
+
+def test_failing_gate_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class SwappedColours(CpuGraph):
+        def forward(self, frame: torch.Tensor) -> torch.Tensor:
+            return super().forward(frame.flip(3))
+
+    monkeypatch.setattr("export.run.CpuGraph", SwappedColours)
+
+    with pytest.raises(ParityError):
+        _export(tmp_path, "rt_s")
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_plain_target_takes_floats(tmp_path: Path) -> None:
+    import onnxruntime as ort
+
+    file = _export(tmp_path, "rt_s", target="plain")
+
+    session = ort.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+    assert session.get_inputs()[0].type == "tensor(float)"
+    assert session.get_inputs()[0].shape == [1, 3, 64, 96]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--model", "rt_m"], "no checkpoint of rt_m; train one with `drivable-train --config train/rt_m"),
+        (["--model", "rt_x", "--random_weights"], "unknown model 'rt_x'; known: rt_s, rt_m"),
+        (["--model", "rt_s", "--checkpoint", "text.pt"], "text.pt: not a checkpoint of drivable-train"),
+        (["--model", "rt_s", "--random_weights", "--input_wh", "[100, 64]"], "must be multiples of 32"),
+        (
+            ["--model", "rt_s", "--random_weights", "--input_wh", "[96, 64]", "--out", "text.pt/rt_s.onnx"],
+            "cannot be written",
+        ),
+    ],
+)
+def test_bad_input_is_one_line_and_leaves_no_file(
+    arguments: list[str],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "text.pt").write_text("not a checkpoint")
+
+    status = main(arguments)
+
+    lines = capsys.readouterr().err.splitlines()
+    assert status == 1
+    assert len(lines) == 1
+    assert message in lines[0]
+    assert [file.name for file in tmp_path.iterdir()] == ["text.pt"]
