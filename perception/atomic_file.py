@@ -7,8 +7,11 @@ import os
 from pathlib import Path
 
 
-def write_atomically(file: Path, content: bytes) -> None:
+def write_atomically(file: Path, content: bytes, *, waits_for_disk: bool = True) -> None:
     """Write beside `file`, then rename: a full disk or a kill leaves what was there before.
+
+    Args:
+        waits_for_disk: until the content is safe from a power cut too; without, a kill alone is survived.
 
     Raises:
         OSError: if it cannot be written; nothing half-written is left.
@@ -17,8 +20,9 @@ def write_atomically(file: Path, content: bytes) -> None:
     try:
         with partial.open("wb") as stream:
             stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
+            if waits_for_disk:
+                stream.flush()
+                os.fsync(stream.fileno())
         os.replace(partial, file)
     except BaseException:
         with contextlib.suppress(OSError):

@@ -105,6 +105,11 @@ class Prediction:
         return (self.published_ns - self.captured_ns) / 1e6
 
     @property
+    def has_mask(self) -> bool:
+        """Whether the camera saw the road: without a fresh view of it there is no mask to show."""
+        return self.camera_state in (CameraState.OK, CameraState.DEGRADED)
+
+    @property
     def captured_ns(self) -> int:
         """`time.monotonic_ns()` at capture."""
         return self.frame.captured_ns

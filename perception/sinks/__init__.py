@@ -1,0 +1,1 @@
+"""Sinks: what becomes of the predictions, one file a kind."""

@@ -1,0 +1,270 @@
+"""The overlay: a prediction drawn over its frame, on YUV planes and not on BGR, which costs far less."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from perception.frame import (
+    CameraState,
+    EngineState,
+    Frame,
+    Plane,
+    Prediction,
+    Yuv420,
+    YuvMatrix,
+    yuv_to_bgr_matrix,
+)
+from perception.labels import COLOURS_RGB, LABELS
+from perception.scene.outline import area_rings
+
+# An area keeps its texture: chroma moves most of the way to the colour, luma only a little, up on a
+# dark road and down in glare, so that the tint is seen on both.
+_CHROMA_WEIGHT: Final = 0.7
+_LUMA_WEIGHT: Final = 0.28
+_EDGE_LUMA_LIFT: Final = 0.5
+_PLATE_WEIGHT: Final = 0.65
+_BANNER_RGB: Final = (190, 0, 0)
+_BLACK_LUMA: Final = 16
+_WHITE_LUMA: Final = 235
+_NEUTRAL_CHROMA: Final = 128
+_MIN_AREA_SHARE: Final = 0.00005
+_SUBPIXEL_BITS: Final = 4
+_FONT: Final = cv2.FONT_HERSHEY_SIMPLEX
+
+Box = tuple[int, int, int, int]
+"""Left, top, width and height, in pixels of the frame."""
+Points = NDArray[np.float64]
+"""(points, 2) x and y, in pixels of the frame."""
+
+
+@dataclass(frozen=True)
+class Canvas:
+    """Planes to draw on, limited range. Chroma is halved (4:2:0) or, for odd sizes, whole (4:4:4)."""
+
+    y: Plane
+    """(H, W) uint8."""
+    u: Plane
+    """(H / 2, W / 2) or (H, W) uint8."""
+    v: Plane
+    """As `u`."""
+    matrix: YuvMatrix = "bt601"
+
+    @property
+    def frame_wh(self) -> tuple[int, int]:
+        """Width and height in pixels."""
+        return self.y.shape[1], self.y.shape[0]
+
+
+def draw_overlay(canvas: Canvas, prediction: Prediction) -> None:
+    """Fill the canvas with the frame, its areas, a legend, a line of state, and a banner if need be.
+
+    A frame of another size than the canvas is resized to it.
+    """
+    copy_frame(canvas, prediction.frame)
+    top_px = 0
+    if prediction.camera_state != CameraState.OK:
+        top_px = draw_banner(canvas, banner_text(prediction))
+    if prediction.has_mask:
+        tint_areas(canvas, prediction.class_map)
+        draw_legend(canvas, top_px)
+    draw_status(canvas, status_text(prediction))
+
+
+def copy_frame(canvas: Canvas, frame: Frame) -> None:
+    """Copy a frame into the canvas; converts only what is not there already."""
+    pixels = frame.pixels
+    if isinstance(pixels, Yuv420) and frame.frame_wh == canvas.frame_wh and pixels.matrix == canvas.matrix:
+        np.copyto(canvas.y, pixels.y)
+        for target, plane in ((canvas.u, pixels.u), (canvas.v, pixels.v)):
+            if plane.shape == target.shape:
+                np.copyto(target, plane)
+            else:
+                doubled = cv2.resize(plane, (plane.shape[1] * 2, plane.shape[0] * 2))
+                np.copyto(target, doubled[: target.shape[0], : target.shape[1]])
+        return
+    image_bgr = frame.image_bgr
+    if frame.frame_wh != canvas.frame_wh:
+        image_bgr = np.asarray(cv2.resize(image_bgr, canvas.frame_wh, interpolation=cv2.INTER_AREA), np.uint8)
+    _copy_bgr(canvas, image_bgr)
+
+
+def tint_areas(canvas: Canvas, class_map: NDArray[np.uint8]) -> None:
+    """Tint the direct and the alternative area, and draw their edges.
+
+    Args:
+        canvas: drawn on in place.
+        class_map: (h, w) uint8 class ids over the whole frame, any resolution.
+    """
+    line_px = max(1, round(canvas.frame_wh[1] / 480))
+    edges: list[tuple[list[Points], int]] = []
+    for label, colour_rgb in COLOURS_RGB.items():
+        areas = area_rings(class_map, label, canvas.frame_wh, _MIN_AREA_SHARE, tolerance_px=1.0)
+        rings = [ring for area in areas for ring in area]
+        if not rings:
+            continue
+        luma, *chroma = yuv_of(colour_rgb, canvas.matrix)
+        _blend_inside([canvas.y], rings, canvas.frame_wh, [luma], _LUMA_WEIGHT)
+        _blend_inside([canvas.u, canvas.v], rings, canvas.frame_wh, chroma, _CHROMA_WEIGHT)
+        edges.append((rings, round(luma + (_WHITE_LUMA - luma) * _EDGE_LUMA_LIFT)))
+    for rings, edge_luma in edges:
+        points = [_fixed_point(ring, 1.0, 1.0) for ring in rings]
+        cv2.polylines(canvas.y, points, True, edge_luma, line_px, cv2.LINE_AA, _SUBPIXEL_BITS)
+
+
+def status_text(prediction: Prediction) -> str:
+    """The line of state, such as `age 34 ms  camera ok  engine ok  frame 123`."""
+    engine = str(prediction.engine_state)
+    if prediction.engine_state != EngineState.OK and prediction.provider:
+        engine += f" ({prediction.provider})"
+    return (
+        f"age {prediction.age_ms:.0f} ms  camera {prediction.camera_state}  engine {engine}"
+        f"  frame {prediction.frame.frame_id}"
+    )
+
+
+def banner_text(prediction: Prediction) -> str:
+    """What the banner says of a camera that is not ok."""
+    reason = f": {prediction.camera_reason}" if prediction.camera_reason else ""
+    claim = f"camera {prediction.camera_state}{reason}"
+    return claim if prediction.has_mask else f"NO MASK - {claim}"
+
+
+def draw_banner(canvas: Canvas, text: str) -> int:
+    """A red banner across the top; gives back its height in pixels."""
+    height_px = min(canvas.frame_wh[1], 2 * _line_px(canvas))
+    banner = (0, 0, canvas.frame_wh[0], height_px)
+    for plane, value in zip(_cut(canvas, banner), yuv_of(_BANNER_RGB, canvas.matrix), strict=True):
+        plane[:] = value
+    _write(canvas, text, (_line_px(canvas) // 2, 0), height_px, 1.4)
+    return height_px
+
+
+def draw_status(canvas: Canvas, text: str) -> None:
+    """One line of text on a dark plate in the bottom left corner."""
+    line_px, pad_px = _line_px(canvas), _line_px(canvas) // 2
+    top_px = max(0, canvas.frame_wh[1] - line_px)
+    width_px = _text_width_px(canvas, text) + 2 * pad_px
+    _darken(canvas, (0, top_px, width_px, line_px))
+    _write(canvas, text, (pad_px, top_px), line_px)
+
+
+def draw_legend(canvas: Canvas, top_px: int) -> None:
+    """The colours and their names on a dark plate at the right edge, from `top_px` on."""
+    line_px, pad_px = _line_px(canvas), _line_px(canvas) // 2
+    names = [LABELS[label] for label in COLOURS_RGB]
+    width_px = max(_text_width_px(canvas, name) for name in names) + 2 * line_px + pad_px
+    left_px = max(0, canvas.frame_wh[0] - width_px)
+    _darken(canvas, (left_px, top_px, width_px, line_px * len(names) + pad_px))
+    for row, (name, colour_rgb) in enumerate(zip(names, COLOURS_RGB.values(), strict=True)):
+        row_px = top_px + pad_px // 2 + row * line_px
+        swatch = (left_px + pad_px, row_px + line_px // 4, line_px, line_px // 2)
+        for plane, value in zip(_cut(canvas, swatch), yuv_of(colour_rgb, canvas.matrix), strict=True):
+            plane[:] = value
+        _write(canvas, name, (left_px + 2 * pad_px + line_px, row_px), line_px)
+
+
+@cache
+def yuv_of(colour_rgb: tuple[int, int, int], matrix: YuvMatrix) -> tuple[int, int, int]:
+    """Limited-range luma and chroma of a colour.
+
+    Example:
+        >>> yuv_of((255, 255, 255), "bt709")
+        (235, 128, 128)
+    """
+    y, u, v = _yuv_from_bgr(matrix) @ np.array([*reversed(colour_rgb), 1.0])
+    return round(y), round(u), round(v)
+
+
+@cache
+def _yuv_from_bgr(matrix: YuvMatrix) -> NDArray[np.float64]:
+    bgr_from_yuv = yuv_to_bgr_matrix(matrix)
+    inverse = np.linalg.inv(bgr_from_yuv[:, :3])
+    return np.column_stack([inverse, -inverse @ bgr_from_yuv[:, 3]])
+
+
+def _copy_bgr(canvas: Canvas, image_bgr: NDArray[np.uint8]) -> None:
+    height = canvas.frame_wh[1]
+    if canvas.matrix == "bt601" and canvas.u.shape != canvas.y.shape:
+        packed = cv2.cvtColor(image_bgr, cv2.COLOR_BGR2YUV_I420)
+        np.copyto(canvas.y, packed[:height])
+        np.copyto(canvas.u, packed[height:].ravel()[: canvas.u.size].reshape(canvas.u.shape))
+        np.copyto(canvas.v, packed[height:].ravel()[canvas.u.size :].reshape(canvas.v.shape))
+        return
+    planes = cv2.split(cv2.transform(image_bgr, _yuv_from_bgr(canvas.matrix)))
+    for target, plane in zip((canvas.y, canvas.u, canvas.v), planes, strict=True):
+        if plane.shape == target.shape:
+            np.copyto(target, plane)
+        else:
+            cv2.resize(plane, (target.shape[1], target.shape[0]), dst=target, interpolation=cv2.INTER_AREA)
+
+
+def _blend_inside(
+    planes: Sequence[Plane],
+    rings: Sequence[Points],
+    frame_wh: tuple[int, int],
+    values: Sequence[int],
+    weight: float,
+) -> None:
+    """Move the planes towards one value each, inside the rings; nothing outside their box is touched."""
+    height, width = planes[0].shape
+    points = [_fixed_point(ring, width / frame_wh[0], height / frame_wh[1]) for ring in rings]
+    left, top, columns, rows = cv2.boundingRect(np.concatenate(points) >> _SUBPIXEL_BITS)
+    box = np.s_[max(0, top) : top + rows, max(0, left) : left + columns]
+    inside = np.zeros((height, width), np.uint8)
+    cv2.fillPoly(inside, points, 255, cv2.LINE_8, _SUBPIXEL_BITS)
+    for plane, value in zip(planes, values, strict=True):
+        blended = cv2.convertScaleAbs(plane[box], alpha=1 - weight, beta=weight * value)
+        cv2.copyTo(blended, inside[box], plane[box])
+
+
+def _fixed_point(ring: Points, scale_x: float, scale_y: float) -> NDArray[np.int32]:
+    """(points, 2) int32 with `_SUBPIXEL_BITS` of fraction, for drawing; 0 is the first pixel's centre."""
+    pixels = ring * np.array([scale_x, scale_y]) - 0.5
+    return np.asarray(np.rint(pixels * (1 << _SUBPIXEL_BITS)), np.int32)
+
+
+def _cut(canvas: Canvas, box: Box) -> tuple[Plane, Plane, Plane]:
+    """The planes' views of a box of the frame."""
+    left, top, width, height = box
+    halves = 2 if canvas.u.shape != canvas.y.shape else 1
+    chroma = np.s_[top // halves : (top + height) // halves, left // halves : (left + width) // halves]
+    return canvas.y[top : top + height, left : left + width], canvas.u[chroma], canvas.v[chroma]
+
+
+def _darken(canvas: Canvas, box: Box) -> None:
+    """A plate that text is read on: dark, and without the colour of what lies behind it."""
+    luma, *chroma = _cut(canvas, box)
+    if luma.size:
+        luma[:] = cv2.convertScaleAbs(luma, alpha=1 - _PLATE_WEIGHT, beta=_PLATE_WEIGHT * _BLACK_LUMA)
+    for plane in chroma:
+        plane[:] = _NEUTRAL_CHROMA
+
+
+def _line_px(canvas: Canvas) -> int:
+    """Height of a line of text; even, so that plates end where chroma pixels do."""
+    return max(12, canvas.frame_wh[1] // 32) // 2 * 2
+
+
+def _font_scale(canvas: Canvas) -> float:
+    return _line_px(canvas) / 40
+
+
+def _text_width_px(canvas: Canvas, text: str) -> int:
+    return int(cv2.getTextSize(text, _FONT, _font_scale(canvas), 1)[0][0])
+
+
+def _write(canvas: Canvas, text: str, left_top: tuple[int, int], line_px: int, enlarge: float = 1.0) -> None:
+    """White text, in the middle of a line's height; smaller if the frame is too narrow for it."""
+    ascii_text = text.encode("ascii", "replace").decode()
+    scale = _font_scale(canvas) * enlarge
+    (width_px, height_px), _ = cv2.getTextSize(ascii_text, _FONT, scale, 1)
+    scale *= min(1.0, (canvas.frame_wh[0] - left_top[0]) / max(1, width_px))
+    baseline = (left_top[0], left_top[1] + (line_px + height_px) // 2)
+    cv2.putText(canvas.y, ascii_text, baseline, _FONT, scale, _WHITE_LUMA, 1, cv2.LINE_AA)

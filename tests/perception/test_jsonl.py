@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import textwrap
+from importlib.resources import files
+from pathlib import Path
+
+import jsonschema
+import numpy as np
+import pytest
+
+from perception.frame import CameraState, Frame, Prediction
+from perception.labels import ALTERNATIVE, BACKGROUND, DIRECT
+from perception.sinks.jsonl import JsonLinesSink, record
+from perception.sinks.sink import SinkError
+from perception.sources.source import SourceInfo
+
+INFO = SourceInfo("cam", False, (1280, 720), 25.0)
+SCHEMA = json.loads((files("perception.sinks") / "record.schema.json").read_text())
+
+
+def _prediction(frame_id: int = 0, state: CameraState = CameraState.OK) -> Prediction:
+    class_map = np.full((360, 640), BACKGROUND, np.uint8)
+    class_map[200:, 100:300], class_map[200:, 300:500] = DIRECT, ALTERNATIVE
+    class_map[250:300, 150:200] = BACKGROUND
+    frame = Frame("cam", frame_id, 5_000_000, 40, np.zeros((720, 1280, 3), np.uint8), f"{frame_id:06d}")
+    shares = tuple(float((class_map == label).mean()) for label in (DIRECT, ALTERNATIVE, BACKGROUND))
+    return Prediction(
+        *(frame, class_map, shares, "model"), camera_state=state, published_ns=39_000_000, provider="CPU"
+    )
+
+
+@pytest.mark.parametrize("state", list(CameraState))
+def test_record_keeps_to_its_schema(state: CameraState) -> None:
+    jsonschema.Draft202012Validator.check_schema(SCHEMA)
+
+    jsonschema.validate(json.loads(json.dumps(record(_prediction(state=state)))), SCHEMA)
+
+
+def test_record_says_what_was_seen_and_when() -> None:
+    line = record(_prediction(3))
+
+    assert (line["frame_id"], line["age_ms"], line["frame_wh"]) == (3, 34.0, [1280, 720])
+    assert line["camera"] == {"state": "ok", "reason": None}
+    assert list(line["mask"]["shares"]) == ["direct", "alternative", "background"]
+    assert [len(polygon["holes"]) for polygon in line["mask"]["direct"]] == [1]
+    assert len(line["mask"]["alternative"]) == 1
+
+
+@pytest.mark.parametrize(
+    "state", [CameraState.BLOCKED, CameraState.FROZEN, CameraState.STALE, CameraState.LOST]
+)
+def test_no_view_of_the_road_gives_a_record_without_a_mask(state: CameraState) -> None:
+    assert record(_prediction(state=state))["mask"] is None
+
+
+def test_line_is_in_the_file_as_soon_as_it_is_written(tmp_path: Path) -> None:
+    file = tmp_path / "new" / "records.jsonl"
+    sink = JsonLinesSink(str(file))
+    sink.open(INFO)
+
+    for frame_id in range(3):
+        sink.write(_prediction(frame_id))
+        assert [json.loads(line)["frame_id"] for line in file.read_text().splitlines()] == [
+            *range(frame_id + 1)
+        ]
+    sink.close()
+    sink.close()
+
+
+def test_dash_writes_to_stdout(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", os.fdopen(os.dup(1), "w"))
+    sink = JsonLinesSink("-")
+    sink.open(INFO)
+
+    sink.write(_prediction(5))
+    sink.close()
+    sys.stdout.close()
+
+    assert json.loads(capfd.readouterr().out)["frame_id"] == 5
+
+
+def test_reader_of_stdout_that_went_away_is_an_error_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    reader, writer = os.pipe()
+    with os.fdopen(writer, "w") as stdout:
+        monkeypatch.setattr(sys, "stdout", stdout)
+        sink = JsonLinesSink("-")
+        sink.open(INFO)
+        os.close(reader)
+
+        with pytest.raises(SinkError, match=r"^stdout: cannot write records: Broken pipe$"):
+            sink.write(_prediction())
+
+
+def test_full_disk_leaves_whole_lines(tmp_path: Path) -> None:
+    file = tmp_path / "records.jsonl"
+    script = """
+        import resource, sys
+        sys.path[:0] = [{root!r}, {here!r}]
+        from test_jsonl import INFO, JsonLinesSink, SinkError, _prediction
+        resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))
+        sink = JsonLinesSink({file!r})
+        sink.open(INFO)
+        try:
+            for frame_id in range(100):
+                sink.write(_prediction(frame_id))
+        except SinkError as error:
+            print(error)
+    """
+    here = Path(__file__).parent
+    code = textwrap.dedent(script).format(root=str(here.parents[1]), here=str(here), file=str(file))
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert done.stdout == f"{file}: cannot write records: File too large\n"
+    text = file.read_text()
+    assert text.endswith("\n")
+    assert [json.loads(line)["frame_id"] for line in text.splitlines()] == [*range(len(text.splitlines()))]
+    assert 4000 < len(text) <= 5000
+
+
+@pytest.mark.parametrize("target", ["/proc/records.jsonl", "{tmp}", "{tmp}/file/records.jsonl"])
+def test_unusable_file_is_named_before_the_first_frame(tmp_path: Path, target: str) -> None:
+    (tmp_path / "file").touch()
+    name = target.format(tmp=tmp_path)
+
+    with pytest.raises(SinkError, match=f"^{name}: cannot write records: [^\n]+$"):
+        JsonLinesSink(name).open(INFO)

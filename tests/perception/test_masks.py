@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from perception.frame import CameraState, Frame, Prediction
+from perception.labels import ALTERNATIVE, BACKGROUND, DIRECT
+from perception.sinks.masks import MaskFolderSink
+from perception.sinks.sink import SinkError
+from perception.sources.source import SourceInfo
+
+INFO = SourceInfo("cam", False, (64, 36), 25.0)
+
+
+def _prediction(state: CameraState = CameraState.OK) -> Prediction:
+    class_map = np.full((18, 32), BACKGROUND, np.uint8)
+    class_map[9:, :16], class_map[9:, 16:] = DIRECT, ALTERNATIVE
+    frame = Frame("cam", 7, 0, 0, np.zeros((36, 64, 3), np.uint8), "street")
+    return Prediction(frame, class_map, (0.25, 0.25, 0.5), "model", camera_state=state)
+
+
+def test_mask_holds_the_class_ids_at_the_size_of_the_frame(tmp_path: Path) -> None:
+    sink = MaskFolderSink(str(tmp_path / "new" / "masks"))
+    sink.open(INFO)
+
+    sink.write(_prediction())
+    sink.close()
+
+    mask = cv2.imread(str(tmp_path / "new" / "masks" / "street.png"), cv2.IMREAD_UNCHANGED)
+    np.testing.assert_array_equal(mask, _prediction().class_map_at((64, 36)))
+    assert [file.name for file in (tmp_path / "new" / "masks").iterdir()] == ["street.png"]
+
+
+def test_no_view_of_the_road_gives_no_mask(tmp_path: Path) -> None:
+    sink = MaskFolderSink(str(tmp_path))
+    sink.open(INFO)
+
+    sink.write(_prediction(CameraState.BLOCKED))
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_full_disk_leaves_no_half_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sink = MaskFolderSink(str(tmp_path))
+    sink.open(INFO)
+
+    def full_disk(part: Path, file: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("perception.atomic_file.os.replace", full_disk)
+
+    with pytest.raises(SinkError, match=r"street\.png: cannot write a mask: No space left on device"):
+        sink.write(_prediction())
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("folder", ["/proc/masks", "{tmp}/file", "{tmp}/file/masks"])
+def test_unusable_folder_is_named_before_the_first_frame(tmp_path: Path, folder: str) -> None:
+    (tmp_path / "file").touch()
+    target = folder.format(tmp=tmp_path)
+
+    with pytest.raises(SinkError, match=f"^{target}: cannot write masks: [^\n]+$"):
+        MaskFolderSink(target).open(INFO)
