@@ -1,0 +1,14 @@
+"""Where frames come from: one file per kind of source, and a dict of them all in `registry`."""
+
+from perception.sources.registry import SOURCES, SourceSettings, build_source
+from perception.sources.source import EndOfSource, Source, SourceError, SourceInfo
+
+__all__ = [
+    "SOURCES",
+    "EndOfSource",
+    "Source",
+    "SourceError",
+    "SourceInfo",
+    "SourceSettings",
+    "build_source",
+]

@@ -1,0 +1,200 @@
+"""When frames come: times for frames that have none, and sources that loop, end early or keep real time."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Protocol, runtime_checkable
+
+from perception.frame import Frame
+from perception.sources.source import EndOfSource, Source, SourceError, SourceInfo
+
+
+class FrameTimes:
+    """Times of frames since the first one: by their PTS, or by the nominal rate where those fail."""
+
+    def __init__(self, rate_hz: float) -> None:
+        self._period_ns = round(1e9 / rate_hz)
+        self._origin_ns: int | None = None
+        self._last_ns = -self._period_ns
+
+    def time_ns(self, pts_ns: int | None) -> int:
+        """Time of the next frame in nanoseconds; always later than the one before."""
+        next_ns = self._last_ns + self._period_ns
+        if pts_ns is not None:
+            if self._origin_ns is None:
+                self._origin_ns = pts_ns - next_ns
+            if pts_ns - self._origin_ns > self._last_ns:
+                next_ns = pts_ns - self._origin_ns
+        self._last_ns = next_ns
+        return next_ns
+
+
+@runtime_checkable
+class Stoppable(Protocol):
+    """A source whose waiting can be ended."""
+
+    def stop(self) -> None:
+        """End a wait in `read` at once, and the source with it; may be called from any thread."""
+        ...
+
+
+@dataclass(frozen=True)
+class Clock:
+    """Monotonic time, and waiting for it: a test brings its own."""
+
+    monotonic_ns: Callable[[], int] = time.monotonic_ns
+    wait: Callable[[threading.Event, float], bool] = threading.Event.wait
+    """Waits for the event or so many seconds; true if the event came."""
+
+
+class Looped:
+    """A recording that starts over at its end; frame ids and times go on.
+
+    Between the last frame of a round and the first of the next lies one nominal period. Names of later
+    rounds carry the round, so that no file is written twice.
+
+    Args:
+        open_again: gives the source anew for every round, not yet open.
+    """
+
+    def __init__(self, open_again: Callable[[], Source]) -> None:
+        self._open_again = open_again
+        self._source: Source | None = None
+
+    def open(self) -> SourceInfo:
+        """Open the first round; a live source is refused, for it has no end to start over from."""
+        self._source = self._open_again()
+        info = self._source.open()
+        if info.is_live:
+            self.close()
+            raise SourceError(f"{info.source_id}: is live and cannot be looped; leave the loop out")
+        self._period_ns = round(1e9 / info.rate_hz)
+        self._round, self._frames_in_round = 0, 0
+        self._first_id, self._first_ns = 0, 0
+        self._next_id, self._next_ns = 0, 0
+        return info
+
+    def read(self) -> Frame:
+        """The next frame of this round or the first of the next; ends only if a round gives no frame."""
+        if self._source is None:
+            raise SourceError("a looped source was read before it was opened")
+        try:
+            frame = self._source.read()
+        except EndOfSource:
+            if self._frames_in_round == 0:
+                raise
+            self._source.close()
+            self._source = self._open_again()
+            self._source.open()
+            self._round, self._frames_in_round = self._round + 1, 0
+            self._first_id, self._first_ns = self._next_id, self._next_ns
+            frame = self._source.read()
+        self._frames_in_round += 1
+        frame = replace(
+            frame,
+            frame_id=self._first_id + frame.frame_id,
+            time_ns=self._first_ns + frame.time_ns,
+            name=f"{frame.name}_{self._round}" if self._round else frame.name,
+        )
+        self._next_id, self._next_ns = frame.frame_id + 1, frame.time_ns + self._period_ns
+        return frame
+
+    def close(self) -> None:
+        """Release the round that is open."""
+        if self._source is not None:
+            self._source.close()
+            self._source = None
+
+    def stop(self) -> None:
+        """End a wait in the source inside."""
+        if isinstance(self._source, Stoppable):
+            self._source.stop()
+
+
+class Limited:
+    """A source that ends after so many frames or so many seconds of its own time, whichever is first."""
+
+    def __init__(
+        self, source: Source, max_frames: int | None = None, duration_s: float | None = None
+    ) -> None:
+        self._source = source
+        self._max_frames, self._duration_s = max_frames, duration_s
+        self._frames_read = 0
+
+    def open(self) -> SourceInfo:
+        """Open the source inside."""
+        self._frames_read = 0
+        return self._source.open()
+
+    def read(self) -> Frame:
+        """The next frame; EndOfSource at the limit."""
+        if self._max_frames is not None and self._frames_read >= self._max_frames:
+            raise EndOfSource
+        frame = self._source.read()
+        if self._duration_s is not None and frame.time_ns >= self._duration_s * 1e9:
+            raise EndOfSource
+        self._frames_read += 1
+        return frame
+
+    def close(self) -> None:
+        """Release the source inside."""
+        self._source.close()
+
+    def stop(self) -> None:
+        """End a wait in the source inside."""
+        if isinstance(self._source, Stoppable):
+            self._source.stop()
+
+
+class Paced:
+    """A recording played in real time, as a live source would give it; a live source is left as it is.
+
+    A frame counts as captured at the start plus its own time. A camera has nothing to decode before the
+    frame exists, so reading begins only when the frame is due: its age then holds the decoding.
+    """
+
+    def __init__(self, source: Source, clock: Clock | None = None) -> None:
+        self._source = source
+        self._clock = clock or Clock()
+        self._stopped = threading.Event()
+        self._is_live = False
+
+    def open(self) -> SourceInfo:
+        """Open the source inside; the clock starts with the first `read`."""
+        info = self._source.open()
+        self._is_live = info.is_live
+        self._period_ns = round(1e9 / info.rate_hz)
+        self._start_ns: int | None = None
+        self._last_ns = 0
+        return replace(info, is_live=True)
+
+    def read(self) -> Frame:
+        """The next frame, not before its time; EndOfSource once stopped."""
+        if self._is_live:
+            return self._source.read()
+        if self._start_ns is None:
+            self._start_ns = self._clock.monotonic_ns()
+        else:
+            self._wait_until(self._start_ns + self._last_ns + self._period_ns)
+        frame = self._source.read()
+        self._wait_until(self._start_ns + frame.time_ns)
+        self._last_ns = frame.time_ns
+        return replace(frame, captured_ns=self._start_ns + frame.time_ns)
+
+    def close(self) -> None:
+        """Release the source inside."""
+        self._source.close()
+
+    def stop(self) -> None:
+        """End a wait in `read` at once, and the source with it."""
+        self._stopped.set()
+        if isinstance(self._source, Stoppable):
+            self._source.stop()
+
+    def _wait_until(self, due_ns: int) -> None:
+        left_s = (due_ns - self._clock.monotonic_ns()) / 1e9
+        if self._stopped.is_set() or (left_s > 0 and self._clock.wait(self._stopped, left_s)):
+            raise EndOfSource

@@ -1,0 +1,123 @@
+"""From what the user typed to a source."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from perception.sources.camera import CameraSettings, CameraSource
+from perception.sources.images import IMAGE_SUFFIXES, ImagesSource
+from perception.sources.pacing import Limited, Looped, Paced
+from perception.sources.source import Source, SourceError
+from perception.sources.stream import StreamSource, masked_url
+from perception.sources.synthetic import SyntheticSource
+from perception.sources.video import VideoSource
+
+
+@dataclass(frozen=True)
+class SourceSettings:
+    """How sources are opened and played; each kind takes what concerns it."""
+
+    camera: CameraSettings = field(default_factory=CameraSettings)
+    synthetic_wh: tuple[int, int] = (1280, 720)
+    synthetic_rate_hz: float = 30.0
+    seed: int = 0
+    """Of the rendered drive."""
+    images_rate_hz: float = 10.0
+    open_timeout_s: float = 10.0
+    """Limit for connecting to a network stream and finding its video."""
+    read_timeout_s: float = 5.0
+    """A network stream that gives no frame for so long has failed."""
+    realtime: bool = False
+    """Play a recording as a live source would give it."""
+    loop: bool = False
+    """Start a recording over at its end."""
+    max_frames: int | None = None
+    duration_s: float | None = None
+    """End after so many seconds of the source's own time."""
+    decoder_threads: int = 2
+    """Of a video file that is not played in real time."""
+
+
+Builder = Callable[[str, SourceSettings], Source]
+
+
+def _build_video(spec: str, settings: SourceSettings) -> Source:
+    # frame threads hold frames back: in real time that would be delay
+    threads = 1 if settings.realtime else settings.decoder_threads
+    return VideoSource(Path(spec), threads)
+
+
+def _build_images(spec: str, settings: SourceSettings) -> Source:
+    return ImagesSource(spec, settings.images_rate_hz)
+
+
+def _build_camera(spec: str, settings: SourceSettings) -> Source:
+    return CameraSource(spec, settings.camera)
+
+
+def _build_stream(spec: str, settings: SourceSettings) -> Source:
+    return StreamSource(spec, settings.open_timeout_s, settings.read_timeout_s)
+
+
+def _build_synthetic(spec: str, settings: SourceSettings) -> Source:
+    scene = spec.partition(":")[2] or "mixed"
+    return SyntheticSource(scene, settings.synthetic_wh, settings.synthetic_rate_hz, settings.seed)
+
+
+SOURCES: Final[dict[str, Builder]] = {
+    "video": _build_video,
+    "images": _build_images,
+    "camera": _build_camera,
+    "rtsp": _build_stream,
+    "http": _build_stream,
+    "https": _build_stream,
+    "synthetic": _build_synthetic,
+}
+
+FORMS: Final = (
+    "a video file, an image, a folder or glob of images, /dev/video0 or 0, "
+    "rtsp://…, http(s)://… or synthetic[:scene]"
+)
+
+
+def build_source(spec: str, settings: SourceSettings | None = None) -> Source:
+    """The source for `spec`, not yet open, wrapped as the settings ask.
+
+    Raises:
+        SourceError: if `spec` has none of the known forms; the message lists them.
+    """
+    settings = settings or SourceSettings()
+    build = SOURCES[kind_of(spec)]
+    source: Source = Looped(lambda: build(spec, settings)) if settings.loop else build(spec, settings)
+    if settings.realtime:
+        source = Paced(source)
+    if settings.max_frames is not None or settings.duration_s is not None:
+        source = Limited(source, settings.max_frames, settings.duration_s)
+    return source
+
+
+def kind_of(spec: str) -> str:
+    """The name in `SOURCES` that `spec` belongs to; raises SourceError.
+
+    Example:
+        >>> kind_of("rtsp://10.0.0.7/road"), kind_of("0"), kind_of("synthetic:night")
+        ('rtsp', 'camera', 'synthetic')
+    """
+    scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]*)://", spec)
+    if scheme and scheme[1].lower() in ("rtsp", "http", "https"):
+        return scheme[1].lower()
+    if re.fullmatch(r"synthetic(:.*)?", spec):
+        return "synthetic"
+    if re.fullmatch(r"\d+|/dev/.+", spec):
+        return "camera"
+    path = Path(spec)
+    if path.is_file():
+        return "images" if path.suffix.lower() in IMAGE_SUFFIXES else "video"
+    if spec and (path.is_dir() or re.search(r"[*?\[]", spec)) and not scheme:
+        return "images"
+    problem = "no such file or folder" if not scheme and spec else "no source of a known form"
+    raise SourceError(f"{masked_url(spec)!r}: {problem}; a source is {FORMS}")

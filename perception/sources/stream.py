@@ -1,0 +1,121 @@
+"""Network streams: RTSP and HTTP, decoded by PyAV, never waited for longer than a limit."""
+
+from __future__ import annotations
+
+import re
+import time
+
+import av
+from av.error import ExitError, FFmpegError
+
+from perception.frame import Frame
+from perception.sources.pacing import FrameTimes
+from perception.sources.source import EndOfSource, SourceError, SourceInfo
+from perception.sources.video import Decoded, Decoder
+
+# Up to the last @: a password may hold @ and / although it should not.
+_PASSWORD = re.compile(r"^([a-z][a-z0-9+.-]*://[^/:@?#]*):.*@", re.IGNORECASE)
+_SECRET_VALUE = re.compile(r"([?&][^=&]*(?:pass|pwd|token|secret|key|auth)[^=&]*=)[^&#]*", re.IGNORECASE)
+
+# Not "fflags=nobuffer", as is often advised: it throws away what was read while the streams were looked
+# at, the first key frame with it, and nothing can be decoded until the next one.
+_OVER_TCP = {"rtsp_transport": "tcp"}
+
+
+class StreamSource:
+    """An `rtsp://` (over TCP) or `http(s)://` stream.
+
+    Live, except for an HTTP address whose container tells a duration: that is a finished file, and is
+    played as a recording from which nothing is dropped.
+
+    Args:
+        url: may hold a user and a password; the password appears in no message and no record.
+        open_timeout_s: limit for connecting and finding the video.
+        read_timeout_s: limit for each frame; a stream that stays silent for longer is an error.
+    """
+
+    def __init__(self, url: str, open_timeout_s: float = 10.0, read_timeout_s: float = 5.0) -> None:
+        self._url = url
+        self._name = masked_url(url)
+        self._open_timeout_s, self._read_timeout_s = open_timeout_s, read_timeout_s
+        self._decoder: Decoder | None = None
+        self._is_live = True
+        self._has_times = True
+        self._frames_read = 0
+        self.decode_errors = 0
+        """Packets that could not be decoded and pictures that came out damaged, so far."""
+
+    def open(self) -> SourceInfo:
+        """Connect and find the video."""
+        # libav spends the limit twice: on connecting, and on looking at the streams
+        limits_s = (self._open_timeout_s / 2, self._read_timeout_s)
+        try:
+            container = av.open(
+                self._url, "r", options=_OVER_TCP, timeout=limits_s, metadata_errors="replace"
+            )
+        except ExitError:
+            raise SourceError(f"{self._name}: no video within {self._open_timeout_s:g} s") from None
+        except FFmpegError as error:  # its own text and its cause would show the password
+            raise SourceError(f"{self._name}: cannot be opened: {error.strerror}") from None
+        self._is_live = not (self._url.lower().startswith("http") and container.duration)
+        self._has_times = container.format.name != "mpjpeg"
+        try:
+            decoder = Decoder(container, self._name, threads=1, frame_limit_s=self._read_timeout_s)
+            # the first frame of a live stream would be stale before anybody reads it
+            frame_wh = decoder.coded_wh if self._is_live else decoder.peek().pixels.frame_wh
+        except (SourceError, TimeoutError) as error:
+            container.close()
+            raise SourceError(str(error) or self._silence) from None
+        self._decoder, self._frames_read = decoder, 0
+        self._times = FrameTimes(decoder.rate_hz)
+        return SourceInfo(self._name, self._is_live, frame_wh, decoder.rate_hz, decoder.description)
+
+    def read(self) -> Frame:
+        """The next frame; a live stream that ends is an error, for its sender has gone."""
+        if self._decoder is None:
+            raise SourceError(f"{self._name}: not open")
+        decoded = self._next(self._decoder)
+        frame_id = self._frames_read
+        self._frames_read += 1
+        return Frame(
+            source_id=self._name,
+            frame_id=frame_id,
+            captured_ns=decoded.received_ns if self._is_live else time.monotonic_ns(),
+            # MJPEG over HTTP has no clock, libav makes one up: the time of arrival is the better one
+            time_ns=self._times.time_ns(decoded.pts_ns if self._has_times else decoded.received_ns),
+            pixels=decoded.pixels,
+            name=f"{frame_id:06d}",
+        )
+
+    def close(self) -> None:
+        """Hang up."""
+        if self._decoder is not None:
+            self._decoder.close()
+            self._decoder = None
+
+    def _next(self, decoder: Decoder) -> Decoded:
+        try:
+            return decoder.next()
+        except TimeoutError:
+            raise SourceError(self._silence) from None
+        except EndOfSource:
+            if not self._is_live:
+                decoder.check_complete(self._frames_read)
+                raise
+        finally:
+            self.decode_errors = decoder.decode_errors
+        raise SourceError(f"{self._name}: the stream ended after {self._frames_read} frames")
+
+    @property
+    def _silence(self) -> str:
+        return f"{self._name}: no frame for {self._read_timeout_s:g} s"
+
+
+def masked_url(url: str) -> str:
+    """The address without its password.
+
+    Example:
+        >>> masked_url("rtsp://ann:secret@10.0.0.7/road?token=abc")
+        'rtsp://ann:***@10.0.0.7/road?token=***'
+    """
+    return _SECRET_VALUE.sub(r"\1***", _PASSWORD.sub(r"\1:***@", url))

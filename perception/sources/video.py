@@ -1,0 +1,298 @@
+"""Video files, decoded by PyAV into the decoder's own planes; `Decoder` is shared with network streams."""
+
+from __future__ import annotations
+
+import math
+import re
+import time
+from collections.abc import Generator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Final
+
+import av
+import cv2
+import numpy as np
+from av.container import InputContainer
+from av.error import ExitError, FFmpegError, InvalidDataError
+from av.packet import Packet
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from perception.frame import Frame, Plane, Yuv420, YuvMatrix
+from perception.sources.pacing import FrameTimes
+from perception.sources.source import EndOfSource, SourceError, SourceInfo
+
+av.logging.set_level(None)  # libav would write to stderr; what matters is raised or counted
+
+FALLBACK_RATE_HZ: Final = 25.0
+MAX_RATE_HZ: Final = 1000.0  # beyond it, a container tells its clock and not its frames
+MAX_READ_FAILURES: Final = 8
+MATROSKA_DURATION: Final = r"(\d+):(\d+):(\d+\.?\d*)"
+
+# ITU-T H.273, as libav numbers them; swscale has a number of its own for BT.601.
+_MATRIX_BT709, _SWSCALE_BT601 = 1, 5
+_LIMITED_RANGE, _FULL_RANGE = 1, 2
+
+# Degrees counterclockwise, as libav gives the display matrix of a phone held upright.
+_TURNS = {90: cv2.ROTATE_90_COUNTERCLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_CLOCKWISE}
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """One decoded picture."""
+
+    pixels: Yuv420
+    pts_ns: int | None
+    """Its time in the container; None where the container gives none."""
+    received_ns: int
+    """`time.monotonic_ns()` when its packet had been read, before it was decoded."""
+
+
+class Decoder:
+    """Packets to frames: reads one video stream of an open container to its end.
+
+    Packets that cannot be decoded are passed over, and counted together with damaged pictures. A
+    container without a video that can be decoded raises SourceError.
+
+    Args:
+        container: as `av.open` gives it; closed by `close`.
+        name: of the file or stream, for errors.
+        threads: of the decoder; 1 adds no delay, more give throughput, 0 leaves it to the decoder.
+        frame_limit_s: how long the packets of one frame may take.
+    """
+
+    def __init__(
+        self, container: InputContainer, name: str, threads: int, frame_limit_s: float = math.inf
+    ) -> None:
+        covers = av.stream.Disposition.attached_pic
+        streams = [stream for stream in container.streams.video if not stream.disposition & covers]
+        if not streams:
+            raise SourceError(f"{name}: has no video stream")
+        if streams[0].codec_context is None:
+            raise SourceError(f"{name}: no decoder for its video; convert it to H.264")
+        self.decode_errors, self._frame_limit_s = 0, frame_limit_s
+        rates = [float(rate) for rate in (streams[0].average_rate, streams[0].guessed_rate) if rate]
+        self.rate_hz = next((rate for rate in rates if 0 < rate <= MAX_RATE_HZ), FALLBACK_RATE_HZ)
+        self._container, self._stream, self._name = container, streams[0], name
+        self._time_base = streams[0].time_base or Fraction(1, av.time_base)
+        codec = self._stream.codec_context
+        codec.thread_type = "SLICE" if threads == 1 else "FRAME"
+        codec.thread_count = threads
+        codec.copy_opaque = True
+        self._read_error: FFmpegError | None = None
+        self._last_end_s = 0.0
+        self._frames = self._decode_all()
+        self._peeked: Decoded | None = None
+
+    @property
+    def coded_wh(self) -> tuple[int, int]:
+        """Width and height in pixels as the container tells them, before any rotation."""
+        return self._stream.codec_context.width, self._stream.codec_context.height
+
+    @property
+    def description(self) -> str:
+        """Codec, pixel format and rate, for the log."""
+        codec, form = self._stream.codec_context, self._container.format.name.split(",")[0]
+        return f"{codec.name} {codec.pix_fmt} {codec.width}x{codec.height} at {self.rate_hz:g} Hz in {form}"
+
+    def peek(self) -> Decoded:
+        """The picture that `next` will give: it tells the true size; raises SourceError if there is none."""
+        if self._peeked is None:
+            self._peeked = next(self._frames, None)
+        if self._peeked is None:
+            raise SourceError(f"{self._name}: no frame of its video could be decoded")
+        return self._peeked
+
+    def next(self) -> Decoded:
+        """The next picture; raises EndOfSource, or TimeoutError where a time limit ran out."""
+        decoded, self._peeked = self._peeked or next(self._frames, None), None
+        if decoded is None:
+            raise EndOfSource
+        return decoded
+
+    def check_complete(self, frames_read: int) -> None:
+        """Raise SourceError if the end that `next` came to is not the end of the recording.
+
+        libav ends quietly on a file that was cut off. What shows it: bytes that the index names and the
+        file has not, or a last packet well before the end that the header tells.
+        """
+        if self._container.format.name.startswith("mov"):
+            # not by time: edit lists may leave out any part of what is there
+            index_end = max((entry.pos + entry.size for entry in self._stream.index_entries), default=0)
+            is_short = 0 < self._container.size < index_end
+        else:
+            is_short = self._last_end_s + 2 / self.rate_hz < 0.98 * self._duration_s()
+        if is_short or self._read_error is not None:
+            reason = self._read_error.strerror if self._read_error else "the file ends early"
+            seen = f"{frames_read} frames of about {self.frames_expected} read"
+            raise SourceError(f"{self._name}: incomplete: {seen}; {reason}")
+
+    @property
+    def frames_expected(self) -> int:
+        """About how many frames the container promises; 0 if it does not."""
+        return self._stream.frames or round(self._duration_s() * self.rate_hz)
+
+    def close(self) -> None:
+        """Release the container; pictures already handed out stay valid."""
+        self._frames.close()
+        self._container.close()
+
+    def _decode_all(self) -> Generator[Decoded, None, None]:
+        failures, waiting_since_s = 0, time.monotonic()
+        packets = self._container.demux(self._stream)
+        while failures < MAX_READ_FAILURES:
+            try:
+                packet = next(packets)
+            except StopIteration:
+                return
+            except ExitError:
+                raise TimeoutError from None
+            except FFmpegError as error:  # one bad spot is passed over; many in a row are the end
+                failures += 1
+                self.decode_errors += 1
+                self._read_error = error
+                packets = self._container.demux(self._stream)
+                continue
+            failures, self._read_error = 0, None
+            for decoded in self._decode(packet):
+                yield decoded
+                waiting_since_s = time.monotonic()
+            if time.monotonic() - waiting_since_s > self._frame_limit_s:
+                raise TimeoutError  # packets enough, but no frame comes of them
+        yield from self._decode(None)
+
+    def _decode(self, packet: Packet[VideoStream] | None) -> Generator[Decoded, None, None]:
+        received_ns = time.monotonic_ns()
+        if packet is not None and packet.size:
+            end_s = float(((packet.pts or 0) + (packet.duration or 0)) * self._time_base)
+            self._last_end_s = max(self._last_end_s, end_s)
+            if packet.is_corrupt and (packet.pos or 0) + packet.size >= self._container.size > 0:
+                self.decode_errors += 1  # cut in two by the end of the file: half a picture at best
+                return
+            packet.opaque = received_ns
+        try:
+            for frame in self._stream.codec_context.decode(packet):
+                self.decode_errors += frame.is_corrupt
+                pixels = _upright(_planes_of(frame), frame.rotation)
+                pts_ns = None if frame.pts is None else int(frame.pts * self._time_base * 1_000_000_000)
+                # a frame that the decoder held back keeps the time of its own packet
+                yield Decoded(pixels, pts_ns, frame.opaque if isinstance(frame.opaque, int) else received_ns)
+        except FFmpegError:
+            self.decode_errors += 1
+
+    def _duration_s(self) -> float:
+        if self._stream.duration:
+            return float(self._stream.duration * self._time_base)
+        tag = re.fullmatch(MATROSKA_DURATION, self._stream.metadata.get("DURATION", ""))
+        if tag:
+            return int(tag[1]) * 3600 + int(tag[2]) * 60 + float(tag[3])
+        if len(self._container.streams) == 1 and self._container.duration:
+            return self._container.duration / av.time_base
+        return 0.0
+
+
+class VideoSource:
+    """A video file, frame by frame.
+
+    Args:
+        file: in any container and codec that libav reads.
+        decoder_threads: more than 1 gives throughput for recordings; 1 adds no delay.
+    """
+
+    def __init__(self, file: Path, decoder_threads: int = 2) -> None:
+        self._file = file
+        self._threads = decoder_threads
+        self._decoder: Decoder | None = None
+        self._frames_read = 0
+        self.decode_errors = 0
+        """Packets that could not be decoded and pictures that came out damaged, so far."""
+
+    def open(self) -> SourceInfo:
+        """Open the file and decode its first frame."""
+        container = open_file(self._file)
+        try:
+            decoder = Decoder(container, str(self._file), self._threads)
+            frame_wh = decoder.peek().pixels.frame_wh
+        except SourceError:
+            container.close()
+            raise
+        self._decoder, self._frames_read = decoder, 0
+        self._times = FrameTimes(decoder.rate_hz)
+        description = f"{decoder.description}, about {decoder.frames_expected} frames"
+        return SourceInfo(self._file.name, False, frame_wh, decoder.rate_hz, description)
+
+    def read(self) -> Frame:
+        """The next frame; a file that was cut off gives all frames up to the cut, and then SourceError."""
+        if self._decoder is None:
+            raise SourceError(f"{self._file}: not open")
+        try:
+            decoded = self._decoder.next()
+        except EndOfSource:
+            self._decoder.check_complete(self._frames_read)
+            raise
+        finally:
+            self.decode_errors = self._decoder.decode_errors
+        frame_id, self._frames_read = self._frames_read, self._frames_read + 1
+        return Frame(
+            self._file.name,
+            frame_id,
+            captured_ns=time.monotonic_ns(),
+            time_ns=self._times.time_ns(decoded.pts_ns),
+            pixels=decoded.pixels,
+            name=f"{frame_id:06d}",
+        )
+
+    def close(self) -> None:
+        """Release the file."""
+        if self._decoder is not None:
+            self._decoder.close()
+            self._decoder = None
+
+
+def open_file(file: Path) -> InputContainer:
+    """An open container; raises SourceError with one line that says what is wrong with the file."""
+    if file.is_dir():
+        raise SourceError(f"{file}: is a directory, not a video file")
+    try:
+        # "file:", for libav takes a name with a colon for an address
+        return av.open(f"file:{file}", "r", metadata_errors="replace")
+    except InvalidDataError:
+        with file.open("rb") as stream:
+            head = stream.read(8)
+        problem = "is not a video file that can be read" if head else "is empty"
+        if head[4:] == b"ftyp":
+            problem = "incomplete: its index (moov) is missing; the recording or a copy of it was cut off"
+        raise SourceError(f"{file}: {problem}") from None
+    except FFmpegError as error:
+        raise SourceError(f"{file}: cannot be opened: {error.strerror}") from None
+
+
+def _planes_of(frame: VideoFrame) -> Yuv420:
+    """The frame's own memory where it is 8 bit, 4:2:0, limited range; else swscale's conversion to that."""
+    matrix: YuvMatrix = "bt709" if frame.colorspace == _MATRIX_BT709 else "bt601"
+    if frame.format.name != "yuv420p" or frame.color_range == _FULL_RANGE:
+        frame = frame.reformat(
+            format="yuv420p",
+            dst_colorspace=_MATRIX_BT709 if matrix == "bt709" else _SWSCALE_BT601,
+            dst_color_range=_LIMITED_RANGE,
+            threads=1,
+        )
+    return Yuv420(_rows_of(frame, 0), _rows_of(frame, 1), _rows_of(frame, 2), matrix)
+
+
+def _rows_of(frame: VideoFrame, index: int) -> Plane:
+    plane = frame.planes[index]
+    rows = np.frombuffer(memoryview(plane), np.uint8).reshape(plane.height, abs(plane.line_size))
+    rows = (rows if plane.line_size > 0 else rows[::-1])[:, : plane.width]
+    rows.flags.writeable = False  # the decoder may predict the next frame from this memory
+    return rows
+
+
+def _upright(pixels: Yuv420, rotation: int) -> Yuv420:
+    turn = _TURNS.get(rotation % 360)
+    if turn is None:
+        return pixels
+    y, u, v = (np.asarray(cv2.rotate(plane, turn), np.uint8) for plane in (pixels.y, pixels.u, pixels.v))
+    return Yuv420(y, u, v, pixels.matrix)

@@ -1,0 +1,66 @@
+"""Fixtures that more than one folder of tests needs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+MakeClip = Callable[..., Path]
+
+
+def card_bgr(frame_id: int, wh: tuple[int, int]) -> NDArray[np.uint8]:
+    """(H, W, 3) BGR: red left and blue right, white on top, and below a grey that tells the frame id."""
+    width, height = wh
+    image = np.zeros((height, width, 3), np.uint8)
+    image[:, : width // 2] = (30, 40, 200)
+    image[:, width // 2 :] = (200, 60, 30)
+    image[: height // 4] = 255
+    image[height * 3 // 4 :] = 20 + 4 * (frame_id % 50)
+    return image
+
+
+@pytest.fixture
+def make_clip(tmp_path: Path) -> MakeClip:
+    """A function that writes a small video of `card_bgr` frames and returns its file."""
+
+    def make(
+        name: str = "clip.mp4",
+        frames: int = 10,
+        wh: tuple[int, int] = (64, 48),
+        rate_hz: int = 10,
+        codec: str = "libx264",
+        pix_fmt: str = "yuv420p",
+        matrix: int | None = None,
+        color_range: int | None = None,
+        rotation: int | None = None,
+        pts: Sequence[int] | None = None,
+        options: dict[str, str] | None = None,
+        container_options: dict[str, str] | None = None,
+    ) -> Path:
+        """`matrix` and `color_range` are libav's numbers; `pts` counts in periods of `rate_hz`."""
+        file = tmp_path / name
+        with av.open(str(file), "w", options=container_options or {}) as container:
+            stream = container.add_stream(codec, rate=rate_hz, options=options or {})
+            stream.width, stream.height = wh
+            stream.pix_fmt = pix_fmt
+            if matrix is not None:
+                stream.codec_context.colorspace = matrix
+            if color_range is not None:
+                stream.codec_context.color_range = color_range
+            if rotation is not None:
+                stream.set_display_rotation(rotation)
+            for frame_id in range(frames):
+                frame = av.VideoFrame.from_ndarray(card_bgr(frame_id, wh), format="bgr24").reformat(
+                    format=pix_fmt, dst_colorspace=matrix, dst_color_range=color_range
+                )
+                frame.pts = pts[frame_id] if pts else frame_id
+                container.mux(stream.encode(frame))
+            container.mux(stream.encode(None))
+        return file
+
+    return make

@@ -1,0 +1,211 @@
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from perception.frame import Frame
+from perception.sources.pacing import Clock, FrameTimes, Limited, Looped, Paced
+from perception.sources.source import EndOfSource, SourceError, SourceInfo
+
+MS = 1_000_000
+
+
+class Scripted:
+    """A source with frames at the given times; `on_read` stands for the work of decoding."""
+
+    def __init__(
+        self, times_ns: list[int], is_live: bool = False, on_read: Callable[[], None] = lambda: None
+    ) -> None:
+        self._times_ns, self._is_live, self._on_read = times_ns, is_live, on_read
+        self.closed = 0
+        self._next = 0
+
+    def open(self) -> SourceInfo:
+        self._next = 0
+        return SourceInfo("scripted", self._is_live, (8, 8), 10.0)
+
+    def read(self) -> Frame:
+        if self._next >= len(self._times_ns):
+            raise EndOfSource
+        self._on_read()
+        frame_id = self._next
+        self._next += 1
+        pixels = np.zeros((8, 8, 3), np.uint8)
+        return Frame("scripted", frame_id, 7, self._times_ns[frame_id], pixels, f"{frame_id:06d}")
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+class FakeTime:
+    """A clock that moves only when somebody waits, or by hand."""
+
+    def __init__(self) -> None:
+        self.now_ns = 1_000 * MS
+        self.clock = Clock(lambda: self.now_ns, self._wait)
+
+    def _wait(self, event: threading.Event, timeout_s: float) -> bool:
+        self.now_ns += round(timeout_s * 1e9)
+        return event.is_set()
+
+
+def read_all(source: Looped | Limited | Paced) -> list[Frame]:
+    frames = []
+    with contextlib.suppress(EndOfSource):
+        while True:
+            frames.append(source.read())
+    return frames
+
+
+def test_frame_times_follow_the_pts_and_keep_a_variable_rate() -> None:
+    times = FrameTimes(10.0)
+
+    assert [times.time_ns(pts) for pts in (500 * MS, 600 * MS, 950 * MS)] == [0, 100 * MS, 450 * MS]
+
+
+@pytest.mark.parametrize("bad", [None, 100 * MS, 0, 200 * MS])
+def test_missing_and_backward_pts_go_on_by_the_nominal_rate(bad: int | None) -> None:
+    times = FrameTimes(10.0)
+
+    given = [times.time_ns(pts) for pts in (0, 200 * MS, bad, 400 * MS)]
+
+    assert given == [0, 200 * MS, 300 * MS, 400 * MS]
+
+
+def test_a_loop_goes_on_with_ids_and_times_and_gives_new_names() -> None:
+    looped = Looped(lambda: Scripted([0, 100 * MS, 250 * MS]))
+    looped.open()
+
+    frames = [looped.read() for _ in range(7)]
+
+    assert [frame.frame_id for frame in frames] == [0, 1, 2, 3, 4, 5, 6]
+    assert [frame.time_ns // MS for frame in frames] == [0, 100, 250, 350, 450, 600, 700]
+    assert [frame.name for frame in frames[2:5]] == ["000002", "000000_1", "000001_1"]
+
+
+def test_a_loop_closes_every_round_it_opened() -> None:
+    rounds: list[Scripted] = []
+
+    def open_again() -> Scripted:
+        rounds.append(Scripted([0]))
+        return rounds[-1]
+
+    looped = Looped(open_again)
+    looped.open()
+    for _ in range(3):
+        looped.read()
+    looped.close()
+    looped.close()
+
+    assert [source.closed for source in rounds] == [1, 1, 1]
+
+
+def test_a_loop_over_nothing_ends() -> None:
+    looped = Looped(lambda: Scripted([]))
+    looped.open()
+
+    with pytest.raises(EndOfSource):
+        looped.read()
+
+
+def test_a_loop_whose_later_rounds_are_empty_ends() -> None:
+    rounds = iter([Scripted([0]), Scripted([])])
+    looped = Looped(lambda: next(rounds))
+    looped.open()
+    looped.read()
+
+    for _ in range(2):
+        with pytest.raises(EndOfSource):
+            looped.read()
+
+
+def test_a_live_source_cannot_be_looped() -> None:
+    with pytest.raises(SourceError, match="is live and cannot be looped"):
+        Looped(lambda: Scripted([0], is_live=True)).open()
+
+
+@pytest.mark.parametrize(
+    ("max_frames", "duration_s", "frames"),
+    [(2, None, 2), (0, None, 0), (None, 0.3, 3), (9, 0.1, 1), (None, None, 5)],
+)
+def test_a_limit_ends_the_source(max_frames: int | None, duration_s: float | None, frames: int) -> None:
+    limited = Limited(Scripted([0, 100 * MS, 200 * MS, 300 * MS, 400 * MS]), max_frames, duration_s)
+    limited.open()
+
+    assert len(read_all(limited)) == frames
+
+
+def test_a_paced_recording_is_live_and_every_frame_comes_at_its_time() -> None:
+    fake = FakeTime()
+    paced = Paced(Scripted([0, 100 * MS, 200 * MS]), fake.clock)
+
+    assert paced.open().is_live
+    start_ns = fake.now_ns
+    for expected_ms in (0, 100, 200):
+        frame = paced.read()
+        assert frame.captured_ns == start_ns + expected_ms * MS == fake.now_ns
+
+
+def test_decoding_begins_when_the_frame_is_due_and_counts_as_age() -> None:
+    fake = FakeTime()
+    begun_ms = []
+
+    def decode() -> None:
+        begun_ms.append(fake.now_ns // MS - 1_000)
+        fake.now_ns += 30 * MS
+
+    paced = Paced(Scripted([0, 100 * MS, 200 * MS], on_read=decode), fake.clock)
+    paced.open()
+    ages_ms = [(-paced.read().captured_ns + fake.now_ns) / MS for _ in range(3)]
+
+    assert begun_ms == [0, 100, 200]
+    assert ages_ms == [30, 30, 30]
+
+
+def test_a_frame_that_is_later_than_the_nominal_rate_is_waited_for() -> None:
+    fake = FakeTime()
+    paced = Paced(Scripted([0, 700 * MS]), fake.clock)
+    paced.open()
+    paced.read()
+
+    frame = paced.read()
+
+    assert frame.captured_ns == fake.now_ns == (1_000 + 700) * MS
+
+
+def test_a_live_source_is_not_paced() -> None:
+    fake = FakeTime()
+    paced = Paced(Scripted([0, 100 * MS], is_live=True), fake.clock)
+    paced.open()
+
+    assert [frame.captured_ns for frame in read_all(paced)] == [7, 7]
+    assert fake.now_ns == 1_000 * MS
+
+
+def test_stop_ends_a_wait_at_once_through_every_wrapper() -> None:
+    source = Limited(Paced(Looped(lambda: Scripted([0, 60_000 * MS]))), max_frames=9)
+    source.open()
+    source.read()
+    ended = threading.Event()
+
+    def read_on() -> None:
+        with pytest.raises(EndOfSource):
+            source.read()
+        ended.set()
+
+    reader = threading.Thread(target=read_on)
+    reader.start()
+    time.sleep(0.02)
+    stopped_s = time.monotonic()
+    source.stop()
+    reader.join(timeout=2)
+
+    assert ended.is_set()
+    assert time.monotonic() - stopped_s < 0.5
+    with pytest.raises(EndOfSource):
+        source.read()

@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from perception.sources import SOURCES, EndOfSource, SourceError, SourceSettings, build_source
+from perception.sources.camera import CameraSource
+from perception.sources.images import ImagesSource
+from perception.sources.pacing import Limited, Looped, Paced
+from perception.sources.registry import kind_of
+from perception.sources.stream import StreamSource
+from perception.sources.synthetic import SyntheticSource
+from perception.sources.video import VideoSource
+
+SMALL = SourceSettings(synthetic_wh=(64, 36), synthetic_rate_hz=10.0)
+
+
+@pytest.mark.parametrize(
+    ("spec", "kind"),
+    [
+        ("0", CameraSource),
+        ("/dev/video0", CameraSource),
+        ("/dev/v4l/by-id/usb-road", CameraSource),
+        ("rtsp://10.0.0.7/road", StreamSource),
+        ("RTSP://10.0.0.7/road", StreamSource),
+        ("http://10.0.0.7/road.mjpg", StreamSource),
+        ("https://10.0.0.7/clip.mp4?x=[1]", StreamSource),
+        ("synthetic", SyntheticSource),
+        ("synthetic:no_such_scene", SyntheticSource),
+        ("nowhere/*.png", ImagesSource),
+    ],
+)
+def test_the_form_of_a_spec_tells_the_kind(spec: str, kind: type) -> None:
+    assert isinstance(build_source(spec), kind)
+
+
+def test_files_and_folders_are_told_apart(make_clip: Callable[..., Path], tmp_path: Path) -> None:
+    image = tmp_path / "a[1].png"
+    cv2.imwrite(str(image), np.zeros((8, 8, 3), np.uint8))
+
+    assert isinstance(build_source(str(make_clip("night[2].mp4"))), VideoSource)
+    assert isinstance(build_source(str(image)), ImagesSource)
+    assert isinstance(build_source(str(tmp_path)), ImagesSource)
+
+
+@pytest.mark.parametrize("spec", ["", "no_such.mp4", "ftp://ann:secret@10.0.0.7/a.mp4", "syntetic"])
+def test_anything_else_is_one_line_that_lists_the_forms(spec: str) -> None:
+    with pytest.raises(SourceError, match="a source is a video file") as caught:
+        build_source(spec)
+
+    assert "synthetic[:scene]" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
+def test_every_kind_is_in_the_dict(tmp_path: Path) -> None:
+    specs = ["0", "rtsp://a/b", "http://a/b", "https://a/b", "synthetic", str(tmp_path)]
+
+    assert {kind_of(spec) for spec in specs} | {"video"} == set(SOURCES)
+
+
+def test_loop_is_inside_pace_and_the_limit_is_outermost() -> None:
+    settings = SourceSettings(realtime=True, loop=True, max_frames=3)
+
+    limited = build_source("synthetic", settings)
+
+    assert isinstance(limited, Limited)
+    assert isinstance(limited._source, Paced)
+    assert isinstance(limited._source._source, Looped)
+
+
+def test_a_looped_clip_gives_as_many_frames_as_the_limit_says(make_clip: Callable[..., Path]) -> None:
+    source = build_source(str(make_clip(frames=4)), SourceSettings(loop=True, max_frames=10))
+    source.open()
+    frames = []
+    with contextlib.suppress(EndOfSource):
+        while True:
+            frames.append(source.read())
+    source.close()
+
+    assert [frame.frame_id for frame in frames] == list(range(10))
+    assert [frame.time_ns // 100_000_000 for frame in frames] == list(range(10))
+
+
+def test_the_synthetic_drive_repeats_byte_for_byte_and_knows_its_truth() -> None:
+    first, again = build_source("synthetic", SMALL), build_source("synthetic", SMALL)
+    assert isinstance(first, SyntheticSource)
+    info, _ = first.open(), again.open()
+
+    frames = [first.read(), first.read()]
+    again.read()
+
+    assert (info.frame_wh, info.rate_hz, info.is_live) == ((64, 36), 10.0, False)
+    assert [frame.time_ns for frame in frames] == [0, 100_000_000]
+    np.testing.assert_array_equal(frames[1].image_bgr, again.read().image_bgr)
+    assert first.truth(1).shape == (36, 64)
+    assert set(np.unique(first.truth(1))) <= {0, 1, 2}
+
+
+def test_a_synthetic_drive_may_be_told_where_to_end() -> None:
+    source = SyntheticSource(frame_wh=(64, 36), frames=2)
+    source.open()
+    source.read()
+    source.read()
+
+    with pytest.raises(EndOfSource):
+        source.read()
+
+
+def test_an_unknown_scene_is_one_line_that_lists_the_known_ones() -> None:
+    with pytest.raises(SourceError, match="synthetic:moon: unknown scene 'moon'; known: ") as caught:
+        build_source("synthetic:moon").open()
+
+    assert "\n" not in str(caught.value)
