@@ -26,6 +26,7 @@ A = TypeVar("A")
 B = TypeVar("B")
 
 DRAIN_LIMIT_S = 5.0
+FRAMES_AHEAD = 4  # frames per worker that a recording may be decoded ahead
 SINK_CAPACITY = 8  # predictions a sink may lag behind
 
 
@@ -33,7 +34,7 @@ class PipelineError(Exception):
     """What ended the run; the first line names the stage. The cause is the stage's own error."""
 
     def __init__(self, stage: str, error: Exception) -> None:
-        super().__init__(f"{stage}: {error}")
+        super().__init__(f"{stage}: {str(error) or type(error).__name__}")
         self.stage = stage
 
 
@@ -65,7 +66,7 @@ class Pipeline:
         self._frames: Channel[Frame] = (
             Channel(1, "drop_oldest", lambda frame: self.ledger.drop("newer frame"))
             if info.is_live
-            else Channel(2 * workers, "wait")
+            else Channel(FRAMES_AHEAD * workers, "wait")
         )
         self._predictions: Channel[Prediction] = Channel(2 * workers, "wait")
         lanes = Ordered(self._frames, self._predictions, workers).lanes()

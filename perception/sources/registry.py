@@ -38,8 +38,6 @@ class SourceSettings:
     max_frames: int | None = None
     duration_s: float | None = None
     """End after so many seconds of the source's own time."""
-    decoder_threads: int = 2
-    """Of a video file that is not played in real time."""
 
 
 Builder = Callable[[str, SourceSettings], Source]
@@ -47,8 +45,7 @@ Builder = Callable[[str, SourceSettings], Source]
 
 def _build_video(spec: str, settings: SourceSettings) -> Source:
     # frame threads hold frames back: in real time that would be delay
-    threads = 1 if settings.realtime else settings.decoder_threads
-    return VideoSource(Path(spec), threads)
+    return VideoSource(Path(spec), decoder_threads=1 if settings.realtime else None)
 
 
 def _build_images(spec: str, settings: SourceSettings) -> Source:

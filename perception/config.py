@@ -1,0 +1,59 @@
+"""NodeConfig: every setting of the node, filled from YAML and then the command line."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from perception.engines.onnx import ProviderName
+from perception.models import DEFAULT_MODEL
+from perception.sources.camera import CameraSettings
+
+
+@dataclass(frozen=True)
+class Synthetic:
+    """The built-in renderer."""
+
+    wh: tuple[int, int] = (1280, 720)
+    """Width and height in pixels."""
+    rate_hz: float = 30.0
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class NodeConfig:
+    """One run of the node."""
+
+    source: str = "synthetic"
+    """Video file, folder or glob of images, /dev/video0 or 0, rtsp://, http(s)://, synthetic[:scene]."""
+    model: str = DEFAULT_MODEL
+    """Name of a shipped model, or an ONNX file of drivable-export."""
+    provider: ProviderName = "auto"
+    """Where the network runs: auto takes CUDA where it loads and the CPU elsewhere."""
+    allow_fallback: bool = False
+    """Go on elsewhere, marked in every record, if the provider asked for does not load."""
+    threads: int = 0
+    """CPU threads for the network in all; 0 takes every core."""
+    out: str | None = None
+    """Overlay video to write: FILE.mp4 or FILE.mkv."""
+    jsonl: str | None = None
+    """Records to write, one JSON object a line: a file, or - for standard output."""
+    masks: str | None = None
+    """Folder for one class map a frame, as PNG."""
+    summary: str | None = None
+    """File for the counts and times of the run, as JSON."""
+    max_frames: int | None = None
+    """End after so many frames."""
+    duration_s: float | None = None
+    """End after so many seconds of the source's own time."""
+    realtime: bool = False
+    """Play a recording at its own pace, as a live source would: the newest frame wins."""
+    loop: bool = False
+    """Start a recording over when it ends; timestamps go on."""
+    open_timeout_s: float = 10.0
+    """Give up on a stream that does not open in this time."""
+    read_timeout_s: float = 5.0
+    """Give up on a stream that sends nothing for this time."""
+    images_rate_hz: float = 10.0
+    """Rate at which a folder of images plays."""
+    camera: CameraSettings = field(default_factory=CameraSettings)
+    synthetic: Synthetic = field(default_factory=Synthetic)

@@ -1,0 +1,76 @@
+"""What a run came to: counts, rates and times, as a table and as JSON."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from perception.pipeline import Pipeline
+from perception.pipeline.histogram import Histogram
+
+SCHEMA = 1
+
+
+def summarise(pipeline: Pipeline, elapsed_s: float, model_id: str, provider: str) -> dict[str, Any]:
+    """Counts and times of a run that has ended."""
+    balance = pipeline.ledger.balance()
+    return {
+        "schema": SCHEMA,
+        "model_id": model_id,
+        "provider": provider,
+        "frames": balance,
+        "sinks": {name: {"dropped": channel.dropped} for name, channel in pipeline.sink_channels.items()},
+        "elapsed_s": round(elapsed_s, 3),
+        "fps": round(pipeline.ledger.published / elapsed_s, 2) if elapsed_s > 0 else None,
+        "age_ms": _quantiles(pipeline.age),
+        "stage_ms": {name: _quantiles(times) for name, times in pipeline.times.items() if times.count},
+        "peak_memory_mb": round(_peak_memory_mb(), 1),
+        "errors": [f"{stage}: {error}" for stage, error in pipeline.errors],
+    }
+
+
+def as_table(summary: dict[str, Any]) -> str:
+    """The summary as people read it."""
+    frames = summary["frames"]
+    dropped = ", ".join(f"{count} {reason}" for reason, count in frames["dropped"].items()) or "0"
+    lines = [
+        f"{'frames captured':18}{frames['captured']:>10}",
+        f"{'published':18}{frames['published']:>10}   {summary['fps']} fps over "
+        f"{summary['elapsed_s']:.1f} s, {summary['model_id']} on {summary['provider']}",
+        f"{'withheld':18}{frames['withheld']:>10}",
+        f"{'dropped':18}{dropped:>10}",
+    ]
+    lines += [
+        f"{'dropped by ' + name:18}{counts['dropped']:>10}"
+        for name, counts in summary["sinks"].items()
+        if counts["dropped"]
+    ]
+    lines.append(f"{'':18}{'p50 ms':>10}{'p99 ms':>10}{'max ms':>10}")
+    for name, times in {"age": summary["age_ms"], **summary["stage_ms"]}.items():
+        cells = "".join(
+            "         -" if times[key] is None else f"{times[key]:10.1f}" for key in ("p50", "p99", "max")
+        )
+        lines.append(f"{name:18}{cells}")
+    return "\n".join(lines)
+
+
+def _quantiles(times: Histogram) -> dict[str, float | int | None]:
+    def rounded(value: float | None) -> float | None:
+        return None if value is None else round(value, 3)
+
+    return {
+        "p50": rounded(times.quantile_ms(0.5)),
+        # The 99th percentile of fewer than 100 durations would be a guess.
+        "p99": rounded(times.quantile_ms(0.99)) if times.count >= 100 else None,
+        "max": rounded(times.max_ns / 1e6) if times.count else None,
+        "count": times.count,
+    }
+
+
+def _peak_memory_mb() -> float:
+    try:
+        import resource
+    except ImportError:  # Windows
+        return float("nan")
+    kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return kilobytes / 1024 if os.uname().sysname != "Darwin" else kilobytes / 1024**2

@@ -1,0 +1,280 @@
+"""The node as a user meets it: one line for every mistake, and nothing lost."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+
+from perception.models import FOLDER
+from perception.node import main
+from perception.sources.drive import DriveRenderer
+
+SHIPPED = FOLDER / "rt_m.onnx"
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    """A folder of four small images."""
+    folder = tmp_path / "images"
+    folder.mkdir()
+    drive = DriveRenderer("day", (160, 90))
+    for number in range(4):
+        cv2.imwrite(str(folder / f"{number}.png"), drive.render(number)[0])
+    return folder
+
+
+def one_line(capsys: pytest.CaptureFixture[str]) -> str:
+    """The only line that the command said about what went wrong."""
+    error_lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("drivable-node:")]
+    assert len(error_lines) == 1
+    return error_lines[0]
+
+
+def test_run_of_images_publishes_every_frame(images: Path, tmp_path: Path) -> None:
+    records = tmp_path / "o.jsonl"
+    summary_file = tmp_path / "s.json"
+
+    status = main(["--source", str(images), "--jsonl", str(records), "--summary", str(summary_file)])
+
+    assert status == 0
+    assert len(records.read_text().splitlines()) == 4
+    frames = json.loads(summary_file.read_text())["frames"]
+    assert frames == {"captured": 4, "published": 4, "withheld": 0, "dropped": {}, "in_flight": 0}
+
+
+@pytest.mark.parametrize("spec", ["synthetic:day", "synthetic:night"])
+def test_built_in_road_is_a_source(spec: str, tmp_path: Path) -> None:
+    masks = tmp_path / "masks"
+
+    status = main(
+        ["--source", spec, "--max-frames", "3", "--synthetic.wh", "[160, 90]", "--masks", str(masks)]
+    )
+
+    assert status == 0
+    assert len(list(masks.iterdir())) == 3
+
+
+def test_realtime_run_drops_what_it_has_no_time_for_and_counts_it(tmp_path: Path) -> None:
+    summary_file = tmp_path / "s.json"
+
+    status = main(
+        ["--realtime", "--duration", "0.5", "--synthetic.rate_hz", "200", "--synthetic.wh", "[160, 90]"]
+        + ["--summary", str(summary_file)]
+    )
+
+    frames = json.loads(summary_file.read_text())["frames"]
+    assert status == 0
+    assert frames["captured"] == frames["published"] + sum(frames["dropped"].values())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--source", "missing.mp4"], "missing.mp4"),
+        (["--source", "text.mp4"], "text.mp4"),
+        (["--source", "empty"], "empty"),
+        (["--source", "synthetic:moon"], "unknown scene 'moon'"),
+        (["--model", "rt_x"], "rt_x: no such model file, and no shipped model so named; shipped: rt_m"),
+        (["--model", "text.mp4"], "text.mp4: not a model that ONNX Runtime can load"),
+        (["--provider", "cuda"], "provider cuda did not load"),
+        (["--out", "text.mp4/o.mp4"], "text.mp4"),
+        (["--jsonl", "/proc/nowhere/o.jsonl"], "/proc/nowhere"),
+        (["--masks", "/proc/nowhere"], "/proc/nowhere"),
+        (["--out", "o.avi"], "o.avi"),
+        (["--config", "bad.yaml"], "unknown setting camera.widht; the nearest known one is camera.width"),
+        (["--sorce", "synthetic"], "unknown setting --sorce; the nearest known one is --source"),
+        (["--max-frames", "many"], "many"),
+    ],
+)
+def test_mistake_is_one_clear_line(
+    arguments: list[str],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "text.mp4").write_text("no video at all")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "bad.yaml").write_text("camera: {widht: 640}\n")
+
+    status = main([*arguments, *([] if "--max-frames" in arguments else ["--max-frames", "2"])])
+
+    assert status != 0
+    assert message in one_line(capsys)
+
+
+def test_corrupt_image_ends_the_run_and_keeps_what_came_before(
+    images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (images / "2.png").write_bytes(b"\x89PNG and then nothing")
+    records, overlay = tmp_path / "o.jsonl", tmp_path / "o.mp4"
+
+    status = main(["--source", str(images), "--jsonl", str(records), "--out", str(overlay)])
+
+    assert status != 0
+    assert "2.png" in one_line(capsys)
+    assert len(records.read_text().splitlines()) == 2
+    with av.open(str(overlay)) as video:
+        assert sum(1 for _ in video.decode(video=0)) == 2
+
+
+def test_rtsp_address_nobody_listens_on_is_given_up(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        port = unused.getsockname()[1]
+    started_s = time.monotonic()
+
+    status = main(["--source", f"rtsp://me:secret@127.0.0.1:{port}/road", "--open_timeout_s", "2"])
+
+    line = one_line(capsys)
+    assert status != 0
+    assert time.monotonic() - started_s < 10
+    assert "secret" not in line
+    assert f"127.0.0.1:{port}" in line
+
+
+@pytest.mark.parametrize(
+    ("name", "damage", "message"),
+    [
+        (
+            "truncated.onnx",
+            lambda content: content[: len(content) // 2],
+            "not a model that ONNX Runtime can load",
+        ),
+        ("empty.onnx", lambda content: b"", "not a model that ONNX Runtime can load"),
+        (
+            "changed.onnx",
+            lambda content: content.replace(b'"pad_bgr": [116, 116, 116]', b'"pad_bgr": [116, 116, 117]'),
+            "changed after it was exported",
+        ),
+        (
+            "foreign.onnx",
+            lambda content: content.replace(b"drivable.contract", b"drivable.kontract"),
+            "contract",
+        ),
+    ],
+)
+def test_damaged_model_is_refused(
+    name: str, damage: object, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / name
+    file.write_bytes(damage(SHIPPED.read_bytes()))  # type: ignore[operator]
+
+    status = main(["--model", str(file), "--max-frames", "1"])
+
+    assert status != 0
+    assert message in one_line(capsys)
+
+
+def test_full_disk_ends_the_run_in_one_line_and_leaves_whole_lines(tmp_path: Path) -> None:
+    records = tmp_path / "o.jsonl"
+    command = [
+        sys.executable,
+        "-m",
+        "perception.node",
+        "--synthetic.wh",
+        "[160, 90]",
+        "--jsonl",
+        str(records),
+    ]
+    limited = f"ulimit -f 8; exec {' '.join(repr(word) for word in command)}"  # 8 blocks of 1 KiB in bash
+
+    done = subprocess.run(["bash", "-c", limited], capture_output=True, text=True, timeout=60, check=False)
+
+    errors = [line for line in done.stderr.splitlines() if line.startswith("drivable-node:")]
+    assert done.returncode == 1
+    assert len(errors) == 1
+    assert str(records) in errors[0]
+    assert all(json.loads(line)["schema"] for line in records.read_text().splitlines())
+
+
+def _start(tmp_path: Path, *arguments: str) -> subprocess.Popen[str]:
+    """A node that runs until it is told otherwise and has written its first records."""
+    records = tmp_path / "o.jsonl"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "perception.node", "--synthetic.wh", "[320, 180]", "--jsonl", str(records)]
+        + ["--out", str(tmp_path / "o.mp4"), *arguments],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    limit_s = time.monotonic() + 60
+    while not (records.exists() and records.read_bytes().count(b"\n") > 70):
+        assert process.poll() is None
+        assert time.monotonic() < limit_s
+        time.sleep(0.05)
+    return process
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signal_drains_and_leaves_every_file_readable(number: signal.Signals, tmp_path: Path) -> None:
+    process = _start(tmp_path)
+    started_s = time.monotonic()
+
+    process.send_signal(number)
+    _, err = process.communicate(timeout=30)
+
+    records = (tmp_path / "o.jsonl").read_text().splitlines()
+    with av.open(str(tmp_path / "o.mp4")) as video:
+        frames = sum(1 for _ in video.decode(video=0))
+    assert process.returncode == 0, err
+    assert time.monotonic() - started_s < 5
+    assert frames == len(records)
+
+
+def test_kill_leaves_a_playable_video_and_whole_lines(tmp_path: Path) -> None:
+    process = _start(tmp_path)
+
+    process.kill()
+    process.communicate(timeout=30)
+
+    lines = (tmp_path / "o.jsonl").read_bytes()
+    with av.open(str(tmp_path / "o.mp4")) as video:
+        frames = sum(1 for _ in video.decode(video=0))
+    assert lines.endswith(b"\n")
+    # The road runs at 30 Hz: all but the last second of it, and what the sinks lag behind each other.
+    assert frames >= lines.count(b"\n") - 30 - 16
+
+
+def test_stop_while_the_source_waits_ends_at_once(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "perception.node", "--realtime", "--synthetic.rate_hz", "0.05"],
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )
+    assert process.stderr is not None
+    assert process.stderr.readline().startswith("source:")
+    time.sleep(0.2)
+    started_s = time.monotonic()
+
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=30)
+
+    assert process.returncode == 0
+    assert time.monotonic() - started_s < 5
+
+
+def test_odd_sized_portrait_and_grey_images_run(tmp_path: Path) -> None:
+    for name, shape in (("odd", (359, 641, 3)), ("portrait", (320, 180, 3)), ("grey", (90, 160))):
+        folder = tmp_path / name
+        folder.mkdir()
+        cv2.imwrite(str(folder / "0.png"), np.full(shape, 90, np.uint8))
+
+        status = main(["--source", str(folder), "--masks", str(folder / "m"), "--out", str(folder / "o.mp4")])
+
+        mask = cv2.imread(str(folder / "m" / "0.png"), cv2.IMREAD_UNCHANGED)
+        assert status == 0
+        assert mask is not None
+        assert mask.shape == shape[:2]

@@ -1,0 +1,81 @@
+"""The four commands in a row, on a small synthetic data set, as a user types them."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+
+import bench.cli
+import export.cli
+import perception.node
+import train.cli
+from perception.sources.drive import SCENES, DriveRenderer
+
+FRAME_WH = (160, 90)
+FRAMES = {"train": 12, "val": 4, "test": 4}
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """A data set as one would record it: a drive per split, split by drive."""
+    root = tmp_path / "data"
+    (root / "images").mkdir(parents=True)
+    (root / "labels").mkdir()
+    with (root / "index.csv").open("w", newline="") as file:
+        index = csv.writer(file)
+        index.writerow(["id", "split"])
+        for seed, (split, frames) in enumerate(FRAMES.items()):
+            drive = DriveRenderer(list(SCENES)[0], FRAME_WH, 1.0, seed)
+            for number in range(frames):
+                image_bgr, class_map = drive.render(number)
+                name = f"{split}-{number}"
+                cv2.imwrite(str(root / "images" / f"{name}.jpg"), image_bgr)
+                cv2.imwrite(str(root / "labels" / f"{name}.png"), class_map)
+                index.writerow([name, split])
+    return root
+
+
+def test_train_export_node_and_bench_in_a_row(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings = tmp_path / "small.yaml"
+    settings.write_text(
+        "model: rt_m\nstages: [{input_wh: [160, 96], epochs: 2, batch_size: 4, max_learning_rate: 1.0e-3}]\n"
+    )
+
+    assert train.cli.main(["--config", str(settings), "--data", str(data)]) == 0
+    assert export.cli.main(["--model", "rt_m", "--input_wh", "[160, 96]", "--data", str(data)]) == 0
+    status = perception.node.main(
+        ["--source", str(data / "images"), "--model", "rt_m.onnx", "--out", "o.mp4", "--jsonl", "o.jsonl"]
+        + ["--masks", "masks", "--summary", "summary.json"]
+    )
+    assert status == 0
+    assert bench.cli.main(["accuracy", "--model", "rt_m.onnx", "--data", str(data)]) == 0
+
+    frames = sum(FRAMES.values())
+    with av.open("o.mp4") as video:
+        assert sum(1 for _ in video.decode(video=0)) == frames
+    records = [json.loads(line) for line in Path("o.jsonl").read_text().splitlines()]
+    assert [record["frame_id"] for record in records] == list(range(frames))
+    masks = sorted(Path("masks").iterdir())
+    assert {mask.stem for mask in masks} == {image.stem for image in (data / "images").iterdir()}
+    assert all(np.shape(cv2.imread(str(mask), cv2.IMREAD_UNCHANGED)) == (90, 160) for mask in masks)
+    summary = json.loads(Path("summary.json").read_text())
+    assert summary["frames"] == {
+        "captured": frames,
+        "published": frames,
+        "withheld": 0,
+        "dropped": {},
+        "in_flight": 0,
+    }
+    assert "mean IoU" in capsys.readouterr().out
+    assert "BDD100K" in Path("rt_m.md").read_text()
