@@ -33,7 +33,7 @@ def data(tmp_path: Path) -> Path:
         index = csv.writer(file)
         index.writerow(["id", "split"])
         for seed, (split, frames) in enumerate(FRAMES.items()):
-            drive = DriveRenderer(list(SCENES)[0], FRAME_WH, 1.0, seed)
+            drive = DriveRenderer(next(iter(SCENES)), FRAME_WH, 1.0, seed)
             for number in range(frames):
                 image_bgr, class_map = drive.render(number)
                 name = f"{split}-{number}"
@@ -55,8 +55,20 @@ def test_train_export_node_and_bench_in_a_row(
     assert train.cli.main(["--config", str(settings), "--data", str(data)]) == 0
     assert export.cli.main(["--model", "rt_m", "--input_wh", "[160, 96]", "--data", str(data)]) == 0
     status = perception.node.main(
-        ["--source", str(data / "images"), "--model", "rt_m.onnx", "--out", "o.mp4", "--jsonl", "o.jsonl"]
-        + ["--masks", "masks", "--summary", "summary.json"]
+        [
+            "--source",
+            str(data / "images"),
+            "--model",
+            "rt_m.onnx",
+            "--out",
+            "o.mp4",
+            "--jsonl",
+            "o.jsonl",
+            "--masks",
+            "masks",
+            "--summary",
+            "summary.json",
+        ]
     )
     assert status == 0
     assert bench.cli.main(["accuracy", "--model", "rt_m.onnx", "--data", str(data)]) == 0

@@ -69,8 +69,17 @@ def test_realtime_run_drops_what_it_has_no_time_for_and_counts_it(tmp_path: Path
     summary_file = tmp_path / "s.json"
 
     status = main(
-        ["--realtime", "--duration", "0.5", "--synthetic.rate_hz", "200", "--synthetic.wh", "[160, 90]"]
-        + ["--summary", str(summary_file)]
+        [
+            "--realtime",
+            "--duration",
+            "0.5",
+            "--synthetic.rate_hz",
+            "200",
+            "--synthetic.wh",
+            "[160, 90]",
+            "--summary",
+            str(summary_file),
+        ]
     )
 
     frames = json.loads(summary_file.read_text())["frames"]
@@ -204,8 +213,18 @@ def _start(tmp_path: Path, *arguments: str) -> subprocess.Popen[str]:
     """A node that runs until it is told otherwise and has written its first records."""
     records = tmp_path / "o.jsonl"
     process = subprocess.Popen(
-        [sys.executable, "-m", "perception.node", "--synthetic.wh", "[320, 180]", "--jsonl", str(records)]
-        + ["--out", str(tmp_path / "o.mp4"), *arguments],
+        [
+            sys.executable,
+            "-m",
+            "perception.node",
+            "--synthetic.wh",
+            "[320, 180]",
+            "--jsonl",
+            str(records),
+            "--out",
+            str(tmp_path / "o.mp4"),
+            *arguments,
+        ],
         stderr=subprocess.PIPE,
         text=True,
     )
