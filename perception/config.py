@@ -57,3 +57,14 @@ class NodeConfig:
     """Rate at which a folder of images plays."""
     camera: CameraSettings = field(default_factory=CameraSettings)
     synthetic: Synthetic = field(default_factory=Synthetic)
+
+    def __post_init__(self) -> None:
+        """Refuse values that no run can be made from; raises ValueError."""
+        if self.threads < 0:
+            raise ValueError(f"threads is {self.threads}; 0 takes every core")
+        for name in ("max_frames", "duration_s", "open_timeout_s", "read_timeout_s", "images_rate_hz"):
+            value = getattr(self, name)
+            if value is not None and value <= 0:
+                raise ValueError(f"{name} is {value}; it must be above 0")
+        if self.synthetic.rate_hz <= 0 or min(self.synthetic.wh) < 1:
+            raise ValueError("synthetic.rate_hz and both sides of synthetic.wh must be above 0")

@@ -64,12 +64,11 @@ def run(config: NodeConfig) -> int:
     _say(as_table(summary))
     if config.summary:
         _write_summary(Path(config.summary), summary)
+    pipeline.raise_first_error()
     stuck = pipeline.stuck_stages()
     if stuck:
         _say(f"drivable-node: {', '.join(stuck)} did not end within {DRAIN_LIMIT_S:g} s")
-        return 1
-    pipeline.raise_first_error()
-    return 0
+    return 1 if stuck else 0
 
 
 def build_perceivers(file: Path, config: NodeConfig, is_live: bool) -> tuple[Engine, list[Perceiver]]:

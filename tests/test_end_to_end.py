@@ -54,21 +54,9 @@ def test_train_export_node_and_bench_in_a_row(
 
     assert train.cli.main(["--config", str(settings), "--data", str(data)]) == 0
     assert export.cli.main(["--model", "rt_m", "--input_wh", "[160, 96]", "--data", str(data)]) == 0
+    outputs = "--out o.mp4 --jsonl o.jsonl --masks masks --summary summary.json"
     status = perception.node.main(
-        [
-            "--source",
-            str(data / "images"),
-            "--model",
-            "rt_m.onnx",
-            "--out",
-            "o.mp4",
-            "--jsonl",
-            "o.jsonl",
-            "--masks",
-            "masks",
-            "--summary",
-            "summary.json",
-        ]
+        ["--source", str(data / "images"), "--model", "rt_m.onnx", *outputs.split()]
     )
     assert status == 0
     assert bench.cli.main(["accuracy", "--model", "rt_m.onnx", "--data", str(data)]) == 0

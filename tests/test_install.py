@@ -54,22 +54,9 @@ def test_wheel_runs_the_node_from_any_folder(tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
 
+    arguments = ["--config", "node/live", "--source", "synthetic", "--max-frames", "3", "--masks", "masks"]
     done = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "perception.node",
-            "--config",
-            "node/live",
-            "--source",
-            "synthetic",
-            "--max-frames",
-            "3",
-            "--synthetic.wh",
-            "[160, 90]",
-            "--masks",
-            "masks",
-        ],
+        [sys.executable, "-m", "perception.node", *arguments],
         env={**os.environ, "PYTHONPATH": str(tmp_path / "site")},
         cwd=elsewhere,
         capture_output=True,

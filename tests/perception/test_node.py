@@ -104,6 +104,9 @@ def test_realtime_run_drops_what_it_has_no_time_for_and_counts_it(tmp_path: Path
         (["--config", "bad.yaml"], "unknown setting camera.widht; the nearest known one is camera.width"),
         (["--sorce", "synthetic"], "unknown setting --sorce; the nearest known one is --source"),
         (["--max-frames", "many"], "many"),
+        (["--max-frames", "0"], "max_frames is 0; it must be above 0"),
+        (["--threads", "-1"], "threads is -1; 0 takes every core"),
+        (["--synthetic.wh", "[0, 90]"], "both sides of synthetic.wh must be above 0"),
     ],
 )
 def test_mistake_is_one_clear_line(

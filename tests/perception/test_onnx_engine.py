@@ -1,0 +1,303 @@
+"""OnnxEngine: models made here, packed as the exporter packs them; only what is whole and ours is run."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Barrier
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from export.package import pack
+from perception.contract import METADATA_KEY, ModelContract
+from perception.engines import EngineError, OnnxEngine
+
+INPUT_WH = (64, 32)
+STRIDE = 8
+
+
+def tiny_graph(input_wh: tuple[int, int] = INPUT_WH, classes: int = 3) -> onnx.ModelProto:
+    """(1, H, W, 3) uint8 to (1, classes, H / 8, W / 8) logits: one random convolution and an average."""
+    width, height = input_wh
+    weights = np.random.default_rng(0).normal(size=(classes, 3, 2, 2)).astype(np.float32)
+    nodes = [
+        helper.make_node("Transpose", ["image"], ["planes"], perm=[0, 3, 1, 2]),
+        helper.make_node("Cast", ["planes"], ["floats"], to=TensorProto.FLOAT),
+        helper.make_node("Conv", ["floats", "weights"], ["features"], strides=[2, 2]),
+        helper.make_node("AveragePool", ["features"], ["logits"], kernel_shape=[4, 4], strides=[4, 4]),
+    ]
+    logits_shape = [1, classes, height // STRIDE, width // STRIDE]
+    graph = helper.make_graph(
+        nodes,
+        "tiny",
+        [helper.make_tensor_value_info("image", TensorProto.UINT8, [1, height, width, 3])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, logits_shape)],
+        [numpy_helper.from_array(weights, "weights")],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+def nan_graph() -> onnx.ModelProto:
+    """A network whose logits are 0 / 0 where the image is black."""
+    model = tiny_graph()
+    model.graph.node[-1].output[0] = "pooled"
+    model.graph.node.append(helper.make_node("Div", ["pooled", "pooled"], ["logits"]))
+    return model
+
+
+def contract_of(**values: Any) -> ModelContract:
+    known: dict[str, Any] = {
+        "model_id": "tiny-1",
+        "labels": ("direct", "alternative", "background"),
+        "input_wh": INPUT_WH,
+        "pad_bgr": (116, 116, 116),
+        "output_stride": STRIDE,
+        "training_data": "none",
+        "licence": "Apache-2.0",
+    }
+    return ModelContract(**(known | values))
+
+
+def packed(graph: onnx.ModelProto | None = None, **values: Any) -> bytes:
+    return pack(graph or tiny_graph(), contract_of(**values))[0]
+
+
+def written(folder: Path, content: bytes) -> Path:
+    file = folder / "tiny.onnx"
+    file.write_bytes(content)
+    return file
+
+
+def frames(count: int) -> list[np.ndarray]:
+    chance = np.random.default_rng(1)
+    return [chance.integers(0, 256, (INPUT_WH[1], INPUT_WH[0], 3), np.uint8) for _ in range(count)]
+
+
+def test_packed_model_loads_with_its_contract(tmp_path: Path) -> None:
+    engine = OnnxEngine(written(tmp_path, packed()), "cpu")
+
+    assert engine.contract.model_id == "tiny-1"
+    assert engine.contract.input_wh == INPUT_WH
+    assert (engine.provider, engine.state) == ("cpu", "ok")
+
+
+def test_logits_are_those_of_the_network(tmp_path: Path) -> None:
+    (frame,) = frames(1)
+
+    logits = OnnxEngine(written(tmp_path, packed()), "cpu").infer(frame)
+
+    weights = numpy_helper.to_array(tiny_graph().graph.initializer[0])
+    patches = frame.reshape(16, 2, 32, 2, 3).astype(np.float32)
+    features = np.einsum("yaxbc,kcab->kyx", patches, weights)
+    expected = features.reshape(3, 4, 4, 8, 4).mean((2, 4))
+    assert logits.dtype == np.float32
+    np.testing.assert_allclose(logits, expected, rtol=1e-3, atol=1e-2)
+
+
+@pytest.mark.parametrize("threads", [0, 1, 2])
+def test_number_of_threads_does_not_change_the_logits(tmp_path: Path, threads: int) -> None:
+    file = written(tmp_path, packed())
+    (frame,) = frames(1)
+
+    logits = OnnxEngine(file, "cpu", threads=threads).infer(frame)
+
+    np.testing.assert_array_equal(logits, OnnxEngine(file, "cpu").infer(frame))
+
+
+def test_two_threads_get_the_same_as_one(tmp_path: Path) -> None:
+    engine = OnnxEngine(written(tmp_path, packed()), "cpu", threads=1)
+    images = frames(20)
+    alone = [engine.infer(image) for image in images]
+    both_are_there = Barrier(2, timeout=5)
+
+    def infer_all() -> list[np.ndarray]:
+        both_are_there.wait()
+        return [engine.infer(image) for image in images]
+
+    with ThreadPoolExecutor(2) as pool:
+        together = [pool.submit(infer_all) for _ in range(2)]
+
+    for results in together:
+        np.testing.assert_array_equal(results.result(timeout=5), alone)
+
+
+def test_logits_stay_the_same_after_the_next_inference(tmp_path: Path) -> None:
+    engine = OnnxEngine(written(tmp_path, packed()), "cpu")
+    first, second = frames(2)
+    logits = engine.infer(first)
+    before = logits.copy()
+
+    engine.infer(second)
+
+    np.testing.assert_array_equal(logits, before)
+
+
+def test_onnx_file_without_a_contract_is_refused(tmp_path: Path) -> None:
+    file = written(tmp_path, tiny_graph().SerializeToString())
+
+    with pytest.raises(EngineError, match=r"tiny.onnx: an ONNX file without a drivable contract; export it"):
+        OnnxEngine(file, "cpu")
+
+
+def foreign_contract() -> bytes:
+    model = tiny_graph()
+    model.metadata_props.add(key=METADATA_KEY, value='{"model_id": "other"}')
+    content: bytes = model.SerializeToString()
+    return content
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        pytest.param(lambda: b"", "not a model that ONNX Runtime can load", id="empty"),
+        pytest.param(lambda: b"not a model " * 50, "not a model that ONNX Runtime can load", id="garbage"),
+        pytest.param(lambda: bytes(5000), "not a model that ONNX Runtime can load", id="zeros"),
+        pytest.param(lambda: packed()[:300], "not a model that ONNX Runtime can load", id="cut in the graph"),
+        pytest.param(lambda: packed()[:-20], "not a model that ONNX Runtime can load", id="cut at the end"),
+        pytest.param(lambda: packed() + b"x", "not a model that ONNX Runtime can load", id="appended"),
+        pytest.param(foreign_contract, "the model contract lacks the field", id="contract of another kind"),
+    ],
+)
+def test_file_that_is_no_model_is_refused(tmp_path: Path, content: Callable[[], bytes], reason: str) -> None:
+    file = written(tmp_path, content())
+
+    with pytest.raises(EngineError, match=f"tiny.onnx: {reason}") as raised:
+        OnnxEngine(file, "cpu")
+
+    assert "\n" not in str(raised.value)
+
+
+def test_nothing_is_printed_about_a_file_that_is_refused(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    content = bytearray(packed())
+    content[40] ^= 0x80
+
+    with pytest.raises(EngineError):
+        OnnxEngine(written(tmp_path, bytes(content)), "cpu")
+
+    assert capfd.readouterr() == ("", "")
+
+
+def test_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(EngineError, match=r"none.onnx: the model cannot be read: No such file"):
+        OnnxEngine(tmp_path / "none.onnx", "cpu")
+
+
+def test_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(EngineError, match="the model cannot be read: Is a directory"):
+        OnnxEngine(tmp_path, "cpu")
+
+
+def test_changed_byte_of_the_weights_is_found(tmp_path: Path) -> None:
+    weights = numpy_helper.to_array(tiny_graph().graph.initializer[0]).tobytes()
+    content = bytearray(packed())
+    content[content.index(weights) + 5] ^= 1
+
+    with pytest.raises(EngineError, match=r"tiny.onnx: the file was changed after it was exported"):
+        OnnxEngine(written(tmp_path, bytes(content)), "cpu")
+
+
+def test_changed_byte_of_the_contract_is_found(tmp_path: Path) -> None:
+    content = packed().replace(b"tiny-1", b"tiny-2")
+
+    with pytest.raises(EngineError, match=r"tiny.onnx: the file was changed after it was exported"):
+        OnnxEngine(written(tmp_path, content), "cpu")
+
+
+def test_no_changed_byte_gets_through(tmp_path: Path) -> None:
+    whole = packed()
+    chance = random.Random(3)
+    for position in chance.sample(range(len(whole)), 150):
+        content = bytearray(whole)
+        content[position] ^= chance.choice((0x01, 0x10, 0x80))
+
+        with pytest.raises(EngineError):
+            OnnxEngine(written(tmp_path, bytes(content)), "cpu", threads=1)
+
+
+def test_input_that_is_not_the_contracts_is_refused(tmp_path: Path) -> None:
+    file = written(tmp_path, packed(tiny_graph((64, 40))))
+
+    with pytest.raises(EngineError, match=r"takes \[1, 40, 64, 3\], its contract says \[1, 32, 64, 3\]"):
+        OnnxEngine(file, "cpu")
+
+
+@pytest.mark.parametrize(
+    ("graph", "stride"), [(tiny_graph(classes=2), STRIDE), (tiny_graph(), 4)], ids=["classes", "stride"]
+)
+def test_output_that_is_not_the_contracts_is_refused(
+    tmp_path: Path, graph: onnx.ModelProto, stride: int
+) -> None:
+    file = written(tmp_path, packed(graph, output_stride=stride))
+
+    with pytest.raises(EngineError, match=r"the graph gives \[1, .*its contract says \[1, 3, "):
+        OnnxEngine(file, "cpu")
+
+
+def test_logits_that_are_no_numbers_are_an_error(tmp_path: Path) -> None:
+    engine = OnnxEngine(written(tmp_path, packed(nan_graph())), "cpu")
+
+    with pytest.raises(EngineError, match="tiny-1 gave logits that are no finite numbers on cpu"):
+        engine.infer(np.zeros((INPUT_WH[1], INPUT_WH[0], 3), np.uint8))
+
+
+class SessionWithoutGpu:
+    """ONNX Runtime built for CUDA on a machine without a GPU, falling back quietly or by an error."""
+
+    def __init__(self, raises: bool) -> None:
+        self._raises = raises
+        self._session = ort.InferenceSession
+
+    def __call__(self, content: bytes, options: Any, providers: list[str], **others: Any) -> Any:
+        if "CPUExecutionProvider" not in providers:
+            raise AssertionError("the CPU must always be there to fall back to")
+        if self._raises and len(providers) > 1:
+            raise RuntimeError("CUDA failure 100: no CUDA-capable device is detected")
+        return self._session(content, options, providers=["CPUExecutionProvider"], **others)
+
+
+@pytest.fixture(params=[None, False, True], ids=["CPU build", "GPU build, quiet", "GPU build, raises"])
+def without_gpu(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    built_in = ["CPUExecutionProvider"]
+    if request.param is not None:
+        built_in = ["TensorrtExecutionProvider", "CUDAExecutionProvider", *built_in]
+        monkeypatch.setattr(ort, "InferenceSession", SessionWithoutGpu(request.param))
+    monkeypatch.setattr(ort, "get_available_providers", lambda: built_in)
+
+
+@pytest.mark.usefixtures("without_gpu")
+class TestWithoutGpu:
+    @pytest.mark.parametrize("provider", ["cuda", "tensorrt"])
+    def test_provider_that_was_asked_for_and_did_not_load_is_an_error(
+        self, tmp_path: Path, provider: Any
+    ) -> None:
+        file = written(tmp_path, packed())
+
+        with pytest.raises(
+            EngineError, match=f"^provider {provider} did not load .* took cpu.*--provider cpu"
+        ):
+            OnnxEngine(file, provider)
+
+    @pytest.mark.parametrize("provider", ["cuda", "tensorrt"])
+    def test_fallback_that_is_allowed_is_visible(self, tmp_path: Path, provider: Any) -> None:
+        engine = OnnxEngine(written(tmp_path, packed()), provider, allow_fallback=True)
+
+        assert (engine.provider, engine.state) == ("cpu", "fallback")
+
+    def test_auto_takes_the_cpu_and_says_so(self, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+        engine = OnnxEngine(written(tmp_path, packed()), "auto")
+
+        assert (engine.provider, engine.state) == ("cpu", "ok")
+        assert capfd.readouterr() == ("", "")
+
+    def test_bad_file_is_told_as_such(self, tmp_path: Path) -> None:
+        with pytest.raises(EngineError, match=r"tiny.onnx: not a model that ONNX Runtime can load"):
+            OnnxEngine(written(tmp_path, b"garbage"), "auto")

@@ -1,0 +1,708 @@
+"""The pipeline with a source, perceivers and sinks made here: order, books, errors, and how it ends."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable
+from queue import SimpleQueue
+from threading import Event, Semaphore, Thread
+from typing import Any
+
+import numpy as np
+import pytest
+
+from perception.frame import Frame, Prediction
+from perception.pipeline import Pipeline, PipelineError
+from perception.sources.source import EndOfSource, SourceInfo
+
+END_LIMIT_S = 1.0
+WAIT_LIMIT_S = 5.0
+STILL_S = 0.05  # long enough to see that something does not happen
+
+
+def make_frame(frame_id: int) -> Frame:
+    pixels = np.zeros((2, 2, 3), np.uint8)
+    return Frame("fake", frame_id, time.monotonic_ns(), frame_id, pixels, str(frame_id))
+
+
+def perceive(frame: Frame) -> Prediction:
+    return Prediction(frame, np.zeros((2, 2), np.uint8), (1.0, 0.0, 0.0), "fake", stage_ns={"infer": 1000})
+
+
+class CountedSource:
+    """Frames 0 to `count - 1`, as fast as they are asked for; None never ends."""
+
+    def __init__(self, count: int | None, on_read: Callable[[int], None] = lambda frame_id: None) -> None:
+        self.closed = 0
+        self._count = count
+        self._on_read = on_read
+        self._frame_id = -1
+
+    def open(self) -> SourceInfo:
+        raise NotImplementedError
+
+    def read(self) -> Frame:
+        self._frame_id += 1
+        self._on_read(self._frame_id)
+        if self._frame_id == self._count:
+            raise EndOfSource
+        return make_frame(self._frame_id)
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+class FedSource:
+    """Gives a frame when the test says so; `read` blocks until then."""
+
+    def __init__(self) -> None:
+        self.reads = Semaphore(0)
+        self.closed = 0
+        self._fed: SimpleQueue[Frame | Exception] = SimpleQueue()
+
+    def open(self) -> SourceInfo:
+        raise NotImplementedError
+
+    def feed(self, *frame_ids: int) -> None:
+        """Give these frames; returns when the pipeline has taken them and asks for the next."""
+        for frame_id in frame_ids:
+            self._fed.put(make_frame(frame_id))
+        for _ in frame_ids:
+            assert self.reads.acquire(timeout=WAIT_LIMIT_S)
+
+    def end(self, how: Exception | None = None) -> None:
+        self._fed.put(how or EndOfSource())
+
+    def read(self) -> Frame:
+        self.reads.release()
+        given = self._fed.get()
+        if isinstance(given, Exception):
+            raise given
+        return given
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+class WakingSource(FedSource):
+    """A fed source whose wait can be ended from outside."""
+
+    def stop(self) -> None:
+        self.end()
+
+
+class FakeSink:
+    def __init__(
+        self, name: str = "fake", on_write: Callable[[Prediction], None] = lambda prediction: None
+    ) -> None:
+        self.name = name
+        self.written: list[Prediction] = []
+        self.writes = Semaphore(0)
+        self.closed = Event()
+        self._on_write = on_write
+
+    def open(self, info: SourceInfo) -> None:
+        raise NotImplementedError
+
+    def write(self, prediction: Prediction) -> None:
+        self._on_write(prediction)
+        self.written.append(prediction)
+        self.writes.release()
+
+    def close(self) -> None:
+        self.closed.set()
+
+    @property
+    def frame_ids(self) -> list[int]:
+        return [prediction.frame.frame_id for prediction in self.written]
+
+
+def raise_at(frame_id: int, error: Exception) -> Callable[[Any], None]:
+    def check(item: Any) -> None:
+        seen = item.frame.frame_id if isinstance(item, Prediction) else getattr(item, "frame_id", item)
+        if seen == frame_id:
+            raise error
+
+    return check
+
+
+def build(
+    source: Any,
+    sinks: list[Any],
+    *,
+    is_live: bool = False,
+    perceivers: list[Callable[[Frame], Prediction]] | None = None,
+) -> Pipeline:
+    info = SourceInfo("fake", is_live, (2, 2), 30.0)
+    return Pipeline(source, info, perceivers or [perceive], sinks)
+
+
+def start(pipeline: Pipeline) -> list[Thread]:
+    """The threads that the pipeline started."""
+    before = set(threading.enumerate())
+    pipeline.start()
+    return [thread for thread in threading.enumerate() if thread not in before]
+
+
+def assert_no_thread_is_left(threads: list[Thread]) -> None:
+    for thread in threads:
+        thread.join(END_LIMIT_S)
+    assert not [thread.name for thread in threads if thread.is_alive()]
+
+
+def assert_books_balance(pipeline: Pipeline) -> None:
+    balance, ledger = pipeline.ledger.balance(), pipeline.ledger
+    assert balance["in_flight"] == 0
+    assert balance["withheld"] == 0
+    assert ledger.captured == ledger.published + ledger.dropped
+
+
+class TestRecorded:
+    @pytest.mark.parametrize("workers", [1, 2, 3])
+    def test_every_frame_reaches_every_sink_in_order(self, workers: int) -> None:
+        sinks = [FakeSink("a"), FakeSink("b")]
+        pipeline = build(CountedSource(50), sinks, perceivers=[perceive] * workers)
+
+        pipeline.start()
+        assert pipeline.wait(WAIT_LIMIT_S)
+
+        assert [sink.frame_ids for sink in sinks] == [list(range(50))] * 2
+
+    @pytest.mark.parametrize("workers", [1, 2, 3])
+    def test_nothing_is_dropped(self, workers: int) -> None:
+        pipeline = build(CountedSource(50), [FakeSink()], perceivers=[perceive] * workers)
+
+        pipeline.start()
+        assert pipeline.wait(WAIT_LIMIT_S)
+
+        assert pipeline.ledger.balance() == {
+            "captured": 50,
+            "published": 50,
+            "withheld": 0,
+            "dropped": {},
+            "in_flight": 0,
+        }
+
+    def test_slow_sink_makes_the_source_wait(self) -> None:
+        is_free = Event()
+        most_read = 0
+
+        def count(frame_id: int) -> None:
+            nonlocal most_read
+            most_read = frame_id
+
+        slow = FakeSink("slow", lambda prediction: assert_set(is_free))
+        pipeline = build(CountedSource(200, count), [slow])
+        pipeline.start()
+        assert not pipeline.wait(STILL_S)
+        assert most_read < 100
+
+        is_free.set()
+
+        assert pipeline.wait(WAIT_LIMIT_S)
+        assert slow.frame_ids == list(range(200))
+
+    def test_source_and_sinks_are_closed_at_the_end(self) -> None:
+        source, sink = CountedSource(3), FakeSink()
+        pipeline = build(source, [sink])
+
+        threads = start(pipeline)
+        assert pipeline.wait(WAIT_LIMIT_S)
+
+        assert source.closed == 1
+        assert sink.closed.is_set()
+        assert_no_thread_is_left(threads)
+
+    def test_run_without_an_error_raises_nothing(self) -> None:
+        pipeline = build(CountedSource(3), [FakeSink()])
+        pipeline.start()
+        assert pipeline.wait(WAIT_LIMIT_S)
+
+        pipeline.raise_first_error()
+
+        assert pipeline.errors == []
+        assert pipeline.stuck_stages() == []
+
+    def test_source_without_frames_is_a_normal_run(self) -> None:
+        sink = FakeSink()
+        pipeline = build(CountedSource(0), [sink])
+
+        pipeline.start()
+        assert pipeline.wait(WAIT_LIMIT_S)
+
+        assert sink.written == []
+        assert pipeline.errors == []
+
+    def test_run_without_sinks_publishes_every_frame(self) -> None:
+        pipeline = build(CountedSource(20), [])
+
+        pipeline.start()
+        assert pipeline.wait(WAIT_LIMIT_S)
+
+        assert pipeline.ledger.published == 20
+
+    def test_age_and_stage_times_are_counted_for_every_frame(self) -> None:
+        pipeline = build(CountedSource(20), [FakeSink()])
+
+        pipeline.start()
+        assert pipeline.wait(WAIT_LIMIT_S)
+
+        counts = {name: times.count for name, times in pipeline.times.items()}
+        assert pipeline.age.count == 20
+        assert counts == {"capture": 20, "sink fake": 20, "infer": 20}
+
+    def test_predictions_carry_the_time_of_publication(self) -> None:
+        sink = FakeSink()
+        pipeline = build(CountedSource(3), [sink])
+
+        pipeline.start()
+        assert pipeline.wait(WAIT_LIMIT_S)
+
+        assert all(prediction.published_ns > prediction.captured_ns for prediction in sink.written)
+
+    def test_error_of_a_sink_ends_the_run(self) -> None:
+        other = FakeSink("other")
+        pipeline = build(CountedSource(None), [FakeSink("broken", raise_at(5, OSError("full"))), other])
+
+        threads = start(pipeline)
+
+        assert pipeline.wait(END_LIMIT_S)
+        assert other.closed.is_set()
+        assert other.frame_ids == list(range(len(other.frame_ids)))
+        assert_no_thread_is_left(threads)
+
+
+class TestLive:
+    def test_newest_frame_wins_and_displaced_frames_are_counted(self) -> None:
+        is_free, is_busy = Event(), Event()
+
+        def perceive_slowly(frame: Frame) -> Prediction:
+            is_busy.set()
+            assert is_free.wait(WAIT_LIMIT_S)
+            return perceive(frame)
+
+        source, sink = FedSource(), FakeSink()
+        pipeline = build(source, [sink], is_live=True, perceivers=[perceive_slowly])
+        pipeline.start()
+        source.feed(0)
+        assert is_busy.wait(WAIT_LIMIT_S)
+        source.feed(1, 2, 3, 4, 5)
+        assert source.reads.acquire(timeout=WAIT_LIMIT_S)  # asking for the next, so 5 lies in the slot
+
+        is_free.set()
+        source.end()
+
+        assert pipeline.wait(WAIT_LIMIT_S)
+        assert sink.frame_ids == [0, 5]
+        assert pipeline.ledger.balance()["dropped"] == {"newer frame": 4}
+        assert_books_balance(pipeline)
+
+    def test_slow_sink_does_not_slow_publication_and_its_drops_are_counted(self) -> None:
+        is_free = Event()
+        slow = FakeSink("slow", lambda prediction: assert_set(is_free))
+        fast = FakeSink("fast")
+        source = FedSource()
+        pipeline = build(source, [slow, fast], is_live=True)
+        pipeline.start()
+        for frame_id in range(30):
+            source.feed(frame_id)
+            assert fast.writes.acquire(timeout=WAIT_LIMIT_S)
+        assert slow.written == []
+
+        is_free.set()
+        source.end()
+
+        assert pipeline.wait(WAIT_LIMIT_S)
+        assert fast.frame_ids == list(range(30))
+        assert pipeline.sink_channels["fast"].dropped == 0
+        assert pipeline.sink_channels["slow"].dropped > 0
+        assert len(slow.written) + pipeline.sink_channels["slow"].dropped == 30
+
+    def test_run_goes_on_without_a_dead_sink_and_tells_its_error_at_the_end(self) -> None:
+        error = OSError("full")
+        source, dead, living = FedSource(), FakeSink("dead", raise_at(2, error)), FakeSink("living")
+        pipeline = build(source, [dead, living], is_live=True)
+        pipeline.start()
+        for frame_id in range(10):
+            source.feed(frame_id)
+            assert living.writes.acquire(timeout=WAIT_LIMIT_S)
+        source.end()
+
+        assert pipeline.wait(WAIT_LIMIT_S)
+
+        assert living.frame_ids == list(range(10))
+        assert dead.frame_ids == [0, 1]
+        with pytest.raises(PipelineError, match=r"^sink dead: full$"):
+            pipeline.raise_first_error()
+
+    def test_first_of_several_errors_is_raised(self) -> None:
+        source, dead, living = FedSource(), FakeSink("dead", raise_at(0, OSError("full"))), FakeSink("living")
+        pipeline = build(source, [dead, living], is_live=True)
+        pipeline.start()
+        source.feed(0)
+        assert dead.closed.wait(WAIT_LIMIT_S)
+        source.end(OSError("unplugged"))
+        assert pipeline.wait(WAIT_LIMIT_S)
+
+        with pytest.raises(PipelineError, match=r"^sink dead: full$"):
+            pipeline.raise_first_error()
+
+        assert [stage for stage, _ in pipeline.errors] == ["sink dead", "capture"]
+
+    def test_run_ends_when_no_sink_is_left(self) -> None:
+        def fail(prediction: Prediction) -> None:
+            raise OSError("full")
+
+        sinks = [FakeSink("a", fail), FakeSink("b", fail)]
+        pipeline = build(CountedSource(None), sinks, is_live=True)
+
+        threads = start(pipeline)
+
+        assert pipeline.wait(END_LIMIT_S)
+        assert_no_thread_is_left(threads)
+        assert_books_balance(pipeline)
+
+
+def assert_set(event: Event) -> None:
+    assert event.wait(WAIT_LIMIT_S)
+
+
+def failing_pipeline(stage: str, error: Exception, is_live: bool, workers: int) -> tuple[Pipeline, FakeSink]:
+    """A run without an end, in which `stage` raises `error` on its fourth frame, or soon after."""
+
+    def check(item: Any) -> None:
+        frame_id = item if isinstance(item, int) else item.frame_id
+        if frame_id >= 3:
+            raise error
+
+    def perceive_checked(frame: Frame) -> Prediction:
+        check(frame)
+        return perceive(frame)
+
+    def published(prediction: Prediction) -> None:
+        check(prediction.frame)
+
+    source = CountedSource(None, check if stage == "capture" else lambda frame_id: None)
+    sink = FakeSink("broken", published if stage == "sink broken" else lambda prediction: None)
+    step = perceive_checked if stage == "perceive" else perceive
+    return build(source, [sink], is_live=is_live, perceivers=[step] * workers), sink
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3])
+@pytest.mark.parametrize("is_live", [True, False], ids=["live", "recorded"])
+@pytest.mark.parametrize("stage", ["capture", "perceive", "sink broken"])
+class TestFailureOf:
+    def test_stage_ends_the_run_at_once(self, stage: str, is_live: bool, workers: int) -> None:
+        pipeline, _ = failing_pipeline(stage, RuntimeError("broken"), is_live, workers)
+
+        threads = start(pipeline)
+
+        assert pipeline.wait(END_LIMIT_S)
+        assert_no_thread_is_left(threads)
+        assert pipeline.stuck_stages() == []
+
+    def test_stage_is_named_and_its_error_is_the_cause(self, stage: str, is_live: bool, workers: int) -> None:
+        error = RuntimeError("broken")
+        pipeline, _ = failing_pipeline(stage, error, is_live, workers)
+        pipeline.start()
+        assert pipeline.wait(END_LIMIT_S)
+
+        with pytest.raises(PipelineError, match=f"^{stage}.*: broken$") as raised:
+            pipeline.raise_first_error()
+
+        assert raised.value.stage.startswith(stage)
+        assert raised.value.__cause__ is error
+
+    def test_stage_leaves_the_sink_closed_and_the_books_balanced(
+        self, stage: str, is_live: bool, workers: int
+    ) -> None:
+        pipeline, sink = failing_pipeline(stage, RuntimeError("broken"), is_live, workers)
+
+        pipeline.start()
+        assert pipeline.wait(END_LIMIT_S)
+
+        assert sink.closed.is_set()
+        assert_books_balance(pipeline)
+
+
+class TestClose:
+    def test_source_that_fails_to_close_ends_the_run_with_that_error(self) -> None:
+        class Unclosable(CountedSource):
+            def close(self) -> None:
+                raise OSError("device busy")
+
+        pipeline = build(Unclosable(3), [FakeSink()])
+        threads = start(pipeline)
+
+        assert pipeline.wait(END_LIMIT_S)
+        assert_no_thread_is_left(threads)
+        with pytest.raises(PipelineError, match=r"^source close: device busy$"):
+            pipeline.raise_first_error()
+
+    def test_source_that_never_closes_is_named_as_stuck(self) -> None:
+        is_free, is_closing = Event(), Event()
+
+        class Hanging(CountedSource):
+            def close(self) -> None:
+                is_closing.set()
+                assert_set(is_free)
+
+        pipeline = build(Hanging(3), [FakeSink()])
+        threads = start(pipeline)
+        assert is_closing.wait(WAIT_LIMIT_S)
+
+        assert pipeline.stuck_stages() == ["source close"]
+
+        is_free.set()
+        assert_no_thread_is_left(threads)
+
+    def test_sink_that_fails_to_close_is_named(self) -> None:
+        class Unclosable(FakeSink):
+            def close(self) -> None:
+                raise OSError("disk full")
+
+        other = FakeSink("other")
+        pipeline = build(CountedSource(3), [Unclosable("overlay"), other])
+        pipeline.start()
+
+        assert pipeline.wait(END_LIMIT_S)
+        assert other.frame_ids == [0, 1, 2]
+        assert other.closed.is_set()
+        with pytest.raises(PipelineError, match=r"^sink overlay: disk full$"):
+            pipeline.raise_first_error()
+
+
+def test_error_without_a_text_is_told_by_its_kind() -> None:
+    assert str(PipelineError("capture", MemoryError())) == "capture: MemoryError"
+
+
+class TestStop:
+    @pytest.mark.parametrize("is_live", [True, False], ids=["live", "recorded"])
+    def test_frames_captured_before_are_published(self, is_live: bool) -> None:
+        is_free, is_busy = Event(), Event()
+
+        def perceive_slowly(frame: Frame) -> Prediction:
+            is_busy.set()
+            assert_set(is_free)
+            return perceive(frame)
+
+        source, sink = WakingSource(), FakeSink()
+        pipeline = build(source, [sink], is_live=is_live, perceivers=[perceive_slowly])
+        pipeline.start()
+        source.feed(0)
+        assert is_busy.wait(WAIT_LIMIT_S)
+        source.feed(1)
+        assert source.reads.acquire(timeout=WAIT_LIMIT_S)  # asking for the next, so 1 has been put
+
+        pipeline.stop()
+        is_free.set()
+
+        assert pipeline.wait(END_LIMIT_S)
+        assert sink.frame_ids == [0, 1]
+        assert pipeline.ledger.dropped == 0
+
+    @pytest.mark.parametrize("workers", [1, 3])
+    @pytest.mark.parametrize("is_live", [True, False], ids=["live", "recorded"])
+    def test_run_without_an_end_ends(self, is_live: bool, workers: int) -> None:
+        sink = FakeSink()
+        pipeline = build(CountedSource(None), [sink], is_live=is_live, perceivers=[perceive] * workers)
+        threads = start(pipeline)
+        assert sink.writes.acquire(timeout=WAIT_LIMIT_S)
+
+        pipeline.stop()
+
+        assert pipeline.wait(END_LIMIT_S)
+        assert pipeline.errors == []
+        assert_no_thread_is_left(threads)
+        assert_books_balance(pipeline)
+
+    def test_only_the_frame_in_hand_is_lost_of_a_recording(self) -> None:
+        sink = FakeSink()
+        pipeline = build(CountedSource(None), [sink], perceivers=[perceive] * 2)
+        pipeline.start()
+        assert sink.writes.acquire(timeout=WAIT_LIMIT_S)
+
+        pipeline.stop()
+        assert pipeline.wait(END_LIMIT_S)
+
+        assert sink.frame_ids == list(range(pipeline.ledger.published))
+        assert pipeline.ledger.captured - pipeline.ledger.published <= 1
+
+    def test_twice_is_one_stop(self) -> None:
+        pipeline = build(CountedSource(None), [FakeSink()])
+        pipeline.start()
+
+        pipeline.stop()
+        first_s = pipeline.stopping_for_s
+        pipeline.stop()
+
+        assert pipeline.wait(END_LIMIT_S)
+        assert pipeline.stopping_for_s >= first_s
+
+    def test_before_the_start_gives_a_run_without_frames(self) -> None:
+        sink = FakeSink()
+        pipeline = build(CountedSource(None), [sink])
+        pipeline.stop()
+
+        pipeline.start()
+
+        assert pipeline.wait(END_LIMIT_S)
+        assert sink.written == []
+
+    def test_after_the_end_changes_nothing(self) -> None:
+        pipeline = build(CountedSource(3), [FakeSink()])
+        pipeline.start()
+        assert pipeline.wait(END_LIMIT_S)
+
+        pipeline.stop()
+
+        assert pipeline.ledger.published == 3
+        assert pipeline.errors == []
+
+    def test_time_since_the_stop_is_zero_before_it(self) -> None:
+        assert build(CountedSource(3), [FakeSink()]).stopping_for_s == 0.0
+
+    def test_sinks_are_closed_even_if_a_read_blocks(self) -> None:
+        source, sink = FedSource(), FakeSink()
+        pipeline = build(source, [sink], is_live=True)
+        threads = start(pipeline)
+        source.feed(0)
+        assert sink.writes.acquire(timeout=WAIT_LIMIT_S)
+
+        pipeline.stop()
+
+        assert sink.closed.wait(END_LIMIT_S)
+        assert not pipeline.wait(STILL_S)
+        assert pipeline.stuck_stages() == ["capture"]
+        source.end()
+        assert_no_thread_is_left(threads)
+        assert source.closed == 1
+
+    def test_frame_that_comes_after_it_is_booked_and_not_published(self) -> None:
+        source, sink = FedSource(), FakeSink()
+        pipeline = build(source, [sink], is_live=True)
+        pipeline.start()
+        source.feed(0)
+        assert sink.writes.acquire(timeout=WAIT_LIMIT_S)
+
+        pipeline.stop()
+        source.feed(1)
+
+        assert pipeline.wait(END_LIMIT_S)
+        assert sink.frame_ids == [0]
+        assert pipeline.ledger.balance()["dropped"] == {"run ended": 1}
+
+
+class TestErrorBehindABlockedRead:
+    def test_wakes_a_source_that_can_be_woken(self) -> None:
+        source, sink = WakingSource(), FakeSink()
+        pipeline, threads = self.started(source, sink)
+
+        assert pipeline.wait(END_LIMIT_S)
+
+        assert source.closed == 1
+        assert_no_thread_is_left(threads)
+
+    def test_starts_the_limit_for_a_source_that_cannot(self) -> None:
+        source, sink = FedSource(), FakeSink()
+        pipeline, threads = self.started(source, sink)
+
+        assert sink.closed.wait(END_LIMIT_S)
+        assert not pipeline.wait(STILL_S)
+
+        assert pipeline.stopping_for_s > 0
+        assert pipeline.stuck_stages() == ["capture"]
+        source.end()
+        assert_no_thread_is_left(threads)
+
+    def started(self, source: FedSource, sink: FakeSink) -> tuple[Pipeline, list[Thread]]:
+        """A run whose perceiver fails while the source waits for its second frame."""
+        is_asking = Event()
+
+        def fail(frame: Frame) -> Prediction:
+            assert_set(is_asking)
+            raise RuntimeError("broken")
+
+        pipeline = build(source, [sink], is_live=True, perceivers=[fail])
+        threads = start(pipeline)
+        source.feed(0)
+        assert source.reads.acquire(timeout=WAIT_LIMIT_S)
+        is_asking.set()
+        return pipeline, threads
+
+
+class Chaos:
+    """A small pipeline drawn from a seed: its shape, its delays, and where it fails."""
+
+    def __init__(self, seed: int) -> None:
+        chance = random.Random(seed)
+        self.is_live = chance.random() < 0.5
+        self.frames = chance.randrange(0, 20)
+        self.workers = chance.randrange(1, 4)
+        self.is_stopped = chance.random() < 0.2
+        self.stop_after_s = chance.random() * 0.003
+        self.failures: list[str] = []
+        self._chance = chance
+        self.source = CountedSource(self.frames, self._step("capture"))
+        self.sinks = [
+            FakeSink(f"s{number}", self._step(f"sink s{number}")) for number in range(chance.randrange(0, 4))
+        ]
+        steps = [self._step(f"perceive-{number}") for number in range(self.workers)]
+        self.pipeline = build(
+            self.source,
+            self.sinks,
+            is_live=self.is_live,
+            perceivers=[self._perceiver(step) for step in steps],
+        )
+
+    def _step(self, name: str) -> Callable[[Any], None]:
+        """What a stage does beside its work: takes its time, and fails at a call that was drawn."""
+        fails_at = self._chance.randrange(0, 20) if self._chance.random() < 0.15 else None
+        longest_s = self._chance.choice((0.0, 0.0, 0.0002, 0.0006))
+        delays_s = [self._chance.random() * longest_s for _ in range(30)]
+        calls = iter(range(30))
+
+        def step(item: Any) -> None:
+            call = next(calls)
+            if delays_s[call]:
+                time.sleep(delays_s[call])
+            if call == fails_at:
+                self.failures.append(name)
+                raise RuntimeError(f"{name} was told to fail")
+
+        return step
+
+    def _perceiver(self, step: Callable[[Any], None]) -> Callable[[Frame], Prediction]:
+        def perceive_with(frame: Frame) -> Prediction:
+            step(frame)
+            return perceive(frame)
+
+        return perceive_with
+
+
+@pytest.mark.parametrize("seed", range(200))
+def test_random_pipeline_ends_with_its_books_balanced(seed: int) -> None:
+    chaos = Chaos(seed)
+    pipeline = chaos.pipeline
+
+    threads = start(pipeline)
+    if chaos.is_stopped:
+        pipeline.wait(chaos.stop_after_s)
+        pipeline.stop()
+
+    assert pipeline.wait(WAIT_LIMIT_S), f"hangs in {pipeline.stuck_stages()}"
+    assert_no_thread_is_left(threads)
+    assert_books_balance(pipeline)
+    assert sorted(name for name, _ in pipeline.errors) == sorted(chaos.failures)
+    assert chaos.source.closed == 1
+    for sink in chaos.sinks:
+        assert sink.closed.is_set()
+        assert sink.frame_ids == sorted(set(sink.frame_ids))
+    if not chaos.failures:
+        for sink in chaos.sinks:
+            handed_over = len(sink.written) + pipeline.sink_channels[sink.name].dropped
+            assert handed_over == pipeline.ledger.published
+    if not (chaos.failures or chaos.is_stopped or chaos.is_live):
+        assert pipeline.ledger.published == chaos.frames
