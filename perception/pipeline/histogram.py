@@ -39,6 +39,6 @@ class Histogram:
             total = int(self._counts.sum())
             if total == 0:
                 return None
-            bucket = int(np.searchsorted(np.cumsum(self._counts), math.ceil(share * total)))
+            bucket = int(np.searchsorted(np.cumsum(self._counts), max(1, math.ceil(share * total))))
         middle_ns = _LOWEST_NS * _RATIO ** (bucket + 0.5)
         return float(min(middle_ns, self.max_ns)) / 1e6
