@@ -22,13 +22,14 @@ from perception.sinks.overlay import Canvas, draw_overlay
 from perception.sinks.sink import SinkError
 from perception.sources.source import SourceInfo
 
-# Fragments of one second: what is on disk can be played at any moment. A clean end turns them into a
-# plain file with an index (hybrid), which players seek in and count frames by.
+# Fragments of a fifth of a second: what is on disk can be played at any moment. A clean end turns them
+# into a plain file with an index (hybrid), which players seek in and count frames by.
 _MP4: Final = {
     "movflags": "frag_keyframe+empty_moov+default_base_moof+hybrid_fragmented",
+    "frag_duration": "200000",  # microseconds
     "flush_packets": "1",
 }
-_MKV: Final = {"cluster_time_limit": "1000", "flush_packets": "1"}
+_MKV: Final = {"cluster_time_limit": "200", "flush_packets": "1"}
 CONTAINERS: Final = {".mp4": _MP4, ".mkv": _MKV}
 TICKS_HZ: Final = {".mp4": 90_000, ".mkv": 1000}
 """Matroska keeps milliseconds whatever it is told."""
