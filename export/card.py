@@ -60,7 +60,12 @@ def model_card(
     lines += ["", "## How it was trained", ""]
     if config is None:
         return "\n".join([*lines, "It was not: the weights are random. For trying out speed only.", ""])
-    lines.append(f"`drivable-train --config train/{contract.model_id}`; validation by mean IoU on `val`:")
+    first = Path(config["encoder_weights"]).name if config["encoder_weights"] else None
+    lines.append(
+        f"`drivable-train --config train/{contract.model_id}`, "
+        + (f"the encoder's first weights from `{first}`" if first else "from random weights")
+        + f", loss {config['loss']}, seed {config['seed']}; validation by mean IoU on `val`:"
+    )
     lines += ["", "| stage | input | epoch | loss | mean IoU on `val` |", "|---|---|---|---|---|"]
     for entry in history:
         stage = config["stages"][int(entry["stage"])]
