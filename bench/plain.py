@@ -30,7 +30,7 @@ class PlainLoop:
     def run(self, video: Path, max_frames: int, overlay: Path | None) -> int:
         """Class map of every frame, and the overlay video if named; returns the count of frames.
 
-        A video that is shorter than `max_frames` is opened and played again.
+        A video that is shorter than `max_frames` is rewound and played again.
         """
         height, width = self._input.shape[2:]
         capture = cv2.VideoCapture(str(video))
@@ -39,7 +39,7 @@ class PlainLoop:
         while frames < max_frames:
             read, image = capture.read()
             if not read:
-                capture = cv2.VideoCapture(str(video))
+                capture.set(cv2.CAP_PROP_POS_FRAMES, 0)
                 continue
             frames += 1
             resized = cv2.resize(image, (width, height))

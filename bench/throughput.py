@@ -35,7 +35,7 @@ class ThroughputConfig:
     """The same checkpoint exported with --target plain, for the plain loop."""
     source: str
     """Video file."""
-    frames: int = 300
+    frames: int = 600
     """The file is played again and again until so many frames have passed."""
     rounds: int = 5
 

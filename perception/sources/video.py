@@ -144,6 +144,13 @@ class Decoder:
         self._frames.close()
         self._container.close()
 
+    def rewind(self) -> None:
+        """Begin again with the first picture, without opening the container anew; raises FFmpegError."""
+        self._frames.close()
+        self._container.seek(self._stream.start_time or 0, stream=self._stream)
+        self._last_end_s, self._read_error, self._peeked = 0.0, None, None
+        self._frames = self._decode_all()
+
     def _decode_all(self) -> Generator[Decoded, None, None]:
         failures, waiting_since_s = 0, time.monotonic()
         packets = self._container.demux(self._stream)
@@ -249,6 +256,16 @@ class VideoSource:
             pixels=decoded.pixels,
             name=f"{frame_id:06d}",
         )
+
+    def rewind(self) -> None:
+        """Begin again with the first frame: ids and times start from 0."""
+        if self._decoder is None:
+            raise SourceError(f"{self._file}: not open")
+        try:
+            self._decoder.rewind()
+        except FFmpegError as error:
+            raise SourceError(f"{self._file}: cannot be played again: {error.strerror}") from None
+        self._frames_read, self._times = 0, FrameTimes(self._decoder.rate_hz)
 
     def close(self) -> None:
         """Release the file."""

@@ -74,9 +74,9 @@ def test_content_is_the_frame_as_opencv_resizes_it(frame_wh: tuple[int, int]) ->
 
     input_bgr, box = letterbox(image_bgr, INPUT_WH, PAD_BGR)
 
-    shrinks = frame_wh[0] > box.content_wh[0]
+    halves = frame_wh[0] >= 2 * box.content_wh[0]
     expected = cv2.resize(
-        image_bgr, box.content_wh, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+        image_bgr, box.content_wh, interpolation=cv2.INTER_AREA if halves else cv2.INTER_LINEAR
     )
     np.testing.assert_array_equal(input_bgr[box.rows, box.columns], expected)
 

@@ -400,3 +400,20 @@ def test_nobody_listening_is_one_line_without_the_password(scheme: str) -> None:
 )
 def test_passwords_are_masked_and_the_rest_is_kept(url: str, shown: str) -> None:
     assert masked_url(url) == shown
+
+
+def test_rewound_video_gives_the_same_frames_again(make_clip: MakeClip) -> None:
+    source = VideoSource(make_clip(frames=5))
+    source.open()
+    rounds = []
+    for _ in range(2):
+        frames = []
+        with pytest.raises(EndOfSource):
+            while True:
+                frames.append(source.read())
+        rounds.append([(frame.frame_id, frame.time_ns, frame.image_bgr.tobytes()) for frame in frames])
+        source.rewind()
+    source.close()
+
+    assert len(rounds[0]) == 5
+    assert rounds[0] == rounds[1]
