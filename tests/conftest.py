@@ -64,3 +64,17 @@ def make_clip(tmp_path: Path) -> MakeClip:
         return file
 
     return make
+
+
+@pytest.fixture
+def only_error_line(capsys: pytest.CaptureFixture[str]) -> Callable[[str], str]:
+    """A function that gives the only line in which a command said what went wrong."""
+
+    def read(command: str) -> str:
+        said = capsys.readouterr().err
+        lines = [line for line in said.splitlines() if line.startswith(f"{command}:")]
+        assert len(lines) == 1
+        assert "Traceback" not in said
+        return lines[0]
+
+    return read

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+from perception.process import keep_buffers
 from perception.settings import SettingsError, parse
 
 
@@ -21,6 +22,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     try:
         config = parse(TrainConfig, "drivable-train", "Train a network on labelled frames.", arguments)
+        keep_buffers(below_bytes=1 << 30)
         best = train(config, lambda line: print(line, flush=True))
     except (SettingsError, DataError, CheckpointError, TrainingError, ValueError) as error:
         print(f"drivable-train: {error}", file=sys.stderr)

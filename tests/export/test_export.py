@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -103,15 +104,13 @@ def test_bad_input_is_one_line_and_leaves_no_file(
     message: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    only_error_line: Callable[[str], str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "text.pt").write_text("not a checkpoint")
 
     status = main(arguments)
 
-    lines = capsys.readouterr().err.splitlines()
     assert status == 1
-    assert len(lines) == 1
-    assert message in lines[0]
+    assert message in only_error_line("drivable-export")
     assert [file.name for file in tmp_path.iterdir()] == ["text.pt"]

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import av
@@ -17,7 +18,7 @@ import numpy as np
 import pytest
 
 from perception.models import FOLDER
-from perception.node import main
+from perception.node import _signals_stop, main
 from perception.sources.drive import DriveRenderer
 
 SHIPPED = FOLDER / "rt_m.onnx"
@@ -32,13 +33,6 @@ def images(tmp_path: Path) -> Path:
     for number in range(4):
         cv2.imwrite(str(folder / f"{number}.png"), drive.render(number)[0])
     return folder
-
-
-def one_line(capsys: pytest.CaptureFixture[str]) -> str:
-    """The only line that the command said about what went wrong."""
-    error_lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("drivable-node:")]
-    assert len(error_lines) == 1
-    return error_lines[0]
 
 
 def test_run_of_images_publishes_every_frame(images: Path, tmp_path: Path) -> None:
@@ -114,7 +108,7 @@ def test_mistake_is_one_clear_line(
     message: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    only_error_line: Callable[[str], str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "text.mp4").write_text("no video at all")
@@ -124,11 +118,11 @@ def test_mistake_is_one_clear_line(
     status = main([*arguments, *([] if "--max-frames" in arguments else ["--max-frames", "2"])])
 
     assert status != 0
-    assert message in one_line(capsys)
+    assert message in only_error_line("drivable-node")
 
 
 def test_corrupt_image_ends_the_run_and_keeps_what_came_before(
-    images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    images: Path, tmp_path: Path, only_error_line: Callable[[str], str]
 ) -> None:
     (images / "2.png").write_bytes(b"\x89PNG and then nothing")
     records, overlay = tmp_path / "o.jsonl", tmp_path / "o.mp4"
@@ -136,13 +130,13 @@ def test_corrupt_image_ends_the_run_and_keeps_what_came_before(
     status = main(["--source", str(images), "--jsonl", str(records), "--out", str(overlay)])
 
     assert status != 0
-    assert "2.png" in one_line(capsys)
+    assert "2.png" in only_error_line("drivable-node")
     assert len(records.read_text().splitlines()) == 2
     with av.open(str(overlay)) as video:
         assert sum(1 for _ in video.decode(video=0)) == 2
 
 
-def test_rtsp_address_nobody_listens_on_is_given_up(capsys: pytest.CaptureFixture[str]) -> None:
+def test_rtsp_address_nobody_listens_on_is_given_up(only_error_line: Callable[[str], str]) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         port = unused.getsockname()[1]
@@ -150,7 +144,7 @@ def test_rtsp_address_nobody_listens_on_is_given_up(capsys: pytest.CaptureFixtur
 
     status = main(["--source", f"rtsp://me:secret@127.0.0.1:{port}/road", "--open_timeout_s", "2"])
 
-    line = one_line(capsys)
+    line = only_error_line("drivable-node")
     assert status != 0
     assert time.monotonic() - started_s < 10
     assert "secret" not in line
@@ -179,7 +173,7 @@ def test_rtsp_address_nobody_listens_on_is_given_up(capsys: pytest.CaptureFixtur
     ],
 )
 def test_damaged_model_is_refused(
-    name: str, damage: object, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    name: str, damage: object, message: str, tmp_path: Path, only_error_line: Callable[[str], str]
 ) -> None:
     file = tmp_path / name
     file.write_bytes(damage(SHIPPED.read_bytes()))  # type: ignore[operator]
@@ -187,7 +181,7 @@ def test_damaged_model_is_refused(
     status = main(["--model", str(file), "--max-frames", "1"])
 
     assert status != 0
-    assert message in one_line(capsys)
+    assert message in only_error_line("drivable-node")
 
 
 def test_full_disk_ends_the_run_in_one_line_and_leaves_whole_lines(tmp_path: Path) -> None:
@@ -253,6 +247,26 @@ def test_signal_drains_and_leaves_every_file_readable(number: signal.Signals, tm
     assert process.returncode == 0, err
     assert time.monotonic() - started_s < 5
     assert frames == len(records)
+
+
+def test_first_interrupt_drains_and_the_second_ends_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Draining:
+        stops = 0
+
+        def stop(self) -> None:
+            self.stops += 1
+
+    pipeline, exits = Draining(), []
+    monkeypatch.setattr("perception.node.os._exit", exits.append)
+    before = signal.getsignal(signal.SIGINT)
+
+    with _signals_stop(pipeline):  # type: ignore[arg-type]
+        signal.raise_signal(signal.SIGINT)
+        assert (pipeline.stops, exits) == (1, [])
+        signal.raise_signal(signal.SIGINT)
+
+    assert exits == [130]
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_kill_leaves_a_playable_video_and_whole_lines(tmp_path: Path) -> None:
