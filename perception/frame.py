@@ -11,26 +11,32 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from perception.letterbox import nearest
+
 Plane = NDArray[np.uint8]
 YuvMatrix = Literal["bt601", "bt709"]
 
 
 @dataclass(frozen=True)
-class Yuv420:
-    """Planes as decoders give them, 4:2:0, limited range (16 to 235): no pixel copied yet."""
+class YuvPlanes:
+    """A picture in limited range (16 to 235): what decoders give and encoders take."""
 
     y: Plane
     """(H, W) uint8 luma."""
     u: Plane
-    """(ceil(H / 2), ceil(W / 2)) uint8 blue difference."""
+    """uint8 blue difference: (ceil(H / 2), ceil(W / 2)) in 4:2:0, (H, W) in 4:4:4."""
     v: Plane
-    """(ceil(H / 2), ceil(W / 2)) uint8 red difference."""
+    """uint8 red difference, of the shape of `u`."""
     matrix: YuvMatrix = "bt601"
 
     @property
     def frame_wh(self) -> tuple[int, int]:
         """Width and height in pixels."""
         return self.y.shape[1], self.y.shape[0]
+
+
+class Yuv420(YuvPlanes):
+    """Planes as decoders give them, 4:2:0: no pixel copied yet."""
 
 
 @dataclass(frozen=True)
@@ -118,8 +124,7 @@ class Prediction:
         """(H, W) class map at another size; every pixel keeps the class found at its centre."""
         if (self.class_map.shape[1], self.class_map.shape[0]) == to_wh:
             return self.class_map
-        resized = cv2.resize(self.class_map, to_wh, interpolation=cv2.INTER_NEAREST_EXACT)
-        return np.asarray(resized, np.uint8)
+        return nearest(self.class_map, to_wh)
 
 
 # ITU-R BT.601 and BT.709, limited range: rows B, G, R; columns Y, U, V and offset.

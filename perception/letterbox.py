@@ -107,3 +107,8 @@ def letterbox(
     buffer_bgr = box.blank(pad_bgr)
     box.place(image_bgr, buffer_bgr)
     return buffer_bgr, box
+
+
+def nearest(pixels: NDArray[np.uint8], to_wh: tuple[int, int]) -> NDArray[np.uint8]:
+    """(H, W) class map or (H, W, 3) image at another size: the pixel under each new pixel's centre."""
+    return np.asarray(cv2.resize(pixels, to_wh, interpolation=cv2.INTER_NEAREST_EXACT), np.uint8)

@@ -12,7 +12,7 @@ from perception.contract import ModelContract
 from perception.engines import Engine
 from perception.frame import Frame, Prediction, Yuv420, bgr_from_yuv
 from perception.labels import ALTERNATIVE, BACKGROUND, LABELS
-from perception.letterbox import Letterbox
+from perception.letterbox import Letterbox, nearest
 
 
 class Perceiver:
@@ -103,9 +103,7 @@ def interpret(logits: NDArray[np.float32], box: Letterbox) -> NDArray[np.uint8]:
     ids = cv2.max(np.bitwise_and(is_alternative, ALTERNATIVE), np.bitwise_and(is_background, BACKGROUND))
     class_map = np.asarray(ids, np.uint8)
     if box.frame_wh[0] < box.content_wh[0]:
-        return np.asarray(
-            cv2.resize(class_map, box.frame_wh, interpolation=cv2.INTER_NEAREST_EXACT), np.uint8
-        )
+        return nearest(class_map, box.frame_wh)
     return class_map
 
 

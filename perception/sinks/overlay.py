@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cache
 from typing import Final
 
@@ -19,6 +18,7 @@ from perception.frame import (
     Prediction,
     Yuv420,
     YuvMatrix,
+    YuvPlanes,
     yuv_to_bgr_matrix,
 )
 from perception.labels import COLOURS_RGB, LABELS
@@ -44,22 +44,8 @@ Points = NDArray[np.float64]
 """(points, 2) x and y, in pixels of the frame."""
 
 
-@dataclass(frozen=True)
-class Canvas:
-    """Planes to draw on, limited range. Chroma is halved (4:2:0) or, for odd sizes, whole (4:4:4)."""
-
-    y: Plane
-    """(H, W) uint8."""
-    u: Plane
-    """(H / 2, W / 2) or (H, W) uint8."""
-    v: Plane
-    """As `u`."""
-    matrix: YuvMatrix = "bt601"
-
-    @property
-    def frame_wh(self) -> tuple[int, int]:
-        """Width and height in pixels."""
-        return self.y.shape[1], self.y.shape[0]
+class Canvas(YuvPlanes):
+    """Planes to draw on. Chroma is halved (4:2:0) or, for odd sizes, whole (4:4:4)."""
 
 
 def draw_overlay(canvas: Canvas, prediction: Prediction) -> None:
