@@ -1,26 +1,41 @@
-"""Mean IoU of a model file through the node's own path."""
+"""Accuracy of a model file through the node's own path, and beside networks that others trained."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from perception.accuracy import measure_accuracy
-from perception.confusion import ConfusionMatrix
+from bench.peers import Peer, load_peer
+from perception.accuracy import (
+    CONFIDENCE,
+    NIGHT_BELOW_LUMA,
+    Accuracy,
+    Interval,
+    LabelledFrames,
+    measure_accuracy,
+)
 from perception.engines import OnnxEngine
 from perception.labels import LABELS
 from perception.models import DEFAULT_MODEL, model_file
 from perception.perceive import Perceiver
 from perception.process import tune_process
+from perception.settings import SettingsError
 from perception.sources.drive import SCENES, DriveRenderer
-from train.data.frames import IndexedFrames
+from train.data.frames import INDEX_FILE, DataError
+from train.data.frames import LabelledFrames as NamedFrames
+from train.data.layouts import AUTO, open_frames
 
 SYNTHETIC_FRAME_WH = (640, 360)
 SYNTHETIC_SEED = 2_000_000  # roads that neither training nor validation has seen
 SYNTHETIC_STEP_FRAMES = 30
+KNOWN_VALUES_TOLD = 12
+
+LabelledFrame = tuple[NDArray[np.uint8], NDArray[np.uint8]]
 
 
 @dataclass(frozen=True)
@@ -31,35 +46,182 @@ class AccuracyConfig:
     """Name of a shipped model, or an ONNX file of drivable-export."""
     data: str | None = None
     """Folder of labelled frames; without one, the built-in road and its exact ground truth."""
+    layout: str = AUTO
+    """How the data set is laid out; auto recognises it."""
+    label_map: str | None = None
+    """YAML with the class of each label value, for a plain folder of images and masks."""
     split: str = "test"
+    only: str | None = None
+    """COLUMN=VALUE of index.csv: measure on the frames of the split that have it."""
+    peer: list[str] = field(default_factory=list)
+    """ONNX file of another network to run on the same frames, as often as there are networks:
+    TwinLiteNet's or the Open Model Zoo's road-segmentation-adas-0001."""
     synthetic_frames: int = 200
     """Frames of the built-in road, spread over all its scenes."""
 
 
 def run(config: AccuracyConfig) -> list[str]:
-    """Rows of a table: mean IoU and the IoU of each class."""
+    """Rows of a table: mean IoU with its interval, each class, day and night, and two classes."""
     tune_process()
+    peers = [load_peer(Path(file)) for file in config.peer]
     perceive = Perceiver(OnnxEngine(model_file(config.model), "cpu"))
-    if config.data:
-        frames = IndexedFrames(Path(config.data), config.split)
-        where, count = f"split {config.split}", len(frames)
-        confusion = measure_accuracy(perceive, frames)
-    else:
-        where, count = "the built-in road", config.synthetic_frames
-        confusion = measure_accuracy(perceive, _synthetic(config.synthetic_frames))
-    return _table(confusion, f"{config.model} on {where}, {count} frames")
+    frames, where = _frames(config)
+    ours = measure_accuracy(perceive, frames)
+    rows = [f"{config.model} on {where}, {_extent(ours)}", *_table(ours)]
+    if peers:
+        theirs = [(peer, measure_accuracy(peer, frames)) for peer in peers]
+        rows += ["", *_comparison(Path(config.model).stem, ours, theirs)]
+    return rows
 
 
-def _synthetic(frames: int) -> list[tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
-    scenes = [name for name in SCENES if name != "mixed"]
-    labelled = []
-    for index, scene in enumerate(scenes):
-        drive = DriveRenderer(scene, SYNTHETIC_FRAME_WH, 30.0, SYNTHETIC_SEED + index)
-        share = (frames + index) // len(scenes)
-        labelled += [drive.render(number * SYNTHETIC_STEP_FRAMES) for number in range(share)]
-    return labelled
+def _table(accuracy: Accuracy) -> list[str]:
+    percent = f"{100 * CONFIDENCE:.0f} %"
+    rows = [
+        f"{'mean IoU':12}{_share(accuracy)} %   {percent} interval by recording "
+        f"{_ends(accuracy.mean_iou_interval())} %"
+    ]
+    rows += [f"{name:12}{100 * iou:8.2f} %" for name, iou in zip(LABELS, accuracy.total.iou(), strict=True)]
+    for condition, part in accuracy.by_condition().items():
+        luma = f"below {NIGHT_BELOW_LUMA:g}" if condition == "night" else f"from {NIGHT_BELOW_LUMA:g} up"
+        rows.append(f"{condition:12}{_share(part)} %   {_extent(part)}, mean luma {luma}")
+    two = accuracy.drivable_or_not()
+    rows.append(
+        f"{'two classes':12}{_share(two)} %   drivable or not; {percent} interval "
+        f"{_ends(two.mean_iou_interval())} %"
+    )
+    return rows
 
 
-def _table(confusion: ConfusionMatrix, title: str) -> list[str]:
-    rows = [title, f"{'mean IoU':12}{100 * confusion.mean_iou():8.2f} %"]
-    return rows + [f"{name:12}{100 * iou:8.2f} %" for name, iou in zip(LABELS, confusion.iou(), strict=True)]
+def _comparison(name: str, ours: Accuracy, theirs: Sequence[tuple[Peer, Accuracy]]) -> list[str]:
+    """Two classes, direct and alternative as one: all that the peers can tell."""
+    percent = f"{100 * CONFIDENCE:.0f} %"
+    width = max(len(name), *(len(peer.name) for peer, _ in theirs)) + 2
+    two = ours.drivable_or_not()
+    rows = [
+        "drivable or not, on the same frames",
+        f"{'':{width}}{'mean IoU':>10}{f'{percent} interval':>17}{'drivable':>10}{'day':>9}{'night':>9}"
+        f"   {name}'s lead, {percent} interval",
+    ]
+    for other, accuracy in ((None, two), *((peer, counted.drivable_or_not()) for peer, counted in theirs)):
+        parts = accuracy.by_condition()
+        day, night = (_share(parts[it]) if it in parts else "none" for it in ("day", "night"))
+        row = (
+            f"{other.name if other else name:{width}}{_share(accuracy):>10}"
+            f"{_ends(accuracy.mean_iou_interval()):>17}{100 * accuracy.total.iou()[0]:10.2f}"
+            f"{day:>9}{night:>9}"
+        )
+        if other:
+            lead = 100 * (two.total.mean_iou() - accuracy.total.mean_iou())
+            low, high = two.lead_interval(accuracy)
+            row += f"   {lead:+.2f}  {100 * low:+.2f} to {100 * high:+.2f}"
+        rows.append(row)
+    return rows + [f"{peer.name}: {peer.kind.note}" for peer, _ in theirs if peer.kind.note]
+
+
+def _extent(accuracy: Accuracy) -> str:
+    frames, recordings = len(accuracy.frames), len(accuracy.recordings)
+    return f"{frames} frame{'s' * (frames != 1)} of {recordings} recording{'s' * (recordings != 1)}"
+
+
+def _share(accuracy: Accuracy) -> str:
+    return f"{100 * accuracy.total.mean_iou():8.2f}"
+
+
+def _ends(interval: Interval) -> str:
+    return f"{100 * interval.low:.2f} to {100 * interval.high:.2f}"
+
+
+def _frames(config: AccuracyConfig) -> tuple[LabelledFrames, str]:
+    """The frames to measure on, and what to call them."""
+    if config.data is None:
+        if config.only:
+            raise SettingsError("--only chooses among the frames of a data set; name one with --data")
+        return _BuiltInRoad(config.synthetic_frames), "the built-in road"
+    root = Path(config.data)
+    frames = open_frames(
+        root, config.split, config.layout, Path(config.label_map) if config.label_map else None
+    )
+    if config.only is None:
+        return frames, f"split {config.split}"
+    return _only(frames, root / INDEX_FILE, config.split, config.only), f"split {config.split}, {config.only}"
+
+
+class _BuiltInRoad:
+    """Frames of one drive a scene: each scene is a recording."""
+
+    def __init__(self, frames: int) -> None:
+        if frames < 1:
+            raise SettingsError(f"--synthetic-frames must be at least 1, not {frames}")
+        scenes = [name for name in SCENES if name != "mixed"]
+        self._places = [
+            (index, number)
+            for index in range(len(scenes))
+            for number in range((frames + index) // len(scenes))
+        ]
+        self._scenes = scenes
+        self._drive: tuple[int, DriveRenderer] | None = None
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __getitem__(self, index: int) -> LabelledFrame:
+        scene, number = self._places[index]
+        if self._drive is None or self._drive[0] != scene:  # one at a time: a drive takes 8 MB
+            drive = DriveRenderer(self._scenes[scene], SYNTHETIC_FRAME_WH, 30.0, SYNTHETIC_SEED + scene)
+            self._drive = scene, drive
+        return self._drive[1].render(number * SYNTHETIC_STEP_FRAMES)
+
+    def recording(self, index: int) -> str:
+        return self._scenes[self._places[index][0]]
+
+
+@dataclass(frozen=True)
+class _Chosen:
+    """Some frames of a split."""
+
+    frames: NamedFrames
+    indices: list[int]
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, index: int) -> LabelledFrame:
+        return self.frames[self.indices[index]]
+
+    def recording(self, index: int) -> str:
+        return self.frames.recording(self.indices[index])
+
+
+def _only(frames: NamedFrames, index_file: Path, split: str, wanted: str) -> _Chosen:
+    """The frames whose row of the index has a value in a column.
+
+    Raises:
+        SettingsError: if `wanted` is not COLUMN=VALUE, or no frame of the split has it.
+        DataError: if the data set has no index.
+    """
+    column, equals, value = wanted.partition("=")
+    if not (column and equals):
+        raise SettingsError(f"--only {wanted}: write it as COLUMN=VALUE, such as bdd_split=val")
+    if not index_file.is_file():
+        raise DataError(f"{index_file}: no such file; --only needs a data set with an {INDEX_FILE}")
+    with index_file.open(newline="", encoding="utf-8-sig") as file:
+        rows = {row.get("id", ""): row for row in csv.DictReader(file)}
+    columns = list(next(iter(rows.values()), {}))
+    if column not in columns:
+        raise SettingsError(
+            f"--only {wanted}: {index_file} has no column {column}; it has: {', '.join(columns)}"
+        )
+    names = [frames.name(index) for index in range(len(frames))]
+    unknown = [name for name in names if name not in rows]
+    if unknown:
+        raise DataError(f"{index_file}: does not name the frame {unknown[0]}; leave out --only")
+    values = [rows[name][column] or "" for name in names]
+    chosen = [index for index, found in enumerate(values) if found == value]
+    if not chosen:
+        known = sorted(set(values))
+        more = f" and {len(known) - KNOWN_VALUES_TOLD} more" if len(known) > KNOWN_VALUES_TOLD else ""
+        raise SettingsError(
+            f"--only {wanted}: no frame of split {split} has it; known values of {column}: "
+            f"{', '.join(known[:KNOWN_VALUES_TOLD])}{more}"
+        )
+    return _Chosen(frames, chosen)

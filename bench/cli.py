@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from bench import accuracy, live, throughput
+from bench.peers import PeerError
 from perception.engines import EngineError
 from perception.pipeline import PipelineError
 from perception.settings import SettingsError, parse
@@ -14,10 +15,12 @@ from perception.sources.source import SourceError
 from train.data.frames import DataError
 
 MEASUREMENTS: dict[str, tuple[type[Any], Callable[[Any], list[str]], str]] = {
-    "accuracy": (accuracy.AccuracyConfig, accuracy.run, "Mean IoU through the node's own path."),
+    "accuracy": (accuracy.AccuracyConfig, accuracy.run, "Mean IoU through the node's own path, and peers'."),
     "live": (live.LiveConfig, live.run, "Age and memory of a live run."),
     "throughput": (throughput.ThroughputConfig, throughput.run, "Offline speed beside the plain loop."),
 }
+REPEATABLE = ("--peer",)
+"""Settings that may be given more than once; the parser alone would keep the last."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -36,9 +39,18 @@ def main(arguments: list[str] | None = None) -> int:
         return 0 if is_help else 1
     kind, run, description = MEASUREMENTS[given[0]]
     try:
-        rows = run(parse(kind, f"drivable-bench {given[0]}", description, given[1:]))
-    except (SettingsError, DataError, EngineError, SourceError, PipelineError, OSError) as error:
+        rows = run(parse(kind, f"drivable-bench {given[0]}", description, _appending(given[1:])))
+    except (SettingsError, DataError, PeerError, EngineError, SourceError, PipelineError, OSError) as error:
         print(f"drivable-bench: {error}", file=sys.stderr)
         return 1
     print("\n".join(rows))
     return 0
+
+
+def _appending(arguments: list[str]) -> list[str]:
+    """`--peer A --peer B` in the parser's spelling: `--peer+ A --peer+ B`."""
+    spelled = []
+    for argument in arguments:
+        name, equals, value = argument.partition("=")
+        spelled.append(f"{name}+{equals}{value}" if name in REPEATABLE else argument)
+    return spelled

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Final
+
 import numpy as np
 from numpy.typing import NDArray
 
-from perception.labels import IGNORE
+from perception.labels import ALTERNATIVE, BACKGROUND, DIRECT, IGNORE
+
+Counts = NDArray[np.int64]
+"""(..., classes, classes) pixels: true class by row, predicted class by column."""
+
+DRIVABLE_OR_NOT: Final = ((DIRECT, ALTERNATIVE), (BACKGROUND,))
+"""Two classes for `merged`: what networks without our alternative lanes can be compared by."""
 
 
 class ConfusionMatrix:
@@ -16,7 +25,14 @@ class ConfusionMatrix:
     """
 
     def __init__(self, classes: int) -> None:
-        self.counts: NDArray[np.int64] = np.zeros((classes, classes), np.int64)
+        self.counts: Counts = np.zeros((classes, classes), np.int64)
+
+    @classmethod
+    def of(cls, counts: Counts) -> ConfusionMatrix:
+        """The matrix of (classes, classes) counts that were made elsewhere; they are copied."""
+        confusion = cls(len(counts))
+        confusion.counts[:] = counts
+        return confusion
 
     def add(self, truth: NDArray[np.uint8], predicted: NDArray[np.uint8]) -> None:
         """Count one frame.
@@ -39,13 +55,40 @@ class ConfusionMatrix:
 
     def iou(self) -> NDArray[np.float64]:
         """(classes,) intersection over union of each class; NaN for a class that never occurred."""
-        hits = np.diag(self.counts).astype(np.float64)
-        union = self.counts.sum(0) + self.counts.sum(1) - hits
-        iou = np.full_like(hits, np.nan)
-        np.divide(hits, union, out=iou, where=union > 0)
-        return iou
+        return iou_of(self.counts)
 
     def mean_iou(self) -> float:
         """Mean of `iou()` over the classes that occurred; NaN when nothing was counted."""
-        iou = self.iou()
-        return float(np.nanmean(iou)) if np.isfinite(iou).any() else float("nan")
+        return float(mean_iou_of(self.counts))
+
+
+def iou_of(counts: Counts) -> NDArray[np.float64]:
+    """(..., classes) intersection over union; NaN for a class that never occurred."""
+    hits = np.diagonal(counts, axis1=-2, axis2=-1).astype(np.float64)
+    union = counts.sum(-2) + counts.sum(-1) - hits
+    iou = np.full(hits.shape, np.nan)
+    np.divide(hits, union, out=iou, where=union > 0)
+    return iou
+
+
+def mean_iou_of(counts: Counts) -> NDArray[np.float64]:
+    """(...) mean of `iou_of` over the classes that occurred; NaN where nothing was counted."""
+    iou = iou_of(counts)
+    occurred = np.isfinite(iou)
+    total, classes = np.where(occurred, iou, 0.0).sum(-1), occurred.sum(-1)
+    mean = np.full(total.shape, np.nan)
+    np.divide(total, classes, out=mean, where=classes > 0)
+    return mean
+
+
+def merged(counts: Counts, groups: Sequence[Sequence[int]]) -> Counts:
+    """(..., groups, groups) counts where the classes of a group count as one.
+
+    Example:
+        >>> merged(np.array([[5, 1, 0], [2, 4, 1], [0, 3, 9]]), DRIVABLE_OR_NOT).tolist()
+        [[12, 1], [3, 9]]
+    """
+    belongs = np.zeros((counts.shape[-1], len(groups)), np.int64)
+    for index, group in enumerate(groups):
+        belongs[list(group), index] = 1
+    return np.asarray(belongs.T @ counts @ belongs, np.int64)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from perception.confusion import ConfusionMatrix
+from perception.confusion import DRIVABLE_OR_NOT, ConfusionMatrix, iou_of, mean_iou_of, merged
 from perception.labels import IGNORE
 
 
@@ -98,3 +98,44 @@ def test_many_frames_do_not_overflow() -> None:
     confusion.add(class_map([0, 1]), class_map([0, 1]))
 
     assert confusion.counts[0, 0] == 2**40 + 1
+
+
+def test_matrix_of_counts_keeps_them_as_they_were() -> None:
+    counts = counted(TRUTH, PREDICTED).counts
+
+    confusion = ConfusionMatrix.of(counts)
+    confusion.add(TRUTH, PREDICTED)
+
+    np.testing.assert_array_equal(confusion.counts, 2 * counts)
+    np.testing.assert_array_equal(counts, counted(TRUTH, PREDICTED).counts)
+
+
+def test_stacked_counts_give_what_each_gives_alone() -> None:
+    matrices = [
+        counted(TRUTH, PREDICTED),
+        counted(TRUTH, TRUTH),
+        counted(class_map([0, 2]), class_map([0, 0])),
+        ConfusionMatrix(3),
+    ]
+    stacked = np.stack([matrix.counts for matrix in matrices]).reshape(2, 2, 3, 3)
+
+    np.testing.assert_array_equal(iou_of(stacked).reshape(4, 3), [matrix.iou() for matrix in matrices])
+    np.testing.assert_array_equal(mean_iou_of(stacked).ravel(), [matrix.mean_iou() for matrix in matrices])
+
+
+def test_merged_classes_are_not_told_apart() -> None:
+    counts = np.array([[5, 1, 0], [2, 4, 1], [0, 3, 9]])
+
+    two = merged(counts, DRIVABLE_OR_NOT)
+
+    np.testing.assert_array_equal(two, [[5 + 1 + 2 + 4, 0 + 1], [0 + 3, 9]])
+    np.testing.assert_array_equal(merged(np.stack([counts, 2 * counts]), DRIVABLE_OR_NOT), [two, 2 * two])
+
+
+def test_merging_counts_is_merging_the_maps() -> None:
+    random = np.random.default_rng(0)
+    truth, predicted = random.integers(0, 3, (2, 20, 20)).astype(np.uint8)
+
+    of_maps = counted((truth == 2).astype(np.uint8), (predicted == 2).astype(np.uint8), 2)
+
+    np.testing.assert_array_equal(merged(counted(truth, predicted).counts, DRIVABLE_OR_NOT), of_maps.counts)
