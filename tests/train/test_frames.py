@@ -1,4 +1,4 @@
-"""The reader of labelled frames refuses what it cannot trust, and names the file."""
+"""The reader of our own layout refuses what it cannot trust, and names the file."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from train.data.frames import DataError, IndexedFrames
+from train.data.synthetic import SyntheticDrives
 
 
 @pytest.fixture
@@ -29,13 +30,13 @@ def test_frames_of_a_split_come_in_the_order_of_the_index(root: Path) -> None:
 
     image_bgr, label = frames[1]
 
-    assert [entry.frame_id for entry in frames.entries] == ["a", "b"]
+    assert [frames.name(index) for index in range(len(frames))] == ["a", "b"]
     assert image_bgr.shape == (36, 64, 3)
     assert label.shape == (36, 64)
 
 
 def test_unknown_split_names_the_known_ones(root: Path) -> None:
-    with pytest.raises(DataError, match=r"no frames in split 'tset'; it has: train, val"):
+    with pytest.raises(DataError, match=r"no frames in split 'tset'; it has: train, val$"):
         IndexedFrames(root, "tset")
 
 
@@ -44,29 +45,60 @@ def test_missing_index_is_named(tmp_path: Path) -> None:
         IndexedFrames(tmp_path, "train")
 
 
-def test_image_without_a_label_is_named(root: Path) -> None:
-    (root / "labels" / "b.png").unlink()
+@pytest.mark.parametrize(
+    ("index", "message"),
+    [
+        ("id,split\n", r"index\.csv: needs a header"),
+        ("name,split\na,train\n", r"index\.csv: needs a header"),
+        ("id,split\na\n", r"index\.csv: line 2 lacks an id or a split"),
+        ("id,split\na,train\nb,train\na,val\n", r"index\.csv: line 4 names a a second time"),
+    ],
+)
+def test_index_that_makes_no_sense_is_refused(root: Path, index: str, message: str) -> None:
+    (root / "index.csv").write_text(index)
 
-    with pytest.raises(DataError, match=r"b\.png: named in index\.csv but missing"):
+    with pytest.raises(DataError, match=message):
         IndexedFrames(root, "train")
 
 
-def test_label_that_is_no_class_is_named(root: Path) -> None:
-    cv2.imwrite(str(root / "labels" / "a.png"), np.full((36, 64), 7, np.uint8))
+def test_files_that_are_missing_are_counted_and_the_first_is_named(root: Path) -> None:
+    (root / "labels" / "b.png").unlink()
+    (root / "images" / "a.jpg").unlink()
 
-    with pytest.raises(DataError, match=r"a\.png: label 7 is none of"):
-        IndexedFrames(root, "train")[0]
-
-
-def test_label_of_another_size_is_named(root: Path) -> None:
-    cv2.imwrite(str(root / "labels" / "a.png"), np.full((18, 32), 2, np.uint8))
-
-    with pytest.raises(DataError, match=r"a\.png: is \(18, 32\), its image \(36, 64\)"):
-        IndexedFrames(root, "train")[0]
+    with pytest.raises(DataError, match=r"a\.jpg: named in index\.csv but missing \(and 1 more; "):
+        IndexedFrames(root, "train")
 
 
-def test_image_that_does_not_decode_is_named(root: Path) -> None:
-    (root / "images" / "a.jpg").write_bytes(b"not a picture")
+def test_missing_file_of_another_split_does_not_matter(root: Path) -> None:
+    (root / "labels" / "b.png").unlink()
 
-    with pytest.raises(DataError, match=r"a\.jpg: does not decode"):
-        IndexedFrames(root, "train")[0]
+    assert len(IndexedFrames(root, "val")) == 1
+
+
+@pytest.mark.parametrize(
+    ("header", "row", "recording"),
+    [
+        ("id,split", "000f8d37-d4c09a0f,val", "000f8d37"),
+        ("id,split", "monday-d4c09a0f,val", "monday-d4c09a0f"),
+        ("id,split,recording", "000f8d37-d4c09a0f,val,monday", "monday"),
+        ("id,split,recording", "000f8d37-d4c09a0f,val,", "000f8d37"),
+    ],
+)
+def test_recording_is_the_column_or_the_first_half_of_a_bdd_id(
+    root: Path, header: str, row: str, recording: str
+) -> None:
+    frame_id = row.split(",")[0]
+    (root / "images" / "c.jpg").rename(root / "images" / f"{frame_id}.jpg")
+    (root / "labels" / "c.png").rename(root / "labels" / f"{frame_id}.png")
+    (root / "index.csv").write_text(f"{header}\n{row}\n")
+
+    frames = IndexedFrames(root, "val")
+
+    assert (frames.name(0), frames.recording(0)) == (frame_id, recording)
+
+
+def test_rendered_frames_of_one_drive_are_one_recording_and_no_two_have_one_name() -> None:
+    drives = SyntheticDrives(2, 3, (64, 36), first_seed=7)
+
+    assert [drives.recording(index) for index in range(6)] == ["drive 7"] * 3 + ["drive 8"] * 3
+    assert len({drives.name(index) for index in range(6)}) == 6

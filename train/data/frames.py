@@ -1,25 +1,32 @@
-"""Reader of frames with drivable-area labels: `index.csv`, `images/<id>.jpg`, `labels/<id>.png`."""
+"""What a data set is: labelled frames by split. And the reader of our own layout, whose index says all."""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
-import cv2
-import numpy as np
-from numpy.typing import NDArray
+from train.data.decode import CLASS_IDS, DataError
+from train.data.pairs import LabelledFrame, Pair, PairedFrames, by_split
+from train.data.splits import SPLITS
 
-from perception.labels import BACKGROUND, IGNORE
+__all__ = [
+    "INDEX_FILE",
+    "DataError",
+    "DataSet",
+    "IndexedFrames",
+    "LabelledFrame",
+    "LabelledFrames",
+    "is_indexed",
+    "read_index",
+    "recording_of_bdd_id",
+]
 
-LabelledFrame = tuple[NDArray[np.uint8], NDArray[np.uint8]]
-"""(H, W, 3) BGR image and (H, W) class map."""
-
-
-class DataError(ValueError):
-    """A data set that cannot be used; the message names the file and what is wrong with it."""
+INDEX_FILE: Final = "index.csv"
+_BDD_ID: Final = re.compile(r"([0-9a-f]{8})-[0-9a-f]{8}")
 
 
 class LabelledFrames(Protocol):
@@ -29,18 +36,53 @@ class LabelledFrames(Protocol):
 
     def __getitem__(self, index: int) -> LabelledFrame: ...
 
+    def name(self, index: int) -> str:
+        """What messages and reports call the frame."""
+        ...
+
+    def recording(self, index: int) -> str:
+        """The drive it comes from: frames of one recording are alike, so they share a split."""
+        ...
+
 
 @dataclass(frozen=True)
-class Entry:
-    """One frame of the index."""
+class DataSet:
+    """What a reader found, before any image is decoded."""
 
-    frame_id: str
-    image_file: Path
-    label_file: Path
+    where: Path
+    """The folder, or the file that lists its frames."""
+    frames: Mapping[str, LabelledFrames]
+    """By split, those with problems among them."""
+    problems: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """By split: a line for each file that has no partner, beginning with the file."""
+    notes: Sequence[str] = ()
+    """What was left out, or is not as published, and why: a line each."""
+
+    @property
+    def splits(self) -> list[str]:
+        """Names of the splits that hold frames, or were meant to: train, val, test, then others."""
+        names = [name for name in self.frames if len(self.frames[name]) or self.problems.get(name)]
+        return sorted(names, key=lambda name: SPLITS.index(name) if name in SPLITS else len(SPLITS))
+
+    def open(self, split: str) -> LabelledFrames:
+        """The frames of one split.
+
+        Raises:
+            DataError: if there is no such split (naming the others), or its files do not match.
+        """
+        if split not in self.splits:
+            known = ", ".join(self.splits) or "no frames at all"
+            why = f" ({'; '.join(self.notes)})" if self.notes and split in SPLITS else ""
+            raise DataError(f"{self.where}: no frames in split {split!r}; it has: {known}{why}")
+        problems = self.problems.get(split, ())
+        if problems:
+            others = f" (and {len(problems) - 1} more; `drivable-train inspect` names them)"
+            raise DataError(problems[0] + (others if len(problems) > 1 else ""))
+        return self.frames[split]
 
 
-class IndexedFrames:
-    """The frames of one split. Splits are by recording and stand in the index."""
+class IndexedFrames(PairedFrames):
+    """One split of a data set in our own layout."""
 
     def __init__(self, root: Path, split: str) -> None:
         """Read the index.
@@ -48,47 +90,69 @@ class IndexedFrames:
         Raises:
             DataError: if there is no index, no such split, or a file of the split is missing.
         """
-        index = root / "index.csv"
-        if not index.is_file():
-            raise DataError(f"{index}: no such file; a data set needs index.csv, images/ and labels/")
-        with index.open(newline="") as file:
-            rows = list(csv.DictReader(file))
-        if not rows or not {"id", "split"} <= rows[0].keys():
-            raise DataError(f"{index}: needs a header with the columns id and split, and at least one frame")
-        self.entries = [
-            Entry(row["id"], root / "images" / f"{row['id']}.jpg", root / "labels" / f"{row['id']}.png")
-            for row in rows
-            if row["split"] == split
+        read_index(root).open(split)
+        super().__init__(_pairs_of_index(root)[split], CLASS_IDS.read)
+
+
+def is_indexed(root: Path) -> bool:
+    """Whether an index lies there."""
+    return (root / INDEX_FILE).is_file()
+
+
+def read_index(root: Path) -> DataSet:
+    """`index.csv` (id, split, perhaps recording), `images/<id>.jpg` and `labels/<id>.png` of class ids.
+
+    A frame's recording is what the column of that name says; without one, the first 8 hex digits of a
+    BDD100K id, which are those of one car's trip; else the id itself.
+
+    Raises:
+        DataError: if there is no index, or it cannot be read as one.
+    """
+    frames, problems = {}, {}
+    for split, pairs in _pairs_of_index(root).items():
+        missing = [
+            f"{file}: named in {INDEX_FILE} but missing"
+            for pair in pairs
+            for file in (pair.image_file, pair.label_file)
+            if not file.is_file()
         ]
-        if not self.entries:
-            known = ", ".join(sorted({row["split"] for row in rows}))
-            raise DataError(f"{index}: no frames in split {split!r}; it has: {known}")
-        for entry in self.entries:
-            for file_needed in (entry.image_file, entry.label_file):
-                if not file_needed.is_file():
-                    raise DataError(f"{file_needed}: named in {index.name} but missing")
+        whole = [pair for pair in pairs if pair.image_file.is_file() and pair.label_file.is_file()]
+        frames[split], problems[split] = PairedFrames(whole, CLASS_IDS.read), missing
+    return DataSet(root / INDEX_FILE, frames, problems)
 
-    def __len__(self) -> int:
-        return len(self.entries)
 
-    def __getitem__(self, index: int) -> LabelledFrame:
-        """Decode one frame.
+def _pairs_of_index(root: Path) -> dict[str, list[Pair]]:
+    index = root / INDEX_FILE
+    if not index.is_file():
+        raise DataError(f"{index}: no such file; a data set needs {INDEX_FILE}, images/ and labels/")
+    try:
+        with index.open(newline="", encoding="utf-8-sig") as file:
+            rows = list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{index}: cannot be read as CSV: {error}") from error
+    if not rows or not {"id", "split"} <= rows[0].keys():
+        raise DataError(f"{index}: needs a header with the columns id and split, and at least one frame")
+    pairs: list[Pair] = []
+    splits: dict[str, str] = {}
+    for line, row in enumerate(rows, start=2):
+        frame_id, split = row["id"], row["split"]
+        if not frame_id or not split:
+            raise DataError(f"{index}: line {line} lacks an id or a split")
+        if frame_id in splits:
+            raise DataError(f"{index}: line {line} names {frame_id} a second time")
+        splits[frame_id] = split
+        pairs.append(
+            Pair(
+                frame_id,
+                row.get("recording") or recording_of_bdd_id(frame_id),
+                root / "images" / f"{frame_id}.jpg",
+                root / "labels" / f"{frame_id}.png",
+            )
+        )
+    return by_split(pairs, lambda pair: splits[pair.name])
 
-        Raises:
-            DataError: if a file does not decode, the sizes differ, or a label is no class.
-        """
-        entry = self.entries[index]
-        image_bgr = cv2.imread(str(entry.image_file), cv2.IMREAD_COLOR)
-        label = cv2.imread(str(entry.label_file), cv2.IMREAD_GRAYSCALE)
-        if image_bgr is None or label is None:
-            file = entry.image_file if image_bgr is None else entry.label_file
-            raise DataError(f"{file}: does not decode as an image")
-        if image_bgr.shape[:2] != label.shape:
-            raise DataError(f"{entry.label_file}: is {label.shape}, its image {image_bgr.shape[:2]}")
-        wrong = label[(label > BACKGROUND) & (label != IGNORE)]
-        if wrong.size:
-            raise DataError(f"{entry.label_file}: label {wrong[0]} is none of 0, 1, 2 and {IGNORE}")
-        return np.asarray(image_bgr, np.uint8), np.asarray(label, np.uint8)
 
-    def __iter__(self) -> Iterator[LabelledFrame]:
-        return (self[index] for index in range(len(self)))
+def recording_of_bdd_id(frame_id: str) -> str:
+    """The recording that an id such as `0000f77c-6257be58` belongs to: `0000f77c`; of other ids, the id."""
+    matched = _BDD_ID.fullmatch(frame_id)
+    return matched[1] if matched else frame_id

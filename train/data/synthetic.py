@@ -34,3 +34,11 @@ class SyntheticDrives:
     def __getitem__(self, index: int) -> LabelledFrame:
         drive, frame_id = divmod(index, self.frames_per_drive)
         return self._renderer(drive).render(frame_id)
+
+    def name(self, index: int) -> str:
+        """The drive's seed and the frame's number in it, such as `drive 12, frame 3`."""
+        return f"{self.recording(index)}, frame {index % self.frames_per_drive}"
+
+    def recording(self, index: int) -> str:
+        """The drive, by the seed that its road was drawn with."""
+        return f"drive {self.first_seed + index // self.frames_per_drive}"

@@ -1,0 +1,232 @@
+"""`drivable-train inspect` finds what was planted, and nothing where nothing was."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from perception.labels import COLOURS_RGB, DIRECT
+from train.cli import main
+from train.data.contact_sheet import contact_sheet
+from train.data.duplicates import alike, digest_of, fingerprint_of, same
+from train.data.layouts import open_frames
+
+REPOSITORY = Path(__file__).parents[2]
+WIDTH, HEIGHT = 160, 90
+TITLE = 14  # width of the table's first column
+
+
+def view(seed: int, level: int = 120) -> NDArray[np.uint8]:
+    """(90, 160, 3) BGR of large blotches, at a mean level."""
+    blotches = np.random.default_rng(seed).normal(level, 25, (18, 32)).clip(0, 255).astype(np.uint8)
+    return np.asarray(
+        cv2.cvtColor(cv2.resize(blotches, (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC), cv2.COLOR_GRAY2BGR)
+    )
+
+
+def write(file: Path, pixels: NDArray[np.uint8]) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    assert cv2.imwrite(str(file), pixels)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Two frames of each recording, three of these in train, one of them at night, and one in val."""
+    label = np.full((HEIGHT, WIDTH), 2, np.uint8)
+    label[HEIGHT // 2 :] = 0
+    label[: HEIGHT // 4] = 255
+    folder = tmp_path / "data"
+    for recording in range(4):
+        split = "val" if recording == 3 else "train"
+        for number in range(2):
+            name = f"drive{recording}_{number}"
+            image_bgr = view(2 * recording + number, level=30 if recording == 0 else 120)
+            write(folder / split / "images" / f"{name}.png", image_bgr)
+            write(folder / split / "masks" / f"{name}.png", label)
+    (folder / "labels.yaml").write_text("{0: direct, 1: alternative, 2: background, 255: ignore}")
+    return folder
+
+
+@pytest.fixture
+def inspect(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> Callable[[], tuple[int, str, str]]:
+    """A function that runs the command: its status, and what it said and complained about."""
+
+    def run() -> tuple[int, str, str]:
+        status = main(["inspect", "--data", str(root), "--out", str(tmp_path / "sheets")])
+        said = capsys.readouterr()
+        return status, said.out, said.err
+
+    return run
+
+
+Inspect = Callable[[], tuple[int, str, str]]
+
+
+def row(said: str, title: str) -> list[str]:
+    """The cells of one row of the table."""
+    (line,) = [line for line in said.splitlines() if line[:TITLE].strip() == title]
+    return line[TITLE:].replace(" %", "%").split()
+
+
+def test_whole_data_set_is_described_split_by_split(inspect: Inspect, tmp_path: Path) -> None:
+    status, said, complaint = inspect()
+
+    assert (status, complaint) == (0, "")
+    assert "layout folder" in said
+    assert row(said, "frames") == ["6", "2"]
+    assert row(said, "recordings") == ["3", "1"]
+    assert row(said, "160x90") == ["6", "2"]
+    assert row(said, "direct") == ["50.00%", "50.00%"]
+    assert row(said, "background") == ["25.56%", "25.56%"]
+    assert row(said, "ignore") == ["24.44%", "24.44%"]
+    assert row(said, "night") == ["33.3%", "0.0%"]
+    assert sorted(file.name for file in (tmp_path / "sheets").iterdir()) == ["train.png", "val.png"]
+
+
+def test_every_broken_pair_is_counted_and_the_first_ten_are_named(inspect: Inspect, root: Path) -> None:
+    for number in range(12):
+        write(root / "train" / "images" / f"extra_{number:02}.png", view(100 + number))
+    (root / "val" / "images" / "drive3_0.png").write_bytes(b"not a picture")
+
+    status, said, complaint = inspect()
+
+    assert status == 1
+    assert complaint.splitlines() == [f"drivable-train: {root}: not to be trusted: broken pairs: 13"]
+    assert row(said, "broken") == ["12", "1"]
+    assert row(said, "frames") == ["6", "1"]
+    assert sum("has no label" in line for line in said.splitlines()) == 10
+    assert "extra_09.png: has no label" in said
+    assert "  and 3 more" in said
+
+
+def test_same_frame_in_two_splits_is_named_whatever_file_it_is_in(inspect: Inspect, root: Path) -> None:
+    write(root / "val" / "images" / "drive3_0.bmp", view(2))
+    (root / "val" / "images" / "drive3_0.png").unlink()
+
+    status, said, complaint = inspect()
+
+    assert status == 1
+    assert complaint.endswith("not to be trusted: frames in two splits: 1\n")
+    assert "  drive1_0 of train is drive3_0 of val" in said
+
+
+def test_frame_like_one_of_another_split_is_named(inspect: Inspect, root: Path) -> None:
+    smaller = cv2.convertScaleAbs(cv2.resize(view(2), (120, 68), interpolation=cv2.INTER_AREA), alpha=1.2)
+    write(root / "val" / "images" / "drive3_0.png", np.asarray(smaller, np.uint8))
+    write(root / "val" / "masks" / "drive3_0.png", np.zeros((68, 120), np.uint8))
+
+    status, said, complaint = inspect()
+
+    assert status == 1
+    assert complaint.endswith("not to be trusted: pairs of frames alike across splits: 1\n")
+    assert "  drive1_0 of train is like drive3_0 of val" in said
+
+
+def test_recording_in_two_splits_is_named(inspect: Inspect, root: Path) -> None:
+    for folder in ("images", "masks"):
+        (root / "val" / folder / "drive3_1.png").rename(root / "val" / folder / "drive2_7.png")
+
+    status, said, complaint = inspect()
+
+    assert status == 1
+    assert complaint.endswith("not to be trusted: recordings in two splits: 1\n")
+    assert "  drive2 is in train and val" in said
+
+
+def test_split_of_broken_pairs_alone_has_no_sheet(inspect: Inspect, root: Path, tmp_path: Path) -> None:
+    for file in (root / "val" / "masks").iterdir():
+        file.unlink()
+
+    status, said, _ = inspect()
+
+    assert status == 1
+    assert row(said, "broken") == ["0", "2"]
+    assert not (tmp_path / "sheets" / "val.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--data", "nowhere"], "drivable-train: nowhere: no such folder"),
+        (["--dta", "nowhere"], "unknown setting --dta; the nearest known one is --data"),
+        ([], "data"),
+    ],
+)
+def test_what_cannot_be_inspected_is_said_in_one_line(
+    arguments: list[str], message: str, only_error_line: Callable[[str], str]
+) -> None:
+    assert main(["inspect", *arguments]) == 1
+    assert message in only_error_line("drivable-train")
+
+
+def test_it_runs_without_torch(root: Path, tmp_path: Path) -> None:
+    code = "import sys; sys.modules['torch'] = None; from train.cli import main; sys.exit(main(sys.argv[1:]))"
+    arguments = ["inspect", "--data", str(root), "--out", str(tmp_path / "sheets")]
+
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], cwd=REPOSITORY, capture_output=True, timeout=60, check=False
+    )
+
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_sheet_that_cannot_be_written_is_said_in_one_line(
+    root: Path, tmp_path: Path, only_error_line: Callable[[str], str]
+) -> None:
+    (tmp_path / "file").write_text("")
+
+    assert main(["inspect", "--data", str(root), "--out", str(tmp_path / "file")]) == 1
+    assert "file" in only_error_line("drivable-train")
+
+
+def test_sheet_shows_labels_in_the_node_s_colours_and_darkens_what_is_ignored(root: Path) -> None:
+    frames = open_frames(root, "val")
+
+    sheet_bgr = contact_sheet(frames, [0, 1])
+
+    assert sheet_bgr.shape == (180, 6 * 320, 3)
+    blue, _, red = sheet_bgr[100:150, 10:310].reshape(-1, 3).mean(0)
+    assert COLOURS_RGB[DIRECT][2] > COLOURS_RGB[DIRECT][0]
+    assert blue > red + 50
+    assert sheet_bgr[2:40, :200].mean() < 40
+    assert not sheet_bgr[:, 640:].any()
+
+
+def test_sheet_holds_24_frames_spread_over_the_split(root: Path) -> None:
+    frames = open_frames(root, "val")
+
+    assert contact_sheet(frames, [0, 1] * 100).shape == (4 * 180, 6 * 320, 3)
+
+
+def test_digest_tells_pixels_and_shape() -> None:
+    image_bgr = view(0)
+    turned = image_bgr.reshape(WIDTH, HEIGHT, 3)
+
+    assert digest_of(image_bgr) == digest_of(image_bgr.copy())
+    assert digest_of(image_bgr) != digest_of(turned)
+    assert same([b"a", b"b"], [b"b", b"c", b"b"]) == [(1, 0), (1, 2)]
+
+
+def test_fingerprint_outlives_size_light_and_compression_and_tells_views_apart() -> None:
+    views = [fingerprint_of(view(seed)) for seed in range(40)]
+    _, packed = cv2.imencode(".jpg", cv2.resize(view(7), (80, 45)), [cv2.IMWRITE_JPEG_QUALITY, 30])
+    copy_bgr = cv2.convertScaleAbs(cv2.imdecode(packed, cv2.IMREAD_COLOR), alpha=0.6, beta=20)
+
+    assert alike([fingerprint_of(np.asarray(copy_bgr, np.uint8))], views) == [(0, 7)]
+    assert alike(views[:20], views[20:]) == []
+
+
+def test_images_without_contrast_are_like_nothing() -> None:
+    grey = fingerprint_of(np.full((HEIGHT, WIDTH, 3), 90, np.uint8))
+
+    assert alike([grey], [grey, fingerprint_of(view(0))]) == []
+    assert alike([], [grey]) == []

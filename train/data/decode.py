@@ -1,0 +1,120 @@
+"""Image and label files to pixels and classes, or the one line that says which file is wrong and how."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from perception.labels import ALTERNATIVE, BACKGROUND, DIRECT, IGNORE
+from perception.sources import images
+from perception.sources.source import SourceError
+
+Rgb = tuple[int, int, int]
+
+_NO_CLASS: Final = 254
+
+
+class DataError(ValueError):
+    """A data set that cannot be used; the message names the file and what is wrong with it."""
+
+
+def read_image_bgr(file: Path) -> NDArray[np.uint8]:
+    """(H, W, 3) uint8 BGR, as the node itself reads an image.
+
+    Raises:
+        DataError: if it does not decode.
+    """
+    try:
+        return images.read_image_bgr(file)
+    except SourceError as error:
+        raise DataError(str(error)) from error
+
+
+class ByValue:
+    """Labels that name a class by the value of a pixel."""
+
+    def __init__(self, classes: Mapping[int, int]) -> None:
+        """`classes`: label value (0 to 255) to class id or `IGNORE`."""
+        self.classes = dict(classes)
+        self._table = np.full(256, _NO_CLASS, np.uint8)
+        self._table[list(self.classes)] = list(self.classes.values())
+
+    def read(self, file: Path) -> NDArray[np.uint8]:
+        """(H, W) class map of a label file.
+
+        Raises:
+            DataError: if it does not decode, is no map of 8-bit values, or has a value without a class.
+        """
+        label = _read_as_it_is(file)
+        if label.ndim == 3:
+            # OpenCV gives a palette's colours, never its indices; three equal channels are a grey image.
+            if label.shape[2] != 3 or (label != label[:, :, :1]).any():
+                raise DataError(
+                    f"{file}: is in colour, and its classes are wanted as grey values 0 to 255"
+                    " (an image with a palette has to be saved as greyscale)"
+                )
+            label = label[:, :, 0]
+        if label.dtype != np.uint8:
+            raise DataError(f"{file}: has {label.dtype} pixels; labels need 8 bits")
+        return self.of(np.ascontiguousarray(label), str(file))
+
+    def of(self, label: NDArray[np.uint8], where: str) -> NDArray[np.uint8]:
+        """(H, W) class map of (H, W) label values; `where` begins the message of a DataError."""
+        class_map = np.asarray(cv2.LUT(label, self._table), np.uint8)
+        wrong = label[class_map == _NO_CLASS]
+        if wrong.size:
+            known = ", ".join(map(str, sorted(self.classes)))
+            raise DataError(f"{where}: label {wrong[0]} is none of {known}")
+        return class_map
+
+
+class ByColour:
+    """Labels that name a class by the colour of a pixel."""
+
+    def __init__(self, classes: Mapping[Rgb, int]) -> None:
+        """`classes`: colour to class id or `IGNORE`."""
+        by_code = sorted(
+            (red << 16 | green << 8 | blue, found) for (red, green, blue), found in classes.items()
+        )
+        self._codes = np.array([code for code, _ in by_code], np.int32)
+        self._classes = np.array([found for _, found in by_code], np.uint8)
+
+    def read(self, file: Path) -> NDArray[np.uint8]:
+        """(H, W) class map of a label file.
+
+        Raises:
+            DataError: if it does not decode, or has a colour without a class.
+        """
+        label_bgr = read_image_bgr(file).astype(np.int32)
+        codes = label_bgr[:, :, 2] << 16 | label_bgr[:, :, 1] << 8 | label_bgr[:, :, 0]
+        nearest = np.minimum(np.searchsorted(self._codes, codes), len(self._codes) - 1)
+        wrong = codes[self._codes[nearest] != codes]
+        if wrong.size:
+            raise DataError(f"{file}: the colour #{wrong[0]:06x} stands for no class of this data set")
+        return self._classes[nearest]
+
+
+Labels = ByValue | ByColour
+
+CLASS_IDS: Final = ByValue({DIRECT: DIRECT, ALTERNATIVE: ALTERNATIVE, BACKGROUND: BACKGROUND, IGNORE: IGNORE})
+"""Our own: the value is the class."""
+
+
+def _read_as_it_is(file: Path) -> NDArray[np.generic]:
+    """(H, W) or (H, W, channels) pixels of any depth."""
+    try:
+        data = np.frombuffer(file.read_bytes(), np.uint8)
+    except OSError as error:
+        raise DataError(f"{file}: cannot be read: {error.strerror}") from error
+    try:
+        label = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if data.size else None
+    except cv2.error:
+        label = None
+    if label is None:
+        raise DataError(f"{file}: is corrupt, or not an image that can be read")
+    return label

@@ -1,0 +1,145 @@
+"""Anybody's frames: images and masks of the same names, and a map that says what the masks' values mean."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Final
+
+import yaml
+
+from perception.labels import IGNORE, LABELS
+from train.data.decode import ByColour, ByValue, DataError, Labels, Rgb
+from train.data.frames import DataSet
+from train.data.pairs import PairedFrames, by_split, match
+from train.data.splits import SPLITS, split_by_name
+
+IMAGES: Final = "images"
+MASKS: Final = "masks"
+LABEL_MAP: Final = "labels.yaml"
+
+_CLASSES: Final = {name: label for label, name in enumerate(LABELS)} | {"ignore": IGNORE}
+_COLOUR: Final = re.compile(r"#([0-9a-fA-F]{2})([0-9a-fA-F]{2})([0-9a-fA-F]{2})")
+_EXAMPLE: Final = '`7: direct` or `"#00ff00": direct` on each line'
+
+
+def is_folder(root: Path) -> bool:
+    """Whether images and masks lie there, for each split or for all of them."""
+    return bool(_folders(root))
+
+
+def read_folder(root: Path, label_map: Path | None = None) -> DataSet:
+    """`images/` and `masks/`, whose files have the same stems, and `labels.yaml`, which maps each value.
+
+    The map goes from grey values or from colours to direct, alternative, background and ignore:
+    `{0: background, 7: direct, 8: alternative, 255: ignore}` or `{"#00ff00": direct, ...}`.
+
+    Where both folders lie in `train/`, `val/` and `test/`, or these in both folders, those are the
+    splits. Elsewhere recordings are shared out 80 : 10 : 10 by their names' hash. A frame's recording
+    is what its stem has before the last `_` or `-`: `monday-2_000120` is of `monday-2`.
+
+    Args:
+        label_map: the map, if it is not `labels.yaml` in the folder.
+
+    Raises:
+        DataError: if a folder or the map is missing, the map cannot be used, or stems tell no recording
+            where the splits are made by recording.
+    """
+    folders = _folders(root)
+    if not folders:
+        raise DataError(f"{root}: has no {IMAGES}/ with {MASKS}/")
+    labels = read_label_map(label_map or root / LABEL_MAP)
+    if list(folders) == [""]:
+        return _shared_out(root, labels)
+    frames, problems = {}, {}
+    for split, (images, masks) in folders.items():
+        pairs, mismatches = match(images, masks, recording_of_stem)
+        frames[split] = PairedFrames(pairs, labels.read)
+        problems[split] = [mismatch.line for mismatch in mismatches]
+    notes = [
+        f"{images}: left out, it has no {masks}" for images, masks in _places(root) if not masks.is_dir()
+    ]
+    return DataSet(root, frames, problems, notes)
+
+
+def recording_of_stem(stem: str) -> str:
+    """What a stem has before its last `_` or `-`; the stem itself where there is neither."""
+    return re.split(r"[_-](?=[^_-]*$)", stem)[0] or stem
+
+
+def read_label_map(file: Path) -> Labels:
+    """What reads the masks that a YAML file explains.
+
+    Raises:
+        DataError: naming the file, and the value that cannot be used.
+    """
+    if not file.is_file():
+        raise DataError(f"{file}: no such label map; it says what the masks mean, as {_EXAMPLE}")
+    try:
+        given = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise DataError(f"{file}: not readable as YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(given, dict) or not given:
+        raise DataError(f"{file}: expected {_EXAMPLE} (a colour needs its quotes)")
+    values: dict[int, int] = {}
+    colours: dict[Rgb, int] = {}
+    for value, name in given.items():
+        if not isinstance(name, str) or name not in _CLASSES:
+            raise DataError(f"{file}: {value}: {name} is no class; known: {', '.join(_CLASSES)}")
+        colour = _COLOUR.fullmatch(value) if isinstance(value, str) else None
+        if colour:
+            red, green, blue = (int(part, 16) for part in colour.groups())
+            colours[red, green, blue] = _CLASSES[name]
+        elif isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 255:
+            values[value] = _CLASSES[name]
+        else:
+            raise DataError(
+                f"{file}: {value!r} is neither a value from 0 to 255 nor a colour such as '#00ff00'"
+            )
+    if values and colours:
+        raise DataError(f"{file}: has values and colours; the masks have one or the other")
+    return ByColour(colours) if colours else ByValue(values)
+
+
+def _folders(root: Path) -> dict[str, tuple[Path, Path]]:
+    """Images and masks by split; by "" where they are not split."""
+    split_up = {
+        images.name if images.name in SPLITS else images.parent.name: (images, masks)
+        for images, masks in _places(root)
+        if masks.is_dir()
+    }
+    whole = root / IMAGES, root / MASKS
+    return split_up or ({"": whole} if whole[0].is_dir() and whole[1].is_dir() else {})
+
+
+def _places(root: Path) -> list[tuple[Path, Path]]:
+    """Where a split's images are, and where its masks belong."""
+    places = [
+        place
+        for split in SPLITS
+        for place in (
+            (root / split / IMAGES, root / split / MASKS),
+            (root / IMAGES / split, root / MASKS / split),
+        )
+    ]
+    return [(images, masks) for images, masks in places if images.is_dir()]
+
+
+def _shared_out(root: Path, labels: Labels) -> DataSet:
+    pairs, mismatches = match(root / IMAGES, root / MASKS, recording_of_stem)
+    for pair in pairs:
+        if pair.recording == pair.name:
+            raise DataError(
+                f"{pair.image_file}: the name tells no recording (RECORDING_NUMBER would), and frames are not"
+                " split at random; rename the files, or sort them into train/, val/ and test/"
+            )
+    frames = by_split(pairs, lambda pair: split_by_name(pair.recording))
+    problems = by_split(mismatches, lambda mismatch: split_by_name(recording_of_stem(mismatch.stem)))
+    counts = {split: len({pair.recording for pair in frames.get(split, [])}) for split in SPLITS}
+    note = ", ".join(f"{split} has {count}" for split, count in counts.items())
+    return DataSet(
+        root,
+        {split: PairedFrames(frames.get(split, []), labels.read) for split in SPLITS},
+        {split: [mismatch.line for mismatch in alone] for split, alone in problems.items()},
+        [f"{root}: its recordings are split by their names' hash: {note}"],
+    )

@@ -1,0 +1,83 @@
+"""The layouts of data sets that can be read, and the one way to open any of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from train.data.bdd100k import is_bdd100k, read_bdd100k
+from train.data.camvid import is_camvid, read_camvid
+from train.data.decode import DataError
+from train.data.folder import is_folder, read_folder
+from train.data.frames import DataSet, LabelledFrames, is_indexed, read_index
+from train.data.kitti_road import is_kitti_road, read_kitti_road
+from train.data.numpy_arrays import are_numpy_arrays, read_numpy_arrays
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How one kind of data set lies in its folder."""
+
+    looks_like: str
+    """What it is recognised by."""
+    is_at: Callable[[Path], bool]
+    read: Callable[[Path], DataSet]
+
+
+LAYOUTS: Final[dict[str, Layout]] = {
+    "indexed": Layout("index.csv", is_indexed, read_index),
+    "bdd100k": Layout("images/100k/ and labels/drivable/masks/", is_bdd100k, read_bdd100k),
+    "numpy": Layout("image_180_320.npy and label_180_320.npy", are_numpy_arrays, read_numpy_arrays),
+    "camvid": Layout("train/ and trainannot/, or 701_StillsRaw_full/", is_camvid, read_camvid),
+    "kitti_road": Layout("training/image_2/ and training/gt_image_2/", is_kitti_road, read_kitti_road),
+    "folder": Layout("images/ and masks/", is_folder, read_folder),
+}
+AUTO: Final = "auto"
+
+
+def open_frames(root: Path, split: str, layout: str = AUTO, label_map: Path | None = None) -> LabelledFrames:
+    """The labelled frames of one split.
+
+    Args:
+        root: folder of the data set.
+        split: such as train, val or test; no two share a recording.
+        layout: a name in `LAYOUTS`, or auto to recognise it by what lies in the folder.
+        label_map: YAML with the class of each value, for the layout folder alone.
+
+    Raises:
+        DataError: if there is no such data set, layout or split, or its files do not match.
+    """
+    return read_data_set(root, layout, label_map).open(split)
+
+
+def read_data_set(root: Path, layout: str = AUTO, label_map: Path | None = None) -> DataSet:
+    """All splits of a data set, and what is wrong with its files as far as their names tell.
+
+    Raises:
+        DataError: if there is no such data set or layout, or nothing in it can be used.
+    """
+    if not root.is_dir():
+        raise DataError(f"{root}: no such folder")
+    name = recognise(root) if layout == AUTO else layout
+    if name not in LAYOUTS:
+        raise DataError(f"{layout}: no such layout; known: {', '.join([AUTO, *LAYOUTS])}")
+    if label_map is None:
+        return LAYOUTS[name].read(root)
+    if name != "folder":
+        raise DataError(f"{label_map}: a label map is for the layout folder, and {root} is read as {name}")
+    return read_folder(root, label_map)
+
+
+def recognise(root: Path) -> str:
+    """The name of the first layout that a folder looks like.
+
+    Raises:
+        DataError: if it looks like none, with what was looked for.
+    """
+    for name, layout in LAYOUTS.items():
+        if layout.is_at(root):
+            return name
+    looked_for = "; ".join(f"{layout.looks_like} ({name})" for name, layout in LAYOUTS.items())
+    raise DataError(f"{root}: looks like no known data set; looked for {looked_for}")

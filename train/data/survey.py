@@ -1,0 +1,107 @@
+"""What the frames of a split are: every one decoded, none of them kept."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from perception.accuracy import condition_of
+from perception.labels import IGNORE, LABELS
+from train.data.decode import DataError
+from train.data.duplicates import Fingerprint, digest_of, fingerprint_of
+from train.data.frames import LabelledFrames
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """One frame that could be read."""
+
+    index: int
+    name: str
+    recording: str
+    frame_wh: tuple[int, int]
+    pixels: NDArray[np.int64]
+    """(classes + 1,) pixels of each class, and of `IGNORE`."""
+    is_night: bool
+    digest: bytes
+    fingerprint: Fingerprint
+
+
+@dataclass(frozen=True)
+class Survey:
+    """All frames of a split."""
+
+    seen: Sequence[Seen]
+    broken: Sequence[str]
+    """A line for each frame that cannot be used, beginning with its file."""
+
+    @property
+    def recordings(self) -> set[str]:
+        """Their names."""
+        return {frame.recording for frame in self.seen}
+
+    @property
+    def sizes(self) -> Counter[tuple[int, int]]:
+        """How many frames are of each width and height."""
+        return Counter(frame.frame_wh for frame in self.seen)
+
+    @property
+    def class_shares(self) -> NDArray[np.float64]:
+        """(classes + 1,) shares of all pixels; the last is `IGNORE`'s. All zero without frames."""
+        pixels = sum((frame.pixels for frame in self.seen), np.zeros(len(LABELS) + 1, np.int64))
+        return np.asarray(pixels / max(1, pixels.sum()), np.float64)
+
+    @property
+    def night_share(self) -> float:
+        """Share of the frames; 0 without any."""
+        return sum(frame.is_night for frame in self.seen) / max(1, len(self.seen))
+
+
+def survey(
+    frames: LabelledFrames, problems: Sequence[str], count: Callable[[int], None] = lambda done: None
+) -> Survey:
+    """Look at every frame, on all cores.
+
+    Args:
+        problems: lines about files that have no partner: broken too.
+        count: told how many frames were looked at.
+    """
+    seen: list[Seen] = []
+    broken = list(problems)
+    pool = ThreadPoolExecutor(os.cpu_count() or 1)
+    try:
+        results = pool.map(lambda index: _look_at(frames, index), range(len(frames)))
+        for done, result in enumerate(results, start=1):
+            if isinstance(result, Seen):
+                seen.append(result)
+            else:
+                broken.append(result)
+            count(done)
+    finally:
+        pool.shutdown(cancel_futures=True)  # an interrupt must not wait for the rest of the frames
+    return Survey(seen, broken)
+
+
+def _look_at(frames: LabelledFrames, index: int) -> Seen | str:
+    try:
+        image_bgr, class_map = frames[index]
+    except DataError as error:
+        return str(error)
+    values = cv2.calcHist([class_map], [0], None, [256], [0, 256]).ravel().astype(np.int64)
+    return Seen(
+        index,
+        frames.name(index),
+        frames.recording(index),
+        (image_bgr.shape[1], image_bgr.shape[0]),
+        np.append(values[: len(LABELS)], values[IGNORE]),
+        condition_of(image_bgr) == "night",
+        digest_of(image_bgr),
+        fingerprint_of(image_bgr),
+    )

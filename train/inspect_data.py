@@ -1,0 +1,162 @@
+"""`drivable-train inspect`: what a data set is made of, and whether it can be trusted."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import Final
+
+import cv2
+
+from perception.atomic_file import write_atomically
+from perception.labels import LABELS
+from perception.process import tune_process
+from perception.settings import SettingsError, parse
+from train.data.contact_sheet import contact_sheet
+from train.data.decode import DataError
+from train.data.duplicates import alike, same
+from train.data.frames import LabelledFrames
+from train.data.layouts import AUTO, read_data_set, recognise
+from train.data.survey import Survey, survey
+
+NAMED: Final = 10
+
+
+@dataclass(frozen=True)
+class InspectConfig:
+    """One look at a data set."""
+
+    data: str
+    """Folder of the data set."""
+    layout: str = AUTO
+    """How it is laid out; auto recognises it."""
+    label_map: str | None = None
+    """YAML with the class of each label value, for a plain folder of images and masks."""
+    out: str = "inspect"
+    """Folder for the contact sheets: OUT/SPLIT.png."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the command; 0 when nothing is wrong with the data set."""
+    try:
+        config = parse(InspectConfig, "drivable-train inspect", "What a data set is made of.", arguments)
+        inspect(config, lambda line: print(line, flush=True))
+    except (SettingsError, DataError, OSError) as error:
+        print(f"drivable-train: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("drivable-train: interrupted", file=sys.stderr)
+        return 130
+    return 0
+
+
+def inspect(config: InspectConfig, say: Callable[[str], None] = print) -> None:
+    """Look at every frame of every split, say what was found, and write the contact sheets.
+
+    Raises:
+        DataError: if the data set cannot be read at all; or, after all was said, if something in it is
+            broken: pairs, or frames and recordings that stand in more than one split.
+    """
+    tune_process()
+    root = Path(config.data)
+    data_set = read_data_set(root, config.layout, Path(config.label_map) if config.label_map else None)
+    name = recognise(root) if config.layout == AUTO else config.layout
+    say(f"{root}: layout {name}")
+    for note in data_set.notes:
+        say(f"note: {note}")
+    surveys = {
+        split: survey(data_set.frames[split], data_set.problems.get(split, ()), _progress(split))
+        for split in data_set.splits
+    }
+    for row in _table(surveys):
+        say(row)
+    for split, found in surveys.items():
+        if found.seen:
+            say(f"contact sheet: {_write_sheet(Path(config.out), split, data_set.frames[split], found)}")
+    faults = {
+        "broken pairs": [f"{split}: {line}" for split, found in surveys.items() for line in found.broken],
+        "frames in two splits": list(_same(surveys)),
+        "pairs of frames alike across splits": list(_alike(surveys)),
+        "recordings in two splits": list(_torn(surveys)),
+    }
+    for kind, lines in faults.items():
+        say(f"{kind}: {len(lines)}")
+        for line in lines[:NAMED]:
+            say(f"  {line}")
+        if len(lines) > NAMED:
+            say(f"  and {len(lines) - NAMED} more")
+    if any(faults.values()):
+        raise DataError(
+            f"{root}: not to be trusted: "
+            + ", ".join(f"{kind}: {len(lines)}" for kind, lines in faults.items() if lines)
+        )
+
+
+def _table(surveys: dict[str, Survey]) -> Iterator[str]:
+    """A column for each split."""
+
+    def row(title: str, cells: Iterable[str]) -> str:
+        return f"{title:14}" + "".join(f"{cell:>10}" for cell in cells)
+
+    found = surveys.values()
+    yield row("", surveys)
+    yield row("frames", (str(len(each.seen)) for each in found))
+    yield row("recordings", (str(len(each.recordings)) for each in found))
+    for width, height in sorted({size for each in found for size in each.sizes}):
+        yield row(f"{width}x{height}", (str(each.sizes[width, height]) for each in found))
+    for place, label in enumerate([*LABELS, "ignore"]):
+        yield row(label, (f"{100 * each.class_shares[place]:.2f} %" for each in found))
+    yield row("night", (f"{100 * each.night_share:.1f} %" for each in found))
+    yield row("broken", (str(len(each.broken)) for each in found))
+
+
+def _same(surveys: dict[str, Survey]) -> Iterator[str]:
+    for (split, found), (other_split, other) in combinations(surveys.items(), 2):
+        digests, other_digests = ([frame.digest for frame in each.seen] for each in (found, other))
+        for index, other_index in same(digests, other_digests):
+            yield f"{_place(found, index, split)} is {_place(other, other_index, other_split)}"
+
+
+def _alike(surveys: dict[str, Survey]) -> Iterator[str]:
+    """Frames of one view in two splits, other than those that are the same."""
+    for (split, found), (other_split, other) in combinations(surveys.items(), 2):
+        prints, other_prints = ([frame.fingerprint for frame in each.seen] for each in (found, other))
+        for index, other_index in alike(prints, other_prints):
+            if found.seen[index].digest != other.seen[other_index].digest:
+                yield f"{_place(found, index, split)} is like {_place(other, other_index, other_split)}"
+
+
+def _torn(surveys: dict[str, Survey]) -> Iterator[str]:
+    splits: dict[str, list[str]] = {}
+    for split, found in surveys.items():
+        for recording in sorted(found.recordings):
+            splits.setdefault(recording, []).append(split)
+    for recording, among in splits.items():
+        if len(among) > 1:
+            yield f"{recording} is in {' and '.join(among)}"
+
+
+def _place(found: Survey, index: int, split: str) -> str:
+    return f"{found.seen[index].name} of {split}"
+
+
+def _write_sheet(folder: Path, split: str, frames: LabelledFrames, found: Survey) -> Path:
+    sheet_bgr = contact_sheet(frames, [frame.index for frame in found.seen])
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / f"{re.sub(r'[^0-9A-Za-z_.-]', '_', split)}.png"
+    write_atomically(file, cv2.imencode(".png", sheet_bgr)[1].tobytes())
+    return file
+
+
+def _progress(split: str) -> Callable[[int], None]:
+    """Writes how far it is on the terminal's own line; nothing where the output is not a terminal."""
+
+    def count(done: int) -> None:
+        if sys.stderr.isatty() and done % 100 == 0:
+            print(f"\r{split}: {done} frames", end="\r", file=sys.stderr, flush=True)
+
+    return count
