@@ -1,18 +1,29 @@
-"""torchvision and segmentation-models-pytorch, importable beside the CPU build of torch too.
+"""torchvision, timm and segmentation-models-pytorch, importable beside the CPU build of torch too.
 
 PyPI's torchvision is built against the CUDA torch. Beside a CPU torch its C++ library does not
 load, so its operators are never declared, and importing it fails where Python registers a fake
 implementation for one of them: "operator torchvision::nms does not exist". We call none of these
 operators, so declaring their schemas, only where they are missing, is enough.
 
-Take both libraries from here, so that the order of imports cannot be wrong.
+Take these libraries from here, so that the order of imports cannot be wrong.
 """
 
 from __future__ import annotations
 
 import torch
 
-__all__ = ["mobilenet_v2", "smp", "tv_tensors", "v2"]
+__all__ = [
+    "ASPP",
+    "FCNHead",
+    "MobileNet_V2_Weights",
+    "ResNet50_Weights",
+    "mobilenet_v2",
+    "resnet50",
+    "smp",
+    "timm",
+    "tv_tensors",
+    "v2",
+]
 
 # Kept for the life of the process: the declarations end with this object.
 _declared = torch.library.Library("torchvision", "FRAGMENT")
@@ -26,6 +37,9 @@ except RuntimeError as error:
     _declared.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
 
 import segmentation_models_pytorch as smp
+import timm
 from torchvision import tv_tensors
-from torchvision.models import mobilenet_v2
+from torchvision.models import MobileNet_V2_Weights, ResNet50_Weights, mobilenet_v2, resnet50
+from torchvision.models.segmentation.deeplabv3 import ASPP
+from torchvision.models.segmentation.fcn import FCNHead
 from torchvision.transforms import v2

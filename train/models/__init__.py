@@ -2,20 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from torch import nn
 
+from train.models.deeplabv3plus import DeepLabV3Plus
+from train.models.encoder_weights import load_encoder
+from train.models.fcn import Fcn
+from train.models.network import Network
+from train.models.pspnet import Pspnet
+from train.models.rt_l import RtL
 from train.models.rt_m import RtM
 from train.models.rt_s import RtS
+from train.models.segformer import Segformer
+from train.models.unet import Unet
 
-MODELS: dict[str, Callable[[int], nn.Module]] = {
+__all__ = ["MODELS", "PUBLISHED", "Network", "build_model", "load_encoder", "size_of"]
+
+MODELS: dict[str, type[Network]] = {
     "rt_s": RtS,
     "rt_m": RtM,
+    "rt_l": RtL,
+    "fcn": Fcn,
+    "unet": Unet,
+    "pspnet": Pspnet,
+    "deeplabv3plus": DeepLabV3Plus,
+    "segformer": Segformer,
 }
 
+PUBLISHED = ("fcn", "unet", "pspnet", "deeplabv3plus", "segformer")
+"""The networks of the published study; the others are our own."""
 
-def build_model(name: str, classes: int) -> nn.Module:
+
+def build_model(name: str, classes: int) -> Network:
     """A new network with random weights.
 
     Raises:
@@ -24,3 +41,9 @@ def build_model(name: str, classes: int) -> nn.Module:
     if name not in MODELS:
         raise ValueError(f"unknown model {name!r}; known: {', '.join(MODELS)}")
     return MODELS[name](classes)
+
+
+def size_of(model: nn.Module) -> tuple[int, float]:
+    """Number of parameters, and the size of its weights in MiB (parameters and buffers)."""
+    size_bytes = sum(value.numel() * value.element_size() for value in model.state_dict().values())
+    return sum(weight.numel() for weight in model.parameters()), size_bytes / 2**20

@@ -5,6 +5,8 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional
 
+from train.models.outputs import Outputs, TrainingOutputs
+
 
 class ConvBnRelu(nn.Sequential):
     """Convolution, batch norm, ReLU; "same" padding for odd kernels."""
@@ -38,29 +40,44 @@ class LeanHead(nn.Module):
     """Joins features of strides 8, 16 and 32 into logits at stride 8.
 
     Each level is brought to `width` channels by a 1x1 convolution, the coarser ones are added to the
-    finer ones from the top down, and dense 3x3 convolutions run only where they are cheap: two
-    residual blocks and a view of the whole frame at stride 32, one block at 16, one layer at 8.
+    finer ones from the top down, and dense 3x3 convolutions run mostly where they are cheap: by
+    default two residual blocks and a view of the whole frame at stride 32, one block at 16, and a
+    single layer at 8.
+
+    In training it also says where the lane lines are, for a teacher that knows them
+    (`train/teacher.py`); that layer is no part of the exported graph.
     """
 
-    def __init__(self, channels: tuple[int, int, int], width: int, classes: int) -> None:
+    def __init__(
+        self,
+        channels: tuple[int, int, int],
+        width: int,
+        classes: int,
+        blocks: tuple[int, int, int] = (0, 1, 2),
+    ) -> None:
+        """`blocks`: residual blocks at strides 8, 16 and 32; 0 at stride 8 is one 3x3 layer."""
         super().__init__()
         self.lateral8, self.lateral16, self.lateral32 = (ConvBnRelu(count, width, 1) for count in channels)
         self.whole_frame = nn.Sequential(nn.Conv2d(width, width, 1), nn.ReLU(inplace=True))
-        self.body32 = nn.Sequential(Residual(width), Residual(width))
-        self.body16 = Residual(width)
-        self.body8 = ConvBnRelu(width, width, 3)
+        at8, at16, at32 = blocks
+        self.body32 = nn.Sequential(*(Residual(width) for _ in range(at32)))
+        self.body16 = nn.Sequential(*(Residual(width) for _ in range(at16)))
+        self.body8 = (
+            nn.Sequential(*(Residual(width) for _ in range(at8))) if at8 else ConvBnRelu(width, width, 3)
+        )
         self.dropout = nn.Dropout2d(0.1)
         self.classify = nn.Conv2d(width, classes, 1)
+        self.find_lines = nn.Conv2d(width, 1, 1)
 
-    def forward(self, stride8: Tensor, stride16: Tensor, stride32: Tensor) -> Tensor:
+    def forward(self, stride8: Tensor, stride16: Tensor, stride32: Tensor) -> Outputs:
         top = self.lateral32(stride32)
         top = self.body32(top + self.whole_frame(top.mean((2, 3), keepdim=True)))
-        middle = self.body16(self.lateral16(stride16) + _upsample_to(top, stride16))
-        fine = self.body8(self.lateral8(stride8) + _upsample_to(middle, stride8))
+        middle = self.body16(self.lateral16(stride16) + upsample_to(top, stride16))
+        fine = self.body8(self.lateral8(stride8) + upsample_to(middle, stride8))
         logits: Tensor = self.classify(self.dropout(fine))
-        return logits
+        return TrainingOutputs(logits, lines=self.find_lines(fine)) if self.training else logits
 
 
-def _upsample_to(features: Tensor, target: Tensor) -> Tensor:
+def upsample_to(features: Tensor, target: Tensor) -> Tensor:
     """Bilinear, to the target's size: sizes that are not multiples of 32 fit too."""
     return functional.interpolate(features, size=target.shape[2:], mode="bilinear", align_corners=False)

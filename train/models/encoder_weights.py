@@ -1,0 +1,65 @@
+"""First weights of encoders: from a file, or from the download of the library that has them."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from train.models.network import EncoderNetwork, Network, Weights
+
+IMAGENET = "imagenet"
+
+
+def load_encoder(model: Network, source: str) -> None:
+    """Start the encoder from weights learned on ImageNet.
+
+    They were learned on RGB; the first convolution is turned to BGR here, once, so that nothing
+    after it ever swaps channels.
+
+    Args:
+        source: a file of torch or safetensors, or `imagenet` for the library's own download.
+
+    Raises:
+        ValueError: if the network has no encoder, or the weights cannot be had, or are another's.
+    """
+    layers = (layer for module in model.encoder_modules() for layer in module.modules())
+    first = next(layer for layer in layers if isinstance(layer, nn.Conv2d))
+    assert isinstance(model, EncoderNetwork)  # the others have raised
+    weights = _fetch(model) if source == IMAGENET else _read(Path(source))
+    try:
+        model.take_encoder_weights(weights)
+    except ValueError as error:
+        raise ValueError(f"{source}: not {model.encoder_weights}: {error}") from error
+    with torch.no_grad():
+        first.weight.copy_(first.weight.flip(1))
+
+
+def _fetch(model: EncoderNetwork) -> Weights:
+    # What it says about each of its attempts would bury the line that counts.
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
+    try:
+        return model.fetch_imagenet()
+    except Exception as error:  # each library raises kinds of its own where there is no network
+        reason = " ".join(str(error).split())
+        raise ValueError(
+            f"imagenet: {model.encoder_weights} could not be fetched ({reason}); "
+            f"name a file that holds them with --encoder_weights FILE"
+        ) from error
+
+
+def _read(file: Path) -> Weights:
+    if not file.is_file():
+        raise ValueError(f"{file}: no such file of encoder weights; name one, or `{IMAGENET}` to fetch them")
+    try:
+        if file.suffix == ".safetensors":
+            return load_file(file)
+        weights = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:  # both raise many kinds, torch none of its own
+        raise ValueError(f"{file}: not a file of weights, as torch or safetensors write them") from error
+    if not isinstance(weights, dict) or not all(isinstance(value, Tensor) for value in weights.values()):
+        raise ValueError(f"{file}: not a file of weights: it holds something else than tensors by name")
+    return weights

@@ -1,0 +1,45 @@
+"""`segformer`: MiT-B3 under a decoder of linear layers, as segmentation-models-pytorch has it."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from train.models.network import EncoderNetwork, Weights, copy_weights
+from train.models.outputs import Outputs, TrainingOutputs
+from train.torchvision_cpu import smp
+
+ENCODER = "mit_b3"
+
+
+class Segformer(EncoderNetwork):
+    """(N, 3, H, W) normalised BGR in, (N, classes, H/4, W/4) logits out (Xie et al., 2021)."""
+
+    name = "segformer"
+    output_stride = 4
+    licence_note = (
+        "encoder's code (and its authors' ImageNet weights): NVIDIA Source Code License, research and "
+        "evaluation only"
+    )
+    encoder_weights = "MiT-B3 weights in the key names of SegFormer's authors"
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        # The library's own forward refuses sides that are not multiples of 32; its parts do not.
+        parts = smp.Segformer(ENCODER, encoder_weights=None, classes=classes, upsampling=1)
+        self.encoder = parts.encoder
+        self.decoder = parts.decoder
+        self.classify = parts.segmentation_head
+
+    def forward(self, image: Tensor) -> Outputs:
+        logits: Tensor = self.classify(self.decoder(self.encoder(image)))
+        return TrainingOutputs(logits) if self.training else logits
+
+    def encoder_modules(self) -> list[nn.Module]:
+        return [self.encoder]
+
+    def fetch_imagenet(self) -> Weights:
+        weights: Weights = smp.encoders.get_encoder(ENCODER, weights="imagenet").state_dict()
+        return weights
+
+    def take_encoder_weights(self, weights: Weights) -> None:
+        copy_weights(weights, self.encoder)
