@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,18 +19,36 @@ class CheckpointError(ValueError):
 
 @dataclass
 class Checkpoint:
-    """State of a run at the end of an epoch."""
+    """State of a run at the end of an epoch.
+
+    Random numbers have no state to keep: every epoch, and every frame in it, is seeded by its place
+    in the run.
+    """
 
     config: dict[str, Any]
+    """The settings of the run, as plain values: they load without running code."""
     model: dict[str, torch.Tensor]
-    optimiser: dict[str, Any]
-    schedule: dict[str, Any]
+    """The weights that validation saw: their moving average, where there is one."""
+    training: dict[str, Any]
+    """State dicts to go on from: weights, average, optimiser, schedule."""
     stage: int
     """Index of the stage that the next epoch belongs to."""
     epoch: int
     """Epochs of that stage already done."""
-    best_mean_iou: float
-    history: list[dict[str, float]]
+    best: float
+    """The best validation of this stage: mean IoU, or the loss with its sign turned."""
+    epochs_since_best: int = 0
+    history: list[dict[str, float]] = field(default_factory=list)
+    """One entry an epoch: what training reports, as `train/report` describes it."""
+
+    @classmethod
+    def fresh(cls, config: TrainConfig) -> Checkpoint:
+        """The state of a run before its first epoch."""
+        return cls(asdict(config), {}, {}, 0, 0, float("-inf"))
+
+    def start_stage(self, stage: int) -> None:
+        """Another frame size is another question: what was best at the last one does not count here."""
+        self.stage, self.epoch, self.best, self.epochs_since_best = stage, 0, float("-inf"), 0
 
     def save(self, file: Path) -> None:
         """Write it whole or not at all: a full disk or a kill leaves the old one intact.
@@ -57,11 +75,5 @@ class Checkpoint:
             raise CheckpointError(f"{file}: no such checkpoint")
         try:
             return cls(**torch.load(file, map_location="cpu", weights_only=True))
-        except Exception as error:  # torch raises many kinds, none of its own
-            reason = str(error).splitlines()[0]
-            raise CheckpointError(f"{file}: not a checkpoint of drivable-train: {reason}") from error
-
-
-def config_as_dict(config: TrainConfig) -> dict[str, Any]:
-    """Plain values, so that the checkpoint loads without running code."""
-    return asdict(config)
+        except Exception as error:  # torch raises many kinds, none of its own, with advice that misleads
+            raise CheckpointError(f"{file}: not a checkpoint of this version of drivable-train") from error

@@ -1,14 +1,22 @@
-"""Mean IoU of a network in torch, at the size of its input: what validation chooses by."""
+"""A network in torch beside labels, at the size of its input: what validation chooses by."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.utils.data import DataLoader
 
 from perception.confusion import ConfusionMatrix
 from perception.labels import LABELS
+from perception.letterbox import letterbox, nearest
+from train.config import TrainConfig
+from train.data.mixture import validation_frames
+from train.processes import Processes
+from train.report import Seen
 
 
 class Normalise(nn.Module):
@@ -24,6 +32,15 @@ class Normalise(nn.Module):
         return normalised.contiguous(memory_format=torch.channels_last)
 
 
+@dataclass(frozen=True)
+class Validation:
+    """What a network is worth on the validation frames."""
+
+    confusion: ConfusionMatrix
+    loss: float
+    """Mean over the batches."""
+
+
 def logits_at_input(logits: Tensor, label: Tensor) -> Tensor:
     """Bilinear to the label's size: what `cv2.resize` does with the exported graph's logits."""
     return functional.interpolate(logits.float(), size=label.shape[-2:], mode="bilinear", align_corners=False)
@@ -31,12 +48,40 @@ def logits_at_input(logits: Tensor, label: Tensor) -> Tensor:
 
 @torch.inference_mode()
 def evaluate(
-    model: nn.Module, normalise: Normalise, batches: DataLoader[tuple[Tensor, Tensor]]
-) -> ConfusionMatrix:
-    """One confusion matrix over all of `batches`."""
+    model: nn.Module,
+    normalise: Normalise,
+    batches: Iterable[tuple[Tensor, Tensor]],
+    loss_of: Callable[[Tensor, Tensor], Tensor],
+    processes: Processes,
+) -> Validation:
+    """One confusion matrix over all of `batches`, of all processes together."""
     model.eval()
-    confusion = ConfusionMatrix(len(LABELS))
+    confusion, losses = ConfusionMatrix(len(LABELS)), []
     for frame, label in batches:
-        predicted = logits_at_input(model(normalise(frame)), label).argmax(1).to(torch.uint8)
-        confusion.add(label.numpy(), predicted.numpy())
-    return confusion
+        logits = logits_at_input(model(normalise(frame.to(processes.device))), label)
+        confusion.add(label.numpy(), logits.argmax(1).to(torch.uint8).cpu().numpy())
+        losses.append(loss_of(logits, label.to(processes.device).long()).item())
+    confusion.counts = processes.sum(confusion.counts.astype(np.float64)).astype(np.int64)
+    total, count = processes.sum(np.array([sum(losses), len(losses)], np.float64))
+    return Validation(confusion, float(total / max(count, 1)))
+
+
+@torch.inference_mode()
+def predictions(
+    model: nn.Module, normalise: Normalise, config: TrainConfig, device: torch.device
+) -> Iterator[Seen]:
+    """Every validation frame beside what the network says of it, at the size of its label.
+
+    In the last stage's frame size and through the node's letterbox, whatever training resized with.
+    """
+    model.eval()
+    frames = validation_frames(config)
+    for index in range(len(frames)):
+        image_bgr, truth = frames[index]
+        input_bgr, box = letterbox(image_bgr, config.stages[-1].input_wh, config.pad_bgr)
+        frame = torch.from_numpy(input_bgr).permute(2, 0, 1)[None].to(device)
+        logits = logits_at_input(model(normalise(frame)), frame)
+        class_map = logits.argmax(1)[0].to(torch.uint8).cpu().numpy()[box.rows, box.columns]
+        yield Seen(
+            frames.name(index), frames.recording(index), image_bgr, truth, nearest(class_map, box.frame_wh)
+        )

@@ -2,185 +2,192 @@
 
 from __future__ import annotations
 
-import math
-import time
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
 import torch
-from torch import Tensor
-from torch.utils.data import ConcatDataset, DataLoader
+from torch import nn
 
 from perception.labels import LABELS
-from train.checkpoint import Checkpoint, CheckpointError, config_as_dict
+from train.checkpoint import Checkpoint, CheckpointError
 from train.config import Stage, TrainConfig
-from train.data.augment import build_augmentation
-from train.data.frames import DataError, IndexedFrames, LabelledFrames
-from train.data.loader import Batches
-from train.data.synthetic import SyntheticDrives
-from train.evaluate import Normalise, evaluate, logits_at_input
-from train.losses import LOSSES
-from train.models import build_model
-
-SYNTHETIC_VALIDATION_SEED = 1_000_000  # roads that training never sees
-SYNTHETIC_VALIDATION_DRIVES = 8
+from train.data.mixture import training_batches, validation_batches
+from train.evaluate import Normalise, Validation, evaluate, logits_at_input, predictions
+from train.losses import LOSSES, with_auxiliary
+from train.models import Network, build_model, load_encoder, size_of
+from train.optimise import build_optimiser, moving_average
+from train.processes import Processes
+from train.progress import Progress
+from train.report import write_report
+from train.teacher import open_teacher
 
 
 class TrainingError(RuntimeError):
     """Training cannot go on; the last checkpoint is intact."""
 
 
-def train(config: TrainConfig, report: Callable[[str], None] = print) -> Path:
+def train(config: TrainConfig, say: Callable[[str], None] = print) -> Path:
     """Train and return the best checkpoint's file.
 
-    Every epoch starts from a random seed of its own, made of the run's seed, the stage and the
-    epoch. So a run resumed at an epoch draws the same numbers as one that was never broken.
+    Every epoch is seeded by its place in the run, and every frame by its place in the epoch. So a run
+    resumed at an epoch draws the same numbers as one that was never broken, and several processes
+    draw what one alone would.
     """
-    folder = Path(config.out) / config.model
-    last_file, best_file = folder / "last.pt", folder / "best.pt"
-    torch.manual_seed(config.seed)
-    model = build_model(config.model, len(LABELS))
-    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    normalise = Normalise(config.mean_bgr, config.std_bgr)
-    pad_bgr = (round(config.mean_bgr[0]), round(config.mean_bgr[1]), round(config.mean_bgr[2]))
+    processes = Processes.join(config.device)
+    try:
+        return _Run(config, processes, say if processes.is_first else lambda line: None).to_the_end()
+    finally:
+        processes.leave()
 
-    resumed = Checkpoint.load(last_file) if config.resume else None
-    if resumed:
-        _check_same_network(resumed, config, last_file)
-        model.load_state_dict(resumed.model)
-    elif config.encoder_weights:
-        _load_encoder(model, config)
-    best, history = (resumed.best_mean_iou, resumed.history) if resumed else (-1.0, [])
 
-    for stage_index in range(resumed.stage if resumed else 0, len(config.stages)):
-        stage = config.stages[stage_index]
-        frame_sets, validation_frames = _frames(config, stage)
-        augmentation = build_augmentation(config.augment, pad_bgr[0])
-        batches: DataLoader[tuple[Tensor, Tensor]] = DataLoader(
-            ConcatDataset([Batches(frames, stage.input_wh, pad_bgr, augmentation) for frames in frame_sets]),
-            stage.batch_size,
-            shuffle=True,
-            drop_last=True,
-            num_workers=config.workers,
+class _Run:
+    """The network, what trains it, and how far it has come."""
+
+    def __init__(self, config: TrainConfig, processes: Processes, say: Callable[[str], None]) -> None:
+        if not config.stages:
+            raise TrainingError("stages: at least one is needed; --config train/rt_m names some")
+        self.config, self.processes = config, processes
+        folder = Path(config.out) / config.model
+        self.last_file, self.best_file, self.report_folder = (
+            folder / name for name in ("last.pt", "best.pt", "report")
         )
-        validation = DataLoader(Batches(validation_frames, stage.input_wh, pad_bgr), stage.batch_size)
-        if not len(batches):
-            raise DataError(f"fewer training frames than one batch of {stage.batch_size}")
-        optimiser, schedule = _optimiser(model, config, stage, len(batches))
-        first_epoch = 0
-        if resumed and resumed.stage == stage_index and resumed.epoch:
-            first_epoch = resumed.epoch
-            optimiser.load_state_dict(resumed.optimiser)
-            schedule.load_state_dict(resumed.schedule)
+        self.at = Checkpoint.load(self.last_file) if config.resume else Checkpoint.fresh(config)
+        if self.at.config["model"] != config.model:
+            raise CheckpointError(f"{self.last_file}: holds {self.at.config['model']}, not {config.model}")
+        torch.manual_seed(config.seed)
+        self.model = build_model(config.model, len(LABELS))
+        if config.encoder_weights and not config.resume:
+            load_encoder(self.model, config.encoder_weights)
+        self.model.to(processes.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.average = moving_average(self.model, config.ema_decay)
+        if self.at.training:
+            self.model.load_state_dict(self.at.training["weights"])
+            if self.average is not None:
+                self.average.load_state_dict(self.at.training["average"])
+        if config.freeze_encoder:
+            for weight in self.model.encoder_parameters():
+                weight.requires_grad_(False)
+        self.normalise = Normalise(config.mean_bgr, config.std_bgr).to(processes.device)
+        self.loss_of = LOSSES[config.loss]
+        self.teachers = [
+            (teacher.weight, open_teacher(teacher, processes.device)) for teacher in config.teachers
+        ]
+        self.progress = Progress(config, folder, self.model, say, processes.is_first)
 
-        for epoch in range(first_epoch, stage.epochs):
-            torch.manual_seed(config.seed * 1_000_000 + stage_index * 1_000 + epoch)
-            started_s = time.monotonic()
-            loss = _epoch(config, model, normalise, batches, optimiser, schedule, report)
-            confusion = evaluate(model, normalise, validation)
-            mean_iou = confusion.mean_iou()
-            history.append({"stage": stage_index, "epoch": epoch, "loss": loss, "val_mean_iou": mean_iou})
-            is_best = mean_iou > best
-            best = max(best, mean_iou)
-            ends_stage = epoch + 1 == stage.epochs
-            state = Checkpoint(
-                config=config_as_dict(config),
-                model=model.state_dict(),
-                optimiser=optimiser.state_dict(),
-                schedule=schedule.state_dict(),
-                stage=stage_index + 1 if ends_stage else stage_index,
-                epoch=0 if ends_stage else epoch + 1,
-                best_mean_iou=best,
-                history=history,
-            )
-            state.save(last_file)
+    def to_the_end(self) -> Path:
+        """Go through what is left of the stages, then report on the best network."""
+        for stage in self.config.stages[self.at.stage :]:
+            self._stage(stage)
+            self.at.start_stage(self.at.stage + 1)
+        if self.processes.is_first:
+            self.progress.close()
+            self.model.load_state_dict(Checkpoint.load(self.best_file).model)
+            seen = predictions(self.model, self.normalise, self.config, self.processes.device)
+            parameters, size_mib = size_of(self.model)
+            network = {"parameters": parameters, "size_mib": size_mib, "device": self.processes.device_name}
+            write_report(self.report_folder, self.at.config, self.at.history, seen, network)
+        return self.best_file
+
+    def _stage(self, stage: Stage) -> None:
+        batches, order = training_batches(self.config, stage, self.processes)
+        validation = validation_batches(self.config, stage, self.processes)
+        optimiser, schedule = build_optimiser(self.model, self.config, stage, stage.epochs * len(order))
+        if self.at.epoch:
+            optimiser.load_state_dict(self.at.training["optimiser"])
+            schedule.load_state_dict(self.at.training["schedule"])
+        student = self.processes.in_step(self.model)
+        watched = self.average.module if self.average is not None else self.model
+        while self.at.epoch < stage.epochs and not self._is_out_of_patience():
+            order.seed = self._seed_epoch()
+            steps_before = int(sum(entry["steps"] for entry in self.at.history))
+            self.progress.start_epoch(self.at.stage, self.at.epoch, len(order), steps_before)
+            loss = self._epoch(student, stage, batches, optimiser, schedule)
+            judged = evaluate(watched, self.normalise, validation, self.loss_of, self.processes)
+            self._keep(loss, judged, watched, optimiser, schedule)
+
+    def _epoch(
+        self,
+        student: nn.Module,
+        stage: Stage,
+        batches: torch.utils.data.DataLoader[tuple[torch.Tensor, torch.Tensor]],
+        optimiser: torch.optim.Optimizer,
+        schedule: torch.optim.lr_scheduler.LRScheduler,
+    ) -> float:
+        """One pass over the training frames; the mean loss."""
+        config, device = self.config, self.processes.device
+        _training_mode(self.model, config)
+        total = 0.0
+        for step, (frame, label) in enumerate(batches, start=1):
+            label = label.to(device, non_blocking=True).long()
+            with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
+                outputs = student(self.normalise(frame.to(device, non_blocking=True)))
+            logits = logits_at_input(outputs.logits, label)
+            auxiliary = None if outputs.auxiliary is None else logits_at_input(outputs.auxiliary, label)
+            loss = with_auxiliary(self.loss_of, logits, auxiliary, label)
+            if stage.taught:
+                for weight, teacher in self.teachers:
+                    loss = loss + weight * teacher.loss(frame, label, outputs, logits)
+            if not torch.isfinite(loss):
+                raise TrainingError(f"the loss became {loss.item()} at step {step}; lower max_learning_rate")
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            if config.clip_norm:
+                nn.utils.clip_grad_norm_(self.model.parameters(), config.clip_norm)
+            optimiser.step()
+            schedule.step()
+            if self.average is not None:
+                self.average.update_parameters(self.model)
+            total += loss.item()
+            self.progress.step(loss.item(), float(schedule.get_last_lr()[0]))
+        return float(self.processes.sum(np.array([total]))[0]) / (len(batches) * self.processes.count)
+
+    def _keep(
+        self,
+        loss: float,
+        judged: Validation,
+        watched: nn.Module,
+        optimiser: torch.optim.Optimizer,
+        schedule: torch.optim.lr_scheduler.LRScheduler,
+    ) -> None:
+        """End an epoch: note how it went, write the checkpoints."""
+        at = self.at
+        score = judged.confusion.mean_iou() if self.config.choose_by == "mean_iou" else -judged.loss
+        is_best = score > at.best
+        at.history.append(self.progress.end_epoch(loss, judged, is_best))
+        at.best, at.epochs_since_best = (score, 0) if is_best else (at.best, at.epochs_since_best + 1)
+        at.epoch += 1
+        at.config, at.model = asdict(self.config), watched.state_dict()
+        at.training = {
+            "weights": self.model.state_dict(),
+            "average": {} if self.average is None else self.average.state_dict(),
+            "optimiser": optimiser.state_dict(),
+            "schedule": schedule.state_dict(),
+        }
+        if self.processes.is_first:
+            at.save(self.last_file)
             if is_best:
-                state.save(best_file)
-            report(
-                f"stage {stage_index + 1}/{len(config.stages)} {stage.input_wh[0]}x{stage.input_wh[1]} "
-                f"epoch {epoch + 1}/{stage.epochs}: loss {loss:.4f}, val mean IoU {100 * mean_iou:.2f} % "
-                f"({', '.join(f'{n} {100 * v:.1f}' for n, v in zip(LABELS, confusion.iou(), strict=True))}), "
-                f"{time.monotonic() - started_s:.0f} s{', best' if is_best else ''}"
-            )
-    return best_file
+                at.save(self.best_file)
+
+    def _is_out_of_patience(self) -> bool:
+        patience = self.config.patience_epochs
+        return 0 < patience <= self.at.epochs_since_best
+
+    def _seed_epoch(self) -> int:
+        """The seed of the epoch's order; dropout draws from another one in each process."""
+        seed = self.config.seed * 1_000_000 + self.at.stage * 1_000 + self.at.epoch
+        torch.manual_seed(seed + 1_000_000_000 * self.processes.rank)
+        return seed
 
 
-def _epoch(
-    config: TrainConfig,
-    model: torch.nn.Module,
-    normalise: Normalise,
-    batches: DataLoader[tuple[Tensor, Tensor]],
-    optimiser: torch.optim.Optimizer,
-    schedule: torch.optim.lr_scheduler.LRScheduler,
-    report: Callable[[str], None],
-) -> float:
-    """One pass over the training frames; the mean loss."""
-    loss_of = LOSSES[config.loss]
+def _training_mode(model: Network, config: TrainConfig) -> None:
+    """Train mode, but for what is frozen: its batch norms must not go on counting."""
     model.train()
-    total, started_s = 0.0, time.monotonic()
-    for step, (frame, label) in enumerate(batches, start=1):
-        with torch.autocast("cpu", torch.bfloat16, enabled=config.precision == "bfloat16"):
-            logits = model(normalise(frame))
-        loss = loss_of(logits_at_input(logits, label), label.long())
-        if not math.isfinite(loss.item()):
-            raise TrainingError(f"the loss became {loss.item()} at step {step}; lower max_learning_rate")
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)
-        optimiser.step()
-        schedule.step()
-        total += loss.item()
-        if step % 50 == 0:
-            left_s = (time.monotonic() - started_s) / step * (len(batches) - step)
-            report(
-                f"  step {step}/{len(batches)}: loss {total / step:.4f}, {left_s:.0f} s left in this epoch"
-            )
-    return total / len(batches)
-
-
-def _frames(config: TrainConfig, stage: Stage) -> tuple[list[LabelledFrames], LabelledFrames]:
-    """Training sets, and the frames to validate on: real ones where there are any."""
-    drawn_wh = (640, 360)
-    training: list[LabelledFrames] = []
-    if config.data:
-        training.append(IndexedFrames(Path(config.data), "train"))
-    if stage.synthetic_drives:
-        training.append(SyntheticDrives(stage.synthetic_drives, stage.frames_per_drive, drawn_wh))
-    if not training:
-        raise DataError(
-            "nothing to learn from: name a data set (--data DIR) or set synthetic_drives in a stage"
-        )
-    if config.data:
-        return training, IndexedFrames(Path(config.data), "val")
-    return training, SyntheticDrives(
-        SYNTHETIC_VALIDATION_DRIVES, stage.frames_per_drive, drawn_wh, SYNTHETIC_VALIDATION_SEED
-    )
-
-
-def _optimiser(
-    model: torch.nn.Module, config: TrainConfig, stage: Stage, steps_per_epoch: int
-) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
-    """AdamW (Adam, its weight decay apart from the gradient) and OneCycle, stepped once per batch."""
-    optimiser = torch.optim.AdamW(
-        model.parameters(), stage.max_learning_rate, weight_decay=config.weight_decay
-    )
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser,
-        stage.max_learning_rate,
-        total_steps=stage.epochs * steps_per_epoch,
-        pct_start=0.3,
-        div_factor=10,
-    )
-    return optimiser, schedule
-
-
-def _load_encoder(model: torch.nn.Module, config: TrainConfig) -> None:
-    load = getattr(model, "load_encoder", None)
-    if load is None:
-        raise ValueError(f"{config.model} has no encoder to load weights into; leave out --encoder_weights")
-    load(Path(str(config.encoder_weights)))
-
-
-def _check_same_network(resumed: Checkpoint, config: TrainConfig, file: Path) -> None:
-    if resumed.config["model"] != config.model:
-        raise CheckpointError(f"{file}: holds {resumed.config['model']}, not {config.model}")
+    if config.freeze_encoder:
+        for module in model.encoder_modules():
+            module.eval()
+    if config.freeze_batch_norm:
+        for module in model.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                module.eval()

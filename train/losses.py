@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -12,7 +13,15 @@ from train.torchvision_cpu import smp
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
+MAIN_SHARE, AUXILIARY_SHARE = (
+    0.6,
+    0.4,
+)  # of the loss of a network with an auxiliary head; the published study's
+
 _dice = smp.losses.DiceLoss(mode="multiclass", log_loss=True, smooth=1.0, ignore_index=IGNORE)
+_tversky = smp.losses.TverskyLoss(
+    mode="multiclass", log_loss=True, smooth=1.0, alpha=0.3, beta=0.7, ignore_index=IGNORE
+)
 
 
 def dice(logits: Tensor, labels: Tensor) -> Tensor:
@@ -21,12 +30,49 @@ def dice(logits: Tensor, labels: Tensor) -> Tensor:
     return loss
 
 
+def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    """Every pixel counts the same; zero where no pixel counts at all."""
+    counted = (labels != IGNORE).sum().clamp(min=1)
+    return functional.cross_entropy(logits, labels, ignore_index=IGNORE, reduction="sum") / counted
+
+
+def weighted_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    """Cross entropy with every class as heavy as the others, however few of the step's pixels are its own."""
+    classes = logits.shape[1]
+    counts = torch.bincount(labels[labels != IGNORE], minlength=classes).float()
+    weights = counts.sum() / (classes * counts.clamp(min=1))
+    summed = functional.cross_entropy(logits, labels, weights, ignore_index=IGNORE, reduction="sum")
+    return summed / (weights * counts).sum().clamp(min=1)
+
+
+def focal(logits: Tensor, labels: Tensor) -> Tensor:
+    """Cross entropy that turns to the pixels still wrong: times (1 - p)^2 (Lin et al., 2017)."""
+    surprise = functional.cross_entropy(logits, labels, ignore_index=IGNORE, reduction="none")
+    return ((1 - torch.exp(-surprise)) ** 2 * surprise).sum() / (labels != IGNORE).sum().clamp(min=1)
+
+
+def tversky(logits: Tensor, labels: Tensor) -> Tensor:
+    """-log(Tversky index): a pixel missed costs more (0.7) than one too many (0.3) (Salehi et al., 2017)."""
+    loss: Tensor = _tversky(logits, labels)
+    return loss
+
+
 def dice_and_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     """Dice sees areas, cross entropy every pixel: together the edges get sharper."""
-    return dice(logits, labels) + functional.cross_entropy(logits, labels, ignore_index=IGNORE)
+    return dice(logits, labels) + cross_entropy(logits, labels)
 
 
 LOSSES: dict[str, Loss] = {
     "dice": dice,
+    "cross_entropy": cross_entropy,
+    "weighted_cross_entropy": weighted_cross_entropy,
+    "focal": focal,
+    "tversky": tversky,
     "dice+cross_entropy": dice_and_cross_entropy,
 }
+
+
+def with_auxiliary(loss: Loss, logits: Tensor, auxiliary: Tensor | None, labels: Tensor) -> Tensor:
+    """The loss of a network, and that of its auxiliary head where it has one."""
+    main = loss(logits, labels)
+    return main if auxiliary is None else MAIN_SHARE * main + AUXILIARY_SHARE * loss(auxiliary, labels)

@@ -1,17 +1,21 @@
-"""Variations of a labelled frame, all by torchvision: what a road can look like besides what was filmed."""
+"""Variations of a labelled frame: what a road can look like besides what was filmed."""
 
 from __future__ import annotations
 
+import cv2
+import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
+from perception.accuracy import NIGHT_BELOW_LUMA
 from perception.labels import IGNORE
 from train.config import Augment
 from train.torchvision_cpu import tv_tensors, v2
 
 
 def build_augmentation(settings: Augment, pad_level: int) -> torch.nn.Module:
-    """Geometry on image and label alike, then colour, blur and noise on the image alone.
+    """Geometry on image and label alike, then light, weather and camera on the image alone.
 
     Takes and gives a tv_tensors pair: Image (3, H, W) uint8 and Mask (H, W) uint8. What comes into
     view from outside the frame is `pad_level` in the image and `IGNORE` in the mask.
@@ -27,17 +31,99 @@ def build_augmentation(settings: Augment, pad_level: int) -> torch.nn.Module:
                 fill={tv_tensors.Image: pad_level, tv_tensors.Mask: IGNORE},
             ),
             v2.ColorJitter(brightness=settings.colour, contrast=settings.colour, saturation=settings.colour),
+            v2.RandomApply([Darkness()], settings.darkness),
+            v2.RandomApply([Glare()], settings.glare),
+            v2.RandomApply([Rain()], settings.rain),
             v2.RandomApply([v2.GaussianBlur(5, sigma=(0.3, 2.0))], settings.blur),
-            v2.RandomApply([_SensorNoise()], settings.noise),
+            v2.RandomApply([SensorNoise()], settings.noise),
+            v2.RandomApply([JpegArtefacts()], settings.jpeg),
         ]
     )
 
 
-class _SensorNoise(v2.Transform):
-    """torchvision's Gaussian noise for uint8 images; masks pass."""
+def _uniform(low: float, high: float) -> float:
+    return float(torch.empty(1).uniform_(low, high))
+
+
+class _OnImage(v2.Transform):
+    """A change to (3, H, W) uint8 pixels; masks pass."""
 
     _transformed_types = (tv_tensors.Image,)
 
+    def change(self, image: Tensor) -> Tensor:
+        raise NotImplementedError
+
     def transform(self, image: Tensor, params: dict[str, object]) -> Tensor:
-        noisy = image + torch.randn(image.shape) * torch.empty(1).uniform_(2, 16)
-        return tv_tensors.wrap(noisy.clamp_(0, 255).to(torch.uint8), like=image)
+        return tv_tensors.wrap(self.change(image.as_subclass(Tensor)), like=image)
+
+
+class SensorNoise(_OnImage):
+    """Gaussian noise of 2 to 16 levels, as a sensor adds at high gain."""
+
+    def change(self, image: Tensor) -> Tensor:
+        noisy = image + torch.randn(image.shape) * _uniform(2, 16)
+        return noisy.clamp_(0, 255).to(torch.uint8)
+
+
+class Darkness(_OnImage):
+    """Dusk and night: a gamma curve of 1.3 to 3 with less gain. Frames of the night stay as they are."""
+
+    def change(self, image: Tensor) -> Tensor:
+        if image.float().mean() < NIGHT_BELOW_LUMA:
+            return image
+        levels = torch.linspace(0, 1, 256) ** _uniform(1.3, 3.0) * 255 * _uniform(0.5, 1.0)
+        return torch.from_numpy(cv2.LUT(image.numpy(), levels.to(torch.uint8).numpy()))
+
+
+class Glare(_OnImage):
+    """A low sun or headlights: a bright spot in the upper two thirds that bleaches what is behind it."""
+
+    def change(self, image: Tensor) -> Tensor:
+        _, height, width = image.shape
+        x, y = torch.arange(0, 1, 16 / width), torch.arange(0, 1, 16 / height)
+        across, down, radius = _uniform(0, 1), _uniform(0, 0.66), _uniform(0.08, 0.35)
+        distance2 = (x[None, :] - across) ** 2 + ((y[:, None] - down) * height / width) ** 2
+        spot = _uniform(0.4, 1.0) * torch.exp(-distance2 / (2 * radius**2))
+        share = functional.interpolate(
+            spot[None, None], (height, width), mode="bilinear", align_corners=False
+        )[0]
+        return (image + (255 - image) * share).to(torch.uint8)
+
+
+class Rain(_OnImage):
+    """Streaks of one slant over a picture of less contrast, and a few blurred drops on the glass."""
+
+    def change(self, image: Tensor) -> Tensor:
+        _, height, width = image.shape
+        length, slant = int(_uniform(6, 24)), _uniform(-0.4, 0.4)
+        seeds = (torch.rand(height, width) < _uniform(0.002, 0.008)).float().numpy()
+        line = np.zeros((length, length), np.float32)
+        middle = length / 2
+        cv2.line(line, (int(middle - slant * middle), 0), (int(middle + slant * middle), length - 1), 1.0)
+        streaks = torch.from_numpy(cv2.filter2D(seeds, -1, line)).clamp_(0, 1)
+        contrast = _uniform(0.6, 0.95)
+        level = image.float().mean()
+        wet = (image - level) * contrast + level
+        wet = wet + (min(level * 1.5, torch.tensor(220.0)) - wet) * streaks * _uniform(0.2, 0.6)
+        return self._drops(wet.clamp_(0, 255).to(torch.uint8))
+
+    def _drops(self, image: Tensor) -> Tensor:
+        _, height, width = image.shape
+        rows = np.ascontiguousarray(image.permute(1, 2, 0).numpy())
+        blurred = cv2.blur(rows, (width // 24, height // 14))
+        glass = np.zeros((height, width), np.uint8)
+        for _ in range(int(_uniform(0, 12))):
+            centre = (int(_uniform(0, width)), int(_uniform(0, height)))
+            cv2.circle(glass, centre, int(_uniform(0.006, 0.03) * width), 1, -1)
+        rows[glass == 1] = blurred[glass == 1]
+        return torch.from_numpy(rows).permute(2, 0, 1).contiguous()
+
+
+class JpegArtefacts(_OnImage):
+    """Blocks of a strong compression. By OpenCV: torchvision's own needs its image library, often absent."""
+
+    def change(self, image: Tensor) -> Tensor:
+        rows = np.ascontiguousarray(image.permute(1, 2, 0).numpy())
+        _, encoded = cv2.imencode(".jpg", rows, [cv2.IMWRITE_JPEG_QUALITY, int(_uniform(15, 70))])
+        decoded = cv2.imdecode(encoded, cv2.IMREAD_COLOR)
+        return torch.from_numpy(decoded).permute(2, 0, 1).contiguous()

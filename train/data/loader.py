@@ -1,51 +1,129 @@
-"""Labelled frames to batches: letterbox, augmentation, tensors."""
+"""Labelled frames to batches: letterbox, augmentation, tensors, and which frame goes into which step."""
 
 from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
+from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, Sampler
 
 from perception.labels import IGNORE
-from perception.letterbox import Bgr, Letterbox
+from perception.letterbox import Bgr, Letterbox, nearest
 from train.data.frames import LabelledFrames
 from train.torchvision_cpu import tv_tensors
+
+Draw = tuple[int, int]
+"""Index of a frame, and the seed that its variation is drawn with."""
 
 
 class Batches(Dataset[tuple[Tensor, Tensor]]):
     """Frames as the network takes them: (3, H, W) uint8 BGR, and (H, W) uint8 labels.
 
-    The image goes through the node's own letterbox. Padding is `IGNORE` in the label.
+    With `resize` "letterbox" the image goes through the node's own; padding is `IGNORE` in the label.
+    With "nearest", image and label alike are stretched to the input by their nearest pixels.
     """
 
     def __init__(
         self,
-        frames: LabelledFrames,
+        frame_sets: Sequence[LabelledFrames],
         input_wh: tuple[int, int],
         pad_bgr: Bgr,
         augmentation: torch.nn.Module | None = None,
+        resize: Literal["letterbox", "nearest"] = "letterbox",
     ) -> None:
-        self.frames = frames
+        self.frame_sets = frame_sets
         self.input_wh = input_wh
         self.pad_bgr = pad_bgr
         self.augmentation = augmentation
+        self.resize = resize
+        self._ends = list(accumulate(len(frames) for frames in frame_sets))
 
     def __len__(self) -> int:
-        return len(self.frames)
+        return self._ends[-1] if self._ends else 0
 
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        image_bgr, label = self.frames[index]
-        box = Letterbox.fit((image_bgr.shape[1], image_bgr.shape[0]), self.input_wh)
+    def __getitem__(self, draw: Draw) -> tuple[Tensor, Tensor]:
+        """One frame. The seed stands for itself: no other draw, process or worker changes the outcome."""
+        index, seed = draw
+        part = bisect_right(self._ends, index)
+        image_bgr, label = self.frame_sets[part][index - (self._ends[part - 1] if part else 0)]
+        image, mask, box = self._placed(image_bgr, label)
+        if self.augmentation is None:
+            return image, mask
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            # The padding stays as the node pads: only what the camera saw is varied.
+            varied, varied_mask = self.augmentation(
+                tv_tensors.Image(image[:, box.rows, box.columns]),
+                tv_tensors.Mask(mask[box.rows, box.columns]),
+            )
+        image[:, box.rows, box.columns] = varied.as_subclass(Tensor)
+        mask[box.rows, box.columns] = varied_mask.as_subclass(Tensor)
+        return image, mask
+
+    def _placed(
+        self, image_bgr: NDArray[np.uint8], label: NDArray[np.uint8]
+    ) -> tuple[Tensor, Tensor, Letterbox]:
+        """Image, label, and where in both the frame lies."""
+        if self.resize == "nearest":
+            box = Letterbox.fit(self.input_wh, self.input_wh)
+            image_bgr, label = nearest(image_bgr, self.input_wh), nearest(label, self.input_wh)
+        else:
+            box = Letterbox.fit((image_bgr.shape[1], image_bgr.shape[0]), self.input_wh)
         input_bgr = box.blank(self.pad_bgr)
         box.place(image_bgr, input_bgr)
         image = torch.from_numpy(input_bgr).permute(2, 0, 1).contiguous()
-        mask = torch.from_numpy(label_at_input(label, box))
-        if self.augmentation is None:
-            return image, mask
-        image, mask = self.augmentation(tv_tensors.Image(image), tv_tensors.Mask(mask))
-        return image.as_subclass(Tensor), mask.as_subclass(Tensor)
+        return image, torch.from_numpy(label_at_input(label, box)), box
+
+
+class Steps(Sampler[list[Draw]]):
+    """The frames of each step of an epoch, in an order made of one seed.
+
+    Several processes share every step: each takes its part of the same frames that one process alone
+    would take. Frames that do not fill a last step are left out.
+    """
+
+    def __init__(self, frames: int, batch_size: int, rank: int = 0, processes: int = 1) -> None:
+        """
+        Raises:
+            ValueError: if a step cannot be shared evenly.
+        """
+        if batch_size % processes:
+            raise ValueError(f"batch_size {batch_size} cannot be shared by {processes} processes evenly")
+        self.frames, self.batch_size, self.rank, self.processes = frames, batch_size, rank, processes
+        self.seed = 0
+        """Set before each epoch."""
+
+    def __len__(self) -> int:
+        return self.frames // self.batch_size
+
+    def __iter__(self) -> Iterator[list[Draw]]:
+        generator = torch.Generator().manual_seed(self.seed)
+        order = torch.randperm(self.frames, generator=generator).tolist()
+        seeds = torch.randint(2**62, (self.frames,), generator=generator).tolist()
+        for step in range(len(self)):
+            places = range(step * self.batch_size + self.rank, (step + 1) * self.batch_size, self.processes)
+            yield [(order[place], seeds[place]) for place in places]
+
+
+class InOrder(Sampler[list[Draw]]):
+    """Every frame once, for validation; several processes take turns."""
+
+    def __init__(self, frames: int, batch_size: int, rank: int = 0, processes: int = 1) -> None:
+        self.batch_size = batch_size
+        self.indices = range(rank, frames, processes)
+
+    def __len__(self) -> int:
+        return -(-len(self.indices) // self.batch_size)
+
+    def __iter__(self) -> Iterator[list[Draw]]:
+        for start in range(0, len(self.indices), self.batch_size):
+            yield [(index, 0) for index in self.indices[start : start + self.batch_size]]
 
 
 def label_at_input(label: NDArray[np.uint8], box: Letterbox) -> NDArray[np.uint8]:
@@ -53,11 +131,3 @@ def label_at_input(label: NDArray[np.uint8], box: Letterbox) -> NDArray[np.uint8
     placed = np.full((box.input_wh[1], box.input_wh[0]), IGNORE, np.uint8)
     placed[box.rows, box.columns] = nearest(label, box.content_wh)
     return placed
-
-
-def nearest(class_map: NDArray[np.uint8], to_wh: tuple[int, int]) -> NDArray[np.uint8]:
-    """(H, W) class map at another size: the pixel under each new pixel's centre."""
-    height, width = class_map.shape
-    columns = ((np.arange(to_wh[0]) + 0.5) * width / to_wh[0]).astype(np.intp)
-    rows = ((np.arange(to_wh[1]) + 0.5) * height / to_wh[1]).astype(np.intp)
-    return np.ascontiguousarray(class_map[rows[:, None], columns])

@@ -1,0 +1,92 @@
+"""Each variation does what its name says, and moves image and label together."""
+
+from __future__ import annotations
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from perception.labels import IGNORE  # noqa: E402
+from train.config import Augment  # noqa: E402
+from train.data import augment  # noqa: E402
+from train.data.augment import build_augmentation  # noqa: E402
+from train.torchvision_cpu import tv_tensors  # noqa: E402
+
+STILL = Augment(0, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+
+
+def road() -> torch.Tensor:
+    """(3, 90, 160) uint8: grey, brighter towards the right, with a texture."""
+    torch.manual_seed(0)
+    ramp = torch.linspace(90, 200, 160).expand(3, 90, 160)
+    return (ramp + 20 * torch.rand(90, 160)).to(torch.uint8)
+
+
+def test_augmentation_with_everything_off_changes_nothing() -> None:
+    image, mask = road(), torch.randint(0, 3, (90, 160), dtype=torch.uint8)
+
+    varied, varied_mask = build_augmentation(STILL, 116)(tv_tensors.Image(image), tv_tensors.Mask(mask))
+
+    assert torch.equal(varied, image)
+    assert torch.equal(varied_mask, mask)
+
+
+def test_geometry_moves_image_and_label_together() -> None:
+    mask = torch.zeros(90, 160, dtype=torch.uint8)
+    mask[:, 80:] = 1
+    image = (mask * 200).expand(3, 90, 160).clone()
+    settings = Augment(0.5, 0.75, 1.6, 3.0, 0.15, 0, 0, 0, 0, 0, 0, 0)
+    seen = set()
+    for seed in range(8):
+        torch.manual_seed(seed)
+        varied, moved = build_augmentation(settings, 116)(tv_tensors.Image(image), tv_tensors.Mask(mask))
+        inside = moved != IGNORE
+        agrees = ((varied[0] > 100) == (moved == 1))[inside]
+        assert agrees.float().mean() > 0.97  # but for the pixels of the edge
+        seen.add(int(inside.sum()))
+    assert len(seen) > 4
+
+
+def test_darkness_darkens_the_day_and_leaves_the_night() -> None:
+    day, night = road(), road() // 4
+
+    assert augment.Darkness().change(day).float().mean() < 0.8 * day.float().mean()
+    assert torch.equal(augment.Darkness().change(night), night)
+
+
+def test_glare_only_brightens_and_most_in_one_place() -> None:
+    torch.manual_seed(3)
+    gained = augment.Glare().change(road()).int() - road().int()
+
+    assert gained.min() >= -1  # cut to whole levels
+    assert gained.max() > 20
+    assert gained.float().median() < gained.max() / 2
+
+
+def test_rain_takes_contrast_and_leaves_streaks() -> None:
+    torch.manual_seed(0)
+    flat = torch.full((3, 90, 160), 100, dtype=torch.uint8)
+
+    wet = augment.Rain().change(flat)
+
+    assert wet.max() > 105
+    assert 0 < (wet[0] > 105).float().mean() < 0.5
+    assert augment.Rain().change(road()).shape == road().shape
+
+
+def test_noise_and_compression_keep_the_picture() -> None:
+    for change in (augment.SensorNoise(), augment.JpegArtefacts()):
+        torch.manual_seed(0)
+        varied = change.change(road())
+        assert varied.dtype == torch.uint8
+        difference = (varied.float() - road().float()).abs().mean()
+        assert 1 < difference < 20
+
+
+@pytest.mark.parametrize("kind", ["Darkness", "Glare", "Rain", "SensorNoise", "JpegArtefacts"])
+def test_mask_passes_through_what_changes_only_light(kind: str) -> None:
+    mask = torch.randint(0, 3, (90, 160), dtype=torch.uint8)
+
+    _, passed = getattr(augment, kind)()(tv_tensors.Image(road()), tv_tensors.Mask(mask))
+
+    assert torch.equal(passed, mask)

@@ -1,0 +1,76 @@
+"""Networks side by side, from the reports of their runs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from train.table import TableConfig, main, table
+
+
+def report(runs: Path, name: str, mean_iou: float, epochs_done: int = 2, weights: str | None = None) -> None:
+    folder = runs / name / "report"
+    folder.mkdir(parents=True)
+    content = {
+        "model": name,
+        "config": {"stages": [{"epochs": 2}], "encoder_weights": weights},
+        "history": [{"seconds": 90.0}] * epochs_done,
+        "network": {"parameters": 1_230_000, "size_mib": 4.7, "device": "2 x CPU"},
+        "validation": {
+            "mean_iou": mean_iou,
+            "iou": {"direct": 0.7, "alternative": 0.5, "background": 0.9},
+        },
+    }
+    (folder / "report.json").write_text(json.dumps(content))
+
+
+def rows(config: TableConfig) -> list[str]:
+    said: list[str] = []
+    table(config, said.append)
+    return said[2:]
+
+
+def test_best_network_comes_first_and_every_figure_is_told(tmp_path: Path) -> None:
+    report(tmp_path, "small", 0.61)
+    report(tmp_path, "large", 0.72, epochs_done=1, weights="/weights/resnet.pth")
+
+    assert rows(TableConfig(str(tmp_path))) == [
+        "| `large` | **72.00 %** | 70.00 | 50.00 | 90.00 | 1.23 M | 4.7 MiB | resnet.pth | 1 of 2 | 2 min "
+        "| 2 x CPU |",
+        "| `small` | **61.00 %** | 70.00 | 50.00 | 90.00 | 1.23 M | 4.7 MiB | random | 2 | 3 min | 2 x CPU |",
+    ]
+
+
+def test_named_networks_stand_in_the_order_they_were_named(tmp_path: Path) -> None:
+    for name, mean_iou in (("a", 0.6), ("b", 0.7), ("c", 0.8)):
+        report(tmp_path, name, mean_iou)
+
+    found = rows(TableConfig(str(tmp_path), ["b", "a"]))
+
+    assert [row.split("`")[1] for row in found] == ["b", "a"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--runs", "none"], "none: no report of a run"),
+        (["--runs", ".", "--models", "[absent]"], "absent/report/report.json: no report"),
+        (["--runs", ".", "--models", "[torn]"], "torn/report/report.json: not a report of drivable-train"),
+    ],
+)
+def test_missing_and_torn_reports_are_one_line(
+    arguments: list[str],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    only_error_line: Callable[[str], str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "torn" / "report").mkdir(parents=True)
+    (tmp_path / "torn" / "report" / "report.json").write_text("{")
+
+    assert main(arguments) == 1
+    assert message in only_error_line("drivable-train")

@@ -1,0 +1,95 @@
+"""What a stage learns from and is judged by: real frames, rendered drives, or both; as batches."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Sampler
+
+from train.config import Stage, TrainConfig
+from train.data.augment import build_augmentation
+from train.data.frames import DataError, LabelledFrames
+from train.data.layouts import open_frames
+from train.data.loader import Batches, Draw, InOrder, Steps
+from train.data.synthetic import SyntheticDrives
+from train.processes import Processes
+
+Loader = DataLoader[tuple[Tensor, Tensor]]
+
+DRAWN_WH = (640, 360)
+VALIDATION_SEED = 1_000_000  # roads that training never sees
+VALIDATION_DRIVES = 8
+
+
+def training_batches(config: TrainConfig, stage: Stage, processes: Processes) -> tuple[Loader, Steps]:
+    """This process's part of every step of an epoch, and the order whose seed an epoch sets.
+
+    Raises:
+        DataError: if there are no frames, or fewer than one step takes.
+        ValueError: if a step cannot be shared evenly by the processes.
+    """
+    frame_sets = training_frames(config, stage)
+    varied = stage.augment or config.augment
+    augmentation = build_augmentation(varied, config.pad_bgr[0]) if varied else None
+    batches = Batches(frame_sets, stage.input_wh, config.pad_bgr, augmentation, config.resize)
+    if len(batches) < stage.batch_size:
+        raise DataError(f"{len(batches)} training frames are fewer than one batch of {stage.batch_size}")
+    order = Steps(len(batches), stage.batch_size, processes.rank, processes.count)
+    return _loader(batches, order, config.workers, processes), order
+
+
+def validation_batches(config: TrainConfig, stage: Stage, processes: Processes) -> Loader:
+    """This process's part of the validation frames, at the stage's size, as they are."""
+    batches = Batches([validation_frames(config)], stage.input_wh, config.pad_bgr, None, config.resize)
+    order = InOrder(
+        len(batches), max(1, stage.batch_size // processes.count), processes.rank, processes.count
+    )
+    return _loader(batches, order, 0, processes)
+
+
+def _loader(batches: Batches, order: Sampler[list[Draw]], workers: int, processes: Processes) -> Loader:
+    if workers:
+        cv2.setNumThreads(1)  # OpenCV's pool of threads does not survive a fork: a worker would wait for it
+    return DataLoader(
+        batches,
+        batch_sampler=order,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        generator=torch.Generator(),  # of its own, or how it numbers its workers would shift dropout's draws
+        pin_memory=processes.device.type == "cuda",
+    )
+
+
+def training_frames(config: TrainConfig, stage: Stage) -> list[LabelledFrames]:
+    """The split `train`, and the stage's rendered drives.
+
+    Raises:
+        DataError: if there is neither.
+    """
+    sets: list[LabelledFrames] = []
+    if config.data:
+        sets.append(_real(config, config.data, "train"))
+    if stage.synthetic_drives:
+        sets.append(SyntheticDrives(stage.synthetic_drives, stage.frames_per_drive, DRAWN_WH))
+    if not sets:
+        raise DataError(
+            "nothing to learn from: name a data set (--data DIR) or set synthetic_drives in a stage"
+        )
+    return sets
+
+
+def validation_frames(config: TrainConfig) -> LabelledFrames:
+    """The split `val`; rendered drives of other roads where there are no real frames."""
+    if config.data:
+        return _real(config, config.data, "val")
+    per_drive = max(stage.frames_per_drive for stage in config.stages)
+    return SyntheticDrives(VALIDATION_DRIVES, per_drive, DRAWN_WH, VALIDATION_SEED)
+
+
+def _real(config: TrainConfig, folder: str, split: str) -> LabelledFrames:
+    return open_frames(
+        Path(folder), split, config.layout, Path(config.label_map) if config.label_map else None
+    )

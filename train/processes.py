@@ -1,0 +1,93 @@
+"""The processes that train together: one alone, or those that `torchrun` started."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import distributed, nn
+from torch.nn.parallel import DistributedDataParallel
+
+
+class DeviceError(ValueError):
+    """A device that was asked for and is not there."""
+
+
+@dataclass(frozen=True)
+class Processes:
+    """Which of them this one is, and the device it computes on."""
+
+    rank: int
+    count: int
+    device: torch.device
+
+    @classmethod
+    def join(cls, device: Literal["auto", "cpu", "cuda"]) -> Self:
+        """Join the group that torchrun's environment names; a process alone where there is none.
+
+        Raises:
+            DeviceError: if a GPU was asked for and torch sees none.
+        """
+        if device == "cuda" and not torch.cuda.is_available():
+            raise DeviceError("device cuda: torch sees no GPU here; use --device cpu or auto")
+        on_gpu = device != "cpu" and torch.cuda.is_available()
+        count = int(os.environ.get("WORLD_SIZE", "1"))
+        local = (
+            torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0"))) if on_gpu else torch.device("cpu")
+        )
+        if count > 1 and not distributed.is_initialized():
+            distributed.init_process_group("nccl" if on_gpu else "gloo")
+        if on_gpu:
+            torch.cuda.set_device(local)
+        return cls(int(os.environ.get("RANK", "0")), count, local)
+
+    def leave(self) -> None:
+        """Leave the group; nothing to do for a process alone."""
+        if self.count > 1 and distributed.is_initialized():
+            distributed.destroy_process_group()
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this is the one that writes and reports."""
+        return self.rank == 0
+
+    @property
+    def device_name(self) -> str:
+        """What the devices are called, and how many there are."""
+        if self.device.type == "cuda":
+            name, count = torch.cuda.get_device_name(self.device), self.count
+        else:
+            name, count = _processor(), torch.get_num_threads() * self.count
+        return f"{count} x {name}"
+
+    def in_step(self, model: nn.Module) -> nn.Module:
+        """The model with gradients averaged over all processes; itself for a process alone."""
+        if self.count == 1:
+            return model
+        ids = [self.device.index] if self.device.type == "cuda" else None
+        # A head that no teacher speaks to gets no gradient.
+        return DistributedDataParallel(model, device_ids=ids, find_unused_parameters=True)
+
+    def sum(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Element by element over all processes."""
+        if self.count == 1:
+            return values
+        total = torch.from_numpy(values.astype(np.float64)).to(self.device)
+        distributed.all_reduce(total)
+        return np.asarray(total.cpu().numpy())
+
+
+def _processor() -> str:
+    """The processor's name as Linux has it; the architecture where it has none."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.machine()

@@ -1,0 +1,233 @@
+"""The report's charts, by matplotlib's objects: no pyplot, no window, no state that outlives a chart."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+from perception.accuracy import CONFIDENCE, NIGHT_BELOW_LUMA, Accuracy, Condition
+from perception.confusion import ConfusionMatrix
+from perception.labels import BACKGROUND, COLOURS_RGB, LABELS
+from train.report.epochs import best_epoch
+
+DPI: Final = 110
+INK: Final = "#222222"
+FAINT: Final = "#8a8a8a"
+# The overlay's own colours, so that a class looks the same on every picture.
+CLASS_COLOURS: Final = {LABELS[label]: "#" + bytes(rgb).hex() for label, rgb in COLOURS_RGB.items()} | {
+    LABELS[BACKGROUND]: "#737373"
+}
+CONDITION_COLOURS: Final[dict[Condition, str]] = {"day": "#f2c14e", "night": "#27476e"}
+"""Their lightness differs, so that they are told apart in grey too."""
+_GRID: Final = "#e6e6e6"
+_PERCENT: Final = PercentFormatter(1.0, decimals=0, symbol=" %")
+_BLUES: Final = LinearSegmentedColormap.from_list("blues", ["#ffffff", "#0072b2"])
+
+
+def to_png(figure: Figure) -> bytes:
+    """The figure as a PNG file."""
+    FigureCanvasAgg(figure)
+    content = io.BytesIO()
+    figure.savefig(content, format="png", dpi=DPI)
+    return content.getvalue()
+
+
+def curves(config: dict[str, Any], history: Sequence[dict[str, float]]) -> Figure:
+    """Mean IoU, loss and learning rate over the epochs of all stages.
+
+    Args:
+        config: the training settings; the stages' input sizes are told where they stand in it.
+        history: one entry an epoch. What an entry lacks is left out of its line.
+    """
+    figure = Figure(figsize=(10, 10), layout="constrained")
+    iou_axes, loss_axes, rate_axes = figure.subplots(3, 1, sharex=True, height_ratios=[3, 2, 1])
+    figure.suptitle(f"{config.get('model', 'network')}: {_plural(len(history), 'epoch')}", color=INK)
+    for label in LABELS:
+        _line(iou_axes, history, f"val_iou_{label}", label, color=CLASS_COLOURS[label], linewidth=1.4)
+    _line(iou_axes, history, "val_mean_iou", "mean", color=INK, linewidth=2.4)
+    _mark_best(iou_axes, config, history)
+    _line(loss_axes, history, "loss", "training", color=INK)
+    _line(loss_axes, history, "val_loss", "validation", color="#cc3311", linestyle="--")
+    _line(rate_axes, history, "learning_rate", "learning rate", color=FAINT)
+    iou_axes.margins(y=0.12)
+    iou_axes.yaxis.set_major_formatter(_PERCENT)
+    loss_axes.set_ylim(bottom=0)
+    rate_axes.set_ylim(bottom=0)
+    rate_axes.yaxis.set_major_formatter("{x:.2g}")
+    for axes, title, gap in (
+        (iou_axes, "IoU on the validation frames", 0.045),
+        (loss_axes, "loss", 0.07),
+        (rate_axes, "learning rate at the end of the epoch", 0.14),
+    ):
+        _bare(axes, title)
+        _name_lines(axes, gap)
+        axes.grid(axis="y", color=_GRID)
+        _shade_stages(axes, config, history, names=axes is iou_axes)
+    rate_axes.set_xlabel("epoch", color=INK)
+    rate_axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    rate_axes.set_xlim(0.5, max(1, len(history)) + 0.5)
+    return figure
+
+
+def confusion_matrix(confusion: ConfusionMatrix, title: str) -> Figure:
+    """Share of each true class by what it was taken for; counts below."""
+    counts = confusion.counts
+    of_class = counts.sum(1, keepdims=True)
+    shares = np.divide(counts, of_class, out=np.zeros(counts.shape), where=of_class > 0)
+    figure = Figure(figsize=(7.2, 6.9), layout="constrained")
+    axes = figure.subplots()
+    axes.imshow(shares, cmap=_BLUES, vmin=0, vmax=1)
+    for row, column in np.ndindex(*counts.shape):
+        colour = "white" if shares[row, column] > 0.55 else INK
+        share = f"{100 * shares[row, column]:.1f} %" if of_class[row] else "–"
+        axes.text(column, row - 0.06, share, ha="center", va="center", color=colour, fontsize=16)
+        pixels = _in_words(int(counts[row, column]))
+        axes.text(column, row + 0.17, pixels, ha="center", va="center", color=colour, fontsize=9)
+    _bare(axes, f"{title}\nshare of each true class by what it was taken for")
+    axes.set_xticks(range(len(LABELS)), LABELS)
+    axes.set_yticks(range(len(LABELS)), LABELS, rotation=90, va="center")
+    axes.tick_params(length=0)
+    axes.set_xlabel("taken for", color=FAINT, labelpad=10)
+    axes.set_ylabel("truth", color=FAINT, labelpad=10)
+    axes.spines[:].set_visible(False)
+    return figure
+
+
+def conditions(accuracy: Accuracy) -> Figure:
+    """IoU of each class and their mean, day beside night; the mean with its interval by recording."""
+    parts = accuracy.by_condition()
+    figure = Figure(figsize=(8.4, 4.8), layout="constrained")
+    axes = figure.subplots()
+    groups = ["mean", *LABELS]
+    height = 0.8 / len(parts)
+    for index, (condition, part) in enumerate(parts.items()):
+        values = np.array([part.total.mean_iou(), *part.total.iou()])
+        places = np.arange(len(groups)) + (index - (len(parts) - 1) / 2) * height
+        name = (
+            f"{condition}: {_plural(len(part.frames), 'frame')}, {_plural(len(part.recordings), 'recording')}"
+        )
+        colour = CONDITION_COLOURS[condition]
+        axes.barh(places, np.nan_to_num(values), 0.92 * height, color=colour, label=name)
+        ends = np.nan_to_num(values)
+        low, high = part.mean_iou_interval()
+        if np.isfinite([low, high]).all():
+            reach = [[max(0.0, values[0] - low)], [max(0.0, high - values[0])]]
+            axes.errorbar(values[0], places[0], xerr=reach, color=INK, capsize=4, linewidth=1.3)
+            ends[0] = max(ends[0], high)
+        for end, value, place in zip(ends, values, places, strict=True):
+            told = f"{100 * value:.1f} %" if np.isfinite(value) else "does not occur"
+            axes.text(end + 0.012, place, told, va="center", color=INK, fontsize=10)
+    _bare(axes, f"IoU by condition; the line is the {100 * CONFIDENCE:.0f} % interval by recording")
+    axes.set_yticks(range(len(groups)), groups)
+    axes.invert_yaxis()
+    axes.set_xlim(0, 1.1)
+    axes.set_xticks(np.arange(0, 1.01, 0.2))
+    axes.xaxis.set_major_formatter(_PERCENT)
+    axes.grid(axis="x", color=_GRID)
+    axes.tick_params(axis="y", length=0)
+    axes.spines["bottom"].set_visible(False)
+    axes.set_xlabel(f"night: frames with a mean luma below {NIGHT_BELOW_LUMA:g} of 255", color=FAINT)
+    figure.legend(loc="outside lower center", ncols=2, frameon=False, labelcolor=INK)
+    return figure
+
+
+def _line(axes: Axes, history: Sequence[dict[str, float]], key: str, label: str, **style: Any) -> None:
+    values = [float(entry.get(key, np.nan)) for entry in history]
+    if np.isfinite(values).any():
+        # A dot for each epoch while they can be told apart: a run of one epoch is a point, not a line.
+        marker = "o" if len(history) <= 40 else None
+        axes.plot(range(1, len(values) + 1), values, label=label, marker=marker, markersize=3, **style)
+
+
+def _mark_best(axes: Axes, config: dict[str, Any], history: Sequence[dict[str, float]]) -> None:
+    best = best_epoch(config, history)
+    if best is None:
+        return
+    place = (best + 1, history[best].get("val_mean_iou", np.nan))
+    axes.plot(*place, "o", markersize=9, markerfacecolor="none", color=INK)
+    axes.annotate(
+        f"best: {100 * place[1]:.2f} %, epoch {best + 1}",
+        place,
+        xytext=(0, 11),
+        textcoords="offset points",
+        ha="right" if best > len(history) / 2 else "left",
+        color=INK,
+    )
+
+
+def _name_lines(axes: Axes, gap: float) -> None:
+    """Each line's name at its right end; names are moved apart to `gap`, a share of the axes' height."""
+    lines = [line for line in axes.lines if not str(line.get_label()).startswith("_")]
+    if len(lines) < 2:
+        return
+    bottom, top = axes.get_ylim()
+    ends = [np.asarray(line.get_ydata(), float) for line in lines]
+    heights = [(values[np.isfinite(values)][-1] - bottom) / (top - bottom) for values in ends]
+    placed = -gap
+    for height, line in sorted(zip(heights, lines, strict=True), key=lambda pair: pair[0]):
+        placed = max(height, placed + gap)
+        axes.annotate(
+            str(line.get_label()),
+            (1.0, placed),
+            xycoords="axes fraction",
+            xytext=(6, 0),
+            textcoords="offset points",
+            va="center",
+            color=line.get_color(),
+            annotation_clip=False,
+        )
+
+
+def _shade_stages(
+    axes: Axes, config: dict[str, Any], history: Sequence[dict[str, float]], names: bool
+) -> None:
+    """A faint band behind every second stage, and the stages' names along the top."""
+    stages = [int(entry.get("stage", 0)) for entry in history]
+    starts = [index for index, stage in enumerate(stages) if index == 0 or stage != stages[index - 1]]
+    for number, start in enumerate(starts):
+        end = starts[number + 1] if number + 1 < len(starts) else len(stages)
+        if number % 2:
+            axes.axvspan(start + 0.5, end + 0.5, color="#f4f4f4", zorder=0, linewidth=0)
+        if names:
+            settings = config.get("stages", [])
+            known = settings[stages[start]] if stages[start] < len(settings) else {}
+            wh = known.get("input_wh")
+            axes.annotate(
+                f"stage {stages[start] + 1}" + (f"\n{wh[0]}x{wh[1]}" if wh else ""),
+                ((start + end + 1) / 2, 0.0),
+                xycoords=("data", "axes fraction"),
+                xytext=(0, 6),
+                textcoords="offset points",
+                ha="center",
+                va="bottom",
+                color=FAINT,
+                fontsize=9,
+            )
+
+
+def _bare(axes: Axes, title: str) -> None:
+    axes.set_title(title, loc="left", color=INK, fontsize=11)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color("#bbbbbb")
+    axes.tick_params(colors=INK, color="#bbbbbb")
+    axes.set_axisbelow(True)
+
+
+def _plural(count: int, noun: str) -> str:
+    return f"{count:,} {noun}" + ("" if count == 1 else "s")
+
+
+def _in_words(pixels: int) -> str:
+    """Such as `1.23 M pixels`."""
+    for size, letter in ((10**9, " G"), (10**6, " M"), (10**3, " k")):
+        if pixels >= size:
+            return f"{pixels / size:.3g}{letter} pixels"
+    return _plural(pixels, "pixel")

@@ -1,0 +1,139 @@
+"""The report's files: charts, sheets, and report.json with every number behind them.
+
+`report.json` holds, with shares from 0 to 1 and null where there is nothing to tell:
+
+- `model`, `config`: the network's name and all settings of the run.
+- `network`: its `parameters`, its `size_mib`, and the `device` it was trained on.
+- `history`: one entry an epoch, as training kept it: `stage` and `epoch` from 0, `loss`,
+  `val_mean_iou`, and where it was kept `val_loss`, `val_iou_<class>`, `learning_rate`, `seconds`.
+- `best_epoch`: the entry of the epoch that `best.pt` holds: the best of the last stage.
+- `labels`: the classes, in the order of every matrix's rows and columns.
+- `validation`: the best network on the validation frames. `frames` and `recordings` are counts;
+  `mean_iou`; `mean_iou_interval` [low, high] of `confidence`, by recording; `iou` by class;
+  `confusion` in pixels, a row for each true class and a column for what it was taken for.
+- `conditions`: the same for the frames of `day` and `night`, those that occur.
+- `night_below_luma`: the mean luma that parts them.
+- `drivable_or_not`: the same with direct and alternative as one class.
+- `frames`: for each validation frame its `name`, `recording`, `condition` and own `mean_iou`, over
+  the classes that occur in it.
+- `best`, `worst`: names of the frames on the two sheets, from the end inwards.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from perception.accuracy import CONFIDENCE, NIGHT_BELOW_LUMA, Accuracy
+from perception.atomic_file import write_atomically
+from perception.labels import LABELS
+from train.report.charts import conditions, confusion_matrix, curves, to_png
+from train.report.epochs import best_epoch
+from train.report.frames import Gathered, Seen, gather
+from train.report.sheets import sheet
+
+SHOWN: Final = 8
+TWO_LABELS: Final = ("drivable", "background")
+
+
+class ReportError(ValueError):
+    """A report that cannot be written; the checkpoints are not touched by it."""
+
+
+def write_report(
+    folder: Path,
+    config: dict[str, Any],
+    history: Sequence[dict[str, float]],
+    predicted: Iterable[Seen],
+    network: dict[str, Any] | None = None,
+) -> None:
+    """Write `report.json` and the PNG files `curves`, `confusion`, `conditions`, `best` and `worst`.
+
+    Args:
+        folder: made if need be; the files of an earlier report are replaced.
+        config: the settings of the run, as plain values.
+        history: one entry an epoch; entries of older runs may lack some numbers.
+        predicted: the validation frames with what the best network makes of them. They are taken one
+            by one, and no more than `2 * SHOWN` pictures are kept.
+        network: what report.json is to hold under that name.
+
+    Raises:
+        ReportError: if there are no frames, or a file cannot be written.
+    """
+    try:
+        gathered = gather(predicted, SHOWN)
+    except ValueError as error:
+        raise ReportError(f"{folder}: no report: {error}") from error
+    accuracy = gathered.accuracy
+    title = f"mean IoU {100 * accuracy.total.mean_iou():.2f} % on {len(accuracy.frames):,} validation frames"
+    charts = {
+        "curves": curves(config, history),
+        "confusion": confusion_matrix(accuracy.total, title),
+        "conditions": conditions(accuracy),
+        "best": sheet(gathered.best, "Best frames"),
+        "worst": sheet(gathered.worst, "Worst frames"),
+    }
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, figure in charts.items():
+            write_atomically(folder / f"{name}.png", to_png(figure))
+        text = json.dumps(
+            _plain(_numbers(config, history, gathered) | {"network": network}), indent=1, allow_nan=False
+        )
+        write_atomically(folder / "report.json", text.encode())
+    except OSError as error:
+        raise ReportError(f"{folder}: the report cannot be written: {error.strerror}") from error
+
+
+def _numbers(
+    config: dict[str, Any], history: Sequence[dict[str, float]], gathered: Gathered
+) -> dict[str, Any]:
+    accuracy = gathered.accuracy
+    best = best_epoch(config, history)
+    return {
+        "model": config.get("model"),
+        "config": config,
+        "history": list(history),
+        "best_epoch": None if best is None else history[best],
+        "labels": LABELS,
+        "validation": _figures(accuracy, LABELS),
+        "conditions": {name: _figures(part, LABELS) for name, part in accuracy.by_condition().items()},
+        "night_below_luma": NIGHT_BELOW_LUMA,
+        "drivable_or_not": _figures(accuracy.drivable_or_not(), TWO_LABELS),
+        "frames": [asdict(score) for score in gathered.scores],
+        "best": [ranked.score.name for ranked in gathered.best],
+        "worst": [ranked.score.name for ranked in gathered.worst],
+    }
+
+
+def _figures(accuracy: Accuracy, labels: Sequence[str]) -> dict[str, Any]:
+    return {
+        "frames": len(accuracy.frames),
+        "recordings": len(accuracy.recordings),
+        "mean_iou": accuracy.total.mean_iou(),
+        "mean_iou_interval": list(accuracy.mean_iou_interval()),
+        "confidence": CONFIDENCE,
+        "iou": dict(zip(labels, accuracy.total.iou(), strict=True)),
+        "confusion": accuracy.total.counts,
+    }
+
+
+def _plain(value: Any) -> Any:
+    """The value as JSON knows it: lists for arrays and tuples, null for what is no finite number."""
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, np.ndarray):
+        return _plain(value.tolist())
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, np.generic):
+        return _plain(value.item())
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value

@@ -1,0 +1,90 @@
+"""`drivable-train table`: the networks of a folder of runs side by side, from their reports."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from perception.labels import LABELS
+from perception.settings import SettingsError, parse
+
+REPORT = Path("report") / "report.json"
+
+
+@dataclass(frozen=True)
+class TableConfig:
+    """Which runs to show."""
+
+    runs: str = "runs"
+    """Folder that drivable-train wrote to."""
+    models: list[str] = field(default_factory=list)
+    """Networks in the order of the rows; without any, all that have a report, best first."""
+
+
+def main(arguments: list[str]) -> int:
+    """Run the command; 0 when the table was printed."""
+    try:
+        config = parse(TableConfig, "drivable-train table", "Trained networks side by side.", arguments)
+        table(config)
+    except (SettingsError, ValueError) as error:
+        print(f"drivable-train: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def table(config: TableConfig, say: Callable[[str], None] = print) -> None:
+    """Print a Markdown table of the validation figures of each network's best checkpoint.
+
+    Raises:
+        ValueError: if there is no report, or one cannot be read.
+    """
+    root = Path(config.runs)
+    files = (
+        [root / name / REPORT for name in config.models]
+        if config.models
+        else sorted(root.glob(f"*/{REPORT}"))
+    )
+    if not files:
+        raise ValueError(f"{root}: no report of a run; drivable-train writes one at its end")
+    reports = [_read(file) for file in files]
+    if not config.models:
+        reports.sort(key=lambda report: report["validation"]["mean_iou"], reverse=True)
+    columns = ["network", "mean IoU", *LABELS, "parameters", "size", "encoder", "epochs", "time", "device"]
+    say(f"| {' | '.join(columns)} |")
+    say("|---" * len(columns) + "|")
+    for report in reports:
+        say(_row(report))
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        report: dict[str, Any] = json.loads(file.read_text())
+    except OSError as error:
+        raise ValueError(f"{file}: no report ({error.strerror}); train this network first") from error
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{file}: not a report of drivable-train: {error}") from error
+    return report
+
+
+def _row(report: dict[str, Any]) -> str:
+    config, network, figures = report["config"], report["network"], report["validation"]
+    wanted = sum(stage["epochs"] for stage in config["stages"])
+    done = len(report["history"])
+    weights = config["encoder_weights"]
+    hours = sum(entry["seconds"] for entry in report["history"]) / 3600
+    cells = [
+        f"`{report['model']}`",
+        f"**{100 * figures['mean_iou']:.2f} %**",
+        *(f"{100 * figures['iou'][label]:.2f}" for label in LABELS),
+        f"{network['parameters'] / 1e6:.2f} M",
+        f"{network['size_mib']:.1f} MiB",
+        Path(weights).name if weights else "random",
+        f"{done}" if done == wanted else f"{done} of {wanted}",
+        f"{hours:.1f} h" if hours >= 1 else f"{60 * hours:.0f} min",
+        network["device"],
+    ]
+    return f"| {' | '.join(cells)} |"
