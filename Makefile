@@ -4,7 +4,9 @@ RUNTIME := .venv
 DEV := .venv-dev
 CONSTRAINTS := .constraints.txt
 
-.PHONY: demo test check clean
+EPOCHS ?= 12
+
+.PHONY: demo test check published clean
 
 # The runtime alone, no torch: drives the built-in road with the shipped model.
 demo: $(RUNTIME)/.ready
@@ -19,6 +21,16 @@ check: $(DEV)/.ready
 	$(DEV)/bin/ruff format --check .
 	$(DEV)/bin/mypy --strict -p perception -p bench
 	$(DEV)/bin/mypy -p train -p export
+
+# The five networks of the published study by its protocol, one after the other, then their table:
+# make published DATA=DIR [EPOCHS=1]. What was broken off goes on where it stopped.
+published: $(DEV)/.ready
+	for network in fcn unet pspnet deeplabv3plus segformer; do \
+		$(DEV)/bin/drivable-train --config train/published --model $$network --data $(DATA) --out runs/published \
+			--stages "[{input_wh: [320, 180], epochs: $(EPOCHS), batch_size: 8, max_learning_rate: 3.0e-4}]" \
+			$$(test -f runs/published/$$network/last.pt && echo --resume) || exit 1; \
+	done
+	$(DEV)/bin/drivable-train table --runs runs/published
 
 $(RUNTIME)/.ready: pyproject.toml $(CONSTRAINTS)
 	$(PYTHON) -m venv $(RUNTIME)

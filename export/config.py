@@ -25,5 +25,9 @@ class ExportConfig:
     """Width and height of the network's input, in pixels; multiples of 32."""
     data: str | None = None
     """Labelled frames: parity is checked on them and the card tells the accuracy on `test`."""
+    layout: str = "auto"
+    """How the data set is laid out; auto recognises it."""
+    label_map: str | None = None
+    """YAML with the class of each label value, for a plain folder of images and masks."""
     random_weights: bool = False
     """Export without training, to try out speed; the card says so."""

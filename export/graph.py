@@ -13,7 +13,7 @@ OPSET = 18
 
 
 class CpuGraph(nn.Module):
-    """(1, H, W, 3) uint8 BGR in, (1, classes, H / 8, W / 8) float32 logits out.
+    """(1, H, W, 3) uint8 BGR in, (1, classes, H / stride, W / stride) float32 logits out.
 
     The division by std is folded into the first convolution. The mean is subtracted before it, in
     the graph: folded into the bias as well, it would turn the convolution's zero padding from the

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
 
-from export.card import BDD100K_DATA, BDD100K_LICENCE, model_card
+from export.card import model_card
 from export.config import ExportConfig
 from export.graph import CpuGraph, to_onnx
 from export.package import ExportError, pack, write
+from export.provenance import OWN_LICENCE, licence, training_data
 from export.verify import check_parity
 from perception.accuracy import measure_accuracy
 from perception.contract import ModelContract
@@ -27,18 +27,18 @@ from perception.perceive import Perceiver
 from perception.sources.drive import DriveRenderer
 from train.checkpoint import Checkpoint, CheckpointError
 from train.config import GREY_LEVEL, GREY_STD
-from train.data.frames import IndexedFrames
+from train.data.frames import LabelledFrames
+from train.data.layouts import open_frames
 from train.evaluate import Normalise
-from train.models import build_model
+from train.models import PUBLISHED, Network, build_model
 
-OUTPUT_STRIDE = 8
 PARITY_FRAMES = 16
 TEST_SPLIT = "test"
 
 
 @dataclass(frozen=True)
 class _Trained:
-    model: nn.Module
+    model: Network
     mean_bgr: tuple[float, float, float]
     std_bgr: tuple[float, float, float]
     training_data: str
@@ -73,7 +73,7 @@ def export(config: ExportConfig, report: Callable[[str], None] = print) -> Path:
             labels=LABELS,
             input_wh=config.input_wh,
             pad_bgr=(round(trained.mean_bgr[0]), round(trained.mean_bgr[1]), round(trained.mean_bgr[2])),
-            output_stride=OUTPUT_STRIDE,
+            output_stride=trained.model.output_stride,
             training_data=trained.training_data,
             licence=trained.licence,
         ),
@@ -90,8 +90,8 @@ def export(config: ExportConfig, report: Callable[[str], None] = print) -> Path:
     )
     accuracy = None
     if config.data:
-        accuracy = measure_accuracy(Perceiver(engine), IndexedFrames(Path(config.data), TEST_SPLIT))
-        report(f"mean IoU on {TEST_SPLIT}: {100 * accuracy.mean_iou():.2f} %")
+        accuracy = measure_accuracy(Perceiver(engine), _labelled(config, config.data, TEST_SPLIT))
+        report(f"mean IoU on {TEST_SPLIT}: {100 * accuracy.total.mean_iou():.2f} %")
     card = model_card(contract, trained.config, trained.history, parity, accuracy, TEST_SPLIT, out)
     write(out, content)
     write(out.with_suffix(".md"), card.encode())
@@ -100,32 +100,34 @@ def export(config: ExportConfig, report: Callable[[str], None] = print) -> Path:
 
 
 def _load(config: ExportConfig) -> _Trained:
+    torch.manual_seed(0)
     model = build_model(config.model, len(LABELS))
     if config.random_weights:
-        torch.manual_seed(0)
-        model = build_model(config.model, len(LABELS))
         grey = (float(GREY_LEVEL),) * 3, (GREY_STD,) * 3
-        return _Trained(model.eval(), *grey, "none: random weights", "Apache-2.0", None, [])
+        return _Trained(model.eval(), *grey, "none: random weights", OWN_LICENCE, None, [])
     file = Path(config.checkpoint) if config.checkpoint else Path(config.runs) / config.model / "best.pt"
     if not file.is_file():
+        recipe = f"published --model {config.model}" if config.model in PUBLISHED else config.model
         raise ExportError(
             f"{file}: no checkpoint of {config.model}; train one with `drivable-train --config "
-            f"train/{config.model} --data DIR`, name one with --checkpoint, or try --random_weights"
+            f"train/{recipe} --data DIR`, name one with --checkpoint, or try --random_weights"
         )
     checkpoint = Checkpoint.load(file)
     settings = checkpoint.config
     if settings["model"] != config.model:
         raise CheckpointError(f"{file}: holds {settings['model']}, not {config.model}")
-    model.load_state_dict(checkpoint.model)
-    real, drawn = bool(settings["data"]), any(stage["synthetic_drives"] for stage in settings["stages"])
-    data = " and ".join([BDD100K_DATA] * real + ["rendered drives"] * drawn)
-    licence = BDD100K_LICENCE if real else "Apache-2.0"
+    try:
+        model.load_state_dict(checkpoint.model)
+    except RuntimeError as error:
+        raise CheckpointError(
+            f"{file}: holds other layers than the {config.model} of this version; train it again"
+        ) from error
     return _Trained(
         model.eval(),
         tuple(settings["mean_bgr"]),
         tuple(settings["std_bgr"]),
-        data,
-        licence,
+        training_data(settings),
+        licence(settings, model),
         settings,
         checkpoint.history,
     )
@@ -134,7 +136,7 @@ def _load(config: ExportConfig) -> _Trained:
 def _parity_images(config: ExportConfig) -> Iterator[NDArray[np.uint8]]:
     """Frames that the gates look at: real ones where there are any."""
     if config.data:
-        frames = IndexedFrames(Path(config.data), "val")
+        frames = _labelled(config, config.data, "val")
         step = max(1, len(frames) // PARITY_FRAMES)
         for index in range(0, min(len(frames), step * PARITY_FRAMES), step):
             yield frames[index][0]
@@ -142,3 +144,8 @@ def _parity_images(config: ExportConfig) -> Iterator[NDArray[np.uint8]]:
         drive = DriveRenderer("mixed")
         for index in range(PARITY_FRAMES):
             yield drive.render(index * 60)[0]
+
+
+def _labelled(config: ExportConfig, folder: str, split: str) -> LabelledFrames:
+    label_map = Path(config.label_map) if config.label_map else None
+    return open_frames(Path(folder), split, config.layout, label_map)

@@ -1,0 +1,47 @@
+"""A file says what it was trained on, and who may use it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from typing import Any
+
+import pytest
+
+pytest.importorskip("torch")
+
+from export.provenance import licence, training_data
+from train.config import Stage, TrainConfig
+from train.models import MODELS, build_model
+
+RUN = TrainConfig("rt_s", [Stage((64, 32), 1, 4, 1e-3)])
+DRAWN = replace(RUN.stages[0], synthetic_drives=3)
+NAMED = replace(RUN, data="/roads/mine", data_name="my roads", data_licence="mine alone")
+
+
+@pytest.mark.parametrize(
+    ("config", "data", "terms"),
+    [
+        (replace(RUN, stages=[DRAWN]), "rendered drives", "Apache-2.0"),
+        (NAMED, "my roads", "code Apache-2.0; weights: mine alone"),
+        (
+            replace(NAMED, stages=[DRAWN]),
+            "my roads and rendered drives",
+            "code Apache-2.0; weights: mine alone",
+        ),
+        (
+            replace(RUN, data="/roads/mine"),
+            "the labelled frames of mine",
+            "code Apache-2.0; weights: as the licence of the training data allows "
+            "(not stated; --data_licence states it)",
+        ),
+    ],
+)
+def test_data_and_terms_follow_from_the_settings(config: TrainConfig, data: str, terms: str) -> None:
+    settings: dict[str, Any] = asdict(config)
+
+    assert training_data(settings) == data
+    assert licence(settings, build_model("rt_s", 3)) == terms
+
+
+def test_licence_of_a_librarys_layers_stands_beside_ours() -> None:
+    assert licence(asdict(RUN), MODELS["segformer"](3)).startswith("Apache-2.0; encoder's code")
