@@ -13,7 +13,7 @@ from perception.accuracy import measure_accuracy
 from perception.engines import OnnxEngine
 from perception.models import model_file
 from perception.perceive import Perceiver
-from train.data.frames import IndexedFrames
+from train.data.layouts import open_frames
 
 RunAccuracy = Callable[..., list[str]]
 
@@ -39,7 +39,7 @@ def test_table_tells_what_was_measured(data: Path, run_accuracy: RunAccuracy) ->
     rows = run_accuracy()
 
     perceive = Perceiver(OnnxEngine(model_file("rt_m"), "cpu"))
-    measured = measure_accuracy(perceive, IndexedFrames(data, "val"))
+    measured = measure_accuracy(perceive, open_frames(data, "val"))
     low, high = measured.mean_iou_interval()
     assert rows[0] == "rt_m on split val, 4 frames of 3 recordings"
     assert row_of(rows, "mean IoU")[0] == f"{100 * measured.total.mean_iou():.2f}"

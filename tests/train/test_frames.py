@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from train.data.frames import DataError, IndexedFrames
+from train.data.frames import DataError, read_index
 from train.data.synthetic import SyntheticDrives
 
 
@@ -26,7 +26,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def test_frames_of_a_split_come_in_the_order_of_the_index(root: Path) -> None:
-    frames = IndexedFrames(root, "train")
+    frames = read_index(root).open("train")
 
     image_bgr, label = frames[1]
 
@@ -37,12 +37,12 @@ def test_frames_of_a_split_come_in_the_order_of_the_index(root: Path) -> None:
 
 def test_unknown_split_names_the_known_ones(root: Path) -> None:
     with pytest.raises(DataError, match=r"no frames in split 'tset'; it has: train, val$"):
-        IndexedFrames(root, "tset")
+        read_index(root).open("tset")
 
 
 def test_missing_index_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"index\.csv: no such file"):
-        IndexedFrames(tmp_path, "train")
+        read_index(tmp_path).open("train")
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_index_that_makes_no_sense_is_refused(root: Path, index: str, message: s
     (root / "index.csv").write_text(index)
 
     with pytest.raises(DataError, match=message):
-        IndexedFrames(root, "train")
+        read_index(root).open("train")
 
 
 def test_files_that_are_missing_are_counted_and_the_first_is_named(root: Path) -> None:
@@ -66,13 +66,13 @@ def test_files_that_are_missing_are_counted_and_the_first_is_named(root: Path) -
     (root / "images" / "a.jpg").unlink()
 
     with pytest.raises(DataError, match=r"a\.jpg: named in index\.csv but missing \(and 1 more; "):
-        IndexedFrames(root, "train")
+        read_index(root).open("train")
 
 
 def test_missing_file_of_another_split_does_not_matter(root: Path) -> None:
     (root / "labels" / "b.png").unlink()
 
-    assert len(IndexedFrames(root, "val")) == 1
+    assert len(read_index(root).open("val")) == 1
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def test_recording_is_the_column_or_the_first_half_of_a_bdd_id(
     (root / "labels" / "c.png").rename(root / "labels" / f"{frame_id}.png")
     (root / "index.csv").write_text(f"{header}\n{row}\n")
 
-    frames = IndexedFrames(root, "val")
+    frames = read_index(root).open("val")
 
     assert (frames.name(0), frames.recording(0)) == (frame_id, recording)
 

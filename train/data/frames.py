@@ -17,7 +17,6 @@ __all__ = [
     "INDEX_FILE",
     "DataError",
     "DataSet",
-    "IndexedFrames",
     "LabelledFrame",
     "LabelledFrames",
     "is_indexed",
@@ -79,19 +78,6 @@ class DataSet:
             others = f" (and {len(problems) - 1} more; `drivable-train inspect` names them)"
             raise DataError(problems[0] + (others if len(problems) > 1 else ""))
         return self.frames[split]
-
-
-class IndexedFrames(PairedFrames):
-    """One split of a data set in our own layout."""
-
-    def __init__(self, root: Path, split: str) -> None:
-        """Read the index.
-
-        Raises:
-            DataError: if there is no index, no such split, or a file of the split is missing.
-        """
-        read_index(root).open(split)
-        super().__init__(_pairs_of_index(root)[split], CLASS_IDS.read)
 
 
 def is_indexed(root: Path) -> bool:
