@@ -23,6 +23,7 @@ import train.cli
 from perception.sources.drive import SCENES, DriveRenderer
 
 FRAME_WH = (160, 90)
+OURS = ["--data-name", "our own roads"]
 FRAMES = {"train": 12, "val": 4, "test": 4}
 
 
@@ -88,7 +89,7 @@ def test_train_export_node_and_bench_in_a_row(
     settings = tmp_path / "small.yaml"
     settings.write_text(f"model: {name}\n{textwrap.dedent(SETTINGS[name])}")
 
-    assert train.cli.main(["--config", str(settings), "--data", str(data), "--out", str(runs)]) == 0
+    assert train.cli.main(["--config", str(settings), "--data", str(data), "--out", str(runs), *OURS]) == 0
     assert export.cli.main(["--model", name, "--input-wh", input_wh, "--data", str(data)]) == 0
     outputs = "--out o.mp4 --jsonl o.jsonl --masks masks --summary summary.json"
     status = perception.node.main(
@@ -114,4 +115,4 @@ def test_train_export_node_and_bench_in_a_row(
         "in_flight": 0,
     }
     assert "mean IoU" in capsys.readouterr().out
-    assert "BDD100K" in Path(f"{name}.md").read_text()
+    assert "| training data | our own roads |" in Path(f"{name}.md").read_text()

@@ -117,6 +117,7 @@ def test_run_killed_within_an_epoch_goes_on_as_if_it_had_not_been(
     assert curve(Checkpoint.load(killed_file)) == curve(Checkpoint.load(whole_file))
 
 
+@pytest.mark.filterwarnings("ignore:This DataLoader will create 2 worker processes")  # on one core
 def test_workers_change_nothing_but_the_time(config: TrainConfig, tmp_path: Path) -> None:
     alone = loop.train(config, quiet)
     helped = loop.train(replace(config, workers=2, out=str(tmp_path / "helped")), quiet)
