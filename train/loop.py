@@ -13,7 +13,7 @@ from torch import nn
 from perception.labels import LABELS
 from train.checkpoint import Checkpoint, CheckpointError
 from train.config import Stage, TrainConfig
-from train.data.mixture import training_batches, validation_batches
+from train.data.mixture import Loader, training_batches, validation_batches
 from train.evaluate import Normalise, Validation, evaluate, logits_at_input, predictions
 from train.losses import LOSSES, with_auxiliary
 from train.models import Network, build_model, load_encoder, size_of
@@ -111,7 +111,7 @@ class _Run:
         self,
         student: nn.Module,
         stage: Stage,
-        batches: torch.utils.data.DataLoader[tuple[torch.Tensor, torch.Tensor]],
+        batches: Loader,
         optimiser: torch.optim.Optimizer,
         schedule: torch.optim.lr_scheduler.LRScheduler,
     ) -> float:

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -233,6 +235,58 @@ def test_teacher_is_asked_in_the_stages_that_are_taught(config: TrainConfig, tmp
     )
 
     assert with_lessons[0]["loss"] > without[0]["loss"]
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """Eight frames to train on and four to validate."""
+    root = tmp_path / "data"
+    for folder in ("images", "labels"):
+        (root / folder).mkdir(parents=True)
+    names = [f"{number:08x}-00000000" for number in range(12)]
+    for name in names:
+        cv2.imwrite(str(root / "images" / f"{name}.jpg"), np.full((36, 64, 3), 90, np.uint8))
+        cv2.imwrite(str(root / "labels" / f"{name}.png"), np.full((36, 64), 2, np.uint8))
+    rows = [f"{name},{'train' if number < 8 else 'val'}" for number, name in enumerate(names)]
+    (root / "index.csv").write_text("\n".join(["id,split", *rows]))
+    return root
+
+
+@pytest.mark.parametrize("workers", ["0", "1"])
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (
+            lambda image, label: cv2.imwrite(str(label), np.full((36, 64), 7, np.uint8)),
+            "png: label 7 is none of",
+        ),
+        (lambda image, label: label.unlink(), "png: named in index.csv but missing"),
+        (lambda image, label: image.write_bytes(b"noise"), "jpg: is corrupt"),
+    ],
+    ids=["label of 7", "image without a label", "image that does not decode"],
+)
+def test_bad_frame_is_one_line_and_the_last_checkpoint_stays(
+    damage: Callable[[Path, Path], object],
+    message: str,
+    workers: str,
+    data: Path,
+    tmp_path: Path,
+    only_error_line: Callable[[str], str],
+) -> None:
+    stages = "--stages=[{input_wh: [64, 32], epochs: 1, batch_size: 4, max_learning_rate: 1.0e-3}]"
+    arguments = ["--model=rt_s", stages, "--data", str(data), "--out", str(tmp_path), "--workers", workers]
+    assert main(arguments) == 0
+    last_file = tmp_path / "rt_s" / "last.pt"
+    before = last_file.read_bytes()
+    damage(data / "images" / "00000003-00000000.jpg", data / "labels" / "00000003-00000000.png")
+
+    status = main(arguments)
+
+    assert status == 1
+    line = only_error_line("drivable-train")
+    assert "00000003-00000000" in line
+    assert message in line
+    assert last_file.read_bytes() == before
 
 
 @pytest.mark.parametrize(

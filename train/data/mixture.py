@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -17,7 +18,22 @@ from train.data.loader import Batches, Draw, InOrder, Steps
 from train.data.synthetic import SyntheticDrives
 from train.processes import Processes
 
-Loader = DataLoader[tuple[Tensor, Tensor]]
+
+class Loader(DataLoader[tuple[Tensor, Tensor]]):
+    """torch's, but what a worker finds wrong with a frame stays one line."""
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:  # type: ignore[override]
+        try:
+            yield from super().__iter__()
+        except DataError as error:
+            # A worker's errors come wrapped in its traceback, whose last line is "kind: message".
+            lines = str(error).strip().splitlines()
+            raise DataError(lines[-1].partition("DataError: ")[2] if len(lines) > 1 else lines[0]) from error
+        except RuntimeError as error:
+            if "DataLoader worker" not in str(error):
+                raise
+            raise DataError("a process that prepares frames was killed; use fewer --workers") from error
+
 
 DRAWN_WH = (640, 360)
 VALIDATION_SEED = 1_000_000  # roads that training never sees
@@ -53,7 +69,7 @@ def validation_batches(config: TrainConfig, stage: Stage, processes: Processes) 
 def _loader(batches: Batches, order: Sampler[list[Draw]], workers: int, processes: Processes) -> Loader:
     if workers:
         cv2.setNumThreads(1)  # OpenCV's pool of threads does not survive a fork: a worker would wait for it
-    return DataLoader(
+    return Loader(
         batches,
         batch_sampler=order,
         num_workers=workers,
