@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any, TypeVar, get_args, get_type_hints
 
 import yaml
-from jsonargparse import ArgumentParser
+from jsonargparse import ArgumentParser, set_parsing_settings
 
 Settings = TypeVar("Settings")
+
+set_parsing_settings(docstring_parse_attribute_docstrings=True)  # a field's docstring is its help
 
 
 class SettingsError(ValueError):
@@ -37,11 +39,12 @@ def parse(
     parser.add_class_arguments(kind)
     options = [option for action in parser._actions for option in action.option_strings]
     given = _config_first(_as_typed(given, options, _switches(kind)))
+    typed = {argument.partition("=")[0].removeprefix("--") for argument in given}
     for position, argument in enumerate(given):
         if argument == "--config" and position + 1 < len(given):
-            given[position + 1] = str(_checked_yaml(kind, given[position + 1]))
+            given[position + 1] = _checked_yaml(kind, given[position + 1], typed)
         elif argument.startswith("--config="):
-            given[position] = f"--config={_checked_yaml(kind, argument.removeprefix('--config='))}"
+            given[position] = f"--config={_checked_yaml(kind, argument.removeprefix('--config='), typed)}"
         elif argument.startswith("--") and argument.split("=")[0] not in options:
             raise SettingsError(_unknown(argument.split("=")[0], options, "the command line"))
     try:
@@ -108,7 +111,11 @@ def shipped_config(name: str) -> Path | None:
     return None
 
 
-def _checked_yaml(kind: type[Any], name: str) -> Path:
+def _checked_yaml(kind: type[Any], name: str, typed: set[str]) -> str:
+    """The settings of a file as YAML, without those that are `typed` anew.
+
+    The parser would fill the gaps of a list's new items with what the file says of its old ones.
+    """
     file = Path(name)
     if not file.is_file():
         shipped = shipped_config(name)
@@ -122,7 +129,7 @@ def _checked_yaml(kind: type[Any], name: str) -> Path:
     if not isinstance(values, dict):
         raise SettingsError(f"{file}: expected settings as `name: value`")
     _check_names(kind, values, str(file), prefix="")
-    return file
+    return yaml.safe_dump({name: value for name, value in values.items() if name not in typed})
 
 
 def _check_names(kind: type[Any], values: dict[Any, Any], where: str, prefix: str) -> None:

@@ -21,27 +21,30 @@ class Blocked:
 
 sys.meta_path.insert(0, Blocked())
 from {module} import main
-sys.exit(main(["--model", "rt_m"]))
+sys.exit(main({arguments!r}))
 """
 
 
 @pytest.mark.parametrize(
-    ("module", "blocked", "message"),
+    ("command", "arguments", "blocked"),
     [
-        ("train.cli", {"torch"}, "drivable-train: torch is not installed; pip install 'drivable[train]'"),
-        ("export.cli", {"torch"}, "drivable-export: torch is not installed; pip install 'drivable[export]'"),
-        ("export.cli", {"onnx"}, "drivable-export: onnx is not installed; pip install 'drivable[export]'"),
+        ("train", ["--config", "train/rt_m"], "torch"),
+        ("export", ["--model", "rt_m"], "torch"),
+        ("export", ["--model", "rt_m"], "onnx"),
     ],
 )
-def test_command_without_its_extra_says_what_to_install(module: str, blocked: set[str], message: str) -> None:
-    code = BLOCK.format(blocked=blocked, module=module)
+def test_command_without_its_extra_says_what_to_install(
+    command: str, arguments: list[str], blocked: str
+) -> None:
+    code = BLOCK.format(blocked={blocked}, module=f"{command}.cli", arguments=arguments)
 
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=REPOSITORY, timeout=60, check=False
     )
 
     assert done.returncode == 1
-    assert done.stderr.splitlines() == [message]
+    wanted = f"drivable-{command}: {blocked} is not installed; pip install 'drivable[{command}]'"
+    assert done.stderr.splitlines() == [wanted]
 
 
 @pytest.mark.slow

@@ -42,7 +42,10 @@ class Augment:
 
 @dataclass(frozen=True)
 class Stage:
-    """One part of the schedule: a frame size, what is mixed in, and a learning-rate schedule of its own."""
+    """One part of the schedule: a frame size, what is mixed in, and a learning-rate schedule of its own.
+
+    It starts from the best weights of the stage before.
+    """
 
     input_wh: tuple[int, int]
     epochs: int
@@ -111,7 +114,7 @@ class TrainConfig:
     choose_by: Literal["mean_iou", "loss"] = "mean_iou"
     """What makes an epoch on the validation frames the best."""
     patience_epochs: int = 0
-    """Stop when that many epochs in a row were not the best; 0 goes on to the end."""
+    """End a stage when that many epochs in a row were not its best; 0 goes on to its end."""
     precision: Literal["float32", "bfloat16"] = "float32"
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """auto takes a GPU where there is one."""
@@ -124,6 +127,8 @@ class TrainConfig:
     """Folder for checkpoints and the report: OUT/MODEL/last.pt, best.pt, report/."""
     resume: bool = False
     """Continue OUT/MODEL/last.pt where it stopped."""
+    overwrite: bool = False
+    """Start anew although a run lies in OUT/MODEL."""
 
     @property
     def pad_bgr(self) -> tuple[int, int, int]:

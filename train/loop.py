@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from perception.labels import LABELS
+from train.check import changed_since, check
 from train.checkpoint import Checkpoint, CheckpointError
 from train.config import Stage, TrainConfig
 from train.data.mixture import Loader, training_batches, validation_batches
@@ -24,7 +25,7 @@ from train.report import write_report
 from train.teacher import open_teacher
 
 
-class TrainingError(RuntimeError):
+class TrainingError(ValueError):
     """Training cannot go on; the last checkpoint is intact."""
 
 
@@ -46,16 +47,28 @@ class _Run:
     """The network, what trains it, and how far it has come."""
 
     def __init__(self, config: TrainConfig, processes: Processes, say: Callable[[str], None]) -> None:
-        if not config.stages:
-            raise TrainingError("stages: at least one is needed; --config train/rt_m names some")
-        self.config, self.processes = config, processes
+        check(config)
+        self.config, self.processes, self.say = config, processes, say
         folder = Path(config.out) / config.model
         self.last_file, self.best_file, self.report_folder = (
             folder / name for name in ("last.pt", "best.pt", "report")
         )
-        self.at = Checkpoint.load(self.last_file) if config.resume else Checkpoint.fresh(config)
+        self.at = self._resumed() if config.resume else Checkpoint.fresh(config)
+        if not config.resume and self.last_file.exists() and not config.overwrite:
+            raise CheckpointError(
+                f"{self.last_file}: a run lies there; --resume goes on with it, --overwrite starts anew, "
+                f"--out DIR starts elsewhere"
+            )
         if self.at.config["model"] != config.model:
             raise CheckpointError(f"{self.last_file}: holds {self.at.config['model']}, not {config.model}")
+        if changed := changed_since(self.at.config, config):
+            raise CheckpointError(
+                f"{self.last_file}: was begun with another {', '.join(changed)}; resume it as it was begun"
+            )
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise CheckpointError(f"{folder}: cannot be written: {error.strerror}") from error
         torch.manual_seed(config.seed)
         self.model = build_model(config.model, len(LABELS))
         if config.encoder_weights and not config.resume:
@@ -76,6 +89,22 @@ class _Run:
         ]
         self.progress = Progress(config, folder, self.model, say, processes.is_first)
 
+    def _resumed(self) -> Checkpoint:
+        """The later one of both checkpoints: a run may have been killed between writing them."""
+        last = Checkpoint.load(self.last_file)
+        best = Checkpoint.load(self.best_file) if self.best_file.is_file() else last
+        return best if len(best.history) > len(last.history) else last
+
+    def _check_same_stage(self, stage: Stage) -> None:
+        """A schedule that was begun can only be ended as it was begun."""
+        begun = self.at.config["stages"][self.at.stage]
+        changed = [name for name, value in asdict(stage).items() if begun[name] != value]
+        if changed:
+            raise CheckpointError(
+                f"{self.last_file}: stage {self.at.stage + 1} was begun with other settings "
+                f"({', '.join(changed)}); resume it as it was, and train longer by adding a stage"
+            )
+
     def to_the_end(self) -> Path:
         """Go through what is left of the stages, then report on the best network."""
         for stage in self.config.stages[self.at.stage :]:
@@ -88,6 +117,7 @@ class _Run:
             parameters, size_mib = size_of(self.model)
             network = {"parameters": parameters, "size_mib": size_mib, "device": self.processes.device_name}
             write_report(self.report_folder, self.at.config, self.at.history, seen, network)
+            self.say(f"best checkpoint: {self.best_file}, report: {self.report_folder}")
         return self.best_file
 
     def _stage(self, stage: Stage) -> None:
@@ -95,8 +125,12 @@ class _Run:
         validation = validation_batches(self.config, stage, self.processes)
         optimiser, schedule = build_optimiser(self.model, self.config, stage, stage.epochs * len(order))
         if self.at.epoch:
+            self._check_same_stage(stage)
             optimiser.load_state_dict(self.at.training["optimiser"])
             schedule.load_state_dict(self.at.training["schedule"])
+        elif self.at.stage:  # go on from the best of the stage before, not from where it was left
+            self.model.load_state_dict(Checkpoint.load(self.best_file).model)
+            self.average = moving_average(self.model, self.config.ema_decay)
         student = self.processes.in_step(self.model)
         watched = self.average.module if self.average is not None else self.model
         while self.at.epoch < stage.epochs and not self._is_out_of_patience():
@@ -106,6 +140,10 @@ class _Run:
             loss = self._epoch(student, stage, batches, optimiser, schedule)
             judged = evaluate(watched, self.normalise, validation, self.loss_of, self.processes)
             self._keep(loss, judged, watched, optimiser, schedule)
+        if self.at.epoch < stage.epochs:
+            self.say(
+                f"stage {self.at.stage + 1} ends: {self.at.epochs_since_best} epochs without a better one"
+            )
 
     def _epoch(
         self,
@@ -126,6 +164,8 @@ class _Run:
             logits = logits_at_input(outputs.logits, label)
             auxiliary = None if outputs.auxiliary is None else logits_at_input(outputs.auxiliary, label)
             loss = with_auxiliary(self.loss_of, logits, auxiliary, label)
+            if outputs.lines is not None:  # a gradient of zero where no teacher speaks of lines:
+                loss = loss + 0 * outputs.lines.float().sum()  # several processes wait for every gradient
             if stage.taught:
                 for weight, teacher in self.teachers:
                     loss = loss + weight * teacher.loss(frame, label, outputs, logits)
@@ -166,9 +206,9 @@ class _Run:
             "schedule": schedule.state_dict(),
         }
         if self.processes.is_first:
-            at.save(self.last_file)
             if is_best:
                 at.save(self.best_file)
+            at.save(self.last_file)
 
     def _is_out_of_patience(self) -> bool:
         patience = self.config.patience_epochs

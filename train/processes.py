@@ -72,8 +72,7 @@ class Processes:
         if self.count == 1:
             return model
         ids = [self.device.index] if self.device.type == "cuda" else None
-        # A head that no teacher speaks to gets no gradient.
-        return DistributedDataParallel(model, device_ids=ids, find_unused_parameters=True)
+        return DistributedDataParallel(model, device_ids=ids)
 
     def sum(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Element by element over all processes."""

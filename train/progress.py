@@ -37,7 +37,7 @@ class Progress:
             return
         if self._writer is None:
             # What a broken run had already written after this point is written anew.
-            self._writer = SummaryWriter(str(self._folder / "tensorboard"), purge_step=steps_before)
+            self._writer = SummaryWriter(str(self._folder / "tensorboard"), purge_step=steps_before + 1)
         self._steps = steps_before
         self._bar = tqdm(total=steps, desc=self._where(), unit="step", leave=False, disable=None)
 

@@ -285,3 +285,13 @@ def test_shipped_config_is_found_by_name() -> None:
 
 def test_config_that_is_not_shipped_is_none() -> None:
     assert shipped_config("train/none") is None
+
+
+def test_list_typed_anew_takes_nothing_from_the_files_list(tmp_path: Path) -> None:
+    file = tmp_path / "run.yaml"
+    file.write_text("source: a.mp4\nparts: [{epochs: 1, rate: 0.5}, {epochs: 2, rate: 0.7}]\n")
+
+    settings = parsed("--config", str(file), "--parts", "[{epochs: 3}, {epochs: 4}]")
+
+    assert settings.parts == [Part(3), Part(4)]
+    assert settings.source == "a.mp4"

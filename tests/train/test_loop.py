@@ -37,7 +37,18 @@ def _few_validation_roads_and_no_pictures(monkeypatch: pytest.MonkeyPatch) -> No
 def config(tmp_path: Path) -> TrainConfig:
     """Two short stages on rendered roads."""
     first = Stage((64, 32), 2, 4, 1e-3, synthetic_drives=2, frames_per_drive=4)
-    return TrainConfig("rt_s", [first, replace(first, input_wh=(96, 64))], out=str(tmp_path / "runs"))
+    return TrainConfig(
+        "rt_s", [first, replace(first, input_wh=(96, 64))], out=str(tmp_path / "runs"), overwrite=True
+    )
+
+
+def stage_of(setting: str = "") -> list[str]:
+    """Arguments of a run of one stage, with one of its settings changed."""
+    settings = {"input_wh": "[64, 32]", "epochs": "1", "batch_size": "4", "max_learning_rate": "1.0e-3"}
+    name, _, value = setting.partition(": ")
+    settings |= {name: value} if name else {}
+    stage = ", ".join(f"{name}: {value}" for name, value in settings.items())
+    return ["--model=rt_s", f"--stages=[{{{stage}}}]"]
 
 
 def quiet(line: str) -> None:
@@ -141,6 +152,58 @@ def test_each_stage_has_a_best_of_its_own(config: TrainConfig, monkeypatch: pyte
     assert (best.stage, best.best) == (1, -0.6)
 
 
+def test_next_stage_starts_from_the_best_weights_of_the_one_before(
+    config: TrainConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judge_as(monkeypatch, [0.1, 0.2, 0.3])
+    first, second = config.stages[0], replace(config.stages[1], epochs=1, max_learning_rate=1e-12)
+
+    best_of_first = loop.train(replace(config, choose_by="loss", stages=[replace(first, epochs=2)]), quiet)
+    wanted = Checkpoint.load(best_of_first).model
+    judge_as(monkeypatch, [0.1, 0.2, 0.3])
+    last = loop.train(replace(config, choose_by="loss", stages=[first, second]), quiet).with_name("last.pt")
+
+    found = Checkpoint.load(last).model
+    assert Checkpoint.load(last).history[-1]["stage"] == 1
+    assert all(torch.equal(found[name], wanted[name]) for name in wanted if name.endswith("conv.weight"))
+    assert torch.equal(found["head.classify.weight"], wanted["head.classify.weight"])
+
+
+def test_run_killed_between_its_two_checkpoints_goes_on_from_the_later_one(config: TrainConfig) -> None:
+    last_file = Path(config.out) / "rt_s" / "last.pt"
+    earlier: list[bytes] = []
+
+    def keep(line: str) -> None:
+        if "epoch 2/2" in line and not earlier:
+            earlier.append(last_file.read_bytes())
+
+    best_file = loop.train(replace(config, stages=config.stages[:1]), keep)
+    Checkpoint.load(last_file).save(best_file)  # as if its second epoch had been the best,
+    last_file.write_bytes(earlier[0])  # and last.pt had not been written any more
+
+    said: list[str] = []
+    loop.train(replace(config, stages=config.stages[:1], resume=True), said.append)
+
+    assert not any("epoch" in line for line in said)
+
+
+def test_stage_that_was_begun_cannot_go_on_as_another(config: TrainConfig) -> None:
+    loop.train(config, quiet)
+    longer = [config.stages[0], replace(config.stages[1], epochs=9)]
+
+    with pytest.raises(CheckpointError, match=r"stage 2 was begun with other settings \(epochs\)"):
+        loop.train(replace(config, stages=longer, resume=True), quiet)
+
+
+def test_finished_run_goes_on_with_one_more_stage(config: TrainConfig) -> None:
+    loop.train(replace(config, stages=config.stages[:1]), quiet)
+
+    best_file = loop.train(replace(config, resume=True), quiet)
+
+    stages = [entry["stage"] for entry in Checkpoint.load(best_file.with_name("last.pt")).history]
+    assert stages == [0, 0, 1, 1]
+
+
 def test_training_stops_when_patience_ends(config: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     judge_as(monkeypatch, [0.4, 0.5, 0.6])
     stages = [replace(config.stages[0], epochs=9)]
@@ -160,7 +223,10 @@ def test_best_can_be_chosen_by_validation_loss(config: TrainConfig) -> None:
     assert Checkpoint.load(best_file).best == -min(entry["val_loss"] for entry in history)
 
 
-def test_frozen_encoder_does_not_move_and_the_head_does(config: TrainConfig) -> None:
+def test_frozen_encoder_does_not_move_and_the_head_does(
+    config: TrainConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "check", lambda config: None)  # its first weights are random here
     config = replace(config, model="rt_m", stages=[replace(config.stages[0], epochs=1)], freeze_encoder=True)
     torch.manual_seed(config.seed)
     before = loop.build_model("rt_m", 3).state_dict()
@@ -189,6 +255,34 @@ def test_every_optimiser_goes_with_every_schedule(config: TrainConfig, optimiser
     assert best_file.is_file()
 
 
+def test_run_that_lies_there_is_not_overwritten_unasked(config: TrainConfig) -> None:
+    config = replace(config, stages=config.stages[:1])
+    last_file = loop.train(config, quiet).with_name("last.pt")
+    before = last_file.read_bytes()
+
+    with pytest.raises(CheckpointError, match="a run lies there; --resume goes on with it, --overwrite"):
+        loop.train(replace(config, overwrite=False), quiet)
+
+    assert last_file.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("optimiser", "sgd"), ("seed", 3), ("ema_decay", 0.9), ("loss", "focal")]
+)
+def test_run_cannot_go_on_with_other_settings(config: TrainConfig, name: str, value: object) -> None:
+    loop.train(replace(config, stages=config.stages[:1]), quiet)
+
+    with pytest.raises(CheckpointError, match=f"was begun with another {name}"):
+        loop.train(replace(config, resume=True, **{name: value}), quiet)
+
+
+def test_folder_that_cannot_be_made_is_one_line(config: TrainConfig, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+
+    with pytest.raises(CheckpointError, match="file/rt_s: cannot be written: Not a directory"):
+        loop.train(replace(config, out=str(tmp_path / "file")), quiet)
+
+
 def test_checkpoint_that_cannot_be_written_leaves_the_last_one_intact(
     config: TrainConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -201,7 +295,7 @@ def test_checkpoint_that_cannot_be_written_leaves_the_last_one_intact(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("perception.atomic_file.os.fsync", full_disk)
-    with pytest.raises(CheckpointError, match=r"last\.pt: cannot be written: .*No space left"):
+    with pytest.raises(CheckpointError, match=r"best\.pt: cannot be written: .*No space left"):
         loop.train(short, quiet)
 
     assert last_file.read_bytes() == before
@@ -274,7 +368,17 @@ def test_bad_frame_is_one_line_and_the_last_checkpoint_stays(
     only_error_line: Callable[[str], str],
 ) -> None:
     stages = "--stages=[{input_wh: [64, 32], epochs: 1, batch_size: 4, max_learning_rate: 1.0e-3}]"
-    arguments = ["--model=rt_s", stages, "--data", str(data), "--out", str(tmp_path), "--workers", workers]
+    arguments = [
+        "--model=rt_s",
+        stages,
+        "--data",
+        str(data),
+        "--out",
+        str(tmp_path),
+        "--workers",
+        workers,
+        "--overwrite",
+    ]
     assert main(arguments) == 0
     last_file = tmp_path / "rt_s" / "last.pt"
     before = last_file.read_bytes()
@@ -301,6 +405,21 @@ def test_bad_frame_is_one_line_and_the_last_checkpoint_stays(
         ),
         (["--config", "train/rt_s", "--resume"], "no such checkpoint"),
         (["--model", "rt_s", "--stages", "[]"], "stages: at least one"),
+        (stage_of("epochs: 0"), "stage 1: epochs must be at least 1, not 0"),
+        (stage_of("batch_size: 0"), "stage 1: batch_size must be at least 1, not 0"),
+        (stage_of("max_learning_rate: -1.0"), "stage 1: max_learning_rate must be greater than 0"),
+        (stage_of("input_wh: [0, 0]"), "stage 1: input_wh must be at least 32 pixels a side"),
+        (stage_of("synthetic_drives: -1"), "stage 1: synthetic_drives must be at least 0, not -1"),
+        ([*stage_of(), "--clip-norm", "-5"], "clip_norm must be at least 0, not -5"),
+        ([*stage_of(), "--ema-decay", "1.0"], "ema_decay must be at least 0 and less than 1, not 1"),
+        ([*stage_of(), "--augment", "{rain: 5}"], "augment: rain must be from 0 to 1, not 5"),
+        ([*stage_of(), "--augment", "{scale_min: 2, scale_max: 1}"], "augment: scale_min 2 must be"),
+        ([*stage_of(), "--freeze-encoder"], "would freeze an encoder that knows nothing"),
+        ([*stage_of(), "--std-bgr", "[0, 0, 0]"], "std_bgr must be greater than 0"),
+        (
+            [*stage_of(), "--teachers", "[{file: t.pt, weight: -1}]"],
+            "teacher t.pt: weight must be at least 0",
+        ),
         (
             ["--config", "train/rt_s", "--teachers", "[{file: none.onnx}]"],
             "none.onnx: no such teacher",

@@ -1,0 +1,101 @@
+"""Settings that no run can be made from, said before anything is built."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any
+
+from perception.settings import SettingsError
+from train.config import Augment, Stage, Teacher, TrainConfig
+
+# A run goes on as it was begun; what is not named here may change, such as where the frames lie now.
+AS_BEGUN = (
+    "loss",
+    "optimiser",
+    "schedule",
+    "weight_decay",
+    "clip_norm",
+    "ema_decay",
+    "precision",
+    "seed",
+    "resize",
+    "augment",
+    "mean_bgr",
+    "std_bgr",
+    "freeze_encoder",
+    "freeze_batch_norm",
+    "choose_by",
+)
+
+
+def check(config: TrainConfig) -> None:
+    """Raise SettingsError with the first setting that is out of its range."""
+    for line in _wrong(config):
+        raise SettingsError(line)
+
+
+def changed_since(begun: dict[str, Any], config: TrainConfig) -> list[str]:
+    """Names of the settings that a run must not change on its way."""
+    now = asdict(config)
+    return [name for name in AS_BEGUN if name in begun and begun[name] != now[name]]
+
+
+def _wrong(config: TrainConfig) -> Iterator[str]:
+    if not config.stages:
+        yield "stages: at least one is needed; --config train/rt_m names some"
+    for number, stage in enumerate(config.stages, start=1):
+        yield from (f"stage {number}: {line}" for line in _wrong_stage(stage))
+    if config.augment:
+        yield from _wrong_augment(config.augment)
+    for teacher in config.teachers:
+        yield from (f"teacher {teacher.file}: {line}" for line in _wrong_teacher(teacher))
+    yield from _at_least("weight_decay", config.weight_decay, 0)
+    yield from _at_least("clip_norm", config.clip_norm, 0)
+    yield from _at_least("patience_epochs", config.patience_epochs, 0)
+    yield from _at_least("workers", config.workers, 0)
+    if not 0 <= config.ema_decay < 1:
+        yield f"ema_decay must be at least 0 and less than 1, not {config.ema_decay:g}"
+    if not 0 <= config.seed < 2**31:
+        yield f"seed must be from 0 to {2**31 - 1}, not {config.seed}"
+    if not all(math.isfinite(level) and 0 <= level <= 255 for level in config.mean_bgr):
+        yield f"mean_bgr must be levels of 0 to 255, not {config.mean_bgr}"
+    if not all(math.isfinite(spread) and spread > 0 for spread in config.std_bgr):
+        yield f"std_bgr must be greater than 0, not {config.std_bgr}"
+    if config.freeze_encoder and not config.encoder_weights and not config.resume:
+        yield "freeze_encoder without encoder_weights would freeze an encoder that knows nothing"
+
+
+def _wrong_stage(stage: Stage) -> Iterator[str]:
+    if min(stage.input_wh) < 32:
+        yield f"input_wh must be at least 32 pixels a side, not {stage.input_wh}"
+    yield from _at_least("epochs", stage.epochs, 1)
+    yield from _at_least("batch_size", stage.batch_size, 1)
+    yield from _at_least("synthetic_drives", stage.synthetic_drives, 0)
+    yield from _at_least("frames_per_drive", stage.frames_per_drive, 1)
+    if not 0 < stage.max_learning_rate < 100:
+        yield f"max_learning_rate must be greater than 0 and less than 100, not {stage.max_learning_rate:g}"
+    if stage.augment:
+        yield from _wrong_augment(stage.augment)
+
+
+def _wrong_augment(augment: Augment) -> Iterator[str]:
+    for name in ("flip", "shift", "blur", "noise", "darkness", "glare", "rain", "jpeg"):
+        if not 0 <= (share := getattr(augment, name)) <= 1:
+            yield f"augment: {name} must be from 0 to 1, not {share:g}"
+    if not 0 < augment.scale_min <= augment.scale_max:
+        yield f"augment: scale_min {augment.scale_min:g} must be greater than 0 and at most scale_max"
+    yield from _at_least("augment: rotate_deg", augment.rotate_deg, 0)
+    yield from _at_least("augment: colour", augment.colour, 0)
+
+
+def _wrong_teacher(teacher: Teacher) -> Iterator[str]:
+    yield from _at_least("weight", teacher.weight, 0)
+    if not teacher.temperature > 0:
+        yield f"temperature must be greater than 0, not {teacher.temperature:g}"
+
+
+def _at_least(name: str, value: float, lowest: float) -> Iterator[str]:
+    if not (math.isfinite(value) and value >= lowest):
+        yield f"{name} must be at least {lowest:g}, not {value:g}"
