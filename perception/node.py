@@ -47,7 +47,8 @@ def run(config: NodeConfig) -> int:
     try:
         info = source.open()
         width, height = info.frame_wh
-        _say(f"source: {info.source_id}, {width}x{height}, {info.rate_hz:g} Hz {info.description}".rstrip())
+        told = [info.source_id, f"{width}x{height}", f"{info.rate_hz:g} Hz", info.description]
+        _say(f"source: {', '.join(part for part in told if part)}")
         engine, perceivers = build_perceivers(file, config, info.is_live)
         if engine.state != "ok":
             _say(f"warning: provider {config.provider} did not load; going on with {engine.provider}")

@@ -36,7 +36,7 @@ class ImagesSource:
         """List the images and decode the first one."""
         self._files, self._next_id = _images_of(self._pattern), 0
         height, width = read_image_bgr(self._files[0]).shape[:2]
-        description = f"{len(self._files)} images, the first {width}x{height}"
+        description = f"{len(self._files)} images"
         return SourceInfo(self._pattern, False, (width, height), self._rate_hz, description)
 
     def read(self) -> Frame:
