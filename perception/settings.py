@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import Field, fields, is_dataclass
@@ -60,23 +61,54 @@ def _fields(kind: type[Any]) -> tuple[Field[Any], ...]:
 
 UNITS = ("_s", "_hz", "_wh", "_deg")
 
+_SIDES = r"(?:(\d+)x(\d+)|any)"
+_SIDES_IN_A_GROUP = re.compile(rf"(?<=wh: ){_SIDES}(?=[\s,}}]|$)")
+
 
 def _as_typed(given: list[str], options: list[str], switches: list[str]) -> list[str]:
-    """What people type, in the parser's spelling: `--max-frames 5`, `--duration 10`, `--realtime`."""
+    """What people type, in the parser's spelling: `--max-frames 5`, `--size 640x360`, `--realtime`."""
     spelled = []
+    name = ""
     for position, argument in enumerate(given):
-        name, equals, value = argument.partition("=")
-        if not name.startswith("--"):
-            spelled.append(argument)
+        if not argument.startswith("--"):
+            spelled.append(_spelled_out(argument, name))
             continue
+        name, equals, value = argument.partition("=")
         name = "--" + name[2:].replace("-", "_")
         if name not in options:
             name = next((name + unit for unit in UNITS if name + unit in options), name)
-        spelled.append(name + equals + value)
+        spelled.append(name + equals + _spelled_out(value, name))
         following = given[position + 1] if position + 1 < len(given) else "--"
         if name[2:] in switches and not equals and following.lower() not in ("true", "false"):
             spelled.append("true")
     return spelled
+
+
+def _spelled_out(text: str, name: str) -> str:
+    """`640x360` as the list that it stands for, where `name` is of a width and a height; `any` is no size."""
+    if _is_of_sides(name):
+        return _as_list(match) if (match := re.fullmatch(_SIDES, text)) else text
+    return _SIDES_IN_A_GROUP.sub(_as_list, text) if text.startswith(("[", "{")) else text
+
+
+def _is_of_sides(name: str) -> bool:
+    """Whether a setting so named holds a width and a height."""
+    return name.endswith(("_wh", ".wh")) or name == "wh"
+
+
+def _as_list(sides: re.Match[str]) -> str:
+    return f"[{sides[1] or 0}, {sides[2] or 0}]"
+
+
+def _with_sides(value: Any, name: str = "") -> Any:
+    """The same for what stands in a file, in groups and lists of groups too."""
+    if isinstance(value, dict):
+        return {key: _with_sides(inner, str(key)) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_with_sides(item, name) for item in value]
+    if isinstance(value, str) and _is_of_sides(name) and (match := re.fullmatch(_SIDES, value)):
+        return yaml.safe_load(_as_list(match))
+    return value
 
 
 def _switches(kind: type[Any], prefix: str = "") -> list[str]:
@@ -129,7 +161,9 @@ def _checked_yaml(kind: type[Any], name: str, typed: set[str]) -> str:
     if not isinstance(values, dict):
         raise SettingsError(f"{file}: expected settings as `name: value`")
     _check_names(kind, values, str(file), prefix="")
-    return yaml.safe_dump({name: value for name, value in values.items() if name not in typed})
+    return yaml.safe_dump(
+        {name: _with_sides(value, name) for name, value in values.items() if name not in typed}
+    )
 
 
 def _check_names(kind: type[Any], values: dict[Any, Any], where: str, prefix: str) -> None:

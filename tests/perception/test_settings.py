@@ -27,6 +27,7 @@ class Part:
 
     epochs: int
     rate: float = 0.1
+    input_wh: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -132,6 +133,16 @@ def test_list_of_settings_is_read_from_the_command_line() -> None:
         pytest.param(["--duration", "2.5"], RunSettings(duration_s=2.5), id="no unit"),
         pytest.param(["--duration=2.5"], RunSettings(duration_s=2.5), id="no unit and equals"),
         pytest.param(["--frame", "[64, 48]"], RunSettings(frame_wh=(64, 48)), id="no order"),
+        pytest.param(["--frame", "64x48"], RunSettings(frame_wh=(64, 48)), id="sides"),
+        pytest.param(["--frame-wh=64x48"], RunSettings(frame_wh=(64, 48)), id="sides and equals"),
+        pytest.param(["--frame", "any"], RunSettings(frame_wh=(0, 0)), id="any size"),
+        pytest.param(["--source", "64x48"], RunSettings(source="64x48"), id="a name that looks like sides"),
+        pytest.param(["--source", "any"], RunSettings(source="any"), id="a name that looks like no size"),
+        pytest.param(
+            ["--parts", "[{epochs: 1, input_wh: 64x48}, {input_wh: 8x6, epochs: 2}]"],
+            RunSettings(parts=[Part(1, input_wh=(64, 48)), Part(2, input_wh=(8, 6))]),
+            id="sides in a list",
+        ),
         pytest.param(["--camera.rate", "5"], RunSettings(camera=Camera(rate_hz=5)), id="nested, no unit"),
         pytest.param(["--realtime"], RunSettings(realtime=True), id="switch"),
         pytest.param(["--realtime", "false"], RunSettings(), id="switch off"),
@@ -148,6 +159,12 @@ def test_list_of_settings_is_read_from_the_command_line() -> None:
 )
 def test_what_people_type_is_understood(arguments: list[str], expected: RunSettings) -> None:
     assert parsed(*arguments) == expected
+
+
+def test_sides_are_read_from_yaml_in_lists_of_groups_too(yaml: Yaml) -> None:
+    settings = parsed("--config", yaml("frame_wh: 64x48\nsource: 64x48\nparts: [{epochs: 1, input_wh: 8x6}]"))
+
+    assert settings == RunSettings(frame_wh=(64, 48), source="64x48", parts=[Part(1, input_wh=(8, 6))])
 
 
 @pytest.mark.parametrize(
@@ -245,6 +262,9 @@ def test_value_of_a_wrong_type_in_yaml_names_its_setting(yaml: Yaml, text: str, 
         (["--max-frames"], "max_frames"),
         (["--provider", "tpu"], "provider"),
         (["--frame", "64"], "frame_wh"),
+        (["--frame", "64x"], "frame_wh"),
+        (["--frame", "64x48x3"], "frame_wh"),
+        (["--frame", "-64x48"], "frame_wh"),
         (["--camera.width", "wide"], "camera.width"),
         (["--config"], "config"),
         (["a.mp4"], "a.mp4"),
