@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
+import numpy as np
 import onnx
 import onnxslim
 import torch
+from numpy.typing import NDArray
+from onnx import helper, numpy_helper
 from torch import Tensor, nn
 
 OPSET = 18
+"""Of all graphs of ours: the oldest that torch.onnx writes without converting."""
 
 
 class CpuGraph(nn.Module):
@@ -33,6 +38,15 @@ class CpuGraph(nn.Module):
         return logits
 
 
+def cpu_graph(
+    model: nn.Module, mean_bgr: tuple[float, ...], std_bgr: tuple[float, ...], input_wh: tuple[int, int]
+) -> onnx.ModelProto:
+    """`frame` (1, h, w, 3) uint8 BGR of `input_wh` in, `logits` (1, classes, h / stride, w / stride) out."""
+    width, height = input_wh
+    example = torch.zeros(1, height, width, 3, dtype=torch.uint8)
+    return to_onnx(CpuGraph(model, mean_bgr, std_bgr), example, "frame")
+
+
 def to_onnx(module: nn.Module, example: Tensor, input_name: str) -> onnx.ModelProto:
     """Trace with torch.onnx (dynamo), fold and clean with onnxslim; static shapes."""
     program = torch.onnx.export(
@@ -51,3 +65,81 @@ def to_onnx(module: nn.Module, example: Tensor, input_name: str) -> onnx.ModelPr
         del node.metadata_props[:]
     onnx.checker.check_model(slim, full_check=True)
     return slim
+
+
+def with_stem_in_patches(cpu: onnx.ModelProto) -> onnx.ModelProto:
+    """The same network, its first convolution over patches of pixels instead of pixels.
+
+    A convolution of stride s over 3 channels is one of stride 1 over the 3 * s * s channels of patches
+    of s by s pixels, which lie together in memory as they do in the frame; taps that its kernel
+    lacks are zero, so the numbers are the same. Integer kernels, which read channels by fours, are
+    several times as fast on it (6.2 ms became 1.5 for `rt_m` at 640x384). A graph that does not
+    begin as `CpuGraph` does is given back as it is.
+    """
+    model = onnx.ModelProto()
+    model.CopyFrom(cpu)
+    graph = model.graph
+    constants = {tensor.name: tensor for tensor in graph.initializer}
+    head = list(graph.node[:4])
+    if [node.op_type for node in head] != ["Transpose", "Cast", "Sub", "Conv"]:
+        return model
+    upright, _, subtract, conv = head
+    settings: dict[str, Any] = {item.name: helper.get_attribute_value(item) for item in conv.attribute}
+    mean = numpy_helper.to_array(constants[subtract.input[1]]).reshape(-1)
+    weight = numpy_helper.to_array(constants[conv.input[1]])
+    height, width = (dim.dim_value for dim in graph.input[0].type.tensor_type.shape.dim[1:3])
+    side = settings["strides"][0]
+    is_plain = settings.get("group", 1) == 1 and set(settings.get("dilations", [1])) == {1}
+    fits = side > 1 and settings["strides"] == [side, side] and not height % side and not width % side
+    if not (is_plain and fits and len(set(settings["pads"])) == 1 and weight.shape[2] == weight.shape[3]):
+        return model
+
+    pad = settings["pads"][0]
+    patched, before = _over_patches(weight, side, pad)
+    taps = patched.shape[2]
+    after = (height + 2 * pad - weight.shape[2]) // side + taps - before - height // side
+    mean = np.resize(mean, 3).astype(np.float32)
+    for name, array in (
+        (conv.input[1], patched),
+        (subtract.input[1], np.tile(mean, side * side).reshape(1, -1, 1, 1)),
+        ("patches/shape", np.array([1, height // side, side, width // side, side, 3])),
+        ("patches/joined", np.array([1, height // side, width // side, 3 * side * side])),
+    ):
+        if name in constants:
+            graph.initializer.remove(constants[name])
+        graph.initializer.append(numpy_helper.from_array(array, name))
+    for name, value in (
+        ("kernel_shape", [taps, taps]),
+        ("strides", [1, 1]),
+        ("pads", [before, before, after, after]),
+    ):
+        for item in [item for item in conv.attribute if item.name == name]:
+            conv.attribute.remove(item)
+        conv.attribute.append(helper.make_attribute(name, value))
+    graph.node.remove(upright)
+    frame = upright.input[0]
+    patches = [
+        helper.make_node("Reshape", [frame, "patches/shape"], ["patches/split"], "patches/split"),
+        helper.make_node(
+            "Transpose", ["patches/split"], ["patches/sorted"], "patches/sort", perm=[0, 1, 3, 2, 4, 5]
+        ),
+        helper.make_node("Reshape", ["patches/sorted", "patches/joined"], ["patches"], "patches/join"),
+        helper.make_node("Transpose", ["patches"], list(upright.output), upright.name, perm=[0, 3, 1, 2]),
+    ]
+    for place, node in enumerate(patches):
+        graph.node.insert(place, node)
+    del graph.value_info[:]
+    return onnx.shape_inference.infer_shapes(model, strict_mode=True)
+
+
+def _over_patches(weight: NDArray[np.float32], side: int, pad: int) -> tuple[NDArray[np.float32], int]:
+    """Weights over patches of `side` by `side` pixels, and how many patches they reach before their own."""
+    before = -(-pad // side)
+    kernel = weight.shape[2]
+    taps = (kernel - 1 - pad) // side + before + 1
+    spread = np.zeros((len(weight), 3, taps * side, taps * side), np.float32)
+    first = before * side - pad
+    spread[:, :, first : first + kernel, first : first + kernel] = weight
+    apart = spread.reshape(len(weight), 3, taps, side, taps, side)
+    # (out, channel, patch y, y, patch x, x) to (out, y, x, channel, patch y, patch x)
+    return apart.transpose(0, 3, 5, 1, 2, 4).reshape(len(weight), -1, taps, taps), before

@@ -1,0 +1,132 @@
+"""What the int8 graph is measured on: frames of all conditions, and the ranges of the values they give."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import torch
+from numpy.typing import NDArray
+
+from perception.accuracy import LabelledFrames, condition_of
+from perception.letterbox import Bgr, letterbox
+from train.data.augment import Rain
+
+QUANTILES: Final = (0.0, 1e-5, 1e-4, 1 - 1e-4, 1 - 1e-5, 1.0)
+_LOOKED_AT_PER_WANTED: Final = 4
+_DAYS_PER_RAIN: Final = 4
+_SAMPLED_VALUES: Final = 1 << 17  # of one tensor and one frame; the largest have some six million
+
+
+def calibration_inputs(
+    frames: LabelledFrames, input_wh: tuple[int, int], pad_bgr: Bgr, count: int
+) -> tuple[list[NDArray[np.uint8]], dict[str, int]]:
+    """Network inputs spread over the recordings: half by night as far as there are such, some in rain.
+
+    Day and night are told by the frames themselves. Where it rains no layout says, so rain is rendered
+    over every fourth frame of the day, as training does it; real rain comes in as often as it was
+    filmed. The same frames give the same inputs.
+
+    Returns:
+        (input_h, input_w, 3) uint8 each, `count` or all there are; and how many are of each condition,
+        in the order that the inputs have: day, rain, night.
+    """
+    images: dict[str, list[NDArray[np.uint8]]] = {"day": [], "night": []}
+    for index in _spread(frames, min(len(frames), _LOOKED_AT_PER_WANTED * count)):
+        image_bgr = frames[index][0]
+        alike = images[condition_of(image_bgr)]
+        if len(alike) < count:
+            alike.append(image_bgr)
+    nights = min(len(images["night"]), max(count // 2, count - len(images["day"])))
+    days = images["day"][: count - nights]
+    chosen = {
+        "day": [image for place, image in enumerate(days) if (place + 1) % _DAYS_PER_RAIN],
+        "rendered rain": [
+            _in_rain(image, place) for place, image in enumerate(days[_DAYS_PER_RAIN - 1 :: _DAYS_PER_RAIN])
+        ],
+        "night": images["night"][:nights],
+    }
+    inputs = [letterbox(image, input_wh, pad_bgr)[0] for alike in chosen.values() for image in alike]
+    return inputs, {condition: len(alike) for condition, alike in chosen.items() if alike}
+
+
+def _in_rain(image_bgr: NDArray[np.uint8], seed: int) -> NDArray[np.uint8]:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        wet = Rain().change(torch.from_numpy(image_bgr).permute(2, 0, 1))
+    return np.ascontiguousarray(wet.permute(1, 2, 0).numpy())
+
+
+def _spread(frames: LabelledFrames, count: int) -> list[int]:
+    """Indices, one of each recording before a second of any; recordings at even steps of their names."""
+    recordings: dict[str, list[int]] = {}
+    for index in range(len(frames)):
+        recordings.setdefault(frames.recording(index), []).append(index)
+    turns: dict[int, list[int]] = {}
+    for name in sorted(recordings):
+        for turn, index in enumerate(recordings[name]):
+            turns.setdefault(turn, []).append(index)
+    chosen: list[int] = []
+    for turn in sorted(turns):
+        missing = min(count - len(chosen), len(turns[turn]))
+        chosen += [turns[turn][place * len(turns[turn]) // missing] for place in range(missing)]
+    # Golden-ratio steps: wherever the list is cut, what stands before the cut is spread evenly too.
+    order = np.argsort((np.arange(len(chosen)) * 0.6180339887498949) % 1.0, kind="stable")
+    return [chosen[place] for place in order]
+
+
+def activation_quantiles(
+    graph: onnx.ModelProto, tensors: Sequence[str], inputs_bgr: Sequence[NDArray[np.uint8]]
+) -> dict[str, NDArray[np.float32]]:
+    """(frames, quantiles) by tensor: the `QUANTILES` of its values in each frame.
+
+    Large tensors are sampled at even steps along their height and width: of the millions of values
+    that a frame gives an early layer, some hundred thousand tell the same.
+
+    Args:
+        graph: with shapes for all `tensors`, static, and `frame` for its input.
+    """
+    watched = onnx.ModelProto()
+    watched.CopyFrom(graph)
+    del watched.graph.output[:]
+    values = {value.name: value for value in (*graph.graph.value_info, *graph.graph.output)}
+    steps = {}
+    for tensor in tensors:
+        shape = [dim.dim_value for dim in values[tensor].type.tensor_type.shape.dim]
+        steps[tensor] = max(1, round((np.prod(shape) / _SAMPLED_VALUES) ** 0.5)) if len(shape) == 4 else 1
+        _watch(watched.graph, tensor, steps[tensor])
+    session = quiet_session(watched)
+    names = [output.name for output in watched.graph.output]
+    told = [
+        [np.quantile(found, QUANTILES) for found in session.run(names, {"frame": image[np.newaxis]})]
+        for image in inputs_bgr
+    ]
+    by_tensor = np.asarray(told, np.float32).swapaxes(0, 1)
+    return dict(zip(tensors, by_tensor, strict=True))
+
+
+def _watch(graph: onnx.GraphProto, tensor: str, step: int) -> None:
+    if step > 1:
+        sampled = f"{tensor}/sampled"
+        for name, numbers in (
+            (f"{sampled}/starts", [0, 0]),
+            (f"{sampled}/ends", [1 << 30, 1 << 30]),
+            (f"{sampled}/axes", [2, 3]),
+            (f"{sampled}/steps", [step, step]),
+        ):
+            graph.initializer.append(onnx.numpy_helper.from_array(np.array(numbers, np.int64), name))
+        inputs = [tensor, *(f"{sampled}/{name}" for name in ("starts", "ends", "axes", "steps"))]
+        graph.node.append(onnx.helper.make_node("Slice", inputs, [sampled], name=sampled))
+        tensor = sampled
+    graph.output.append(onnx.helper.make_tensor_value_info(tensor, onnx.TensorProto.FLOAT, None))
+
+
+def quiet_session(graph: onnx.ModelProto) -> ort.InferenceSession:
+    """A session on the CPU that says nothing; the same on every machine with as many threads."""
+    options = ort.SessionOptions()
+    options.log_severity_level = 4
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return ort.InferenceSession(graph.SerializeToString(), options, providers=["CPUExecutionProvider"])

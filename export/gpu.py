@@ -1,0 +1,254 @@
+"""The graph for GPUs: the camera's frame in, class map and confidence out; only bytes cross the bus.
+
+It is put around the CPU graph, whatever network and precision that holds, and says in ONNX's own
+text form what `perception/letterbox.py` and `perception/perceive.py` do on the CPU. No NMS, no
+control flow; for a known frame size no shape is computed at run time either.
+"""
+
+from __future__ import annotations
+
+import onnx
+import onnxslim
+from onnx import compose, parser, version_converter
+
+from export.graph import OPSET
+from perception.labels import IDS
+from perception.letterbox import Bgr, Letterbox
+
+ANY_SIZE = (0, 0)
+PREPARE, INTERPRET = "gpu/prepare/", "gpu/interpret/"
+"""Before the names of all nodes and tensors that stand before and behind the CPU graph."""
+_PLACED = PREPARE + "placed"
+
+# Letterbox.fit, number by number, in double as Python computes it: ONNX rounds halves to even as well.
+_FIT = """
+    frame_shape = Shape (frame)
+    frame_h = Slice (frame_shape, one, two)
+    frame_w = Slice (frame_shape, two, three)
+    double_h = Cast <to = 11> (frame_h)
+    double_w = Cast <to = 11> (frame_w)
+    input_double_h = Cast <to = 11> (input_h)
+    input_double_w = Cast <to = 11> (input_w)
+    scale_h = Div (input_double_h, double_h)
+    scale_w = Div (input_double_w, double_w)
+    scale = Min (scale_w, scale_h)
+    exact_h = Mul (double_h, scale)
+    exact_w = Mul (double_w, scale)
+    rounded_h = Round (exact_h)
+    rounded_w = Round (exact_w)
+    whole_h = Cast <to = 7> (rounded_h)
+    whole_w = Cast <to = 7> (rounded_w)
+    content_h = Max (whole_h, one)
+    content_w = Max (whole_w, one)
+    padding_h = Sub (input_h, content_h)
+    padding_w = Sub (input_w, content_w)
+    top = Div (padding_h, two)
+    left = Div (padding_w, two)
+    bottom = Sub (padding_h, top)
+    right = Sub (padding_w, left)
+    pads = Concat <axis = 0> (zero, zero, top, left, zero, zero, bottom, right)
+    twice_w = Mul (content_w, two)
+    halves = LessOrEqual (twice_w, frame_w)
+"""
+
+# Row i of the weights says what pixel i of the content takes of each pixel j of the frame, along one
+# side. Lengths are counted in parts of a pixel, so that all but the last division is in whole numbers
+# and exact: content pixel i covers [i * n, (i + 1) * n), frame pixel j covers [j * m, (j + 1) * m).
+_WEIGHTS = """
+    n_AXIS = Cast <to = 1> (frame_AXIS)
+    m_AXIS = Cast <to = 1> (content_AXIS)
+    n_scalar_AXIS = Squeeze (n_AXIS)
+    m_scalar_AXIS = Squeeze (m_AXIS)
+    i_row_AXIS = Range (f0, m_scalar_AXIS, f1)
+    i_AXIS = Unsqueeze (i_row_AXIS, one)
+    j_AXIS = Range (f0, n_scalar_AXIS, f1)
+
+    i_start_AXIS = Mul (i_AXIS, n_AXIS)
+    j_start_AXIS = Mul (j_AXIS, m_AXIS)
+    i_end_AXIS = Add (i_start_AXIS, n_AXIS)
+    j_end_AXIS = Add (j_start_AXIS, m_AXIS)
+    start_AXIS = Max (i_start_AXIS, j_start_AXIS)
+    end_AXIS = Min (i_end_AXIS, j_end_AXIS)
+    length_AXIS = Sub (end_AXIS, start_AXIS)
+    overlap_AXIS = Max (length_AXIS, f0)
+    area_AXIS = Div (overlap_AXIS, n_AXIS)
+
+    m2_AXIS = Mul (m_AXIS, f2)
+    i_middle2_AXIS = Add (i_start_AXIS, i_end_AXIS)
+    centre_AXIS = Sub (i_middle2_AXIS, m_AXIS)
+    n_less_1_AXIS = Sub (n_AXIS, f1)
+    last_centre_AXIS = Mul (m2_AXIS, n_less_1_AXIS)
+    not_before_AXIS = Max (centre_AXIS, f0)
+    inside_AXIS = Min (not_before_AXIS, last_centre_AXIS)
+    j_centre_AXIS = Mul (j_AXIS, m2_AXIS)
+    signed_AXIS = Sub (inside_AXIS, j_centre_AXIS)
+    distance_AXIS = Abs (signed_AXIS)
+    near_AXIS = Sub (m2_AXIS, distance_AXIS)
+    tent_AXIS = Max (near_AXIS, f0)
+    linear_AXIS = Div (tent_AXIS, m2_AXIS)
+
+    weights_AXIS = Where (halves, area_AXIS, linear_AXIS)
+"""
+
+_BY_WEIGHTS = f"""
+    {_WEIGHTS.replace("AXIS", "h")}
+    {_WEIGHTS.replace("AXIS", "w")}
+    weights_down_w = Transpose <perm = [1, 0]> (weights_w)
+    shorter = MatMul (weights_h, pixels)
+    content = MatMul (shorter, weights_down_w)
+"""
+
+# Halves are rounded up, as cv2 does in fixed point and where it averages two by two pixels.
+_PLACE = """
+    lifted = Add (content, half)
+    rounded = Floor (lifted)
+    levels = Clip (rounded, f0, f255)
+    around_0 = Sub (levels, pad)
+    with_padding = Pad (around_0, pads)
+    planes = Add (with_padding, pad)
+    bytes = Cast <to = 2> (planes)
+    placed = Transpose <perm = [0, 2, 3, 1]> (bytes)
+"""
+
+
+def gpu_graph(
+    cpu: onnx.ModelProto,
+    labels: tuple[str, ...],
+    input_wh: tuple[int, int],
+    frame_wh: tuple[int, int],
+    pad_bgr: Bgr,
+) -> onnx.ModelProto:
+    """The CPU graph, unchanged, with the letterbox before it and the reading of its logits behind.
+
+    Args:
+        cpu: (1, h, w, 3) uint8 `frame` of `input_wh` in, (1, labels, h / stride, w / stride) `logits` out.
+        labels: what the logits' planes mean, in their order.
+        frame_wh: the frames that it will take; `ANY_SIZE` computes the letterbox from each frame.
+        pad_bgr: colour of the padding.
+
+    Returns:
+        `frame` (1, H, W, 3) uint8 BGR in; `class_map` and `confidence` out, (1, h, w) uint8 each at
+        `input_wh`, padding included. Of equal logits the first label wins. Confidence is 255 times
+        the largest softmax probability; 0, which no probability gives, tells of logits that are no
+        finite numbers.
+    """
+    network = onnx.ModelProto()
+    network.CopyFrom(cpu)
+    del network.metadata_props[:]
+    opset = next(entry.version for entry in network.opset_import if entry.domain in ("", "ai.onnx"))
+    if opset < OPSET:
+        network = version_converter.convert_version(network, OPSET)
+        opset = OPSET
+    header = f'<ir_version: {network.ir_version}, opset_import: ["" : {opset}]>'
+    before = _prepare(header, input_wh, frame_wh, pad_bgr)
+    behind = _interpret(header, network, labels, input_wh)
+    _rename_input(network, _PLACED)
+    logits = network.graph.output[0].name
+    whole: onnx.ModelProto = compose.merge_models(before, network, io_map=[(_PLACED, _PLACED)])
+    whole = compose.merge_models(whole, behind, io_map=[(logits, INTERPRET + "logits")])
+    whole.graph.name = "frame_to_class_map"
+    onnx.checker.check_model(whole, full_check=True)
+    return whole
+
+
+def _prepare(
+    header: str, input_wh: tuple[int, int], frame_wh: tuple[int, int], pad_bgr: Bgr
+) -> onnx.ModelProto:
+    """Frame to network input: `Letterbox.place` and the padding around it."""
+    known = frame_wh != ANY_SIZE
+    width, height = input_wh
+    model = parser.parse_model(
+        f"""{header}
+        prepare (uint8[1,{frame_wh[1] if known else "H"},{frame_wh[0] if known else "W"},3] frame)
+            => (uint8[1,{height},{width},3] placed)
+        <int64[1] zero = {{0}}, int64[1] one = {{1}}, int64[1] two = {{2}}, int64[1] three = {{3}},
+         int64[1] input_h = {{{height}}}, int64[1] input_w = {{{width}}},
+         float f0 = {{0}}, float f1 = {{1}}, float f2 = {{2}}, float f255 = {{255}}, float half = {{0.5}},
+         float[1,3,1,1] pad = {{{",".join(str(level) for level in pad_bgr)}}}>
+        {{
+            upright = Transpose <perm = [0, 3, 1, 2]> (frame)
+            pixels = Cast <to = 1> (upright)
+            {_resize_known(Letterbox.fit(frame_wh, input_wh)) if known else _FIT + _BY_WEIGHTS}
+            {_PLACE}
+        }}"""
+    )
+    if known:
+        model = onnxslim.slim(model)  # folds the weights into constants
+    return _named_apart(model, PREPARE, keep="frame")
+
+
+def _resize_known(box: Letterbox) -> str:
+    """What is left of the resize where the frame's size is known."""
+    (frame_w, frame_h), (content_w, content_h) = box.frame_wh, box.content_wh
+    top, left = box.top_px, box.left_px
+    bottom, right = box.input_wh[1] - top - content_h, box.input_wh[0] - left - content_w
+    pads = f"pads = Constant <value_ints = [0, 0, {top}, {left}, 0, 0, {bottom}, {right}]> ()\n"
+    if box.frame_wh == box.content_wh:
+        return pads + "content = Identity (pixels)"
+    factor = frame_w // content_w
+    if factor > 1 and (frame_w, frame_h) == (factor * content_w, factor * content_h):
+        window = f"[{factor}, {factor}]"
+        return pads + f"content = AveragePool <kernel_shape = {window}, strides = {window}> (pixels)"
+    sizes = "".join(
+        f"{name} = Constant <value_ints = [{value}]> ()\n"
+        for name, value in (
+            ("frame_h", frame_h),
+            ("frame_w", frame_w),
+            ("content_h", content_h),
+            ("content_w", content_w),
+            ("twice_w", 2 * content_w),
+        )
+    )
+    return pads + sizes + "halves = LessOrEqual (twice_w, frame_w)\n" + _BY_WEIGHTS
+
+
+def _interpret(
+    header: str, network: onnx.ModelProto, labels: tuple[str, ...], input_wh: tuple[int, int]
+) -> onnx.ModelProto:
+    """Logits to class ids and confidence at the size of the network's input: `interpret` before its crop."""
+    dims = network.graph.output[0].type.tensor_type.shape.dim
+    width, height = input_wh
+    low_height, low_width = dims[2].dim_value, dims[3].dim_value
+    ids = ",".join(str(IDS[label]) for label in labels)
+    model = parser.parse_model(
+        f"""{header}
+        interpret (float[1,{len(labels)},{low_height},{low_width}] logits)
+            => (uint8[1,{height},{width}] class_map, uint8[1,{height},{width}] confidence)
+        <int64[4] size = {{1,{len(labels)},{height},{width}}}, int64[{len(labels)}] ids = {{{ids}}},
+         int64[1] by_label = {{1}}, float f0 = {{0}}, float f255 = {{255}}>
+        {{
+            full = Resize <mode = "linear", coordinate_transformation_mode = "half_pixel"> (logits, , , size)
+            position = ArgMax <axis = 1, keepdims = 0, select_last_index = 0> (full)
+            label = Gather (ids, position)
+            class_map = Cast <to = 2> (label)
+
+            probabilities = Softmax <axis = 1> (full)
+            largest = ReduceMax <keepdims = 0> (probabilities, by_label)
+            share = Mul (largest, f255)
+            certainty = Round (share)
+            is_number = GreaterOrEqual (certainty, f0)
+            told = Where (is_number, certainty, f0)
+            confidence = Cast <to = 2> (told)
+        }}"""
+    )
+    return _named_apart(model, INTERPRET, keep="class_map confidence")
+
+
+def _named_apart(model: onnx.ModelProto, prefix: str, keep: str) -> onnx.ModelProto:
+    """`model` with a prefix before all its names but those in `keep`, which are the whole graph's own."""
+    apart: onnx.ModelProto = compose.add_prefix(model, prefix)
+    own = {prefix + name: name for name in keep.split()}
+    for value in (*apart.graph.input, *apart.graph.output, *apart.graph.value_info):
+        value.name = own.get(value.name, value.name)
+    for index, node in enumerate(apart.graph.node):
+        node.input[:] = [own.get(name, name) for name in node.input]
+        node.output[:] = [own.get(name, name) for name in node.output]
+        node.name = f"{prefix}{index}_{node.op_type}"
+    return apart
+
+
+def _rename_input(network: onnx.ModelProto, name: str) -> None:
+    old = network.graph.input[0].name
+    network.graph.input[0].name = name
+    for node in network.graph.node:
+        node.input[:] = [name if tensor == old else tensor for tensor in node.input]

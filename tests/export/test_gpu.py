@@ -1,0 +1,208 @@
+"""The GPU graph sees and says what the node does on the CPU around the same network."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+from onnx import helper, numpy_helper
+
+pytest.importorskip("torch")
+
+from export.gpu import ANY_SIZE, gpu_graph
+from perception.labels import LABELS, LABELS_OF_TWO
+from perception.letterbox import Letterbox, letterbox, nearest
+from perception.perceive import interpret
+from perception.sources.drive import DriveRenderer
+
+INPUT_WH = (640, 384)
+PAD_BGR = (103, 116, 124)
+SIZES_WH = [
+    (1280, 720),
+    (640, 360),
+    (640, 384),
+    (1920, 1080),
+    (960, 540),
+    (800, 600),
+    (1283, 721),
+    (321, 481),
+    (320, 180),
+    (1, 1),
+]
+
+
+def session_of(graph: onnx.ModelProto) -> ort.InferenceSession:
+    return ort.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])
+
+
+def network(classes: int, output: str = "logits", opset: int = 18) -> onnx.ModelProto:
+    """One convolution: logits at stride 8 that follow the mean colour of each patch of the frame."""
+    by_colour = np.random.default_rng(1).normal(0, 0.002, (classes, 3, 1, 1)).astype(np.float32)
+    weights = np.tile(by_colour, (1, 1, 8, 8))
+    width, height = INPUT_WH
+    graph = helper.make_graph(
+        [
+            helper.make_node("Transpose", ["frame"], ["upright"], perm=[0, 3, 1, 2]),
+            helper.make_node("Cast", ["upright"], ["pixels"], to=onnx.TensorProto.FLOAT),
+            helper.make_node("Sub", ["pixels", "pad"], ["centred"]),
+            helper.make_node("Conv", ["centred", "weights"], [output], strides=[8, 8], kernel_shape=[8, 8]),
+        ],
+        "network",
+        [helper.make_tensor_value_info("frame", onnx.TensorProto.UINT8, [1, height, width, 3])],
+        [
+            helper.make_tensor_value_info(
+                output, onnx.TensorProto.FLOAT, [1, classes, height // 8, width // 8]
+            )
+        ],
+        [
+            numpy_helper.from_array(weights, "weights"),
+            numpy_helper.from_array(np.float32(116), "pad"),
+        ],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
+
+
+def with_output(graph: onnx.ModelProto, tensor: str, shape: list[int]) -> onnx.ModelProto:
+    graph.graph.output.append(helper.make_tensor_value_info(tensor, onnx.TensorProto.UINT8, shape))
+    return graph
+
+
+@pytest.fixture(scope="module")
+def picture_bgr() -> np.ndarray:
+    return DriveRenderer("mixed").render(200)[0]
+
+
+@pytest.fixture(scope="module")
+def logits_session() -> ort.InferenceSession:
+    return session_of(network(3))
+
+
+@pytest.fixture(scope="module")
+def any_size_session() -> ort.InferenceSession:
+    graph = gpu_graph(network(3), LABELS, INPUT_WH, ANY_SIZE, PAD_BGR)
+    return session_of(with_output(graph, "gpu/prepare/placed", [1, INPUT_WH[1], INPUT_WH[0], 3]))
+
+
+@pytest.mark.parametrize("frame_wh", SIZES_WH, ids=str)
+def test_graph_for_one_size_or_any_agrees_with_the_nodes_own_steps(
+    frame_wh: tuple[int, int],
+    picture_bgr: np.ndarray,
+    logits_session: ort.InferenceSession,
+    any_size_session: ort.InferenceSession,
+) -> None:
+    frame_bgr = np.asarray(cv2.resize(picture_bgr, frame_wh), np.uint8)
+    placed_bgr, box = letterbox(frame_bgr, INPUT_WH, PAD_BGR)
+    logits = logits_session.run(None, {"frame": placed_bgr[np.newaxis]})[0][0]
+    wanted = interpret(logits, box)
+    graph = gpu_graph(network(3), LABELS, INPUT_WH, frame_wh, PAD_BGR)
+    one_size = session_of(with_output(graph, "gpu/prepare/placed", [1, INPUT_WH[1], INPUT_WH[0], 3]))
+
+    for session in (one_size, any_size_session):
+        class_map, _, placed = session.run(None, {"frame": frame_bgr[np.newaxis]})
+        found = class_map[0][box.rows, box.columns]
+        if box.frame_wh[0] < box.content_wh[0]:
+            found = nearest(found, box.frame_wh)
+
+        assert np.abs(placed[0].astype(int) - placed_bgr).max() <= 1
+        assert np.mean(found == wanted) >= 0.999
+
+
+@pytest.mark.parametrize("frame_wh", [(1280, 720), (640, 360), (640, 384)], ids=str)
+def test_whole_shrinks_are_exact_to_the_byte(frame_wh: tuple[int, int]) -> None:
+    noise_bgr = np.random.default_rng(0).integers(0, 256, (frame_wh[1], frame_wh[0], 3), np.uint8)
+    graph = gpu_graph(network(3), LABELS, INPUT_WH, frame_wh, PAD_BGR)
+    session = session_of(with_output(graph, "gpu/prepare/placed", [1, INPUT_WH[1], INPUT_WH[0], 3]))
+
+    placed = session.run(["gpu/prepare/placed"], {"frame": noise_bgr[np.newaxis]})[0]
+
+    np.testing.assert_array_equal(placed[0], letterbox(noise_bgr, INPUT_WH, PAD_BGR)[0])
+
+
+@pytest.mark.parametrize("frame_wh", [(1280, 720), (960, 540)], ids=str)
+def test_known_size_leaves_no_shape_and_no_branch_to_run_time(frame_wh: tuple[int, int]) -> None:
+    graph = gpu_graph(network(3), LABELS, INPUT_WH, frame_wh, PAD_BGR)
+
+    kinds = {node.op_type for node in graph.graph.node}
+    assert not kinds & {"Shape", "Range", "If", "Loop", "Scan", "NonMaxSuppression"}
+    inferred = onnx.shape_inference.infer_shapes(graph, strict_mode=True)
+    assert all(
+        dim.dim_value > 0 for value in inferred.graph.value_info for dim in value.type.tensor_type.shape.dim
+    )
+
+
+def test_network_stands_inside_as_it_was() -> None:
+    inside = network(3)
+
+    graph = gpu_graph(inside, LABELS, INPUT_WH, (1280, 720), PAD_BGR)
+
+    own = [node for node in graph.graph.node if not node.name.startswith(("gpu/prepare/", "gpu/interpret/"))]
+    assert [node.op_type for node in own] == [node.op_type for node in inside.graph.node]
+    assert [list(node.output) for node in own] == [list(node.output) for node in inside.graph.node]
+    assert inside == network(3)
+
+
+@pytest.mark.parametrize(
+    ("labels", "ids"), [(LABELS, [0, 1, 2]), (LABELS_OF_TWO, [3, 2])], ids=["three", "two"]
+)
+def test_class_ids_are_those_of_the_labels(labels: tuple[str, ...], ids: list[int]) -> None:
+    inside = network(len(labels))
+    graph = gpu_graph(inside, labels, INPUT_WH, INPUT_WH, PAD_BGR)
+    image_bgr = np.random.default_rng(0).integers(0, 256, (INPUT_WH[1], INPUT_WH[0], 3), np.uint8)
+
+    class_map, confidence = session_of(graph).run(None, {"frame": image_bgr[np.newaxis]})
+
+    logits = session_of(inside).run(None, {"frame": image_bgr[np.newaxis]})[0][0]
+    planes = np.stack([cv2.resize(plane, INPUT_WH) for plane in logits])
+    np.testing.assert_array_equal(class_map[0], np.array(ids)[planes.argmax(0)])
+    powers = np.exp(planes - planes.max(0))
+    assert np.abs(confidence[0] - 255 * (powers / powers.sum(0)).max(0)).max() <= 0.51
+
+
+def test_first_label_wins_where_logits_are_equal() -> None:
+    inside = network(3)
+    graph = gpu_graph(inside, LABELS, INPUT_WH, INPUT_WH, PAD_BGR)
+    grey_bgr = np.full((INPUT_WH[1], INPUT_WH[0], 3), 116, np.uint8)  # every logit becomes 0
+
+    class_map, confidence = session_of(graph).run(None, {"frame": grey_bgr[np.newaxis]})
+
+    assert (class_map == 0).all()
+    assert (confidence == 85).all()
+
+
+def test_logits_that_are_no_numbers_have_confidence_zero() -> None:
+    inside = network(3)
+    pad = next(tensor for tensor in inside.graph.initializer if tensor.name == "pad")
+    pad.CopyFrom(numpy_helper.from_array(np.float32(np.nan), "pad"))
+    graph = gpu_graph(inside, LABELS, INPUT_WH, INPUT_WH, PAD_BGR)
+
+    image_bgr = np.zeros((INPUT_WH[1], INPUT_WH[0], 3), np.uint8)
+    _, confidence = session_of(graph).run(None, {"frame": image_bgr[np.newaxis]})
+
+    assert (confidence == 0).all()
+
+
+@pytest.mark.parametrize(("opset", "output"), [(13, "logits"), (20, "logits"), (18, "other_name")])
+def test_network_of_another_opset_or_with_another_output_name_fits_in(opset: int, output: str) -> None:
+    graph = gpu_graph(network(3, output, opset), LABELS, INPUT_WH, (1280, 720), PAD_BGR)
+
+    assert [value.name for value in graph.graph.input] == ["frame"]
+    assert [value.name for value in graph.graph.output] == ["class_map", "confidence"]
+    frame_bgr = np.zeros((1, 720, 1280, 3), np.uint8)
+    assert session_of(graph).run(None, {"frame": frame_bgr})[0].shape == (1, INPUT_WH[1], INPUT_WH[0])
+
+
+def test_letterbox_in_the_graph_rounds_as_python_does() -> None:
+    graph = gpu_graph(network(3), LABELS, INPUT_WH, ANY_SIZE, PAD_BGR)
+    graph.graph.output.append(helper.make_tensor_value_info("gpu/prepare/pads", onnx.TensorProto.INT64, [8]))
+    session = session_of(graph)
+
+    for frame_wh in [(64, 35), (128, 71), (97, 400), (7, 3), (333, 222), (3, 1)]:
+        box = Letterbox.fit(frame_wh, INPUT_WH)
+        pads = session.run(
+            ["gpu/prepare/pads"], {"frame": np.zeros((1, frame_wh[1], frame_wh[0], 3), np.uint8)}
+        )[0]
+        assert [pads[2], pads[3]] == [box.top_px, box.left_px]
+        content_wh = (INPUT_WH[0] - pads[3] - pads[7], INPUT_WH[1] - pads[2] - pads[6])
+        assert content_wh == box.content_wh
