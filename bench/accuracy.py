@@ -2,31 +2,26 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-
-import numpy as np
-from numpy.typing import NDArray
 
 from bench.peers import Peer, load_peer
 from perception.accuracy import (
     CONFIDENCE,
     NIGHT_BELOW_LUMA,
     Accuracy,
-    Interval,
     LabelledFrames,
     measure_accuracy,
 )
 from perception.engines import OnnxEngine
-from perception.labels import LABELS
+from perception.labels import LABELS_OF_TWO
 from perception.models import DEFAULT_MODEL, model_file
 from perception.perceive import Perceiver
 from perception.process import tune_process
 from perception.settings import SettingsError
 from perception.sources.drive import SCENES, DriveRenderer
-from train.data.frames import INDEX_FILE, DataError
+from train.data.frames import INDEX_FILE, DataError, LabelledFrame, rows_of_index
 from train.data.frames import LabelledFrames as NamedFrames
 from train.data.layouts import AUTO, open_frames
 
@@ -34,8 +29,7 @@ SYNTHETIC_FRAME_WH = (640, 360)
 SYNTHETIC_SEED = 2_000_000  # roads that neither training nor validation has seen
 SYNTHETIC_STEP_FRAMES = 30
 KNOWN_VALUES_TOLD = 12
-
-LabelledFrame = tuple[NDArray[np.uint8], NDArray[np.uint8]]
+NO_INTERVAL = "no interval: one recording says nothing about others"
 
 
 @dataclass(frozen=True)
@@ -75,20 +69,18 @@ def run(config: AccuracyConfig) -> list[str]:
 
 
 def _table(accuracy: Accuracy) -> list[str]:
-    percent = f"{100 * CONFIDENCE:.0f} %"
-    rows = [
-        f"{'mean IoU':12}{_share(accuracy)} %   {percent} interval by recording "
-        f"{_ends(accuracy.mean_iou_interval())} %"
-    ]
-    rows += [f"{name:12}{100 * iou:8.2f} %" for name, iou in zip(LABELS, accuracy.total.iou(), strict=True)]
+    interval = f"{100 * CONFIDENCE:.0f} % interval"
+    told = f"{interval} by recording {_interval(accuracy)} %" if _has_interval(accuracy) else NO_INTERVAL
+    rows = [f"{'mean IoU':12}{_share(accuracy)} %   {told}"]
+    per_class = zip(accuracy.labels, accuracy.total.iou(), strict=True)
+    rows += [f"{name:12}{100 * iou:8.2f} %" for name, iou in per_class]
     for condition, part in accuracy.by_condition().items():
         luma = f"below {NIGHT_BELOW_LUMA:g}" if condition == "night" else f"from {NIGHT_BELOW_LUMA:g} up"
         rows.append(f"{condition:12}{_share(part)} %   {_extent(part)}, mean luma {luma}")
-    two = accuracy.drivable_or_not()
-    rows.append(
-        f"{'two classes':12}{_share(two)} %   drivable or not; {percent} interval "
-        f"{_ends(two.mean_iou_interval())} %"
-    )
+    if accuracy.labels != LABELS_OF_TWO:
+        two = accuracy.drivable_or_not()
+        told = f"; {interval} {_interval(two)} %" if _has_interval(two) else ""
+        rows.append(f"{'two classes':12}{_share(two)} %   drivable or not{told}")
     return rows
 
 
@@ -107,13 +99,15 @@ def _comparison(name: str, ours: Accuracy, theirs: Sequence[tuple[Peer, Accuracy
         day, night = (_share(parts[it]) if it in parts else "none" for it in ("day", "night"))
         row = (
             f"{other.name if other else name:{width}}{_share(accuracy):>10}"
-            f"{_ends(accuracy.mean_iou_interval()):>17}{100 * accuracy.total.iou()[0]:10.2f}"
+            f"{_interval(accuracy):>17}{100 * accuracy.total.iou()[0]:10.2f}"
             f"{day:>9}{night:>9}"
         )
         if other:
             lead = 100 * (two.total.mean_iou() - accuracy.total.mean_iou())
-            low, high = two.lead_interval(accuracy)
-            row += f"   {lead:+.2f}  {100 * low:+.2f} to {100 * high:+.2f}"
+            row += f"   {lead:+.2f}"
+            if _has_interval(two):
+                low, high = two.lead_interval(accuracy)
+                row += f"  {100 * low:+.2f} to {100 * high:+.2f}"
         rows.append(row)
     return rows + [f"{peer.name}: {peer.kind.note}" for peer, _ in theirs if peer.kind.note]
 
@@ -127,8 +121,16 @@ def _share(accuracy: Accuracy) -> str:
     return f"{100 * accuracy.total.mean_iou():8.2f}"
 
 
-def _ends(interval: Interval) -> str:
-    return f"{100 * interval.low:.2f} to {100 * interval.high:.2f}"
+def _has_interval(accuracy: Accuracy) -> bool:
+    """One recording alone says nothing about others: its interval would have no width."""
+    return len(accuracy.recordings) > 1
+
+
+def _interval(accuracy: Accuracy) -> str:
+    if not _has_interval(accuracy):
+        return "none"
+    low, high = accuracy.mean_iou_interval()
+    return f"{100 * low:.2f} to {100 * high:.2f}"
 
 
 def _frames(config: AccuracyConfig) -> tuple[LabelledFrames, str]:
@@ -137,13 +139,11 @@ def _frames(config: AccuracyConfig) -> tuple[LabelledFrames, str]:
         if config.only:
             raise SettingsError("--only chooses among the frames of a data set; name one with --data")
         return _BuiltInRoad(config.synthetic_frames), "the built-in road"
-    root = Path(config.data)
-    frames = open_frames(
-        root, config.split, config.layout, Path(config.label_map) if config.label_map else None
-    )
+    frames = open_frames(config.data, config.split, config.layout, config.label_map)
     if config.only is None:
         return frames, f"split {config.split}"
-    return _only(frames, root / INDEX_FILE, config.split, config.only), f"split {config.split}, {config.only}"
+    index_file = Path(config.data) / INDEX_FILE
+    return _only(frames, index_file, config.split, config.only), f"split {config.split}, {config.only}"
 
 
 class _BuiltInRoad:
@@ -197,15 +197,14 @@ def _only(frames: NamedFrames, index_file: Path, split: str, wanted: str) -> _Ch
 
     Raises:
         SettingsError: if `wanted` is not COLUMN=VALUE, or no frame of the split has it.
-        DataError: if the data set has no index.
+        DataError: if the data set has no index, or it cannot be read.
     """
     column, equals, value = wanted.partition("=")
     if not (column and equals):
         raise SettingsError(f"--only {wanted}: write it as COLUMN=VALUE, such as bdd_split=val")
     if not index_file.is_file():
         raise DataError(f"{index_file}: no such file; --only needs a data set with an {INDEX_FILE}")
-    with index_file.open(newline="", encoding="utf-8-sig") as file:
-        rows = {row.get("id", ""): row for row in csv.DictReader(file)}
+    rows = {row["id"]: row for row in rows_of_index(index_file)}
     columns = list(next(iter(rows.values()), {}))
     if column not in columns:
         raise SettingsError(

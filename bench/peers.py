@@ -1,7 +1,7 @@
 """Networks that others trained, run on the same frames: known by the inputs and outputs of their files.
 
-None of them tells our alternative lanes from the direct one. So their masks say `DIRECT` for whatever
-they hold for drivable, and only the two-class figures can be compared.
+None of them tells our alternative lanes from the direct one. So their masks are of the two classes
+drivable and background, and only the two-class figures can be compared.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from perception.frame import Frame, Prediction
-from perception.labels import BACKGROUND, DIRECT
+from perception.labels import BACKGROUND, DRIVABLE, LABELS_OF_TWO
 from perception.perceive import class_shares
 
 _SILENT = 4  # a file that does not load is told by us, in one line
@@ -95,7 +95,7 @@ class Peer:
     session: ort.InferenceSession
 
     def __call__(self, frame: Frame) -> Prediction:
-        """`DIRECT` where the network says drivable, `BACKGROUND` elsewhere, at the network's own size."""
+        """`DRIVABLE` where the network says so, `BACKGROUND` elsewhere, at the network's own size."""
         taken = self.session.get_inputs()[0]
         height, width = taken.shape[2:]
         # Stretched, as both publish it: their aspect ratio is that of the frames, or nearly so.
@@ -103,8 +103,9 @@ class Peer:
         names = [output.name for output in self.session.get_outputs()]
         outputs = self.session.run(names, {taken.name: self.kind.prepare(resized_bgr)})
         is_drivable = self.kind.drivable(dict(zip(names, outputs, strict=True)))
-        class_map = np.where(is_drivable, np.uint8(DIRECT), np.uint8(BACKGROUND))
-        return Prediction(frame, class_map, class_shares(class_map), self.name)
+        class_map = np.where(is_drivable, np.uint8(DRIVABLE), np.uint8(BACKGROUND))
+        shares = class_shares(class_map, LABELS_OF_TWO)
+        return Prediction(frame, class_map, shares, self.name, labels=LABELS_OF_TWO)
 
 
 def load_peer(file: Path) -> Peer:

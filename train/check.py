@@ -42,6 +42,16 @@ def changed_since(begun: dict[str, Any], config: TrainConfig) -> list[str]:
     return [name for name in AS_BEGUN if name in begun and begun[name] != now[name]]
 
 
+def changed_in_stage(begun: dict[str, Any], number: int, stage: Stage) -> list[str]:
+    """Names of the settings of a stage that differ from those it was begun with: its schedule needs all.
+
+    Args:
+        begun: the settings of the run, as its checkpoint has them.
+        number: index of the stage.
+    """
+    return [name for name, value in asdict(stage).items() if begun["stages"][number][name] != value]
+
+
 def _wrong(config: TrainConfig) -> Iterator[str]:
     if not config.stages:
         yield "stages: at least one is needed; --config train/rt_m names some"

@@ -75,5 +75,7 @@ class Checkpoint:
             raise CheckpointError(f"{file}: no such checkpoint")
         try:
             return cls(**torch.load(file, map_location="cpu", weights_only=True))
+        except OSError as error:
+            raise CheckpointError(f"{file}: cannot be read: {error.strerror}") from error
         except Exception as error:  # torch raises many kinds, none of its own, with advice that misleads
             raise CheckpointError(f"{file}: not a checkpoint of this version of drivable-train") from error

@@ -2,48 +2,64 @@
 
 from __future__ import annotations
 
+import difflib
 import sys
+from collections.abc import Callable
+from typing import Final
+
+import cv2
 
 from perception.process import keep_buffers
 from perception.settings import parse
 from train import inspect_data, table
 from train.check import check
 from train.config import TrainConfig
+from train.torchrun import rank, the_first_speaks_first
 
 DESCRIPTION = (
     "Train a network on labelled frames. `drivable-train inspect --data DIR` looks at the frames first, "
     "`drivable-train table` sets trained networks side by side."
 )
+COMMANDS: Final[dict[str, Callable[[list[str]], int]]] = {"inspect": inspect_data.main, "table": table.main}
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; 0 when training ended well, or `inspect` found nothing wrong."""
     given = sys.argv[1:] if arguments is None else arguments
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # what does not decode, we tell
+    name = given[0] if given and not given[0].startswith("-") else None
     try:
-        if given[:1] == ["inspect"]:
-            return inspect_data.main(given[1:])
-        if given[:1] == ["table"]:
-            return table.main(given[1:])
-        return _train(given)
+        if name is None:
+            return _train(given)
+        if name in COMMANDS:
+            return COMMANDS[name](given[1:])
+    except OSError as error:
+        return _wrong(f"{error.filename}: {error.strerror}" if error.filename else str(error))
     except KeyboardInterrupt:
-        print("drivable-train: interrupted; --resume continues after the last whole epoch", file=sys.stderr)
+        if not rank():
+            _wrong("interrupted; --resume continues after the last whole epoch")
         return 130
+    (nearest,) = difflib.get_close_matches(name, COMMANDS, n=1, cutoff=0.0)
+    return _wrong(f"{name}: no such command; the nearest known one is {nearest}")
 
 
 def _train(arguments: list[str]) -> int:
     try:
-        config = parse(TrainConfig, "drivable-train", DESCRIPTION, arguments)
-        check(config)  # before torch is imported, which takes seconds
-        from train.loop import train
+        with the_first_speaks_first():
+            config = parse(TrainConfig, "drivable-train", DESCRIPTION, arguments)
+            check(config)  # before torch is imported, which takes seconds
+            from train.loop import train
 
         keep_buffers(below_bytes=1 << 30)
         train(config, lambda line: print(line, flush=True))
     except ModuleNotFoundError as error:
-        print(
-            f"drivable-train: {error.name} is not installed; pip install 'drivable[train]'", file=sys.stderr
-        )
-        return 1
+        return _wrong(f"{error.name} is not installed; pip install 'drivable[train]'")
     except ValueError as error:  # what settings, data, checkpoints, the loop and reports raise are such
-        print(f"drivable-train: {error}", file=sys.stderr)
-        return 1
+        return _wrong(str(error))
     return 0
+
+
+def _wrong(line: str) -> int:
+    """Say it; the exit status."""
+    print(f"drivable-train: {line}", file=sys.stderr, flush=True)
+    return 1

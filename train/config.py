@@ -133,5 +133,10 @@ class TrainConfig:
     @property
     def pad_bgr(self) -> tuple[int, int, int]:
         """The colour nearest to the mean: frames are padded with what the network sees as nothing."""
-        blue, green, red = self.mean_bgr
-        return round(blue), round(green), round(red)
+        return pad_bgr_of(self.mean_bgr)
+
+
+def pad_bgr_of(mean_bgr: tuple[float, float, float]) -> tuple[int, int, int]:
+    """The colour nearest to a mean: what frames are padded with where it is subtracted."""
+    blue, green, red = mean_bgr
+    return round(blue), round(green), round(red)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -19,8 +19,9 @@ from perception.settings import SettingsError, parse
 from train.data.contact_sheet import contact_sheet
 from train.data.decode import DataError
 from train.data.duplicates import alike, same
-from train.data.frames import LabelledFrames
+from train.data.frames import DataSet, LabelledFrames
 from train.data.layouts import AUTO, read_data_set, recognise
+from train.data.splits import SPLITS
 from train.data.survey import Survey, survey
 
 NAMED: Final = 10
@@ -40,12 +41,12 @@ class InspectConfig:
     """Folder for the contact sheets: OUT/SPLIT.png."""
 
 
-def main(arguments: Sequence[str]) -> int:
+def main(arguments: list[str]) -> int:
     """Run the command; 0 when nothing is wrong with the data set."""
     try:
         config = parse(InspectConfig, "drivable-train inspect", "What a data set is made of.", arguments)
         inspect(config, lambda line: print(line, flush=True))
-    except (SettingsError, DataError, OSError) as error:
+    except (SettingsError, DataError) as error:
         print(f"drivable-train: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -62,10 +63,9 @@ def inspect(config: InspectConfig, say: Callable[[str], None] = print) -> None:
             broken: pairs, or frames and recordings that stand in more than one split.
     """
     tune_process()
-    root = Path(config.data)
-    data_set = read_data_set(root, config.layout, Path(config.label_map) if config.label_map else None)
-    name = recognise(root) if config.layout == AUTO else config.layout
-    say(f"{root}: layout {name}")
+    root, layout = Path(config.data), recognise(config.data, config.layout)
+    data_set = read_data_set(root, layout, config.label_map)
+    say(f"{root}: layout {layout}")
     for note in data_set.notes:
         say(f"note: {note}")
     surveys = {
@@ -78,6 +78,7 @@ def inspect(config: InspectConfig, say: Callable[[str], None] = print) -> None:
         if found.seen:
             say(f"contact sheet: {_write_sheet(Path(config.out), split, data_set.frames[split], found)}")
     faults = {
+        "splits of unknown names": list(_misnamed(data_set)),
         "broken pairs": [f"{split}: {line}" for split, found in surveys.items() for line in found.broken],
         "frames in two splits": list(_same(surveys)),
         "pairs of frames alike across splits": list(_alike(surveys)),
@@ -114,6 +115,13 @@ def _table(surveys: dict[str, Survey]) -> Iterator[str]:
     yield row("broken", (str(len(each.broken)) for each in found))
 
 
+def _misnamed(data_set: DataSet) -> Iterator[str]:
+    for split in data_set.splits:
+        if split not in SPLITS:
+            frames = len(data_set.frames[split]) + len(data_set.problems.get(split, ()))
+            yield f"{split}: no training takes its {frames} frames; the known names are {', '.join(SPLITS)}"
+
+
 def _same(surveys: dict[str, Survey]) -> Iterator[str]:
     for (split, found), (other_split, other) in combinations(surveys.items(), 2):
         digests, other_digests = ([frame.digest for frame in each.seen] for each in (found, other))
@@ -146,9 +154,12 @@ def _place(found: Survey, index: int, split: str) -> str:
 
 def _write_sheet(folder: Path, split: str, frames: LabelledFrames, found: Survey) -> Path:
     sheet_bgr = contact_sheet(frames, [frame.index for frame in found.seen])
-    folder.mkdir(parents=True, exist_ok=True)
     file = folder / f"{re.sub(r'[^0-9A-Za-z_.-]', '_', split)}.png"
-    write_atomically(file, cv2.imencode(".png", sheet_bgr)[1].tobytes())
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(file, cv2.imencode(".png", sheet_bgr)[1].tobytes())
+    except OSError as error:
+        raise DataError(f"{file}: the contact sheet cannot be written: {error.strerror}") from error
     return file
 
 

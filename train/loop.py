@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from perception.labels import LABELS
-from train.check import changed_since, check
+from train.check import changed_in_stage, changed_since, check
 from train.checkpoint import Checkpoint, CheckpointError
 from train.config import Stage, TrainConfig
 from train.data.mixture import Loader, training_batches, validation_batches
@@ -23,6 +23,7 @@ from train.processes import Processes
 from train.progress import Progress
 from train.report import write_report
 from train.teacher import open_teacher
+from train.torchrun import the_first_speaks_first
 
 
 class TrainingError(ValueError):
@@ -36,9 +37,11 @@ def train(config: TrainConfig, say: Callable[[str], None] = print) -> Path:
     resumed at an epoch draws the same numbers as one that was never broken, and several processes
     draw what one alone would.
     """
-    processes = Processes.join(config.device)
+    with the_first_speaks_first():
+        processes = Processes.join(config.device)
     try:
-        return _Run(config, processes, say if processes.is_first else lambda line: None).to_the_end()
+        with the_first_speaks_first():  # before it leaves, or the first would only find that others are gone
+            return _Run(config, processes, say if processes.is_first else lambda line: None).to_the_end()
     finally:
         processes.leave()
 
@@ -54,17 +57,7 @@ class _Run:
             folder / name for name in ("last.pt", "best.pt", "report")
         )
         self.at = self._resumed() if config.resume else Checkpoint.fresh(config)
-        if not config.resume and self.last_file.exists() and not config.overwrite:
-            raise CheckpointError(
-                f"{self.last_file}: a run lies there; --resume goes on with it, --overwrite starts anew, "
-                f"--out DIR starts elsewhere"
-            )
-        if self.at.config["model"] != config.model:
-            raise CheckpointError(f"{self.last_file}: holds {self.at.config['model']}, not {config.model}")
-        if changed := changed_since(self.at.config, config):
-            raise CheckpointError(
-                f"{self.last_file}: was begun with another {', '.join(changed)}; resume it as it was begun"
-            )
+        self._check_beginning()
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -95,14 +88,18 @@ class _Run:
         best = Checkpoint.load(self.best_file) if self.best_file.is_file() else last
         return best if len(best.history) > len(last.history) else last
 
-    def _check_same_stage(self, stage: Stage) -> None:
-        """A schedule that was begun can only be ended as it was begun."""
-        begun = self.at.config["stages"][self.at.stage]
-        changed = [name for name, value in asdict(stage).items() if begun[name] != value]
-        if changed:
+    def _check_beginning(self) -> None:
+        """Refuse to overwrite a run unasked, and to go on with one as another."""
+        if not self.config.resume and self.last_file.exists() and not self.config.overwrite:
             raise CheckpointError(
-                f"{self.last_file}: stage {self.at.stage + 1} was begun with other settings "
-                f"({', '.join(changed)}); resume it as it was, and train longer by adding a stage"
+                f"{self.last_file}: a run lies there; --resume goes on with it, --overwrite starts anew, "
+                f"--out DIR starts elsewhere"
+            )
+        if (begun := self.at.config["model"]) != self.config.model:
+            raise CheckpointError(f"{self.last_file}: holds {begun}, not {self.config.model}")
+        if changed := changed_since(self.at.config, self.config):
+            raise CheckpointError(
+                f"{self.last_file}: was begun with another {', '.join(changed)}; resume it as it was begun"
             )
 
     def to_the_end(self) -> Path:
@@ -125,7 +122,11 @@ class _Run:
         validation = validation_batches(self.config, stage, self.processes)
         optimiser, schedule = build_optimiser(self.model, self.config, stage, stage.epochs * len(order))
         if self.at.epoch:
-            self._check_same_stage(stage)
+            if changed := changed_in_stage(self.at.config, self.at.stage, stage):
+                raise CheckpointError(
+                    f"{self.last_file}: stage {self.at.stage + 1} was begun with other settings "
+                    f"({', '.join(changed)}); resume it as it was, and train longer by adding a stage"
+                )
             optimiser.load_state_dict(self.at.training["optimiser"])
             schedule.load_state_dict(self.at.training["schedule"])
         elif self.at.stage:  # go on from the best of the stage before, not from where it was left

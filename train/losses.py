@@ -13,10 +13,8 @@ from train.torchvision_cpu import smp
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
-MAIN_SHARE, AUXILIARY_SHARE = (
-    0.6,
-    0.4,
-)  # of the loss of a network with an auxiliary head; the published study's
+# Of the loss of a network with an auxiliary head; the published study's.
+MAIN_SHARE, AUXILIARY_SHARE = 0.6, 0.4
 
 _dice = smp.losses.DiceLoss(mode="multiclass", log_loss=True, smooth=1.0, ignore_index=IGNORE)
 _tversky = smp.losses.TverskyLoss(

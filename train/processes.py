@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import platform
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
+
+from train import torchrun
 
 
 class DeviceError(ValueError):
@@ -38,15 +39,13 @@ class Processes:
         if device == "cuda" and not torch.cuda.is_available():
             raise DeviceError("device cuda: torch sees no GPU here; use --device cpu or auto")
         on_gpu = device != "cpu" and torch.cuda.is_available()
-        count = int(os.environ.get("WORLD_SIZE", "1"))
-        local = (
-            torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0"))) if on_gpu else torch.device("cpu")
-        )
+        count = torchrun.process_count()
+        local = torch.device("cuda", torchrun.local_rank()) if on_gpu else torch.device("cpu")
         if count > 1 and not distributed.is_initialized():
             distributed.init_process_group("nccl" if on_gpu else "gloo")
         if on_gpu:
             torch.cuda.set_device(local)
-        return cls(int(os.environ.get("RANK", "0")), count, local)
+        return cls(torchrun.rank(), count, local)
 
     def leave(self) -> None:
         """Leave the group; nothing to do for a process alone."""

@@ -22,13 +22,17 @@ from torch.nn import functional
 from perception.engines import EngineError, OnnxEngine
 from perception.labels import BACKGROUND, IGNORE, LABELS
 from perception.letterbox import letterbox
-from train.checkpoint import Checkpoint
+from train.checkpoint import Checkpoint, CheckpointError
 from train.config import Teacher
 from train.evaluate import Normalise
 from train.models import build_model
 from train.models.outputs import TrainingOutputs
 
 DRIVABLE_OUTPUT, LINES_OUTPUT = "da", "ll"
+ACCEPTED = (
+    "a teacher is a checkpoint of drivable-train (.pt, not weights alone), a file of drivable-export, or an "
+    f"ONNX with the outputs {DRIVABLE_OUTPUT} and {LINES_OUTPUT}"
+)
 
 
 class TeacherError(ValueError):
@@ -58,7 +62,7 @@ def open_teacher(settings: Teacher, device: torch.device) -> Knowledge:
     file = Path(settings.file)
     if not file.is_file():
         raise TeacherError(f"{file}: no such teacher")
-    if file.suffix == ".pt":
+    if file.suffix in (".pt", ".pth"):
         return Classes(_network_of(file, device), settings.temperature)
     session = _session(file)
     outputs = {output.name for output in session.get_outputs()}
@@ -67,10 +71,12 @@ def open_teacher(settings: Teacher, device: torch.device) -> Knowledge:
     try:
         engine = OnnxEngine(file, "cpu")
     except EngineError as error:
+        raise TeacherError(f"{error}; {ACCEPTED}") from error
+    if engine.contract.output != "logits" or engine.contract.labels != LABELS:
         raise TeacherError(
-            f"{error}; a teacher is a checkpoint (.pt), a file of drivable-export, or an ONNX with the "
-            f"outputs {DRIVABLE_OUTPUT} and {LINES_OUTPUT}"
-        ) from error
+            f"{file}: gives {engine.contract.output} of {', '.join(engine.contract.labels)}, and logits of "
+            f"{', '.join(LABELS)} are wanted; export the teacher with --target cpu"
+        )
     return Classes(_answers_of(engine), settings.temperature)
 
 
@@ -99,9 +105,17 @@ class Classes:
 
 
 def _network_of(file: Path, device: torch.device) -> Callable[[Tensor], Tensor]:
-    checkpoint = Checkpoint.load(file)
-    model = build_model(checkpoint.config["model"], len(LABELS))
-    model.load_state_dict(checkpoint.model)
+    try:
+        checkpoint = Checkpoint.load(file)
+    except CheckpointError as error:
+        raise TeacherError(f"{error}; {ACCEPTED}") from error
+    try:
+        model = build_model(checkpoint.config["model"], len(LABELS))
+        model.load_state_dict(checkpoint.model)
+    except (ValueError, RuntimeError) as error:  # a name that is not known, layers that are not
+        raise TeacherError(
+            f"{file}: holds another {checkpoint.config['model']} than this version's; train it again"
+        ) from error
     model.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
     normalise = Normalise(checkpoint.config["mean_bgr"], checkpoint.config["std_bgr"]).to(device)
 
@@ -114,18 +128,25 @@ def _network_of(file: Path, device: torch.device) -> Callable[[Tensor], Tensor]:
 
 
 def _answers_of(engine: OnnxEngine) -> Callable[[Tensor], Tensor]:
-    contract = engine.contract
-
     def ask(frame: Tensor) -> Tensor:
         images = frame.permute(0, 2, 3, 1).contiguous().numpy()
-        if images.shape[2:0:-1] != contract.input_wh:
-            raise TeacherError(
-                f"teacher {contract.model_id} takes {contract.input_wh}, but the stage's input_wh is "
-                f"{images.shape[2:0:-1]}; set `taught: false` there or export the teacher at that size"
-            )
-        return torch.from_numpy(np.stack([engine.infer(image).copy() for image in images]))
+        try:
+            return torch.from_numpy(np.stack([_answer(engine, image_bgr) for image_bgr in images]))
+        except EngineError as error:
+            raise TeacherError(f"teacher {engine.contract.model_id}: {error}") from error
 
     return ask
+
+
+def _answer(engine: OnnxEngine, image_bgr: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """(classes, h, w) logits over the whole image, whatever size the teacher takes."""
+    contract = engine.contract
+    input_bgr, box = letterbox(image_bgr, contract.input_wh, contract.pad_bgr)
+    logits = engine.infer(input_bgr)
+    if box.content_wh == box.input_wh:
+        return logits
+    # The image's edge may lie between two of the logits' positions, so it is cut at the input's size.
+    return np.stack([cv2.resize(plane, box.input_wh)[box.rows, box.columns] for plane in logits])
 
 
 @dataclass(frozen=True)
@@ -181,7 +202,8 @@ def _session(file: Path) -> ort.InferenceSession:
     try:
         return ort.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime raises many kinds, none of its own
-        raise TeacherError(f"{file}: does not load as ONNX: {str(error).splitlines()[0]}") from error
+        reason = " ".join(str(error).split())
+        raise TeacherError(f"{file}: does not load as ONNX ({reason}); {ACCEPTED}") from error
 
 
 def _second_of_two(logits: NDArray[np.float32]) -> NDArray[np.float32]:

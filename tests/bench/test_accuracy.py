@@ -86,6 +86,15 @@ def test_only_measures_on_the_frames_with_a_value(run_accuracy: RunAccuracy) -> 
     assert rows[0] == "rt_m on split val, weather=rain, 2 frames of 2 recordings"
 
 
+def test_one_recording_alone_has_no_interval(run_accuracy: RunAccuracy, red_is_drivable: Path) -> None:
+    rows = run_accuracy("--only", "weather=dry", "--peer", str(red_is_drivable))
+
+    assert rows[0].endswith("1 frame of 1 recording")
+    assert rows[1].endswith("%   no interval: one recording says nothing about others")
+    assert not any(" to " in row for row in rows[1:])
+    assert row_of(rows, "two classes")[-3:] == ["drivable", "or", "not"]
+
+
 def test_built_in_road_is_measured_without_a_data_set(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["accuracy", "--synthetic-frames", "7"]) == 0
 

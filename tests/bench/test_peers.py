@@ -10,7 +10,7 @@ import pytest
 
 from bench.peers import PeerError, load_peer
 from perception.frame import Frame
-from perception.labels import BACKGROUND, DIRECT
+from perception.labels import BACKGROUND, DRIVABLE
 from perception.models import model_file
 
 MakePeer = Callable[..., Path]
@@ -37,9 +37,9 @@ def test_network_with_drivable_and_lines_takes_rgb_divided_by_255(red_is_drivabl
     prediction = peer(bands(RED_BGR, DULL_RED_BGR, BLUE_BGR, GREEN_BGR, wh=(64, 36)))
 
     assert peer.name == prediction.model_id == "red"
-    expected = np.repeat([DIRECT, BACKGROUND, BACKGROUND, BACKGROUND], 16)
+    expected = np.repeat([DRIVABLE, BACKGROUND, BACKGROUND, BACKGROUND], 16)
     np.testing.assert_array_equal(prediction.class_map, np.tile(expected, (36, 1)))
-    assert prediction.shares == (0.25, 0.0, 0.75)
+    assert prediction.shares == (0.25, 0.75)
 
 
 def test_network_of_road_surface_takes_bgr_up_to_255_and_knows_road_and_marks(make_peer: MakePeer) -> None:
@@ -49,7 +49,7 @@ def test_network_of_road_surface_takes_bgr_up_to_255_and_knows_road_and_marks(ma
 
     prediction = peer(bands(BLACK_BGR, BLUE_BGR, GREEN_BGR, RED_BGR, wh=(896, 512)))
 
-    expected = np.repeat([BACKGROUND, DIRECT, BACKGROUND, DIRECT], 224)
+    expected = np.repeat([BACKGROUND, DRIVABLE, BACKGROUND, DRIVABLE], 224)
     np.testing.assert_array_equal(prediction.class_map, np.tile(expected, (512, 1)))
     assert "road surface" in peer.kind.note
 
@@ -59,7 +59,7 @@ def test_frame_of_another_size_is_stretched_to_the_networks(red_is_drivable: Pat
 
     assert prediction.class_map.shape == (36, 64)
     at_frame = prediction.class_map_at((640, 360))
-    assert (at_frame[:, :310] == DIRECT).all()
+    assert (at_frame[:, :310] == DRIVABLE).all()
     assert (at_frame[:, 330:] == BACKGROUND).all()
 
 

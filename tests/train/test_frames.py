@@ -40,6 +40,31 @@ def test_unknown_split_names_the_known_ones(root: Path) -> None:
         read_index(root).open("tset")
 
 
+def test_index_without_frames_to_train_on_names_the_splits_that_it_has(root: Path) -> None:
+    (root / "index.csv").write_text("id,split\na,training\nb,foo\nc,val\n")
+
+    with pytest.raises(DataError, match=r"no frames in split 'train'; it has: val, training, foo$"):
+        read_index(root).open("train")
+
+
+def test_recording_in_two_splits_is_refused_where_both_are_used_and_nowhere_else(root: Path) -> None:
+    (root / "index.csv").write_text("id,split,recording\na,train,monday\nb,test,monday\nc,val,friday\n")
+
+    torn = read_index(root)
+
+    torn.check_apart("train", "val")
+    with pytest.raises(DataError, match=r"recording monday is in train and test; .* in one split$"):
+        torn.check_apart("train", "test")
+
+
+def test_recordings_in_two_splits_are_counted_and_the_first_is_named(root: Path) -> None:
+    rows = ["id,split,recording", "a,train,x", "b,val,x", "c,val,y", "d,train,y"]
+    (root / "index.csv").write_text("\n".join(rows))
+
+    with pytest.raises(DataError, match=r"recording x is in train and val \(and 1 more; "):
+        read_index(root).check_apart("train", "val")
+
+
 def test_missing_index_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"index\.csv: no such file"):
         read_index(tmp_path).open("train")

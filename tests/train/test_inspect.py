@@ -153,6 +153,64 @@ def test_split_of_broken_pairs_alone_has_no_sheet(inspect: Inspect, root: Path, 
     assert not (tmp_path / "sheets" / "val.png").exists()
 
 
+def test_split_of_an_unknown_name_is_a_problem(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    names = [f"{number:08x}-00000000" for number in range(4)]
+    for seed, name in enumerate(names):
+        write(tmp_path / "images" / f"{name}.jpg", view(seed))
+        write(tmp_path / "labels" / f"{name}.png", np.zeros((HEIGHT, WIDTH), np.uint8))
+    splits = zip(names, ("train", "val", "training", "training"), strict=True)
+    (tmp_path / "index.csv").write_text("id,split\n" + "".join(f"{name},{split}\n" for name, split in splits))
+
+    status = main(["inspect", "--data", str(tmp_path), "--out", str(tmp_path / "sheets")])
+
+    said = capsys.readouterr()
+    assert status == 1
+    assert said.err.endswith("not to be trusted: splits of unknown names: 1\n")
+    assert "  training: no training takes its 2 frames; the known names are train, val, test" in said.out
+
+
+@pytest.mark.parametrize("kind", ["images", "masks"])
+def test_png_that_is_cut_off_is_told_by_us_alone(
+    kind: str, root: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    file = root / "val" / kind / "drive3_0.png"
+    content = file.read_bytes()
+    for cut in (len(content) // 2, len(content) - 2):
+        file.write_bytes(content[:cut])
+
+        status = main(["inspect", "--data", str(root), "--out", str(tmp_path / "sheets")])
+
+        said = capfd.readouterr()
+        assert status == 1
+        assert f"val: {file}: is corrupt: this PNG is cut off or damaged" in said.out
+        assert said.err.splitlines() == [f"drivable-train: {root}: not to be trusted: broken pairs: 1"]
+
+
+def test_image_of_another_kind_that_is_cut_off_is_told_by_us_alone(
+    root: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for suffix in (".tif", ".bmp", ".jpg"):
+        file = (root / "val" / "images" / "drive3_0.png").with_suffix(suffix)
+        content = cv2.imencode(suffix, view(6))[1].tobytes()
+        file.with_suffix(".png").unlink(missing_ok=True)
+        file.write_bytes(content[: len(content) // 2])
+
+        assert main(["inspect", "--data", str(root), "--out", str(tmp_path / "sheets")]) == 1
+
+        assert len(capfd.readouterr().err.splitlines()) == 1
+        file.unlink()
+
+
+@pytest.mark.parametrize(("typed", "known"), [("inspct", "inspect"), ("tabel", "table")])
+def test_command_that_is_not_there_names_the_nearest(
+    typed: str, known: str, only_error_line: Callable[[str], str]
+) -> None:
+    assert main([typed, "--data", "nowhere"]) == 1
+    assert only_error_line("drivable-train").endswith(
+        f"{typed}: no such command; the nearest known one is {known}"
+    )
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -185,7 +243,9 @@ def test_sheet_that_cannot_be_written_is_said_in_one_line(
     (tmp_path / "file").write_text("")
 
     assert main(["inspect", "--data", str(root), "--out", str(tmp_path / "file")]) == 1
-    assert "file" in only_error_line("drivable-train")
+    assert only_error_line("drivable-train").endswith(
+        f"{tmp_path}/file/train.png: the contact sheet cannot be written: File exists"
+    )
 
 
 def test_sheet_shows_labels_in_the_node_s_colours_and_darkens_what_is_ignored(root: Path) -> None:
@@ -193,12 +253,31 @@ def test_sheet_shows_labels_in_the_node_s_colours_and_darkens_what_is_ignored(ro
 
     sheet_bgr = contact_sheet(frames, [0, 1])
 
-    assert sheet_bgr.shape == (180, 6 * 320, 3)
+    assert sheet_bgr.shape == (180, 2 * 320, 3)
     blue, _, red = sheet_bgr[100:150, 10:310].reshape(-1, 3).mean(0)
     assert COLOURS_RGB[DIRECT][2] > COLOURS_RGB[DIRECT][0]
     assert blue > red + 50
     assert sheet_bgr[2:40, :200].mean() < 40
-    assert not sheet_bgr[:, 640:].any()
+
+
+@pytest.mark.parametrize(
+    ("wh", "tiles", "sheet_wh"),
+    [
+        ((160, 90), 1, (320, 180)),
+        ((160, 90), 7, (4 * 320, 2 * 180)),
+        ((120, 90), 3, (3 * 240, 180)),
+        ((320, 90), 6, (6 * 320, 90)),
+    ],
+)
+def test_sheet_is_no_larger_than_what_it_shows(
+    wh: tuple[int, int], tiles: int, sheet_wh: tuple[int, int], root: Path
+) -> None:
+    for kind, pixels in (("images", view(0)), ("masks", np.zeros((HEIGHT, WIDTH), np.uint8))):
+        write(root / "val" / kind / "drive3_0.png", np.asarray(cv2.resize(pixels, wh), np.uint8))
+
+    sheet_bgr = contact_sheet(open_frames(root, "val"), [0] * tiles)
+
+    assert (sheet_bgr.shape[1], sheet_bgr.shape[0]) == sheet_wh
 
 
 def test_sheet_holds_24_frames_spread_over_the_split(root: Path) -> None:

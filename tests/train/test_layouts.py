@@ -279,6 +279,24 @@ def test_file_that_does_not_decode_is_named(kind: str, damage: str, tmp_path: Pa
         (tmp_path / file).write_bytes(kept)
 
 
+@pytest.mark.parametrize("damage", [lambda content: content[:-9], lambda content: content[:40]])
+def test_png_with_one_wrong_bit_or_no_end_is_refused_and_what_follows_its_end_is_not(
+    damage: Callable[[bytes], bytes], tmp_path: Path
+) -> None:
+    build_indexed(tmp_path)
+    file, frames = tmp_path / "labels" / "0b000000-00000000.png", open_frames(tmp_path, "val")
+    content = file.read_bytes()
+    at = content.index(b"IDAT") + 8
+    for wrong in (damage(content), content[:at] + bytes([content[at] ^ 4]) + content[at + 1 :]):
+        file.write_bytes(wrong)
+        with pytest.raises(DataError, match=r"0b000000-00000000\.png: is corrupt: this PNG is cut off"):
+            frames[0]
+
+    file.write_bytes(content + b"more")
+
+    np.testing.assert_array_equal(frames[0][1], OURS)
+
+
 @pytest.mark.parametrize("kind", FILES)
 def test_label_of_another_size_is_named(kind: str, tmp_path: Path) -> None:
     build, split, _, label = FILES[kind]
@@ -516,6 +534,9 @@ def test_folder_takes_a_label_map_from_elsewhere(tmp_path: Path) -> None:
         ("#ff00ff: direct", "a colour needs its quotes"),
         ("- direct", "expected `7: direct`"),
         ("7: [direct", "not readable as YAML"),
+        ("7: direct\n8: alternative\n7: background", "7 stands there a second time"),
+        ("7: direct\n0x7: direct", "7 stands there a second time"),
+        ("'#00ff00': direct\n'#00FF00': background", "#00FF00 stands there a second time"),
     ],
 )
 def test_label_map_that_makes_no_sense_is_refused(text: str, message: str, tmp_path: Path) -> None:

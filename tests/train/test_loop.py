@@ -394,6 +394,72 @@ def test_bad_frame_is_one_line_and_the_last_checkpoint_stays(
 
 
 @pytest.mark.parametrize(
+    ("split_of_last", "recordings", "message"),
+    [
+        ("val", "abcdefghijka", "recording a is in train and val; its frames are alike"),
+        ("test", "abcdefghijka", None),
+        ("val", "abcdefghijkl", None),
+    ],
+)
+def test_recording_is_not_trained_on_and_validated_with(
+    split_of_last: str,
+    recordings: str,
+    message: str | None,
+    data: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    _, *rows = (data / "index.csv").read_text().splitlines()
+    rows = [f"{row},{recording}" for row, recording in zip(rows, recordings, strict=True)]
+    rows[-1] = rows[-1].replace("val", split_of_last)
+    (data / "index.csv").write_text("\n".join(["id,split,recording", *rows]))
+
+    status = main([*stage_of(), "--data", str(data), "--out", str(tmp_path)])
+
+    said = capsys.readouterr().err
+    assert status == (1 if message else 0)
+    if message:
+        (line,) = (line for line in said.splitlines() if line.startswith("drivable-train"))
+        assert line.startswith(f"drivable-train: {data}/index.csv: {message}")
+
+
+def test_index_of_other_splits_is_not_trained_on(
+    data: Path, tmp_path: Path, only_error_line: Callable[[str], str]
+) -> None:
+    index = data / "index.csv"
+    index.write_text(index.read_text().replace(",train", ",training"))
+
+    assert main([*stage_of(), "--data", str(data), "--out", str(tmp_path)]) == 1
+    assert only_error_line("drivable-train").endswith(
+        "index.csv: no frames in split 'train'; it has: val, training"
+    )
+
+
+def test_folder_that_the_curves_cannot_be_written_to_is_named(
+    tmp_path: Path, only_error_line: Callable[[str], str]
+) -> None:
+    (tmp_path / "rt_s").mkdir()
+    (tmp_path / "rt_s" / "tensorboard").touch()
+    stage = stage_of("synthetic_drives: 2")
+
+    assert main([*stage, "--out", str(tmp_path)]) == 1
+    line = only_error_line("drivable-train")
+    assert f"{tmp_path}/rt_s/tensorboard" in line
+    assert "[Errno" not in line
+
+
+def test_checkpoint_that_cannot_be_read_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken_disk(*arguments: object, **settings: object) -> None:
+        raise OSError(5, "Input/output error")
+
+    (tmp_path / "last.pt").touch()
+    monkeypatch.setattr(torch, "load", broken_disk)
+
+    with pytest.raises(CheckpointError, match=r"last\.pt: cannot be read: Input/output error"):
+        Checkpoint.load(tmp_path / "last.pt")
+
+
+@pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["--modle", "rt_s"], "unknown setting --modle; the nearest known one is --model"),

@@ -13,9 +13,11 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from matplotlib.container import ErrorbarContainer
 
 from perception.labels import ALTERNATIVE, BACKGROUND, DIRECT, IGNORE
 from train.report import ReportError, Seen, best_epoch, write_report
+from train.report.charts import conditions
 from train.report.frames import gather
 
 ROOT = Path(__file__).parents[2]
@@ -98,6 +100,19 @@ def test_numbers_are_those_of_a_count_by_hand(tmp_path: Path) -> None:
     assert report["config"]["stages"][0]["input_wh"] == [320, 192]
     assert report["history"] == HISTORY
     assert report["best_epoch"] == HISTORY[2]
+
+
+@pytest.mark.parametrize(("recordings", "has_interval"), [("aa", False), ("ab", True)])
+def test_one_recording_alone_has_no_interval(recordings: str, has_interval: bool, tmp_path: Path) -> None:
+    frames = [seen(f"{order}", 5 * order, recording=recording) for order, recording in enumerate(recordings)]
+
+    write_report(tmp_path, CONFIG, HISTORY, frames)
+    (axes,) = conditions(gather(frames, shown=1).accuracy).axes
+
+    assert (report_of(tmp_path)["validation"]["mean_iou_interval"] is not None) == has_interval
+    assert any(isinstance(bars, ErrorbarContainer) for bars in axes.containers) == has_interval
+    title = axes.get_title(loc="left")
+    assert ("the line is the 95 % interval" if has_interval else "one recording alone has no") in title
 
 
 def test_best_and_worst_frames_are_those_with_the_highest_and_lowest_mean_iou() -> None:

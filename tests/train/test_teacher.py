@@ -10,7 +10,9 @@ import pytest
 torch = pytest.importorskip("torch")
 onnx = pytest.importorskip("onnx")
 
-from perception.labels import IGNORE  # noqa: E402
+from export.package import pack  # noqa: E402
+from perception.contract import ModelContract  # noqa: E402
+from perception.labels import IGNORE, LABELS  # noqa: E402
 from train.checkpoint import Checkpoint  # noqa: E402
 from train.config import Stage, Teacher, TrainConfig  # noqa: E402
 from train.models import build_model  # noqa: E402
@@ -153,7 +155,13 @@ def test_checkpoint_teaches_what_its_network_says(tmp_path: Path) -> None:
     [
         ("none.onnx", None, "no such teacher"),
         ("noise.onnx", b"noise", "does not load as ONNX"),
-        ("noise.pt", b"noise", "not a checkpoint of this version of drivable-train"),
+        (
+            "noise.pt",
+            b"noise",
+            "not a checkpoint of this version of drivable-train; a teacher is a checkpoint",
+        ),
+        ("noise.pth", b"noise", "not a checkpoint .* an ONNX with the outputs da and ll$"),
+        ("noise.bin", b"noise", "does not load as ONNX .*; a teacher is a checkpoint of drivable-train"),
     ],
 )
 def test_file_that_cannot_teach_is_refused(
@@ -166,6 +174,23 @@ def test_file_that_cannot_teach_is_refused(
         open_teacher(Teacher(str(tmp_path / name)), torch.device("cpu"))
 
 
+def test_weights_alone_are_no_teacher(tmp_path: Path) -> None:
+    file = tmp_path / "weights.pth"
+    torch.save(build_model("rt_s", 3).state_dict(), file)
+
+    with pytest.raises(TeacherError, match=r"weights\.pth: not a checkpoint .* \(\.pt, not weights alone\)"):
+        open_teacher(Teacher(str(file)), torch.device("cpu"))
+
+
+def test_checkpoint_with_other_layers_is_no_teacher(tmp_path: Path) -> None:
+    checkpoint = Checkpoint.fresh(TrainConfig("rt_s", [Stage((64, 32), 1, 1, 1e-3)]))
+    checkpoint.model = {"head.weight": torch.zeros(1)}
+    checkpoint.save(tmp_path / "other.pt")
+
+    with pytest.raises(TeacherError, match=r"other\.pt: holds another rt_s than this version's"):
+        open_teacher(Teacher(str(tmp_path / "other.pt")), torch.device("cpu"))
+
+
 def test_onnx_of_something_else_is_refused(tmp_path: Path) -> None:
     helper = onnx.helper
     value = [helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1]) for name in ("x", "y")]
@@ -175,3 +200,34 @@ def test_onnx_of_something_else_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(TeacherError, match="a teacher is a checkpoint"):
         open_teacher(Teacher(str(file)), torch.device("cpu"))
+
+
+@pytest.mark.parametrize("teacher_wh", [(WIDTH, HEIGHT), (96, 64), (32, 64)])
+def test_exported_teacher_of_any_size_says_the_same_of_each_place(
+    tmp_path: Path, teacher_wh: tuple[int, int]
+) -> None:
+    """A graph whose planes are the channels: red pixels are background, all others direct."""
+    width, height = teacher_wh
+    helper = onnx.helper
+    nodes = [
+        helper.make_node("Transpose", ["frame"], ["planes"], perm=[0, 3, 1, 2]),
+        helper.make_node("Cast", ["planes"], ["logits"], to=onnx.TensorProto.FLOAT),
+    ]
+    taken = helper.make_tensor_value_info("frame", onnx.TensorProto.UINT8, [1, height, width, 3])
+    given = helper.make_tensor_value_info("logits", onnx.TensorProto.FLOAT, [1, 3, height, width])
+    graph = helper.make_graph(nodes, "colours", [taken], [given])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    contract = ModelContract("colours", LABELS, teacher_wh, (0, 0, 0), 1, "none", "Apache-2.0")
+    file = tmp_path / "colours.onnx"
+    file.write_bytes(pack(model, contract, {})[0])
+    teacher = open_teacher(Teacher(str(file), temperature=32.0), torch.device("cpu"))
+    frame = lower_half_red()
+    frame[:, 0] = torch.where(frame[:, 2] > 0, 0, 255)
+    label = label_of_halves(2)
+    agrees = frame.float()
+    turned = agrees.flip(2)
+
+    def loss(logits: torch.Tensor) -> float:
+        return float(teacher.loss(frame, label, TrainingOutputs(logits), logits))
+
+    assert loss(agrees) < 0.15 * loss(turned)

@@ -8,7 +8,7 @@ from typing import Final
 from perception.labels import ALTERNATIVE, BACKGROUND, DIRECT
 from train.data.decode import CLASS_IDS, ByValue, DataError, Labels
 from train.data.frames import DataSet, recording_of_bdd_id
-from train.data.pairs import PairedFrames, match
+from train.data.pairs import frames_and_problems, match
 
 IMAGES: Final = Path("images", "100k")
 
@@ -48,13 +48,11 @@ def read_bdd100k(root: Path) -> DataSet:
 
 def _read(root: Path, labels: Path, tail: str, values: Labels) -> DataSet:
     labelled = sorted(folder.name for folder in labels.iterdir() if folder.is_dir())
-    frames, problems = {}, {}
-    for split in labelled:
-        pairs, mismatches = match(root / IMAGES / split, labels / split, recording_of_bdd_id, tail)
-        frames[split] = PairedFrames(pairs, values.read)
-        problems[split] = [mismatch.line for mismatch in mismatches]
+    found = {
+        split: match(root / IMAGES / split, labels / split, recording_of_bdd_id, tail) for split in labelled
+    }
     unlabelled = sorted(
         folder.name for folder in (root / IMAGES).iterdir() if folder.is_dir() and folder.name not in labelled
     )
     notes = [f"{root / IMAGES / split}: left out, {labels / split} is not there" for split in unlabelled]
-    return DataSet(root, frames, problems, notes)
+    return DataSet(root, *frames_and_problems(found, values.read), notes)

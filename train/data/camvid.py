@@ -8,7 +8,7 @@ from typing import Final
 from perception.labels import BACKGROUND, DIRECT, IGNORE
 from train.data.decode import ByColour, ByValue, DataError, Labels
 from train.data.frames import DataSet
-from train.data.pairs import Mismatch, Pair, PairedFrames, by_split, match
+from train.data.pairs import Mismatch, Pair, frames_and_problems, match, share_out
 from train.data.splits import SPLITS
 
 # The four recordings, and the split each one is here.
@@ -111,15 +111,10 @@ def _read(root: Path, folders: list[tuple[Path, Path]], tail: str, labels: Label
     for stem in [pair.name for pair in pairs] + [mismatch.stem for mismatch in mismatches]:
         if _recording_of(stem) not in RECORDINGS:
             raise DataError(f"{root}: {stem} is of none of CamVid's recordings {', '.join(RECORDINGS)}")
-    frames = by_split(pairs, lambda pair: RECORDINGS[pair.recording])
-    problems = by_split(mismatches, lambda mismatch: RECORDINGS[_recording_of(mismatch.stem)])
+    shared = share_out((pairs, mismatches), lambda stem: RECORDINGS[_recording_of(stem)])
     split_of = ", ".join(f"{recording} is {split}" for recording, split in RECORDINGS.items())
-    return DataSet(
-        root,
-        {split: PairedFrames(frames.get(split, []), labels.read) for split in SPLITS},
-        {split: [mismatch.line for mismatch in alone] for split, alone in problems.items()},
-        [f"{root}: split by recording, not as published: {split_of}"],
-    )
+    notes = [f"{root}: split by recording, not as published: {split_of}"]
+    return DataSet(root, *frames_and_problems(shared, labels.read), notes)
 
 
 def _recording_of(stem: str) -> str:

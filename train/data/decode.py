@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -17,6 +19,8 @@ from perception.sources.source import SourceError
 Rgb = tuple[int, int, int]
 
 _NO_CLASS: Final = 254
+_PNG_SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
+_PNG_FRAME_BYTES: Final = 12  # length and name before a chunk's content, checksum after it
 
 
 class DataError(ValueError):
@@ -29,6 +33,7 @@ def read_image_bgr(file: Path) -> NDArray[np.uint8]:
     Raises:
         DataError: if it does not decode.
     """
+    _read_whole(file)
     try:
         return images.read_image_bgr(file)
     except SourceError as error:
@@ -107,10 +112,7 @@ CLASS_IDS: Final = ByValue({DIRECT: DIRECT, ALTERNATIVE: ALTERNATIVE, BACKGROUND
 
 def _read_as_it_is(file: Path) -> NDArray[np.generic]:
     """(H, W) or (H, W, channels) pixels of any depth."""
-    try:
-        data = np.frombuffer(file.read_bytes(), np.uint8)
-    except OSError as error:
-        raise DataError(f"{file}: cannot be read: {error.strerror}") from error
+    data = np.frombuffer(_read_whole(file), np.uint8)
     try:
         label = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if data.size else None
     except cv2.error:
@@ -118,3 +120,35 @@ def _read_as_it_is(file: Path) -> NDArray[np.generic]:
     if label is None:
         raise DataError(f"{file}: is corrupt, or not an image that can be read")
     return label
+
+
+def _read_whole(file: Path) -> bytes:
+    """The bytes of an image file; a PNG that was cut off or damaged raises DataError.
+
+    libpng would decode it in part, and complain on the error output without naming the file.
+    """
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise DataError(f"{file}: cannot be read: {error.strerror}") from error
+    if content.startswith(_PNG_SIGNATURE) and not _is_whole_png(content):
+        raise DataError(f"{file}: is corrupt: this PNG is cut off or damaged")
+    return content
+
+
+def _is_whole_png(content: bytes) -> bool:
+    """Whether each chunk that counts has its checksum, up to the one that ends a PNG (ISO/IEC 15948)."""
+    view, start = memoryview(content), len(_PNG_SIGNATURE)
+    while start + _PNG_FRAME_BYTES <= len(view):
+        length, kind = struct.unpack_from(">I4s", view, start)
+        end = start + _PNG_FRAME_BYTES + length
+        if end > len(view):
+            return False
+        (checksum,) = struct.unpack_from(">I", view, end - 4)
+        is_critical = not kind[0] & 0x20  # the first letter of its name is a capital
+        if is_critical and zlib.crc32(view[start + 4 : end - 4]) != checksum:
+            return False
+        if kind == b"IEND":
+            return True
+        start = end
+    return False

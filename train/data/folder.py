@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import yaml
 
 from perception.labels import IGNORE, LABELS
 from train.data.decode import ByColour, ByValue, DataError, Labels, Rgb
 from train.data.frames import DataSet
-from train.data.pairs import PairedFrames, by_split, match
+from train.data.pairs import frames_and_problems, match, share_out
 from train.data.splits import SPLITS, split_by_name
 
 IMAGES: Final = "images"
@@ -51,15 +51,11 @@ def read_folder(root: Path, label_map: Path | None = None) -> DataSet:
     labels = read_label_map(label_map or root / LABEL_MAP)
     if list(folders) == [""]:
         return _shared_out(root, labels)
-    frames, problems = {}, {}
-    for split, (images, masks) in folders.items():
-        pairs, mismatches = match(images, masks, recording_of_stem)
-        frames[split] = PairedFrames(pairs, labels.read)
-        problems[split] = [mismatch.line for mismatch in mismatches]
+    found = {split: match(images, masks, recording_of_stem) for split, (images, masks) in folders.items()}
     notes = [
         f"{images}: left out, it has no {masks}" for images, masks in _places(root) if not masks.is_dir()
     ]
-    return DataSet(root, frames, problems, notes)
+    return DataSet(root, *frames_and_problems(found, labels.read), notes)
 
 
 def recording_of_stem(stem: str) -> str:
@@ -75,30 +71,43 @@ def read_label_map(file: Path) -> Labels:
     """
     if not file.is_file():
         raise DataError(f"{file}: no such label map; it says what the masks mean, as {_EXAMPLE}")
-    try:
-        given = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise DataError(f"{file}: not readable as YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(given, dict) or not given:
-        raise DataError(f"{file}: expected {_EXAMPLE} (a colour needs its quotes)")
     values: dict[int, int] = {}
     colours: dict[Rgb, int] = {}
-    for value, name in given.items():
+    for value, name in _entries(file):
         if not isinstance(name, str) or name not in _CLASSES:
             raise DataError(f"{file}: {value}: {name} is no class; known: {', '.join(_CLASSES)}")
         colour = _COLOUR.fullmatch(value) if isinstance(value, str) else None
         if colour:
             red, green, blue = (int(part, 16) for part in colour.groups())
+            is_twice = (red, green, blue) in colours
             colours[red, green, blue] = _CLASSES[name]
         elif isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 255:
+            is_twice = value in values
             values[value] = _CLASSES[name]
         else:
             raise DataError(
                 f"{file}: {value!r} is neither a value from 0 to 255 nor a colour such as '#00ff00'"
             )
+        if is_twice:
+            raise DataError(f"{file}: {value} stands there a second time; keep one line for it")
     if values and colours:
         raise DataError(f"{file}: has values and colours; the masks have one or the other")
     return ByColour(colours) if colours else ByValue(values)
+
+
+def _entries(file: Path) -> list[tuple[Any, Any]]:
+    """The keys and values of a YAML mapping as they stand there: a key that comes again is not lost."""
+    try:
+        loader = yaml.SafeLoader(file.read_text(encoding="utf-8"))
+        node = loader.get_single_node()
+        entries = loader.construct_pairs(node, deep=True) if isinstance(node, yaml.MappingNode) else []
+    except OSError as error:
+        raise DataError(f"{file}: cannot be read: {error.strerror}") from error
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
+        raise DataError(f"{file}: not readable as YAML: {' '.join(str(error).split())}") from error
+    if not entries:
+        raise DataError(f"{file}: expected {_EXAMPLE} (a colour needs its quotes)")
+    return entries
 
 
 def _folders(root: Path) -> dict[str, tuple[Path, Path]]:
@@ -133,13 +142,8 @@ def _shared_out(root: Path, labels: Labels) -> DataSet:
                 f"{pair.image_file}: the name tells no recording (RECORDING_NUMBER would), and frames are not"
                 " split at random; rename the files, or sort them into train/, val/ and test/"
             )
-    frames = by_split(pairs, lambda pair: split_by_name(pair.recording))
-    problems = by_split(mismatches, lambda mismatch: split_by_name(recording_of_stem(mismatch.stem)))
-    counts = {split: len({pair.recording for pair in frames.get(split, [])}) for split in SPLITS}
+    found = share_out((pairs, mismatches), lambda stem: split_by_name(recording_of_stem(stem)))
+    counts = {split: len({pair.recording for pair in pairs}) for split, (pairs, _) in found.items()}
     note = ", ".join(f"{split} has {count}" for split, count in counts.items())
-    return DataSet(
-        root,
-        {split: PairedFrames(frames.get(split, []), labels.read) for split in SPLITS},
-        {split: [mismatch.line for mismatch in alone] for split, alone in problems.items()},
-        [f"{root}: its recordings are split by their names' hash: {note}"],
-    )
+    notes = [f"{root}: its recordings are split by their names' hash: {note}"]
+    return DataSet(root, *frames_and_problems(found, labels.read), notes)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Protocol
 
+from perception import accuracy
 from train.data.decode import CLASS_IDS, DataError
 from train.data.pairs import LabelledFrame, Pair, PairedFrames, by_split
 from train.data.splits import SPLITS
@@ -22,25 +23,21 @@ __all__ = [
     "is_indexed",
     "read_index",
     "recording_of_bdd_id",
+    "rows_of_index",
 ]
 
 INDEX_FILE: Final = "index.csv"
 _BDD_ID: Final = re.compile(r"([0-9a-f]{8})-[0-9a-f]{8}")
 
 
-class LabelledFrames(Protocol):
-    """Any indexable set of labelled frames."""
+class LabelledFrames(accuracy.LabelledFrames, Protocol):
+    """Any indexable set of labelled frames that have names.
 
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, index: int) -> LabelledFrame: ...
+    Frames of one recording, which is the drive they come from, are alike: so they share a split.
+    """
 
     def name(self, index: int) -> str:
         """What messages and reports call the frame."""
-        ...
-
-    def recording(self, index: int) -> str:
-        """The drive it comes from: frames of one recording are alike, so they share a split."""
         ...
 
 
@@ -56,6 +53,8 @@ class DataSet:
     """By split: a line for each file that has no partner, beginning with the file."""
     notes: Sequence[str] = ()
     """What was left out, or is not as published, and why: a line each."""
+    torn: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """By recording: the splits that its own list of frames shares it out to, where these are several."""
 
     @property
     def splits(self) -> list[str]:
@@ -79,6 +78,19 @@ class DataSet:
             raise DataError(problems[0] + (others if len(problems) > 1 else ""))
         return self.frames[split]
 
+    def check_apart(self, *splits: str) -> None:
+        """Raise DataError if the data set's own list has one recording in two of these splits."""
+        shared = {name: [split for split in splits if split in among] for name, among in self.torn.items()}
+        torn = [
+            f"recording {name} is in {' and '.join(among)}" for name, among in shared.items() if among[1:]
+        ]
+        if torn:
+            others = f" (and {len(torn) - 1} more; `drivable-train inspect` names them)" if torn[1:] else ""
+            raise DataError(
+                f"{self.where}: {torn[0]}{others}; its frames are alike, so they would be judged by what was"
+                " learned from them: keep it in one split"
+            )
+
 
 def is_indexed(root: Path) -> bool:
     """Whether an index lies there."""
@@ -95,29 +107,42 @@ def read_index(root: Path) -> DataSet:
         DataError: if there is no index, or it cannot be read as one.
     """
     frames, problems = {}, {}
+    splits_of: dict[str, dict[str, None]] = {}
     for split, pairs in _pairs_of_index(root).items():
-        missing = [
-            f"{file}: named in {INDEX_FILE} but missing"
-            for pair in pairs
-            for file in (pair.image_file, pair.label_file)
-            if not file.is_file()
-        ]
-        whole = [pair for pair in pairs if pair.image_file.is_file() and pair.label_file.is_file()]
-        frames[split], problems[split] = PairedFrames(whole, CLASS_IDS.read), missing
-    return DataSet(root / INDEX_FILE, frames, problems)
+        files = (file for pair in pairs for file in (pair.image_file, pair.label_file))
+        missing = dict.fromkeys(file for file in files if not file.is_file())
+        whole = [pair for pair in pairs if missing.keys().isdisjoint((pair.image_file, pair.label_file))]
+        frames[split] = PairedFrames(whole, CLASS_IDS.read)
+        problems[split] = [f"{file}: named in {INDEX_FILE} but missing" for file in missing]
+        for pair in pairs:
+            splits_of.setdefault(pair.recording, {})[split] = None
+    torn = {recording: list(splits) for recording, splits in splits_of.items() if len(splits) > 1}
+    return DataSet(root / INDEX_FILE, frames, problems, torn=torn)
+
+
+def rows_of_index(index: Path) -> list[dict[str, str]]:
+    """The rows of an index by the names of their columns, id and split among them.
+
+    Raises:
+        DataError: if it cannot be read, or lacks these columns or any row.
+    """
+    try:
+        with index.open(newline="", encoding="utf-8-sig") as file:
+            rows = list(csv.DictReader(file))
+    except OSError as error:
+        raise DataError(f"{index}: cannot be read: {error.strerror}") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{index}: cannot be read as CSV: {error}") from error
+    if not rows or not {"id", "split"} <= rows[0].keys():
+        raise DataError(f"{index}: needs a header with the columns id and split, and at least one frame")
+    return rows
 
 
 def _pairs_of_index(root: Path) -> dict[str, list[Pair]]:
     index = root / INDEX_FILE
     if not index.is_file():
         raise DataError(f"{index}: no such file; a data set needs {INDEX_FILE}, images/ and labels/")
-    try:
-        with index.open(newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{index}: cannot be read as CSV: {error}") from error
-    if not rows or not {"id", "split"} <= rows[0].keys():
-        raise DataError(f"{index}: needs a header with the columns id and split, and at least one frame")
+    rows = rows_of_index(index)
     pairs: list[Pair] = []
     splits: dict[str, str] = {}
     for line, row in enumerate(rows, start=2):

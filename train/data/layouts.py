@@ -37,7 +37,9 @@ LAYOUTS: Final[dict[str, Layout]] = {
 AUTO: Final = "auto"
 
 
-def open_frames(root: Path, split: str, layout: str = AUTO, label_map: Path | None = None) -> LabelledFrames:
+def open_frames(
+    root: str | Path, split: str, layout: str = AUTO, label_map: str | Path | None = None
+) -> LabelledFrames:
     """The labelled frames of one split.
 
     Args:
@@ -52,32 +54,35 @@ def open_frames(root: Path, split: str, layout: str = AUTO, label_map: Path | No
     return read_data_set(root, layout, label_map).open(split)
 
 
-def read_data_set(root: Path, layout: str = AUTO, label_map: Path | None = None) -> DataSet:
+def read_data_set(root: str | Path, layout: str = AUTO, label_map: str | Path | None = None) -> DataSet:
     """All splits of a data set, and what is wrong with its files as far as their names tell.
 
     Raises:
         DataError: if there is no such data set or layout, or nothing in it can be used.
     """
-    if not root.is_dir():
-        raise DataError(f"{root}: no such folder")
-    name = recognise(root) if layout == AUTO else layout
-    if name not in LAYOUTS:
-        raise DataError(f"{layout}: no such layout; known: {', '.join([AUTO, *LAYOUTS])}")
-    if label_map is None:
+    root, name = Path(root), recognise(root, layout)
+    if not label_map:
         return LAYOUTS[name].read(root)
     if name != "folder":
         raise DataError(f"{label_map}: a label map is for the layout folder, and {root} is read as {name}")
-    return read_folder(root, label_map)
+    return read_folder(root, Path(label_map))
 
 
-def recognise(root: Path) -> str:
-    """The name of the first layout that a folder looks like.
+def recognise(root: str | Path, layout: str = AUTO) -> str:
+    """The name of the layout to read a folder as: the one asked for, or the first that it looks like.
 
     Raises:
-        DataError: if it looks like none, with what was looked for.
+        DataError: if there is no such folder or layout, or it looks like none, with what was looked for.
     """
-    for name, layout in LAYOUTS.items():
-        if layout.is_at(root):
+    root = Path(root)
+    if not root.is_dir():
+        raise DataError(f"{root}: no such folder")
+    if layout in LAYOUTS:
+        return layout
+    if layout != AUTO:
+        raise DataError(f"{layout}: no such layout; known: {', '.join([AUTO, *LAYOUTS])}")
+    for name, known in LAYOUTS.items():
+        if known.is_at(root):
             return name
-    looked_for = "; ".join(f"{layout.looks_like} ({name})" for name, layout in LAYOUTS.items())
+    looked_for = "; ".join(f"{known.looks_like} ({name})" for name, known in LAYOUTS.items())
     raise DataError(f"{root}: looks like no known data set; looked for {looked_for}")

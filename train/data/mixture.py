@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import cv2
 import torch
@@ -13,10 +12,14 @@ from torch.utils.data import DataLoader, Sampler
 from train.config import Stage, TrainConfig
 from train.data.augment import build_augmentation
 from train.data.frames import DataError, LabelledFrames
-from train.data.layouts import open_frames
+from train.data.layouts import read_data_set
 from train.data.loader import Batches, Draw, InOrder, Steps
 from train.data.synthetic import SyntheticDrives
 from train.processes import Processes
+
+DRAWN_WH = (640, 360)
+VALIDATION_SEED = 1_000_000  # roads that training never sees
+VALIDATION_DRIVES = 8
 
 
 class Loader(DataLoader[tuple[Tensor, Tensor]]):
@@ -33,11 +36,6 @@ class Loader(DataLoader[tuple[Tensor, Tensor]]):
             if "DataLoader worker" not in str(error):
                 raise
             raise DataError("a process that prepares frames was killed; use fewer --workers") from error
-
-
-DRAWN_WH = (640, 360)
-VALIDATION_SEED = 1_000_000  # roads that training never sees
-VALIDATION_DRIVES = 8
 
 
 def training_batches(config: TrainConfig, stage: Stage, processes: Processes) -> tuple[Loader, Steps]:
@@ -106,6 +104,6 @@ def validation_frames(config: TrainConfig) -> LabelledFrames:
 
 
 def _real(config: TrainConfig, folder: str, split: str) -> LabelledFrames:
-    return open_frames(
-        Path(folder), split, config.layout, Path(config.label_map) if config.label_map else None
-    )
+    data_set = read_data_set(folder, config.layout, config.label_map)
+    data_set.check_apart("train", "val")
+    return data_set.open(split)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from perception.sources.images import IMAGE_SUFFIXES
 from train.data.decode import DataError, read_image_bgr
+from train.data.splits import SPLITS
 
 Item = TypeVar("Item")
 LabelledFrame = tuple[NDArray[np.uint8], NDArray[np.uint8]]
@@ -74,9 +75,11 @@ class Mismatch:
     """What to tell about it, beginning with the file."""
 
 
-def match(
-    images: Path, labels: Path, recording_of: Callable[[str], str], label_tail: str = ""
-) -> tuple[list[Pair], list[Mismatch]]:
+Matched = tuple[list[Pair], list[Mismatch]]
+"""What was found in two folders."""
+
+
+def match(images: Path, labels: Path, recording_of: Callable[[str], str], label_tail: str = "") -> Matched:
     """The pairs of two folders by the stems of their files, and the files without a partner.
 
     Args:
@@ -117,6 +120,22 @@ def files_by_stem(folder: Path, tail: str = "") -> tuple[dict[str, Path], list[M
         else:
             found[stem] = file
     return found, mismatches
+
+
+def share_out(found: Matched, split_of: Callable[[str], str]) -> dict[str, Matched]:
+    """What was found, for each of `SPLITS`; `split_of` gives the split of a stem."""
+    pairs = by_split(found[0], lambda pair: split_of(pair.name))
+    mismatches = by_split(found[1], lambda mismatch: split_of(mismatch.stem))
+    return {split: (pairs.get(split, []), mismatches.get(split, [])) for split in SPLITS}
+
+
+def frames_and_problems(
+    found: Mapping[str, Matched], read_label: ReadLabel
+) -> tuple[dict[str, PairedFrames], dict[str, list[str]]]:
+    """By split: its frames, and a line for each file that has no partner, as a `DataSet` takes them."""
+    frames = {split: PairedFrames(pairs, read_label) for split, (pairs, _) in found.items()}
+    problems = {split: [alone.line for alone in mismatches] for split, (_, mismatches) in found.items()}
+    return frames, problems
 
 
 def by_split(items: Iterable[Item], split_of: Callable[[Item], str]) -> dict[str, list[Item]]:

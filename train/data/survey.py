@@ -20,7 +20,7 @@ from train.data.frames import LabelledFrames
 
 
 @dataclass(frozen=True, eq=False)
-class Seen:
+class SurveyedFrame:
     """One frame that could be read."""
 
     index: int
@@ -38,7 +38,7 @@ class Seen:
 class Survey:
     """All frames of a split."""
 
-    seen: Sequence[Seen]
+    seen: Sequence[SurveyedFrame]
     broken: Sequence[str]
     """A line for each frame that cannot be used, beginning with its file."""
 
@@ -73,13 +73,13 @@ def survey(
         problems: lines about files that have no partner: broken too.
         count: told how many frames were looked at.
     """
-    seen: list[Seen] = []
+    seen: list[SurveyedFrame] = []
     broken = list(problems)
     pool = ThreadPoolExecutor(os.cpu_count() or 1)
     try:
         results = pool.map(lambda index: _look_at(frames, index), range(len(frames)))
         for done, result in enumerate(results, start=1):
-            if isinstance(result, Seen):
+            if isinstance(result, SurveyedFrame):
                 seen.append(result)
             else:
                 broken.append(result)
@@ -89,13 +89,13 @@ def survey(
     return Survey(seen, broken)
 
 
-def _look_at(frames: LabelledFrames, index: int) -> Seen | str:
+def _look_at(frames: LabelledFrames, index: int) -> SurveyedFrame | str:
     try:
         image_bgr, class_map = frames[index]
     except DataError as error:
         return str(error)
     values = cv2.calcHist([class_map], [0], None, [256], [0, 256]).ravel().astype(np.int64)
-    return Seen(
+    return SurveyedFrame(
         index,
         frames.name(index),
         frames.recording(index),

@@ -58,6 +58,8 @@ def _read(file: Path) -> Weights:
         if file.suffix == ".safetensors":
             return load_file(file)
         weights = torch.load(file, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise ValueError(f"{file}: cannot be read: {error.strerror}") from error
     except Exception as error:  # both raise many kinds, torch none of its own
         raise ValueError(f"{file}: not a file of weights, as torch or safetensors write them") from error
     if not isinstance(weights, dict) or not all(isinstance(value, Tensor) for value in weights.values()):

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from train.config import GREY_LEVEL, GREY_STD
 from train.models.blocks import LeanHead
+from train.models.hub import hub_if_it_answers
 from train.models.network import EncoderNetwork, Weights, copy_weights
 from train.models.outputs import Outputs
 from train.torchvision_cpu import timm
@@ -49,7 +50,8 @@ class RtL(EncoderNetwork):
         return [self.encoder]
 
     def fetch_imagenet(self) -> Weights:
-        weights: Weights = timm.create_model("tf_efficientnet_lite2", pretrained=True).state_dict()
+        with hub_if_it_answers():
+            weights: Weights = timm.create_model("tf_efficientnet_lite2", pretrained=True).state_dict()
         return weights
 
     def take_encoder_weights(self, weights: Weights) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from train.models.hub import hub_if_it_answers
 from train.models.network import EncoderNetwork, Weights, copy_weights
 from train.models.outputs import Outputs, TrainingOutputs
 from train.torchvision_cpu import smp
@@ -38,7 +39,8 @@ class Segformer(EncoderNetwork):
         return [self.encoder]
 
     def fetch_imagenet(self) -> Weights:
-        weights: Weights = smp.encoders.get_encoder(ENCODER, weights="imagenet").state_dict()
+        with hub_if_it_answers():
+            weights: Weights = smp.encoders.get_encoder(ENCODER, weights="imagenet").state_dict()
         return weights
 
     def take_encoder_weights(self, weights: Weights) -> None:

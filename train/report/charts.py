@@ -15,15 +15,15 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from perception.accuracy import CONFIDENCE, NIGHT_BELOW_LUMA, Accuracy, Condition
 from perception.confusion import ConfusionMatrix
-from perception.labels import BACKGROUND, COLOURS_RGB, LABELS
+from perception.labels import COLOURS_RGB, LABELS
 from train.report.epochs import best_epoch
 
 DPI: Final = 110
 INK: Final = "#222222"
 FAINT: Final = "#8a8a8a"
 # The overlay's own colours, so that a class looks the same on every picture.
-CLASS_COLOURS: Final = {LABELS[label]: "#" + bytes(rgb).hex() for label, rgb in COLOURS_RGB.items()} | {
-    LABELS[BACKGROUND]: "#737373"
+CLASS_COLOURS: Final = {
+    name: "#" + bytes(COLOURS_RGB.get(label, (115, 115, 115))).hex() for label, name in enumerate(LABELS)
 }
 CONDITION_COLOURS: Final[dict[Condition, str]] = {"day": "#f2c14e", "night": "#27476e"}
 """Their lightness differs, so that they are told apart in grey too."""
@@ -102,12 +102,16 @@ def confusion_matrix(confusion: ConfusionMatrix, title: str) -> Figure:
 
 
 def conditions(accuracy: Accuracy) -> Figure:
-    """IoU of each class and their mean, day beside night; the mean with its interval by recording."""
+    """IoU of each class and their mean, day beside night; the mean with its interval by recording.
+
+    One recording alone has no interval: it says nothing about others.
+    """
     parts = accuracy.by_condition()
     figure = Figure(figsize=(8.4, 4.8), layout="constrained")
     axes = figure.subplots()
     groups = ["mean", *LABELS]
     height = 0.8 / len(parts)
+    has_interval = False
     for index, (condition, part) in enumerate(parts.items()):
         values = np.array([part.total.mean_iou(), *part.total.iou()])
         places = np.arange(len(groups)) + (index - (len(parts) - 1) / 2) * height
@@ -118,14 +122,16 @@ def conditions(accuracy: Accuracy) -> Figure:
         axes.barh(places, np.nan_to_num(values), 0.92 * height, color=colour, label=name)
         ends = np.nan_to_num(values)
         low, high = part.mean_iou_interval()
-        if np.isfinite([low, high]).all():
+        if len(part.recordings) > 1 and np.isfinite([low, high]).all():
+            has_interval = True
             reach = [[max(0.0, values[0] - low)], [max(0.0, high - values[0])]]
             axes.errorbar(values[0], places[0], xerr=reach, color=INK, capsize=4, linewidth=1.3)
             ends[0] = max(ends[0], high)
         for end, value, place in zip(ends, values, places, strict=True):
             told = f"{100 * value:.1f} %" if np.isfinite(value) else "does not occur"
             axes.text(end + 0.012, place, told, va="center", color=INK, fontsize=10)
-    _bare(axes, f"IoU by condition; the line is the {100 * CONFIDENCE:.0f} % interval by recording")
+    line = f"the line is the {100 * CONFIDENCE:.0f} % interval by recording"
+    _bare(axes, f"IoU by condition; {line if has_interval else 'one recording alone has no interval'}")
     axes.set_yticks(range(len(groups)), groups)
     axes.invert_yaxis()
     axes.set_xlim(0, 1.1)

@@ -11,9 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
-from perception.frame import Frame, Yuv420, bgr_from_yuv
-from perception.labels import COLOURS_RGB, LABELS
-from perception.sinks.overlay import Canvas, copy_frame, tint_areas
+from perception.labels import BACKGROUND, LABELS
+from train.overlay import overlaid
 from train.report.charts import CLASS_COLOURS, DPI, INK
 from train.report.frames import Ranked
 
@@ -43,7 +42,7 @@ def sheet(ranked: Sequence[Ranked], title: str) -> Figure:
         axes.set_title(f"{name}  ({score.condition})", loc="left", **style)
         axes.set_title(f"mean IoU {100 * score.mean_iou:.1f} %", loc="right", **style)
     figure.suptitle(f"{title}: truth left, prediction right", x=0.003, ha="left", color=INK, fontsize=15)
-    areas = [Patch(color=CLASS_COLOURS[LABELS[label]], label=LABELS[label]) for label in COLOURS_RGB]
+    areas = [Patch(color=CLASS_COLOURS[label], label=label) for label in LABELS[:BACKGROUND]]
     figure.legend(
         handles=areas,
         loc="upper right",
@@ -69,10 +68,5 @@ def _tinted(image_bgr: NDArray[np.uint8], class_map: NDArray[np.uint8]) -> NDArr
     """The overlay's areas on a frame of `PANEL_WIDTH_PX`."""
     panel_wh = (PANEL_WIDTH_PX, max(1, round(image_bgr.shape[0] * PANEL_WIDTH_PX / image_bgr.shape[1])))
     # Drawn at twice the size: the overlay halves the colours, and shrinking hides that.
-    width, height = 2 * panel_wh[0], 2 * panel_wh[1]
-    y, u, v = (np.zeros((height // part, width // part), np.uint8) for part in (1, 2, 2))
-    canvas = Canvas(y, u, v)
-    copy_frame(canvas, Frame("report", 0, 0, 0, image_bgr, ""))
-    tint_areas(canvas, class_map)
-    drawn_bgr = bgr_from_yuv(Yuv420(y, u, v))
+    drawn_bgr = overlaid(image_bgr, class_map, (2 * panel_wh[0], 2 * panel_wh[1]))
     return np.asarray(cv2.resize(drawn_bgr, panel_wh, interpolation=cv2.INTER_AREA), np.uint8)

@@ -9,7 +9,8 @@
 - `best_epoch`: the entry of the epoch that `best.pt` holds: the best of the last stage.
 - `labels`: the classes, in the order of every matrix's rows and columns.
 - `validation`: the best network on the validation frames. `frames` and `recordings` are counts;
-  `mean_iou`; `mean_iou_interval` [low, high] of `confidence`, by recording; `iou` by class;
+  `mean_iou`; `mean_iou_interval` [low, high] of `confidence`, by recording, null for one recording
+  alone, whose interval would have no width; `iou` by class;
   `confusion` in pixels, a row for each true class and a column for what it was taken for.
 - `conditions`: the same for the frames of `day` and `night`, those that occur.
 - `night_below_luma`: the mean luma that parts them.
@@ -117,7 +118,7 @@ def _figures(accuracy: Accuracy, labels: Sequence[str]) -> dict[str, Any]:
         "frames": len(accuracy.frames),
         "recordings": len(accuracy.recordings),
         "mean_iou": accuracy.total.mean_iou(),
-        "mean_iou_interval": list(accuracy.mean_iou_interval()),
+        "mean_iou_interval": accuracy.mean_iou_interval() if len(accuracy.recordings) > 1 else None,
         "confidence": CONFIDENCE,
         "iou": dict(zip(labels, accuracy.total.iou(), strict=True)),
         "confusion": accuracy.total.counts,

@@ -1,0 +1,36 @@
+"""A labelled frame as a picture: the node's own areas over it, for the pages that people look at."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from perception.frame import Frame, Yuv420, bgr_from_yuv
+from perception.sinks.overlay import Canvas, copy_frame, draw_legend, draw_status, tint_areas
+
+
+def overlaid(
+    image_bgr: NDArray[np.uint8],
+    class_map: NDArray[np.uint8],
+    picture_wh: tuple[int, int],
+    text: str = "",
+    has_legend: bool = False,
+) -> NDArray[np.uint8]:
+    """(height, width, 3) uint8 BGR: the frame at another size, its areas tinted.
+
+    Args:
+        image_bgr: (H, W, 3) uint8, any size.
+        class_map: (h, w) uint8 class ids over the whole frame, any resolution.
+        picture_wh: width and height of the picture, both even: chroma has half the pixels.
+        text: written in the corner, where there is one.
+    """
+    width, height = picture_wh
+    y, u, v = (np.zeros((height // part, width // part), np.uint8) for part in (1, 2, 2))
+    canvas = Canvas(y, u, v)
+    copy_frame(canvas, Frame("picture", 0, 0, 0, image_bgr, text))
+    tint_areas(canvas, class_map)
+    if text:
+        draw_status(canvas, text)
+    if has_legend:
+        draw_legend(canvas, 0)
+    return bgr_from_yuv(Yuv420(y, u, v))
