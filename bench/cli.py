@@ -40,7 +40,11 @@ def main(arguments: list[str] | None = None) -> int:
     kind, run, description = MEASUREMENTS[given[0]]
     try:
         rows = run(parse(kind, f"drivable-bench {given[0]}", description, _appending(given[1:])))
-    except (SettingsError, DataError, PeerError, EngineError, SourceError, PipelineError, OSError) as error:
+    except OSError as error:
+        where = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        print(f"drivable-bench: {where}", file=sys.stderr)
+        return 1
+    except (SettingsError, DataError, PeerError, EngineError, SourceError, PipelineError) as error:
         print(f"drivable-bench: {error}", file=sys.stderr)
         return 1
     print("\n".join(rows))

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import onnxruntime as ort
 
-from perception.labels import BACKGROUND, COLOURS_RGB
+from perception.labels import ALTERNATIVE, BACKGROUND, COLOURS_RGB, DIRECT
 
 MEAN_BGR = np.array([116, 116, 116], np.float32)
 STD_BGR = np.array([57.4, 57.4, 57.4], np.float32)
@@ -49,8 +49,8 @@ class PlainLoop:
             small = np.argmax(logits[0], axis=0).astype(np.uint8)
             class_map = cv2.resize(small, (image.shape[1], image.shape[0]), interpolation=cv2.INTER_NEAREST)
             if overlay is not None:
-                for label, rgb in COLOURS_RGB.items():
-                    area = class_map == label
+                for label in (DIRECT, ALTERNATIVE):
+                    area, rgb = class_map == label, COLOURS_RGB[label]
                     image[area] = (0.5 * image[area] + 0.5 * np.array(rgb[::-1])).astype(np.uint8)
                 if writer is None:
                     codec = cv2.VideoWriter.fourcc(*"mp4v")

@@ -1,35 +1,81 @@
-"""`drivable-export`: settings → export → exit status."""
+"""`drivable-export`: which command → settings → export → exit status."""
 
 from __future__ import annotations
 
 import logging
 import sys
 import warnings
+from collections.abc import Callable
+from typing import Any
 
+from export.config import ExportConfig
+from perception.engines import EngineError
 from perception.settings import SettingsError, parse
+
+DESCRIPTION = (
+    "Export a trained network for the node. "
+    "`drivable-export inspect FILE` tells what a file is and where it runs, "
+    "`drivable-export wrap FILE.onnx --contract FILE` makes one of ours of another's network, "
+    "`drivable-export table` exports every network and sets them side by side."
+)
+TAKES_A_FILE = ("inspect", "wrap")
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; 0 when the file was written and every gate held."""
+    given = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        from export.config import ExportConfig
         from export.package import ExportError
-        from export.run import export
-        from export.verify import ParityError
-        from train.checkpoint import CheckpointError
+        from export.verify import GateError
+
+        errors = (SettingsError, ExportError, GateError, EngineError, ValueError)
     except ModuleNotFoundError as error:
-        print(
-            f"drivable-export: {error.name} is not installed; pip install 'drivable[export]'", file=sys.stderr
-        )
-        return 1
+        return _refused(f"{error.name} is not installed; pip install 'drivable[export]'")
     # The exporter's own deprecations and notes are of no use to who exports.
     warnings.filterwarnings("ignore", module=r"(torch|onnxscript|copyreg)(\..*)?")
     for name in ("torch.onnx", "onnxscript", "onnx_ir"):
         logging.getLogger(name).setLevel(logging.ERROR)
     try:
-        config = parse(ExportConfig, "drivable-export", "Export a trained network for the node.", arguments)
-        export(config, lambda line: print(line, flush=True))
-    except (SettingsError, ExportError, ParityError, CheckpointError, ValueError) as error:
-        print(f"drivable-export: {error}", file=sys.stderr)
-        return 1
+        return _run(given, lambda line: print(line, flush=True))
+    except ModuleNotFoundError as error:
+        return _refused(f"{error.name} is not installed; pip install 'drivable[export]'")
+    except errors as error:
+        return _refused(" ".join(str(error).split()))
+    except KeyboardInterrupt:
+        _refused("interrupted; nothing was written")
+        return 130
+
+
+def _refused(why: str) -> int:
+    print(f"drivable-export: {why}", file=sys.stderr)
+    return 1
+
+
+def _run(given: list[str], say: Callable[[str], None]) -> int:
+    """The command's work; what it imports takes seconds, so settings are read first."""
+    command = given[0] if given else ""
+    if command == "inspect":
+        from export.inspect_file import InspectConfig, inspect
+
+        inspect(_parsed(InspectConfig, given, "Tell what a file is, and where it runs."), say)
+    elif command == "wrap":
+        from export.wrap import WrapConfig, wrap
+
+        wrap(_parsed(WrapConfig, given, "Make one of our files of another's network."), say)
+    elif command == "table":
+        from export.table import TableConfig, table
+
+        return table(_parsed(TableConfig, given, "Export every network, and set them side by side."), say)
+    else:
+        config = parse(ExportConfig, "drivable-export", DESCRIPTION, given)
+        from export.run import export
+
+        export(config, say)
     return 0
+
+
+def _parsed(kind: type[Any], given: list[str], description: str) -> Any:
+    command, rest = given[0], given[1:]
+    if command in TAKES_A_FILE and rest and not rest[0].startswith("-"):
+        rest = ["--file", *rest]
+    return parse(kind, f"drivable-export {command}", description, rest)

@@ -3,7 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
+
+Target = Literal["cpu", "gpu", "plain"]
+Precision = Literal["fp32", "fp16", "int8"]
+
+SMALLEST_SIDE_PX: Final = 32
+LARGEST_SIDE_PX: Final = 8192
+DEFAULT_SIZE_WH: Final = (640, 384)
+DEFAULT_FRAME_WH: Final = (1280, 720)
+STRIDE: Final = 32
+"""Every network halves its input five times at most."""
 
 
 @dataclass(frozen=True)
@@ -13,21 +23,98 @@ class ExportConfig:
     model: str
     """Name of the network, such as rt_m."""
     checkpoint: str | None = None
-    """Checkpoint of drivable-train; without one, the last of this network under RUNS."""
+    """Checkpoint of drivable-train, or a .onnx of drivable-export (target cpu, fp32). Without one,
+    RUNS/MODEL/best.pt, and where there is none the shipped file of this name."""
     runs: str = "runs"
     """Folder that drivable-train wrote to."""
     out: str | None = None
-    """File to write; without one, MODEL.onnx in the current folder."""
-    target: Literal["cpu", "plain"] = "cpu"
-    """cpu: what the node runs, uint8 frame in. plain: the usual float NCHW graph, without a contract,
-    for other programs and as the bench's rival."""
-    input_wh: tuple[int, int] = (640, 384)
-    """Width and height of the network's input, in pixels; multiples of 32."""
+    """File to write; without one, MODEL.onnx in the current folder, with target and precision in its name."""
+    target: Target = "cpu"
+    """cpu: the node resizes the frame, and the graph gives logits. gpu: the graph takes the whole camera
+    frame and gives the class map. plain: the usual float NCHW graph, without a contract, for other
+    programs and as the bench's rival."""
+    precision: Precision = "fp32"
+    """fp16 is for target gpu; int8 needs frames to measure the ranges of values on."""
+    size_wh: tuple[int, int] | None = None
+    """Width and height of the network's input, such as 640x384; other sizes than multiples of 32 are
+    rounded up. Without one, what the network was trained at last."""
+    frame_wh: tuple[int, int] | None = None
+    """Width and height of the camera frames that a graph for target gpu takes, or any; without, 1280x720."""
     data: str | None = None
-    """Labelled frames: parity is checked on them and the card tells the accuracy on `test`."""
+    """Labelled frames: the gates look at them, and the card tells the accuracy on `test`."""
+    calibrate: str | None = None
+    """Labelled frames whose `train` split int8 is measured on; without them, those of DATA."""
     layout: str = "auto"
-    """How the data set is laid out; auto recognises it."""
+    """How the data sets are laid out; auto recognises it."""
     label_map: str | None = None
     """YAML with the class of each label value, for a plain folder of images and masks."""
     random_weights: bool = False
     """Export without training, to try out speed; the card says so."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be exported; raises ValueError."""
+        if self.size_wh is not None:
+            _check_sides("size_wh", self.size_wh)
+        if self.frame_wh is not None:
+            if self.target != "gpu":
+                raise ValueError(
+                    f"frame_wh is for --target gpu: a graph for target {self.target} resizes no frames"
+                )
+            if self.frame_wh != (0, 0):
+                _check_sides("frame_wh", self.frame_wh)
+        if self.precision == "fp16" and self.target == "cpu":
+            raise ValueError(
+                "precision fp16 is for --target gpu: ONNX Runtime's CPU kernels would turn it back to "
+                "fp32 and take longer; int8 makes a CPU faster"
+            )
+        if self.target == "plain" and self.precision != "fp32":
+            raise ValueError(f"target plain is fp32 only, not {self.precision}")
+        if self.precision == "int8" and not (self.calibrate or self.data):
+            raise ValueError(
+                "precision int8 needs frames to measure the ranges of values on: name them with "
+                "--calibrate DIR or --data DIR"
+            )
+        if self.random_weights and self.checkpoint:
+            raise ValueError("a checkpoint and random_weights exclude each other")
+        if self.out is not None and not self.out.endswith(".onnx"):
+            raise ValueError(f"out is {self.out}; the file's name must end in .onnx")
+
+    @property
+    def model_id(self) -> str:
+        """What the file calls itself: the network, and what is not as usual about it."""
+        unusual = [part for part in (self.target, self.precision) if part not in ("cpu", "fp32")]
+        return "-".join([self.model, *unusual])
+
+    @property
+    def camera_wh(self) -> tuple[int, int] | None:
+        """The contract's `frame_wh`: the frame that the graph itself takes; (0, 0) is any."""
+        return (self.frame_wh or DEFAULT_FRAME_WH) if self.target == "gpu" else None
+
+
+def _check_sides(name: str, sides_wh: tuple[int, int]) -> None:
+    if not all(SMALLEST_SIDE_PX <= side <= LARGEST_SIDE_PX for side in sides_wh):
+        raise ValueError(
+            f"{name} is {sides(sides_wh)}; both sides must be from {SMALLEST_SIDE_PX} to "
+            f"{LARGEST_SIDE_PX} pixels"
+        )
+
+
+def rounded_up(size_wh: tuple[int, int]) -> tuple[int, int]:
+    """The smallest input that holds `size_wh` and that every network can take.
+
+    Example:
+        >>> rounded_up((640, 360))
+        (640, 384)
+    """
+    width, height = (-(-side // STRIDE) * STRIDE for side in size_wh)
+    return width, height
+
+
+def sides(size_wh: tuple[int, int]) -> str:
+    """As people write it.
+
+    Example:
+        >>> sides((640, 360)), sides((0, 0))
+        ('640x360', 'any')
+    """
+    return f"{size_wh[0]}x{size_wh[1]}" if any(size_wh) else "any"

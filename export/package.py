@@ -1,36 +1,139 @@
-"""Writing a graph and its contract as one ONNX file, whole or not at all."""
+"""A graph, its contract and its card as one ONNX file: written whole or not at all, and read back."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+import json
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import onnx
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
 from perception.atomic_file import write_atomically
-from perception.contract import METADATA_KEY, ModelContract
+from perception.contract import (
+    CARD_KEY,
+    METADATA_KEY,
+    UNSIGNED,
+    ContractError,
+    ModelContract,
+    checksum,
+)
+from perception.engines import OnnxEngine
 
 
 class ExportError(RuntimeError):
     """Nothing was exported; the message says why and what to do."""
 
 
-def pack(graph: onnx.ModelProto, contract: ModelContract) -> tuple[bytes, ModelContract]:
+@dataclass(frozen=True)
+class Packed:
+    """What one of our files holds."""
+
+    graph: onnx.ModelProto
+    """Without metadata."""
+    contract: ModelContract
+    card: dict[str, Any]
+    size_bytes: int
+
+
+def pack(
+    graph: onnx.ModelProto, contract: ModelContract, card: Mapping[str, Any]
+) -> tuple[bytes, ModelContract]:
     """The file's bytes, and the contract with its checksum.
 
-    Two serialised protobuf messages in a row are one message with the fields of both. So the graph
-    is the first part of the file and the metadata the rest, and the checksum over the graph can be
-    verified by a runtime that knows no protobuf.
+    Every byte counts: the file is written out with `UNSIGNED` in the checksum's place, and the
+    checksum of that takes the place. So a runtime that knows no protobuf can verify all of it.
+
+    Args:
+        card: what the model card tells, for machines; ready for JSON.
     """
-    bare = onnx.ModelProto()
-    bare.CopyFrom(graph)
-    del bare.metadata_props[:]
-    graph_bytes = bare.SerializeToString(deterministic=True)
-    contract = replace(contract, graph_size_bytes=len(graph_bytes), sha256="")
-    contract = replace(contract, sha256=contract.checksum(graph_bytes))
-    metadata = onnx.ModelProto()
-    metadata.metadata_props.add(key=METADATA_KEY, value=contract.to_json())
-    return graph_bytes + metadata.SerializeToString(deterministic=True), contract
+    contract = replace(contract, sha256=UNSIGNED)
+    model = onnx.ModelProto()
+    model.CopyFrom(graph)
+    del model.metadata_props[:]
+    model.metadata_props.add(key=METADATA_KEY, value=contract.to_json())
+    model.metadata_props.add(key=CARD_KEY, value=json.dumps(card, ensure_ascii=False))
+    unsigned = model.SerializeToString(deterministic=True)
+    contract = replace(contract, sha256=checksum(unsigned, UNSIGNED))
+    return unsigned.replace(UNSIGNED.encode(), contract.sha256.encode()), contract
+
+
+def load_graph(file: Path) -> tuple[onnx.ModelProto, bytes]:
+    """Any ONNX file, and its bytes.
+
+    Raises:
+        ExportError: if it cannot be read or is no ONNX file.
+    """
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise ExportError(f"{file}: cannot be read: {error.strerror}") from error
+    try:
+        graph = onnx.load_model_from_string(content)
+    except DecodeError as error:
+        raise ExportError(f"{file}: not an ONNX file, or a damaged one") from error
+    if not graph.graph.node:
+        raise ExportError(f"{file}: not an ONNX file, or one without a graph")
+    return graph, content
+
+
+def unpack(file: Path) -> Packed:
+    """One of our files, verified: graph, contract and card belong together.
+
+    Raises:
+        ExportError: if it cannot be read, is none of ours, or was changed.
+    """
+    graph, content = load_graph(file)
+    metadata = {entry.key: entry.value for entry in graph.metadata_props}
+    if METADATA_KEY not in metadata:
+        raise ExportError(
+            f"{file}: none of ours: an ONNX file without a drivable contract; "
+            f"`drivable-export wrap {file} --contract FILE.yaml` makes one of ours of it"
+        )
+    try:
+        contract = ModelContract.from_json(metadata[METADATA_KEY], str(file))
+        contract.verify(content, str(file))
+    except ContractError as error:
+        raise ExportError(str(error)) from error
+    except UnicodeDecodeError as error:  # protobuf hands bytes on that are no text
+        raise ExportError(f"{file}: the file was changed after it was exported: {error}") from error
+    del graph.metadata_props[:]
+    return Packed(graph, contract, json.loads(metadata.get(CARD_KEY, "{}")), len(content))
+
+
+def engine_of(content: bytes, name: str) -> OnnxEngine:
+    """A packed file on the CPU, loaded as the node loads it.
+
+    Args:
+        name: what error messages call it.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / Path(name).name
+        file.write_bytes(content)
+        return OnnxEngine(file, provider="cpu")
+
+
+def check_writable(file: Path) -> None:
+    """Before minutes of work: whether `file` and the cards beside it can be written. Leaves no trace.
+
+    Raises:
+        ExportError: if not.
+    """
+    for taken in (file, *(file.with_suffix(suffix) for suffix in (".md", ".json"))):
+        if taken.is_dir():
+            raise ExportError(f"{taken}: cannot be written: Is a directory")
+    folder = file.absolute().parent
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    if not folder.is_dir():
+        raise ExportError(f"{file}: cannot be written: {folder} is no folder")
+    try:
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise ExportError(f"{file}: cannot be written in {folder}: {error.strerror}") from error
 
 
 def write(file: Path, content: bytes) -> None:

@@ -1,151 +1,140 @@
-"""One export from start to end: checkpoint → graph → gates → file and card."""
+"""One export from start to end: source → graph → gates → file and cards."""
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
-
+from export.build import Built, build, contract_of
 from export.card import model_card
-from export.config import ExportConfig
-from export.graph import CpuGraph, to_onnx
-from export.package import ExportError, pack, write
-from export.provenance import OWN_LICENCE, licence, training_data
-from export.verify import check_parity
+from export.config import DEFAULT_FRAME_WH, ExportConfig, sides
+from export.facts import Measured, command_line, facts
+from export.frames import TEST_SPLIT, VAL_SPLIT, GateFrames, Told
+from export.package import ExportError, check_writable, engine_of, pack, write
+from export.plain import export_plain
+from export.source import Source, open_source
+from export.verify import (
+    LIMITS,
+    Gate,
+    accuracy_gates,
+    check,
+    check_control,
+    class_map_gate,
+    compare,
+)
 from perception.accuracy import measure_accuracy
 from perception.contract import ModelContract
-from perception.engines import OnnxEngine
-from perception.labels import LABELS
 from perception.letterbox import letterbox
 from perception.perceive import Perceiver
-from perception.sources.drive import DriveRenderer
-from train.checkpoint import Checkpoint, CheckpointError
-from train.config import GREY_LEVEL, GREY_STD
-from train.data.frames import LabelledFrames
-from train.data.layouts import open_frames
-from train.evaluate import Normalise
-from train.models import PUBLISHED, Network, build_model
 
-PARITY_FRAMES = 16
-TEST_SPLIT = "test"
+Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class _Trained:
-    model: Network
-    mean_bgr: tuple[float, float, float]
-    std_bgr: tuple[float, float, float]
-    training_data: str
-    licence: str
-    config: dict[str, Any] | None
-    history: list[dict[str, float]]
+class Exported:
+    """What was written."""
+
+    file: Path
+    gates: list[Gate]
 
 
-def export(config: ExportConfig, report: Callable[[str], None] = print) -> Path:
-    """Export one network and return the file.
+def export(config: ExportConfig, say: Say = print) -> Exported:
+    """Export one network.
 
     Raises:
-        ExportError, CheckpointError, ParityError, ValueError: in one line; nothing is left behind.
+        ExportError, GateError, ValueError (of checkpoints and data too): in one line; nothing is left behind.
     """
-    if any(side % 32 for side in config.input_wh):
-        raise ExportError(f"input_wh {config.input_wh}: both sides must be multiples of 32")
-    out = Path(config.out or f"{config.model}.onnx")
-    trained = _load(config)
-    width, height = config.input_wh
+    out = Path(config.out or f"{config.model_id}.onnx")
+    check_writable(out)
+    if config.checkpoint and out.exists() and out.samefile(config.checkpoint):
+        raise ExportError(f"{out}: is the file to export from; name another with --out")
+    return export_from(open_source(config, say), config, say)
+
+
+def export_from(source: Source, config: ExportConfig, say: Say = print) -> Exported:
+    """`export` with the network at hand."""
+    out = Path(config.out or f"{config.model_id}.onnx")
+    input_wh = source.input_wh(config.size_wh)
+    if config.size_wh not in (None, input_wh):
+        asked = sides(config.size_wh)
+        say(f"--size {asked}: the network's input is {sides(input_wh)}, the next multiples of 32")
     if config.target == "plain":
-        graph = to_onnx(trained.model, torch.zeros(1, 3, height, width), "image")
-        write(out, graph.SerializeToString(deterministic=True))
-        report(f"{out}: plain float graph, {out.stat().st_size / 1e6:.1f} MB")
-        return out
+        return Exported(out, export_plain(source, config, input_wh, out, say))
+    if config.target == "gpu" and config.frame_wh is None:
+        say(f"for camera frames of {sides(DEFAULT_FRAME_WH)}; --frame names another size, or any")
+    frames = GateFrames.open(config)
+    contract = contract_of(source, config, input_wh)
+    built = build(source, config, input_wh, frames.calibration, say)
+    measured = _measure(source, built, contract, frames, say)
+    card = facts(
+        contract,
+        source.network,
+        source.parameters,
+        measured,
+        source.training,
+        built.quantisation,
+        command_line(config, source, input_wh),
+    )
+    write_with_cards(out, *pack(built.graph, contract, card), card)
+    say(f"{out}: {out.stat().st_size / 1e6:.1f} MB, cards beside it: {out.stem}.md, {out.stem}.json")
+    return Exported(out, measured.gates)
 
-    wrapped = CpuGraph(trained.model, trained.mean_bgr, trained.std_bgr)
-    graph = to_onnx(wrapped, torch.zeros(1, height, width, 3, dtype=torch.uint8), "frame")
-    content, contract = pack(
-        graph,
-        ModelContract(
-            model_id=config.model,
-            labels=LABELS,
-            input_wh=config.input_wh,
-            pad_bgr=(round(trained.mean_bgr[0]), round(trained.mean_bgr[1]), round(trained.mean_bgr[2])),
-            output_stride=trained.model.output_stride,
-            training_data=trained.training_data,
-            licence=trained.licence,
-        ),
+
+def _measure(source: Source, built: Built, contract: ModelContract, frames: GateFrames, say: Say) -> Measured:
+    """Every gate, and then the accuracy of what passed them.
+
+    Raises:
+        GateError: if one does not hold; the cheap ones come first.
+    """
+    limits = LIMITS[contract.precision]
+    bare = replace(contract, frame_wh=None, output="logits")
+    network = engine_of(pack(built.network, bare, {})[0], contract.model_id)
+    inputs = [letterbox(image, contract.input_wh, contract.pad_bgr)[0] for image in frames.parity_bgr]
+
+    parity = compare(source.infer(contract.input_wh), network.infer, inputs)
+    gates = _held(parity.gates(limits, frames.parity_on), say)
+    control = compare(source.control(contract.input_wh), network.infer, inputs)
+    check_control(control, limits)
+    say(
+        f"control, {source.control_is}: refused as it must be, logits differ by up to "
+        f"{control.max_difference:.2g}, same class on {100 * control.agreement:.2f} %"
     )
-    with tempfile.TemporaryDirectory() as folder:
-        candidate = Path(folder) / out.name
-        candidate.write_bytes(content)
-        engine = OnnxEngine(candidate, provider="cpu")
-    normalise = Normalise(trained.mean_bgr, trained.std_bgr)
-    inputs = [letterbox(image, config.input_wh, contract.pad_bgr)[0] for image in _parity_images(config)]
-    parity = check_parity(trained.model, normalise, engine, inputs)
-    report(
-        f"parity: max |Δ| of logits {parity.max_logit_difference:.1e}, classes agree {parity.agreement:.5f}"
-    )
-    accuracy = None
-    if config.data:
-        accuracy = measure_accuracy(Perceiver(engine), _labelled(config, config.data, TEST_SPLIT))
-        report(f"mean IoU on {TEST_SPLIT}: {100 * accuracy.total.mean_iou():.2f} %")
-    card = model_card(contract, trained.config, trained.history, parity, accuracy, TEST_SPLIT, out)
+    perceive = Perceiver(network)
+    if contract.frame_wh is not None:
+        by_node = perceive
+        perceive = Perceiver(engine_of(pack(built.graph, contract, {})[0], contract.model_id))
+        gates += _held([class_map_gate(by_node, perceive, frames.parity_bgr, frames.parity_on)], say)
+    if frames.val is None or frames.test is None:
+        return Measured(gates, control, source.control_is, None, TEST_SPLIT)
+
+    on = f"{len(frames.val)} frames of `{VAL_SPLIT}`"
+    reference = measure_accuracy(source.perceive(contract.input_wh), Told(frames.val, "the network", say))
+    exported = measure_accuracy(perceive, Told(frames.val, "the exported file", say))
+    gates += _held(accuracy_gates(reference, exported, contract.labels, limits, on), say)
+    accuracy = measure_accuracy(perceive, Told(frames.test, f"accuracy on {TEST_SPLIT}", say))
+    say(f"mean IoU on {TEST_SPLIT}: {100 * accuracy.total.mean_iou():.2f} %")
+    return Measured(gates, control, source.control_is, accuracy, TEST_SPLIT)
+
+
+def _held(gates: list[Gate], say: Say) -> list[Gate]:
+    for gate in gates:
+        say(gate.line())
+    check(gates)
+    return gates
+
+
+def write_with_cards(out: Path, content: bytes, contract: ModelContract, card: Mapping[str, Any]) -> None:
+    """The file, its card for people (.md) and for machines (.json), each whole or not at all.
+
+    Raises:
+        ExportError: if one cannot be written.
+    """
+    engine_of(content, out.name)  # what was gated lacked the card: the file as a whole must load too
+    text = model_card(card, contract, out.name, len(content))
+    told = {**card, "file": out.name, "sha256": contract.sha256, "size_bytes": len(content)}
     write(out, content)
-    write(out.with_suffix(".md"), card.encode())
-    report(f"{out}: {len(content) / 1e6:.1f} MB, card beside it")
-    return out
-
-
-def _load(config: ExportConfig) -> _Trained:
-    torch.manual_seed(0)
-    model = build_model(config.model, len(LABELS))
-    if config.random_weights:
-        grey = (float(GREY_LEVEL),) * 3, (GREY_STD,) * 3
-        return _Trained(model.eval(), *grey, "none: random weights", OWN_LICENCE, None, [])
-    file = Path(config.checkpoint) if config.checkpoint else Path(config.runs) / config.model / "best.pt"
-    if not file.is_file():
-        recipe = f"published --model {config.model}" if config.model in PUBLISHED else config.model
-        raise ExportError(
-            f"{file}: no checkpoint of {config.model}; train one with `drivable-train --config "
-            f"train/{recipe} --data DIR`, name one with --checkpoint, or try --random_weights"
-        )
-    checkpoint = Checkpoint.load(file)
-    settings = checkpoint.config
-    if settings["model"] != config.model:
-        raise CheckpointError(f"{file}: holds {settings['model']}, not {config.model}")
-    try:
-        model.load_state_dict(checkpoint.model)
-    except RuntimeError as error:
-        raise CheckpointError(
-            f"{file}: holds other layers than the {config.model} of this version; train it again"
-        ) from error
-    return _Trained(
-        model.eval(),
-        tuple(settings["mean_bgr"]),
-        tuple(settings["std_bgr"]),
-        training_data(settings),
-        licence(settings, model),
-        settings,
-        checkpoint.history,
-    )
-
-
-def _parity_images(config: ExportConfig) -> Iterator[NDArray[np.uint8]]:
-    """Frames that the gates look at: real ones where there are any."""
-    if config.data:
-        frames = _labelled(config, config.data, "val")
-        step = max(1, len(frames) // PARITY_FRAMES)
-        for index in range(0, min(len(frames), step * PARITY_FRAMES), step):
-            yield frames[index][0]
-    else:
-        drive = DriveRenderer("mixed")
-        for index in range(PARITY_FRAMES):
-            yield drive.render(index * 60)[0]
-
-
-def _labelled(config: ExportConfig, folder: str, split: str) -> LabelledFrames:
-    label_map = Path(config.label_map) if config.label_map else None
-    return open_frames(Path(folder), split, config.layout, label_map)
+    write(out.with_suffix(".md"), text.encode())
+    write(out.with_suffix(".json"), (json.dumps(told, indent=2, ensure_ascii=False) + "\n").encode())

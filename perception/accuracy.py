@@ -19,7 +19,7 @@ from perception.confusion import (
     merged,
 )
 from perception.frame import Frame, Prediction
-from perception.labels import LABELS
+from perception.labels import ALTERNATIVE, BACKGROUND, DIRECT, DRIVABLE, IGNORE, LABELS, LABELS_OF_TWO
 
 Condition = Literal["day", "night"]
 CONDITIONS: Final[tuple[Condition, ...]] = ("day", "night")
@@ -31,6 +31,11 @@ NIGHT_BELOW_LUMA: Final = 60.0
 CONFIDENCE: Final = 0.95
 RESAMPLES: Final = 2000
 _RESAMPLING_SEED: Final = 0  # the same frames give the same interval
+
+_UNKNOWN: Final = 254
+_ROW_OF_TWO: Final = np.full(256, _UNKNOWN, np.uint8)
+"""Class id to its row where two classes are counted: drivable and background, as `LABELS_OF_TWO` has them."""
+_ROW_OF_TWO[[DIRECT, ALTERNATIVE, DRIVABLE, BACKGROUND, IGNORE]] = (0, 0, 0, 1, IGNORE)
 
 
 class Interval(NamedTuple):
@@ -47,7 +52,7 @@ class CountedFrame:
     recording: str
     condition: Condition
     counts: Counts
-    """(classes, classes) pixels by true and predicted class."""
+    """(classes, classes) pixels by true and predicted class, in the order of the labels: three or two."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +64,13 @@ class Accuracy:
     def __post_init__(self) -> None:
         if not self.frames:
             raise ValueError("no frames: there is no accuracy to tell")
+        if len({frame.counts.shape for frame in self.frames}) > 1:
+            raise ValueError("frames counted in three classes and in two cannot be summed")
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """What the rows and columns of the counts are: all three classes, or drivable and background."""
+        return LABELS_OF_TWO if len(self.frames[0].counts) == len(LABELS_OF_TWO) else LABELS
 
     @cached_property
     def total(self) -> ConfusionMatrix:
@@ -79,7 +91,12 @@ class Accuracy:
         return {condition: Accuracy(frames) for condition, frames in parts.items() if frames}
 
     def drivable_or_not(self) -> Accuracy:
-        """The same frames in two classes: direct and alternative are both drivable."""
+        """The same frames in two classes: direct and alternative are both drivable.
+
+        What was counted in two classes, since the network tells no more, is given back as it is.
+        """
+        if self.labels == LABELS_OF_TWO:
+            return self
         return Accuracy(
             tuple(replace(frame, counts=merged(frame.counts, DRIVABLE_OR_NOT)) for frame in self.frames)
         )
@@ -100,8 +117,10 @@ class Accuracy:
         Narrower than the two intervals side by side suggest: a hard recording is hard for both.
 
         Raises:
-            ValueError: if the other one was measured on other recordings.
+            ValueError: if the other one was measured on other recordings, or in other classes.
         """
+        if self.labels != other.labels:
+            raise ValueError("two networks can be compared in the same classes only: see drivable_or_not")
         if self.recordings != other.recordings:
             raise ValueError("two networks can be compared on the same recordings only")
         return _interval(self._resampled_mean_iou() - other._resampled_mean_iou(), confidence)
@@ -146,18 +165,23 @@ class LabelledFrames(Protocol):
 
 
 def measure_accuracy(perceive: Callable[[Frame], Prediction], labelled: LabelledFrames) -> Accuracy:
-    """Every frame counted, at the size of the labels."""
+    """Every frame counted, at the size of the labels: in two classes if the network tells no more."""
     counted = []
     for index in range(len(labelled)):
         image_bgr, truth = labelled[index]
         frame = Frame("accuracy", index, 0, 0, image_bgr, str(index))
-        predicted = perceive(frame).class_map_at((truth.shape[1], truth.shape[0]))
-        counted.append(count_frame(labelled.recording(index), image_bgr, truth, predicted))
+        prediction = perceive(frame)
+        predicted = prediction.class_map_at((truth.shape[1], truth.shape[0]))
+        counted.append(count_frame(labelled.recording(index), image_bgr, truth, predicted, prediction.labels))
     return Accuracy(tuple(counted))
 
 
 def count_frame(
-    recording: str, image_bgr: NDArray[np.uint8], truth: NDArray[np.uint8], predicted: NDArray[np.uint8]
+    recording: str,
+    image_bgr: NDArray[np.uint8],
+    truth: NDArray[np.uint8],
+    predicted: NDArray[np.uint8],
+    labels: tuple[str, ...] = LABELS,
 ) -> CountedFrame:
     """One frame's pixels by class, under the condition that it was taken in.
 
@@ -165,11 +189,14 @@ def count_frame(
         image_bgr: (H, W, 3) uint8 as it was recorded; padding would pass for daylight.
         truth: (h, w) uint8 class ids; `IGNORE` pixels do not count.
         predicted: (h, w) uint8 class ids.
+        labels: the classes that the network tells apart; the truth is merged to them.
 
     Raises:
         ValueError: if the two maps differ in shape or a class id is out of range.
     """
-    confusion = ConfusionMatrix(len(LABELS))
+    if labels == LABELS_OF_TWO:
+        truth, predicted = _ROW_OF_TWO[truth], _ROW_OF_TWO[predicted]
+    confusion = ConfusionMatrix(len(labels))
     confusion.add(truth, predicted)
     return CountedFrame(recording, condition_of(image_bgr), confusion.counts)
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
-from perception.engines.onnx import ProviderName
+from perception.engines.openvino import EnginePrecision
+from perception.engines.providers import ProviderName
 from perception.models import DEFAULT_MODEL
 from perception.sources.camera import CameraSettings
 
@@ -27,8 +29,12 @@ class NodeConfig:
     """Video file, folder or glob of images, /dev/video0 or 0, rtsp://, http(s)://, synthetic[:scene]."""
     model: str = DEFAULT_MODEL
     """Name of a shipped model, or an ONNX file of drivable-export."""
+    engine: Literal["onnx", "openvino"] = "onnx"
+    """What runs the network: ONNX Runtime, or OpenVINO (CPU only; pip install 'drivable[openvino]')."""
+    engine_precision: EnginePrecision = "auto"
+    """OpenVINO's arithmetic for floats: auto takes bf16 where the CPU has it and f32 elsewhere."""
     provider: ProviderName = "auto"
-    """Where the network runs: auto takes CUDA where it loads and the CPU elsewhere."""
+    """Where ONNX Runtime runs the network: auto takes CUDA where it loads and the CPU elsewhere."""
     allow_fallback: bool = False
     """Go on elsewhere, marked in every record, if the provider asked for does not load."""
     threads: int = 0
@@ -62,6 +68,15 @@ class NodeConfig:
         """Refuse values that no run can be made from; raises ValueError."""
         if self.threads < 0:
             raise ValueError(f"threads is {self.threads}; 0 takes every core")
+        if self.engine != "openvino" and self.engine_precision != "auto":
+            raise ValueError(
+                f"engine_precision {self.engine_precision} is for OpenVINO; add --engine openvino, "
+                f"or take a model file of another precision"
+            )
+        if self.engine == "openvino" and self.provider not in ("auto", "cpu"):
+            raise ValueError(
+                f"provider {self.provider} is ONNX Runtime's; use --engine onnx, or leave it out"
+            )
         for name in ("max_frames", "duration_s", "open_timeout_s", "read_timeout_s", "images_rate_hz"):
             value = getattr(self, name)
             if value is not None and value <= 0:

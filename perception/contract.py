@@ -11,8 +11,13 @@ import json
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Self
 
+from perception.labels import LABELS, LABELS_OF_TWO
+
 METADATA_KEY = "drivable.contract"
-CONTRACT_VERSION = 1
+CARD_KEY = "drivable.card"
+CONTRACT_VERSION = 2
+UNSIGNED = "0" * 64
+"""Stands where the checksum will stand, while it is computed."""
 
 
 class ContractError(ValueError):
@@ -25,6 +30,7 @@ class ModelContract:
 
     model_id: str
     labels: tuple[str, ...]
+    """What the output's planes or class ids mean, in their order."""
     input_wh: tuple[int, int]
     """Width and height of the network's input, in pixels."""
     pad_bgr: tuple[int, int, int]
@@ -33,16 +39,21 @@ class ModelContract:
     """Pixels of the input per element of the output, along each side."""
     training_data: str
     licence: str
+    precision: str = "fp32"
+    frame_wh: tuple[int, int] | None = None
+    """None: the node resizes a frame to `input_wh`. Else the graph does, and takes whole frames of this
+    width and height; (0, 0) stands for any."""
     input_layout: str = "NHWC"
     input_dtype: str = "uint8"
     colour_order: str = "BGR"
     output: str = "logits"
+    """logits: (1, labels, h, w) float32 at `input_wh` over `output_stride`. class_map: two outputs,
+    `class_map` (ids, as `labels.py` has them) and `confidence` (255 is certain), (1, h, w) uint8 each,
+    at `input_wh`."""
     output_layout: str = "NCHW"
     contract_version: int = CONTRACT_VERSION
-    graph_size_bytes: int = 0
-    """The graph is the first bytes of the file, the metadata the rest."""
-    sha256: str = ""
-    """Over the graph's bytes and this contract without its checksum."""
+    sha256: str = UNSIGNED
+    """Over the whole file: graph, card and this contract, with `UNSIGNED` in the checksum's place."""
 
     def to_json(self) -> str:
         """The contract as it stands in the metadata; the same contract gives the same text."""
@@ -71,50 +82,59 @@ class ModelContract:
         return contract
 
     def _check(self, where: str) -> None:
-        supported: dict[str, Any] = {
-            "contract_version": CONTRACT_VERSION,
-            "labels": ("direct", "alternative", "background"),
-            "input_layout": "NHWC",
-            "input_dtype": "uint8",
-            "colour_order": "BGR",
-            "output": "logits",
-            "output_layout": "NCHW",
+        supported: dict[str, tuple[Any, ...]] = {
+            "contract_version": (CONTRACT_VERSION,),
+            "labels": (LABELS, LABELS_OF_TWO),
+            "precision": ("fp32", "fp16", "int8"),
+            "input_layout": ("NHWC",),
+            "input_dtype": ("uint8",),
+            "colour_order": ("BGR",),
+            "output": ("class_map",) if self.frame_wh else ("logits",),
+            "output_layout": ("NCHW",),
         }
-        for name, wanted in supported.items():
-            if getattr(self, name) != wanted:
+        for name, known in supported.items():
+            if getattr(self, name) not in known:
+                wanted = " or ".join(repr(value) for value in known)
                 raise ContractError(
-                    f"{where}: {name} is {getattr(self, name)!r}; this version of drivable runs {wanted!r}"
+                    f"{where}: {name} is {getattr(self, name)!r}; this version of drivable runs {wanted}"
                 )
+        if self.frame_wh is not None and not (
+            _are_whole(self.frame_wh, 2) and (min(self.frame_wh) > 0 or self.frame_wh == (0, 0))
+        ):
+            raise ContractError(
+                f"{where}: frame_wh must be null, two positive whole numbers, or 0 and 0 for any size, "
+                f"not {self.frame_wh!r}"
+            )
         if not (_are_whole(self.input_wh, 2) and min(self.input_wh) > 0):
             raise ContractError(
                 f"{where}: input_wh must be two positive whole numbers, not {self.input_wh!r}"
             )
         if not (_are_whole(self.pad_bgr, 3) and all(0 <= level <= 255 for level in self.pad_bgr)):
             raise ContractError(f"{where}: pad_bgr must be three levels of 0 to 255, not {self.pad_bgr!r}")
-        for name, lowest in (("output_stride", 1), ("graph_size_bytes", 0)):
-            value = getattr(self, name)
-            if type(value) is not int or value < lowest:
-                raise ContractError(f"{where}: {name} must be a whole number from {lowest} up, not {value!r}")
+        if type(self.output_stride) is not int or self.output_stride < 1:
+            raise ContractError(
+                f"{where}: output_stride must be a whole number from 1 up, not {self.output_stride!r}"
+            )
         for name in ("model_id", "training_data", "licence", "sha256"):
             if not isinstance(getattr(self, name), str):
                 raise ContractError(f"{where}: {name} must be a text, not {getattr(self, name)!r}")
 
-    def checksum(self, graph: bytes) -> str:
-        """sha256 over the graph's bytes and this contract without its checksum."""
-        values = asdict(self) | {"sha256": ""}
-        text = json.dumps(values, sort_keys=True, ensure_ascii=False)
-        return hashlib.sha256(graph + text.encode()).hexdigest()
-
     def verify(self, file_bytes: bytes, where: str) -> None:
-        """Check that graph and contract are the ones that were exported together.
+        """Check that graph, card and contract are the ones that were exported together.
 
         Raises:
-            ContractError: if either was changed.
+            ContractError: if a byte of the file was changed.
         """
-        if self.checksum(file_bytes[: self.graph_size_bytes]) != self.sha256:
+        is_signed = len(self.sha256) == len(UNSIGNED) and self.sha256 != UNSIGNED
+        if not is_signed or checksum(file_bytes, self.sha256) != self.sha256:
             raise ContractError(
                 f"{where}: the file was changed after it was exported: its checksum does not match"
             )
+
+
+def checksum(file_bytes: bytes, signed: str) -> str:
+    """sha256 of a file as it was before `signed`, its checksum, took the place of `UNSIGNED`."""
+    return hashlib.sha256(file_bytes.replace(signed.encode(), UNSIGNED.encode())).hexdigest()
 
 
 def _tuple_of(value: Any) -> Any:

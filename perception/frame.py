@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from perception.labels import LABELS
 from perception.letterbox import nearest
 
 Plane = NDArray[np.uint8]
@@ -92,9 +93,10 @@ class Prediction:
 
     frame: Frame
     class_map: NDArray[np.uint8]
-    """(h, w) uint8 class ids over the whole frame, at most at the network's resolution."""
+    """(h, w) uint8 class ids, as `labels.IDS` has them, over the whole frame, at most at the network's
+    resolution."""
     shares: tuple[float, ...]
-    """Share of the frame's area per class, in the order of the labels."""
+    """Share of the frame's area per class, in the order of `labels`."""
     model_id: str
     engine_state: EngineState = EngineState.OK
     provider: str = ""
@@ -104,6 +106,10 @@ class Prediction:
     """`time.monotonic_ns()` when it was handed to the sinks."""
     stage_ns: dict[str, int] = field(default_factory=dict)
     """Time spent in each stage."""
+    labels: tuple[str, ...] = LABELS
+    """The classes that the network tells apart: `LABELS` or `LABELS_OF_TWO`."""
+    confidence: NDArray[np.uint8] | None = None
+    """(h, w) uint8 beside `class_map`, 255 is certain; None where the network's graph does not give it."""
 
     @property
     def age_ms(self) -> float:

@@ -1,4 +1,4 @@
-"""The three classes of the drivable area: ids, names, and the colours they are drawn in."""
+"""The classes of the drivable area: ids, names, and the colours they are drawn in."""
 
 from __future__ import annotations
 
@@ -7,11 +7,15 @@ from typing import Final
 DIRECT: Final = 0
 ALTERNATIVE: Final = 1
 BACKGROUND: Final = 2
+DRIVABLE: Final = 3
+"""Of a network that does not tell lanes apart: direct or alternative."""
 IGNORE: Final = 255
 """Ground truth only: pixels that count neither for nor against."""
 
 LABELS: Final = ("direct", "alternative", "background")
+LABELS_OF_TWO: Final = ("drivable", "background")
+IDS: Final = {"direct": DIRECT, "alternative": ALTERNATIVE, "background": BACKGROUND, "drivable": DRIVABLE}
 
-# Blue and orange of Okabe and Ito, "Color Universal Design" (2008): told apart with every common
-# form of colour blindness, and neither is a colour of asphalt, grass or sky.
-COLOURS_RGB: Final = {DIRECT: (0, 114, 178), ALTERNATIVE: (230, 159, 0)}
+# Blue, orange and green of Okabe and Ito, "Color Universal Design" (2008): told apart with every common
+# form of colour blindness, and none is a colour of asphalt or sky.
+COLOURS_RGB: Final = {DIRECT: (0, 114, 178), ALTERNATIVE: (230, 159, 0), DRIVABLE: (0, 158, 115)}

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import FrameType
 
 from perception.config import NodeConfig
-from perception.engines import Engine, EngineError, OnnxEngine
+from perception.engines import Engine, EngineError, OnnxEngine, OpenVinoEngine
 from perception.models import model_file
 from perception.perceive import Perceiver
 from perception.pipeline import DRAIN_LIMIT_S, Pipeline, PipelineError
@@ -26,6 +26,7 @@ from perception.sources.source import SourceError, SourceInfo
 from perception.summary import as_table, summarise
 
 TICK_S = 0.5
+WORKERS_A_GPU = 2
 INTERRUPTED = 130
 
 
@@ -76,11 +77,18 @@ def build_perceivers(file: Path, config: NodeConfig, is_live: bool) -> tuple[Eng
     """The engine, warm, and one perceiver a worker.
 
     Live: one worker with all threads, for the least age. Recorded: one worker a core with one thread
-    each, for the most frames; that wastes nothing on waiting for each other inside a layer.
+    each, for the most frames; that wastes nothing on waiting for each other inside a layer. A GPU runs
+    one frame at a time; a recording's second worker prepares the next frame meanwhile.
     """
     cores = config.threads or len(os.sched_getaffinity(0))
     workers = 1 if is_live else cores
-    engine = OnnxEngine(file, config.provider, cores // workers, config.allow_fallback)
+    engine: Engine
+    if config.engine == "openvino":
+        engine = OpenVinoEngine(file, cores // workers, config.engine_precision, streams=workers)
+    else:
+        engine = OnnxEngine(file, config.provider, cores // workers, config.allow_fallback)
+    if engine.runs_one_at_a_time:
+        workers = 1 if is_live else WORKERS_A_GPU
     perceivers = [Perceiver(engine) for _ in range(workers)]
     perceivers[0].warm_up()
     return engine, perceivers

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from perception.contract import ModelContract
 from perception.engines import Engine
 from perception.frame import Frame, Prediction, Yuv420, bgr_from_yuv
-from perception.labels import ALTERNATIVE, BACKGROUND, LABELS
+from perception.labels import ALTERNATIVE, BACKGROUND, DRIVABLE, IDS, LABELS
 from perception.letterbox import Letterbox, nearest
 
 
@@ -25,17 +25,29 @@ class Perceiver:
         self._input_bgr = np.empty(0, np.uint8)
 
     def __call__(self, frame: Frame) -> Prediction:
-        """The drivable area in `frame`; the time of each step stands in `stage_ns`."""
-        started_ns = time.monotonic_ns()
+        """The drivable area in `frame`; the time of each step stands in `stage_ns`.
+
+        Raises:
+            EngineError: if the graph takes frames of another size only, or gives no finite numbers.
+        """
         if self._box is None or self._box.frame_wh != frame.frame_wh:
             self._box = Letterbox.fit(frame.frame_wh, self._contract.input_wh)
             self._input_bgr = self._box.blank(self._contract.pad_bgr)
-        prepare(frame, self._box, self._input_bgr)
-        prepared_ns = time.monotonic_ns()
-        logits = self._engine.infer(self._input_bgr)
-        inferred_ns = time.monotonic_ns()
-        class_map = interpret(logits, self._box)
-        shares = class_shares(class_map)
+        confidence = None
+        started_ns = time.monotonic_ns()
+        if self._contract.output == "class_map":
+            image_bgr = frame.image_bgr
+            prepared_ns = time.monotonic_ns()
+            classified = self._engine.classify(image_bgr)
+            inferred_ns = time.monotonic_ns()
+            class_map, confidence = (inside(plane, self._box) for plane in classified)
+        else:
+            prepare(frame, self._box, self._input_bgr)
+            prepared_ns = time.monotonic_ns()
+            logits = self._engine.infer(self._input_bgr)
+            inferred_ns = time.monotonic_ns()
+            class_map = interpret(logits, self._box)
+        shares = class_shares(class_map, self._contract.labels)
         interpreted_ns = time.monotonic_ns()
         return Prediction(
             frame=frame,
@@ -49,16 +61,24 @@ class Perceiver:
                 "infer": inferred_ns - prepared_ns,
                 "interpret": interpreted_ns - inferred_ns,
             },
+            labels=self._contract.labels,
+            confidence=confidence,
         )
 
     def warm_up(self) -> None:
         """Run the network once on padding, so that the first frame is not the slowest."""
-        self._engine.infer(blank_input(self._contract))
+        blank = blank_input(self._contract)
+        if self._contract.output == "class_map":
+            self._engine.classify(blank)
+        else:
+            self._engine.infer(blank)
 
 
 def blank_input(contract: ModelContract) -> NDArray[np.uint8]:
-    """(input_h, input_w, 3) uint8, all padding."""
-    return Letterbox.fit(contract.input_wh, contract.input_wh).blank(contract.pad_bgr)
+    """(H, W, 3) uint8, all padding, of the size that the graph takes; of `input_wh` where it takes any."""
+    frame_wh = contract.frame_wh
+    taken_wh = frame_wh if frame_wh and frame_wh != (0, 0) else contract.input_wh
+    return Letterbox.fit(taken_wh, taken_wh).blank(contract.pad_bgr)
 
 
 def prepare(frame: Frame, box: Letterbox, input_bgr: NDArray[np.uint8]) -> None:
@@ -89,25 +109,39 @@ def interpret(logits: NDArray[np.float32], box: Letterbox) -> NDArray[np.uint8]:
     """Class of every pixel of the frame.
 
     Args:
-        logits: (3, h, w) float32 over the whole input, direct, alternative, background.
+        logits: (3, h, w) float32 over the whole input: direct, alternative, background; or (2, h, w):
+            drivable, background.
 
     Returns:
         (H, W) uint8 of the frame's size, or of its size inside the input where that is smaller.
         Where logits are equal the first class wins, as with argmax.
     """
     planes = [cv2.resize(plane, box.input_wh)[box.rows, box.columns] for plane in logits]
-    direct, alternative, background = planes
-    is_alternative = cv2.compare(alternative, direct, cv2.CMP_GT)
-    is_background = cv2.compare(background, cv2.max(direct, alternative), cv2.CMP_GT)
-    # 255 & id gives the class id; background has the highest id, so it wins the maximum.
-    ids = cv2.max(np.bitwise_and(is_alternative, ALTERNATIVE), np.bitwise_and(is_background, BACKGROUND))
-    class_map = np.asarray(ids, np.uint8)
-    if box.frame_wh[0] < box.content_wh[0]:
-        return nearest(class_map, box.frame_wh)
-    return class_map
+    # 255 & id gives the class id, and the maximum puts the two masks together.
+    if len(planes) == 2:
+        drivable, background = planes
+        is_background = cv2.compare(background, drivable, cv2.CMP_GT)
+        is_drivable = cv2.compare(background, drivable, cv2.CMP_LE)
+        ids = cv2.max(np.bitwise_and(is_drivable, DRIVABLE), np.bitwise_and(is_background, BACKGROUND))
+    else:
+        direct, alternative, background = planes
+        is_alternative = cv2.compare(alternative, direct, cv2.CMP_GT)
+        is_background = cv2.compare(background, cv2.max(direct, alternative), cv2.CMP_GT)
+        # Background has the highest id, so it wins the maximum.
+        ids = cv2.max(np.bitwise_and(is_alternative, ALTERNATIVE), np.bitwise_and(is_background, BACKGROUND))
+    return _at_most_the_frame(np.asarray(ids, np.uint8), box)
 
 
-def class_shares(class_map: NDArray[np.uint8]) -> tuple[float, ...]:
+def inside(plane: NDArray[np.uint8], box: Letterbox) -> NDArray[np.uint8]:
+    """(H, W) uint8 part of an (input_h, input_w) plane that the frame covers, sized as `interpret` does."""
+    return _at_most_the_frame(np.ascontiguousarray(plane[box.rows, box.columns]), box)
+
+
+def _at_most_the_frame(plane: NDArray[np.uint8], box: Letterbox) -> NDArray[np.uint8]:
+    return nearest(plane, box.frame_wh) if box.frame_wh[0] < box.content_wh[0] else plane
+
+
+def class_shares(class_map: NDArray[np.uint8], labels: tuple[str, ...] = LABELS) -> tuple[float, ...]:
     """Share of the area per class, in the order of the labels."""
-    counts = [np.count_nonzero(class_map == label) for label in range(len(LABELS))]
+    counts = [np.count_nonzero(class_map == IDS[label]) for label in labels]
     return tuple(count / class_map.size for count in counts)

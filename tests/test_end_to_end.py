@@ -75,10 +75,10 @@ def runs(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "input_wh"), [("rt_m", "[160, 96]"), ("pspnet", "[96, 64]")])
+@pytest.mark.parametrize(("name", "size"), [("rt_m", "160x90"), ("pspnet", "96x64")])
 def test_train_export_node_and_bench_in_a_row(
     name: str,
-    input_wh: str,
+    size: str,
     data: Path,
     runs: Path,
     tmp_path: Path,
@@ -90,7 +90,7 @@ def test_train_export_node_and_bench_in_a_row(
     settings.write_text(f"model: {name}\n{textwrap.dedent(SETTINGS[name])}")
 
     assert train.cli.main(["--config", str(settings), "--data", str(data), "--out", str(runs), *OURS]) == 0
-    assert export.cli.main(["--model", name, "--input-wh", input_wh, "--data", str(data)]) == 0
+    assert export.cli.main(["--model", name, "--size", size, "--data", str(data)]) == 0
     outputs = "--out o.mp4 --jsonl o.jsonl --masks masks --summary summary.json"
     status = perception.node.main(
         ["--source", str(data / "images"), "--model", f"{name}.onnx", *outputs.split()]

@@ -2,7 +2,8 @@
 
 from perception.engines.engine import Engine, EngineError
 from perception.engines.onnx import OnnxEngine
+from perception.engines.openvino import OpenVinoEngine
 
-ENGINES = {"onnx": OnnxEngine}
+ENGINES = {"onnx": OnnxEngine, "openvino": OpenVinoEngine}
 
-__all__ = ["ENGINES", "Engine", "EngineError", "OnnxEngine"]
+__all__ = ["ENGINES", "Engine", "EngineError", "OnnxEngine", "OpenVinoEngine"]

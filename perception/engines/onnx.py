@@ -3,24 +3,36 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Final
 
 import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from perception.contract import METADATA_KEY, ContractError, ModelContract
-from perception.engines.engine import EngineError
+from perception.contract import ModelContract
+from perception.engines.bound import BoundSession
+from perception.engines.engine import (
+    EngineError,
+    check_confidence,
+    check_finite,
+    check_frame,
+    check_output,
+    one_line,
+)
+from perception.engines.providers import (
+    PROVIDERS,
+    ProviderName,
+    attempts,
+    cache_folder,
+    make_cache,
+    short_name,
+    tensorrt_folder,
+)
+from perception.engines.session import CPU, contract_of, load_session, read_model
 from perception.frame import EngineState
 
-ProviderName = Literal["auto", "cpu", "cuda", "tensorrt"]
-
-PROVIDERS = {
-    "cpu": "CPUExecutionProvider",
-    "cuda": "CUDAExecutionProvider",
-    "tensorrt": "TensorrtExecutionProvider",
-}
-_SILENT = 4  # a provider that does not load is told by us, in one line
+DEVICES: Final = {"cuda": "cuda", "tensorrt": "cuda"}
+"""Providers with a memory of their own, and ONNX Runtime's name of it."""
 
 
 class OnnxEngine:
@@ -39,100 +51,72 @@ class OnnxEngine:
         Raises:
             EngineError: if the file does not load, has no valid contract, or the provider did not load.
         """
-        file_bytes = _read(file)
-        session = _session(file_bytes, file, _wanted(provider), threads)
-        self.contract = _contract(session, file_bytes, file)
-        self.provider = _short_name(session.get_providers()[0])
+        content = read_model(file)
+        # On the CPU first: a contract says what a GPU is asked for, and this is what there is without one.
+        session = load_session(content, str(file), [CPU], threads)
+        self.contract = contract_of(session, content, str(file))
+        found, reason = _beyond_the_cpu(content, str(file), self.contract, provider, threads)
+        self._session = found or session
+        self.provider = short_name(self._session.get_providers()[0])
         self.state = EngineState.OK
         if provider not in ("auto", self.provider):
             if not allow_fallback:
                 raise EngineError(
-                    f"provider {provider} did not load (ONNX Runtime took {self.provider}); "
+                    f"provider {provider} did not load (ONNX Runtime took {self.provider}{reason}); "
                     f"use --provider cpu, or --allow_fallback true to go on where it does run"
                 )
             self.state = EngineState.FALLBACK
-        self._session = session
-        self._input = session.get_inputs()[0].name
-        self._output = session.get_outputs()[0].name
-        self._check_shapes(file)
+        self.runs_one_at_a_time = self.provider in DEVICES
+        self._bound = BoundSession(self._session, DEVICES[self.provider]) if self.runs_one_at_a_time else None
+        self._input = self._session.get_inputs()[0].name
 
     def infer(self, input_bgr: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """(input_h, input_w, 3) uint8 to (classes, input_h / stride, input_w / stride) logits.
+        """(input_h, input_w, 3) uint8 to (labels, input_h / stride, input_w / stride) logits.
 
         Raises:
-            EngineError: if a logit is no finite number: compared, it would pass for free road.
+            EngineError: if the contract's output is no logits, or a logit is no finite number.
         """
-        outputs = self._session.run([self._output], {self._input: input_bgr[np.newaxis]})
-        logits: NDArray[np.float32] = outputs[0][0]
-        if not np.isfinite(logits).all():
-            raise EngineError(
-                f"{self.contract.model_id} gave logits that are no finite numbers on {self.provider}; "
-                f"run it on another provider, or export it again"
-            )
+        check_output(self.contract, "logits")
+        logits: NDArray[np.float32] = self._run(input_bgr)[0][0]
+        check_finite(logits, self.contract, self.provider)
         return logits
 
-    def _check_shapes(self, file: Path) -> None:
-        width, height = self.contract.input_wh
-        wanted = [1, height, width, 3]
-        found = self._session.get_inputs()[0].shape
-        if list(found) != wanted:
-            raise EngineError(f"{file}: the graph takes {found}, its contract says {wanted}")
-        stride = self.contract.output_stride
-        wanted = [1, len(self.contract.labels), height // stride, width // stride]
-        found = self._session.get_outputs()[0].shape
-        if list(found) != wanted:
-            raise EngineError(f"{file}: the graph gives {found}, its contract says {wanted}")
+    def classify(self, frame_bgr: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """(H, W, 3) uint8 camera frame to class ids and confidence, (input_h, input_w) uint8 each.
+
+        Raises:
+            EngineError: if the contract's output is no class map, the frame is not of its size, or a
+                confidence is 0: the logits there were no finite numbers.
+        """
+        check_output(self.contract, "class_map")
+        check_frame(self.contract, frame_bgr)
+        class_map, confidence = self._run(frame_bgr)
+        check_confidence(confidence, self.contract, self.provider)
+        return class_map[0], confidence[0]
+
+    def _run(self, image_bgr: NDArray[np.uint8]) -> list[NDArray[Any]]:
+        batch = image_bgr[np.newaxis]
+        try:
+            if self._bound is not None:
+                return self._bound.run(batch)
+            outputs: list[NDArray[Any]] = self._session.run(None, {self._input: batch})
+            return outputs
+        except Exception as error:  # ONNX Runtime raises several kinds, none with a base of its own
+            name = self.contract.model_id
+            raise EngineError(f"{name} does not run on {self.provider}: {one_line(error)}") from error
 
 
-def _read(file: Path) -> bytes:
-    try:
-        return file.read_bytes()
-    except OSError as error:
-        raise EngineError(f"{file}: the model cannot be read: {error.strerror}") from error
-
-
-def _wanted(provider: ProviderName) -> list[str]:
-    if provider == "auto":
-        available = ort.get_available_providers()
-        return [name for name in (PROVIDERS["cuda"], PROVIDERS["cpu"]) if name in available]
-    return [PROVIDERS[provider]] if provider == "cpu" else [PROVIDERS[provider], PROVIDERS["cpu"]]
-
-
-def _session(file_bytes: bytes, file: Path, providers: list[str], threads: int) -> ort.InferenceSession:
-    options = ort.SessionOptions()
-    options.log_severity_level = _SILENT
-    options.intra_op_num_threads = threads
-    # Waiting threads that spin take 20 to 40 % of a small machine from the rest of the pipeline.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    present = [name for name in providers if name in ort.get_available_providers()]
-    ort.set_default_logger_severity(_SILENT)
-    try:
-        # ONNX Runtime's own fallback prints to standard output, which belongs to the records.
-        return ort.InferenceSession(file_bytes, options, providers=present, enable_fallback=0)
-    except Exception as error:  # ONNX Runtime raises several kinds, none with a base of its own
-        if present != [PROVIDERS["cpu"]]:
-            return _session(file_bytes, file, [PROVIDERS["cpu"]], threads)
-        reason = " ".join(str(error).split())
-        raise EngineError(f"{file}: not a model that ONNX Runtime can load: {reason}") from error
-
-
-def _contract(session: ort.InferenceSession, file_bytes: bytes, file: Path) -> ModelContract:
-    try:
-        text = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
-    except UnicodeDecodeError as error:
-        raise EngineError(f"{file}: the file was changed after it was exported: {error}") from error
-    if text is None:
-        raise EngineError(
-            f"{file}: an ONNX file without a drivable contract; export it with drivable-export so that "
-            f"its input, labels and normalisation are known"
-        )
-    try:
-        contract = ModelContract.from_json(text, str(file))
-        contract.verify(file_bytes, str(file))
-    except ContractError as error:
-        raise EngineError(str(error)) from error
-    return contract
-
-
-def _short_name(provider: str) -> str:
-    return next((short for short, name in PROVIDERS.items() if name == provider), provider)
+def _beyond_the_cpu(
+    content: bytes, where: str, contract: ModelContract, provider: ProviderName, threads: int
+) -> tuple[ort.InferenceSession | None, str]:
+    """A session on the provider that was asked for; without one, what ONNX Runtime said, for people."""
+    cache = cache_folder()
+    reason = ""
+    for providers in attempts(provider, contract, cache, ort.get_available_providers()):
+        if providers[0][0] == PROVIDERS["tensorrt"]:
+            make_cache([tensorrt_folder(contract, cache)])
+        try:
+            return load_session(content, where, providers, threads), ""
+        except EngineError as error:
+            reason = f": {one_line(error.__cause__)}" if isinstance(error.__cause__, Exception) else ""
+    return None, reason

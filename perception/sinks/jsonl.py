@@ -10,25 +10,18 @@ from pathlib import Path
 from typing import Any, Final
 
 from perception.frame import Prediction
-from perception.labels import ALTERNATIVE, DIRECT, LABELS
-from perception.scene.outline import outlines
+from perception.labels import ALTERNATIVE, DIRECT, DRIVABLE, LABELS_OF_TWO
+from perception.scene.outline import Polygon, outlines
 from perception.sinks.sink import SinkError
 from perception.sources.source import SourceInfo
 
-SCHEMA: Final = 1
+SCHEMA: Final = 2
 STDOUT: Final = "-"
 
 
 def record(prediction: Prediction) -> dict[str, Any]:
     """One frame's record, ready for JSON; `mask` is None where the camera did not see the road."""
     frame = prediction.frame
-    mask = None
-    if prediction.has_mask:
-        mask = {
-            "shares": {name: round(share, 6) for name, share in zip(LABELS, prediction.shares, strict=True)},
-            "direct": outlines(prediction.class_map, DIRECT, frame.frame_wh),
-            "alternative": outlines(prediction.class_map, ALTERNATIVE, frame.frame_wh),
-        }
     return {
         "schema": SCHEMA,
         "source_id": frame.source_id,
@@ -42,7 +35,28 @@ def record(prediction: Prediction) -> dict[str, Any]:
         "engine": {"state": prediction.engine_state, "provider": prediction.provider},
         "model_id": prediction.model_id,
         "frame_wh": list(frame.frame_wh),
-        "mask": mask,
+        "mask": _mask(prediction) if prediction.has_mask else None,
+    }
+
+
+def _mask(prediction: Prediction) -> dict[str, Any]:
+    """Shares and areas; None for what the network does not tell apart."""
+    told = dict(zip(prediction.labels, prediction.shares, strict=True))
+    if prediction.labels != LABELS_OF_TWO:
+        told["drivable"] = told["direct"] + told["alternative"]
+    names = ("direct", "alternative", "background", "drivable")
+    shares = {name: round(told[name], 6) if name in told else None for name in names}
+
+    def areas(name: str, label: int) -> list[Polygon] | None:
+        if name not in prediction.labels:
+            return None
+        return outlines(prediction.class_map, label, prediction.frame.frame_wh)
+
+    return {
+        "shares": shares,
+        "direct": areas("direct", DIRECT),
+        "alternative": areas("alternative", ALTERNATIVE),
+        "drivable": areas("drivable", DRIVABLE),
     }
 
 

@@ -21,7 +21,7 @@ _PNG = (
 
 
 class MaskFolderSink:
-    """Writes `<name of the frame>.png`: (H, W) uint8 class ids at the frame's size."""
+    """Writes `<name of the frame>.png`: (H, W) uint8 ids, as `labels.IDS` has them, at the frame's size."""
 
     name = "masks"
 

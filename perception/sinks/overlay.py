@@ -21,7 +21,7 @@ from perception.frame import (
     YuvPlanes,
     yuv_to_bgr_matrix,
 )
-from perception.labels import COLOURS_RGB, LABELS
+from perception.labels import COLOURS_RGB, IDS, LABELS
 from perception.scene.outline import area_rings
 
 # An area keeps its texture: chroma moves most of the way to the colour, luma only a little, up on a
@@ -58,8 +58,8 @@ def draw_overlay(canvas: Canvas, prediction: Prediction) -> None:
     if prediction.camera_state != CameraState.OK:
         top_px = draw_banner(canvas, banner_text(prediction))
     if prediction.has_mask:
-        tint_areas(canvas, prediction.class_map)
-        draw_legend(canvas, top_px)
+        tint_areas(canvas, prediction.class_map, prediction.labels)
+        draw_legend(canvas, top_px, prediction.labels)
     draw_status(canvas, status_text(prediction))
 
 
@@ -81,17 +81,18 @@ def copy_frame(canvas: Canvas, frame: Frame) -> None:
     _copy_bgr(canvas, image_bgr)
 
 
-def tint_areas(canvas: Canvas, class_map: NDArray[np.uint8]) -> None:
-    """Tint the direct and the alternative area, and draw their edges.
+def tint_areas(canvas: Canvas, class_map: NDArray[np.uint8], labels: Sequence[str] = LABELS) -> None:
+    """Tint each drivable area in its colour, and draw their edges.
 
     Args:
         canvas: drawn on in place.
         class_map: (h, w) uint8 class ids over the whole frame, any resolution.
+        labels: the classes that the network tells apart.
     """
     line_px = max(1, round(canvas.frame_wh[1] / 480))
     edges: list[tuple[list[Points], int]] = []
-    for label, colour_rgb in COLOURS_RGB.items():
-        areas = area_rings(class_map, label, canvas.frame_wh, _MIN_AREA_SHARE, tolerance_px=1.0)
+    for name, colour_rgb in _colours(labels).items():
+        areas = area_rings(class_map, IDS[name], canvas.frame_wh, _MIN_AREA_SHARE, tolerance_px=1.0)
         rings = [ring for area in areas for ring in area]
         if not rings:
             continue
@@ -141,14 +142,14 @@ def draw_status(canvas: Canvas, text: str) -> None:
     _write(canvas, text, (pad_px, top_px), line_px)
 
 
-def draw_legend(canvas: Canvas, top_px: int) -> None:
-    """The colours and their names on a dark plate at the right edge, from `top_px` on."""
+def draw_legend(canvas: Canvas, top_px: int, labels: Sequence[str] = LABELS) -> None:
+    """The colours and names of a network's classes on a dark plate at the right edge, from `top_px` on."""
     line_px, pad_px = _line_px(canvas), _line_px(canvas) // 2
-    names = [LABELS[label] for label in COLOURS_RGB]
-    width_px = max(_text_width_px(canvas, name) for name in names) + 2 * line_px + pad_px
+    colours = _colours(labels)
+    width_px = max(_text_width_px(canvas, name) for name in colours) + 2 * line_px + pad_px
     left_px = max(0, canvas.frame_wh[0] - width_px)
-    _darken(canvas, (left_px, top_px, width_px, line_px * len(names) + pad_px))
-    for row, (name, colour_rgb) in enumerate(zip(names, COLOURS_RGB.values(), strict=True)):
+    _darken(canvas, (left_px, top_px, width_px, line_px * len(colours) + pad_px))
+    for row, (name, colour_rgb) in enumerate(colours.items()):
         row_px = top_px + pad_px // 2 + row * line_px
         swatch = (left_px + pad_px, row_px + line_px // 4, line_px, line_px // 2)
         for plane, value in zip(_cut(canvas, swatch), yuv_of(colour_rgb, canvas.matrix), strict=True):
@@ -173,6 +174,11 @@ def _yuv_from_bgr(matrix: YuvMatrix) -> NDArray[np.float64]:
     bgr_from_yuv = yuv_to_bgr_matrix(matrix)
     inverse = np.linalg.inv(bgr_from_yuv[:, :3])
     return np.column_stack([inverse, -inverse @ bgr_from_yuv[:, 3]])
+
+
+def _colours(labels: Sequence[str]) -> dict[str, tuple[int, int, int]]:
+    """The classes that are drawn, and their colours: all but background."""
+    return {name: COLOURS_RGB[IDS[name]] for name in labels if IDS[name] in COLOURS_RGB}
 
 
 def _copy_bgr(canvas: Canvas, image_bgr: NDArray[np.uint8]) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from dataclasses import asdict, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,10 +13,13 @@ import pytest
 pytest.importorskip("torch")
 
 from export.card import model_card
-from export.verify import Parity
+from export.facts import Measured, facts
+from export.provenance import training
+from export.verify import Gate, Parity
 from perception.accuracy import Accuracy, CountedFrame
 from perception.contract import ModelContract
-from perception.labels import LABELS
+from perception.labels import LABELS, LABELS_OF_TWO
+from perception.settings import parse
 from train.config import Stage, Teacher, TrainConfig
 
 DATA, LICENCE = "our own roads", "code Apache-2.0; weights: for our vehicles"
@@ -67,8 +71,28 @@ HISTORY = [
 ]
 
 
-def card(config: dict[str, Any] | None, history: list[dict[str, float]], accuracy: Accuracy | None) -> str:
-    return model_card(CONTRACT, config, history, Parity(16, 4e-5, 1.0), accuracy, "test", Path("rt_m.onnx"))
+GATES = [
+    Gate("logits, largest difference", 4e-5, 1e-2, "at most", "", "16 frames of `val`"),
+    Gate("logits, same class", 100.0, 99.99, "at least", "%", "16 frames of `val`"),
+]
+
+
+def told(
+    trained: dict[str, Any],
+    accuracy: Accuracy | None = None,
+    quantisation: dict[str, Any] | None = None,
+    contract: ModelContract = CONTRACT,
+) -> dict[str, Any]:
+    """The card for machines, as it comes back from the file's metadata."""
+    measured = Measured(GATES, Parity(16, 3.5, 0.4), "random weights of another seed", accuracy, "test")
+    values = facts(
+        contract, "rt_m", 2_300_000, measured, trained, quantisation, "drivable-export --model rt_m"
+    )
+    return dict(json.loads(json.dumps(values, allow_nan=False)))
+
+
+def card(config: dict[str, Any], history: Sequence[dict[str, float]], accuracy: Accuracy | None) -> str:
+    return model_card(told(training(config, history), accuracy), CONTRACT, "rt_m.onnx", 9_800_000)
 
 
 def measured() -> Accuracy:
@@ -116,7 +140,7 @@ def test_recipe_names_what_the_network_learnt_from_and_no_folder_of_whoever_trai
     text = card(asdict(CONFIG), HISTORY, None)
 
     for line in (
-        "| recipe | `drivable-train --config train/rt_m` |",
+        "| recipe | settings of its own, below |",
         "| encoder | first weights from `mobilenet.pth` |",
         "| teachers | `twinlitenet.onnx` (weight 0.4, temperature 3) |",
         "| loss | dice+cross_entropy |",
@@ -131,10 +155,24 @@ def test_recipe_names_what_the_network_learnt_from_and_no_folder_of_whoever_trai
     assert not [folder for folder in ("/data", "/weights", "/peers") if folder in text]
 
 
-def test_published_network_names_the_recipe_they_share() -> None:
-    text = card(asdict(replace(CONFIG, model="unet")), HISTORY, None)
+@pytest.mark.parametrize(
+    ("recipe", "model", "changed", "line"),
+    [
+        ("train/rt_m", "rt_m", {}, "`drivable-train --config train/rt_m`"),
+        ("train/rt_m", "rt_m", {"data": "/data/bdd", "out": "/runs"}, "`drivable-train --config train/rt_m`"),
+        ("train/rt_m", "rt_m", {"stages": [Stage((320, 192), 1, 8, 1e-3)]}, "settings of its own, below"),
+        ("train/rt_m", "rt_m", {"optimiser": "sgd"}, "settings of its own, below"),
+        ("train/published", "unet", {}, "`drivable-train --config train/published --model unet`"),
+    ],
+)
+def test_recipe_is_named_only_where_the_settings_are_its_own(
+    recipe: str, model: str, changed: dict[str, Any], line: str
+) -> None:
+    shipped = parse(TrainConfig, "", "", ["--config", recipe, "--model", model])
 
-    assert "`drivable-train --config train/published --model unet`" in text
+    text = card(asdict(replace(shipped, **changed)), HISTORY, None)
+
+    assert f"| recipe | {line} |" in text.splitlines()
 
 
 @pytest.mark.parametrize(
@@ -170,7 +208,78 @@ def test_checkpoint_of_an_older_version_gets_a_card_too() -> None:
 
 
 def test_random_weights_are_called_that() -> None:
-    text = card(None, [], None)
+    text = model_card(told({"weights": "random"}), CONTRACT, "rt_m.onnx", 9_800_000)
 
     assert "It was not: the weights are random." in text
-    assert "mean IoU" not in text
+    assert "| mean IoU" not in text
+
+
+def test_gates_and_their_control_are_told_with_their_limits() -> None:
+    lines = card(asdict(CONFIG), HISTORY, None).splitlines()
+
+    assert "| logits, largest difference | 4.0e-05 | at most 0.01 | 16 frames of `val` |" in lines
+    assert "| logits, same class | 100.000 % | at least 99.99 % | 16 frames of `val` |" in lines
+    assert (
+        "Refused, as it must be: random weights of another seed; logits differ by up to 3.5, the same class "
+        "on 40.00 % of positions." in lines
+    )
+    assert "| made by | `drivable-export --model rt_m` |" in lines
+    assert "What it costs in mean IoU was not measured: no labelled frames were named." in lines
+
+
+def test_quantisation_tells_frames_by_condition_and_layers_kept_in_float() -> None:
+    int8 = {
+        "precision": "int8",
+        "method": "all values",
+        "calibration_frames": {"day": 80, "night": 48},
+        "kept_in_float": ["head.classify"],
+    }
+    contract = replace(CONTRACT, precision="int8")
+
+    lines = model_card(told({}, None, int8, contract), contract, "rt_m-int8.onnx", 2_800_000).splitlines()
+
+    assert "| file | `rt_m-int8.onnx`, 2.8 MB, int8 |" in lines
+    assert (
+        "| int8 | ranges of all values, measured on frames: 80 day, 48 night; kept in float: "
+        "`head.classify` |" in lines
+    )
+    assert "The file that it was made from does not tell." in lines
+
+
+@pytest.mark.parametrize(
+    ("frame_wh", "frames"), [((1280, 720), "camera frames of 1280x720"), ((0, 0), "any camera frame")]
+)
+def test_file_for_gpus_says_which_frames_it_takes(frame_wh: tuple[int, int], frames: str) -> None:
+    contract = replace(CONTRACT, frame_wh=frame_wh, output="class_map")
+
+    text = model_card(told({}, contract=contract), contract, "rt_m-gpu.onnx", 1)
+
+    assert f"| input | uint8 NHWC BGR, {frames}; the graph fits them into 640x384, padded with" in text
+    assert "| output | class map and confidence, uint8 at 640x384: direct, alternative, background |" in text
+
+
+def test_network_of_two_classes_tells_only_these() -> None:
+    counts = np.array([[90, 10], [0, 100]])
+    contract = replace(CONTRACT, labels=LABELS_OF_TWO)
+    values = told({}, Accuracy((CountedFrame("a", "day", counts),)), contract=contract)
+
+    text = model_card(values, contract, "twinlitenet.onnx", 1)
+
+    assert "| mean IoU on `test`, drivable or not | **90.45 %** (drivable 90.00, background 90.91)" in text
+    assert "| mean IoU on `test` |" not in text
+
+
+def test_file_made_from_another_tells_how_that_one_was_trained() -> None:
+    origin = {"made_from": {"file": "rt_m.onnx", "sha256": "abc"}}
+
+    text = model_card(told(training(asdict(CONFIG), HISTORY) | origin), CONTRACT, "rt_m-gpu.onnx", 9_800_000)
+
+    assert "Made from `rt_m.onnx` (sha256 `abc`)." in text
+    assert "| loss | dice+cross_entropy |" in text
+
+
+def test_file_without_a_card_tells_what_its_contract_knows() -> None:
+    text = model_card({}, CONTRACT, "rt_m.onnx", 9_800_000)
+
+    assert f"| licence | {LICENCE} |" in text
+    assert "The file that it was made from does not tell." in text

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import csv
+import json
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
@@ -15,33 +19,54 @@ from export.cli import main  # noqa: E402
 from export.config import ExportConfig  # noqa: E402
 from export.graph import CpuGraph  # noqa: E402
 from export.run import export  # noqa: E402
-from export.verify import ParityError, check_parity  # noqa: E402
+from export.torch_source import TorchSource  # noqa: E402
+from export.verify import GateError, compare  # noqa: E402
 from perception.engines import OnnxEngine  # noqa: E402
+from perception.labels import BACKGROUND  # noqa: E402
+from perception.settings import parse  # noqa: E402
+from perception.sources.drive import DriveRenderer  # noqa: E402
 from train.checkpoint import Checkpoint, CheckpointError  # noqa: E402
-from train.config import GREY_LEVEL, GREY_STD, Stage, TrainConfig  # noqa: E402
-from train.evaluate import Normalise  # noqa: E402
+from train.config import Stage, TrainConfig  # noqa: E402
 from train.models import MODELS, build_model  # noqa: E402
 
-INPUT_WH = (96, 64)
+SIZE_WH = (96, 64)
 
 
 @pytest.fixture(autouse=True)
 def _few_parity_frames(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("export.run.PARITY_FRAMES", 2)
+    monkeypatch.setattr("export.frames.PARITY_FRAMES", 2)
 
 
 @pytest.fixture
 def inputs_bgr() -> list[np.ndarray]:
     """Noise up to the very border: zero padding of the wrong colour would show."""
     random = np.random.default_rng(0)
-    return [random.integers(0, 256, (INPUT_WH[1], INPUT_WH[0], 3), np.uint8) for _ in range(3)]
+    return [random.integers(0, 256, (SIZE_WH[1], SIZE_WH[0], 3), np.uint8) for _ in range(3)]
 
 
-def _export(tmp_path: Path, name: str, **settings: object) -> Path:
-    config = ExportConfig(
-        name, out=str(tmp_path / f"{name}.onnx"), input_wh=INPUT_WH, random_weights=True, **settings
-    )
-    return export(config, lambda line: None)
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """Rendered frames in splits train, val and test, with an area that does not count."""
+    root = tmp_path / "data"
+    (root / "images").mkdir(parents=True)
+    (root / "labels").mkdir()
+    with (root / "index.csv").open("w", newline="") as file:
+        index = csv.writer(file)
+        index.writerow(["id", "split"])
+        for seed, (split, frames) in enumerate({"train": 6, "val": 2, "test": 2}.items()):
+            drive = DriveRenderer("mixed", (160, 90), 1.0, seed)
+            for number in range(frames):
+                image_bgr, class_map = drive.render(number * 20)
+                cv2.imwrite(str(root / "images" / f"{split}-{number}.jpg"), image_bgr)
+                cv2.imwrite(str(root / "labels" / f"{split}-{number}.png"), class_map)
+                index.writerow([f"{split}-{number}", split])
+    return root
+
+
+def _export(tmp_path: Path, name: str, **settings: Any) -> Path:
+    out = str(tmp_path / f"{name}.onnx")
+    settings = {"size_wh": SIZE_WH, "random_weights": True, **settings}
+    return export(ExportConfig(name, out=out, **settings), lambda line: None).file
 
 
 @pytest.mark.slow
@@ -52,66 +77,197 @@ def test_exported_graph_gives_what_torch_gives(
     file = _export(tmp_path, name)
     engine = OnnxEngine(file, "cpu")
     file.unlink()  # up to 186 MB, and pytest keeps the folders of three runs
-    torch.manual_seed(0)  # the export draws its random weights from this seed
-    model = build_model(name, 3).eval()
+    source = TorchSource.random(name)
 
-    parity = check_parity(model, Normalise((GREY_LEVEL,) * 3, (GREY_STD,) * 3), engine, inputs_bgr)
+    parity = compare(source.infer(SIZE_WH), engine.infer, inputs_bgr)
 
-    assert parity.max_logit_difference < 1e-4
-    assert (engine.contract.model_id, engine.contract.output_stride) == (name, model.output_stride)
+    assert parity.max_difference < 1e-4
+    assert (engine.contract.model_id, engine.contract.output_stride) == (name, source.output_stride)
     assert (tmp_path / f"{name}.md").read_text().startswith(f"# {name}\n")
 
 
 def _checkpoint(file: Path, model: torch.nn.Module, **settings: Any) -> Path:
-    checkpoint = Checkpoint.fresh(TrainConfig("rt_s", [Stage((96, 64), 1, 2, 1e-3)], **settings))
+    checkpoint = Checkpoint.fresh(TrainConfig("rt_s", [Stage((90, 50), 1, 2, 1e-3)], **settings))
     checkpoint.model = model.state_dict()
     checkpoint.save(file)
     return file
 
 
-def test_checkpoint_is_exported_with_its_own_normalisation(
+def test_checkpoint_is_exported_with_its_own_normalisation_and_size(
     tmp_path: Path, inputs_bgr: list[np.ndarray]
 ) -> None:
     mean_bgr, std_bgr = (103.53, 116.28, 123.675), (57.375, 57.12, 58.395)
     model = build_model("rt_s", 3).eval()
     file = _checkpoint(tmp_path / "best.pt", model, mean_bgr=mean_bgr, std_bgr=std_bgr)
 
-    exported = export(
-        ExportConfig("rt_s", str(file), out=str(tmp_path / "rt_s.onnx"), input_wh=INPUT_WH), lambda line: None
-    )
+    exported = _export(tmp_path, "rt_s", checkpoint=str(file), size_wh=None, random_weights=False)
 
     engine = OnnxEngine(exported, "cpu")
-    assert check_parity(model, Normalise(mean_bgr, std_bgr), engine, inputs_bgr).max_logit_difference < 1e-4
+    source = TorchSource.trained(file, "rt_s")
+    assert compare(source.infer(SIZE_WH), engine.infer, inputs_bgr).max_difference < 1e-4
     assert engine.contract.pad_bgr == (104, 116, 124)
+    assert engine.contract.input_wh == SIZE_WH  # 90x50, rounded up
 
 
 def test_checkpoint_of_other_layers_is_refused(tmp_path: Path) -> None:
     file = _checkpoint(tmp_path / "best.pt", build_model("rt_s", 4))
 
     with pytest.raises(CheckpointError, match=r"best\.pt: holds other layers than the rt_s of this version"):
-        export(ExportConfig("rt_s", str(file), out=str(tmp_path / "rt_s.onnx")), lambda line: None)
+        _export(tmp_path, "rt_s", checkpoint=str(file), random_weights=False)
 
 
-def test_gate_refuses_the_weights_of_another_seed(tmp_path: Path, inputs_bgr: list[np.ndarray]) -> None:
-    engine = OnnxEngine(_export(tmp_path, "rt_s"), "cpu")
-    torch.manual_seed(1)
-    other = build_model("rt_s", 3)
+class SwappedColours(CpuGraph):
+    """A graph that is not the network."""
 
-    with pytest.raises(ParityError, match="the exported graph is not the trained network"):
-        check_parity(other, Normalise((GREY_LEVEL,) * 3, (GREY_STD,) * 3), engine, inputs_bgr)
+    def forward(self, frame: torch.Tensor) -> torch.Tensor:
+        return super().forward(frame.flip(3))
 
 
 def test_failing_gate_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    class SwappedColours(CpuGraph):
-        def forward(self, frame: torch.Tensor) -> torch.Tensor:
-            return super().forward(frame.flip(3))
+    monkeypatch.setattr("export.graph.CpuGraph", SwappedColours)
 
-    monkeypatch.setattr("export.run.CpuGraph", SwappedColours)
-
-    with pytest.raises(ParityError):
+    with pytest.raises(GateError, match="the exported graph is not the trained network: logits"):
         _export(tmp_path, "rt_s")
 
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_failing_gate_leaves_the_older_file_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    older = {file.name: file.read_bytes() for file in _export(tmp_path, "rt_s").parent.iterdir()}
+    assert sorted(older) == ["rt_s.json", "rt_s.md", "rt_s.onnx"]
+    monkeypatch.setattr("export.graph.CpuGraph", SwappedColours)
+
+    with pytest.raises(GateError):
+        _export(tmp_path, "rt_s", size_wh=(64, 64))
+
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == older
+
+
+def test_gate_that_other_weights_pass_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("export.torch_source.CONTROL_SEED", 0)
+
+    with pytest.raises(GateError, match="the gate is blind"):
+        _export(tmp_path, "rt_s")
+
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("target", ["cpu", "gpu"])
+def test_accuracy_that_the_export_costs_is_a_gate(
+    target: str, tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reference = TorchSource.perceive
+
+    def all_background(source: TorchSource, input_wh: tuple[int, int]) -> Any:
+        """A network that was judged otherwise than the node does: its logits cannot show it."""
+        perceive = reference(source, input_wh)
+
+        def perceived(frame: Any) -> Any:
+            prediction = perceive(frame)
+            prediction.class_map[:] = BACKGROUND
+            return prediction
+
+        return perceived
+
+    frame = {"frame_wh": (160, 90)} if target == "gpu" else {}
+    _export(tmp_path, "rt_s", data=str(data), target=target, **frame)
+    monkeypatch.setattr(TorchSource, "perceive", all_background)
+    before = {file.name: file.read_bytes() for file in tmp_path.iterdir() if file.is_file()}
+
+    with pytest.raises(GateError, match="mean IoU lost"):
+        _export(tmp_path, "rt_s", data=str(data), target=target, **frame)
+
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir() if file.is_file()} == before
+
+
+@pytest.mark.slow
+def test_file_says_in_three_places_what_it_is_and_how_to_make_it_again(
+    tmp_path: Path, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = _export(tmp_path, "rt_s", data=str(data), target="gpu", frame_wh=(0, 0), precision="fp16")
+
+    card = json.loads(file.with_suffix(".json").read_text())
+    assert (card["model_id"], card["network"], card["target"]) == ("rt_s-gpu-fp16", "rt_s", "gpu")
+    assert (card["size_bytes"], card["accuracy"]["frames"]) == (file.stat().st_size, 2)
+    assert {gate["name"] for gate in card["gates"]} >= {"mean IoU lost", "class map, same as by the CPU file"}
+    capsys.readouterr()
+    assert main(["inspect", str(file)]) == 0
+    assert file.with_suffix(".md").read_text() in capsys.readouterr().out
+    words = shlex.split(card["reproduce"])
+    assert parse(ExportConfig, words[0], "", words[1:]) == ExportConfig(
+        "rt_s",
+        target="gpu",
+        precision="fp16",
+        size_wh=SIZE_WH,
+        frame_wh=(0, 0),
+        data="data",
+        random_weights=True,
+    )
+
+
+@pytest.mark.slow
+def test_int8_is_made_from_our_own_file_and_keeps_what_it_tells(tmp_path: Path, data: Path) -> None:
+    float_file = _export(tmp_path, "rt_s")
+
+    out = tmp_path / "int8"
+    file = _export(
+        out,
+        "rt_s",
+        checkpoint=str(float_file),
+        random_weights=False,
+        size_wh=None,
+        precision="int8",
+        calibrate=str(data),
+    )
+
+    card = json.loads(file.with_suffix(".json").read_text())
+    assert (card["precision"], card["parameters"]) == ("int8", 931_604)
+    assert sum(card["quantisation"]["calibration_frames"].values()) == 3  # the others of 6 are the probe
+    assert card["training"]["weights"] == "random"
+    assert card["training"]["made_from"]["file"] == "rt_s.onnx"
+    assert file.stat().st_size < float_file.stat().st_size / 2
+    with pytest.raises(RuntimeError, match="is a file for target cpu in int8; others are made from"):
+        _export(tmp_path, "rt_s", checkpoint=str(file), random_weights=False, size_wh=None)
+
+
+def test_file_of_ours_can_have_no_other_size_and_is_no_source_of_itself(
+    tmp_path: Path, make_file: Callable[..., Path]
+) -> None:
+    file = make_file("rt_s.onnx", model_id="rt_s")
+    ours = {"checkpoint": str(file), "random_weights": False}
+
+    with pytest.raises(RuntimeError, match=r"rt_s\.onnx: takes 32x32 and cannot be made 96x64"):
+        _export(tmp_path / "out", "rt_s", **ours)
+    with pytest.raises(RuntimeError, match="is the file to export from"):
+        _export(tmp_path, "rt_s", **ours)
+    with pytest.raises(RuntimeError, match=r"rt_s\.onnx: holds rt_s, not rt_m"):
+        _export(tmp_path / "out", "rt_m", **ours)
+    with pytest.raises(RuntimeError, match="target plain is made from a checkpoint"):
+        _export(tmp_path / "out", "rt_s", target="plain", size_wh=None, **ours)
+    assert not (tmp_path / "out").exists()
+
+
+def test_shipped_file_is_the_source_where_nothing_was_trained(
+    tmp_path: Path, make_file: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_file("rt_s.onnx", model_id="rt_s")
+    monkeypatch.setattr("export.source.FOLDER", tmp_path)
+    said: list[str] = []
+
+    exported = export(
+        ExportConfig("rt_s", runs=str(tmp_path / "runs"), target="gpu", out=str(tmp_path / "out.onnx")),
+        said.append,
+    )
+
+    assert said[:2] == [
+        f"no {tmp_path}/runs/rt_s/best.pt: made from the shipped rt_s.onnx",
+        "for camera frames of 1280x720; --frame names another size, or any",
+    ]
+    assert OnnxEngine(exported.file, "cpu").contract.frame_wh == (1280, 720)
 
 
 def test_plain_target_takes_floats(tmp_path: Path) -> None:
@@ -122,30 +278,44 @@ def test_plain_target_takes_floats(tmp_path: Path) -> None:
     session = ort.InferenceSession(str(file), providers=["CPUExecutionProvider"])
     assert session.get_inputs()[0].type == "tensor(float)"
     assert session.get_inputs()[0].shape == [1, 3, 64, 96]
+    assert [left.name for left in tmp_path.iterdir()] == ["rt_s.onnx"]
+
+
+RANDOM = ["--model", "rt_s", "--random-weights"]
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (
-            ["--model", "rt_m"],
-            "no checkpoint of rt_m; train one with `drivable-train --config train/rt_m --data DIR`",
-        ),
-        (
             ["--model", "pspnet"],
             "no checkpoint of pspnet; train one with "
             "`drivable-train --config train/published --model pspnet --data DIR`",
         ),
-        (["--model", "rt_x", "--random_weights"], "unknown model 'rt_x'; known: rt_s, rt_m"),
+        (["--model", "rt_x"], "unknown model 'rt_x'; known: rt_s, rt_m"),
+        (["--model", "rt_x", "--random-weights"], "unknown model 'rt_x'; known: rt_s, rt_m"),
         (
             ["--model", "rt_s", "--checkpoint", "text.pt"],
             "text.pt: not a checkpoint of this version of drivable-train",
         ),
-        (["--model", "rt_s", "--random_weights", "--input_wh", "[100, 64]"], "must be multiples of 32"),
+        ([*RANDOM, "--checkpoint", "text.pt"], "a checkpoint and random_weights exclude each other"),
+        ([*RANDOM, "--size", "[0,0]"], "size_wh is any; both sides must be from 32 to 8192 pixels"),
+        ([*RANDOM, "--size", "16x64"], "size_wh is 16x64; both sides must be from 32 to 8192 pixels"),
+        ([*RANDOM, "--size", "9000x640"], "size_wh is 9000x640; both sides must be"),
         (
-            ["--model", "rt_s", "--random_weights", "--input_wh", "[96, 64]", "--out", "text.pt/rt_s.onnx"],
-            "cannot be written",
+            [*RANDOM, "--input-wh", "[96, 64]"],
+            "unknown setting --input_wh; the nearest known one is --size_wh",
         ),
+        ([*RANDOM, "--frame", "640x360"], "frame_wh is for --target gpu"),
+        ([*RANDOM, "--target", "gpu", "--frame", "8x8"], "frame_wh is 8x8; both sides must be"),
+        ([*RANDOM, "--target", "tpu"], "tpu"),
+        ([*RANDOM, "--precision", "fp16"], "precision fp16 is for --target gpu: ONNX Runtime's CPU kernels"),
+        ([*RANDOM, "--precision", "int8"], "name them with --calibrate DIR or --data DIR"),
+        ([*RANDOM, "--precision", "int8", "--calibrate", "none"], "none: no such folder"),
+        ([*RANDOM, "--data", "none"], "none: no such folder"),
+        ([*RANDOM, "--target", "plain", "--precision", "int8"], "target plain is fp32 only, not int8"),
+        ([*RANDOM, "--out", "card.md"], "the file's name must end in .onnx"),
+        ([*RANDOM, "--out", "text.pt/rt_s.onnx"], "cannot be written: "),
     ],
 )
 def test_bad_input_is_one_line_and_leaves_no_file(

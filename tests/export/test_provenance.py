@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -9,8 +10,8 @@ import pytest
 
 pytest.importorskip("torch")
 
-from export.provenance import licence, training_data
-from train.config import Stage, TrainConfig
+from export.provenance import licence, training, training_data
+from train.config import Stage, Teacher, TrainConfig
 from train.models import MODELS, build_model
 
 RUN = TrainConfig("rt_s", [Stage((64, 32), 1, 4, 1e-3)])
@@ -45,3 +46,17 @@ def test_data_and_terms_follow_from_the_settings(config: TrainConfig, data: str,
 
 def test_licence_of_a_librarys_layers_stands_beside_ours() -> None:
     assert licence(asdict(RUN), MODELS["segformer"](3)).startswith("Apache-2.0; encoder's code")
+
+
+def test_training_is_ready_for_json_and_names_no_folder() -> None:
+    config = replace(
+        NAMED, encoder_weights="/w/mobilenet.pth", teachers=[Teacher("/t/big.pt")], out="/home/me/runs"
+    )
+
+    told = training(asdict(config), [{"stage": 0, "epoch": 0, "loss": 0.5, "val_loss": float("nan")}])
+
+    text = json.dumps(told, allow_nan=False)
+    assert not [folder for folder in ("/roads", "/w/", "/t/", "/home") if folder in text]
+    assert told["settings"]["encoder_weights"] == "mobilenet.pth"
+    assert told["settings"]["teachers"][0]["file"] == "big.pt"
+    assert told["epochs"] == [{"stage": 0, "epoch": 0, "loss": 0.5}]

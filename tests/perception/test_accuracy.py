@@ -15,7 +15,15 @@ from perception.accuracy import (
     measure_accuracy,
 )
 from perception.frame import Frame, Prediction
-from perception.labels import ALTERNATIVE, BACKGROUND, DIRECT, IGNORE
+from perception.labels import (
+    ALTERNATIVE,
+    BACKGROUND,
+    DIRECT,
+    DRIVABLE,
+    IGNORE,
+    LABELS,
+    LABELS_OF_TWO,
+)
 
 GOOD = np.diag([80, 80, 80])
 BAD = np.array([[40, 40, 0], [40, 40, 0], [0, 0, 80]])  # IoU 1/3, 1/3 and 1
@@ -131,6 +139,12 @@ class TestLead:
         alone = ours.mean_iou_interval()
         assert high - low < (alone.high - alone.low) / 2
 
+    def test_other_classes_are_refused(self) -> None:
+        three = Accuracy((counted("a", GOOD),))
+
+        with pytest.raises(ValueError, match="in the same classes only: see drivable_or_not"):
+            three.lead_interval(three.drivable_or_not())
+
     def test_other_recordings_are_refused(self) -> None:
         with pytest.raises(ValueError, match="same recordings"):
             Accuracy((counted("a", GOOD),)).lead_interval(Accuracy((counted("b", GOOD),)))
@@ -182,6 +196,50 @@ def test_frames_are_counted_at_the_size_of_their_labels() -> None:
         ("b", "day"),
     ]
     assert accuracy.recordings == ("a", "b")
+
+
+class TestTwoClasses:
+    """A network that tells drivable from background, and no lanes apart."""
+
+    @staticmethod
+    def says_drivable_on_the_left(frame: Frame) -> Prediction:
+        class_map = np.array([[DRIVABLE, BACKGROUND]], np.uint8)
+        return Prediction(frame, class_map, (0.5, 0.5), "fake", labels=LABELS_OF_TWO)
+
+    def test_truth_is_merged_and_no_three_class_figure_is_invented(self) -> None:
+        accuracy = measure_accuracy(self.says_drivable_on_the_left, Labelled())
+
+        np.testing.assert_array_equal(accuracy.total.counts, 3 * np.array([[20, 0], [0, 20]]))
+        assert accuracy.labels == LABELS_OF_TWO
+        assert accuracy.drivable_or_not() is accuracy
+
+    def test_both_lanes_are_drivable(self) -> None:
+        truth = np.array([[DIRECT, ALTERNATIVE, BACKGROUND, IGNORE]], np.uint8)
+        predicted = np.array([[DRIVABLE, BACKGROUND, DRIVABLE, DRIVABLE]], np.uint8)
+
+        frame = count_frame("a", grey(9), truth, predicted, LABELS_OF_TWO)
+
+        np.testing.assert_array_equal(frame.counts, [[1, 1], [1, 0]])
+
+    @pytest.mark.parametrize("labels", [LABELS, LABELS_OF_TWO])
+    @pytest.mark.parametrize("unknown", [4, 254])
+    def test_class_that_is_none_is_refused(self, labels: tuple[str, ...], unknown: int) -> None:
+        known, odd = np.zeros((2, 2), np.uint8), np.full((2, 2), unknown, np.uint8)
+
+        for truth, predicted in ((known, odd), (odd, known)):
+            with pytest.raises(ValueError, match="class ids must be below"):
+                count_frame("a", grey(9), truth, predicted, labels)
+
+    def test_network_of_three_is_compared_with_it_in_two(self) -> None:
+        three = Accuracy((counted("a", BAD), counted("b", GOOD)))
+        two = Accuracy((counted("a", np.diag([10, 10])), counted("b", np.diag([10, 10]))))
+
+        assert three.labels == LABELS
+        assert three.drivable_or_not().lead_interval(two) == (0.0, 0.0)
+
+    def test_frames_of_three_and_of_two_are_not_summed(self) -> None:
+        with pytest.raises(ValueError, match="in three classes and in two cannot be summed"):
+            Accuracy((counted("a", GOOD), counted("b", np.diag([10, 10]))))
 
 
 def test_prediction_of_another_shape_is_refused() -> None:

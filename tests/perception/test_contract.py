@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import fields, replace
 from typing import Any
 
 import pytest
 
-from perception.contract import ContractError, ModelContract
+from perception.contract import UNSIGNED, ContractError, ModelContract, checksum
 
 CONTRACT = ModelContract(
     model_id="tiny-1",
@@ -50,14 +51,17 @@ def test_unknown_field_is_named_with_the_file() -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("contract_version", 2),
+        ("contract_version", 1),
         ("labels", ["direct", "background"]),
+        ("labels", ["background", "drivable"]),
         ("labels", ["background", "direct", "alternative"]),
         ("input_layout", "NCHW"),
         ("input_dtype", "float32"),
         ("colour_order", "RGB"),
-        ("output", "class_map"),
+        ("output", "masks"),
+        ("output", "class_map"),  # which takes whole frames, so a contract without frame_wh is none of it
         ("output_layout", "NHWC"),
+        ("precision", "bf16"),
     ],
 )
 def test_unsupported_value_is_named_with_what_is_supported(name: str, value: Any) -> None:
@@ -79,8 +83,6 @@ def test_unsupported_value_is_named_with_what_is_supported(name: str, value: Any
         ("output_stride", 0),
         ("output_stride", "8"),
         ("output_stride", True),
-        ("graph_size_bytes", -1),
-        ("graph_size_bytes", 12.5),
         ("model_id", 7),
         ("training_data", None),
         ("licence", ["MIT"]),
@@ -90,6 +92,26 @@ def test_unsupported_value_is_named_with_what_is_supported(name: str, value: Any
 def test_impossible_value_is_named(name: str, value: Any) -> None:
     with pytest.raises(ContractError, match=f"^m.onnx: {name} must be "):
         ModelContract.from_json(changed(**{name: value}), "m.onnx")
+
+
+@pytest.mark.parametrize("frame_wh", [[1280], [0, 720], [1280, -1], [1280.0, 720], "any", 0])
+def test_impossible_size_of_frame_is_named(frame_wh: Any) -> None:
+    output = "class_map" if frame_wh else "logits"
+
+    with pytest.raises(ContractError, match=r"^m.onnx: frame_wh must be null, "):
+        ModelContract.from_json(changed(frame_wh=frame_wh, output=output), "m.onnx")
+
+
+@pytest.mark.parametrize("frame_wh", [(1280, 720), (0, 0)])
+@pytest.mark.parametrize("labels", [("direct", "alternative", "background"), ("drivable", "background")])
+def test_graph_that_takes_whole_frames_gives_class_maps(
+    frame_wh: tuple[int, int], labels: tuple[str, ...]
+) -> None:
+    contract = replace(CONTRACT, frame_wh=frame_wh, output="class_map", labels=labels, precision="fp16")
+
+    assert ModelContract.from_json(contract.to_json(), "m.onnx") == contract
+    with pytest.raises(ContractError, match="output is 'logits'; this version of drivable runs 'class_map'"):
+        ModelContract.from_json(replace(contract, output="logits").to_json(), "m.onnx")
 
 
 @pytest.mark.parametrize("text", ["", "{", "contract", "{'a': 1}"])
@@ -107,50 +129,44 @@ def test_json_that_is_no_object_is_refused(text: str) -> None:
 GRAPH = bytes(range(200))
 
 
-def signed(contract: ModelContract = CONTRACT) -> ModelContract:
-    contract = replace(contract, graph_size_bytes=len(GRAPH))
-    return replace(contract, sha256=contract.checksum(GRAPH))
+def signed() -> tuple[bytes, ModelContract]:
+    """A file as the exporter makes it, without any protobuf around it."""
+    unsigned = GRAPH + CONTRACT.to_json().encode() + b"card"
+    contract = replace(CONTRACT, sha256=checksum(unsigned, UNSIGNED))
+    return unsigned.replace(UNSIGNED.encode(), contract.sha256.encode()), contract
 
 
-def test_graph_and_contract_that_belong_together_pass() -> None:
-    signed().verify(GRAPH + b"metadata", "m.onnx")
+def test_file_and_contract_that_belong_together_pass() -> None:
+    content, contract = signed()
+
+    contract.verify(content, "m.onnx")
 
 
-@pytest.mark.parametrize("position", [0, 99, 199])
-def test_changed_byte_of_the_graph_is_found(position: int) -> None:
-    damaged = bytearray(GRAPH)
+@pytest.mark.parametrize("position", [0, 99, 199, 200, 260, -1])
+def test_changed_byte_of_the_file_is_found(position: int) -> None:
+    content, contract = signed()
+    damaged = bytearray(content)
     damaged[position] ^= 1
 
     with pytest.raises(ContractError, match=r"^m.onnx: the file was changed after it was exported"):
-        signed().verify(bytes(damaged), "m.onnx")
+        contract.verify(bytes(damaged), "m.onnx")
 
 
-def test_graph_cut_short_is_found() -> None:
-    with pytest.raises(ContractError, match="was changed"):
-        signed().verify(GRAPH[:-1], "m.onnx")
-
-
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("model_id", "tiny-2"),
-        ("input_wh", (640, 352)),
-        ("pad_bgr", (116, 116, 117)),
-        ("output_stride", 4),
-        ("training_data", "strasse, 道路"),
-        ("licence", "MIT"),
-        ("graph_size_bytes", len(GRAPH) - 1),
-        ("sha256", "0" * 64),
-    ],
-)
-def test_changed_field_of_the_contract_is_found(name: str, value: Any) -> None:
-    contract = replace(signed(), **{name: value})
+@pytest.mark.parametrize("damage", [lambda content: content[:-1], lambda content: content + b"x"])
+def test_file_of_another_length_is_found(damage: Callable[[bytes], bytes]) -> None:
+    content, contract = signed()
 
     with pytest.raises(ContractError, match="was changed"):
-        contract.verify(GRAPH, "m.onnx")
+        contract.verify(damage(content), "m.onnx")
 
 
-def test_checksum_does_not_depend_on_the_one_that_is_there() -> None:
-    contract = replace(CONTRACT, graph_size_bytes=len(GRAPH))
+@pytest.mark.parametrize("sha256", [UNSIGNED, "", "0", "f" * 64])
+def test_contract_without_its_checksum_passes_for_no_file(sha256: str) -> None:
+    content, contract = signed()
 
-    assert replace(contract, sha256="f" * 64).checksum(GRAPH) == contract.checksum(GRAPH)
+    with pytest.raises(ContractError, match="was changed"):
+        replace(contract, sha256=sha256).verify(content, "m.onnx")
+    with pytest.raises(ContractError, match="was changed"):
+        replace(contract, sha256=sha256).verify(
+            content.replace(contract.sha256.encode(), sha256.encode()), "m.onnx"
+        )

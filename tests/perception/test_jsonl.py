@@ -5,6 +5,8 @@ import os
 import subprocess
 import sys
 import textwrap
+from collections.abc import Callable
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 
@@ -13,7 +15,7 @@ import numpy as np
 import pytest
 
 from perception.frame import CameraState, Frame, Prediction
-from perception.labels import ALTERNATIVE, BACKGROUND, DIRECT
+from perception.labels import ALTERNATIVE, BACKGROUND, DIRECT, DRIVABLE, LABELS_OF_TWO
 from perception.sinks.jsonl import JsonLinesSink, record
 from perception.sinks.sink import SinkError
 from perception.sources.source import SourceInfo
@@ -33,11 +35,37 @@ def _prediction(frame_id: int = 0, state: CameraState = CameraState.OK) -> Predi
     )
 
 
+def _prediction_of_two(state: CameraState = CameraState.OK) -> Prediction:
+    class_map = np.full((360, 640), BACKGROUND, np.uint8)
+    class_map[180:] = DRIVABLE
+    return replace(_prediction(state=state), class_map=class_map, shares=(0.5, 0.5), labels=LABELS_OF_TWO)
+
+
+@pytest.mark.parametrize("prediction_of", [_prediction, _prediction_of_two])
 @pytest.mark.parametrize("state", list(CameraState))
-def test_record_keeps_to_its_schema(state: CameraState) -> None:
+def test_record_keeps_to_its_schema(state: CameraState, prediction_of: Callable[..., Prediction]) -> None:
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
 
-    jsonschema.validate(json.loads(json.dumps(record(_prediction(state=state)))), SCHEMA)
+    jsonschema.validate(json.loads(json.dumps(record(prediction_of(state=state)))), SCHEMA)
+
+
+def test_network_of_two_classes_says_null_of_lanes_it_cannot_tell() -> None:
+    mask = record(_prediction_of_two())["mask"]
+
+    assert mask["shares"] == {"direct": None, "alternative": None, "background": 0.5, "drivable": 0.5}
+    assert (mask["direct"], mask["alternative"]) == (None, None)
+    (area,) = mask["drivable"]
+    corners = np.array(area["exterior"])
+    assert [corners.min(0).tolist(), corners.max(0).tolist()] == [[0, 360], [1280, 720]]
+
+
+@pytest.mark.parametrize("name", ["direct", "drivable"])
+def test_schema_wants_every_area_named(name: str) -> None:
+    line = json.loads(json.dumps(record(_prediction())))
+    del line["mask"][name]
+
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(line, SCHEMA)
 
 
 def test_record_says_what_was_seen_and_when() -> None:
@@ -45,7 +73,13 @@ def test_record_says_what_was_seen_and_when() -> None:
 
     assert (line["frame_id"], line["age_ms"], line["frame_wh"]) == (3, 34.0, [1280, 720])
     assert line["camera"] == {"state": "ok", "reason": None}
-    assert list(line["mask"]["shares"]) == ["direct", "alternative", "background"]
+    assert line["mask"]["shares"] == {
+        "direct": round(29_500 / 230_400, 6),
+        "alternative": round(32_000 / 230_400, 6),
+        "background": round(168_900 / 230_400, 6),
+        "drivable": round(61_500 / 230_400, 6),
+    }
+    assert line["mask"]["drivable"] is None
     assert [len(polygon["holes"]) for polygon in line["mask"]["direct"]] == [1]
     assert len(line["mask"]["alternative"]) == 1
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 
 from perception.frame import CameraState, Frame, Prediction
-from perception.labels import ALTERNATIVE, BACKGROUND, DIRECT
+from perception.labels import ALTERNATIVE, BACKGROUND, DIRECT, DRIVABLE, LABELS_OF_TWO
 from perception.sinks.masks import MaskFolderSink
 from perception.sinks.sink import SinkError
 from perception.sources.source import SourceInfo
@@ -33,6 +34,19 @@ def test_mask_holds_the_class_ids_at_the_size_of_the_frame(tmp_path: Path) -> No
     mask = cv2.imread(str(tmp_path / "new" / "masks" / "street.png"), cv2.IMREAD_UNCHANGED)
     np.testing.assert_array_equal(mask, _prediction().class_map_at((64, 36)))
     assert [file.name for file in (tmp_path / "new" / "masks").iterdir()] == ["street.png"]
+
+
+def test_mask_of_two_classes_holds_their_ids(tmp_path: Path) -> None:
+    class_map = np.array([[DRIVABLE, BACKGROUND]], np.uint8)
+    sink = MaskFolderSink(str(tmp_path))
+    sink.open(INFO)
+
+    sink.write(replace(_prediction(), class_map=class_map, shares=(0.5, 0.5), labels=LABELS_OF_TWO))
+
+    mask = cv2.imread(str(tmp_path / "street.png"), cv2.IMREAD_UNCHANGED)
+    assert mask is not None
+    assert (mask[:, :32] == DRIVABLE).all()
+    assert (mask[:, 32:] == BACKGROUND).all()
 
 
 def test_no_view_of_the_road_gives_no_mask(tmp_path: Path) -> None:

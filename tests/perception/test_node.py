@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import socket
 import subprocess
@@ -11,14 +10,18 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import av
 import cv2
 import numpy as np
 import pytest
 
+from perception.config import NodeConfig
+from perception.engines import OpenVinoEngine
+from perception.engines.onnx import DEVICES
 from perception.models import FOLDER
-from perception.node import _signals_stop, main
+from perception.node import _signals_stop, build_perceivers, main
 from perception.sources.drive import DriveRenderer
 
 SHIPPED = FOLDER / "rt_m.onnx"
@@ -59,6 +62,95 @@ def test_built_in_road_is_a_source(spec: str, tmp_path: Path) -> None:
     assert len(list(masks.iterdir())) == 3
 
 
+def test_openvino_runs_the_node_and_says_so(images: Path, tmp_path: Path) -> None:
+    records = tmp_path / "o.jsonl"
+
+    status = main(
+        [
+            *("--source", str(images), "--jsonl", str(records)),
+            *("--engine", "openvino", "--engine_precision", "f32"),
+        ]
+    )
+
+    engines = [json.loads(line)["engine"] for line in records.read_text().splitlines()]
+    assert status == 0
+    assert engines == 4 * [{"state": "ok", "provider": "openvino f32"}]
+
+
+def test_missing_openvino_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, only_error_line: Callable[[str], str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "openvino", None)
+
+    status = main(["--engine", "openvino", "--max-frames", "1"])
+
+    assert status == 1
+    assert only_error_line("drivable-node").endswith("pip install 'drivable[openvino]'")
+
+
+@pytest.mark.parametrize(("is_live", "workers"), [(True, 1), (False, 2)])
+def test_engine_that_runs_one_frame_at_a_time_gets_no_worker_a_core(
+    is_live: bool, workers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(DEVICES, "cpu", "cpu")  # type: ignore[arg-type]
+
+    engine, perceivers = build_perceivers(SHIPPED, NodeConfig(provider="cpu", threads=4), is_live)
+
+    assert engine.runs_one_at_a_time
+    assert len(perceivers) == workers
+
+
+@pytest.mark.parametrize(("is_live", "workers"), [(True, 1), (False, 4)])
+def test_cpu_gets_one_worker_a_core_for_a_recording(is_live: bool, workers: int) -> None:
+    engine, perceivers = build_perceivers(SHIPPED, NodeConfig(provider="cpu", threads=4), is_live)
+
+    assert not engine.runs_one_at_a_time
+    assert len(perceivers) == workers
+
+
+@pytest.mark.parametrize(("is_live", "asked"), [(True, (2, "f32", 1)), (False, (1, "f32", 2))])
+def test_openvino_is_asked_for_a_stream_a_worker(
+    is_live: bool, asked: tuple[int, str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # OpenVINO itself tells no more streams and threads than this machine has cores.
+    seen = []
+
+    def listening(file: Path, threads: int, precision: Any, streams: int) -> OpenVinoEngine:
+        seen.append((threads, precision, streams))
+        return OpenVinoEngine(file, threads, precision, streams)
+
+    monkeypatch.setattr("perception.node.OpenVinoEngine", listening)
+    config = NodeConfig(engine="openvino", engine_precision="f32", threads=2)
+
+    _, perceivers = build_perceivers(SHIPPED, config, is_live)
+
+    assert seen == [asked]
+    assert len(perceivers) == asked[2]
+
+
+def test_whole_run_through_bound_buffers_keeps_every_frame_in_order(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(DEVICES, "cpu", "cpu")  # type: ignore[arg-type]
+    records = tmp_path / "o.jsonl"
+
+    status = main(["--source", str(images), "--jsonl", str(records), "--provider", "cpu"])
+
+    assert status == 0
+    assert [json.loads(line)["frame_id"] for line in records.read_text().splitlines()] == [0, 1, 2, 3]
+
+
+def test_frame_that_the_graph_was_not_made_for_is_one_line(
+    images: Path, make_classifier: Callable[..., Path], only_error_line: Callable[[str], str]
+) -> None:
+    status = main(["--source", str(images), "--model", str(make_classifier((128, 72)))])
+
+    assert status == 1
+    assert "takes frames of 128x72 only, and this one is 160x90; export it with --frame 160x90" in (
+        only_error_line("drivable-node")
+    )
+
+
 def test_realtime_run_drops_what_it_has_no_time_for_and_counts_it(tmp_path: Path) -> None:
     summary_file = tmp_path / "s.json"
 
@@ -91,6 +183,12 @@ def test_realtime_run_drops_what_it_has_no_time_for_and_counts_it(tmp_path: Path
         (["--model", "rt_x"], "rt_x: no such model file, and no shipped model so named; shipped: rt_m"),
         (["--model", "text.mp4"], "text.mp4: not a model that ONNX Runtime can load"),
         (["--provider", "cuda"], "provider cuda did not load"),
+        (
+            ["--engine", "openvino", "--provider", "cuda"],
+            "provider cuda is ONNX Runtime's; use --eng",
+        ),
+        (["--engine_precision", "bf16"], "engine_precision bf16 is for OpenVINO; add --engine openvino"),
+        (["--engine", "opencv"], "opencv"),
         (["--out", "text.mp4/o.mp4"], "text.mp4"),
         (["--jsonl", "/proc/nowhere/o.jsonl"], "/proc/nowhere"),
         (["--masks", "/proc/nowhere"], "/proc/nowhere"),
@@ -284,15 +382,15 @@ def test_kill_leaves_a_playable_video_and_whole_lines(tmp_path: Path) -> None:
 
 
 def test_stop_while_the_source_waits_ends_at_once(tmp_path: Path) -> None:
+    records = tmp_path / "o.jsonl"
+    rarely = ["--realtime", "--synthetic.rate_hz", "0.05"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "perception.node", "--realtime", "--synthetic.rate_hz", "0.05"],
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        [sys.executable, "-m", "perception.node", *rarely, "--jsonl", str(records)],
+        stderr=subprocess.DEVNULL,
     )
-    assert process.stderr is not None
-    assert process.stderr.readline().startswith("source:")
-    time.sleep(0.2)
+    started_s = time.monotonic()
+    while not (records.is_file() and records.stat().st_size) and time.monotonic() - started_s < 60:
+        time.sleep(0.05)
     started_s = time.monotonic()
 
     process.send_signal(signal.SIGTERM)

@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from threading import Barrier
+from threading import Barrier, get_ident
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,8 @@ from onnx import TensorProto, helper, numpy_helper
 from export.package import pack
 from perception.contract import METADATA_KEY, ModelContract
 from perception.engines import EngineError, OnnxEngine
+from perception.engines import onnx as engine_module
+from perception.labels import LABELS_OF_TWO
 
 INPUT_WH = (64, 32)
 STRIDE = 8
@@ -66,7 +68,7 @@ def contract_of(**values: Any) -> ModelContract:
 
 
 def packed(graph: onnx.ModelProto | None = None, **values: Any) -> bytes:
-    return pack(graph or tiny_graph(), contract_of(**values))[0]
+    return pack(graph or tiny_graph(), contract_of(**values), {})[0]
 
 
 def written(folder: Path, content: bytes) -> Path:
@@ -249,28 +251,231 @@ def test_logits_that_are_no_numbers_are_an_error(tmp_path: Path) -> None:
         engine.infer(np.zeros((INPUT_WH[1], INPUT_WH[0], 3), np.uint8))
 
 
+def test_two_classes_are_two_planes(tmp_path: Path) -> None:
+    file = written(tmp_path, packed(tiny_graph(classes=2), labels=LABELS_OF_TWO))
+
+    assert OnnxEngine(file, "cpu").infer(frames(1)[0]).shape == (2, 4, 8)
+
+
+def test_logits_engine_is_not_asked_for_a_class_map(tmp_path: Path) -> None:
+    engine = OnnxEngine(written(tmp_path, packed()), "cpu")
+
+    with pytest.raises(EngineError, match=r"^tiny-1 gives logits, and was asked for class_map$"):
+        engine.classify(frames(1)[0])
+
+
+def test_graph_that_takes_floats_is_refused(tmp_path: Path) -> None:
+    graph = tiny_graph()
+    graph.graph.input[0].type.tensor_type.elem_type = TensorProto.FLOAT
+
+    with pytest.raises(EngineError, match=r"takes tensor\(float\), its contract says tensor\(uint8\)"):
+        OnnxEngine(written(tmp_path, packed(graph)), "cpu")
+
+
+def test_input_of_another_shape_is_one_line(tmp_path: Path) -> None:
+    engine = OnnxEngine(written(tmp_path, packed()), "cpu")
+
+    with pytest.raises(EngineError, match=r"^tiny-1 does not run on cpu: [^\n]+$"):
+        engine.infer(np.zeros((8, 8, 3), np.uint8))
+
+
+class TestClassMaps:
+    @pytest.mark.parametrize("frame_wh", [(128, 72), (0, 0)])
+    def test_classifier_gives_ids_and_confidence_at_the_networks_size(
+        self, make_classifier: Callable[..., Path], frame_wh: tuple[int, int]
+    ) -> None:
+        engine = OnnxEngine(make_classifier(frame_wh), "cpu")
+        frame_bgr = np.zeros((72, 128, 3), np.uint8)
+        frame_bgr[..., 1] = 200
+
+        class_map, confidence = engine.classify(frame_bgr)
+
+        assert (class_map.shape, confidence.shape) == ((48, 64), (48, 64))
+        assert (class_map[24, 32], confidence[24, 32]) == (1, 200)
+        assert (class_map.dtype, confidence.dtype) == (np.uint8, np.uint8)
+
+    def test_graph_for_any_size_takes_one_after_the_other(self, make_classifier: Callable[..., Path]) -> None:
+        engine = OnnxEngine(make_classifier((0, 0)), "cpu")
+
+        for shape in ((72, 128, 3), (48, 64, 3), (101, 33, 3)):
+            assert engine.classify(np.full(shape, 9, np.uint8))[0].shape == (48, 64)
+
+    def test_frame_of_another_size_is_told_with_both_sizes_and_what_to_do(
+        self, make_classifier: Callable[..., Path]
+    ) -> None:
+        engine = OnnxEngine(make_classifier((128, 72)), "cpu")
+
+        with pytest.raises(
+            EngineError,
+            match="takes frames of 128x72 only, and this one is 64x48; "
+            "export it with --frame 64x48 or --frame any, or take the file for the CPU",
+        ):
+            engine.classify(np.zeros((48, 64, 3), np.uint8))
+
+    def test_confidence_of_nothing_is_an_error(self, make_classifier: Callable[..., Path]) -> None:
+        engine = OnnxEngine(make_classifier((128, 72)), "cpu")
+        frame_bgr = np.full((72, 128, 3), 9, np.uint8)
+        frame_bgr[30:34, 60:64] = 0
+
+        with pytest.raises(EngineError, match=r"^classifier-1 found no class for a part of the frame on cpu"):
+            engine.classify(frame_bgr)
+
+    def test_classifier_is_not_asked_for_logits(self, make_classifier: Callable[..., Path]) -> None:
+        engine = OnnxEngine(make_classifier((128, 72)), "cpu")
+
+        with pytest.raises(EngineError, match=r"^classifier-1 gives class_map, and was asked for logits$"):
+            engine.infer(np.zeros((72, 128, 3), np.uint8))
+
+    @pytest.mark.parametrize(
+        ("made_for_wh", "promised_wh", "message"),
+        [
+            ((128, 72), (128, 80), r"takes \[1, 72, 128, 3\], its contract says \[1, 80, 128, 3\]"),
+            ((0, 0), (128, 72), r"takes \[1, 'H', 'W', 3\], its contract says \[1, 72, 128, 3\]"),
+            ((128, 72), (0, 0), r"takes \[1, 72, 128, 3\], its contract says \[1, 'any', 'any', 3\]"),
+        ],
+    )
+    def test_size_of_frame_that_is_not_the_contracts_is_refused(
+        self,
+        make_classifier: Callable[..., Path],
+        make_graph: Callable[..., onnx.ModelProto],
+        made_for_wh: tuple[int, int],
+        promised_wh: tuple[int, int],
+        message: str,
+    ) -> None:
+        with pytest.raises(EngineError, match=message):
+            OnnxEngine(make_classifier(promised_wh, graph=make_graph(made_for_wh)), "cpu")
+
+    def test_outputs_that_are_not_the_contracts_are_refused(
+        self, make_classifier: Callable[..., Path], make_graph: Callable[..., onnx.ModelProto]
+    ) -> None:
+        swapped, single = make_graph((128, 72)), make_graph((128, 72))
+        swapped.graph.output.reverse()
+        del single.graph.output[1]
+
+        with pytest.raises(
+            EngineError, match="gives confidence, class_map, its contract says class_map, conf"
+        ):
+            OnnxEngine(make_classifier((128, 72), graph=swapped), "cpu")
+        with pytest.raises(EngineError, match="gives 1 tensors, its contract says 2"):
+            OnnxEngine(make_classifier((128, 72), graph=single), "cpu")
+
+    def test_class_map_at_another_size_than_the_input_is_refused(
+        self, make_classifier: Callable[..., Path], make_graph: Callable[..., onnx.ModelProto]
+    ) -> None:
+        file = make_classifier((128, 72), graph=make_graph((128, 72), input_wh=(32, 24)))
+
+        with pytest.raises(EngineError, match=r"gives \[1, 24, 32\], its contract says \[1, 48, 64\]"):
+            OnnxEngine(file, "cpu")
+
+
+class TestBoundBuffers:
+    """The path of GPUs, on the CPU's memory."""
+
+    @pytest.fixture(autouse=True)
+    def cpu_as_a_device(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setitem(engine_module.DEVICES, "cpu", "cpu")  # type: ignore[arg-type]
+
+    def test_logits_are_those_of_a_plain_run(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        file = written(tmp_path, packed())
+        bound = OnnxEngine(file, "cpu")
+        monkeypatch.delitem(engine_module.DEVICES, "cpu")  # type: ignore[arg-type]
+        plain = OnnxEngine(file, "cpu")
+
+        assert (bound.runs_one_at_a_time, plain.runs_one_at_a_time) == (True, False)
+        for frame in frames(5):
+            np.testing.assert_array_equal(bound.infer(frame), plain.infer(frame))
+
+    def test_class_maps_of_any_size_are_those_of_a_plain_run(
+        self, make_classifier: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        file = make_classifier((0, 0))
+        bound = OnnxEngine(file, "cpu")
+        monkeypatch.delitem(engine_module.DEVICES, "cpu")  # type: ignore[arg-type]
+        plain = OnnxEngine(file, "cpu")
+        chance = np.random.default_rng(0)
+
+        for shape in ((72, 128, 3), (72, 128, 3), (48, 64, 3), (72, 128, 3)):
+            frame_bgr = chance.integers(0, 256, shape, np.uint8)
+            for ours, theirs in zip(bound.classify(frame_bgr), plain.classify(frame_bgr), strict=True):
+                np.testing.assert_array_equal(ours, theirs)
+
+    def test_result_stays_the_same_after_the_next_inference(self, tmp_path: Path) -> None:
+        engine = OnnxEngine(written(tmp_path, packed()), "cpu")
+        first, second = frames(2)
+        logits = engine.infer(first)
+        before = logits.copy()
+
+        assert not np.array_equal(engine.infer(second), before)
+        np.testing.assert_array_equal(logits, before)
+
+    def test_threads_do_not_mix_up_their_frames(self, tmp_path: Path) -> None:
+        engine = OnnxEngine(written(tmp_path, packed()), "cpu", threads=1)
+        images = frames(20)
+        alone = [engine.infer(image) for image in images]
+
+        with ThreadPoolExecutor(4) as pool:
+            together = list(pool.map(engine.infer, images * 4))
+
+        np.testing.assert_array_equal(together, alone * 4)
+
+    def test_all_runs_are_in_one_thread(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        engine = OnnxEngine(written(tmp_path, packed()), "cpu", threads=1)
+        run, seen = engine._session.run_with_iobinding, set()
+        monkeypatch.setattr(
+            engine._session,
+            "run_with_iobinding",
+            lambda binding: (seen.add(get_ident()), run(binding)),
+        )
+
+        with ThreadPoolExecutor(2) as pool:
+            list(pool.map(engine.infer, frames(8)))
+        engine.infer(frames(1)[0])
+
+        assert len(seen) == 1
+        assert get_ident() not in seen
+
+    def test_strided_frame_is_taken_as_it_looks(self, tmp_path: Path) -> None:
+        engine = OnnxEngine(written(tmp_path, packed()), "cpu")
+        (frame,) = frames(1)
+
+        np.testing.assert_array_equal(engine.infer(frame[::-1]), engine.infer(frame[::-1].copy()))
+
+    def test_failure_is_one_line_and_the_next_frame_runs(self, tmp_path: Path) -> None:
+        engine = OnnxEngine(written(tmp_path, packed()), "cpu")
+
+        with pytest.raises(EngineError, match=r"^tiny-1 does not run on cpu: [^\n]+$"):
+            engine.infer(np.zeros((8, 8, 3), np.uint8))
+
+        assert engine.infer(frames(1)[0]).shape == (3, 4, 8)
+
+
 class SessionWithoutGpu:
     """ONNX Runtime built for CUDA on a machine without a GPU, falling back quietly or by an error."""
 
     def __init__(self, raises: bool) -> None:
+        self.asked: list[list[str]] = []
         self._raises = raises
         self._session = ort.InferenceSession
 
     def __call__(self, content: bytes, options: Any, providers: list[str], **others: Any) -> Any:
-        if "CPUExecutionProvider" not in providers:
-            raise AssertionError("the CPU must always be there to fall back to")
-        if self._raises and len(providers) > 1:
+        if providers == ["CPUExecutionProvider"]:
+            return self._session(content, options, providers=providers, **others)
+        if providers[-1] != ("CPUExecutionProvider", {}):
+            raise AssertionError("the CPU must always be there for what a GPU cannot run")
+        self.asked.append([name for name, _ in providers])
+        if self._raises:
             raise RuntimeError("CUDA failure 100: no CUDA-capable device is detected")
         return self._session(content, options, providers=["CPUExecutionProvider"], **others)
 
 
 @pytest.fixture(params=[None, False, True], ids=["CPU build", "GPU build, quiet", "GPU build, raises"])
-def without_gpu(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+def without_gpu(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     built_in = ["CPUExecutionProvider"]
     if request.param is not None:
         built_in = ["TensorrtExecutionProvider", "CUDAExecutionProvider", *built_in]
         monkeypatch.setattr(ort, "InferenceSession", SessionWithoutGpu(request.param))
     monkeypatch.setattr(ort, "get_available_providers", lambda: built_in)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
 @pytest.mark.usefixtures("without_gpu")
@@ -285,6 +490,25 @@ class TestWithoutGpu:
             EngineError, match=f"^provider {provider} did not load .* took cpu.*--provider cpu"
         ):
             OnnxEngine(file, provider)
+
+    def test_reason_is_told(self, tmp_path: Path) -> None:
+        file = written(tmp_path, packed())
+        stub = ort.InferenceSession
+        raises = isinstance(stub, SessionWithoutGpu) and stub._raises
+
+        with pytest.raises(EngineError) as raised:
+            OnnxEngine(file, "cuda")
+
+        assert ("no CUDA-capable device is detected" in str(raised.value)) == raises
+        assert "\n" not in str(raised.value)
+
+    def test_graph_that_cannot_be_captured_is_tried_once_more_without(self, tmp_path: Path) -> None:
+        OnnxEngine(written(tmp_path, packed()), "cuda", allow_fallback=True)
+
+        stub = ort.InferenceSession
+        if isinstance(stub, SessionWithoutGpu):
+            once = [["CUDAExecutionProvider", "CPUExecutionProvider"]]
+            assert stub.asked == once * (2 if stub._raises else 1)
 
     @pytest.mark.parametrize("provider", ["cuda", "tensorrt"])
     def test_fallback_that_is_allowed_is_visible(self, tmp_path: Path, provider: Any) -> None:

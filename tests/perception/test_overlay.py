@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from perception.frame import CameraState, EngineState, Frame, Prediction, Yuv420, YuvMatrix, yuv_to_bgr_matrix
-from perception.labels import ALTERNATIVE, BACKGROUND, COLOURS_RGB, DIRECT
+from perception.labels import ALTERNATIVE, BACKGROUND, COLOURS_RGB, DIRECT, DRIVABLE, LABELS_OF_TWO
 from perception.sinks.overlay import Canvas, banner_text, draw_overlay, status_text, yuv_of
 
 WH = (320, 180)
@@ -57,6 +59,44 @@ def test_areas_are_told_apart_on_a_black_and_on_a_white_road(grey: int, matrix: 
     assert direct[0] > direct[2] + 40
     assert alternative[2] > alternative[0] + 40
     assert np.abs(_bgr_at(canvas, 20, 60) - grey).max() <= 3
+
+
+def _prediction_of_two(pixels: NDArray[np.uint8]) -> Prediction:
+    class_map = np.full((90, 160), BACKGROUND, np.uint8)
+    class_map[50:80, 40:120] = DRIVABLE
+    return replace(_prediction(pixels), class_map=class_map, shares=(0.2, 0.8), labels=LABELS_OF_TWO)
+
+
+@pytest.mark.parametrize("grey", [0, 128, 255])
+def test_area_of_a_network_of_two_classes_has_a_colour_of_its_own(grey: int) -> None:
+    canvas, plain = _canvas(WH), np.full((WH[1], WH[0], 3), grey, np.uint8)
+
+    draw_overlay(canvas, _prediction_of_two(plain))
+
+    drivable = _bgr_at(canvas, 120, 130)
+    assert drivable[1] > drivable[0] + 20  # green, where direct is blue and alternative orange
+    assert drivable[1] > drivable[2] + 40
+    assert np.abs(_bgr_at(canvas, 20, 60) - grey).max() <= 3
+
+
+def test_legend_names_the_classes_of_the_network_and_no_others() -> None:
+    black = np.zeros((WH[1], WH[0], 3), np.uint8)
+    three, two = _canvas(WH), _canvas(WH)
+
+    draw_overlay(three, replace(_prediction(black), class_map=np.full((90, 160), BACKGROUND, np.uint8)))
+    draw_overlay(two, replace(_prediction_of_two(black), class_map=np.full((90, 160), BACKGROUND, np.uint8)))
+
+    def colours(canvas: Canvas) -> set[tuple[int, int]]:
+        plate = np.s_[:30, 110:]
+        return set(zip(canvas.u[plate].ravel().tolist(), canvas.v[plate].ravel().tolist(), strict=True))
+
+    def chroma(label: int) -> tuple[int, int]:
+        return yuv_of(COLOURS_RGB[label], "bt601")[1:]
+
+    assert {chroma(DIRECT), chroma(ALTERNATIVE)} < colours(three)
+    assert chroma(DRIVABLE) not in colours(three)
+    assert chroma(DRIVABLE) in colours(two)
+    assert not colours(two) & {chroma(DIRECT), chroma(ALTERNATIVE)}
 
 
 @pytest.mark.parametrize("wh", [(321, 181), (320, 181), (322, 182), (16, 8), (3, 5), (1, 1)])

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
 
 from perception.contract import ModelContract
+from perception.engines import EngineError, OnnxEngine
 from perception.frame import EngineState, Frame, Prediction, Yuv420, YuvMatrix, bgr_from_yuv
-from perception.labels import ALTERNATIVE, BACKGROUND, DIRECT
+from perception.labels import ALTERNATIVE, BACKGROUND, DIRECT, DRIVABLE, LABELS, LABELS_OF_TWO
 from perception.letterbox import Letterbox
-from perception.perceive import Perceiver, blank_input, class_shares, interpret, prepare
+from perception.perceive import Perceiver, blank_input, class_shares, inside, interpret, prepare
 from perception.sources.drive import DriveRenderer
 
 INPUT_WH = (640, 384)
@@ -176,7 +181,49 @@ class TestInterpret:
         assert (class_map == BACKGROUND).all()
 
 
+class TestInterpretOfTwo:
+    @pytest.mark.parametrize("wh", [*SIZES_WH, (320, 180), (64, 48)])
+    def test_class_map_is_the_argmax_in_the_ids_of_two_classes(self, wh: tuple[int, int]) -> None:
+        box = Letterbox.fit(wh, INPUT_WH)
+        logits = random_logits()[:2]
+
+        ids = np.array([DRIVABLE, BACKGROUND], np.uint8)
+        np.testing.assert_array_equal(interpret(logits, box), ids[by_argmax(logits, box)])
+
+    @pytest.mark.parametrize(
+        ("logits", "winner"), [((1, 1), DRIVABLE), ((0, 1), BACKGROUND), ((1, 0), DRIVABLE)]
+    )
+    def test_winner_is_everywhere_and_drivable_wins_a_tie(self, logits: tuple[int, int], winner: int) -> None:
+        planes = np.array(logits, np.float32)[:, None, None].repeat(48, 1).repeat(80, 2)
+
+        assert (interpret(planes, Letterbox.fit((640, 360), INPUT_WH)) == winner).all()
+
+
+class TestInside:
+    @pytest.mark.parametrize("wh", [*SIZES_WH, (320, 180), (63, 47)])
+    def test_part_of_the_frame_has_the_size_that_interpret_gives(self, wh: tuple[int, int]) -> None:
+        box = Letterbox.fit(wh, INPUT_WH)
+        plane = np.random.default_rng(0).integers(0, 3, (INPUT_WH[1], INPUT_WH[0]), np.uint8)
+
+        part = inside(plane, box)
+
+        assert part.shape == interpret(random_logits(), box).shape
+        assert part.flags.c_contiguous
+
+    def test_padding_is_cut_off(self) -> None:
+        box = Letterbox.fit((360, 640), INPUT_WH)
+        plane = np.full((INPUT_WH[1], INPUT_WH[0]), 7, np.uint8)
+        plane[box.rows, box.columns] = 1
+
+        assert (inside(plane, box) == 1).all()
+
+
 class TestShares:
+    def test_shares_of_two_classes_are_in_their_order(self) -> None:
+        class_map = np.array([[DRIVABLE, BACKGROUND, BACKGROUND, BACKGROUND]], np.uint8)
+
+        assert class_shares(class_map, LABELS_OF_TWO) == (0.25, 0.75)
+
     def test_shares_are_those_of_the_area(self) -> None:
         class_map = np.array([[DIRECT, ALTERNATIVE, BACKGROUND, BACKGROUND]], np.uint8)
 
@@ -255,3 +302,100 @@ class TestPerceiver:
         np.testing.assert_array_equal(input_bgr, blank_input(engine.contract))
         assert input_bgr.shape == (384, 640, 3)
         assert (input_bgr == PAD_BGR).all()
+
+    def test_logits_have_no_confidence_and_the_contracts_labels(self) -> None:
+        prediction = Perceiver(FakeEngine())(coloured((0, 0, 0)))
+
+        assert prediction.confidence is None
+        assert prediction.labels == LABELS
+
+    def test_network_of_two_classes_tells_drivable(self) -> None:
+        engine = FakeEngine()
+        engine.contract = replace(engine.contract, labels=LABELS_OF_TWO)
+        engine.infer = lambda input_bgr: FakeEngine.infer(engine, input_bgr)[:2]  # type: ignore[method-assign]
+
+        prediction = Perceiver(engine)(coloured((255, 0, 0)))
+
+        assert (prediction.class_map == DRIVABLE).all()
+        assert (prediction.labels, prediction.shares) == (LABELS_OF_TWO, (1.0, 0.0))
+
+
+class TestClassMapGraph:
+    @pytest.mark.parametrize("frame_wh", [(128, 72), (72, 128), (64, 48), (32, 20), (129, 71)])
+    def test_class_map_and_confidence_are_the_frames_own_part(
+        self, make_classifier: Callable[..., Path], frame_wh: tuple[int, int]
+    ) -> None:
+        perceive = Perceiver(OnnxEngine(make_classifier(frame_wh), "cpu"))
+        box = Letterbox.fit(frame_wh, (64, 48))
+
+        prediction = perceive(coloured((10, 200, 0), frame_wh))
+
+        size_wh = frame_wh if frame_wh[0] < box.content_wh[0] else box.content_wh
+        assert prediction.class_map.shape == (size_wh[1], size_wh[0])
+        assert (prediction.class_map == ALTERNATIVE).all()  # the padding is red, which is background
+        assert prediction.confidence is not None
+        assert prediction.confidence.shape == prediction.class_map.shape
+        assert (prediction.confidence == 200).all()
+        assert prediction.shares == (0.0, 1.0, 0.0)
+
+    def test_class_stands_where_it_is_in_the_frame(self, make_classifier: Callable[..., Path]) -> None:
+        perceive = Perceiver(OnnxEngine(make_classifier((128, 72)), "cpu"))
+        frame = coloured((0, 0, 200), (128, 72))
+        frame.image_bgr[36:, :64] = (250, 0, 0)
+
+        prediction = perceive(frame)
+
+        expected = np.full((36, 64), BACKGROUND, np.uint8)
+        expected[18:, :32] = DIRECT
+        np.testing.assert_array_equal(prediction.class_map, expected)
+        assert prediction.confidence is not None
+        np.testing.assert_array_equal(prediction.confidence, np.where(expected == DIRECT, 250, 200))
+
+    def test_two_classes(self, make_classifier: Callable[..., Path]) -> None:
+        perceive = Perceiver(OnnxEngine(make_classifier((128, 72), two_classes=True), "cpu"))
+        frame = coloured((0, 0, 200), (128, 72))
+        frame.image_bgr[36:] = (250, 0, 0)
+
+        prediction = perceive(frame)
+
+        assert (prediction.labels, prediction.shares) == (LABELS_OF_TWO, (0.5, 0.5))
+        assert (prediction.class_map[18:] == DRIVABLE).all()
+        assert (prediction.class_map[:18] == BACKGROUND).all()
+
+    def test_planes_of_a_decoder_become_bgr_first(self, make_classifier: Callable[..., Path]) -> None:
+        perceive = Perceiver(OnnxEngine(make_classifier((128, 72)), "cpu"))
+
+        prediction = perceive(make_frame(planes_of(np.full((72, 128, 3), (0, 200, 0), np.uint8), "bt709")))
+
+        assert (prediction.class_map == ALTERNATIVE).all()
+        assert list(prediction.stage_ns) == ["prepare", "infer", "interpret"]
+
+    @pytest.mark.parametrize("frame_wh", [(128, 72), (0, 0)])
+    def test_warm_up_runs_the_network_on_a_frame_of_its_size(
+        self, make_classifier: Callable[..., Path], frame_wh: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        engine = OnnxEngine(make_classifier(frame_wh), "cpu")
+        classify, shapes = engine.classify, []
+        monkeypatch.setattr(
+            engine, "classify", lambda frame_bgr: (shapes.append(frame_bgr.shape), classify(frame_bgr))[1]
+        )
+
+        Perceiver(engine).warm_up()
+
+        assert shapes == [(72, 128, 3) if frame_wh == (128, 72) else (48, 64, 3)]
+
+    def test_frame_of_another_size_is_an_error_that_says_what_to_do(
+        self, make_classifier: Callable[..., Path]
+    ) -> None:
+        perceive = Perceiver(OnnxEngine(make_classifier((128, 72)), "cpu"))
+
+        with pytest.raises(EngineError, match="takes frames of 128x72 only, and this one is 64x48; export"):
+            perceive(coloured((0, 0, 0), (64, 48)))
+
+    def test_graph_for_any_size_follows_the_source(self, make_classifier: Callable[..., Path]) -> None:
+        perceive = Perceiver(OnnxEngine(make_classifier((0, 0)), "cpu"))
+
+        for wh in ((128, 72), (64, 48), (128, 72)):
+            box = Letterbox.fit(wh, (64, 48))
+            shape = perceive(coloured((0, 200, 0), wh)).class_map.shape
+            assert shape == (box.content_wh[1], box.content_wh[0])

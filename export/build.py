@@ -1,0 +1,100 @@
+"""The graphs of one export: the network at its precision, and what is put around it for its target."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import onnx
+
+from export.calibration import calibration_inputs
+from export.config import ExportConfig
+from export.gpu import gpu_graph
+from export.half import to_half
+from export.quantise import quantise
+from export.source import Source
+from perception.contract import ModelContract
+from train.data.frames import LabelledFrames
+
+CALIBRATION_FRAMES = 128
+PROBE_FRAMES = 16
+"""On top of those: what layers are judged by that may stay in float."""
+
+
+@dataclass(frozen=True)
+class Built:
+    """The graphs of one export."""
+
+    network: onnx.ModelProto
+    """From the network's input to logits, at the precision that was asked for."""
+    graph: onnx.ModelProto
+    """What is written: the same for target cpu."""
+    quantisation: dict[str, Any] | None
+    """For the card."""
+
+
+def build(
+    source: Source,
+    config: ExportConfig,
+    input_wh: tuple[int, int],
+    calibration: LabelledFrames | None,
+    say: Callable[[str], None],
+) -> Built:
+    """Make the graphs of a target that has a contract.
+
+    Args:
+        calibration: the frames that int8 is measured on.
+    """
+    network, quantisation = source.cpu_graph(input_wh), None
+    if config.precision == "fp16":
+        network = to_half(network)
+        quantisation = {"precision": "fp16", "method": "weights and sums in half precision"}
+    if config.precision == "int8":
+        assert calibration is not None
+        network, quantisation = _int8(network, source, input_wh, calibration, say)
+    if config.camera_wh is None:
+        return Built(network, network, quantisation)
+    whole = gpu_graph(network, source.labels, input_wh, config.camera_wh, source.pad_bgr)
+    return Built(network, whole, quantisation)
+
+
+def _int8(
+    network: onnx.ModelProto,
+    source: Source,
+    input_wh: tuple[int, int],
+    calibration: LabelledFrames,
+    say: Callable[[str], None],
+) -> tuple[onnx.ModelProto, dict[str, Any]]:
+    inputs, conditions = calibration_inputs(
+        calibration, input_wh, source.pad_bgr, CALIBRATION_FRAMES + PROBE_FRAMES
+    )
+    # Every so many: the frames come by recording, and the probe should see as many of them.
+    apart = max(2, len(inputs) // PROBE_FRAMES)
+    probe = inputs[::apart]
+    by_condition = [name for name, count in conditions.items() for _ in range(count)]
+    chosen = [index for index in range(len(inputs)) if index % apart] or [0]
+    found = quantise(network, [inputs[index] for index in chosen], probe, say)
+    return found.graph, {
+        "precision": "int8",
+        "method": found.method,
+        "calibration_frames": dict(Counter(by_condition[index] for index in chosen)),
+        "kept_in_float": list(found.kept_in_float),
+    }
+
+
+def contract_of(source: Source, config: ExportConfig, input_wh: tuple[int, int]) -> ModelContract:
+    """What the file will promise."""
+    return ModelContract(
+        model_id=config.model_id,
+        labels=source.labels,
+        input_wh=input_wh,
+        pad_bgr=source.pad_bgr,
+        output_stride=source.output_stride,
+        training_data=source.training_data,
+        licence=source.licence,
+        precision=config.precision,
+        frame_wh=config.camera_wh,
+        output="logits" if config.camera_wh is None else "class_map",
+    )

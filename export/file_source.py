@@ -1,0 +1,106 @@
+"""One of our own files as the source of an export: for those who have no checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import numpy_helper
+
+from export.config import rounded_up, sides
+from export.package import ExportError, engine_of, pack, unpack
+from export.verify import Infer, Perceive
+from perception.engines import OnnxEngine
+from perception.perceive import Perceiver
+
+CONTROL_SEED = 1
+
+
+class FileSource:
+    """See `Source`. What the file itself gives on the CPU is the reference."""
+
+    control_is = "the same weights in another order"
+
+    def __init__(self, file: Path, network: str) -> None:
+        """Open a file of drivable-export.
+
+        Raises:
+            ExportError: if it is none, holds another network, or is not a CPU file in fp32.
+        """
+        packed = unpack(file)
+        contract, card = packed.contract, packed.card
+        holds = card.get("network", contract.model_id)
+        if holds != network:
+            raise ExportError(f"{file}: holds {holds}, not {network}")
+        if contract.frame_wh is not None or contract.precision != "fp32":
+            target = "cpu" if contract.frame_wh is None else "gpu"
+            raise ExportError(
+                f"{file}: is a file for target {target} in {contract.precision}; others are made from "
+                f"the file for target cpu in fp32, or from the checkpoint"
+            )
+        self.file = file
+        self.network = network
+        self.parameters: int = card.get("parameters") or weights_of(packed.graph)
+        self.labels = contract.labels
+        self.pad_bgr = contract.pad_bgr
+        self.output_stride = contract.output_stride
+        self.training_data = contract.training_data
+        self.licence = contract.licence
+        self.training: dict[str, Any] = {
+            **card.get("training", {}),
+            "made_from": {"file": file.name, "sha256": contract.sha256},
+        }
+        self.arguments = ["--checkpoint", file.name]
+        self._contract = contract
+        self._graph = packed.graph
+
+    def input_wh(self, size_wh: tuple[int, int] | None) -> tuple[int, int]:
+        """The file's own; it can have no other."""
+        own_wh = self._contract.input_wh
+        if size_wh is not None and own_wh not in (size_wh, rounded_up(size_wh)):
+            raise ExportError(
+                f"{self.file}: takes {sides(own_wh)} and cannot be made {sides(size_wh)}; another size needs "
+                f"a checkpoint of drivable-train"
+            )
+        return own_wh
+
+    def cpu_graph(self, input_wh: tuple[int, int]) -> onnx.ModelProto:
+        """As it stands in the file."""
+        return self._graph
+
+    def infer(self, input_wh: tuple[int, int]) -> Infer:
+        """The file, run on the CPU."""
+        return self._engine_of(self._graph).infer
+
+    def perceive(self, input_wh: tuple[int, int]) -> Perceive:
+        """The file, run as the node runs it."""
+        return Perceiver(self._engine_of(self._graph))
+
+    def control(self, input_wh: tuple[int, int]) -> Infer:
+        """The graph with the values of every weight in another order."""
+        other = onnx.ModelProto()
+        other.CopyFrom(self._graph)
+        random = np.random.default_rng(CONTROL_SEED)
+        for weight in _weight_tensors(other):
+            values = numpy_helper.to_array(weight)
+            shuffled = random.permutation(values.ravel()).reshape(values.shape)
+            weight.CopyFrom(numpy_helper.from_array(shuffled, weight.name))
+        return self._engine_of(other).infer
+
+    def _engine_of(self, graph: onnx.ModelProto) -> OnnxEngine:
+        return engine_of(pack(graph, self._contract, {})[0], self.file.name)
+
+
+def _weight_tensors(graph: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
+    """What was learnt: constants of one axis or more, not the scalars of scaling and the like."""
+    for tensor in graph.graph.initializer:
+        if tensor.data_type == onnx.TensorProto.FLOAT and np.prod(tensor.dims) > 4:
+            yield tensor
+
+
+def weights_of(graph: onnx.ModelProto) -> int:
+    """How many numbers were learnt: parameters, with what export folded into them."""
+    return int(sum(np.prod(tensor.dims) for tensor in _weight_tensors(graph)))

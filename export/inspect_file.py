@@ -1,0 +1,82 @@
+"""`drivable-export inspect`: what a file is, whether it is as it was exported, and where it runs."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import onnxruntime as ort
+
+from export.card import model_card
+from export.package import Packed, unpack
+from perception.engines import ENGINES, Engine, EngineError
+from perception.engines.providers import PROVIDERS
+from perception.perceive import Perceiver
+
+OPENVINO: Final = "openvino"
+
+
+@dataclass(frozen=True)
+class InspectConfig:
+    """One file to look at."""
+
+    file: str
+    """ONNX file of drivable-export."""
+    json: bool = False
+    """Print what the card tells for machines, with the contract, as JSON."""
+
+
+def inspect(config: InspectConfig, say: Callable[[str], None]) -> None:
+    """Print the card of a file that is as it was exported, and where it runs on this machine.
+
+    Raises:
+        ExportError: if it is none of ours, or a byte of it was changed since it was exported.
+    """
+    file = Path(config.file)
+    packed = unpack(file)
+    where = where_it_runs(file)
+    if config.json:
+        say(json.dumps(_for_machines(packed, file.name, where), indent=2, ensure_ascii=False))
+        return
+    say(model_card(packed.card, packed.contract, file.name, packed.size_bytes))
+    say("Checksum and contract: as they were exported.")
+    say(f"Runs here on: {'; '.join(f'{name}: {told}' for name, told in where.items())}")
+
+
+def _for_machines(packed: Packed, file_name: str, where: dict[str, str]) -> dict[str, Any]:
+    return {
+        **packed.card,
+        "file": file_name,
+        "sha256": packed.contract.sha256,
+        "size_bytes": packed.size_bytes,
+        "contract": asdict(packed.contract),
+        "runs_here_on": where,
+    }
+
+
+def where_it_runs(file: Path) -> dict[str, str]:
+    """By provider, and OpenVINO where it is installed: "yes", or why not, found out by one frame."""
+    told = {}
+    for name, full_name in PROVIDERS.items():
+        if full_name in ort.get_available_providers():
+            told[name] = _tried(lambda name=name: ENGINES["onnx"](file, provider=name))  # type: ignore[misc]
+        else:
+            told[name] = "no, it is not in this build of ONNX Runtime"
+    if importlib.util.find_spec(OPENVINO):
+        told[OPENVINO] = _tried(lambda: ENGINES[OPENVINO](file))
+    else:
+        told[OPENVINO] = "no, it is not installed"
+    return told
+
+
+def _tried(load: Callable[[], Engine]) -> str:
+    try:
+        Perceiver(load()).warm_up()
+    except EngineError as error:
+        # What to do about it, behind the semicolon, is for those who asked for this provider.
+        return f"no, {str(error).partition(';')[0]}"
+    return "yes"

@@ -1,0 +1,77 @@
+"""`drivable-export table`: every network exported for both targets, side by side."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from export.config import DEFAULT_SIZE_WH, ExportConfig, Target
+from export.run import Exported, export_from
+from export.source import Source, open_source
+from export.torch_source import TorchSource
+from export.verify import CLASS_MAP, DIFFERENCE, SAME_CLASS, GateError
+from train.models import MODELS
+
+TARGETS: Final[tuple[Target, ...]] = ("cpu", "gpu")
+
+
+@dataclass(frozen=True)
+class TableConfig:
+    """One table."""
+
+    models: list[str] = field(default_factory=lambda: list(MODELS))
+    """Names of the networks."""
+    runs: str = "runs"
+    """Folder that drivable-train wrote to; a network without a checkpoint there gets random weights."""
+    size_wh: tuple[int, int] = DEFAULT_SIZE_WH
+    """Width and height of the networks' input, such as 640x384."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be exported; raises ValueError."""
+        if not self.models:
+            raise ValueError("models is empty; name one network at least")
+        for name in self.models:
+            if name not in MODELS:
+                raise ValueError(f"unknown model {name!r}; known: {', '.join(MODELS)}")
+            ExportConfig(name, size_wh=self.size_wh)
+
+
+def table(config: TableConfig, say: Callable[[str], None]) -> int:
+    """Print a row of Markdown as soon as it is known; 1 if a gate refused a network, else 0."""
+    say("| network | weights | target | logits differ by | same class | MB | s |")
+    say("|---|---|---|---|---|---|---|")
+    is_refused = False
+    for name in config.models:
+        settings = ExportConfig(name, runs=config.runs, size_wh=config.size_wh)
+        started_s = time.monotonic()
+        source, weights = _source(settings, config)
+        for target in TARGETS:
+            with tempfile.TemporaryDirectory() as folder:
+                out = str(Path(folder) / f"{name}.onnx")
+                wanted = ExportConfig(name, runs=config.runs, size_wh=config.size_wh, out=out, target=target)
+                try:
+                    told = _row(export_from(source, wanted, lambda line: None), started_s)
+                except GateError as error:
+                    told, is_refused = f"refused: {error} | – | – | –", True
+            say(f"| {name} | {weights} | {target} | {told} |")
+            started_s = time.monotonic()
+    return int(is_refused)
+
+
+def _source(settings: ExportConfig, config: TableConfig) -> tuple[Source, str]:
+    """The network as it was trained under RUNS; with random weights where it was not."""
+    file = Path(config.runs) / settings.model / "best.pt"
+    if file.is_file():
+        return open_source(settings, lambda line: None), "trained"
+    return TorchSource.random(settings.model), "random"
+
+
+def _row(exported: Exported, started_s: float) -> str:
+    gates = {gate.name: gate for gate in exported.gates}
+    same = gates.get(CLASS_MAP, gates[SAME_CLASS])
+    size_mb = exported.file.stat().st_size / 1e6
+    return f"{gates[DIFFERENCE].told} | {same.told} | {size_mb:.1f} | {time.monotonic() - started_s:.1f}"

@@ -1,0 +1,158 @@
+"""A network in torch, trained or with random weights, as the source of an export."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+
+from export.config import DEFAULT_SIZE_WH, rounded_up
+from export.graph import cpu_graph
+from export.provenance import OWN_LICENCE, licence, training, training_data
+from export.verify import Infer, Perceive
+from perception.frame import Frame, Prediction
+from perception.labels import LABELS
+from perception.letterbox import letterbox, nearest
+from train.checkpoint import Checkpoint, CheckpointError
+from train.config import GREY_LEVEL, GREY_STD
+from train.evaluate import Normalise, logits_at_input
+from train.models import MODELS, Network, build_model, size_of
+
+SEED = 0
+CONTROL_SEED = 1
+
+Bgr = tuple[float, float, float]
+
+
+class TorchSource:
+    """See `Source`."""
+
+    control_is = "random weights of another seed"
+
+    def __init__(
+        self,
+        model: Network,
+        mean_bgr: Bgr,
+        std_bgr: Bgr,
+        trained_wh: tuple[int, int],
+        told: dict[str, Any],
+        arguments: list[str],
+    ) -> None:
+        """`told`: training data, licence and training, as `Source` has them."""
+        self.model = model.eval()
+        self.mean_bgr, self.std_bgr = mean_bgr, std_bgr
+        self.network = model.name
+        self.parameters = size_of(model)[0]
+        self.labels: tuple[str, ...] = LABELS
+        self.pad_bgr = (round(mean_bgr[0]), round(mean_bgr[1]), round(mean_bgr[2]))
+        self.output_stride = model.output_stride
+        self.training_data: str = told["training_data"]
+        self.licence: str = told["licence"]
+        self.training: dict[str, Any] = told["training"]
+        self.arguments = arguments
+        self._trained_wh = trained_wh
+        self._graph = lru_cache(maxsize=1)(self._traced)
+
+    @classmethod
+    def random(cls, network: str) -> Self:
+        """The network before it learnt anything; the same weights every time.
+
+        Raises:
+            ValueError: if there is no such network, naming those there are.
+        """
+        torch.manual_seed(SEED)
+        told = {
+            "training_data": "none: random weights",
+            "licence": OWN_LICENCE,
+            "training": {"weights": "random"},
+        }
+        grey: tuple[Bgr, Bgr] = ((float(GREY_LEVEL),) * 3, (GREY_STD,) * 3)
+        return cls(build_model(network, len(LABELS)), *grey, DEFAULT_SIZE_WH, told, ["--random-weights"])
+
+    @classmethod
+    def trained(cls, file: Path, network: str) -> Self:
+        """The network of a checkpoint.
+
+        Raises:
+            CheckpointError: if it cannot be used, or holds another network.
+            ValueError: if there is no such network.
+        """
+        model = build_model(network, len(LABELS))
+        checkpoint = Checkpoint.load(file)
+        settings = checkpoint.config
+        if settings["model"] != network:
+            raise CheckpointError(f"{file}: holds {settings['model']}, not {network}")
+        try:
+            model.load_state_dict(checkpoint.model)
+        except RuntimeError as error:
+            raise CheckpointError(
+                f"{file}: holds other layers than the {network} of this version; train it again"
+            ) from error
+        # A run that was broken off holds the weights of the stage it was in.
+        stage = min(checkpoint.stage, len(settings["stages"]) - 1)
+        told = {
+            "training_data": training_data(settings),
+            "licence": licence(settings, model),
+            "training": training(settings, checkpoint.history),
+        }
+        return cls(
+            model,
+            tuple(settings["mean_bgr"]),
+            tuple(settings["std_bgr"]),
+            tuple(settings["stages"][stage]["input_wh"]),
+            told,
+            ["--checkpoint", file.name],
+        )
+
+    @staticmethod
+    def check_known(network: str) -> None:
+        """Raise the ValueError of `random` without building anything."""
+        if network not in MODELS:
+            build_model(network, len(LABELS))
+
+    def input_wh(self, size_wh: tuple[int, int] | None) -> tuple[int, int]:
+        """Any size, rounded up; without one, that of the last stage of the training."""
+        return rounded_up(size_wh or self._trained_wh)
+
+    def cpu_graph(self, input_wh: tuple[int, int]) -> onnx.ModelProto:
+        """Traced once for a size: large networks take a minute."""
+        return self._graph(input_wh)
+
+    def _traced(self, input_wh: tuple[int, int]) -> onnx.ModelProto:
+        return cpu_graph(self.model, self.mean_bgr, self.std_bgr, input_wh)
+
+    def infer(self, input_wh: tuple[int, int]) -> Infer:
+        """The network in torch, on pixels normalised as in training."""
+        return _infer(self.model, Normalise(self.mean_bgr, self.std_bgr))
+
+    def control(self, input_wh: tuple[int, int]) -> Infer:
+        """The network with the random weights of another seed."""
+        torch.manual_seed(CONTROL_SEED)
+        return _infer(build_model(self.network, len(LABELS)).eval(), Normalise(self.mean_bgr, self.std_bgr))
+
+    def perceive(self, input_wh: tuple[int, int]) -> Perceive:
+        """As validation does it: `train.evaluate`, at the size of the frame."""
+        infer = self.infer(input_wh)
+
+        def perceive(frame: Frame) -> Prediction:
+            input_bgr, box = letterbox(frame.image_bgr, input_wh, self.pad_bgr)
+            logits = torch.from_numpy(infer(input_bgr))[None]
+            at_input = logits_at_input(logits, torch.empty(box.input_wh[::-1]))
+            class_map = at_input.argmax(1)[0].to(torch.uint8).numpy()[box.rows, box.columns]
+            return Prediction(frame, nearest(class_map, box.frame_wh), (), self.network)
+
+        return perceive
+
+
+def _infer(model: torch.nn.Module, normalise: Normalise) -> Infer:
+    @torch.inference_mode()
+    def infer(input_bgr: NDArray[np.uint8]) -> NDArray[np.float32]:
+        frame = torch.from_numpy(input_bgr).permute(2, 0, 1)[None]
+        return np.asarray(model(normalise(frame))[0].numpy(), np.float32)
+
+    return infer

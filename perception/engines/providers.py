@@ -1,0 +1,133 @@
+"""What ONNX Runtime is asked for on each provider: names and options, in the order they are tried.
+
+The option names are those in the libraries of onnxruntime-gpu 1.31 and in ONNX Runtime's pages on its CUDA
+and TensorRT execution providers. That they are the fastest ones is reasoned, not measured.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final, Literal
+
+from perception.contract import ModelContract
+from perception.engines.engine import EngineError
+from perception.engines.session import CPU
+
+ProviderName = Literal["auto", "cpu", "cuda", "tensorrt"]
+Provider = tuple[str, dict[str, str]]
+"""ONNX Runtime's name of a provider, and its options."""
+
+PROVIDERS: Final = {
+    "cpu": CPU,
+    "cuda": "CUDAExecutionProvider",
+    "tensorrt": "TensorrtExecutionProvider",
+}
+
+
+def attempts(
+    provider: ProviderName, contract: ModelContract, cache: Path, available: Sequence[str]
+) -> list[list[Provider]]:
+    """The lists of providers that a session of this model is asked for, one after the other.
+
+    Empty where the CPU alone is wanted, or nothing else is there. A graph with a part that the GPU does
+    not run cannot be captured, and ONNX Runtime refuses it; so the second attempt captures nothing.
+
+    Args:
+        provider: as it was asked for; "auto" takes CUDA.
+        cache: folder for what TensorRT builds.
+        available: ONNX Runtime's names of the providers that it was built with.
+    """
+    name = "cuda" if provider == "auto" else provider
+    if name == "cpu" or PROVIDERS[name] not in available:
+        return []
+    captures = [True, False] if contract.frame_wh != (0, 0) else [False]
+    lists = [provider_options(name, contract, cache, contract.precision, captured) for captured in captures]
+    return [[entry for entry in entries if entry[0] in available] for entries in lists]
+
+
+def provider_options(
+    name: Literal["cpu", "cuda", "tensorrt"],
+    contract: ModelContract,
+    cache: Path,
+    precision: str,
+    captures: bool,
+) -> list[Provider]:
+    """The list of providers with their options, as ONNX Runtime takes it, the wanted one first.
+
+    Args:
+        name: the wanted provider.
+        contract: of the model: a graph for any size of frame is tuned by rule, since each new size
+            would be searched for anew; one for a single size is searched once, at the first frame.
+        cache: folder for what TensorRT builds; a model has a folder of its own in it, by its checksum.
+        precision: "fp32", "fp16" or "int8" (a graph that holds its own scales).
+        captures: whether the whole graph is captured as a CUDA graph and replayed: no launch of single
+            kernels, but fixed buffers, one thread, and no node outside the provider.
+
+    Raises:
+        ValueError: if a graph for any size of frame is to be captured.
+    """
+    is_static = contract.frame_wh != (0, 0)
+    if captures and not is_static:
+        raise ValueError("a CUDA graph has one size of frame")
+    cpu: Provider = (PROVIDERS["cpu"], {})
+    if name == "cpu":
+        return [cpu]
+    cuda = {
+        "cudnn_conv_algo_search": "EXHAUSTIVE" if is_static else "HEURISTIC",
+        "cudnn_conv_use_max_workspace": "1",
+        # TF32 has the mantissa of fp16: a file that says fp32 would not give what it gives elsewhere.
+        "use_tf32": "0",
+        "do_copy_in_default_stream": "1",  # 0 may race, says ONNX Runtime
+        "enable_cuda_graph": _flag(captures and name == "cuda"),
+    }
+    if name == "cuda":
+        return [(PROVIDERS["cuda"], cuda), cpu]
+    tensorrt = {
+        "trt_fp16_enable": _flag(precision == "fp16"),
+        "trt_int8_enable": _flag(precision == "int8"),
+        "trt_engine_cache_enable": "1",
+        "trt_engine_cache_path": str(tensorrt_folder(contract, cache)),
+        "trt_timing_cache_enable": "1",
+        "trt_timing_cache_path": str(cache / "tensorrt"),  # kernels' times serve every model
+        "trt_cuda_graph_enable": _flag(captures),
+    }
+    return [(PROVIDERS["tensorrt"], tensorrt), (PROVIDERS["cuda"], cuda), cpu]
+
+
+def tensorrt_folder(contract: ModelContract, cache: Path) -> Path:
+    """Where TensorRT keeps what it built of this very file: building takes minutes, loading seconds."""
+    return cache / "tensorrt" / contract.sha256
+
+
+def make_cache(folders: Sequence[Path]) -> None:
+    """Make folders of the cache; raises EngineError, naming the folder."""
+    for folder in folders:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise EngineError(
+                f"{folder}: cannot keep TensorRT's engines: {error.strerror}; "
+                f"set XDG_CACHE_HOME to a folder that can be written"
+            ) from error
+
+
+def cache_folder(environment: Mapping[str, str] | None = None, platform: str = sys.platform) -> Path:
+    """The folder for what can be built again, in the user's cache."""
+    environment = os.environ if environment is None else environment
+    if environment.get("XDG_CACHE_HOME"):
+        return Path(environment["XDG_CACHE_HOME"]) / "drivable"
+    if platform == "win32" and environment.get("LOCALAPPDATA"):
+        return Path(environment["LOCALAPPDATA"]) / "drivable"
+    return Path.home() / ".cache" / "drivable"
+
+
+def short_name(provider: str) -> str:
+    """Our name of one of ONNX Runtime's providers, or its own where we have none."""
+    return next((short for short, name in PROVIDERS.items() if name == provider), provider)
+
+
+def _flag(is_on: bool) -> str:
+    return "1" if is_on else "0"

@@ -1,0 +1,117 @@
+"""Model files as ONNX Runtime sessions: how they are opened, and what is checked before one is run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import onnxruntime as ort
+
+from perception.contract import METADATA_KEY, ContractError, ModelContract
+from perception.engines.engine import EngineError, one_line
+
+Shape = list[int | None]
+"""Of a tensor; None stands for a side of any length."""
+
+CPU: Final = "CPUExecutionProvider"
+_SILENT: Final = 4  # a provider that does not load is told by us, in one line
+
+
+def read_model(file: Path) -> bytes:
+    """The bytes of a model file; raises EngineError."""
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise EngineError(f"{file}: the model cannot be read: {error.strerror}") from error
+
+
+def load_session(
+    content: bytes, where: str, providers: Sequence[str | tuple[str, dict[str, str]]], threads: int
+) -> ort.InferenceSession:
+    """A session of an ONNX file.
+
+    Args:
+        content: the file's bytes.
+        where: its name, for the error.
+        providers: ONNX Runtime's names, best first, alone or with their options.
+        threads: for one inference; 0 takes every core.
+
+    Raises:
+        EngineError: if it does not load, in one line.
+    """
+    options = ort.SessionOptions()
+    options.log_severity_level = _SILENT
+    options.intra_op_num_threads = threads
+    # Waiting threads that spin take 20 to 40 % of a small machine from the rest of the pipeline.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    ort.set_default_logger_severity(_SILENT)
+    try:
+        # ONNX Runtime's own fallback prints to standard output, which belongs to the records.
+        return ort.InferenceSession(content, options, providers=list(providers), enable_fallback=0)
+    except Exception as error:  # ONNX Runtime raises several kinds, none with a base of its own
+        raise EngineError(f"{where}: not a model that ONNX Runtime can load: {one_line(error)}") from error
+
+
+def contract_of(session: ort.InferenceSession, content: bytes, where: str) -> ModelContract:
+    """The contract of a model file, once file and graph have been found to keep to it.
+
+    Args:
+        session: of this file, on any provider.
+        content: the file's bytes.
+        where: its name, for the error.
+
+    Raises:
+        EngineError: if there is no valid contract, a byte of the file was changed, or the graph takes or
+            gives something else than its contract says.
+    """
+    try:
+        text = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
+    except UnicodeDecodeError as error:
+        raise EngineError(f"{where}: the file was changed after it was exported: {error}") from error
+    if text is None:
+        raise EngineError(
+            f"{where}: an ONNX file without a drivable contract; export it with drivable-export so that "
+            f"its input, labels and normalisation are known"
+        )
+    try:
+        contract = ModelContract.from_json(text, where)
+        contract.verify(content, where)
+    except ContractError as error:
+        raise EngineError(str(error)) from error
+    _check_graph(session, contract, where)
+    return contract
+
+
+def _check_graph(session: ort.InferenceSession, contract: ModelContract, where: str) -> None:
+    width, height = contract.input_wh
+    frame_w, frame_h = contract.frame_wh or contract.input_wh
+    takes: list[Shape] = [[1, frame_h or None, frame_w or None, 3]]
+    gives: dict[str, Shape]
+    if contract.output == "class_map":
+        gives = {"class_map": [1, height, width], "confidence": [1, height, width]}
+        kind = "tensor(uint8)"
+    else:
+        stride = contract.output_stride
+        gives = {"logits": [1, len(contract.labels), height // stride, width // stride]}
+        kind = "tensor(float)"
+    _check_all("takes", session.get_inputs(), takes, "tensor(uint8)", where)
+    _check_all("gives", session.get_outputs(), list(gives.values()), kind, where)
+    names = [output.name for output in session.get_outputs()]
+    if contract.output == "class_map" and names != list(gives):
+        raise EngineError(
+            f"{where}: the graph gives {', '.join(names)}, its contract says {', '.join(gives)}"
+        )
+
+
+def _check_all(verb: str, values: list[Any], shapes: list[Shape], kind: str, where: str) -> None:
+    """Compare shapes and types; raises EngineError."""
+    if len(values) != len(shapes):
+        raise EngineError(f"{where}: the graph {verb} {len(values)} tensors, its contract says {len(shapes)}")
+    for value, wanted in zip(values, shapes, strict=True):
+        found = [side if isinstance(side, int) else None for side in value.shape]
+        if found != wanted:
+            told = [side if isinstance(side, int) else "any" for side in wanted]
+            raise EngineError(f"{where}: the graph {verb} {list(value.shape)}, its contract says {told}")
+        if value.type != kind:
+            raise EngineError(f"{where}: the graph {verb} {value.type}, its contract says {kind}")

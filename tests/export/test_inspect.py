@@ -1,0 +1,78 @@
+"""`drivable-export inspect` tells what a file is and where it runs, or why it is not to be trusted."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("torch")
+
+from export.cli import main
+
+MakeFile = Callable[..., Path]
+
+
+def test_card_and_providers_are_told(make_file: MakeFile, capsys: pytest.CaptureFixture[str]) -> None:
+    file = make_file(card={"network": "tiny", "parameters": 576, "training": {"weights": "random"}})
+
+    assert main(["inspect", str(file)]) == 0
+
+    said = capsys.readouterr().out
+    for line in (
+        "# tiny",
+        "| network | tiny, 576 parameters |",
+        "| output | logits, stride 8: direct, alternative, background |",
+        "It was not: the weights are random. For trying out speed only.",
+        "Checksum and contract: as they were exported.",
+    ):
+        assert line in said.splitlines()
+    assert "Runs here on: cpu: yes; cuda: " in said
+
+
+def test_json_holds_card_contract_and_providers(
+    make_file: MakeFile, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = make_file(card={"network": "tiny"})
+
+    assert main(["inspect", str(file), "--json"]) == 0
+
+    told = json.loads(capsys.readouterr().out)
+    assert (told["network"], told["contract"]["model_id"]) == ("tiny", "tiny")
+    assert told["size_bytes"] == file.stat().st_size
+    assert told["runs_here_on"]["cpu"] == "yes"
+
+
+def test_file_that_was_changed_is_refused(make_file: MakeFile, only_error_line: Callable[[str], str]) -> None:
+    file = make_file()
+    file.write_bytes(file.read_bytes().replace(b"our own roads", b"her own roads"))
+
+    assert main(["inspect", str(file)]) == 1
+    assert f"{file}: the file was changed after it was exported" in only_error_line("drivable-export")
+
+
+def test_graph_that_breaks_its_contract_is_told_to_run_nowhere(
+    make_file: MakeFile, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = make_file(input_wh=(64, 32))
+
+    assert main(["inspect", str(file)]) == 0
+    assert "cpu: no, " in capsys.readouterr().out
+
+
+def test_onnx_file_of_others_is_told_to_be_wrapped(
+    tmp_path: Path, make_file: MakeFile, only_error_line: Callable[[str], str]
+) -> None:
+    import onnx
+
+    theirs = onnx.load(make_file())
+    del theirs.metadata_props[:]
+    file = tmp_path / "theirs.onnx"
+    onnx.save(theirs, file)
+
+    assert main(["inspect", str(file)]) == 1
+    line = only_error_line("drivable-export")
+    assert "none of ours" in line
+    assert f"drivable-export wrap {file} --contract" in line

@@ -1,0 +1,187 @@
+"""Provider options: names that ONNX Runtime knows, and what each combination is asked for."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from perception.contract import ModelContract
+from perception.engines import EngineError
+from perception.engines.providers import (
+    PROVIDERS,
+    attempts,
+    cache_folder,
+    make_cache,
+    provider_options,
+    short_name,
+    tensorrt_folder,
+)
+from perception.labels import LABELS
+
+CACHE = Path("/cache")
+SHA256 = "c0ffee" + "0" * 58
+
+# As they stand in the libraries of onnxruntime-gpu 1.31: an unknown one is an error at load, on a GPU only.
+KNOWN_OPTIONS = {
+    "CPUExecutionProvider": set(),
+    "CUDAExecutionProvider": {
+        *("device_id", "gpu_mem_limit", "arena_extend_strategy", "cudnn_conv_algo_search", "prefer_nhwc"),
+        *("cudnn_conv_use_max_workspace", "do_copy_in_default_stream", "enable_cuda_graph", "use_tf32"),
+    },
+    "TensorrtExecutionProvider": {
+        *("device_id", "trt_max_workspace_size", "trt_fp16_enable", "trt_int8_enable", "trt_bf16_enable"),
+        *("trt_engine_cache_enable", "trt_engine_cache_path", "trt_timing_cache_enable"),
+        *("trt_timing_cache_path", "trt_cuda_graph_enable", "trt_builder_optimization_level"),
+    },
+}
+EVERYWHERE = list(PROVIDERS.values())
+
+
+def contract_of(frame_wh: tuple[int, int] | None = None, **values: Any) -> ModelContract:
+    output = "class_map" if frame_wh else "logits"
+    return ModelContract(
+        *("tiny-1", LABELS, (640, 384), (116, 116, 116), 8, "none", "Apache-2.0"),
+        frame_wh=frame_wh,
+        output=output,
+        sha256=SHA256,
+        **values,
+    )
+
+
+FRAMES_WH = [None, (1280, 720), (0, 0)]
+PRECISIONS = ["fp32", "fp16", "int8"]
+
+
+@pytest.mark.parametrize(
+    ("name", "frame_wh", "precision", "captures"),
+    [
+        combination
+        for combination in itertools.product(PROVIDERS, FRAMES_WH, PRECISIONS, [True, False])
+        if not (combination[1] == (0, 0) and combination[3])
+    ],
+)
+def test_every_combination_asks_for_what_onnx_runtime_knows(
+    name: Any, frame_wh: tuple[int, int] | None, precision: str, captures: bool
+) -> None:
+    providers = provider_options(name, contract_of(frame_wh), CACHE, precision, captures)
+
+    assert providers[0][0] == PROVIDERS[name]
+    assert providers[-1] == ("CPUExecutionProvider", {})
+    for provider, options in providers:
+        assert options.keys() <= KNOWN_OPTIONS[provider]
+        assert all(isinstance(value, str) for value in options.values())
+    capturing = [
+        provider
+        for provider, options in providers
+        if options.get("enable_cuda_graph") == "1" or options.get("trt_cuda_graph_enable") == "1"
+    ]
+    # ONNX Runtime wants the whole graph on the one provider that captures it.
+    assert capturing == ([PROVIDERS[name]] if captures and name != "cpu" else [])
+
+
+def test_graph_for_any_size_is_not_captured() -> None:
+    with pytest.raises(ValueError, match="one size of frame"):
+        provider_options("cuda", contract_of((0, 0)), CACHE, "fp32", captures=True)
+
+
+@pytest.mark.parametrize(
+    ("frame_wh", "search"), [(None, "EXHAUSTIVE"), ((1280, 720), "EXHAUSTIVE"), ((0, 0), "HEURISTIC")]
+)
+def test_convolutions_are_searched_for_once_or_by_rule(frame_wh: tuple[int, int] | None, search: str) -> None:
+    ((_, options), _) = provider_options("cuda", contract_of(frame_wh), CACHE, "fp32", captures=False)
+
+    assert options["cudnn_conv_algo_search"] == search
+
+
+@pytest.mark.parametrize(
+    ("precision", "flags"), [("fp32", ("0", "0")), ("fp16", ("1", "0")), ("int8", ("0", "1"))]
+)
+def test_tensorrt_computes_as_the_file_says(precision: str, flags: tuple[str, str]) -> None:
+    ((_, options), *_) = provider_options("tensorrt", contract_of(), CACHE, precision, captures=True)
+
+    assert (options["trt_fp16_enable"], options["trt_int8_enable"]) == flags
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_fp32_is_not_rounded_to_tf32(precision: str) -> None:
+    ((_, options), _) = provider_options("cuda", contract_of(), CACHE, precision, captures=True)
+
+    assert options["use_tf32"] == "0"
+
+
+def test_what_tensorrt_builds_is_kept_by_the_files_checksum() -> None:
+    ((_, options), *_) = provider_options("tensorrt", contract_of(), CACHE, "fp16", captures=True)
+
+    assert options["trt_engine_cache_path"] == f"/cache/tensorrt/{SHA256}"
+    assert options["trt_engine_cache_path"] == str(tensorrt_folder(contract_of(), CACHE))
+    assert options["trt_timing_cache_path"] == "/cache/tensorrt"
+
+
+@pytest.mark.parametrize(
+    ("provider", "frame_wh", "available", "asked"),
+    [
+        ("auto", None, EVERYWHERE, [("cuda", "1"), ("cuda", "0")]),
+        ("auto", (0, 0), EVERYWHERE, [("cuda", "0")]),
+        ("auto", None, ["CPUExecutionProvider"], []),
+        ("cpu", None, EVERYWHERE, []),
+        ("cuda", (1280, 720), EVERYWHERE, [("cuda", "1"), ("cuda", "0")]),
+        ("cuda", None, ["CPUExecutionProvider"], []),
+        ("tensorrt", (1280, 720), EVERYWHERE, [("tensorrt", "1"), ("tensorrt", "0")]),
+        ("tensorrt", (0, 0), EVERYWHERE, [("tensorrt", "0")]),
+        ("tensorrt", None, ["CUDAExecutionProvider", "CPUExecutionProvider"], []),
+    ],
+)
+def test_attempts_in_their_order(
+    provider: Any, frame_wh: tuple[int, int] | None, available: list[str], asked: list[tuple[str, str]]
+) -> None:
+    found = attempts(provider, contract_of(frame_wh), CACHE, available)
+
+    firsts = [entries[0] for entries in found]
+    assert [
+        (short_name(name), options.get("enable_cuda_graph", options.get("trt_cuda_graph_enable")))
+        if name != PROVIDERS["tensorrt"]
+        else ("tensorrt", options["trt_cuda_graph_enable"])
+        for name, options in firsts
+    ] == asked
+
+
+def test_provider_that_is_not_built_in_is_not_asked_for() -> None:
+    (entries, _) = attempts(
+        "tensorrt", contract_of(), CACHE, ["TensorrtExecutionProvider", "CPUExecutionProvider"]
+    )
+
+    assert [name for name, _ in entries] == ["TensorrtExecutionProvider", "CPUExecutionProvider"]
+
+
+@pytest.mark.parametrize(
+    ("environment", "platform", "folder"),
+    [
+        ({"XDG_CACHE_HOME": "/x"}, "linux", Path("/x/drivable")),
+        ({"XDG_CACHE_HOME": ""}, "linux", Path.home() / ".cache" / "drivable"),
+        ({}, "linux", Path.home() / ".cache" / "drivable"),
+        ({"LOCALAPPDATA": "/l"}, "win32", Path("/l/drivable")),
+    ],
+)
+def test_cache_is_the_users_own(environment: dict[str, str], platform: str, folder: Path) -> None:
+    assert cache_folder(environment, platform) == folder
+
+
+def test_cache_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+
+    with pytest.raises(
+        EngineError, match=r"file/tensorrt: cannot keep TensorRT's engines: Not a dir.*XDG_CACHE"
+    ):
+        make_cache([tmp_path / "file" / "tensorrt"])
+
+
+def test_cache_is_made_with_the_folders_above_it(tmp_path: Path) -> None:
+    folder = tensorrt_folder(contract_of(), tmp_path)
+
+    make_cache([folder])
+
+    assert os.listdir(tmp_path / "tensorrt") == [SHA256]
