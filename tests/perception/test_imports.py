@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -81,3 +82,21 @@ def test_blocked_package_fails_to_import() -> None:
     failed, _ = import_all(["yaml"], ["yaml"])
 
     assert failed == {"yaml": "ModuleNotFoundError: yaml is blocked"}
+
+
+@pytest.mark.parametrize(
+    "module", ["perception.engines", "bench.peers", "export.calibration", "train.teacher"]
+)
+def test_nothing_is_reported_or_written_to_the_home_folder(tmp_path: Path, module: str) -> None:
+    pytest.importorskip("torch")
+    environment = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
+
+    subprocess.run(
+        [sys.executable, "-c", f"import {module}, onnxruntime"],
+        cwd=ROOT,
+        env=environment | {"HOME": str(tmp_path), "MPLCONFIGDIR": str(tmp_path / "elsewhere")},
+        timeout=60,
+        check=True,
+    )
+
+    assert [file.name for file in tmp_path.iterdir() if file.name != "elsewhere"] == []
