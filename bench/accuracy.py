@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bench.engines import EngineName, open_engine
 from bench.peers import Peer, load_peer
 from perception.accuracy import (
     CONFIDENCE,
@@ -14,7 +15,6 @@ from perception.accuracy import (
     LabelledFrames,
     measure_accuracy,
 )
-from perception.engines import OnnxEngine
 from perception.labels import LABELS_OF_TWO
 from perception.models import DEFAULT_MODEL, model_file
 from perception.perceive import Perceiver
@@ -38,6 +38,8 @@ class AccuracyConfig:
 
     model: str = DEFAULT_MODEL
     """Name of a shipped model, or an ONNX file of drivable-export."""
+    engine: EngineName = "onnx"
+    """onnx, openvino (bf16 where the CPU has it), openvino-f32, openvino-bf16."""
     data: str | None = None
     """Folder of labelled frames; without one, the built-in road and its exact ground truth."""
     layout: str = AUTO
@@ -58,10 +60,11 @@ def run(config: AccuracyConfig) -> list[str]:
     """Rows of a table: mean IoU with its interval, each class, day and night, and two classes."""
     tune_process()
     peers = [load_peer(Path(file)) for file in config.peer]
-    perceive = Perceiver(OnnxEngine(model_file(config.model), "cpu"))
+    perceive = Perceiver(open_engine(config.engine, model_file(config.model)))
     frames, where = _frames(config)
     ours = measure_accuracy(perceive, frames)
-    rows = [f"{config.model} on {where}, {_extent(ours)}", *_table(ours)]
+    by = "" if config.engine == "onnx" else f" by {config.engine}"
+    rows = [f"{config.model}{by} on {where}, {_extent(ours)}", *_table(ours)]
     if peers:
         theirs = [(peer, measure_accuracy(peer, frames)) for peer in peers]
         rows += ["", *_comparison(Path(config.model).stem, ours, theirs)]

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from bench import accuracy, live, throughput
+from bench import accuracy, infer, live, throughput
 from bench.peers import PeerError
 from perception.engines import EngineError
 from perception.pipeline import PipelineError
@@ -16,6 +16,7 @@ from train.data.frames import DataError
 
 MEASUREMENTS: dict[str, tuple[type[Any], Callable[[Any], list[str]], str]] = {
     "accuracy": (accuracy.AccuracyConfig, accuracy.run, "Mean IoU through the node's own path, and peers'."),
+    "infer": (infer.InferConfig, infer.run, "The network alone: files and engines side by side."),
     "live": (live.LiveConfig, live.run, "Age and memory of a live run."),
     "throughput": (throughput.ThroughputConfig, throughput.run, "Offline speed beside the plain loop."),
 }

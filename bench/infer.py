@@ -1,0 +1,117 @@
+"""The network alone: time from its input to its output, files and engines side by side."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.engines import EngineName, open_engine
+from perception.contract import ModelContract
+from perception.engines import Engine
+from perception.engines.providers import ProviderName
+from perception.letterbox import letterbox
+from perception.models import DEFAULT_MODEL, model_file
+from perception.process import tune_process
+from perception.sources.drive import DriveRenderer
+
+PICTURES = 8  # what the network sees makes no difference to its time, but for caches
+ROUND_FRAMES = 10
+WARM_UP_FRAMES = 5
+
+
+@dataclass(frozen=True)
+class InferConfig:
+    """One measurement."""
+
+    models: list[str] = field(default_factory=lambda: [DEFAULT_MODEL])
+    """Names of shipped models, or files of drivable-export."""
+    engines: list[EngineName] = field(default_factory=lambda: ["onnx"])
+    """onnx, openvino (bf16 where the CPU has it), openvino-f32, openvino-bf16."""
+    provider: ProviderName = "cpu"
+    """Where ONNX Runtime runs them."""
+    threads: int = 0
+    """For one inference; 0 takes every core."""
+    frames: int = 200
+    """Of each network on each engine."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be measured; raises ValueError."""
+        if not self.models or not self.engines:
+            raise ValueError("name at least one of models and one of engines")
+        if self.threads < 0 or self.frames < 1:
+            raise ValueError("threads must be 0 or more, frames 1 or more")
+
+
+@dataclass(frozen=True)
+class _Rival:
+    """One network on one engine."""
+
+    name: str
+    engine: Engine
+    run: Callable[[], object]
+    times_ms: list[float] = field(default_factory=list)
+
+
+def run(config: InferConfig) -> list[str]:
+    """Rows of a table: median and 90th percentile, and how many times as fast as the first row.
+
+    All take turns, a few frames each: what else the machine does meets them alike.
+    """
+    tune_process()
+    rivals = [_rival(model, engine, config) for model in config.models for engine in config.engines]
+    for rival in rivals:
+        for _ in range(WARM_UP_FRAMES):
+            rival.run()
+    for start in range(0, config.frames, ROUND_FRAMES):
+        for rival in rivals:
+            for _ in range(min(ROUND_FRAMES, config.frames - start)):
+                started_ns = time.perf_counter_ns()
+                rival.run()
+                rival.times_ms.append((time.perf_counter_ns() - started_ns) / 1e6)
+    threads = f"{config.threads} thread{'s' * (config.threads != 1)}" if config.threads else "all cores"
+    return [f"network alone, {threads}, {config.frames} frames each, in turns", *_table(rivals)]
+
+
+def _rival(model: str, engine_name: EngineName, config: InferConfig) -> _Rival:
+    engine = open_engine(engine_name, model_file(model), config.provider, config.threads)
+    pictures = _pictures(engine.contract)
+    infer = engine.infer if engine.contract.output == "logits" else engine.classify
+    turn = [0]
+
+    def once() -> object:
+        turn[0] += 1
+        return infer(pictures[turn[0] % PICTURES])
+
+    return _Rival(Path(model).stem, engine, once)
+
+
+def _pictures(contract: ModelContract) -> list[NDArray[np.uint8]]:
+    """What the graph takes: network inputs, or whole frames."""
+    drive = DriveRenderer("mixed")
+    frames = [drive.render(60 * index)[0] for index in range(PICTURES)]
+    if contract.frame_wh is None:
+        return [letterbox(frame, contract.input_wh, contract.pad_bgr)[0] for frame in frames]
+    if contract.frame_wh == (0, 0):
+        return frames
+    return [np.asarray(cv2.resize(frame, contract.frame_wh), np.uint8) for frame in frames]
+
+
+def _table(rivals: Sequence[_Rival]) -> list[str]:
+    width = max(len(rival.name) for rival in rivals) + 2
+    rows = [f"{'':{width}}{'runs on':16}{'input':>10}{'p50':>10}{'p90':>10}   times the first"]
+    first_ms = float(np.median(rivals[0].times_ms))
+    for rival in rivals:
+        p50_ms, p90_ms = np.quantile(rival.times_ms, [0.5, 0.9])
+        contract = rival.engine.contract
+        sides = contract.frame_wh if contract.frame_wh and any(contract.frame_wh) else contract.input_wh
+        rows.append(
+            f"{rival.name:{width}}{rival.engine.provider:16}{f'{sides[0]}x{sides[1]}':>10}"
+            f"{p50_ms:7.2f} ms{p90_ms:7.2f} ms   {first_ms / p50_ms:.2f}x"
+        )
+    return rows

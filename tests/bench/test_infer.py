@@ -1,0 +1,44 @@
+"""The network alone: every file on every engine, in turns, against the first."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import pytest
+
+from bench.cli import main
+from bench.infer import InferConfig, run
+from perception.models import FOLDER
+
+SHIPPED = sorted(FOLDER.glob("*.onnx"))[0]
+
+
+def test_each_network_on_each_engine_has_a_row_and_the_first_is_the_measure() -> None:
+    pytest.importorskip("openvino")
+
+    rows = run(InferConfig(models=[str(SHIPPED)], engines=["onnx", "openvino-f32"], threads=1, frames=3))
+
+    assert "1 thread, 3 frames each" in rows[0]
+    first, second = rows[2:]
+    assert re.match(rf"{SHIPPED.stem} +cpu +\d+x\d+ .* 1\.00x$", first)
+    assert re.match(rf"{SHIPPED.stem} +openvino f32 ", second)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["--models", "[nothing]"], "nothing: no such model file"),
+        (["--models", "[]"], "name at least one of models"),
+        (["--frames", "0"], "frames 1 or more"),
+        (["--engines", "[tflite]"], "tflite"),
+    ],
+)
+def test_bad_input_is_one_line(
+    only_error_line: Callable[[str], str],
+    arguments: list[str],
+    reason: str,
+) -> None:
+    assert main(["infer", *arguments]) == 1
+
+    assert reason in only_error_line("drivable-bench")
