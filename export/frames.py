@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -57,8 +56,7 @@ class GateFrames:
 
 def _labelled(config: ExportConfig, folder: str | None, split: str) -> LabelledFrames:
     assert folder is not None
-    label_map = Path(config.label_map) if config.label_map else None
-    return open_frames(Path(folder), split, config.layout, label_map)
+    return open_frames(folder, split, config.layout, config.label_map)
 
 
 def rendered(camera_wh: tuple[int, int] | None = None) -> tuple[list[NDArray[np.uint8]], str]:

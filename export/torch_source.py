@@ -19,7 +19,7 @@ from perception.frame import Frame, Prediction
 from perception.labels import LABELS
 from perception.letterbox import letterbox, nearest
 from train.checkpoint import Checkpoint, CheckpointError
-from train.config import GREY_LEVEL, GREY_STD
+from train.config import GREY_LEVEL, GREY_STD, pad_bgr_of
 from train.evaluate import Normalise, logits_at_input
 from train.models import MODELS, Network, build_model, size_of
 
@@ -49,7 +49,7 @@ class TorchSource:
         self.network = model.name
         self.parameters = size_of(model)[0]
         self.labels: tuple[str, ...] = LABELS
-        self.pad_bgr = (round(mean_bgr[0]), round(mean_bgr[1]), round(mean_bgr[2]))
+        self.pad_bgr = pad_bgr_of(mean_bgr)
         self.output_stride = model.output_stride
         self.training_data: str = told["training_data"]
         self.licence: str = told["licence"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,42 +45,56 @@ class Engine(Protocol):
         ...
 
 
-def check_output(contract: ModelContract, asked: str) -> None:
-    """Refuse to ask a graph for what it does not give; raises EngineError."""
-    if contract.output != asked:
-        raise EngineError(f"{contract.model_id} gives {contract.output}, and was asked for {asked}")
+class CheckedEngine:
+    """The part that every engine of ours has alike: nothing that a runtime gives goes on unchecked."""
 
+    contract: ModelContract
+    provider: str
 
-def check_frame(contract: ModelContract, frame_bgr: NDArray[np.uint8]) -> None:
-    """Refuse a frame that the graph was not exported for; raises EngineError."""
-    height, width = frame_bgr.shape[:2]
-    if contract.frame_wh not in ((0, 0), (width, height)):
-        only_w, only_h = contract.frame_wh or contract.input_wh
-        raise EngineError(
-            f"{contract.model_id} takes frames of {only_w}x{only_h} only, and this one is {width}x{height}; "
-            f"export it with --frame {width}x{height} or --frame any, or take the file for the CPU"
-        )
+    def infer(self, input_bgr: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """See `Engine`."""
+        self._check_output("logits")
+        logits: NDArray[np.float32] = self._run(input_bgr)[0][0]
+        if not np.isfinite(logits).all():  # compared, they would pass for free road
+            raise EngineError(
+                f"{self.contract.model_id} gave logits that are no finite numbers on {self.provider}; "
+                f"run it on another provider, or export it again"
+            )
+        return logits
 
+    def classify(self, frame_bgr: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """See `Engine`."""
+        self._check_output("class_map")
+        self._check_frame(frame_bgr)
+        class_map, confidence = self._run(frame_bgr)
+        # So the graph marks logits that are no finite numbers. No probability is 0: the largest of three
+        # is at least a third.
+        if not confidence.all():
+            raise EngineError(
+                f"{self.contract.model_id} found no class for a part of the frame on {self.provider}: its "
+                f"logits were no finite numbers; run it on another provider, or export it again"
+            )
+        return class_map[0], confidence[0]
 
-def check_finite(logits: NDArray[np.float32], contract: ModelContract, provider: str) -> None:
-    """Refuse logits that are no finite numbers: compared, they would pass for free road."""
-    if not np.isfinite(logits).all():
-        raise EngineError(
-            f"{contract.model_id} gave logits that are no finite numbers on {provider}; "
-            f"run it on another provider, or export it again"
-        )
+    def _run(self, image_bgr: NDArray[np.uint8]) -> list[NDArray[Any]]:
+        """The graph's outputs for one image, in its order; raises EngineError."""
+        raise NotImplementedError
 
+    def _check_output(self, asked: str) -> None:
+        if self.contract.output != asked:
+            name, gives = self.contract.model_id, self.contract.output
+            raise EngineError(f"{name} gives {gives}, and was asked for {asked}")
 
-def check_confidence(confidence: NDArray[np.uint8], contract: ModelContract, provider: str) -> None:
-    """Refuse a class map of logits that were no finite numbers: the graph marks them with 0.
-
-    No probability gives that: the largest of three is at least a third.
-    """
-    if not confidence.all():
-        raise EngineError(
-            f"{contract.model_id} found no class for a part of the frame on {provider}: its logits were no "
-            f"finite numbers; run it on another provider, or export it again"
-        )
+    def _check_frame(self, frame_bgr: NDArray[np.uint8]) -> None:
+        height, width = frame_bgr.shape[:2]
+        contract = self.contract
+        if contract.frame_wh not in ((0, 0), (width, height)):
+            only_w, only_h = contract.frame_wh or contract.input_wh
+            raise EngineError(
+                f"{contract.model_id} takes frames of {only_w}x{only_h} only, and this one is "
+                f"{width}x{height}; export it with --frame {width}x{height} or --frame any, or take the "
+                f"file for the CPU"
+            )
 
 
 def one_line(error: Exception) -> str:

@@ -11,14 +11,7 @@ from numpy.typing import NDArray
 
 from perception.contract import ModelContract
 from perception.engines.bound import BoundSession
-from perception.engines.engine import (
-    EngineError,
-    check_confidence,
-    check_finite,
-    check_frame,
-    check_output,
-    one_line,
-)
+from perception.engines.engine import CheckedEngine, EngineError, one_line
 from perception.engines.providers import (
     PROVIDERS,
     ProviderName,
@@ -35,7 +28,7 @@ DEVICES: Final = {"cuda": "cuda", "tensorrt": "cuda"}
 """Providers with a memory of their own, and ONNX Runtime's name of it."""
 
 
-class OnnxEngine:
+class OnnxEngine(CheckedEngine):
     """A model file with a contract, loaded by ONNX Runtime."""
 
     def __init__(
@@ -69,30 +62,6 @@ class OnnxEngine:
         self.runs_one_at_a_time = self.provider in DEVICES
         self._bound = BoundSession(self._session, DEVICES[self.provider]) if self.runs_one_at_a_time else None
         self._input = self._session.get_inputs()[0].name
-
-    def infer(self, input_bgr: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """(input_h, input_w, 3) uint8 to (labels, input_h / stride, input_w / stride) logits.
-
-        Raises:
-            EngineError: if the contract's output is no logits, or a logit is no finite number.
-        """
-        check_output(self.contract, "logits")
-        logits: NDArray[np.float32] = self._run(input_bgr)[0][0]
-        check_finite(logits, self.contract, self.provider)
-        return logits
-
-    def classify(self, frame_bgr: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        """(H, W, 3) uint8 camera frame to class ids and confidence, (input_h, input_w) uint8 each.
-
-        Raises:
-            EngineError: if the contract's output is no class map, the frame is not of its size, or a
-                confidence is 0: the logits there were no finite numbers.
-        """
-        check_output(self.contract, "class_map")
-        check_frame(self.contract, frame_bgr)
-        class_map, confidence = self._run(frame_bgr)
-        check_confidence(confidence, self.contract, self.provider)
-        return class_map[0], confidence[0]
 
     def _run(self, image_bgr: NDArray[np.uint8]) -> list[NDArray[Any]]:
         batch = image_bgr[np.newaxis]

@@ -11,14 +11,7 @@ from typing import Any, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from perception.engines.engine import (
-    EngineError,
-    check_confidence,
-    check_finite,
-    check_frame,
-    check_output,
-    one_line,
-)
+from perception.engines.engine import CheckedEngine, EngineError, one_line
 from perception.engines.session import CPU, contract_of, load_session, read_model
 from perception.frame import EngineState
 
@@ -29,7 +22,7 @@ BF16_FEATURES: Final = ("avx512_bf16", "amx_bf16")
 """Linux' names of the instructions. OpenVINO itself lists BF16 wherever it can emulate it."""
 
 
-class OpenVinoEngine:
+class OpenVinoEngine(CheckedEngine):
     """A model file with a contract, on the CPU; verified by the very code that `OnnxEngine` uses."""
 
     def __init__(
@@ -66,30 +59,6 @@ class OpenVinoEngine:
         except Exception as error:  # OpenVINO raises RuntimeError for whatever it does not like
             raise EngineError(f"{file}: not a model that OpenVINO can load: {one_line(error)}") from error
         self._own = local()
-
-    def infer(self, input_bgr: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """(input_h, input_w, 3) uint8 to (labels, input_h / stride, input_w / stride) logits.
-
-        Raises:
-            EngineError: if the contract's output is no logits, or a logit is no finite number.
-        """
-        check_output(self.contract, "logits")
-        logits: NDArray[np.float32] = self._run(input_bgr)[0][0]
-        check_finite(logits, self.contract, self.provider)
-        return logits
-
-    def classify(self, frame_bgr: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        """(H, W, 3) uint8 camera frame to class ids and confidence, (input_h, input_w) uint8 each.
-
-        Raises:
-            EngineError: if the contract's output is no class map, the frame is not of its size, or a
-                confidence is 0: the logits there were no finite numbers.
-        """
-        check_output(self.contract, "class_map")
-        check_frame(self.contract, frame_bgr)
-        class_map, confidence = self._run(frame_bgr)
-        check_confidence(confidence, self.contract, self.provider)
-        return class_map[0], confidence[0]
 
     def _run(self, image_bgr: NDArray[np.uint8]) -> list[NDArray[Any]]:
         """The outputs in the order of the graph; each thread has a request, and so buffers, of its own."""
