@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.engines import EngineName, open_engine
-from bench.peers import Peer, load_peer
 from perception.accuracy import (
     CONFIDENCE,
     NIGHT_BELOW_LUMA,
@@ -50,8 +49,8 @@ class AccuracyConfig:
     only: str | None = None
     """COLUMN=VALUE of index.csv: measure on the frames of the split that have it."""
     peer: list[str] = field(default_factory=list)
-    """ONNX file of another network to run on the same frames, as often as there are networks:
-    TwinLiteNet's or the Open Model Zoo's road-segmentation-adas-0001."""
+    """Another model to run on the same frames, as often as there are such: `drivable-export wrap` makes one
+    of another's network."""
     synthetic_frames: int = 200
     """Frames of the built-in road, spread over all its scenes."""
 
@@ -59,16 +58,20 @@ class AccuracyConfig:
 def run(config: AccuracyConfig) -> list[str]:
     """Rows of a table: mean IoU with its interval, each class, day and night, and two classes."""
     tune_process()
-    peers = [load_peer(Path(file)) for file in config.peer]
-    perceive = Perceiver(open_engine(config.engine, model_file(config.model)))
+    peers = {Path(name).stem: _perceiver(name, "onnx") for name in config.peer}
+    perceive = _perceiver(config.model, config.engine)
     frames, where = _frames(config)
     ours = measure_accuracy(perceive, frames)
     by = "" if config.engine == "onnx" else f" by {config.engine}"
     rows = [f"{config.model}{by} on {where}, {_extent(ours)}", *_table(ours)]
     if peers:
-        theirs = [(peer, measure_accuracy(peer, frames)) for peer in peers]
+        theirs = {name: measure_accuracy(peer, frames) for name, peer in peers.items()}
         rows += ["", *_comparison(Path(config.model).stem, ours, theirs)]
     return rows
+
+
+def _perceiver(model: str, engine: EngineName) -> Perceiver:
+    return Perceiver(open_engine(engine, model_file(model)))
 
 
 def _table(accuracy: Accuracy) -> list[str]:
@@ -87,32 +90,33 @@ def _table(accuracy: Accuracy) -> list[str]:
     return rows
 
 
-def _comparison(name: str, ours: Accuracy, theirs: Sequence[tuple[Peer, Accuracy]]) -> list[str]:
-    """Two classes, direct and alternative as one: all that the peers can tell."""
+def _comparison(name: str, ours: Accuracy, theirs: Mapping[str, Accuracy]) -> list[str]:
+    """Two classes, direct and alternative as one: all that every network can tell."""
     percent = f"{100 * CONFIDENCE:.0f} %"
-    width = max(len(name), *(len(peer.name) for peer, _ in theirs)) + 2
+    width = max(len(name), *(len(peer) for peer in theirs)) + 2
     two = ours.drivable_or_not()
     rows = [
         "drivable or not, on the same frames",
         f"{'':{width}}{'mean IoU':>10}{f'{percent} interval':>17}{'drivable':>10}{'day':>9}{'night':>9}"
         f"   {name}'s lead, {percent} interval",
     ]
-    for other, accuracy in ((None, two), *((peer, counted.drivable_or_not()) for peer, counted in theirs)):
+    for other, counted in ((name, ours), *theirs.items()):
+        accuracy = counted.drivable_or_not()
         parts = accuracy.by_condition()
         day, night = (_share(parts[it]) if it in parts else "none" for it in ("day", "night"))
         row = (
-            f"{other.name if other else name:{width}}{_share(accuracy):>10}"
+            f"{other:{width}}{_share(accuracy):>10}"
             f"{_interval(accuracy):>17}{100 * accuracy.total.iou()[0]:10.2f}"
             f"{day:>9}{night:>9}"
         )
-        if other:
+        if counted is not ours:
             lead = 100 * (two.total.mean_iou() - accuracy.total.mean_iou())
             row += f"   {lead:+.2f}"
             if _has_interval(two):
                 low, high = two.lead_interval(accuracy)
                 row += f"  {100 * low:+.2f} to {100 * high:+.2f}"
         rows.append(row)
-    return rows + [f"{peer.name}: {peer.kind.note}" for peer, _ in theirs if peer.kind.note]
+    return rows
 
 
 def _extent(accuracy: Accuracy) -> str:

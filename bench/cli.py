@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Any
 
 from bench import accuracy, infer, live, throughput
-from bench.peers import PeerError
 from perception.engines import EngineError
 from perception.pipeline import PipelineError
 from perception.settings import SettingsError, parse
@@ -45,7 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
         where = f"{error.filename}: {error.strerror}" if error.filename else str(error)
         print(f"drivable-bench: {where}", file=sys.stderr)
         return 1
-    except (SettingsError, DataError, PeerError, EngineError, SourceError, PipelineError) as error:
+    except (SettingsError, DataError, EngineError, SourceError, PipelineError) as error:
         print(f"drivable-bench: {error}", file=sys.stderr)
         return 1
     print("\n".join(rows))

@@ -1,20 +1,18 @@
-"""A small data set, and small networks with the peers' signatures."""
+"""A small data set, and a small network of two classes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
-from perception.labels import ALTERNATIVE, BACKGROUND, DIRECT
+from perception.contract import ModelContract
+from perception.labels import ALTERNATIVE, BACKGROUND, DIRECT, LABELS_OF_TWO
 
 FRAME_WH = (64, 36)
 RED_BGR, BLUE_BGR, CYAN_BGR = (0, 0, 230), (230, 0, 0), (230, 230, 0)
-
-MakePeer = Callable[..., Path]
 
 
 @pytest.fixture
@@ -49,37 +47,31 @@ def data(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def make_peer(tmp_path: Path) -> MakePeer:
-    """A function that writes an ONNX file whose outputs are 1x1 convolutions of its input."""
+def red_is_drivable(tmp_path: Path) -> Path:
+    """A network of two classes: drivable where a pixel is red above a half."""
     onnx = pytest.importorskip("onnx")
+    from export.package import pack
 
-    def make(
-        name: str,
-        input_shape: list[int | str],
-        outputs: dict[str, tuple[list[list[float]], list[float]]],
-    ) -> Path:
-        """`outputs`: for each name the weights, a row of three an output channel, and the biases."""
-        helper, numpy_helper, kind = onnx.helper, onnx.numpy_helper, onnx.TensorProto.FLOAT
-        nodes, values, found = [], [], []
-        for output, (weights, biases) in outputs.items():
-            kernel = np.array(weights, np.float32)[:, :, None, None]
-            values.append(numpy_helper.from_array(kernel, f"{output}.weight"))
-            values.append(numpy_helper.from_array(np.array(biases, np.float32), f"{output}.bias"))
-            nodes.append(helper.make_node("Conv", ["images", f"{output}.weight", f"{output}.bias"], [output]))
-            shape = [input_shape[0], len(biases), *input_shape[2:]]
-            found.append(helper.make_tensor_value_info(output, kind, shape))
-        taken = helper.make_tensor_value_info("images", kind, input_shape)
-        graph = helper.make_graph(nodes, "peer", [taken], found, values)
-        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-        file = tmp_path / f"{name}.onnx"
-        file.write_bytes(model.SerializeToString())
-        return file
-
-    return make
-
-
-@pytest.fixture
-def red_is_drivable(make_peer: MakePeer) -> Path:
-    """TwinLiteNet's signature; drivable where the first channel, divided by 255, is above a half."""
-    yes_or_no = ([[0, 0, 0], [1, 0, 0]], [0.5, 0.0])
-    return make_peer("red", [1, 3, 36, 64], {"da": yes_or_no, "ll": ([[0, 0, 0]] * 2, [0.0, 0.0])})
+    helper = onnx.helper
+    constants = {
+        "red": np.array([2], np.int64),
+        "half": np.array(127.5, np.float32),
+    }
+    nodes = [
+        helper.make_node("Cast", ["frame"], ["levels"], to=onnx.TensorProto.FLOAT),
+        helper.make_node("Transpose", ["levels"], ["planes"], perm=[0, 3, 1, 2]),
+        helper.make_node("Gather", ["planes", "red"], ["reds"], axis=1),
+        helper.make_node("Sub", ["reds", "half"], ["drivable"]),
+        helper.make_node("Neg", ["drivable"], ["background"]),
+        helper.make_node("Concat", ["drivable", "background"], ["logits"], axis=1),
+    ]
+    width, height = FRAME_WH
+    taken = helper.make_tensor_value_info("frame", onnx.TensorProto.UINT8, [1, height, width, 3])
+    given = helper.make_tensor_value_info("logits", onnx.TensorProto.FLOAT, [1, 2, height, width])
+    values = [onnx.numpy_helper.from_array(value, name) for name, value in constants.items()]
+    graph = helper.make_graph(nodes, "red", [taken], [given], values)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    contract = ModelContract("red", LABELS_OF_TWO, FRAME_WH, (0, 0, 0), 1, "none", "Apache-2.0")
+    file = tmp_path / "red.onnx"
+    file.write_bytes(pack(model, contract, {})[0])
+    return file

@@ -11,7 +11,7 @@ import pytest
 from bench.cli import main
 from perception.accuracy import measure_accuracy
 from perception.engines import OnnxEngine
-from perception.models import model_file
+from perception.models import DEFAULT_MODEL, model_file
 from perception.perceive import Perceiver
 from train.data.layouts import open_frames
 
@@ -38,10 +38,10 @@ def row_of(rows: list[str], name: str) -> list[str]:
 def test_table_tells_what_was_measured(data: Path, run_accuracy: RunAccuracy) -> None:
     rows = run_accuracy()
 
-    perceive = Perceiver(OnnxEngine(model_file("rt_m"), "cpu"))
+    perceive = Perceiver(OnnxEngine(model_file(DEFAULT_MODEL), "cpu"))
     measured = measure_accuracy(perceive, open_frames(data, "val"))
     low, high = measured.mean_iou_interval()
-    assert rows[0] == "rt_m on split val, 4 frames of 3 recordings"
+    assert rows[0] == f"{DEFAULT_MODEL} on split val, 4 frames of 3 recordings"
     assert row_of(rows, "mean IoU")[0] == f"{100 * measured.total.mean_iou():.2f}"
     assert rows[1].endswith(f"95 % interval by recording {100 * low:.2f} to {100 * high:.2f} %")
     for name, iou in zip(("direct", "alternative", "background"), measured.total.iou(), strict=True):
@@ -83,7 +83,7 @@ def test_every_peer_that_is_named_stands_in_the_table(
 def test_only_measures_on_the_frames_with_a_value(run_accuracy: RunAccuracy) -> None:
     rows = run_accuracy("--only", "weather=rain")
 
-    assert rows[0] == "rt_m on split val, weather=rain, 2 frames of 2 recordings"
+    assert rows[0] == f"{DEFAULT_MODEL} on split val, weather=rain, 2 frames of 2 recordings"
 
 
 def test_one_recording_alone_has_no_interval(run_accuracy: RunAccuracy, red_is_drivable: Path) -> None:
@@ -99,7 +99,7 @@ def test_built_in_road_is_measured_without_a_data_set(capsys: pytest.CaptureFixt
     assert main(["accuracy", "--synthetic-frames", "7"]) == 0
 
     rows = capsys.readouterr().out.splitlines()
-    assert rows[0] == "rt_m on the built-in road, 7 frames of 7 recordings"
+    assert rows[0] == f"{DEFAULT_MODEL} on the built-in road, 7 frames of 7 recordings"
     assert float(row_of(rows, "mean IoU")[0]) > 85
 
 
@@ -117,7 +117,7 @@ def test_built_in_road_is_measured_without_a_data_set(capsys: pytest.CaptureFixt
         (["--only", "rain"], "--only rain: write it as COLUMN=VALUE, such as bdd_split=val"),
         (["--only", "=rain"], "write it as COLUMN=VALUE"),
         (["--split", "vla"], "no frames in split 'vla'; it has: "),
-        (["--peer", "nowhere.onnx"], "nowhere.onnx: the peer cannot be read: No such file or directory"),
+        (["--peer", "nowhere.onnx"], "nowhere.onnx: no such model file, and no shipped model so named"),
         (["--layout", "bddd"], "bddd: no such layout"),
     ],
 )
