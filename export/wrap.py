@@ -7,11 +7,9 @@ import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 from numpy.typing import NDArray
 
 from export.facts import Measured, facts
@@ -22,6 +20,7 @@ from export.package import ExportError, check_writable, engine_of, load_graph, p
 from export.run import write_with_cards
 from export.verify import LIMITS, Infer, check, check_control, compare
 from perception.contract import METADATA_KEY, ModelContract
+from perception.engines.session import CPU, load_session
 from perception.letterbox import letterbox
 from perception.settings import SettingsError, parse
 
@@ -128,10 +127,7 @@ def _measure(
 
 
 def _infer(theirs: onnx.ModelProto, foreign: ForeignContract) -> Infer:
-    try:
-        session: Any = ort.InferenceSession(theirs.SerializeToString(), providers=["CPUExecutionProvider"])
-    except Exception as error:  # ONNX Runtime raises several kinds, none with a base of its own
-        raise ExportError(f"ONNX Runtime cannot load it: {' '.join(str(error).split())}") from error
+    session = load_session(theirs.SerializeToString(), "the network to wrap", [CPU], threads=0)
 
     def infer(input_bgr: NDArray[np.uint8]) -> NDArray[np.float32]:
         output = session.run([foreign.output], {foreign.input: foreign.prepared(input_bgr)})[0]

@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from perception.engines import EngineError, OnnxEngine
+from perception.engines.session import CPU, load_session, read_model
 from perception.labels import BACKGROUND, IGNORE, LABELS
 from perception.letterbox import letterbox
 from train.checkpoint import Checkpoint, CheckpointError
@@ -197,13 +198,10 @@ class DrivableAndLines:
 
 
 def _session(file: Path) -> ort.InferenceSession:
-    options = ort.SessionOptions()
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
-        return ort.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # ONNX Runtime raises many kinds, none of its own
-        reason = " ".join(str(error).split())
-        raise TeacherError(f"{file}: does not load as ONNX ({reason}); {ACCEPTED}") from error
+        return load_session(read_model(file), str(file), [CPU], threads=0)
+    except EngineError as error:
+        raise TeacherError(f"{error}; {ACCEPTED}") from error
 
 
 def _second_of_two(logits: NDArray[np.float32]) -> NDArray[np.float32]:

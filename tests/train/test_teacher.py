@@ -154,14 +154,18 @@ def test_checkpoint_teaches_what_its_network_says(tmp_path: Path) -> None:
     ("name", "content", "message"),
     [
         ("none.onnx", None, "no such teacher"),
-        ("noise.onnx", b"noise", "does not load as ONNX"),
+        ("noise.onnx", b"noise", "not a model that ONNX Runtime can load"),
         (
             "noise.pt",
             b"noise",
             "not a checkpoint of this version of drivable-train; a teacher is a checkpoint",
         ),
         ("noise.pth", b"noise", "not a checkpoint .* an ONNX with the outputs da and ll$"),
-        ("noise.bin", b"noise", "does not load as ONNX .*; a teacher is a checkpoint of drivable-train"),
+        (
+            "noise.bin",
+            b"noise",
+            "ONNX Runtime can load.*; a teacher is a checkpoint of drivable-train",
+        ),
     ],
 )
 def test_file_that_cannot_teach_is_refused(
