@@ -180,7 +180,7 @@ def test_realtime_run_drops_what_it_has_no_time_for_and_counts_it(tmp_path: Path
         (["--source", "text.mp4"], "text.mp4"),
         (["--source", "empty"], "empty"),
         (["--source", "synthetic:moon"], "unknown scene 'moon'"),
-        (["--model", "rt_x"], "rt_x: no such model file, and no shipped model so named; shipped: rt_m"),
+        (["--model", "rt_x"], "rt_x: no such model file, and no shipped model so named; shipped: rt_l, "),
         (["--model", "text.mp4"], "text.mp4: not a model that ONNX Runtime can load"),
         (["--provider", "cuda"], "provider cuda did not load"),
         (
