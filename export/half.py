@@ -24,11 +24,21 @@ def to_half(graph: onnx.ModelProto) -> onnx.ModelProto:
     for index, node in enumerate(half.graph.node):
         node.name = node.name or f"{index}_{node.op_type}"
     half = convert_float_to_float16(half, keep_io_types=True, node_block_list=_kept_in_float(half))
+    _drop_doubles(half.graph)
     _pass_by_needless_casts(half.graph)
     in_order = ONNXModel(half)  # the conversions to and fro were put at the end
     in_order.topological_sort()
     onnx.checker.check_model(in_order.model, full_check=True)
     return in_order.model
+
+
+def _drop_doubles(graph: onnx.GraphProto) -> None:
+    """Take out conversions that are there already: ONNX Runtime before 1.32 adds one for every reader."""
+    made: set[str] = set()
+    for node in list(graph.node):
+        if node.op_type == "Cast" and node.output[0] in made:
+            graph.node.remove(node)
+        made.update(node.output)
 
 
 def _pass_by_needless_casts(graph: onnx.GraphProto) -> None:
