@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import cycle
 from pathlib import Path
 
 import cv2
@@ -12,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.engines import EngineName, open_engine
-from perception.contract import ModelContract
+from perception.contract import ANY_SIZE, ModelContract
 from perception.engines import Engine
 from perception.engines.providers import ProviderName
 from perception.letterbox import letterbox
@@ -80,15 +81,9 @@ def run(config: InferConfig) -> list[str]:
 
 def _rival(model: str, engine_name: EngineName, config: InferConfig) -> _Rival:
     engine = open_engine(engine_name, model_file(model), config.provider, config.threads)
-    pictures = _pictures(engine.contract)
+    pictures = cycle(_pictures(engine.contract))
     infer = engine.infer if engine.contract.output == "logits" else engine.classify
-    turn = [0]
-
-    def once() -> object:
-        turn[0] += 1
-        return infer(pictures[turn[0] % PICTURES])
-
-    return _Rival(Path(model).stem, engine, once)
+    return _Rival(Path(model).stem, engine, lambda: infer(next(pictures)))
 
 
 def _pictures(contract: ModelContract) -> list[NDArray[np.uint8]]:
@@ -97,7 +92,7 @@ def _pictures(contract: ModelContract) -> list[NDArray[np.uint8]]:
     frames = [drive.render(60 * index)[0] for index in range(PICTURES)]
     if contract.frame_wh is None:
         return [letterbox(frame, contract.input_wh, contract.pad_bgr)[0] for frame in frames]
-    if contract.frame_wh == (0, 0):
+    if contract.frame_wh == ANY_SIZE:
         return frames
     return [np.asarray(cv2.resize(frame, contract.frame_wh), np.uint8) for frame in frames]
 
@@ -108,8 +103,7 @@ def _table(rivals: Sequence[_Rival]) -> list[str]:
     first_ms = float(np.median(rivals[0].times_ms))
     for rival in rivals:
         p50_ms, p90_ms = np.quantile(rival.times_ms, [0.5, 0.9])
-        contract = rival.engine.contract
-        sides = contract.frame_wh if contract.frame_wh and any(contract.frame_wh) else contract.input_wh
+        sides = rival.engine.contract.takes_wh
         rows.append(
             f"{rival.name:{width}}{rival.engine.provider:16}{f'{sides[0]}x{sides[1]}':>10}"
             f"{p50_ms:7.2f} ms{p90_ms:7.2f} ms   {first_ms / p50_ms:.2f}x"

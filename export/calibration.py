@@ -7,11 +7,11 @@ from typing import Final
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 import torch
 from numpy.typing import NDArray
 
 from perception.accuracy import LabelledFrames, condition_of
+from perception.engines.session import CPU, load_session
 from perception.letterbox import Bgr, letterbox
 from train.data.augment import Rain
 
@@ -98,7 +98,7 @@ def activation_quantiles(
         shape = [dim.dim_value for dim in values[tensor].type.tensor_type.shape.dim]
         steps[tensor] = max(1, round((np.prod(shape) / _SAMPLED_VALUES) ** 0.5)) if len(shape) == 4 else 1
         _watch(watched.graph, tensor, steps[tensor])
-    session = quiet_session(watched)
+    session = load_session(watched.SerializeToString(), "the float graph", [CPU], threads=0)
     names = [output.name for output in watched.graph.output]
     told = [
         [np.quantile(found, QUANTILES) for found in session.run(names, {"frame": image[np.newaxis]})]
@@ -122,11 +122,3 @@ def _watch(graph: onnx.GraphProto, tensor: str, step: int) -> None:
         graph.node.append(onnx.helper.make_node("Slice", inputs, [sampled], name=sampled))
         tensor = sampled
     graph.output.append(onnx.helper.make_tensor_value_info(tensor, onnx.TensorProto.FLOAT, None))
-
-
-def quiet_session(graph: onnx.ModelProto) -> ort.InferenceSession:
-    """A session on the CPU that says nothing; the same on every machine with as many threads."""
-    options = ort.SessionOptions()
-    options.log_severity_level = 4
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return ort.InferenceSession(graph.SerializeToString(), options, providers=["CPUExecutionProvider"])

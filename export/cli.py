@@ -10,6 +10,7 @@ from typing import Any
 
 from export.config import ExportConfig
 from perception.engines import EngineError
+from perception.engines.engine import one_line
 from perception.settings import SettingsError, parse
 
 DESCRIPTION = (
@@ -40,7 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         return _refused(f"{error.name} is not installed; pip install 'drivable[export]'")
     except errors as error:
-        return _refused(" ".join(str(error).split()))
+        return _refused(one_line(error))
     except KeyboardInterrupt:
         _refused("interrupted; nothing was written")
         return 130

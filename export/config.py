@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from perception.contract import ANY_SIZE
+
 Target = Literal["cpu", "gpu", "plain"]
 Precision = Literal["fp32", "fp16", "int8"]
 
@@ -60,7 +62,7 @@ class ExportConfig:
                 raise ValueError(
                     f"frame_wh is for --target gpu: a graph for target {self.target} resizes no frames"
                 )
-            if self.frame_wh != (0, 0):
+            if self.frame_wh != ANY_SIZE:
                 _check_sides("frame_wh", self.frame_wh)
         if self.precision == "fp16" and self.target == "cpu":
             raise ValueError(
@@ -87,7 +89,7 @@ class ExportConfig:
 
     @property
     def camera_wh(self) -> tuple[int, int] | None:
-        """The contract's `frame_wh`: the frame that the graph itself takes; (0, 0) is any."""
+        """The contract's `frame_wh`: the frame that the graph itself takes, or `ANY_SIZE`."""
         return (self.frame_wh or DEFAULT_FRAME_WH) if self.target == "gpu" else None
 
 

@@ -63,7 +63,7 @@ def rendered(camera_wh: tuple[int, int] | None = None) -> tuple[list[NDArray[np.
     """(H, W, 3) BGR frames of the built-in road, and what they are called.
 
     Args:
-        camera_wh: their size; None or (0, 0) leaves them as they are drawn.
+        camera_wh: their size; None or `ANY_SIZE` leaves them as they are drawn.
     """
     drive = DriveRenderer("mixed")
     images = [drive.render(index * 60)[0] for index in range(PARITY_FRAMES)]

@@ -12,10 +12,10 @@ import onnxslim
 from onnx import compose, parser, version_converter
 
 from export.graph import OPSET
+from perception.contract import ANY_SIZE
 from perception.labels import IDS
 from perception.letterbox import Bgr, Letterbox
 
-ANY_SIZE = (0, 0)
 PREPARE, INTERPRET = "gpu/prepare/", "gpu/interpret/"
 """Before the names of all nodes and tensors that stand before and behind the CPU graph."""
 _PLACED = PREPARE + "placed"

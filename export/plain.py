@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import onnxruntime as ort
 import torch
 from numpy.typing import NDArray
 
@@ -16,7 +15,8 @@ from export.graph import to_onnx
 from export.package import ExportError, write
 from export.source import Source
 from export.torch_source import TorchSource
-from export.verify import LIMITS, Gate, Infer, check, check_control, compare
+from export.verify import LIMITS, Gate, Infer, check_control, compare, held
+from perception.engines.session import CPU, load_session
 from perception.letterbox import letterbox
 
 
@@ -41,10 +41,8 @@ def export_plain(
     )
     inputs = [letterbox(image, input_wh, source.pad_bgr)[0] for image in frames.parity_bgr]
     infer = _infer(content, source)
-    gates = compare(source.infer(input_wh), infer, inputs).gates(LIMITS["fp32"], frames.parity_on)
-    for gate in gates:
-        say(gate.line())
-    check(gates)
+    parity = compare(source.infer(input_wh), infer, inputs)
+    gates = held(parity.gates(LIMITS["fp32"], frames.parity_on), say)
     check_control(compare(source.control(input_wh), infer, inputs), LIMITS["fp32"])
     write(out, content)
     mean, std = (", ".join(f"{value:g}" for value in values) for values in (source.mean_bgr, source.std_bgr))
@@ -54,7 +52,7 @@ def export_plain(
 
 def _infer(content: bytes, source: TorchSource) -> Infer:
     """As other programs would run it: normalised in numpy."""
-    session = ort.InferenceSession(content, providers=["CPUExecutionProvider"])
+    session = load_session(content, "the plain graph", [CPU], threads=0)
     mean, std = (np.array(values, np.float32) for values in (source.mean_bgr, source.std_bgr))
 
     def infer(input_bgr: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -18,8 +18,9 @@ from onnxruntime.quantization.calibrate import TensorData
 from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 from onnxruntime.quantization.quant_utils import add_infer_metadata
 
-from export.calibration import QUANTILES, activation_quantiles, quiet_session
+from export.calibration import QUANTILES, activation_quantiles
 from export.graph import with_stem_in_patches
+from perception.engines.session import CPU, load_session
 
 Ranges = Mapping[str, tuple[float, float]]
 _Quantiles = NDArray[np.float32]
@@ -125,7 +126,7 @@ class _Probe:
     def _probabilities(
         self, graph: onnx.ModelProto, frames: int | None = None
     ) -> Iterator[NDArray[np.float32]]:
-        session = quiet_session(graph)
+        session = load_session(graph.SerializeToString(), "the graph to measure", [CPU], threads=0)
         for image in self._probe_bgr[:frames]:
             logits = session.run(["logits"], {"frame": image[np.newaxis]})[0][0]
             powers = np.exp(logits - logits.max(0))

@@ -20,10 +20,10 @@ from export.verify import (
     LIMITS,
     Gate,
     accuracy_gates,
-    check,
     check_control,
     class_map_gate,
     compare,
+    held,
 )
 from perception.accuracy import measure_accuracy
 from perception.contract import ModelContract
@@ -95,7 +95,7 @@ def _measure(source: Source, built: Built, contract: ModelContract, frames: Gate
     inputs = [letterbox(image, contract.input_wh, contract.pad_bgr)[0] for image in frames.parity_bgr]
 
     parity = compare(source.infer(contract.input_wh), network.infer, inputs)
-    gates = _held(parity.gates(limits, frames.parity_on), say)
+    gates = held(parity.gates(limits, frames.parity_on), say)
     control = compare(source.control(contract.input_wh), network.infer, inputs)
     check_control(control, limits)
     say(
@@ -106,24 +106,17 @@ def _measure(source: Source, built: Built, contract: ModelContract, frames: Gate
     if contract.frame_wh is not None:
         by_node = perceive
         perceive = Perceiver(engine_of(pack(built.graph, contract, {})[0], contract.model_id))
-        gates += _held([class_map_gate(by_node, perceive, frames.parity_bgr, frames.parity_on)], say)
+        gates += held([class_map_gate(by_node, perceive, frames.parity_bgr, frames.parity_on)], say)
     if frames.val is None or frames.test is None:
         return Measured(gates, control, source.control_is, None, TEST_SPLIT)
 
     on = f"{len(frames.val)} frames of `{VAL_SPLIT}`"
     reference = measure_accuracy(source.perceive(contract.input_wh), Told(frames.val, "the network", say))
     exported = measure_accuracy(perceive, Told(frames.val, "the exported file", say))
-    gates += _held(accuracy_gates(reference, exported, contract.labels, limits, on), say)
+    gates += held(accuracy_gates(reference, exported, contract.labels, limits, on), say)
     accuracy = measure_accuracy(perceive, Told(frames.test, f"accuracy on {TEST_SPLIT}", say))
     say(f"mean IoU on {TEST_SPLIT}: {100 * accuracy.total.mean_iou():.2f} %")
     return Measured(gates, control, source.control_is, accuracy, TEST_SPLIT)
-
-
-def _held(gates: list[Gate], say: Say) -> list[Gate]:
-    for gate in gates:
-        say(gate.line())
-    check(gates)
-    return gates
 
 
 def write_with_cards(out: Path, content: bytes, contract: ModelContract, card: Mapping[str, Any]) -> None:

@@ -14,7 +14,7 @@ from export.package import ExportError
 from export.torch_source import TorchSource
 from export.verify import Infer, Perceive
 from perception.models import FOLDER
-from train.models import PUBLISHED
+from train.models import PUBLISHED, check_known
 
 
 class Source(Protocol):
@@ -81,7 +81,7 @@ def open_source(config: ExportConfig, say: Callable[[str], None]) -> Source:
     if shipped.is_file():
         say(f"no {file}: made from the shipped {shipped.name}")
         return FileSource(shipped, config.model)
-    TorchSource.check_known(config.model)
+    check_known(config.model)
     recipe = f"published --model {config.model}" if config.model in PUBLISHED else config.model
     raise ExportError(
         f"{file}: no checkpoint of {config.model}; train one with `drivable-train --config "

@@ -14,7 +14,7 @@ from export.run import Exported, export_from
 from export.source import Source, open_source
 from export.torch_source import TorchSource
 from export.verify import CLASS_MAP, DIFFERENCE, SAME_CLASS, GateError
-from train.models import MODELS
+from train.models import MODELS, check_known
 
 TARGETS: Final[tuple[Target, ...]] = ("cpu", "gpu")
 
@@ -35,8 +35,7 @@ class TableConfig:
         if not self.models:
             raise ValueError("models is empty; name one network at least")
         for name in self.models:
-            if name not in MODELS:
-                raise ValueError(f"unknown model {name!r}; known: {', '.join(MODELS)}")
+            check_known(name)
             ExportConfig(name, size_wh=self.size_wh)
 
 

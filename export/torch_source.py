@@ -21,7 +21,7 @@ from perception.letterbox import letterbox, nearest
 from train.checkpoint import Checkpoint, CheckpointError
 from train.config import GREY_LEVEL, GREY_STD, pad_bgr_of
 from train.evaluate import Normalise, logits_at_input
-from train.models import MODELS, Network, build_model, size_of
+from train.models import Network, build_model, size_of
 
 SEED = 0
 CONTROL_SEED = 1
@@ -108,12 +108,6 @@ class TorchSource:
             told,
             ["--checkpoint", file.name],
         )
-
-    @staticmethod
-    def check_known(network: str) -> None:
-        """Raise the ValueError of `random` without building anything."""
-        if network not in MODELS:
-            build_model(network, len(LABELS))
 
     def input_wh(self, size_wh: tuple[int, int] | None) -> tuple[int, int]:
         """Any size, rounded up; without one, that of the last stage of the training."""

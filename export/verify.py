@@ -162,6 +162,14 @@ def accuracy_gates(
     ]
 
 
+def held(gates: list[Gate], say: Callable[[str], None]) -> list[Gate]:
+    """Tell every gate, then `check` them; the same gates, which all hold."""
+    for gate in gates:
+        say(gate.line())
+    check(gates)
+    return gates
+
+
 def check(gates: Iterable[Gate]) -> None:
     """Let nothing be written that a gate refuses.
 

@@ -18,7 +18,7 @@ from export.foreign import ForeignContract, shapes_of, wrapped
 from export.frames import rendered
 from export.package import ExportError, check_writable, engine_of, load_graph, pack
 from export.run import write_with_cards
-from export.verify import LIMITS, Infer, check, check_control, compare
+from export.verify import LIMITS, Infer, check_control, compare, held
 from perception.contract import METADATA_KEY, ModelContract
 from perception.engines.session import CPU, load_session
 from perception.letterbox import letterbox
@@ -117,10 +117,7 @@ def _measure(
     inputs = [letterbox(image, contract.input_wh, contract.pad_bgr)[0] for image in images]
     infer = _infer(theirs, foreign)
     ours = engine_of(pack(graph, contract, {})[0], contract.model_id).infer
-    gates = compare(infer, ours, inputs).gates(LIMITS["fp32"], on)
-    for gate in gates:
-        say(gate.line())
-    check(gates)
+    gates = held(compare(infer, ours, inputs).gates(LIMITS["fp32"], on), say)
     control = compare(lambda input_bgr: infer(np.ascontiguousarray(input_bgr[..., ::-1])), ours, inputs)
     check_control(control, LIMITS["fp32"])
     return Measured(gates, control, "the same network, red and blue exchanged", None, "")

@@ -16,6 +16,8 @@ from perception.labels import LABELS, LABELS_OF_TWO
 METADATA_KEY = "drivable.contract"
 CARD_KEY = "drivable.card"
 CONTRACT_VERSION = 2
+ANY_SIZE = (0, 0)
+"""A `frame_wh` that stands for frames of any size."""
 UNSIGNED = "0" * 64
 """Stands where the checksum will stand, while it is computed."""
 
@@ -42,7 +44,7 @@ class ModelContract:
     precision: str = "fp32"
     frame_wh: tuple[int, int] | None = None
     """None: the node resizes a frame to `input_wh`. Else the graph does, and takes whole frames of this
-    width and height; (0, 0) stands for any."""
+    width and height; `ANY_SIZE` stands for any."""
     input_layout: str = "NHWC"
     input_dtype: str = "uint8"
     colour_order: str = "BGR"
@@ -54,6 +56,11 @@ class ModelContract:
     contract_version: int = CONTRACT_VERSION
     sha256: str = UNSIGNED
     """Over the whole file: graph, card and this contract, with `UNSIGNED` in the checksum's place."""
+
+    @property
+    def takes_wh(self) -> tuple[int, int]:
+        """Width and height of what the graph is given; of `input_wh` where it takes frames of any size."""
+        return self.input_wh if self.frame_wh in (None, ANY_SIZE) else self.frame_wh
 
     def to_json(self) -> str:
         """The contract as it stands in the metadata; the same contract gives the same text."""
@@ -99,7 +106,7 @@ class ModelContract:
                     f"{where}: {name} is {getattr(self, name)!r}; this version of drivable runs {wanted}"
                 )
         if self.frame_wh is not None and not (
-            _are_whole(self.frame_wh, 2) and (min(self.frame_wh) > 0 or self.frame_wh == (0, 0))
+            _are_whole(self.frame_wh, 2) and (min(self.frame_wh) > 0 or self.frame_wh == ANY_SIZE)
         ):
             raise ContractError(
                 f"{where}: frame_wh must be null, two positive whole numbers, or 0 and 0 for any size, "

@@ -76,9 +76,7 @@ class Perceiver:
 
 def blank_input(contract: ModelContract) -> NDArray[np.uint8]:
     """(H, W, 3) uint8, all padding, of the size that the graph takes; of `input_wh` where it takes any."""
-    frame_wh = contract.frame_wh
-    taken_wh = frame_wh if frame_wh and frame_wh != (0, 0) else contract.input_wh
-    return Letterbox.fit(taken_wh, taken_wh).blank(contract.pad_bgr)
+    return Letterbox.fit(contract.takes_wh, contract.takes_wh).blank(contract.pad_bgr)
 
 
 def prepare(frame: Frame, box: Letterbox, input_bgr: NDArray[np.uint8]) -> None:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import csv
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from perception.sources.drive import DriveRenderer
+
 MakeClip = Callable[..., Path]
+MakeDrives = Callable[..., Path]
 
 
 def card_bgr(frame_id: int, wh: tuple[int, int]) -> NDArray[np.uint8]:
@@ -78,3 +83,28 @@ def only_error_line(capsys: pytest.CaptureFixture[str]) -> Callable[[str], str]:
         return lines[0]
 
     return read
+
+
+@pytest.fixture
+def make_drives(tmp_path: Path) -> MakeDrives:
+    """A function that renders a data set as one would record it, a drive a split, and returns its folder."""
+
+    def make(frames: Mapping[str, int], scene: str, frame_wh: tuple[int, int], every: int = 1) -> Path:
+        """`frames`: how many of each split; of the drive, each `every`th."""
+        root = tmp_path / "data"
+        (root / "images").mkdir(parents=True)
+        (root / "labels").mkdir()
+        with (root / "index.csv").open("w", newline="") as file:
+            index = csv.writer(file)
+            index.writerow(["id", "split"])
+            for seed, (split, count) in enumerate(frames.items()):
+                drive = DriveRenderer(scene, frame_wh, 1.0, seed)
+                for number in range(count):
+                    image_bgr, class_map = drive.render(number * every)
+                    name = f"{split}-{number}"
+                    cv2.imwrite(str(root / "images" / f"{name}.jpg"), image_bgr)
+                    cv2.imwrite(str(root / "labels" / f"{name}.png"), class_map)
+                    index.writerow([name, split])
+        return root
+
+    return make

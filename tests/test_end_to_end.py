@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import shutil
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import av
@@ -20,7 +19,7 @@ import bench.cli
 import export.cli
 import perception.node
 import train.cli
-from perception.sources.drive import SCENES, DriveRenderer
+from perception.sources.drive import SCENES
 
 FRAME_WH = (160, 90)
 OURS = ["--data-name", "our own roads"]
@@ -46,23 +45,9 @@ SETTINGS = {
 
 
 @pytest.fixture
-def data(tmp_path: Path) -> Path:
+def data(make_drives: Callable[..., Path]) -> Path:
     """A data set as one would record it: a drive per split, split by drive."""
-    root = tmp_path / "data"
-    (root / "images").mkdir(parents=True)
-    (root / "labels").mkdir()
-    with (root / "index.csv").open("w", newline="") as file:
-        index = csv.writer(file)
-        index.writerow(["id", "split"])
-        for seed, (split, frames) in enumerate(FRAMES.items()):
-            drive = DriveRenderer(next(iter(SCENES)), FRAME_WH, 1.0, seed)
-            for number in range(frames):
-                image_bgr, class_map = drive.render(number)
-                name = f"{split}-{number}"
-                cv2.imwrite(str(root / "images" / f"{name}.jpg"), image_bgr)
-                cv2.imwrite(str(root / "labels" / f"{name}.png"), class_map)
-                index.writerow([name, split])
-    return root
+    return make_drives(FRAMES, next(iter(SCENES)), FRAME_WH)
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from perception.contract import ModelContract
+from perception.contract import ANY_SIZE, ModelContract
 from perception.frame import EngineState
 
 
@@ -88,8 +88,8 @@ class CheckedEngine:
     def _check_frame(self, frame_bgr: NDArray[np.uint8]) -> None:
         height, width = frame_bgr.shape[:2]
         contract = self.contract
-        if contract.frame_wh not in ((0, 0), (width, height)):
-            only_w, only_h = contract.frame_wh or contract.input_wh
+        if contract.frame_wh not in (ANY_SIZE, (width, height)):
+            only_w, only_h = contract.takes_wh
             raise EngineError(
                 f"{contract.model_id} takes frames of {only_w}x{only_h} only, and this one is "
                 f"{width}x{height}; export it with --frame {width}x{height} or --frame any, or take the "

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final, Literal
 
-from perception.contract import ModelContract
+from perception.contract import ANY_SIZE, ModelContract
 from perception.engines.engine import EngineError
 from perception.engines.session import CPU
 
@@ -43,7 +43,7 @@ def attempts(
     name = "cuda" if provider == "auto" else provider
     if name == "cpu" or PROVIDERS[name] not in available:
         return []
-    captures = [True, False] if contract.frame_wh != (0, 0) else [False]
+    captures = [True, False] if contract.frame_wh != ANY_SIZE else [False]
     lists = [provider_options(name, contract, cache, contract.precision, captured) for captured in captures]
     return [[entry for entry in entries if entry[0] in available] for entries in lists]
 
@@ -69,7 +69,7 @@ def provider_options(
     Raises:
         ValueError: if a graph for any size of frame is to be captured.
     """
-    is_static = contract.frame_wh != (0, 0)
+    is_static = contract.frame_wh != ANY_SIZE
     if captures and not is_static:
         raise ValueError("a CUDA graph has one size of frame")
     cpu: Provider = (PROVIDERS["cpu"], {})

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from perception.frame import Prediction
-from perception.labels import ALTERNATIVE, DIRECT, DRIVABLE, LABELS_OF_TWO
+from perception.labels import IDS, LABELS_OF_TWO
 from perception.scene.outline import Polygon, outlines
 from perception.sinks.sink import SinkError
 from perception.sources.source import SourceInfo
@@ -47,16 +47,16 @@ def _mask(prediction: Prediction) -> dict[str, Any]:
     names = ("direct", "alternative", "background", "drivable")
     shares = {name: round(told[name], 6) if name in told else None for name in names}
 
-    def areas(name: str, label: int) -> list[Polygon] | None:
+    def areas(name: str) -> list[Polygon] | None:
         if name not in prediction.labels:
             return None
-        return outlines(prediction.class_map, label, prediction.frame.frame_wh)
+        return outlines(prediction.class_map, IDS[name], prediction.frame.frame_wh)
 
     return {
         "shares": shares,
-        "direct": areas("direct", DIRECT),
-        "alternative": areas("alternative", ALTERNATIVE),
-        "drivable": areas("drivable", DRIVABLE),
+        "direct": areas("direct"),
+        "alternative": areas("alternative"),
+        "drivable": areas("drivable"),
     }
 
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pytest
 
@@ -24,7 +22,6 @@ from export.verify import GateError, compare  # noqa: E402
 from perception.engines import OnnxEngine  # noqa: E402
 from perception.labels import BACKGROUND  # noqa: E402
 from perception.settings import parse  # noqa: E402
-from perception.sources.drive import DriveRenderer  # noqa: E402
 from train.checkpoint import Checkpoint, CheckpointError  # noqa: E402
 from train.config import Stage, TrainConfig  # noqa: E402
 from train.models import MODELS, build_model  # noqa: E402
@@ -45,22 +42,9 @@ def inputs_bgr() -> list[np.ndarray]:
 
 
 @pytest.fixture
-def data(tmp_path: Path) -> Path:
+def data(make_drives: Callable[..., Path]) -> Path:
     """Rendered frames in splits train, val and test, with an area that does not count."""
-    root = tmp_path / "data"
-    (root / "images").mkdir(parents=True)
-    (root / "labels").mkdir()
-    with (root / "index.csv").open("w", newline="") as file:
-        index = csv.writer(file)
-        index.writerow(["id", "split"])
-        for seed, (split, frames) in enumerate({"train": 6, "val": 2, "test": 2}.items()):
-            drive = DriveRenderer("mixed", (160, 90), 1.0, seed)
-            for number in range(frames):
-                image_bgr, class_map = drive.render(number * 20)
-                cv2.imwrite(str(root / "images" / f"{split}-{number}.jpg"), image_bgr)
-                cv2.imwrite(str(root / "labels" / f"{split}-{number}.png"), class_map)
-                index.writerow([f"{split}-{number}", split])
-    return root
+    return make_drives({"train": 6, "val": 2, "test": 2}, "mixed", (160, 90), every=20)
 
 
 def _export(tmp_path: Path, name: str, **settings: Any) -> Path:

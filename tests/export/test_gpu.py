@@ -11,7 +11,8 @@ from onnx import helper, numpy_helper
 
 pytest.importorskip("torch")
 
-from export.gpu import ANY_SIZE, gpu_graph
+from export.gpu import gpu_graph
+from perception.contract import ANY_SIZE
 from perception.labels import LABELS, LABELS_OF_TWO
 from perception.letterbox import Letterbox, letterbox, nearest
 from perception.perceive import interpret

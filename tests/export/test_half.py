@@ -10,8 +10,9 @@ from onnx import TensorProto
 
 pytest.importorskip("torch")
 
-from export.gpu import ANY_SIZE, gpu_graph
+from export.gpu import gpu_graph
 from export.half import to_half
+from perception.contract import ANY_SIZE
 from perception.labels import LABELS
 from perception.models import model_file
 from perception.sources.drive import DriveRenderer

@@ -32,14 +32,19 @@ PUBLISHED = ("fcn", "unet", "pspnet", "deeplabv3plus", "segformer")
 """The networks of the published study; the others are our own."""
 
 
+def check_known(name: str) -> None:
+    """Raise ValueError for a name that is unknown; the message lists the known ones."""
+    if name not in MODELS:
+        raise ValueError(f"unknown model {name!r}; known: {', '.join(MODELS)}")
+
+
 def build_model(name: str, classes: int) -> Network:
     """A new network with random weights.
 
     Raises:
         ValueError: if the name is unknown; the message lists the known ones.
     """
-    if name not in MODELS:
-        raise ValueError(f"unknown model {name!r}; known: {', '.join(MODELS)}")
+    check_known(name)
     return MODELS[name](classes)
 
 
