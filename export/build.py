@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,29 +35,43 @@ class Built:
     """For the card."""
 
 
-def build(
+def builds(
     source: Source,
     config: ExportConfig,
     input_wh: tuple[int, int],
     calibration: LabelledFrames | None,
     say: Callable[[str], None],
-) -> Built:
-    """Make the graphs of a target that has a contract.
+) -> Iterator[Built]:
+    """Make the graphs of a target that has a contract, in int8 once for every choice of ranges.
 
     Args:
         calibration: the frames that int8 is measured on.
+
+    Yields:
+        What to try, the most promising first; each is made when it is asked for.
     """
-    network, quantisation = source.cpu_graph(input_wh), None
+    for network, quantisation in _at_precision(source, config, input_wh, calibration, say):
+        graph = network
+        if config.camera_wh is not None:
+            graph = gpu_graph(network, source.labels, input_wh, config.camera_wh, source.pad_bgr)
+        yield Built(network, graph, quantisation)
+
+
+def _at_precision(
+    source: Source,
+    config: ExportConfig,
+    input_wh: tuple[int, int],
+    calibration: LabelledFrames | None,
+    say: Callable[[str], None],
+) -> Iterator[tuple[onnx.ModelProto, dict[str, Any] | None]]:
+    network = source.cpu_graph(input_wh)
     if config.precision == "fp16":
-        network = to_half(network)
-        quantisation = {"precision": "fp16", "method": "weights and sums in half precision"}
-    if config.precision == "int8":
+        yield to_half(network), {"precision": "fp16", "method": "weights and sums in half precision"}
+    elif config.precision == "int8":
         assert calibration is not None
-        network, quantisation = _int8(network, source, input_wh, calibration, say)
-    if config.camera_wh is None:
-        return Built(network, network, quantisation)
-    whole = gpu_graph(network, source.labels, input_wh, config.camera_wh, source.pad_bgr)
-    return Built(network, whole, quantisation)
+        yield from _int8(network, source, input_wh, calibration, say)
+    else:
+        yield network, None
 
 
 def _int8(
@@ -66,7 +80,7 @@ def _int8(
     input_wh: tuple[int, int],
     calibration: LabelledFrames,
     say: Callable[[str], None],
-) -> tuple[onnx.ModelProto, dict[str, Any]]:
+) -> Iterator[tuple[onnx.ModelProto, dict[str, Any]]]:
     inputs, conditions = calibration_inputs(
         calibration, input_wh, source.pad_bgr, CALIBRATION_FRAMES + PROBE_FRAMES
     )
@@ -75,13 +89,19 @@ def _int8(
     probe = inputs[::apart]
     by_condition = [name for name, count in conditions.items() for _ in range(count)]
     chosen = [index for index in range(len(inputs)) if index % apart] or [0]
-    found = quantise(network, [inputs[index] for index in chosen], probe, say)
-    return found.graph, {
-        "precision": "int8",
-        "method": found.method,
-        "calibration_frames": dict(Counter(by_condition[index] for index in chosen)),
-        "kept_in_float": list(found.kept_in_float),
-    }
+    refused: list[str] = []
+    for found in quantise(network, [inputs[index] for index in chosen], probe, say):
+        yield (
+            found.graph,
+            {
+                "precision": "int8",
+                "method": found.method,
+                "refused_by_gates": list(refused),
+                "calibration_frames": dict(Counter(by_condition[index] for index in chosen)),
+                "kept_in_float": list(found.kept_in_float),
+            },
+        )
+        refused.append(found.method)
 
 
 def contract_of(source: Source, config: ExportConfig, input_wh: tuple[int, int]) -> ModelContract:

@@ -67,6 +67,9 @@ def _quantisation(quantisation: Mapping[str, Any]) -> list[str]:
         counts = ", ".join(f"{count} {condition}" for condition, count in frames.items())
         kept = ", ".join(f"`{name}`" for name in quantisation["kept_in_float"]) or "nothing"
         told = [f"ranges of {told[0]}, measured on frames: {counts}", f"kept in float: {kept}"]
+        told += [
+            f"the gates refused ranges of {method}" for method in quantisation.get("refused_by_gates", [])
+        ]
     return [f"| {quantisation['precision']} | {'; '.join(told)} |"]
 
 

@@ -64,7 +64,6 @@ class Quantised:
     """Names of layers, those that gained most first."""
     method: str
     """How the ranges of the activations were chosen; one of `METHODS`."""
-    calibration_frames: int
 
 
 @dataclass(frozen=True)
@@ -82,12 +81,13 @@ def quantise(
     calibration_bgr: Sequence[NDArray[np.uint8]],
     probe_bgr: Sequence[NDArray[np.uint8]],
     say: Callable[[str], None] = lambda line: None,
-) -> Quantised:
+) -> Iterator[Quantised]:
     """The CPU graph in int8: weights by channel, activations in uint8 with a zero point.
 
     The frames are run through the float graph once; all that follows uses the ranges of that. Which
-    method makes the best ranges, and which layers are better left in float, is what comes closest to
-    the float graph on `probe_bgr`. How close that is, is for the gates to judge.
+    layers are better left in float is what comes closest to the float graph on `probe_bgr`. How close
+    that is, is for the gates to judge: the probabilities of most positions may be met best by ranges
+    that a rare class loses by, so there is one graph for each of `METHODS`, the closest first.
 
     Args:
         cpu: float, (1, h, w, 3) uint8 `frame` in, `logits` out.
@@ -102,13 +102,12 @@ def quantise(
     ranges_by = {name: _ranges(graph, quantiles, cut) for name, cut in METHODS.items()}
     graphs = {name: _quantised(graph, ranges) for name, ranges in ranges_by.items()}
     errors = {name: probe.error(made) for name, made in graphs.items()}
-    method = min(errors, key=errors.__getitem__)
-    say(f"ranges by {method}: probabilities differ by {errors[method]:.5f} on average")
-
-    kept, best = _left_in_float(graph, ranges_by[method], probe, graphs[method], errors[method], say)
-    del best.metadata_props[:]
-    onnx.checker.check_model(best, full_check=True)
-    return Quantised(best, tuple(layer.name for layer in kept), method, len(calibration_bgr))
+    for method in sorted(errors, key=errors.__getitem__):
+        say(f"ranges by {method}: probabilities differ by {errors[method]:.5f} on average")
+        kept, best = _left_in_float(graph, ranges_by[method], probe, graphs[method], errors[method], say)
+        del best.metadata_props[:]
+        onnx.checker.check_model(best, full_check=True)
+        yield Quantised(best, tuple(layer.name for layer in kept), method)
 
 
 class _Probe:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from export.build import Built, build, contract_of
+from export.build import Built, builds, contract_of
 from export.card import model_card
 from export.config import DEFAULT_FRAME_WH, ExportConfig, sides
 from export.facts import Measured, command_line, facts
@@ -19,13 +20,14 @@ from export.source import Source, open_source
 from export.verify import (
     LIMITS,
     Gate,
+    GateError,
     accuracy_gates,
     check_control,
     class_map_gate,
     compare,
     held,
 )
-from perception.accuracy import measure_accuracy
+from perception.accuracy import Accuracy, measure_accuracy
 from perception.contract import ModelContract
 from perception.letterbox import letterbox
 from perception.perceive import Perceiver
@@ -67,8 +69,8 @@ def export_from(source: Source, config: ExportConfig, say: Say = print) -> Expor
         say(f"for camera frames of {sides(DEFAULT_FRAME_WH)}; --frame names another size, or any")
     frames = GateFrames.open(config)
     contract = contract_of(source, config, input_wh)
-    built = build(source, config, input_wh, frames.calibration, say)
-    measured = _measure(source, built, contract, frames, say)
+    tried = builds(source, config, input_wh, frames.calibration, say)
+    built, measured = _first_that_holds(tried, source, contract, frames, say)
     card = facts(
         contract,
         source.network,
@@ -83,8 +85,38 @@ def export_from(source: Source, config: ExportConfig, say: Say = print) -> Expor
     return Exported(out, measured.gates)
 
 
-def _measure(source: Source, built: Built, contract: ModelContract, frames: GateFrames, say: Say) -> Measured:
+def _first_that_holds(
+    tried: Iterable[Built], source: Source, contract: ModelContract, frames: GateFrames, say: Say
+) -> tuple[Built, Measured]:
+    """Raises the GateError of the most promising, if the gates let none pass."""
+
+    @cache
+    def reference() -> Accuracy:
+        assert frames.val is not None
+        return measure_accuracy(source.perceive(contract.input_wh), Told(frames.val, "the network", say))
+
+    refused: GateError | None = None
+    for built in tried:
+        try:
+            return built, _measure(source, built, contract, frames, reference, say)
+        except GateError as error:
+            refused = refused or error
+    assert refused is not None
+    raise refused
+
+
+def _measure(
+    source: Source,
+    built: Built,
+    contract: ModelContract,
+    frames: GateFrames,
+    reference: Callable[[], Accuracy],
+    say: Say,
+) -> Measured:
     """Every gate, and then the accuracy of what passed them.
+
+    Args:
+        reference: measures the network itself on the frames of `val`.
 
     Raises:
         GateError: if one does not hold; the cheap ones come first.
@@ -111,9 +143,8 @@ def _measure(source: Source, built: Built, contract: ModelContract, frames: Gate
         return Measured(gates, control, source.control_is, None, TEST_SPLIT)
 
     on = f"{len(frames.val)} frames of `{VAL_SPLIT}`"
-    reference = measure_accuracy(source.perceive(contract.input_wh), Told(frames.val, "the network", say))
     exported = measure_accuracy(perceive, Told(frames.val, "the exported file", say))
-    gates += held(accuracy_gates(reference, exported, contract.labels, limits, on), say)
+    gates += held(accuracy_gates(reference(), exported, contract.labels, limits, on), say)
     accuracy = measure_accuracy(perceive, Told(frames.test, f"accuracy on {TEST_SPLIT}", say))
     say(f"mean IoU on {TEST_SPLIT}: {100 * accuracy.total.mean_iou():.2f} %")
     return Measured(gates, control, source.control_is, accuracy, TEST_SPLIT)

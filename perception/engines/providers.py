@@ -36,11 +36,13 @@ def attempts(
     not run cannot be captured, and ONNX Runtime refuses it; so the second attempt captures nothing.
 
     Args:
-        provider: as it was asked for; "auto" takes CUDA.
+        provider: as it was asked for; "auto" takes CUDA, but leaves an int8 graph to the CPU, which it
+            was quantised for: CUDA has float kernels alone, and converts around every layer.
         cache: folder for what TensorRT builds.
         available: ONNX Runtime's names of the providers that it was built with.
     """
-    name = "cuda" if provider == "auto" else provider
+    on_gpu: Literal["cuda", "cpu"] = "cpu" if contract.precision == "int8" else "cuda"
+    name = on_gpu if provider == "auto" else provider
     if name == "cpu" or PROVIDERS[name] not in available:
         return []
     captures = [True, False] if contract.frame_wh != ANY_SIZE else [False]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 FOLDER = Path(__file__).parent
-DEFAULT_MODEL = "rt_m"
+DEFAULT_MODEL = "rt_m-int8"
 
 
 def shipped_models() -> dict[str, Path]:

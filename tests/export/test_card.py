@@ -231,6 +231,7 @@ def test_quantisation_tells_frames_by_condition_and_layers_kept_in_float() -> No
     int8 = {
         "precision": "int8",
         "method": "all values",
+        "refused_by_gates": ["99.98 % of each frame's values"],
         "calibration_frames": {"day": 80, "night": 48},
         "kept_in_float": ["head.classify"],
     }
@@ -241,7 +242,7 @@ def test_quantisation_tells_frames_by_condition_and_layers_kept_in_float() -> No
     assert "| file | `rt_m-int8.onnx`, 2.8 MB, int8 |" in lines
     assert (
         "| int8 | ranges of all values, measured on frames: 80 day, 48 night; kept in float: "
-        "`head.classify` |" in lines
+        "`head.classify`; the gates refused ranges of 99.98 % of each frame's values |" in lines
     )
     assert "The file that it was made from does not tell." in lines
 

@@ -16,9 +16,10 @@ torch = pytest.importorskip("torch")
 from export.cli import main  # noqa: E402
 from export.config import ExportConfig  # noqa: E402
 from export.graph import CpuGraph  # noqa: E402
+from export.quantise import METHODS  # noqa: E402
 from export.run import export  # noqa: E402
 from export.torch_source import TorchSource  # noqa: E402
-from export.verify import GateError, compare  # noqa: E402
+from export.verify import Gate, GateError, compare  # noqa: E402
 from perception.engines import OnnxEngine  # noqa: E402
 from perception.labels import BACKGROUND  # noqa: E402
 from perception.settings import parse  # noqa: E402
@@ -216,6 +217,35 @@ def test_int8_is_made_from_our_own_file_and_keeps_what_it_tells(tmp_path: Path, 
     assert file.stat().st_size < float_file.stat().st_size / 2
     with pytest.raises(RuntimeError, match="is a file for target cpu in int8; others are made from"):
         _export(tmp_path, "rt_s", checkpoint=str(file), random_weights=False, size_wh=None)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("refused", [1, len(METHODS)])
+def test_gates_choose_among_the_ranges_of_int8(
+    refused: int, tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    float_file = _export(tmp_path, "rt_s")
+    calls: list[int] = []
+
+    def strict(gates: list[Gate], say: Callable[[str], None]) -> list[Gate]:
+        calls.append(len(calls))
+        if len(calls) <= refused:
+            raise GateError(f"choice {len(calls)} refused")
+        return gates
+
+    monkeypatch.setattr("export.run.held", strict)
+    from_file = {"checkpoint": str(float_file), "random_weights": False, "size_wh": None}
+    wanted: dict[str, Any] = {**from_file, "precision": "int8", "calibrate": str(data)}
+
+    if refused == len(METHODS):
+        with pytest.raises(GateError, match="choice 1 refused"):
+            _export(tmp_path / "int8", "rt_s", **wanted)
+        assert not [*(tmp_path / "int8").glob("*")]
+    else:
+        file = _export(tmp_path / "int8", "rt_s", **wanted)
+        told = json.loads(file.with_suffix(".json").read_text())["quantisation"]
+        assert len(told["refused_by_gates"]) == refused
+        assert told["method"] not in told["refused_by_gates"]
 
 
 def test_file_of_ours_can_have_no_other_size_and_is_no_source_of_itself(

@@ -98,7 +98,7 @@ def pictures(count: int, seed: int) -> list[np.ndarray]:
 
 
 def int8(model: onnx.ModelProto) -> Quantised:
-    return quantise(model, pictures(9, 1), pictures(5, 2), lambda line: None)
+    return next(quantise(model, pictures(9, 1), pictures(5, 2), lambda line: None))
 
 
 def logits_of(model: onnx.ModelProto, image_bgr: np.ndarray, *, optimised: bool = True) -> np.ndarray:
@@ -141,9 +141,19 @@ def test_int8_graph_gives_what_the_float_graph_gives(mean: list[float], activati
 
 def test_result_tells_how_it_was_made(quantised: Quantised) -> None:
     assert quantised.method in METHODS
-    assert quantised.calibration_frames == 9
     assert quantised.graph.graph.input == network(GREY).graph.input
     assert [output.name for output in quantised.graph.graph.output] == ["logits"]
+
+
+def test_every_choice_of_ranges_is_offered_once_the_closest_first() -> None:
+    said: list[str] = []
+
+    offered = list(quantise(network(GREY), pictures(4, 1), pictures(2, 2), said.append))
+
+    assert {found.method for found in offered} == set(METHODS)
+    assert len(offered) == len(METHODS)
+    errors = [float(line.split("differ by ")[1].split()[0]) for line in said if line.startswith("ranges by ")]
+    assert errors == sorted(errors)
 
 
 def test_bytes_of_the_frame_are_the_first_layers_input(all_int8: onnx.ModelProto) -> None:
@@ -233,7 +243,7 @@ def test_float_graph_is_left_as_it_was_and_nothing_but_our_lines_is_said(
     model, said = network(GREY), []
 
     with caplog.at_level(logging.INFO):
-        quantise(model, pictures(3, 1), pictures(2, 2), said.append)
+        list(quantise(model, pictures(3, 1), pictures(2, 2), said.append))
 
     assert model == network(GREY)
     assert said[0] == "calibrated on 3 frames"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -185,3 +186,10 @@ def test_cache_is_made_with_the_folders_above_it(tmp_path: Path) -> None:
     make_cache([folder])
 
     assert os.listdir(tmp_path / "tensorrt") == [SHA256]
+
+
+def test_int8_stays_on_the_cpu_unless_a_gpu_is_asked_for() -> None:
+    int8 = replace(contract_of(), precision="int8")
+
+    assert attempts("auto", int8, CACHE, EVERYWHERE) == []
+    assert [entries[0][0] for entries in attempts("cuda", int8, CACHE, EVERYWHERE)] == [PROVIDERS["cuda"]] * 2
