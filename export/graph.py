@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 from torch import Tensor, nn
 
+from export.linear import join_linear_pairs
+
 OPSET = 18
 """Of all graphs of ours: the oldest that torch.onnx writes without converting."""
 
@@ -48,7 +50,7 @@ def cpu_graph(
 
 
 def to_onnx(module: nn.Module, example: Tensor, input_name: str) -> onnx.ModelProto:
-    """Trace with torch.onnx (dynamo), fold and clean with onnxslim; static shapes."""
+    """Trace with torch.onnx (dynamo), fold and clean with onnxslim, join what is linear; static shapes."""
     program = torch.onnx.export(
         module.eval(),
         (example,),
@@ -60,6 +62,7 @@ def to_onnx(module: nn.Module, example: Tensor, input_name: str) -> onnx.ModelPr
     )
     assert program is not None
     slim: onnx.ModelProto = onnxslim.slim(program.model_proto)
+    join_linear_pairs(slim)
     for node in slim.graph.node:
         node.doc_string = ""
         del node.metadata_props[:]
