@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Final, Literal, NamedTuple, Protocol
@@ -11,6 +11,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from perception.boundary import BoundaryCounts, boundary_counts, boundary_iou_of
+from perception.confidence import CalibrationCounts, calibration_counts, calibration_error, confidence_at
 from perception.confusion import (
     DRIVABLE_OR_NOT,
     ConfusionMatrix,
@@ -53,6 +55,10 @@ class CountedFrame:
     condition: Condition
     counts: Counts
     """(classes, classes) pixels by true and predicted class, in the order of the labels: three or two."""
+    boundary: BoundaryCounts | None = None
+    """(classes, 2) pixels of the bands along the outlines; None if they were not counted in these classes."""
+    calibration: CalibrationCounts | None = None
+    """(3, BINS) pixels by confidence; None if none was told, or only that of other classes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,6 +88,22 @@ class Accuracy:
         """Names of the recordings, sorted."""
         return tuple(sorted({frame.recording for frame in self.frames}))
 
+    def boundary_iou(self) -> NDArray[np.float64]:
+        """(classes,) boundary IoU; NaN for a class that never occurred, and where none was counted."""
+        counts = _sum([frame.boundary for frame in self.frames])
+        return np.full(len(self.labels), np.nan) if counts is None else boundary_iou_of(counts)
+
+    def mean_boundary_iou(self) -> float:
+        """Mean of `boundary_iou()` over the classes that occurred; NaN where none was counted."""
+        told = self.boundary_iou()
+        told = told[np.isfinite(told)]
+        return float(told.mean()) if told.size else float("nan")
+
+    def calibration_error(self) -> float:
+        """Expected calibration error, a share; NaN where a frame came without its confidence."""
+        counts = _sum([frame.calibration for frame in self.frames])
+        return float("nan") if counts is None else calibration_error(counts)
+
     def by_condition(self) -> dict[Condition, Accuracy]:
         """The frames of each condition that occurs, day first."""
         parts = {
@@ -93,12 +115,16 @@ class Accuracy:
     def drivable_or_not(self) -> Accuracy:
         """The same frames in two classes: direct and alternative are both drivable.
 
-        What was counted in two classes, since the network tells no more, is given back as it is.
+        What was counted in two classes, since the network tells no more, is given back as it is. Of three,
+        neither the outlines nor the confidence of two follow from their counts.
         """
         if self.labels == LABELS_OF_TWO:
             return self
         return Accuracy(
-            tuple(replace(frame, counts=merged(frame.counts, DRIVABLE_OR_NOT)) for frame in self.frames)
+            tuple(
+                replace(frame, counts=merged(frame.counts, DRIVABLE_OR_NOT), boundary=None, calibration=None)
+                for frame in self.frames
+            )
         )
 
     def mean_iou_interval(self, confidence: float = CONFIDENCE) -> Interval:
@@ -144,6 +170,12 @@ class Accuracy:
         return mean_iou_of(resampled.reshape(RESAMPLES, classes, classes))
 
 
+def _sum(counts: Sequence[Counts | None]) -> Counts | None:
+    """Over all frames; None if one was not counted."""
+    told = [of_frame for of_frame in counts if of_frame is not None]
+    return np.sum(told, axis=0) if len(told) == len(counts) else None
+
+
 def _interval(values: NDArray[np.float64], confidence: float) -> Interval:
     told = values[np.isfinite(values)]
     if not told.size:
@@ -171,8 +203,18 @@ def measure_accuracy(perceive: Callable[[Frame], Prediction], labelled: Labelled
         image_bgr, truth = labelled[index]
         frame = Frame("accuracy", index, 0, 0, image_bgr, str(index))
         prediction = perceive(frame)
-        predicted = prediction.class_map_at((truth.shape[1], truth.shape[0]))
-        counted.append(count_frame(labelled.recording(index), image_bgr, truth, predicted, prediction.labels))
+        truth_wh = truth.shape[1], truth.shape[0]
+        told = prediction.confidence
+        counted.append(
+            count_frame(
+                labelled.recording(index),
+                image_bgr,
+                truth,
+                prediction.class_map_at(truth_wh),
+                prediction.labels,
+                None if told is None else confidence_at(told, truth_wh),
+            )
+        )
     return Accuracy(tuple(counted))
 
 
@@ -182,14 +224,16 @@ def count_frame(
     truth: NDArray[np.uint8],
     predicted: NDArray[np.uint8],
     labels: tuple[str, ...] = LABELS,
+    confidence: NDArray[np.uint8] | None = None,
 ) -> CountedFrame:
-    """One frame's pixels by class, under the condition that it was taken in.
+    """One frame's pixels by class, outline and confidence, under the condition that it was taken in.
 
     Args:
         image_bgr: (H, W, 3) uint8 as it was recorded; padding would pass for daylight.
         truth: (h, w) uint8 class ids; `IGNORE` pixels do not count.
         predicted: (h, w) uint8 class ids.
         labels: the classes that the network tells apart; the truth is merged to them.
+        confidence: (h, w) uint8 of the predicted class, if it is known; 255 is certain.
 
     Raises:
         ValueError: if the two maps differ in shape or a class id is out of range.
@@ -198,7 +242,13 @@ def count_frame(
         truth, predicted = _ROW_OF_TWO[truth], _ROW_OF_TWO[predicted]
     confusion = ConfusionMatrix(len(labels))
     confusion.add(truth, predicted)
-    return CountedFrame(recording, condition_of(image_bgr), confusion.counts)
+    return CountedFrame(
+        recording,
+        condition_of(image_bgr),
+        confusion.counts,
+        boundary_counts(truth, predicted, len(labels)),
+        None if confidence is None else calibration_counts(confidence, truth == predicted, truth != IGNORE),
+    )
 
 
 def condition_of(image_bgr: NDArray[np.uint8]) -> Condition:

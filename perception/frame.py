@@ -109,7 +109,8 @@ class Prediction:
     labels: tuple[str, ...] = LABELS
     """The classes that the network tells apart: `LABELS` or `LABELS_OF_TWO`."""
     confidence: NDArray[np.uint8] | None = None
-    """(h, w) uint8 beside `class_map`, 255 is certain; None where the network's graph does not give it."""
+    """(h, w) uint8 probability of the class found, 255 is certain, over the whole frame; coarser than
+    `class_map` where the graph ends at logits: read it with `confidence_at`. None where nobody tells it."""
 
     @property
     def age_ms(self) -> float:

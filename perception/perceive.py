@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from perception.confidence import confidence_of
 from perception.contract import ModelContract
 from perception.engines import Engine
 from perception.frame import Frame, Prediction, Yuv420, bgr_from_yuv
@@ -33,7 +34,6 @@ class Perceiver:
         if self._box is None or self._box.frame_wh != frame.frame_wh:
             self._box = Letterbox.fit(frame.frame_wh, self._contract.input_wh)
             self._input_bgr = self._box.blank(self._contract.pad_bgr)
-        confidence = None
         started_ns = time.monotonic_ns()
         if self._contract.output == "class_map":
             image_bgr = frame.image_bgr
@@ -47,6 +47,7 @@ class Perceiver:
             logits = self._engine.infer(self._input_bgr)
             inferred_ns = time.monotonic_ns()
             class_map = interpret(logits, self._box)
+            confidence = confidence_of(logits, self._box)
         shares = class_shares(class_map, self._contract.labels)
         interpreted_ns = time.monotonic_ns()
         return Prediction(

@@ -160,6 +160,67 @@ def test_two_classes_tell_drivable_from_not() -> None:
     assert list(two.by_condition()) == ["day", "night"]
 
 
+class TestOutlinesAndConfidence:
+    """Figures that are counted beside the classes."""
+
+    BOUNDARY = np.array([[5, 10], [0, 0], [30, 40]])
+    SURE_AND_RIGHT = np.zeros((3, 15), np.int64)
+    SURE_AND_RIGHT[:, 14] = 10, 10, 10 * 255
+    SURE_AND_WRONG = SURE_AND_RIGHT.copy()
+    SURE_AND_WRONG[1, 14] = 0
+
+    def frame(self, calibration: np.ndarray, condition: Condition = "day") -> CountedFrame:
+        return CountedFrame("a", condition, GOOD, self.BOUNDARY, calibration)
+
+    def test_they_follow_from_the_sum_of_all_frames(self) -> None:
+        other = CountedFrame("b", "day", BAD, self.BOUNDARY * 0 + 10, self.SURE_AND_WRONG)
+
+        accuracy = Accuracy((self.frame(self.SURE_AND_RIGHT), other))
+
+        assert accuracy.boundary_iou().tolist() == [15 / 20, 1.0, 40 / 50]
+        assert accuracy.mean_boundary_iou() == pytest.approx((0.75 + 1.0 + 0.8) / 3)
+        assert accuracy.calibration_error() == 0.5
+
+    def test_class_that_never_occurred_is_not_in_the_mean(self) -> None:
+        assert Accuracy((self.frame(self.SURE_AND_RIGHT),)).mean_boundary_iou() == (0.5 + 0.75) / 2
+
+    def test_each_condition_has_its_own(self) -> None:
+        frames = self.frame(self.SURE_AND_RIGHT), self.frame(self.SURE_AND_WRONG, "night")
+
+        parts = Accuracy(frames).by_condition()
+
+        assert [parts[it].calibration_error() for it in ("day", "night")] == [0.0, 1.0]
+
+    def test_frame_without_them_leaves_no_figure_of_the_others(self) -> None:
+        accuracy = Accuracy((self.frame(self.SURE_AND_RIGHT), counted("b", GOOD)))
+
+        assert np.isnan(accuracy.calibration_error())
+        assert np.isnan(accuracy.boundary_iou()).tolist() == [True, True, True]
+        assert np.isnan(accuracy.mean_boundary_iou())
+
+    def test_three_classes_do_not_tell_them_of_two(self) -> None:
+        two = Accuracy((self.frame(self.SURE_AND_RIGHT),)).drivable_or_not()
+
+        assert len(two.boundary_iou()) == 2
+        assert np.isnan(two.mean_boundary_iou())
+        assert np.isnan(two.calibration_error())
+
+    def test_they_are_counted_where_the_labels_are(self) -> None:
+        truth = np.full((6, 8), BACKGROUND, np.uint8)
+        truth[:, :4] = DIRECT
+        truth[0] = IGNORE
+        predicted = np.full((6, 8), DIRECT, np.uint8)
+
+        frame = count_frame("a", grey(9), truth, predicted, confidence=np.full((6, 8), 255, np.uint8))
+
+        assert frame.boundary is not None
+        assert frame.calibration is not None
+        assert frame.boundary.shape == (3, 2)
+        assert frame.boundary[BACKGROUND].tolist() == [0, 12]  # of 5 rows of 4; row 0 is not seen
+        assert frame.calibration[:, 14].tolist() == [40, 20, 40 * 255]
+        assert frame.calibration.sum() == 40 + 20 + 40 * 255
+
+
 class Labelled:
     """Frames that are all direct on the left and background on the right, one of them at night."""
 
@@ -196,6 +257,27 @@ def test_frames_are_counted_at_the_size_of_their_labels() -> None:
         ("b", "day"),
     ]
     assert accuracy.recordings == ("a", "b")
+
+
+def test_confidence_is_counted_at_the_size_of_the_labels() -> None:
+    def is_half_sure_on_the_left(frame: Frame) -> Prediction:
+        class_map = np.array([[DIRECT, BACKGROUND]], np.uint8)
+        confidence = np.array([[128, 128, 255, 255]], np.uint8)
+        return Prediction(frame, class_map, (0.5, 0.0, 0.5), "fake", confidence=confidence)
+
+    accuracy = measure_accuracy(is_half_sure_on_the_left, Labelled())
+
+    # 8 columns, all right. Those between the two levels have 160 and 223.
+    off = (3 * (255 - 128) + (255 - 160) + (255 - 223)) / 255
+    assert accuracy.calibration_error() == pytest.approx(off / 8, abs=1e-3)
+    assert accuracy.mean_boundary_iou() == 1.0
+
+
+def test_network_that_tells_no_confidence_has_no_calibration_error() -> None:
+    accuracy = measure_accuracy(TestTwoClasses.says_drivable_on_the_left, Labelled())
+
+    assert np.isnan(accuracy.calibration_error())
+    assert accuracy.mean_boundary_iou() == 1.0
 
 
 class TestTwoClasses:

@@ -303,11 +303,27 @@ class TestPerceiver:
         assert input_bgr.shape == (384, 640, 3)
         assert (input_bgr == PAD_BGR).all()
 
-    def test_logits_have_no_confidence_and_the_contracts_labels(self) -> None:
-        prediction = Perceiver(FakeEngine())(coloured((0, 0, 0)))
+    def test_prediction_tells_how_sure_the_network_is_and_the_contracts_labels(self) -> None:
+        frame = coloured((7, 7, 7))  # the same logit for every class: a third each
+        frame.image_bgr[:, 640:] = (0, 255, 0)
 
-        assert prediction.confidence is None
+        prediction = Perceiver(FakeEngine())(frame)
+
+        assert prediction.confidence is not None
+        assert prediction.confidence.shape == (45, 80)  # the 640x360 of the frame, 8 pixels a cell
+        assert (prediction.confidence[:, :39] == 85).all()
+        assert (prediction.confidence[:, 41:] == 255).all()
         assert prediction.labels == LABELS
+
+    def test_confidence_is_that_of_the_new_frame_when_its_size_changes(self) -> None:
+        perceive = Perceiver(FakeEngine())
+        perceive(coloured((7, 7, 7), (640, 384)))
+
+        prediction = perceive(coloured((0, 0, 255), (360, 640)))
+
+        assert prediction.confidence is not None
+        assert prediction.confidence.shape == (48, 27)
+        assert (prediction.confidence[:, 1:-1] == 255).all()
 
     def test_network_of_two_classes_tells_drivable(self) -> None:
         engine = FakeEngine()
@@ -318,6 +334,8 @@ class TestPerceiver:
 
         assert (prediction.class_map == DRIVABLE).all()
         assert (prediction.labels, prediction.shares) == (LABELS_OF_TWO, (1.0, 0.0))
+        assert prediction.confidence is not None
+        assert (prediction.confidence == 255).all()
 
 
 class TestClassMapGraph:
