@@ -25,8 +25,8 @@ class ExportConfig:
     model: str
     """Name of the network, such as rt_m."""
     checkpoint: str | None = None
-    """Checkpoint of drivable-train, or a .onnx of drivable-export (target cpu, fp32). Without one,
-    RUNS/MODEL/best.pt, and where there is none the shipped file of this name."""
+    """Checkpoint of drivable-train, or a .onnx of drivable-export (target cpu, fp32; for target plain int8
+    too). Without one, RUNS/MODEL/best.pt, and where there is none the shipped file of this name."""
     runs: str = "runs"
     """Folder that drivable-train wrote to."""
     out: str | None = None
@@ -70,7 +70,11 @@ class ExportConfig:
                 "fp32 and take longer; int8 makes a CPU faster"
             )
         if self.target == "plain" and self.precision != "fp32":
-            raise ValueError(f"target plain is fp32 only, not {self.precision}")
+            raise ValueError(
+                f"target plain takes the precision of what it is made from, not {self.precision}; for int8 "
+                f"name an int8 file: --model {self.model}-int8 where one is shipped, or with --checkpoint "
+                f"what `drivable-export --precision int8` wrote"
+            )
         if self.precision == "int8" and not (self.calibrate or self.data):
             raise ValueError(
                 "precision int8 needs frames to measure the ranges of values on: name them with "

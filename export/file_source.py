@@ -24,25 +24,30 @@ class FileSource:
 
     control_is = "the same weights in another order"
 
-    def __init__(self, file: Path, network: str) -> None:
+    def __init__(self, file: Path, network: str, takes_int8: bool = False) -> None:
         """Open a file of drivable-export.
 
+        Args:
+            network: its name, or that of the file, such as rt_m-int8.
+            takes_int8: whether an int8 file will do.
+
         Raises:
-            ExportError: if it is none, holds another network, or is not a CPU file in fp32.
+            ExportError: if it is none, holds another network, or is not a CPU file in fp32 (or int8).
         """
         packed = unpack(file)
         contract, card = packed.contract, packed.card
         holds = card.get("network", contract.model_id)
-        if holds != network:
+        if network not in (holds, contract.model_id):
             raise ExportError(f"{file}: holds {holds}, not {network}")
-        if contract.frame_wh is not None or contract.precision != "fp32":
+        takes = ("fp32", "int8") if takes_int8 else ("fp32",)
+        if contract.frame_wh is not None or contract.precision not in takes:
             target = "cpu" if contract.frame_wh is None else "gpu"
             raise ExportError(
                 f"{file}: is a file for target {target} in {contract.precision}; others are made from "
-                f"the file for target cpu in fp32, or from the checkpoint"
+                f"the file for target cpu in {' or '.join(takes)}, or from the checkpoint"
             )
         self.file = file
-        self.network = network
+        self.network: str = holds
         self.parameters: int = card.get("parameters") or weights_of(packed.graph)
         self.labels = contract.labels
         self.pad_bgr = contract.pad_bgr

@@ -67,10 +67,11 @@ def open_source(config: ExportConfig, say: Callable[[str], None]) -> Source:
     """
     if config.random_weights:
         return TorchSource.random(config.model)
+    takes_int8 = config.target == "plain"
     if config.checkpoint:
         file = Path(config.checkpoint)
         return (
-            FileSource(file, config.model)
+            FileSource(file, config.model, takes_int8)
             if file.suffix == ".onnx"
             else TorchSource.trained(file, config.model)
         )
@@ -80,7 +81,7 @@ def open_source(config: ExportConfig, say: Callable[[str], None]) -> Source:
     shipped = FOLDER / f"{config.model}.onnx"
     if shipped.is_file():
         say(f"no {file}: made from the shipped {shipped.name}")
-        return FileSource(shipped, config.model)
+        return FileSource(shipped, config.model, takes_int8)
     check_known(config.model)
     recipe = f"published --model {config.model}" if config.model in PUBLISHED else config.model
     raise ExportError(
