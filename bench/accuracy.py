@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,6 +14,8 @@ from perception.accuracy import (
     LabelledFrames,
     measure_accuracy,
 )
+from perception.boundary import BAND_SHARE
+from perception.confidence import BINS
 from perception.labels import LABELS_OF_TWO
 from perception.models import DEFAULT_MODEL, model_file
 from perception.perceive import Perceiver
@@ -24,6 +26,7 @@ from train.data.frames import INDEX_FILE, DataError, LabelledFrame, rows_of_inde
 from train.data.frames import LabelledFrames as NamedFrames
 from train.data.layouts import AUTO, open_frames
 
+BUILT_IN_ROAD = "built-in road"
 SYNTHETIC_FRAME_WH = (640, 360)
 SYNTHETIC_SEED = 2_000_000  # roads that neither training nor validation has seen
 SYNTHETIC_STEP_FRAMES = 30
@@ -56,7 +59,7 @@ class AccuracyConfig:
 
 
 def run(config: AccuracyConfig) -> list[str]:
-    """Rows of a table: mean IoU with its interval, each class, day and night, and two classes."""
+    """Rows of a table: mean IoU, each class, day and night, outlines, confidence, and two classes."""
     tune_process()
     peers = {Path(name).stem: _perceiver(name, "onnx") for name in config.peer}
     perceive = _perceiver(config.model, config.engine)
@@ -83,6 +86,10 @@ def _table(accuracy: Accuracy) -> list[str]:
     for condition, part in accuracy.by_condition().items():
         luma = f"below {NIGHT_BELOW_LUMA:g}" if condition == "night" else f"from {NIGHT_BELOW_LUMA:g} up"
         rows.append(f"{condition:12}{_share(part)} %   {_extent(part)}, mean luma {luma}")
+    band = f"mean boundary IoU, within {100 * BAND_SHARE:g} % of the diagonal of the outlines"
+    rows.append(f"{'outlines':12}{100 * accuracy.mean_boundary_iou():8.2f} %   {band}")
+    error = 100 * accuracy.calibration_error()
+    rows.append(f"{'confidence':12}{error:8.2f} %   expected calibration error, in {BINS} bins")
     if accuracy.labels != LABELS_OF_TWO:
         two = accuracy.drivable_or_not()
         told = f"; {interval} {_interval(two)} %" if _has_interval(two) else ""
@@ -145,7 +152,9 @@ def _frames(config: AccuracyConfig) -> tuple[LabelledFrames, str]:
     if config.data is None:
         if config.only:
             raise SettingsError("--only chooses among the frames of a data set; name one with --data")
-        return _BuiltInRoad(config.synthetic_frames), "the built-in road"
+        if config.synthetic_frames < 1:
+            raise SettingsError(f"--synthetic-frames must be at least 1, not {config.synthetic_frames}")
+        return BuiltInRoad(config.synthetic_frames), f"the {BUILT_IN_ROAD}"
     frames = open_frames(config.data, config.split, config.layout, config.label_map)
     if config.only is None:
         return frames, f"split {config.split}"
@@ -153,12 +162,10 @@ def _frames(config: AccuracyConfig) -> tuple[LabelledFrames, str]:
     return _only(frames, index_file, config.split, config.only), f"split {config.split}, {config.only}"
 
 
-class _BuiltInRoad:
-    """Frames of one drive a scene: each scene is a recording."""
+class BuiltInRoad:
+    """Labelled frames of one drive a scene, from 1 up in all: each scene is a recording."""
 
     def __init__(self, frames: int) -> None:
-        if frames < 1:
-            raise SettingsError(f"--synthetic-frames must be at least 1, not {frames}")
         scenes = [name for name in SCENES if name != "mixed"]
         self._places = [
             (index, number)
@@ -179,15 +186,16 @@ class _BuiltInRoad:
         return self._drive[1].render(number * SYNTHETIC_STEP_FRAMES)
 
     def recording(self, index: int) -> str:
+        """Name of the scene."""
         return self._scenes[self._places[index][0]]
 
 
 @dataclass(frozen=True)
-class _Chosen:
-    """Some frames of a split."""
+class Chosen:
+    """Some of the labelled frames."""
 
-    frames: NamedFrames
-    indices: list[int]
+    frames: LabelledFrames
+    indices: Sequence[int]
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -196,10 +204,16 @@ class _Chosen:
         return self.frames[self.indices[index]]
 
     def recording(self, index: int) -> str:
+        """Name of the recording that the frame is from."""
         return self.frames.recording(self.indices[index])
 
 
-def _only(frames: NamedFrames, index_file: Path, split: str, wanted: str) -> _Chosen:
+def evenly(count: int, at_most: int) -> Sequence[int]:
+    """At most so many of `count` indices, evenly spread; all where there are no more."""
+    return range(count) if count <= at_most else [number * count // at_most for number in range(at_most)]
+
+
+def _only(frames: NamedFrames, index_file: Path, split: str, wanted: str) -> Chosen:
     """The frames whose row of the index has a value in a column.
 
     Raises:
@@ -230,4 +244,4 @@ def _only(frames: NamedFrames, index_file: Path, split: str, wanted: str) -> _Ch
             f"--only {wanted}: no frame of split {split} has it; known values of {column}: "
             f"{', '.join(known[:KNOWN_VALUES_TOLD])}{more}"
         )
-    return _Chosen(frames, chosen)
+    return Chosen(frames, chosen)

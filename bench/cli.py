@@ -1,53 +1,88 @@
-"""`drivable-bench`: which measurement → settings → table → exit status."""
+"""`drivable-bench`: settings → measurement → tables, report and page → exit status."""
 
 from __future__ import annotations
 
+import difflib
+import shlex
 import sys
 from collections.abc import Callable
-from typing import Any
+from contextlib import suppress
+from typing import Any, Final
 
-from bench import accuracy, infer, live, throughput
+from bench import accuracy, infer, live, suite
+from bench.config import BenchConfig
+from bench.report import compare
+from bench.report.data import ReportError, load
+from bench.report.page import write_page
+from bench.report.table import as_text
 from perception.engines import EngineError
 from perception.pipeline import PipelineError
 from perception.settings import SettingsError, parse
 from perception.sources.source import SourceError
 from train.data.frames import DataError
 
-MEASUREMENTS: dict[str, tuple[type[Any], Callable[[Any], list[str]], str]] = {
-    "accuracy": (accuracy.AccuracyConfig, accuracy.run, "Mean IoU through the node's own path, and peers'."),
-    "infer": (infer.InferConfig, infer.run, "The network alone: files and engines side by side."),
-    "live": (live.LiveConfig, live.run, "Age and memory of a live run."),
-    "throughput": (throughput.ThroughputConfig, throughput.run, "Offline speed beside the plain loop."),
+NAME: Final = "drivable-bench"
+DESCRIPTION = (
+    "Latency, throughput and accuracy of model files, through the node's own path. `drivable-bench compare "
+    "A.json B.json` tells two reports apart; `accuracy`, `infer` and `live` measure one thing each."
+)
+COMMANDS: Final[dict[str, tuple[type[Any], Callable[[Any], tuple[list[str], int]], str]]] = {
+    "compare": (compare.CompareConfig, compare.run, "What is faster or slower beyond noise."),
+    "accuracy": (
+        accuracy.AccuracyConfig,
+        lambda config: (accuracy.run(config), 0),
+        "Mean IoU through the node's own path, and peers'.",
+    ),
+    "infer": (
+        infer.InferConfig,
+        lambda config: (infer.run(config), 0),
+        "The network alone: files and engines side by side.",
+    ),
+    "live": (live.LiveConfig, lambda config: (live.run(config), 0), "Age and memory of a long live run."),
 }
-REPEATABLE = ("--peer",)
+REPEATABLE: Final = ("--peer",)
 """Settings that may be given more than once; the parser alone would keep the last."""
+EXPECTED: Final = (
+    *(DataError, EngineError, PipelineError, ReportError, SettingsError, SourceError),
+    FileNotFoundError,
+)
+INTERRUPTED: Final = 130
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command; 0 when the measurement was made."""
+    """Run the command; 0 when the measurement was made, and `compare` found nothing worse than allowed."""
     given = sys.argv[1:] if arguments is None else arguments
-    if not given or given[0] not in MEASUREMENTS:
-        wanted = given[0] if given else "none"
-        known = ", ".join(MEASUREMENTS)
-        is_help = wanted in ("-h", "--help")
-        print(
-            f"usage: drivable-bench MEASUREMENT [--help]; measurements: {known}"
-            if is_help
-            else f"drivable-bench: {wanted}: no such measurement; known: {known}",
-            file=sys.stdout if is_help else sys.stderr,
-        )
-        return 0 if is_help else 1
-    kind, run, description = MEASUREMENTS[given[0]]
+    name = given[0] if given and not given[0].startswith("-") else None
     try:
-        rows = run(parse(kind, f"drivable-bench {given[0]}", description, _appending(given[1:])))
+        if name is None:
+            return _suite(given)
+        if name not in COMMANDS:
+            (nearest,) = difflib.get_close_matches(name, COMMANDS, n=1, cutoff=0.0)
+            return _wrong(f"{name}: no such command; the nearest known one is {nearest}")
+        kind, run, description = COMMANDS[name]
+        rows, status = run(parse(kind, f"{NAME} {name}", description, _appending(given[1:])))
+    except EXPECTED as error:
+        return _wrong(str(error))
     except OSError as error:
-        where = f"{error.filename}: {error.strerror}" if error.filename else str(error)
-        print(f"drivable-bench: {where}", file=sys.stderr)
-        return 1
-    except (SettingsError, DataError, EngineError, SourceError, PipelineError) as error:
-        print(f"drivable-bench: {error}", file=sys.stderr)
-        return 1
+        return _wrong(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+    except KeyboardInterrupt:
+        return _wrong("interrupted", INTERRUPTED)
     print("\n".join(rows))
+    return status
+
+
+def _suite(given: list[str]) -> int:
+    config = parse(BenchConfig, NAME, DESCRIPTION, given)
+    folder = suite.folder_of(config)
+    try:
+        report = suite.run(config, folder, shlex.join([NAME, *given]), _progress)
+    except ValueError as error:  # what settings, plans and reports raise are such
+        return _wrong(str(error))
+    except KeyboardInterrupt:
+        with suppress(ReportError, OSError):  # there may be nothing yet
+            write_page(load(folder / suite.OURS), folder)
+        return _wrong(f"interrupted; what was measured is kept: --resume --out {folder} goes on", INTERRUPTED)
+    print("\n".join([*as_text(report), *write_page(report, folder)]))
     return 0
 
 
@@ -58,3 +93,13 @@ def _appending(arguments: list[str]) -> list[str]:
         name, equals, value = argument.partition("=")
         spelled.append(f"{name}+{equals}{value}" if name in REPEATABLE else argument)
     return spelled
+
+
+def _progress(line: str) -> None:
+    """To standard error: standard output belongs to the tables."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def _wrong(line: str, status: int = 1) -> int:
+    print(f"{NAME}: {line}", file=sys.stderr)
+    return status

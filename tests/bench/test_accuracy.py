@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.accuracy import evenly
 from bench.cli import main
 from perception.accuracy import measure_accuracy
 from perception.engines import OnnxEngine
@@ -53,7 +54,9 @@ def test_table_tells_what_was_measured(data: Path, run_accuracy: RunAccuracy) ->
     assert any(row.endswith("3 frames of 2 recordings, mean luma below 60") for row in rows)
     two = measured.drivable_or_not().total.mean_iou()
     assert row_of(rows, "two classes")[0] == f"{100 * two:.2f}"
-    assert len(rows) == 8
+    assert row_of(rows, "outlines")[0] == f"{100 * measured.mean_boundary_iou():.2f}"
+    assert row_of(rows, "confidence")[0] == f"{100 * measured.calibration_error():.2f}"
+    assert len(rows) == 10
 
 
 def test_peer_is_measured_on_the_same_frames_in_two_classes(
@@ -143,3 +146,18 @@ def test_settings_that_need_others_say_which(
     assert main(["accuracy", *arguments]) == 1
 
     assert message in only_error_line("drivable-bench")
+
+
+@pytest.mark.parametrize(
+    ("count", "at_most", "chosen"),
+    [
+        (3, 5, [0, 1, 2]),
+        (3, 3, [0, 1, 2]),
+        (6, 3, [0, 2, 4]),
+        (7, 3, [0, 2, 4]),
+        (5, 4, [0, 1, 2, 3]),
+        (9, 1, [0]),
+    ],
+)
+def test_few_of_many_are_spread_evenly(count: int, at_most: int, chosen: list[int]) -> None:
+    assert list(evenly(count, at_most)) == chosen

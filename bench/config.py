@@ -1,0 +1,99 @@
+"""BenchConfig: what one run of `drivable-bench` measures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, Literal
+
+from bench.engines import EngineName
+from perception.engines.providers import ProviderName
+from train.data.layouts import AUTO
+
+Scenario = Literal["single_stream", "constant_rate", "offline", "accuracy"]
+
+QUICK: Final[dict[str, Any]] = {
+    "rounds": 1,
+    "frames": 300,
+    "rates_hz": [30.0],
+    "duration_s": 4.0,
+    "highest_rate": False,
+    "streams": [],
+    "single_stream_frames": 460,
+}
+"""What `--quick` changes: all shipped models within five minutes on two cores."""
+
+
+@dataclass(frozen=True)
+class BenchConfig:
+    """One run: every model on every engine, in interleaved rounds."""
+
+    models: list[str] = field(default_factory=lambda: ["all"])
+    """Names of shipped models, or ONNX files of drivable-export; all takes every shipped one."""
+    engines: list[EngineName] = field(default_factory=lambda: ["onnx"])
+    """onnx, openvino (bf16 where the CPU has it), openvino-f32, openvino-bf16."""
+    providers: list[ProviderName] = field(default_factory=lambda: ["auto"])
+    """Where ONNX Runtime runs them: auto takes the CPU, and CUDA and TensorRT too where a GPU is."""
+    scenarios: list[Scenario] = field(
+        default_factory=lambda: ["single_stream", "constant_rate", "offline", "accuracy"]
+    )
+    """What is measured; accuracy needs --data."""
+    source: str = "synthetic"
+    """Video file, played again and again, or the built-in road."""
+    data: str | None = None
+    """Folder of labelled frames; without one, accuracy is what each model's card tells."""
+    layout: str = AUTO
+    """How the data set is laid out; auto recognises it."""
+    label_map: str | None = None
+    """YAML with the class of each label value, for a plain folder of images and masks."""
+    split: str = "test"
+    out: str | None = None
+    """Folder for report.json, report.html and pictures; without one, runs/bench/ and the time."""
+    resume: bool = False
+    """Go on with the report in --out: what it holds is not measured again."""
+    quick: bool = False
+    """One short round: a look, within five minutes on two cores."""
+    rounds: int = 5
+    """Every measurement but accuracy is made so often, all in turns."""
+    single_stream_frames: int = 200
+    """In one round; a p99 needs 459 over all of them."""
+    rates_hz: list[float] = field(default_factory=lambda: [15.0, 20.0, 30.0, 60.0])
+    """At which frames come by schedule."""
+    duration_s: float = 10.0
+    """Of one constant rate in one round."""
+    highest_rate: bool = True
+    """Search the highest rate that is held."""
+    stall_stage: Literal["capture", "perceive", "sink"] = "perceive"
+    """Where --stall-ms stops the pipeline."""
+    stall_ms: float = 0.0
+    """Stop a stage of the constant rate so long, every --stall-every-s: a bench must show it."""
+    stall_every_s: float = 10.0
+    frames: int = 600
+    """Of the source, in one round of offline."""
+    streams: list[int] = field(default_factory=lambda: [2])
+    """How many recordings at once, one process each."""
+    plain: list[str] = field(default_factory=list)
+    """Graphs of `drivable-export --target plain` for the plain OpenCV + ONNX Runtime loop; each belongs to
+    the model whose name its own begins with: rt_s-int8_plain.onnx."""
+    rival_python: str | None = None
+    """Python of an environment with openvino-model-api, whose pipeline runs the plain graphs too."""
+    against: str | None = None
+    """Python of another installation of drivable: every round is run by it too, in turns, for `compare`."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be measured; raises ValueError."""
+        if not self.models or not self.engines or not self.providers or not self.scenarios:
+            raise ValueError("name at least one of models, engines, providers and scenarios")
+        for name in ("rounds", "single_stream_frames", "duration_s", "frames", "stall_every_s"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be above 0")
+        for name in ("rates_hz", "streams"):
+            if any(value <= 0 for value in getattr(self, name)):
+                raise ValueError(f"{name} holds {getattr(self, name)}; each must be above 0")
+        if self.resume and not self.out:
+            raise ValueError("resume needs the folder to go on in: --out DIR")
+        if self.rival_python and not self.plain:
+            raise ValueError("rival_python runs plain graphs: name them with --plain")
+
+    def shortened(self) -> BenchConfig:
+        """As it is, or what `quick` makes of it."""
+        return replace(self, **QUICK) if self.quick else self

@@ -1,0 +1,1 @@
+"""What others would run in our place, each as its own users write it."""

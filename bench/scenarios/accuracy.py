@@ -1,0 +1,183 @@
+"""Accuracy through the node's own path, and whether the node under full load finds the very same."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import time
+from collections.abc import Callable, Generator, Sequence
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.accuracy import BUILT_IN_ROAD, BuiltInRoad, Chosen, evenly
+from bench.meter import Meter
+from bench.scenarios.node import node_perceivers
+from bench.task import Task
+from perception.accuracy import Accuracy, LabelledFrames, measure_accuracy
+from perception.frame import Frame, Prediction
+from perception.pipeline import Pipeline
+from perception.sources.source import EndOfSource, SourceInfo
+from train.data.layouts import AUTO, open_frames
+
+BUILT_IN_FRAMES: Final = 200
+LOADED_FRAMES: Final = 200
+"""At most so many frames are seen again under load, spread over all."""
+WINDOW_FRAMES: Final = 8
+"""Frames that are held to be handed out again: neighbours in the pipeline differ, and the memory is small."""
+RATE_HZ: Final = 30.0  # a source has one; nothing waits for it
+
+Perceive = Callable[[Frame], Prediction]
+
+
+def measure(task: Task) -> dict[str, Any]:
+    """Figures of `perception.accuracy`, and whether they hold under load.
+
+    The meter is that of the quiet run: one frame after the other, each read, perceived (by one thread, on a
+    CPU) and counted. `busy_cores_under_load` tells what load the second run was.
+
+    Options: `data` (folder; null is the built-in road), `layout`, `label_map`, `split`; `frames`, at most
+    so many, spread evenly.
+
+    Raises:
+        DataError, FileNotFoundError, ValueError, EngineError, PipelineError: in one line.
+    """
+    frames, split = _labelled(task)
+    engine, perceivers = node_perceivers(task, is_live=False)
+    digests: list[bytes] = []
+    with Meter(engine.provider) as meter:
+        accuracy = measure_accuracy(_noting(perceivers[0], digests), frames)
+    with Meter(engine.provider) as load_meter:
+        is_same = finds_the_same_under_load(frames, digests, perceivers)
+    return {
+        "split": split,
+        **_figures(accuracy),
+        "frames": len(accuracy.frames),
+        "recordings": len(accuracy.recordings),
+        "boundary_iou": _number(accuracy.mean_boundary_iou()),
+        "calibration_error": _number(accuracy.calibration_error()),
+        "two_classes": _figures(accuracy.drivable_or_not()),
+        "conditions": {
+            condition: {"frames": len(part.frames), "mean_iou": _number(part.total.mean_iou())}
+            for condition, part in accuracy.by_condition().items()
+        },
+        "same_under_load": is_same,
+        "busy_cores_under_load": load_meter.values()["busy_cores"],
+        **meter.values(),
+    }
+
+
+def _labelled(task: Task) -> tuple[LabelledFrames, str]:
+    """The frames, and the name of their split."""
+    options = task.options
+    data = options.get("data")
+    if data is None:
+        return BuiltInRoad(task.count("frames", BUILT_IN_FRAMES)), BUILT_IN_ROAD
+    split = str(options.get("split", "test"))
+    frames = open_frames(data, split, str(options.get("layout", AUTO)), options.get("label_map"))
+    return Chosen(frames, evenly(len(frames), task.count("frames", len(frames)))), split
+
+
+def _figures(accuracy: Accuracy) -> dict[str, Any]:
+    """Mean IoU, its interval (null at both ends for one recording alone, which tells none), each class."""
+    interval = accuracy.mean_iou_interval() if len(accuracy.recordings) > 1 else (math.nan, math.nan)
+    return {
+        "mean_iou": _number(accuracy.total.mean_iou()),
+        "interval": [_number(end) for end in interval],
+        "iou": {
+            label: _number(iou) for label, iou in zip(accuracy.labels, accuracy.total.iou(), strict=True)
+        },
+    }
+
+
+def _number(value: float) -> float | None:
+    """JSON has no word for what was not measured but null."""
+    return float(value) if math.isfinite(value) else None
+
+
+def finds_the_same_under_load(
+    frames: LabelledFrames, digests: Sequence[bytes], perceivers: Sequence[Perceive]
+) -> bool:
+    """Whether the node's pipeline, all workers busy at once, finds every class map as it was before.
+
+    Every frame is handed out once a worker, so that decoding images does not keep the workers waiting.
+
+    Args:
+        digests: `digest` of each frame's class map.
+        perceivers: one a worker, as the node makes them for a recording.
+
+    Raises:
+        PipelineError: if a stage failed.
+    """
+    chosen = evenly(len(frames), LOADED_FRAMES)
+    source = _Repeating(frames, chosen, times=len(perceivers))
+    comparison = _Comparison(digests)
+    pipeline = Pipeline(source, source.open(), perceivers, [comparison])
+    pipeline.start()
+    pipeline.wait()
+    pipeline.raise_first_error()
+    return comparison.same == len(chosen) * len(perceivers)
+
+
+def digest(class_map: NDArray[np.uint8]) -> bytes:
+    """The same for the same class map: what a large split can keep of each."""
+    return hashlib.sha256(f"{class_map.shape}".encode() + class_map.tobytes()).digest()
+
+
+def _noting(perceive: Perceive, digests: list[bytes]) -> Perceive:
+    def perceive_and_note(frame: Frame) -> Prediction:
+        prediction = perceive(frame)
+        digests.append(digest(prediction.class_map))
+        return prediction
+
+    return perceive_and_note
+
+
+class _Repeating:
+    """The images of labelled frames as a recording; a few at a time, in turns, so many times each."""
+
+    def __init__(self, labelled: LabelledFrames, chosen: Sequence[int], times: int) -> None:
+        self._labelled, self._chosen, self._times = labelled, chosen, times
+        self._frames = self._hand_out()
+
+    def open(self) -> SourceInfo:
+        height, width = self._labelled[self._chosen[0]][0].shape[:2]
+        return SourceInfo("labelled frames", False, (width, height), RATE_HZ)
+
+    def read(self) -> Frame:
+        try:
+            return next(self._frames)
+        except StopIteration:
+            raise EndOfSource from None
+
+    def close(self) -> None:
+        self._frames.close()
+
+    def _hand_out(self) -> Generator[Frame, None, None]:
+        frame_id = 0
+        for first in range(0, len(self._chosen), WINDOW_FRAMES):
+            window = self._chosen[first : first + WINDOW_FRAMES]
+            images_bgr = [(index, self._labelled[index][0]) for index in window]
+            for index, image_bgr in images_bgr * self._times:
+                yield Frame("labelled frames", frame_id, time.monotonic_ns(), 0, image_bgr, str(index))
+                frame_id += 1
+
+
+class _Comparison:
+    """A sink that counts the class maps which are as they were."""
+
+    name = "comparison"
+
+    def __init__(self, digests: Sequence[bytes]) -> None:
+        self._digests = digests
+        self.same = 0
+
+    def open(self, info: SourceInfo) -> None:
+        pass
+
+    def write(self, prediction: Prediction) -> None:
+        self.same += digest(prediction.class_map) == self._digests[int(prediction.frame.name)]
+
+    def close(self) -> None:
+        pass

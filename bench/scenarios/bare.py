@@ -1,0 +1,99 @@
+"""The network alone, from its input to its output: what everything around it is compared with."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.engines import open_engine
+from bench.meter import Meter
+from bench.scenarios.frames import decoded_frames
+from bench.scenarios.node import node_perceivers
+from bench.task import Task
+from perception.contract import ANY_SIZE, ModelContract
+from perception.engines import Engine
+from perception.letterbox import letterbox
+from perception.models import model_file
+
+FRAMES: Final = 500  # enough for a 99th percentile
+WARM_UP_FRAMES: Final = 10
+PICTURES: Final = 8  # what the network sees makes no difference to its time, but for caches
+
+Image = NDArray[np.uint8]
+Infer = Callable[[Image], object]
+
+
+def measure(task: Task) -> dict[str, Any]:
+    """First one inference after the other with every core for each; then one core each, side by side.
+
+    The second part has the engine and the count of workers that drivable-node takes for a recording; its
+    frames a second are the most that any data path around this network can come to. The peak of memory
+    holds both parts.
+
+    Options: `frames`, of each part.
+
+    Raises:
+        FileNotFoundError, ValueError, SourceError, EngineError: in one line.
+    """
+    frames = task.count("frames", FRAMES)
+    cores = len(os.sched_getaffinity(0))
+    engine = open_engine(task.engine, model_file(task.model), task.provider, cores)
+    pictures = pictures_for(
+        engine.contract, [frame.image_bgr for frame in decoded_frames(task.source, PICTURES)]
+    )
+    latencies_ms = _latencies_ms(_infer_of(engine), pictures, frames)
+    del engine
+    engine, workers = node_perceivers(task, is_live=False)
+    infer = _infer_of(engine)
+    with ThreadPoolExecutor(len(workers), "worker") as pool:
+        run_side_by_side(pool, len(workers), infer, pictures, WARM_UP_FRAMES * len(workers))
+        with Meter(engine.provider) as meter:
+            run_side_by_side(pool, len(workers), infer, pictures, frames)
+    values = meter.values()
+    return {"latencies_ms": latencies_ms, "fps": frames / values["wall_s"], "frames": frames, **values}
+
+
+def pictures_for(contract: ModelContract, frames_bgr: Sequence[Image]) -> list[Image]:
+    """What the graph takes of these frames: network inputs, or whole frames of its size."""
+    if contract.frame_wh is None:
+        return [letterbox(frame_bgr, contract.input_wh, contract.pad_bgr)[0] for frame_bgr in frames_bgr]
+    if contract.frame_wh == ANY_SIZE:
+        return list(frames_bgr)
+    return [np.asarray(cv2.resize(frame_bgr, contract.frame_wh), np.uint8) for frame_bgr in frames_bgr]
+
+
+def run_side_by_side(
+    pool: ThreadPoolExecutor, workers: int, infer: Infer, pictures: Sequence[Image], frames: int
+) -> None:
+    """So many inferences; each worker takes the next when it is free. Raises what an inference raised."""
+    turns = iter(range(frames))  # one for all: taking the next of a range is one step for CPython
+
+    def work() -> None:
+        for turn in turns:
+            infer(pictures[turn % len(pictures)])
+
+    for job in [pool.submit(work) for _ in range(workers)]:
+        job.result()
+
+
+def _infer_of(engine: Engine) -> Infer:
+    return engine.classify if engine.contract.output == "class_map" else engine.infer
+
+
+def _latencies_ms(infer: Infer, pictures: Sequence[Image], frames: int) -> list[float]:
+    for number in range(WARM_UP_FRAMES):
+        infer(pictures[number % len(pictures)])
+    latencies_ms = []
+    for number in range(frames):
+        picture = pictures[number % len(pictures)]
+        started_ns = time.perf_counter_ns()
+        infer(picture)
+        latencies_ms.append((time.perf_counter_ns() - started_ns) / 1e6)
+    return latencies_ms

@@ -1,0 +1,262 @@
+"""A live run of the node: frames that come at their own rate, whether it keeps up or not.
+
+A frame's time runs from when it was due. A load that waits until the system is ready for it leaves out the
+very frames that a stall would have delayed (Gil Tene: "coordinated omission").
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Literal, TypeVar, get_args
+
+from bench.quantiles import quantile_or_max
+from bench.scenarios.frames import as_new
+from perception.frame import Frame, Prediction
+from perception.pipeline import Pipeline
+from perception.sinks.sink import Sink
+from perception.sources.pacing import Clock
+from perception.sources.source import EndOfSource, SourceInfo
+
+A = TypeVar("A")
+B = TypeVar("B")
+Stage = Literal["capture", "perceive", "sink"]
+
+
+@dataclass(frozen=True)
+class Stall:
+    """A stage that stands still every so often."""
+
+    stage: Stage
+    ms: float
+    every_s: float
+    """From one to the next; the first comes after half of it."""
+
+    def __post_init__(self) -> None:
+        """Refuse what is no stall; raises ValueError."""
+        if self.stage not in get_args(Stage):
+            raise ValueError(f"stall_stage is {self.stage!r}; known are {', '.join(get_args(Stage))}")
+        if self.ms >= 1000 * self.every_s:
+            raise ValueError(
+                f"stall_ms is {self.ms:g}: as long as stall_every_s, {self.every_s:g} s, or longer"
+            )
+
+
+class Stalling:
+    """Stands still when it is time; called by the stage with every item."""
+
+    def __init__(self, stall: Stall, clock: Clock) -> None:
+        self._stall_s, self._every_ns, self._clock = stall.ms / 1e3, round(stall.every_s * 1e9), clock
+        self._next_ns: int | None = None
+
+    def __call__(self) -> None:
+        """Return at once, or after the stall."""
+        now_ns = self._clock.monotonic_ns()
+        if self._next_ns is None:
+            self._next_ns = now_ns + self._every_ns // 2
+        if now_ns >= self._next_ns:
+            while self._next_ns <= now_ns:
+                self._next_ns += self._every_ns
+            self._clock.wait(threading.Event(), self._stall_s)
+
+    def before(self, step: Callable[[A], B]) -> Callable[[A], B]:
+        """The same step, which now and then begins late."""
+
+        def stalling(item: A) -> B:
+            self()
+            return step(item)
+
+        return stalling
+
+
+class ScheduledSource:
+    """A live source whose frame `k` is due at the start plus `k` periods, and counts as captured then.
+
+    A frame that is overdue is handed out at once, and so are all that became due meanwhile, one after
+    the other.
+
+    Args:
+        frames: decoded; they are given again and again.
+        count: how many to give.
+        stand_still: called when a frame is due, before it is handed out.
+    """
+
+    def __init__(
+        self,
+        frames: Sequence[Frame],
+        rate_hz: float,
+        count: int,
+        clock: Clock | None = None,
+        stand_still: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.due_ns: list[int] = []
+        """When each frame was due, as far as the run has come."""
+        self.handed_ns: list[int] = []
+        """When each was handed out."""
+        self._frames, self._rate_hz, self._count = frames, rate_hz, count
+        self._clock, self._stand_still = clock or Clock(), stand_still
+        self._stopped = threading.Event()
+
+    def open(self) -> SourceInfo:
+        """What it gives; the clock starts with the first `read`."""
+        first = self._frames[0]
+        return SourceInfo(first.source_id, True, first.frame_wh, self._rate_hz, "at a constant rate")
+
+    def read(self) -> Frame:
+        """The next frame, not before it is due; EndOfSource after the last."""
+        number = len(self.due_ns)
+        if number >= self._count:
+            raise EndOfSource
+        if number == 0:
+            self._start_ns = self._clock.monotonic_ns()
+        due_ns = self._start_ns + round(number * 1e9 / self._rate_hz)
+        left_s = (due_ns - self._clock.monotonic_ns()) / 1e9
+        if self._stopped.is_set() or (left_s > 0 and self._clock.wait(self._stopped, left_s)):
+            raise EndOfSource
+        self._stand_still()
+        self.due_ns.append(due_ns)
+        self.handed_ns.append(self._clock.monotonic_ns())
+        frame = self._frames[number % len(self._frames)]
+        return as_new(frame, number, due_ns, due_ns - self._start_ns)
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+    def stop(self) -> None:
+        """End a wait in `read` at once."""
+        self._stopped.set()
+
+
+@dataclass
+class Recorder:
+    """A sink that keeps when each result was published."""
+
+    name: str = "recorder"
+    published: list[tuple[int, int]] = field(default_factory=list)
+    """Frame id and time in ns."""
+
+    def open(self, info: SourceInfo) -> None:
+        """Nothing to make ready."""
+
+    def write(self, prediction: Prediction) -> None:
+        """Keep the time, and let the picture go."""
+        self.published.append((prediction.frame.frame_id, prediction.published_ns))
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+class StallingSink:
+    """A sink beside the recorder that writes nothing, and now and then takes long over it."""
+
+    name = "stalling"
+
+    def __init__(self, stand_still: Callable[[], None]) -> None:
+        self._stand_still = stand_still
+
+    def open(self, info: SourceInfo) -> None:
+        """Nothing to make ready."""
+
+    def write(self, prediction: Prediction) -> None:
+        """Stand still, if it is time."""
+        self._stand_still()
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+@dataclass(frozen=True)
+class LiveRun:
+    """What a live run came to."""
+
+    rate_hz: float
+    due_ns: list[int]
+    handed_ns: list[int]
+    published: list[tuple[int, int]]
+    """Frame id and time in ns, in the order of publication."""
+    end_ns: int
+    """When the pipeline had drained."""
+    dropped: int
+    sinks_dropped: int
+    """Results that were published and did not reach a sink in time."""
+
+    @property
+    def latencies_ms(self) -> list[float]:
+        """Of every frame that was due."""
+        return [it / 1e6 for it in latencies_ns(self.due_ns, self.published, self.end_ns)]
+
+    @property
+    def ages_ms(self) -> list[float]:
+        """Of every result when it was published, from when its frame was due."""
+        return [(at_ns - self.due_ns[frame_id]) / 1e6 for frame_id, at_ns in self.published]
+
+    @property
+    def jitter_ms(self) -> float | None:
+        """99th percentile (or maximum) of how far publications are from one period apart."""
+        times_ns = [at_ns for _, at_ns in self.published]
+        away_ms = [abs((later - earlier) / 1e6 - 1e3 / self.rate_hz) for earlier, later in pairwise(times_ns)]
+        return quantile_or_max(away_ms, 0.99) if away_ms else None
+
+    @property
+    def held(self) -> bool:
+        """Whether the node kept up: nothing dropped, and 99 % (or all) answered within one period."""
+        return not self.dropped and quantile_or_max(self.latencies_ms, 0.99) <= 1e3 / self.rate_hz
+
+
+def latencies_ns(due_ns: Sequence[int], published: Sequence[tuple[int, int]], end_ns: int) -> list[int]:
+    """How long each frame that was due waited for an answer.
+
+    The answer to a frame is the first result of it or of a newer one: a frame that a newer one displaced
+    waited for that one's result. One without an answer waited until the end.
+
+    Args:
+        due_ns: when frame 0, 1, 2, … was due.
+        published: frame ids and when their results were published.
+        end_ns: when the run had ended.
+    """
+    answered_ns = [end_ns] * len(due_ns)
+    for frame_id, at_ns in published:
+        answered_ns[frame_id] = min(answered_ns[frame_id], at_ns)
+    for frame_id in range(len(due_ns) - 2, -1, -1):
+        answered_ns[frame_id] = min(answered_ns[frame_id], answered_ns[frame_id + 1])
+    return [at_ns - due for due, at_ns in zip(due_ns, answered_ns, strict=True)]
+
+
+def run_live(
+    perceive: Callable[[Frame], Prediction],
+    frames: Sequence[Frame],
+    rate_hz: float,
+    duration_s: float,
+    stall: Stall | None = None,
+) -> LiveRun:
+    """Put frames through the node's live pipeline at a constant rate: one worker, the newest frame wins.
+
+    Raises:
+        PipelineError: if a stage failed.
+    """
+    clock = Clock()
+    standing = {stall.stage: Stalling(stall, clock)} if stall else {}
+    count = max(1, round(rate_hz * duration_s))
+    source = ScheduledSource(frames, rate_hz, count, clock, standing.get("capture", lambda: None))
+    if "perceive" in standing:
+        perceive = standing["perceive"].before(perceive)
+    recorder = Recorder()
+    sinks: list[Sink] = [recorder]
+    if "sink" in standing:
+        sinks.append(StallingSink(standing["sink"]))
+    pipeline = Pipeline(source, source.open(), [perceive], sinks)
+    pipeline.start()
+    pipeline.wait()
+    end_ns = clock.monotonic_ns()
+    pipeline.raise_first_error()
+    return LiveRun(
+        rate_hz=rate_hz,
+        due_ns=source.due_ns,
+        handed_ns=source.handed_ns,
+        published=recorder.published,
+        end_ns=end_ns,
+        dropped=pipeline.ledger.dropped,
+        sinks_dropped=sum(channel.dropped for channel in pipeline.sink_channels.values()),
+    )

@@ -1,0 +1,116 @@
+"""A recording as fast as it goes: what drivable-node does with a file, from first read to last write."""
+
+from __future__ import annotations
+
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Final
+
+import av
+
+from bench.meter import Meter
+from bench.scenarios.node import node_perceivers
+from bench.task import Task
+from perception.perceive import Perceiver
+from perception.pipeline import Pipeline
+from perception.sinks.registry import SinkSettings, build_sinks
+from perception.sources.registry import SourceSettings, build_source, kind_of
+
+FRAMES: Final = 600
+WARM_UP_FRAMES: Final = 48
+RECORDED_FRAMES: Final = 60
+"""Of the built-in road: two seconds, played again and again."""
+OUTPUTS: Final = {"class_map": None, "overlay": "overlay.mp4"}
+"""What may be written, and the name of its file."""
+
+
+def measure(task: Task) -> dict[str, Any]:
+    """Frames a second of a whole run, every stage at work.
+
+    Options: `to` (class_map, or overlay: the video too), `frames`.
+
+    Raises:
+        ValueError, SourceError, EngineError, PipelineError: in one line.
+    """
+    frames = task.count("frames", FRAMES)
+    with TemporaryDirectory() as folder:
+        to, out = output_of(task, Path(folder))
+        video = recording_of(task.source, Path(folder))
+        engine, perceivers = node_perceivers(task, is_live=False)
+        play(video, min(frames, WARM_UP_FRAMES), perceivers, out)
+        with Meter(engine.provider) as meter:
+            played = play(video, frames, perceivers, out)
+    values = meter.values()
+    return {
+        "to": to,
+        "fps": played / values["wall_s"],
+        "frames": played,
+        "cpu_ms_per_frame": 1000 * values["cpu_s"] / played,
+        **values,
+    }
+
+
+def output_of(task: Task, folder: Path) -> tuple[str, Path | None]:
+    """The option `to`, and the file it asks for; raises ValueError if there is no such output."""
+    to = task.options.get("to", "class_map")
+    if to not in OUTPUTS:
+        raise ValueError(f"to is {to!r}; known are {', '.join(OUTPUTS)}")
+    name = OUTPUTS[to]
+    return to, None if name is None else folder / name
+
+
+def play(video: str, frames: int, perceivers: list[Perceiver], out: Path | None) -> int:
+    """Put so many frames through the node's pipeline, into an overlay video if one is named.
+
+    Args:
+        video: played again and again until so many frames have passed.
+
+    Returns:
+        The count of frames that were published.
+
+    Raises:
+        SourceError, SinkError, PipelineError: if it came to a bad end.
+    """
+    source = build_source(video, SourceSettings(loop=True, max_frames=frames))
+    info = source.open()
+    sinks = build_sinks(SinkSettings(out=None if out is None else str(out)))
+    for sink in sinks:
+        sink.open(info)
+    pipeline = Pipeline(source, info, perceivers, sinks)
+    pipeline.start()
+    pipeline.wait()
+    pipeline.raise_first_error()
+    return pipeline.ledger.published
+
+
+def recording_of(spec: str, folder: Path, frames: int = RECORDED_FRAMES) -> str:
+    """`spec` itself, but of the built-in road a recording: to render a frame takes longer than all the rest.
+
+    Made in a process of its own, whose memory is none of what is measured.
+
+    Raises:
+        SourceError: if `spec` is no source.
+    """
+    if kind_of(spec) != "synthetic":
+        return spec
+    file = folder / "road.mp4"
+    with ProcessPoolExecutor(1, get_context("spawn")) as other:
+        other.submit(_record, spec, file, frames).result()
+    return str(file)
+
+
+def _record(spec: str, file: Path, frames: int) -> None:
+    source = build_source(spec)
+    info = source.open()
+    with av.open(str(file), "w") as container:
+        stream = container.add_stream("libx264", rate=round(info.rate_hz))
+        stream.width, stream.height = info.frame_wh
+        stream.pix_fmt = "yuv420p"
+        for number in range(frames):
+            picture = av.VideoFrame.from_ndarray(source.read().image_bgr, format="bgr24")
+            picture.pts = number
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode(None))
+    source.close()

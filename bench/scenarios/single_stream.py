@@ -1,0 +1,55 @@
+"""One frame after the other through the node's perceiver: how long a frame takes that waits for nothing."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from itertools import islice
+from typing import Any, Final
+
+from bench.meter import Meter
+from bench.scenarios.frames import again_and_again, decoded_frames
+from bench.scenarios.node import node_perceivers
+from bench.task import Task
+from perception.engines import Engine
+from perception.frame import Frame
+from perception.perceive import Perceiver
+
+FRAMES: Final = 500  # enough for a 99th percentile
+WARM_UP_FRAMES: Final = 10
+
+
+def measure(task: Task) -> dict[str, Any]:
+    """Time from a decoded frame to its prediction, all threads on one frame, the next when the last is done.
+
+    Options: `frames`.
+
+    Raises:
+        FileNotFoundError, ValueError, SourceError, EngineError: in one line.
+    """
+    count = task.count("frames", FRAMES)
+    frames = decoded_frames(task.source)
+    engine, perceive = live_perceiver(task, frames)
+    latencies_ms: list[float] = []
+    stage_ms: dict[str, list[float]] = {}
+    with Meter(engine.provider) as meter:
+        for frame in islice(again_and_again(frames), count):
+            started_ns = time.perf_counter_ns()
+            prediction = perceive(frame)
+            latencies_ms.append((time.perf_counter_ns() - started_ns) / 1e6)
+            for stage, duration_ns in prediction.stage_ns.items():
+                stage_ms.setdefault(stage, []).append(duration_ns / 1e6)
+    return {
+        "latencies_ms": latencies_ms,
+        "stage_ms": {stage: statistics.median(times_ms) for stage, times_ms in stage_ms.items()},
+        "frames": count,
+        **meter.values(),
+    }
+
+
+def live_perceiver(task: Task, frames: list[Frame]) -> tuple[Engine, Perceiver]:
+    """The one perceiver of a live run, warm: it has seen some of the frames."""
+    engine, (perceive,) = node_perceivers(task, is_live=True)
+    for frame in islice(again_and_again(frames), WARM_UP_FRAMES):
+        perceive(frame)
+    return engine, perceive

@@ -1,0 +1,204 @@
+"""One run of the bench: tasks in interleaved rounds, saved after every one of them."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from bench import machine
+from bench.config import BenchConfig
+from bench.plan import Plan, plan
+from bench.report.data import (
+    Load,
+    Missing,
+    Report,
+    ReportError,
+    Result,
+    describe_model,
+    load,
+    save,
+    sha256_of,
+)
+from bench.scenarios.offline import recording_of
+from bench.task import Task, TaskError, run_task
+
+OURS, AGAINST = "report.json", "against.json"
+Say = Callable[[str], None]
+Turn = tuple[int, Task, int]
+"""Number of the round, what is measured, and which build measures it."""
+
+
+@dataclass(frozen=True)
+class Build:
+    """An installation of drivable that the rounds are run by."""
+
+    python: str
+    file: Path
+    """Where its report goes."""
+
+
+def folder_of(config: BenchConfig) -> Path:
+    """Where the reports go."""
+    return Path(config.out or Path("runs/bench") / datetime.now().strftime("%Y%m%d-%H%M%S"))
+
+
+def run(config: BenchConfig, folder: Path, command: str, say: Say) -> Report:
+    """Measure what is not measured yet, and keep it after every task: an interrupted run loses one at most.
+
+    Args:
+        folder: for the reports; it is made.
+        command: as it was typed, for the report.
+        say: takes lines of progress.
+
+    Returns:
+        The report of this installation; `against.json` beside it holds the other one's.
+
+    Raises:
+        ReportError, OSError, ValueError, EngineError: in one line.
+        KeyboardInterrupt: when interrupted; the reports are saved and say that they are partial.
+    """
+    effective = config.shortened()
+    planned = plan(effective, machine.gpu() is not None)
+    builds = [Build(sys.executable, folder / OURS)]
+    if config.against:
+        builds.append(Build(config.against, folder / AGAINST))
+    folder.mkdir(parents=True, exist_ok=True)
+    reports = [_begun(build, config, planned, command) for build in builds]
+    say(f"report: {folder}")
+
+    todo = [
+        (number, task, which)
+        for number, task, which in _in_turns(planned, effective.rounds, len(builds))
+        if not _is_known(reports[which], task, number)
+    ]
+    with _road(planned) as road:
+        _work_off(todo, reports, builds, road, say)
+    for which, build in enumerate(builds):
+        reports[which] = replace(reports[which], is_partial=False, ended=_now())
+        save(reports[which], build.file)
+    return reports[0]
+
+
+@contextmanager
+def _road(planned: Plan) -> Iterator[Path | None]:
+    """A recording of the built-in road, if any task plays it: every task and round plays the same."""
+    with TemporaryDirectory() as folder:
+        plays = any(task.source == "synthetic" for task in planned.every_round)
+        yield Path(recording_of("synthetic", Path(folder))) if plays else None
+
+
+def _work_off(
+    todo: Sequence[Turn], reports: list[Report], builds: Sequence[Build], road: Path | None, say: Say
+) -> None:
+    """Measure in the given order; `reports` holds what came of it, and is saved after every task."""
+    clock = _Clock()
+    for place, (number, task, which) in enumerate(todo):
+        if any(missing.title == task.title for missing in reports[which].missing):
+            continue
+        left = clock.left_s([later for _, later, _ in todo[place:]])
+        by = f" by {builds[which].python}" if which else ""
+        say(f"[{place + 1}/{len(todo)}] round {number + 1}: {task.title}{by}{left}")
+        with clock.timing(task):
+            reports[which] = _measured(reports[which], builds[which], task, number, road)
+        save(reports[which], builds[which].file)
+
+
+def _in_turns(planned: Plan, rounds: int, builds: int) -> Iterator[Turn]:
+    """Round after round; every other one backwards, so that no task is always the first or the second.
+
+    What the machine does meanwhile meets all alike, and a drift of its clock cancels.
+    """
+    for number in range(rounds):
+        tasks = planned.every_round + (planned.once if number == 0 else [])
+        for task in tasks if number % 2 == 0 else reversed(tasks):
+            for which in range(builds) if number % 2 == 0 else reversed(range(builds)):
+                yield number, task, which
+
+
+def _begun(build: Build, config: BenchConfig, planned: Plan, command: str) -> Report:
+    """The report as it stands, or a new one.
+
+    Raises:
+        ReportError: if there is one and it is not to be gone on with, or was made by other settings.
+    """
+    settings = {name: value for name, value in asdict(config).items() if name not in ("resume", "out")}
+    if build.file.exists():
+        if not config.resume:
+            raise ReportError(f"{build.file}: exists; go on with it by --resume, or name another --out")
+        found = load(build.file)
+        changed = [name for name in settings if found.config.get(name) != settings[name] and name != "rounds"]
+        if changed:
+            told = ", ".join(changed)
+            raise ReportError(f"{build.file}: was measured with other settings ({told}); name another --out")
+        return replace(found, is_partial=True, config=settings, missing=planned.missing)
+    installation = machine.of_installation(build.python)
+    names = {task.model for task in (*planned.every_round, *planned.once)}
+    started = _now()
+    return Report(
+        command=command,
+        config=settings,
+        machine=machine.machine(),
+        versions=installation["versions"],
+        commit=installation["commit"],
+        started=started,
+        ended=started,
+        results=[],
+        load=Load(machine.load_average(), []),
+        is_partial=True,
+        missing=planned.missing,
+        models={name: describe_model(name) for name in sorted(names)},
+        source_sha256=None if config.source == "synthetic" else sha256_of(Path(config.source)),
+    )
+
+
+def _is_known(report: Report, task: Task, number: int) -> bool:
+    return any(result.round == number and result.task.key == task.key for result in report.results)
+
+
+def _measured(report: Report, build: Build, task: Task, number: int, road: Path | None) -> Report:
+    """With one result more, or with the reason why there is none."""
+    started_unix_s = time.time()
+    during = [*report.load.during, machine.load_average()]
+    try:
+        result = Result(task, number, started_unix_s, run_task(task, build.python, road))
+    except TaskError as error:
+        reason = str(error).removeprefix(f"{task.title}: ")
+        return replace(report, missing=[*report.missing, Missing(task.title, reason)], ended=_now())
+    return replace(
+        report,
+        results=[*report.results, result],
+        load=replace(report.load, during=during),
+        ended=_now(),
+    )
+
+
+class _Clock:
+    """Tells how long it will take yet, by what the same tasks took before."""
+
+    def __init__(self) -> None:
+        self._took_s: dict[str, float] = {}
+
+    @contextmanager
+    def timing(self, task: Task) -> Iterator[None]:
+        """Takes the time of its block."""
+        started_s = time.monotonic()
+        yield
+        self._took_s[task.key] = time.monotonic() - started_s
+
+    def left_s(self, tasks: list[Task]) -> str:
+        """ ", 3 min to go"; nothing before the first task has ended."""
+        if not self._took_s:
+            return ""
+        usual_s = sum(self._took_s.values()) / len(self._took_s)
+        left_s = sum(self._took_s.get(task.key, usual_s) for task in tasks)
+        return f", {left_s / 60:.0f} min to go" if left_s >= 60 else f", {left_s:.0f} s to go"
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

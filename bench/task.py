@@ -1,0 +1,133 @@
+"""One measurement of one round, in a process of its own: what ran before can neither help nor hurt it."""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from bench.engines import EngineName
+from perception.engines import EngineError
+from perception.engines.engine import one_line
+from perception.engines.providers import ProviderName
+from perception.pipeline import PipelineError
+from perception.process import tune_process
+from perception.sinks.sink import SinkError
+from perception.sources.source import SourceError
+from train.data.frames import DataError
+
+ScenarioName = Literal[
+    "bare",
+    "single_stream",
+    "constant_rate",
+    "highest_rate",
+    "offline",
+    "streams",
+    "stages",
+    "accuracy",
+    "plain",
+    "model_api",
+]
+"""Each is a module of `bench.scenarios` with a function `measure(task) -> values`."""
+
+EXPECTED = (DataError, EngineError, PipelineError, SinkError, SourceError, OSError, ValueError)
+"""What bad input raises: told in one line, without a traceback."""
+UNTUNED: Final = ("plain", "model_api")
+"""Others' loops, which run with every default of their libraries."""
+
+
+class TaskError(RuntimeError):
+    """A measurement that came to nothing: one line that says which, and why."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is to be measured."""
+
+    scenario: ScenarioName
+    model: str
+    """Name of a shipped model, or an ONNX file of drivable-export."""
+    engine: EngineName = "onnx"
+    provider: ProviderName = "cpu"
+    source: str = "synthetic"
+    """`synthetic`, or a video file; it is played again and again."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """Settings of the scenario; JSON scalars."""
+
+    @property
+    def key(self) -> str:
+        """The same for the same measurement, in every round and every report."""
+        return json.dumps(asdict(self), sort_keys=True)
+
+    def count(self, name: str, default: int) -> int:
+        """An option that counts; raises ValueError if it is not a whole number from 1 up."""
+        value = self.options.get(name, default)
+        if type(value) is not int or value < 1:
+            raise ValueError(f"{name} is {value!r}; it must be a whole number from 1 up")
+        return value
+
+    def number(self, name: str, default: float) -> float:
+        """An option that is a quantity; raises ValueError if it is not a number above 0."""
+        value = self.options.get(name, default)
+        if type(value) not in (int, float) or not 0 < value < math.inf:
+            raise ValueError(f"{name} is {value!r}; it must be a number above 0")
+        return float(value)
+
+    @property
+    def title(self) -> str:
+        """For a line of progress."""
+        options = " ".join(f"{name} {value}" for name, value in self.options.items())
+        return " ".join(part for part in (self.model, self.engine, self.scenario, options) if part)
+
+
+def run_task(task: Task, python: str = sys.executable, road: Path | None = None) -> dict[str, Any]:
+    """Measure in a new process, and return its values.
+
+    Args:
+        python: an interpreter that has drivable; another installation's, to compare the two.
+        road: a recording of the built-in road, made once for all tasks, that is played for `synthetic`.
+
+    Raises:
+        TaskError: if there are none.
+    """
+    done = subprocess.run(
+        [python, "-m", "bench.task", task.key, *([str(road)] if road else [])],
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+    )
+    said = (done.stdout if done.returncode == 0 else done.stderr).strip().splitlines()
+    if done.returncode or not said:
+        raise TaskError(f"{task.title}: {said[-1] if said else f'ended with status {done.returncode}'}")
+    values: dict[str, Any] = json.loads(said[-1])
+    return values
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Measure the task given as JSON; its values are the last line of standard output.
+
+    A second argument is the recording that is played for `synthetic`.
+    """
+    told, *road = sys.argv[1:] if arguments is None else arguments
+    task = Task(**json.loads(told))
+    if road and task.source == "synthetic":
+        task = replace(task, source=road[0])
+    if task.scenario not in UNTUNED:
+        tune_process()
+    try:
+        values = import_module(f"bench.scenarios.{task.scenario}").measure(task)
+    except EXPECTED as error:
+        print(one_line(error), file=sys.stderr)
+        return 1
+    print(json.dumps(values))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

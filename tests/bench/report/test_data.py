@@ -1,0 +1,174 @@
+"""The report as a file: what is written is read, and what is no report is refused."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+from bench.report.data import (
+    SCHEMA,
+    VALUES,
+    Load,
+    Missing,
+    Report,
+    ReportError,
+    Result,
+    describe_model,
+    load,
+    save,
+)
+from bench.task import Task
+from perception.engines.engine import EngineError
+from perception.models import model_file
+
+
+def values_of(scenario: Any) -> dict[str, Any]:
+    return dict.fromkeys(VALUES[scenario], 1.5)
+
+
+@pytest.fixture
+def report() -> Report:
+    """One result of every scenario, each with every value."""
+    return Report(
+        command="drivable-bench --models rt_s",
+        config={"rounds": 2, "data": None},
+        machine={"cpu": "a CPU", "cores": 2, "gpu": None},
+        versions={"drivable": "0.4.0"},
+        commit="abc1234567+",
+        started="2026-03-01T10:00:00+00:00",
+        ended="2026-03-01T10:05:00+00:00",
+        results=[
+            Result(Task(scenario, "rt_s", options={"frames": 10}), 0, 5.0, values_of(scenario))
+            for scenario in VALUES
+        ],
+        load=Load(0.1, [0.5, 2.0]),
+        is_partial=True,
+        missing=[Missing("cuda", "no GPU")],
+        models={"rt_s": describe_model("rt_s")},
+        source_sha256="1" * 64,
+    )
+
+
+def edited(file: Path, report: Report, **changes: Any) -> Path:
+    """A saved report with other values at its top."""
+    save(report, file)
+    file.write_text(json.dumps(json.loads(file.read_text()) | changes))
+    return file
+
+
+def test_saved_report_is_read_back_the_same(report: Report, tmp_path: Path) -> None:
+    save(report, tmp_path / "report.json")
+
+    assert load(tmp_path / "report.json") == report
+
+
+def test_saved_report_keeps_to_its_schema(report: Report, tmp_path: Path) -> None:
+    save(report, tmp_path / "report.json")
+    told = json.loads((tmp_path / "report.json").read_text())
+
+    jsonschema.Draft202012Validator.check_schema(SCHEMA)
+    jsonschema.validate(told, SCHEMA)
+    del told["results"][0]["values"]["fps"]
+    with pytest.raises(jsonschema.ValidationError, match="'fps' is a required property"):
+        jsonschema.validate(told, SCHEMA)
+
+
+def test_report_that_cannot_be_written_leaves_the_old_one(report: Report, tmp_path: Path) -> None:
+    file = tmp_path / "report.json"
+    save(report, file)
+    before = file.read_bytes()
+    without_word = Result(Task("offline", "rt_s"), 0, 5.0, values_of("offline") | {"fps": float("nan")})
+
+    with pytest.raises(ReportError, match=r"report\.json: the report cannot be written as JSON"):
+        save(replace(report, results=[without_word]), file)
+
+    assert file.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [file]
+
+
+@pytest.mark.parametrize("text", ["", "not JSON", "[]", "{}", '{"kind": "another"}'])
+def test_file_that_is_no_report_is_refused_in_one_line(text: str, tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text(text)
+
+    with pytest.raises(ReportError, match=r"a\.json: no report of drivable-bench") as refused:
+        load(tmp_path / "a.json")
+
+    assert "\n" not in str(refused.value)
+
+
+def test_bytes_that_are_no_text_are_no_report(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_bytes(b"\xff\xfe\x00")
+
+    with pytest.raises(ReportError, match=r"a\.json: no report of drivable-bench"):
+        load(tmp_path / "a.json")
+
+
+def test_report_of_another_schema_is_refused(report: Report, tmp_path: Path) -> None:
+    with pytest.raises(ReportError, match="a report of schema 99; this version of drivable reads 1"):
+        load(edited(tmp_path / "a.json", report, schema=99))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"extra": 1}, "the report has the unknown field 'extra'"),
+        ({"results": {}}, "results must be a JSON array"),
+        ({"results": [1]}, "result 0 must be a JSON object"),
+        ({"results": [{"task": {}}]}, "result 0 lacks 'round'"),
+        ({"machine": []}, "machine must be a JSON object"),
+        ({"command": 5}, "command must be a text"),
+        ({"is_partial": "no"}, "is_partial must be true or false"),
+        ({"missing": [{"title": "x"}]}, "missing lacks 'reason'"),
+        ({"models": {"rt_s": {}}}, "model rt_s lacks 'accuracy'"),
+    ],
+)
+def test_damaged_report_is_refused_in_one_line(
+    changes: dict[str, Any], message: str, report: Report, tmp_path: Path
+) -> None:
+    with pytest.raises(ReportError, match=f"a damaged report of drivable-bench: {message}"):
+        load(edited(tmp_path / "a.json", report, **changes))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"values": {}}, "result 0 (offline): its values lack 'to'"),
+        ({"round": "first"}, "result 0 (offline): round must be a whole number"),
+        ({"task": asdict(Task("offline", "rt_s")) | {"scenario": "x"}}, "result 0: 'x' is no scenario"),
+    ],
+)
+def test_result_that_lacks_something_is_named(
+    changes: dict[str, Any], message: str, report: Report, tmp_path: Path
+) -> None:
+    result = asdict(Result(Task("offline", "rt_s"), 0, 5.0, values_of("offline")))
+
+    with pytest.raises(ReportError) as refused:
+        load(edited(tmp_path / "a.json", report, results=[result | changes]))
+
+    assert str(refused.value).endswith(message)
+
+
+def test_model_is_described_by_its_own_file() -> None:
+    described = describe_model("rt_s")
+
+    card = json.loads(model_file("rt_s").with_suffix(".json").read_text())
+    assert described.size_bytes == model_file("rt_s").stat().st_size
+    assert described.sha256 == card["sha256"]
+    assert described.accuracy == card["accuracy"]
+    assert (described.precision, described.input_wh) == ("fp32", (640, 384))
+
+
+def test_model_without_a_measured_accuracy_has_none(red_is_drivable: Path) -> None:
+    assert describe_model(str(red_is_drivable)).accuracy is None
+
+
+def test_file_that_is_none_of_ours_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "x.onnx").write_bytes(b"nothing")
+
+    with pytest.raises(EngineError, match=r"x\.onnx: not a model that ONNX Runtime can load"):
+        describe_model(str(tmp_path / "x.onnx"))

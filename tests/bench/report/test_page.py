@@ -1,0 +1,190 @@
+"""The report's page: one file, of which nothing is fetched and in which no text becomes markup."""
+
+from __future__ import annotations
+
+import builtins
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.report.data import Missing, ModelFile, Report, Result
+from bench.report.page import NO_PLOTS, PUBLISHED, page, write_page
+from bench.task import Task
+
+METER: dict[str, Any] = {
+    "wall_s": 3.0, "cpu_s": 5.4, "busy_cores": 1.8, "steal_s": 0.0, "other_cpu_s": 0.1,
+    "peak_memory_mb": 210.0, "watts": None,
+}  # fmt: skip
+SINGLE = METER | {"latencies_ms": [4.0, 5.0] * 250, "stage_ms": {"infer": 3.0}, "frames": 500}
+OFFLINE = METER | {"to": "class_map", "fps": 123.456, "frames": 600, "cpu_ms_per_frame": 9.0}
+VOID = {"meta", "br", "use", "path"}
+
+
+class Page(HTMLParser):
+    """What a browser would find in it."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.texts: list[str] = []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in VOID:
+            assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.texts.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join(self.texts)
+
+
+def report(model: str = "rt_s", **changes: Any) -> Report:
+    card = {"split": "test", "frames": 147, "recordings": 87, "mean_iou": 0.7706, "interval": [0.74, 0.8]}
+    told: dict[str, Any] = {
+        "command": "drivable-bench --models '[rt_s]'",
+        "config": {"rounds": 2},
+        "machine": {"cpu": "a CPU", "cores": 2, "gpu": None},
+        "versions": {"drivable": "0.4.0"},
+        "commit": "abc1234567",
+        "started": "2026-03-01T10:00:00+00:00",
+        "ended": "2026-03-01T10:05:00+00:00",
+        "results": [
+            Result(Task("single_stream", model), 0, 5.0, SINGLE),
+            *(Result(Task("offline", model), number, 5.0, OFFLINE) for number in range(2)),
+        ],
+        "missing": [Missing("cuda", "no GPU")],
+        "models": {model: ModelFile("1" * 64, 3_800_000, "fp32", (640, 384), card)},
+    }
+    return Report(**told | changes)
+
+
+def test_page_is_whole_and_tells_what_was_measured_on_what() -> None:
+    found = Page(page(report(), []))
+
+    assert found.open == []
+    for told in (
+        "a CPU, 2 cores, commit abc1234567",
+        "drivable-bench --models '[rt_s]'",
+        "2026-03-01T10:00:00+00:00 to 2026-03-01T10:05:00+00:00",
+        "cuda: no GPU",
+        "Latency, one frame after the other",
+        "77.06 (74.0–80.0)",
+        "from the card (test)",
+        "single_stream, 1 round",
+        "offline, 2 rounds",
+        "123.456",
+    ):
+        assert told in found.text
+
+
+def test_page_fetches_nothing() -> None:
+    text = page(report())
+    found = Page(text)
+
+    assert not {"script", "link", "img", "iframe", "image"} & {tag for tag, _ in found.tags}
+    links = [
+        value
+        for _, attrs in found.tags
+        for name, value in attrs.items()
+        if name in ("href", "src", "xlink:href")
+    ]
+    assert all(value and value.startswith("#") for value in links)
+    assert not re.findall(r"@import|url\((?!#)", text)
+
+
+def test_every_link_leads_to_a_place_on_the_page() -> None:
+    found = Page(page(report(), []))
+
+    ids = {attrs.get("id") for _, attrs in found.tags}
+    assert {attrs["href"] for tag, attrs in found.tags if tag == "a"} <= {f"#{it}" for it in ids}
+
+
+def test_no_text_becomes_markup() -> None:
+    evil = "<script>alert('x')&\""
+
+    text = page(
+        report(
+            model=evil,
+            command=evil,
+            commit=evil,
+            machine={"cpu": evil},
+            versions={evil: evil},
+            config={evil: evil},
+            missing=[Missing(evil, evil)],
+        ),
+        [],
+    )
+
+    found = Page(text)
+    assert "script" not in {tag for tag, _ in found.tags}
+    assert found.open == []
+    assert text.count("&lt;script&gt;") > 8
+
+
+def test_partial_report_says_so() -> None:
+    assert "Partial: this run has not come to its end" in page(report(is_partial=True), [])
+    assert "Partial" not in page(report(), [])
+
+
+def test_published_networks_are_marked_as_measured_by_others() -> None:
+    found = Page(page(report(), []))
+
+    assert len(PUBLISHED) == 5
+    for name, mean_iou, _ in PUBLISHED:
+        assert name in found.texts
+        assert f"{100 * mean_iou:.2f}" in found.texts
+    assert found.texts.count("published by others") == 5
+    assert "another split, and not measured here" in found.text
+
+
+def test_empty_report_makes_a_page_too() -> None:
+    found = Page(page(report(results=[], models={})))
+
+    assert found.open == []
+    assert "Every number" in found.text
+
+
+def test_plots_lie_beside_the_page(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+
+    said = write_page(report(), tmp_path)
+
+    assert said == []
+    assert {file.name for file in tmp_path.iterdir()} == {"report.html", "pareto.png", "latency.png"}
+    assert (tmp_path / "report.html").read_text().count("<figure") == 2
+
+
+def test_without_matplotlib_one_line_says_how_to_get_the_plots(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    importing = builtins.__import__
+
+    def without_matplotlib(name: str, *args: Any, **kwargs: Any) -> Any:
+        if name == "bench.report.plots":
+            raise ModuleNotFoundError("No module named 'matplotlib'", name="matplotlib")
+        return importing(name, *args, **kwargs)
+
+    monkeypatch.setattr(builtins, "__import__", without_matplotlib)
+
+    said = write_page(report(), tmp_path)
+
+    assert said == [NO_PLOTS]
+    assert "pip install 'drivable[bench]'" in said[0]
+    assert [file.name for file in tmp_path.iterdir()] == ["report.html"]
+    assert "<figure" not in (tmp_path / "report.html").read_text()

@@ -1,0 +1,266 @@
+"""From results to rows and tables: what is pooled, what is paired by round, and what is not there."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from bench.report.data import Missing, ModelFile, Report, Result
+from bench.report.rows import Row, Spread, rows_of
+from bench.report.table import WIDTH, as_markdown, as_text, tables
+from bench.task import ScenarioName, Task
+
+METER: dict[str, Any] = {
+    "wall_s": 3.0, "cpu_s": 5.4, "busy_cores": 1.8, "steal_s": 0.0, "other_cpu_s": 0.1,
+    "peak_memory_mb": 210.0, "watts": None,
+}  # fmt: skip
+CARD: dict[str, Any] = {
+    "split": "test",
+    "frames": 147,
+    "recordings": 87,
+    "mean_iou": 0.7706,
+    "interval": [0.74, 0.8],
+    "iou": {"direct": 0.75, "alternative": 0.6, "background": 0.95},
+    "two_classes": {"mean_iou": 0.87, "interval": [0.86, 0.88], "iou": {"drivable": 0.8, "background": 0.95}},
+    "conditions": {"day": {"frames": 95, "mean_iou": 0.78}, "night": {"frames": 52, "mean_iou": 0.75}},
+}
+
+
+def result(scenario: ScenarioName, number: int = 0, model: str = "rt_s", **values: Any) -> Result:
+    return Result(Task(scenario, model), number, 10.0 * number, METER | values)
+
+
+def offline(number: int, fps: float, to: str = "class_map", cpu_ms: float = 10.0) -> Result:
+    return result("offline", number, to=to, fps=fps, frames=600, cpu_ms_per_frame=cpu_ms)
+
+
+def stages(number: int, bound_fps: float, infer_ms: float = 6.0) -> Result:
+    return result(
+        "stages",
+        number,
+        cpu_ms={"decode": 2.0, "perceive": infer_ms + 1.0, "overlay": 4.0},
+        wall_ms={},
+        prepare_cpu_ms=0.6,
+        infer_cpu_ms=infer_ms,
+        interpret_cpu_ms=0.4,
+        cores=2,
+        bound_fps={"class_map": bound_fps, "overlay": bound_fps / 2},
+        frames=300,
+    )
+
+
+def single_stream(number: int, latencies_ms: list[float]) -> Result:
+    stage_ms = {"prepare": 0.5, "infer": 3.0, "interpret": 0.4}
+    return result(
+        "single_stream", number, latencies_ms=latencies_ms, stage_ms=stage_ms, frames=len(latencies_ms)
+    )
+
+
+def constant_rate(number: int, rate_hz: float, held: bool = True, dropped: int = 0) -> Result:
+    return result(
+        "constant_rate",
+        number,
+        rate_hz=rate_hz,
+        due=300,
+        latencies_ms=[5.0] * 299 + [20.0],
+        ages_ms=[5.0] * 300,
+        dropped=dropped,
+        jitter_ms=None,
+        held=held,
+        stall=None,
+    )
+
+
+def report(*results: Result, **changes: Any) -> Report:
+    told: dict[str, Any] = {
+        "command": "drivable-bench --rounds 3",
+        "config": {},
+        "machine": {"cpu": "a CPU", "cores": 2, "memory_gb": 24.0},
+        "versions": {},
+        "commit": "abc1234567",
+        "started": "2026-03-01T10:00:00+00:00",
+        "ended": "2026-03-01T11:00:00+00:00",
+        "results": list(results),
+        "models": {"rt_s": ModelFile("1" * 64, 3_800_000, "fp32", (640, 384), CARD)},
+    }
+    return Report(**told | changes)
+
+
+def row(*results: Result, **changes: Any) -> Row:
+    (found,) = rows_of(report(*results, **changes))
+    return found
+
+
+def test_latencies_of_all_rounds_are_pooled() -> None:
+    found = row(*(single_stream(n, [float(n)] * 100) for n in range(5)))
+
+    assert found.single is not None
+    assert (found.single.frames, found.single.rounds, found.single.max_ms) == (500, 5, 4.0)
+    assert found.single.quantiles[0.5].value == 2.0
+    assert found.single.quantiles[0.99].value == 4.0
+    assert found.single.quantiles[0.999].value is None
+    assert found.single.quantiles[0.999].missing == 4603 - 500
+
+
+def test_share_of_the_bound_is_made_within_a_round() -> None:
+    # The machine halves its speed in the second round: medians of each alone would give 100 over 100.
+    results = [
+        *(offline(n, fps) for n, fps in enumerate((180.0, 90.0, 100.0))),
+        *(stages(n, bound) for n, bound in enumerate((200.0, 100.0, 100.0))),
+    ]
+
+    (found,) = row(*results).offline
+
+    assert found.fps == Spread(100.0, 90.0, 180.0, 3)
+    assert found.of_bound == Spread(0.9, 0.9, 1.0, 3)
+
+
+def test_cpu_time_is_compared_with_the_stages_that_took_part() -> None:
+    found = row(offline(0, 100.0, cpu_ms=9.9), offline(0, 80.0, "overlay", cpu_ms=14.3), stages(0, 200.0))
+
+    assert [it.to for it in found.offline] == ["class_map", "overlay"]
+    for it in found.offline:
+        assert it.over_stages is not None
+        assert it.over_stages.median == pytest.approx(1.1)  # of 9 ms, and of 13 with the overlay
+
+
+def test_rivals_are_compared_with_every_engine_that_ran_their_model() -> None:
+    by_openvino = Result(Task("offline", "rt_s", "openvino"), 0, 0.0, offline(0, 300.0).values)
+    results = [
+        offline(0, 200.0),
+        offline(0, 120.0, "overlay"),
+        by_openvino,
+        result("plain", to="class_map", fps=100.0, frames=600, cpu_ms_per_frame=9.0),
+        result("plain", to="overlay", fps=40.0, frames=600, cpu_ms_per_frame=9.0),
+        result("model_api", fps=80.0, frames=600, versions={}),
+        result("plain", model="rt_m", to="class_map", fps=1.0, frames=600, cpu_ms_per_frame=9.0),
+    ]
+
+    onnx, openvino = rows_of(report(*results))
+
+    def ratios(found: Row) -> list[tuple[float | None, float | None]]:
+        return [
+            tuple(spread and spread.median for spread in (it.over_plain, it.over_model_api))  # type: ignore[misc]
+            for it in found.offline
+        ]
+
+    assert ratios(onnx) == [(2.0, 2.5), (3.0, None)]
+    assert ratios(openvino) == [(3.0, 3.75)]
+
+
+def test_round_without_a_rival_has_no_ratio() -> None:
+    rival = result("plain", 1, to="class_map", fps=50.0, frames=600, cpu_ms_per_frame=9.0)
+
+    (found,) = row(offline(0, 100.0), offline(1, 100.0), rival).offline
+
+    assert found.over_plain == Spread(2.0, 2.0, 2.0, 1)
+
+
+def test_rates_are_told_apart_and_their_rounds_counted() -> None:
+    found = row(
+        constant_rate(0, 60.0, held=False, dropped=7),
+        constant_rate(0, 30.0),
+        constant_rate(1, 60.0),
+        constant_rate(1, 30.0),
+    )
+
+    assert [(it.rate_hz, it.held, it.dropped, it.latency.frames) for it in found.rates] == [
+        (30.0, 2, 0, 600),
+        (60.0, 1, 7, 600),
+    ]
+    assert found.rates[0].age_ms.value == 5.0
+
+
+def test_round_that_held_no_rate_counts_as_none_held() -> None:
+    found = row(*(result("highest_rate", n, rate_hz=rate) for n, rate in enumerate((None, 40.0, 50.0))))
+
+    assert found.highest_rate_hz == Spread(40.0, 0.0, 50.0, 3)
+
+
+def test_card_tells_the_accuracy_where_it_was_not_measured() -> None:
+    found = row(offline(0, 100.0)).accuracy
+
+    assert found is not None
+    assert found.origin == "from the card (test)"
+    assert (found.mean_iou, found.interval, found.frames) == (0.7706, (0.74, 0.8), 147)
+
+
+def test_measured_accuracy_comes_before_the_card_s() -> None:
+    values = CARD | {"split": "val", "mean_iou": 0.5, "boundary_iou": 0.4, "calibration_error": 0.02}
+
+    found = row(result("accuracy", **values, same_under_load=True)).accuracy
+
+    assert found is not None
+    assert (found.origin, found.mean_iou, found.boundary_iou) == ("measured on val", 0.5, 0.4)
+
+
+def test_network_of_two_classes_has_no_mean_of_three() -> None:
+    two = {name: CARD[name] for name in ("split", "frames", "recordings", "two_classes")}
+    model = ModelFile("1" * 64, 1000, "fp32", (64, 36), two)
+
+    found = row(offline(0, 100.0), models={"rt_s": model}).accuracy
+
+    assert found is not None
+    assert (found.mean_iou, found.two_classes) == (None, 0.87)
+    assert found.iou == {"drivable": 0.8, "background": 0.95}
+
+
+def test_model_without_card_and_rounds_without_results_leave_gaps() -> None:
+    found = row(offline(0, 100.0), models={})
+
+    assert (found.accuracy, found.single, found.stages, found.size_mb) == (None, None, None, None)
+    assert found.offline[0].of_bound is None
+
+
+def everything(model: str = "rt_s") -> Report:
+    results = [
+        *(single_stream(n, [4.0, 5.0] * 50) for n in range(3)),
+        *(constant_rate(n, rate) for n in range(3) for rate in (30.0, 60.0)),
+        result("highest_rate", rate_hz=None),
+        *(offline(n, 100.0 + n) for n in range(3)),
+        stages(0, 110.0),
+        result("plain", to="class_map", fps=50.0, frames=600, cpu_ms_per_frame=9.0),
+        result("streams", streams=2, fps=150.0, fps_by_stream=[70.0, 80.0], frames=1200),
+    ]
+    renamed = [Result(Task(it.task.scenario, model), it.round, 0.0, it.values) for it in results]
+    return report(*renamed, missing=[Missing("cuda", "no GPU")])
+
+
+@pytest.mark.parametrize(
+    "model", ["rt_s", "/somewhere/a-network-with-a-name-that-is-longer-than-a-line.onnx"]
+)
+def test_tables_fit_the_terminal(model: str) -> None:
+    *lines, last = as_text(everything(model))
+
+    assert max(len(line) for line in lines) <= WIDTH
+    assert "not measured: cuda: no GPU" in lines
+    assert last == "a CPU, 2 cores, 24 GB, commit abc1234567: drivable-bench --rounds 3"
+
+
+def test_table_says_how_many_frames_a_quantile_lacks() -> None:
+    (latency,) = (it for it in tables(everything()) if it.scenario == "single_stream")
+
+    (cells,) = latency.rows
+    assert cells[0] == "rt_s onnx"
+    assert cells[1].startswith("4.00 (")
+    assert cells[3:5] == ["+159 frames", "+4,303 frames"]
+
+
+def test_offline_table_tells_median_range_and_ratios() -> None:
+    (table,) = (it for it in tables(everything()) if it.scenario == "offline")
+
+    assert table.rows[0][1:4] == ["class map", "101 (100–102)", "91 %"]
+    assert table.note.startswith("Medians over 3 rounds")
+
+
+def test_what_was_not_measured_has_no_table() -> None:
+    assert [it.scenario for it in tables(report(offline(0, 100.0), models={}))] == ["offline"]
+
+
+def test_markdown_tells_machine_commit_and_command_below_each_table() -> None:
+    told = as_markdown(everything("a|b"))
+
+    origin = "a CPU, 2 cores, 24 GB, commit abc1234567: `drivable-bench --rounds 3`"
+    assert told.count(origin) == len(tables(everything())) - 1  # without a card there is no accuracy
+    assert "| a\\|b onnx |" in told

@@ -1,0 +1,207 @@
+"""What each stage costs alone: every thread's work is in it, and no other stage's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+import perception.perceive as perceive_module
+from bench.scenarios import stages
+from bench.scenarios.node import node_perceivers
+from bench.task import Task
+from perception.frame import Frame, Yuv420
+from perception.perceive import Perceiver
+from perception.sources.source import SourceInfo
+
+MakeClip = Callable[..., Path]
+FRAMES = 6
+INFO = SourceInfo("test", False, (64, 36), 10.0)
+
+
+@dataclass
+class Processor:
+    """The process's CPU time, and what other threads of it are still to do."""
+
+    cpu_s: float = 0.0
+    left_ms: list[float] = field(default_factory=list)
+
+    def work(self, cpu_ms: float) -> None:
+        self.cpu_s += cpu_ms / 1000
+
+    def sleep(self, seconds: float) -> None:
+        """While the caller sleeps, the other threads go on."""
+        if self.left_ms:
+            self.work(self.left_ms.pop(0))
+
+
+@pytest.fixture
+def processor(monkeypatch: pytest.MonkeyPatch) -> Processor:
+    made = Processor()
+    monkeypatch.setattr(stages, "process_cpu_s", lambda: made.cpu_s)
+    monkeypatch.setattr("time.sleep", made.sleep)
+    return made
+
+
+@dataclass
+class Camera:
+    """A source whose every frame takes 3 ms, and 8 ms to open."""
+
+    processor: Processor
+    decodes_ahead: bool = False
+    opened: int = 0
+    closed: int = 0
+
+    def open(self) -> SourceInfo:
+        self.opened += 1
+        self.processor.work(8)
+        return INFO
+
+    def read(self) -> Frame:
+        self.processor.work(3)
+        if self.decodes_ahead:  # by a thread of its own, after the call
+            self.processor.left_ms = [2.0]
+        return frame_of(0)
+
+    def close(self) -> None:
+        self.closed += 1
+        self.processor.work(5)
+
+
+def frame_of(number: int) -> Frame:
+    planes = (np.full(shape, 128, np.uint8) for shape in ((36, 64), (18, 32), (18, 32)))
+    return Frame("test", number, 0, 0, Yuv420(*planes), str(number))
+
+
+def test_decoding_is_its_reads_alone(processor: Processor) -> None:
+    source = Camera(processor)
+
+    cost, _ = stages.decode_cost(source, FRAMES)
+
+    assert cost.cpu_ms == pytest.approx(3)
+    assert (source.opened, source.closed) == (1, 1)
+
+
+def test_work_that_a_library_goes_on_with_is_waited_for_and_counts(processor: Processor) -> None:
+    cost, _ = stages.decode_cost(Camera(processor, decodes_ahead=True), FRAMES)
+
+    assert processor.left_ms == []
+    assert cost.cpu_ms == pytest.approx(3 + 2 / FRAMES)
+
+
+def test_source_is_closed_if_its_reading_fails(processor: Processor) -> None:
+    source = Camera(processor)
+    source.read = lambda: 1 / 0  # type: ignore[assignment, method-assign, return-value]
+
+    with pytest.raises(ZeroDivisionError):
+        stages.decode_cost(source, FRAMES)
+
+    assert source.closed == 1
+
+
+class Network:
+    """An engine of 5 ms."""
+
+    def __init__(self, processor: Processor, red_is_drivable: Path) -> None:
+        engine, _ = node_perceivers(Task("stages", str(red_is_drivable)), is_live=False)
+        self.contract, self.provider = engine.contract, engine.provider
+        self.state, self.runs_one_at_a_time = engine.state, engine.runs_one_at_a_time
+        self._processor = processor
+
+    def infer(self, input_bgr: NDArray[np.uint8]) -> NDArray[np.float32]:
+        self._processor.work(5)
+        return np.zeros((2, 36, 64), np.float32)
+
+    def classify(self, frame_bgr: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        raise AssertionError("it gives logits")
+
+
+def test_steps_of_perceiving_are_told_apart(
+    processor: Processor, red_is_drivable: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def costs(name: str, cpu_ms: float) -> None:
+        step = getattr(perceive_module, name)
+
+        def slow(*arguments: object) -> object:
+            processor.work(cpu_ms)
+            return step(*arguments)
+
+        monkeypatch.setattr(f"perception.perceive.{name}", slow)
+
+    costs("prepare", 2)
+    costs("interpret", 1)
+    costs("class_shares", 0.5)
+    engine = stages.ClockedEngine(Network(processor, red_is_drivable))
+
+    cost, steps_cpu_ms = stages.perceive_cost(Perceiver(engine), engine, [frame_of(0), frame_of(1)], FRAMES)
+
+    assert steps_cpu_ms == pytest.approx({"prepare": 2, "infer": 5, "interpret": 1.5})
+    assert cost.cpu_ms == pytest.approx(8.5)
+
+
+def test_frame_that_comes_again_is_converted_again(processor: Processor, red_is_drivable: Path) -> None:
+    converted: list[bool] = []
+
+    class Looks(Perceiver):
+        def __call__(self, frame: Frame):  # type: ignore[no-untyped-def]
+            converted.append("image_bgr" in frame.__dict__)
+            assert frame.image_bgr.size
+            return super().__call__(frame)
+
+    engine = stages.ClockedEngine(Network(processor, red_is_drivable))
+
+    stages.perceive_cost(Looks(engine), engine, [frame_of(0)], FRAMES)
+
+    assert converted == [False] * FRAMES
+
+
+def test_overlay_is_drawn_and_encoded_to_the_last_frame_as_one_recording(
+    red_is_drivable: Path, tmp_path: Path
+) -> None:
+    perceive = node_perceivers(Task("stages", str(red_is_drivable)), is_live=False)[1][0]
+    predictions = [perceive(replace(frame_of(number), time_ns=number)) for number in range(2)]
+
+    cost, _ = stages.overlay_cost(tmp_path, INFO, predictions, FRAMES)
+
+    with av.open(str(tmp_path / "overlay.mp4")) as container:
+        times_s = [picture.time for picture in container.decode(video=0)]
+    assert times_s == pytest.approx([number / INFO.rate_hz for number in range(FRAMES)])
+    assert cost.cpu_ms > 0
+
+
+def test_all_stages_make_the_bound(
+    make_clip: MakeClip, red_is_drivable: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: {0, 1, 2})
+    task = Task("stages", str(red_is_drivable), source=str(make_clip()), options={"frames": 12})
+
+    values = stages.measure(task)
+
+    cpu_ms = values["cpu_ms"]
+    steps = sum(values[f"{step}_cpu_ms"] for step in ("prepare", "infer", "interpret"))
+    assert list(cpu_ms) == list(values["wall_ms"]) == ["decode", "perceive", "overlay"]
+    assert all(cost_ms > 0 for cost_ms in cpu_ms.values())
+    assert steps == pytest.approx(cpu_ms["perceive"], rel=0.3)
+    assert values["cores"] == 3
+    class_map_ms = cpu_ms["decode"] + cpu_ms["perceive"]
+    assert values["bound_fps"]["class_map"] == pytest.approx(3000 / class_map_ms)
+    assert values["bound_fps"]["overlay"] == pytest.approx(3000 / (class_map_ms + cpu_ms["overlay"]))
+    assert values["frames"] == 12
+    assert values["cpu_s"] > 0
+
+
+def test_process_that_is_never_quiet_does_not_hang(
+    processor: Processor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moments_s = iter(np.arange(0, 100, 0.5))
+    monkeypatch.setattr("time.monotonic", lambda: float(next(moments_s)))
+    processor.left_ms = [10.0] * 1000
+
+    cost, _ = stages.decode_cost(Camera(processor), FRAMES)
+
+    assert cost.cpu_ms > 3

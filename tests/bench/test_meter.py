@@ -1,0 +1,208 @@
+"""What the meter reads of a machine made here, and what it says where the machine tells nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.meter import Meter
+
+KEYS = {"wall_s", "cpu_s", "busy_cores", "steal_s", "other_cpu_s", "peak_memory_mb", "watts"}
+HERTZ = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass
+class Machine:
+    """A /proc, a /sys/class/powercap, a clock and a process, all as the test says."""
+
+    root: Path
+    at_s: float = 100.0
+    cpu_s: dict[bool, float] = field(default_factory=lambda: {False: 7.0, True: 9.0})
+
+    def set_stat(self, busy_s: float, steal_s: float) -> None:
+        ticks = [round(busy_s * HERTZ) - 40, 10, 20, 99999, 5, 3, 7, round(steal_s * HERTZ), 11, 0]
+        self._write("proc/stat", f"cpu  {' '.join(map(str, ticks))}\ncpu0 1 2 3\nctxt 5\n")
+
+    def set_peak(self, kilobytes: int) -> None:
+        self._write("proc/self/status", f"Name:\tpython\nVmPeak:\t   9 kB\nVmHWM:\t   {kilobytes} kB\n")
+
+    def set_energy(self, zone: str, name: str, joules: float, range_j: float = 1000.0) -> None:
+        self._write(f"powercap/{zone}/name", f"{name}\n")
+        self._write(f"powercap/{zone}/energy_uj", f"{round(joules * 1e6)}\n")
+        self._write(f"powercap/{zone}/max_energy_range_uj", f"{round(range_j * 1e6)}\n")
+
+    def meter(self, **arguments: Any) -> Meter:
+        return Meter(
+            proc=self.root / "proc",
+            powercap=self.root / "powercap",
+            now_s=lambda: self.at_s,
+            cpu_s=lambda children: self.cpu_s[children],
+            **arguments,
+        )
+
+    def _write(self, name: str, text: str) -> None:
+        file = self.root / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    return Machine(tmp_path)
+
+
+def test_window_is_what_passed_inside_the_block(machine: Machine) -> None:
+    machine.set_stat(busy_s=50, steal_s=2)
+    machine.set_peak(2048)
+    machine.set_energy("intel-rapl:0", "package-0", 100)
+    with machine.meter() as meter:
+        machine.at_s += 4
+        machine.cpu_s[False] += 6
+        machine.set_stat(busy_s=57.5, steal_s=2.25)
+        machine.set_peak(4096)
+        machine.set_energy("intel-rapl:0", "package-0", 160)
+    machine.at_s += 1000
+
+    assert meter.values() == {
+        "wall_s": 4,
+        "cpu_s": 6,
+        "busy_cores": 1.5,
+        "steal_s": pytest.approx(0.25),
+        "other_cpu_s": pytest.approx(1.5),
+        "peak_memory_mb": 4,
+        "watts": pytest.approx(15),
+    }
+
+
+def test_children_count_if_asked_for(machine: Machine) -> None:
+    with machine.meter() as alone, machine.meter(children=True) as family:
+        machine.at_s += 1
+        machine.cpu_s = {False: 7.5, True: 12.0}
+
+    assert alone.values()["cpu_s"] == 0.5
+    assert family.values()["cpu_s"] == 3
+
+
+def test_others_never_take_less_than_nothing(machine: Machine) -> None:
+    machine.set_stat(busy_s=50, steal_s=0)
+    with machine.meter() as meter:
+        machine.at_s += 1
+        machine.cpu_s[False] += 0.009  # and no tick of /proc/stat
+
+    assert meter.values()["other_cpu_s"] == 0
+    assert meter.values()["steal_s"] == 0
+
+
+@pytest.mark.parametrize("stat", [None, "", "cpu 1 2\n", "cpu a b c d e f g h\n", "intr 1 2 3 4 5 6 7 8\n"])
+def test_machine_that_tells_nothing_gives_nothing(machine: Machine, stat: str | None) -> None:
+    if stat is not None:
+        (machine.root / "proc").mkdir()
+        (machine.root / "proc" / "stat").write_text(stat)
+
+    with machine.meter() as meter:
+        machine.at_s += 1
+
+    values = meter.values()
+    assert values.keys() == KEYS
+    assert (values["steal_s"], values["other_cpu_s"], values["watts"]) == (None, None, None)
+    assert values["peak_memory_mb"] > 1  # the system's own count stands in for /proc
+    assert json.loads(json.dumps(values, allow_nan=False)) == values
+
+
+def test_empty_block_has_no_busy_cores(machine: Machine) -> None:
+    machine.set_energy("intel-rapl:0", "package-0", 100)
+    with machine.meter() as meter:
+        pass
+
+    values = meter.values()
+    assert (values["wall_s"], values["busy_cores"], values["watts"]) == (0, None, None)
+
+
+def test_packages_are_added_and_their_parts_are_not(machine: Machine) -> None:
+    machine.set_energy("intel-rapl:0", "package-0", 10)
+    machine.set_energy("intel-rapl:1", "package-1", 990, range_j=1000)
+    for zone, name in (
+        ("intel-rapl:0:0", "core"),
+        ("intel-rapl:2", "psys"),
+        ("intel-rapl-mmio:0", "package-0"),
+    ):
+        machine.set_energy(zone, name, 5)
+    with machine.meter() as meter:
+        machine.at_s += 2
+        machine.set_energy("intel-rapl:0", "package-0", 20)
+        machine.set_energy("intel-rapl:1", "package-1", 30, range_j=1000)  # started over: 40 J
+        for zone in ("intel-rapl:0:0", "intel-rapl:2", "intel-rapl-mmio:0"):
+            machine.set_energy(zone, (machine.root / "powercap" / zone / "name").read_text().strip(), 500)
+
+    assert meter.values()["watts"] == pytest.approx((10 + 40) / 2)
+
+
+def test_package_that_cannot_be_read_leaves_no_watts(machine: Machine) -> None:
+    for zone in ("intel-rapl:0", "intel-rapl:1"):
+        machine.set_energy(zone, "package", 10)
+    (machine.root / "powercap" / "intel-rapl:1" / "energy_uj").unlink()
+
+    with machine.meter() as meter:
+        machine.at_s += 1
+        machine.set_energy("intel-rapl:0", "package", 20)
+
+    assert meter.values()["watts"] is None
+
+
+@pytest.mark.parametrize(
+    ("provider", "gpu_j", "watts"),
+    [
+        ("cuda", (500.0, 900.0), 200.0),
+        ("tensorrt", (500.0, 900.0), 200.0),
+        ("cuda", (None, None), None),
+        ("cuda", (500.0, None), None),
+        ("cpu", (500.0, 900.0), 5.0),
+        ("openvino bf16", (500.0, 900.0), 5.0),
+    ],
+)
+def test_gpu_is_asked_for_its_energy_only_where_it_runs_the_network(
+    machine: Machine, provider: str, gpu_j: tuple[float | None, float | None], watts: float | None
+) -> None:
+    machine.set_energy("intel-rapl:0", "package-0", 0)
+    told = iter(gpu_j)
+    with machine.meter(provider=provider, gpu_energy_j=lambda: next(told)) as meter:
+        machine.at_s += 2
+        machine.set_energy("intel-rapl:0", "package-0", 10)
+
+    assert meter.values()["watts"] == watts
+
+
+def test_block_that_failed_is_metered_and_its_error_goes_on(machine: Machine) -> None:
+    meter = machine.meter()
+
+    def fail() -> None:
+        with meter:
+            machine.at_s += 3
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
+    assert meter.values()["wall_s"] == 3
+
+
+def test_meter_without_an_ended_block_has_no_values(machine: Machine) -> None:
+    with machine.meter() as meter, pytest.raises(RuntimeError, match="before its block has ended"):
+        meter.values()
+
+
+def test_real_machine_is_metered() -> None:
+    with Meter("cuda", children=True) as meter:  # cuda: whatever NVML says, or does not
+        subprocess.run([sys.executable, "-c", "sum(range(3_000_000))"], check=True)
+
+    values = meter.values()
+    assert values.keys() == KEYS
+    assert values["cpu_s"] > 0
+    assert values["busy_cores"] == pytest.approx(values["cpu_s"] / values["wall_s"])
+    assert values["peak_memory_mb"] > 5

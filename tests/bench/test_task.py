@@ -1,0 +1,58 @@
+"""A task in a process of its own: its values, or one line."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.task import Task, TaskError, main, run_task
+
+
+def test_key_is_the_same_for_the_same_measurement_whatever_the_order_of_its_options() -> None:
+    one = Task("offline", "rt_s", options={"to": "overlay", "frames": 3})
+    other = Task("offline", "rt_s", options={"frames": 3, "to": "overlay"})
+
+    assert one.key == other.key
+    assert Task(**json.loads(one.key)) == one
+    assert one.key != Task("offline", "rt_s", options={"to": "overlay", "frames": 4}).key
+
+
+def test_values_are_the_last_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def measure(task: Task) -> dict[str, Any]:
+        print("a library that talks")
+        return {"fps": 3.0, "model": task.model}
+
+    monkeypatch.setattr("bench.scenarios.offline.measure", measure)
+
+    assert main([Task("offline", "rt_s").key]) == 0
+
+    assert json.loads(capsys.readouterr().out.splitlines()[-1]) == {"fps": 3.0, "model": "rt_s"}
+
+
+def test_error_in_the_other_process_is_one_line_that_names_the_task() -> None:
+    with pytest.raises(TaskError) as caught:
+        run_task(Task("bare", "no_such_model"))
+
+    assert str(caught.value).startswith("no_such_model onnx bare: no_such_model: no such model file")
+    assert "\n" not in str(caught.value)
+
+
+def test_process_that_dies_is_told_with_its_status(tmp_path: Path) -> None:
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\nkill -9 $$\n")
+    python.chmod(0o755)
+
+    with pytest.raises(TaskError, match="ended with status -9"):
+        run_task(Task("bare", "rt_s"), str(python))
+
+
+def test_installation_without_a_bench_is_told() -> None:
+    assert sys.executable
+    with pytest.raises(TaskError, match="bare: "):
+        run_task(Task("bare", "rt_s"), "/bin/false")
