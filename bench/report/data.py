@@ -40,7 +40,7 @@ VALUES: Final[dict[ScenarioName, tuple[str, ...]]] = {
     "streams": ("streams", "fps", "fps_by_stream", "frames", *_METER),
     "stages": (
         *("cpu_ms", "wall_ms", "prepare_cpu_ms", "infer_cpu_ms", "interpret_cpu_ms"),
-        *("cores", "bound_fps", "frames", *_METER),
+        *("quiet_cpu_ms", "cores", "bound_fps", "frames", *_METER),
     ),
     "accuracy": (
         *("split", "frames", "recordings", "mean_iou", "interval", "iou", "boundary_iou"),

@@ -102,7 +102,9 @@ class Stages:
     """What each stage costs alone, in CPU ms a frame."""
 
     cpu_ms: dict[str, Spread]
-    """By name, in the order of `STAGES`."""
+    """By name, in the order of `STAGES`, with the stage on every core at once."""
+    quiet_ms: Spread
+    """All of them together, on one core while the others idle."""
     bound_fps: dict[str, Spread]
     """By what is written: class_map, overlay."""
     cores: int
@@ -331,6 +333,7 @@ def _stages(results: Sequence[Result]) -> Stages | None:
     first = results[0].values
     return Stages(
         cpu_ms=_each(results, costs),
+        quiet_ms=_always(spread_of([sum(it.values["quiet_cpu_ms"].values()) for it in results])),
         bound_fps=_each(results, lambda values: values["bound_fps"]),
         cores=first["cores"],
         frames=first["frames"],

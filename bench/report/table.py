@@ -226,16 +226,21 @@ def _stages(rows: Sequence[Row]) -> Table:
             label(row),
             *(spread(it, with_range=False) for it in stages.cpu_ms.values()),
             number(total),
+            spread(stages.quiet_ms, with_range=False),
             *(spread(stages.bound_fps.get(to), with_range=False) for to in TARGETS),
         ]
 
     return Table(
         "CPU work of a frame, each stage alone",
-        ["CPU ms", "decode", "prepare", "infer", "interpret", "overlay", "sum", "bound fps", "with overlay"],
+        [
+            *("CPU ms", "decode", "prepare", "infer", "interpret", "overlay", "sum", "quiet"),
+            *("bound fps", "with overlay"),
+        ],
         [cells(row, stages) for row, stages in held],
         f"Medians over {_rounds([it for _, stages in held for it in stages.cpu_ms.values()])}; one thread an "
-        "inference. The bound is what all cores can do at most: cores over the CPU time of decode, prepare, "
-        "infer and interpret, and of overlay too.",
+        "inference; a stage runs on every core at once, and nothing else. Quiet: the sum on one core while "
+        "the others idle. The bound is what all cores can do at most: summed over them, one second by the "
+        "CPU time of decode, prepare, infer and interpret, and of overlay too.",
         "stages",
     )
 

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import os
+import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
+from multiprocessing import get_context
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from threading import BrokenBarrierError
 from typing import Any, Final, TypeVar
 
 import numpy as np
@@ -20,13 +26,14 @@ from bench.task import Task
 from perception.engines import Engine
 from perception.frame import Frame, Prediction
 from perception.perceive import Perceiver
+from perception.process import tune_process
 from perception.sinks.registry import SinkSettings, build_sinks
 from perception.sources.registry import SourceSettings, build_source
 from perception.sources.source import Source, SourceInfo
 
 T = TypeVar("T")
 
-FRAMES: Final = 300
+FRAMES: Final = 150
 KEPT_FRAMES: Final = 60
 """Decoded frames that the later stages are given, over and over."""
 THREADS: Final = Path("/proc/self/task")
@@ -34,6 +41,8 @@ THREADS: Final = Path("/proc/self/task")
 QUIET_FOR_S: Final = 0.02
 QUIET_CPU_S: Final = 0.001
 QUIET_LIMIT_S: Final = 2.0
+MEETING_LIMIT_S: Final = 300.0
+"""That the process of one core waits for those of the others."""
 
 
 @dataclass(frozen=True)
@@ -46,43 +55,119 @@ class Cost:
 
 
 def measure(task: Task) -> dict[str, Any]:
-    """CPU time of decoding, of perceiving, and of drawing with encoding, one after the other.
+    """CPU time of decoding, of perceiving, and of drawing with encoding: one after the other, nothing else.
 
-    All cores together do at most `bound_fps`: the cores over the CPU time of a frame. On a GPU,
-    `perceive` is the processor's part alone. `own_threads` are those that decoder and encoder had beside
-    their caller's; their time is counted. The meter's window holds the three stages with their warm-up.
+    Each stage runs on every core at once, a process for each, since that is how it has to run where the
+    machine is full: busy cores share caches, clock and often execution units, and may be of two kinds.
+    What a frame costs then, over all cores, is the most that they can do: `bound_fps`. `quiet_cpu_ms` is
+    the same on one core while the others idle. On a GPU, `perceive` is the processor's part alone.
+    `own_threads` are those that decoder and encoder had beside their caller's; their time is counted. The
+    meter's window holds both measurements, with loading.
 
-    Options: `frames`.
+    Options: `frames`, of each stage.
 
     Raises:
         ValueError, FileNotFoundError, SourceError, EngineError, SinkError: in one line.
     """
-    frames, cores = task.count("frames", FRAMES), len(os.sched_getaffinity(0))
-    with TemporaryDirectory() as folder:
+    frames = task.count("frames", FRAMES)
+    cores = sorted(os.sched_getaffinity(0))
+    with TemporaryDirectory() as folder, Meter(task.provider, children=True) as meter:
         video = recording_of(task.source, Path(folder))
-        engine = ClockedEngine(node_perceivers(task, is_live=False, threads=1)[0])
-        perceive = Perceiver(engine)
-        kept, info = _decoded(video, min(frames, KEPT_FRAMES))
-        predictions = [perceive(frame) for frame in kept]
-        with Meter(engine.provider) as meter:
-            decoding, decoder_threads = decode_cost(build_source(video, SourceSettings(loop=True)), frames)
-            perceiving, steps_cpu_ms = perceive_cost(perceive, engine, kept, frames)
-            drawing, encoder_threads = overlay_cost(Path(folder), info, predictions, frames)
-    costs = {"decode": decoding, "perceive": perceiving, "overlay": drawing}
-    frame_ms = decoding.cpu_ms + perceiving.cpu_ms
+        (quiet,) = on_cores(task, video, frames, cores[:1])
+        busy = on_cores(task, video, frames, cores)
     return {
-        "cpu_ms": {name: cost.cpu_ms for name, cost in costs.items()},
-        "wall_ms": {name: cost.wall_ms for name, cost in costs.items()},
-        "own_threads": {"decode": decoder_threads, "overlay": encoder_threads},
-        **{f"{step}_cpu_ms": step_ms for step, step_ms in steps_cpu_ms.items()},
-        "cores": cores,
+        "cpu_ms": _means([it.cpu_ms for it in busy]),
+        "wall_ms": _means([it.wall_ms for it in busy]),
+        "quiet_cpu_ms": quiet.cpu_ms,
+        "own_threads": busy[0].own_threads,
+        **_means([it.steps_cpu_ms for it in busy]),
+        "cores": len(cores),
         "bound_fps": {
-            "class_map": 1000 * cores / frame_ms,
-            "overlay": 1000 * cores / (frame_ms + drawing.cpu_ms),
+            "class_map": sum(1000 / it.frame_ms("decode", "perceive") for it in busy),
+            "overlay": sum(1000 / it.frame_ms("decode", "perceive", "overlay") for it in busy),
         },
         "frames": frames,
         **meter.values(),
     }
+
+
+@dataclass(frozen=True)
+class OnOneCore:
+    """What the stages cost on one core, milliseconds a frame."""
+
+    cpu_ms: dict[str, float]
+    wall_ms: dict[str, float]
+    steps_cpu_ms: dict[str, float]
+    own_threads: dict[str, int | None]
+
+    def frame_ms(self, *stages: str) -> float:
+        """CPU time of a frame that goes through these stages."""
+        return sum(self.cpu_ms[stage] for stage in stages)
+
+
+def on_cores(task: Task, video: str, frames: int, cores: Sequence[int]) -> list[OnOneCore]:
+    """The same stage on all these cores at the same time, one stage after the other.
+
+    Raises:
+        ValueError, FileNotFoundError, SourceError, EngineError, SinkError: of the first that failed.
+    """
+    context = get_context("spawn")
+    meet = context.Barrier(len(cores))
+    pool = ProcessPoolExecutor(len(cores), context, initializer=_join, initargs=(meet,))
+    with pool:
+        jobs = [pool.submit(_on_one_core, task, video, frames, core) for core in cores]
+        found = [job.exception() for job in jobs]
+    # Who waits for one that failed is told of a broken barrier, which says nothing about the cause.
+    for error in sorted((it for it in found if it), key=lambda it: isinstance(it, BrokenBarrierError)):
+        raise error
+    return [job.result() for job in jobs]
+
+
+_meet: Barrier | None = None
+
+
+def _join(meet: Barrier) -> None:
+    """Make ready the process of one core."""
+    global _meet
+    _meet = meet
+    tune_process()
+
+
+def _on_one_core(task: Task, video: str, frames: int, core: int) -> OnOneCore:
+    os.sched_setaffinity(0, {core})
+    assert _meet is not None
+    try:
+        with TemporaryDirectory() as folder:
+            return _stages(task, video, frames, Path(folder), partial(_meet.wait, MEETING_LIMIT_S))
+    except BaseException:
+        _meet.abort()
+        raise
+
+
+def _stages(
+    task: Task, video: str, frames: int, folder: Path, wait_for_others: Callable[[], object]
+) -> OnOneCore:
+    engine = ClockedEngine(node_perceivers(task, is_live=False, threads=1)[0])
+    perceive = Perceiver(engine)
+    kept, info = _decoded(video, min(frames, KEPT_FRAMES))
+    predictions = [perceive(frame) for frame in kept]
+    wait_for_others()
+    decoding, decoder_threads = decode_cost(build_source(video, SourceSettings(loop=True)), frames)
+    wait_for_others()
+    perceiving, steps_cpu_ms = perceive_cost(perceive, engine, kept, frames)
+    wait_for_others()
+    drawing, encoder_threads = overlay_cost(folder, info, predictions, frames)
+    costs = {"decode": decoding, "perceive": perceiving, "overlay": drawing}
+    return OnOneCore(
+        {name: cost.cpu_ms for name, cost in costs.items()},
+        {name: cost.wall_ms for name, cost in costs.items()},
+        {f"{step}_cpu_ms": step_ms for step, step_ms in steps_cpu_ms.items()},
+        {"decode": decoder_threads, "overlay": encoder_threads},
+    )
+
+
+def _means(of_cores: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    return {name: statistics.fmean(it[name] for it in of_cores) for name in of_cores[0]}
 
 
 def decode_cost(source: Source, frames: int) -> tuple[Cost, int | None]:

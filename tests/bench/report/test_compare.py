@@ -64,6 +64,7 @@ class Builds:
                 "infer_cpu_ms": infer * INFER_MS * factor,
                 "interpret_cpu_ms": 0.4 * factor,
                 "cores": 2,
+                "quiet_cpu_ms": {},
                 "bound_fps": {},
                 "frames": 300,
             }

@@ -36,7 +36,13 @@ def latency(p50_ms: float, frames: int = 500) -> Latency:
 def row(model: str = "rt_s", p50_ms: float = 4.0, mean_iou: float = 0.77, **changes: Any) -> Row:
     two = (0.87, (0.86, 0.88))
     told = AccuracyFigures("measured on test", 147, 87, mean_iou, (0.74, 0.8), {}, *two, {})
-    stages = Stages({name: spread(2.0) for name in STAGES}, {"class_map": spread(200.0)}, cores=2, frames=300)
+    stages = Stages(
+        {name: spread(2.0) for name in STAGES},
+        spread(9.0),
+        {"class_map": spread(200.0)},
+        cores=2,
+        frames=300,
+    )
     offline = Offline("class_map", spread(180.0), 600, spread(8.8), *[None] * 8)
     rates = [Rate(rate_hz, None, latency(p50_ms), quantile([], 0.5), 0, None, 3) for rate_hz in (15.0, 30.0)]
     file = ModelFile("1" * 64, 4_000_000, "fp32", (640, 384))

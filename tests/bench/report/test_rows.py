@@ -41,6 +41,7 @@ def stages(number: int, bound_fps: float, infer_ms: float = 6.0) -> Result:
         number,
         cpu_ms={"decode": 2.0, "perceive": infer_ms + 1.0, "overlay": 4.0},
         wall_ms={},
+        quiet_cpu_ms={"decode": 1.5, "perceive": infer_ms, "overlay": 3.5},
         prepare_cpu_ms=0.6,
         infer_cpu_ms=infer_ms,
         interpret_cpu_ms=0.4,
@@ -90,6 +91,16 @@ def report(*results: Result, **changes: Any) -> Report:
 def row(*results: Result, **changes: Any) -> Row:
     (found,) = rows_of(report(*results, **changes))
     return found
+
+
+def test_stages_are_told_with_all_cores_busy_and_on_a_quiet_machine() -> None:
+    found = row(stages(0, 100.0), stages(1, 100.0)).stages
+
+    assert found is not None
+    assert {name: it.median for name, it in found.cpu_ms.items()} == {
+        **{"decode": 2.0, "prepare": 0.6, "infer": 6.0, "interpret": 0.4, "overlay": 4.0}
+    }
+    assert found.quiet_ms.median == 11.0
 
 
 def test_latencies_of_all_rounds_are_pooled() -> None:
