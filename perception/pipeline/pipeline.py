@@ -29,7 +29,7 @@ B = TypeVar("B")
 
 DRAIN_LIMIT_S = 5.0
 FRAMES_AHEAD = 4  # frames per worker that a recording may be decoded ahead
-WORKER_NICE = 4  # steps of priority that the workers of a recording give way to the other stages
+WORKER_NICE = 10  # steps of priority that the workers of a recording give way to the other stages
 SINK_CAPACITY = 8  # predictions a sink may lag behind
 
 
@@ -188,7 +188,8 @@ class Pipeline:
 def _lower_priority() -> None:
     """Let the other stages run first: workers that wait for a frame to be decoded waste a core.
 
-    8 % more frames per second from a recording with the fastest network on two cores.
+    With the fastest network on two cores, 17 % more frames a second into an overlay video than with
+    workers of the same priority (median of 5 rounds in turns), 4 % more without one.
     """
     if sys.platform == "linux":
         os.setpriority(os.PRIO_PROCESS, get_native_id(), os.getpriority(os.PRIO_PROCESS, 0) + WORKER_NICE)
