@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.engines import open_engine
-from bench.meter import Meter
+from bench.meter import GPU_PROVIDERS, Meter
 from bench.scenarios.frames import decoded_frames
 from bench.scenarios.node import node_perceivers
 from bench.task import Task
@@ -35,7 +35,8 @@ def measure(task: Task) -> dict[str, Any]:
 
     The second part has the engine and the count of workers that drivable-node takes for a recording; its
     frames a second are the most that any data path around this network can come to. The peak of memory
-    holds both parts.
+    holds both parts. An inference ends when its output is in the host's memory, so a GPU's time is whole;
+    `host_device_bytes` is what a frame moves between the two.
 
     Options: `frames`, of each part.
 
@@ -57,7 +58,20 @@ def measure(task: Task) -> dict[str, Any]:
         with Meter(engine.provider) as meter:
             run_side_by_side(pool, len(workers), infer, pictures, frames)
     values = meter.values()
-    return {"latencies_ms": latencies_ms, "fps": frames / values["wall_s"], "frames": frames, **values}
+    return {
+        "latencies_ms": latencies_ms,
+        "fps": frames / values["wall_s"],
+        "frames": frames,
+        "host_device_bytes": transfer_bytes(infer, pictures[0]) if engine.provider in GPU_PROVIDERS else None,
+        **values,
+    }
+
+
+def transfer_bytes(infer: Infer, picture: Image) -> int:
+    """What goes to the device and comes back for one frame: the graph's input and its outputs."""
+    given = infer(picture)
+    outputs = given if isinstance(given, tuple) else (given,)
+    return picture.nbytes + sum(np.asarray(output).nbytes for output in outputs)
 
 
 def pictures_for(contract: ModelContract, frames_bgr: Sequence[Image]) -> list[Image]:

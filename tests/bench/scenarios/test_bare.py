@@ -13,7 +13,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from bench.scenarios.bare import WARM_UP_FRAMES, measure, pictures_for, run_side_by_side
+from bench.scenarios.bare import (
+    WARM_UP_FRAMES,
+    measure,
+    pictures_for,
+    run_side_by_side,
+    transfer_bytes,
+)
 from bench.task import Task
 from perception.contract import ModelContract
 from perception.labels import LABELS
@@ -114,3 +120,10 @@ def test_error_of_a_worker_is_the_runs() -> None:
 def test_count_that_is_none_is_refused_before_a_network_is_loaded() -> None:
     with pytest.raises(ValueError, match="frames is 'many'; it must be a whole number"):
         measure(Task("bare", "nothing", options={"frames": "many"}))
+
+
+def test_bytes_moved_are_the_input_and_every_output() -> None:
+    picture = np.zeros((4, 6, 3), np.uint8)
+
+    assert transfer_bytes(lambda given: np.zeros((3, 2, 2), np.float32), picture) == 72 + 48
+    assert transfer_bytes(lambda given: (np.zeros((4, 6), np.uint8),) * 2, picture) == 72 + 48
