@@ -8,20 +8,18 @@ from dataclasses import dataclass, field
 from itertools import cycle
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from bench.engines import EngineName, open_engine
-from perception.contract import ANY_SIZE, ModelContract
+from bench.scenarios.bare import PICTURES, pictures_for
+from perception.contract import ModelContract
 from perception.engines import Engine
 from perception.engines.providers import ProviderName
-from perception.letterbox import letterbox
 from perception.models import DEFAULT_MODEL, model_file
 from perception.process import tune_process
 from perception.sources.drive import DriveRenderer
 
-PICTURES = 8  # what the network sees makes no difference to its time, but for caches
 ROUND_FRAMES = 10
 WARM_UP_FRAMES = 5
 
@@ -87,14 +85,9 @@ def _rival(model: str, engine_name: EngineName, config: InferConfig) -> _Rival:
 
 
 def _pictures(contract: ModelContract) -> list[NDArray[np.uint8]]:
-    """What the graph takes: network inputs, or whole frames."""
+    """Frames of the built-in road, as the graph takes them."""
     drive = DriveRenderer("mixed")
-    frames = [drive.render(60 * index)[0] for index in range(PICTURES)]
-    if contract.frame_wh is None:
-        return [letterbox(frame, contract.input_wh, contract.pad_bgr)[0] for frame in frames]
-    if contract.frame_wh == ANY_SIZE:
-        return frames
-    return [np.asarray(cv2.resize(frame, contract.frame_wh), np.uint8) for frame in frames]
+    return pictures_for(contract, [drive.render(60 * index)[0] for index in range(PICTURES)])
 
 
 def _table(rivals: Sequence[_Rival]) -> list[str]:
