@@ -60,7 +60,7 @@ def main(arguments: list[str] | None = None) -> int:
             (nearest,) = difflib.get_close_matches(name, COMMANDS, n=1, cutoff=0.0)
             return _wrong(f"{name}: no such command; the nearest known one is {nearest}")
         kind, run, description = COMMANDS[name]
-        rows, status = run(parse(kind, f"{NAME} {name}", description, _appending(given[1:])))
+        rows, status = run(parse(kind, f"{NAME} {name}", description, _spelled(name, given[1:])))
     except EXPECTED as error:
         return _wrong(str(error))
     except OSError as error:
@@ -86,12 +86,14 @@ def _suite(given: list[str]) -> int:
     return 0
 
 
-def _appending(arguments: list[str]) -> list[str]:
-    """`--peer A --peer B` in the parser's spelling: `--peer+ A --peer+ B`."""
+def _spelled(name: str, arguments: list[str]) -> list[str]:
+    """As the parser spells it: `--a A --b B` for `compare A B`, `--peer+ A` for every `--peer A`."""
+    if name == "compare" and len(arguments) > 1 and not any(it.startswith("-") for it in arguments[:2]):
+        arguments = ["--a", arguments[0], "--b", arguments[1], *arguments[2:]]
     spelled = []
     for argument in arguments:
-        name, equals, value = argument.partition("=")
-        spelled.append(f"{name}+{equals}{value}" if name in REPEATABLE else argument)
+        option, equals, value = argument.partition("=")
+        spelled.append(f"{option}+{equals}{value}" if option in REPEATABLE else argument)
     return spelled
 
 

@@ -1,0 +1,82 @@
+"""`drivable-bench` as it is typed: the whole run, `compare`, and one line for what is wrong."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from bench.cli import main
+
+OnlyErrorLine = Callable[[str], str]
+
+
+@pytest.fixture
+def short_run(red_is_drivable: Path, make_clip: Callable[..., Path], tmp_path: Path) -> list[str]:
+    """Arguments of the smallest run: one network, one scenario, a clip of a few frames."""
+    return [
+        *("--models", f"[{red_is_drivable}]", "--scenarios", "[single_stream]", "--rounds", "1"),
+        *("--single-stream-frames", "3", "--source", str(make_clip()), "--out", str(tmp_path / "out")),
+    ]
+
+
+@pytest.mark.slow
+def test_run_prints_tables_and_leaves_report_page_and_plots(
+    short_run: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("matplotlib")
+
+    assert main(short_run) == 0
+
+    told = capsys.readouterr()
+    assert "red onnx" in told.out
+    assert "net p50" in told.out
+    assert "[2/2] round 1: " in told.err
+    assert json.loads((tmp_path / "out/report.json").read_text())["is_partial"] is False
+    assert (tmp_path / "out/report.html").read_text().startswith("<!doctype html>")
+    assert (tmp_path / "out/latency.png").read_bytes().startswith(b"\x89PNG")
+
+    assert main(["compare", *[str(tmp_path / "out/report.json")] * 2]) == 0
+    assert "paired rounds" in capsys.readouterr().out
+
+
+def test_interrupted_run_says_how_to_go_on(
+    short_run: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, only_error_line: OnlyErrorLine
+) -> None:
+    def interrupted(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("bench.suite.run", interrupted)
+
+    assert main(short_run) == 130
+
+    assert f"--resume --out {tmp_path / 'out'} goes on" in only_error_line("drivable-bench")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["comapre"], "comapre: no such command; the nearest known one is compare"),
+        (["compare", "missing.json", "missing.json"], "missing.json: No such file"),
+        (["compare", "one.json"], "one.json"),
+        (["--models", "[nothing]"], "nothing: no such model file"),
+        (["--source", "missing.mp4"], "missing.mp4"),
+        (["--rates-hz", "[0]"], "rates_hz holds"),
+        (["--out", "/dev/null/x"], "/dev/null"),
+    ],
+)
+def test_bad_input_is_one_line(
+    arguments: list[str],
+    reason: str,
+    only_error_line: OnlyErrorLine,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("bench.suite.recording_of", lambda spec, folder: str(folder))
+
+    assert main(arguments) == 1
+
+    assert reason in only_error_line("drivable-bench")
