@@ -24,7 +24,8 @@ from train.data.frames import DataError
 NAME: Final = "drivable-bench"
 DESCRIPTION = (
     "Latency, throughput and accuracy of model files, through the node's own path. `drivable-bench compare "
-    "A.json B.json` tells two reports apart; `accuracy`, `infer` and `live` measure one thing each."
+    "A.json B.json` tells two reports apart; `accuracy`, `infer` and `live` measure one thing each. Each has "
+    "a --help of its own."
 )
 COMMANDS: Final[dict[str, tuple[type[Any], Callable[[Any], tuple[list[str], int]], str]]] = {
     "compare": (compare.CompareConfig, compare.run, "What is faster or slower beyond noise."),
@@ -43,8 +44,8 @@ COMMANDS: Final[dict[str, tuple[type[Any], Callable[[Any], tuple[list[str], int]
 REPEATABLE: Final = ("--peer",)
 """Settings that may be given more than once; the parser alone would keep the last."""
 EXPECTED: Final = (
-    *(DataError, EngineError, PipelineError, ReportError, SettingsError, SourceError),
-    FileNotFoundError,
+    *(DataError, EngineError, PipelineError, SettingsError, SourceError),
+    ValueError,  # what reports and settings raise are such
 )
 INTERRUPTED: Final = 130
 
@@ -76,13 +77,21 @@ def _suite(given: list[str]) -> int:
     folder = suite.folder_of(config)
     try:
         report = suite.run(config, folder, shlex.join([NAME, *given]), _progress)
-    except ValueError as error:  # what settings, plans and reports raise are such
-        return _wrong(str(error))
     except KeyboardInterrupt:
         with suppress(ReportError, OSError):  # there may be nothing yet
             write_page(load(folder / suite.OURS), folder)
-        return _wrong(f"interrupted; what was measured is kept: --resume --out {folder} goes on", INTERRUPTED)
+        again = [
+            *given,
+            *([] if config.resume else ["--resume"]),
+            *([] if config.out else ["--out", str(folder)]),
+        ]
+        return _wrong(f"interrupted; go on by {shlex.join([NAME, *again])}", INTERRUPTED)
     print("\n".join([*as_text(report), *write_page(report, folder)]))
+    if not report.results:
+        return _wrong("nothing could be measured; the reasons stand above")
+    differ = [it.task.title for it in report.results if it.values.get("same_under_load") is False]
+    if differ:
+        return _wrong(f"class maps differ while all cores are busy: {', '.join(differ)}")
     return 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
@@ -46,6 +47,7 @@ class BenchConfig:
     label_map: str | None = None
     """YAML with the class of each label value, for a plain folder of images and masks."""
     split: str = "test"
+    """Of the data set."""
     out: str | None = None
     """Folder for report.json, report.html and pictures; without one, runs/bench/ and the time."""
     resume: bool = False
@@ -59,21 +61,22 @@ class BenchConfig:
     rates_hz: list[float] = field(default_factory=lambda: [15.0, 20.0, 30.0, 60.0])
     """At which frames come by schedule."""
     duration_s: float = 10.0
-    """Of one constant rate in one round."""
+    """How long frames come at one rate, in one round."""
     highest_rate: bool = True
     """Search the highest rate that is held."""
     stall_stage: Literal["capture", "perceive", "sink"] = "perceive"
-    """Where --stall-ms stops the pipeline."""
+    """Where --stall-ms stops the pipeline; a sink's stall must not show in the latency."""
     stall_ms: float = 0.0
     """Stop a stage of the constant rate so long, every --stall-every-s: a bench must show it."""
     stall_every_s: float = 10.0
+    """From one stall to the next; the first comes after half of it."""
     frames: int = 600
-    """Of the source, in one round of offline."""
+    """Of the source in one round, for each of offline, streams and rivals."""
     streams: list[int] = field(default_factory=lambda: [2])
     """How many recordings at once, one process each."""
     plain: list[str] = field(default_factory=list)
-    """Graphs of `drivable-export --target plain` for the plain OpenCV + ONNX Runtime loop; each belongs to
-    the model whose name its own begins with: rt_s-int8_plain.onnx."""
+    """Graphs of `drivable-export --target plain` for the plain OpenCV + ONNX Runtime loop, one a model, by
+    its name: rt_s-int8-plain.onnx."""
     rival_python: str | None = None
     """Python of an environment with openvino-model-api, whose pipeline runs the plain graphs too."""
     against: str | None = None
@@ -84,16 +87,27 @@ class BenchConfig:
         if not self.models or not self.engines or not self.providers or not self.scenarios:
             raise ValueError("name at least one of models, engines, providers and scenarios")
         for name in ("rounds", "single_stream_frames", "duration_s", "frames", "stall_every_s"):
-            if getattr(self, name) <= 0:
+            if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be above 0")
         for name in ("rates_hz", "streams"):
-            if any(value <= 0 for value in getattr(self, name)):
+            if not all(0 < value < math.inf for value in getattr(self, name)):
                 raise ValueError(f"{name} holds {getattr(self, name)}; each must be above 0")
+        if not 0 <= self.stall_ms < 1000 * self.stall_every_s:
+            raise ValueError(f"stall_ms is {self.stall_ms}; it must be from 0 to less than stall_every_s")
+        if self.stall_ms and self.stall_every_s / 2 >= self.shortened().duration_s:
+            raise ValueError(
+                f"stall_every_s is {self.stall_every_s:g}: the first stall comes after half of it, and a run "
+                f"of {self.shortened().duration_s:g} s ends before"
+            )
         if self.resume and not self.out:
             raise ValueError("resume needs the folder to go on in: --out DIR")
         if self.rival_python and not self.plain:
             raise ValueError("rival_python runs plain graphs: name them with --plain")
 
     def shortened(self) -> BenchConfig:
-        """As it is, or what `quick` makes of it."""
-        return replace(self, **QUICK) if self.quick else self
+        """As it is, or what `quick` makes of it: of what was left at its default."""
+        if not self.quick:
+            return self
+        default = BenchConfig()
+        left = {name: it for name, it in QUICK.items() if getattr(self, name) == getattr(default, name)}
+        return replace(self, quick=False, **left)

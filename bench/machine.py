@@ -7,10 +7,14 @@ import os
 import platform
 import shutil
 import subprocess
+import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final
+
+from perception.engines.engine import EngineError, one_line
 
 PACKAGES: Final = (
     "drivable", "numpy", "opencv-python-headless", "av", "onnxruntime", "onnxruntime-gpu", "openvino",
@@ -104,18 +108,51 @@ def _output(command: Sequence[str]) -> str | None:
     return done.stdout.strip() if done.returncode == 0 else None
 
 
-def of_installation(python: str) -> dict[str, Any]:
-    """Versions and commit of the drivable that an interpreter has.
+def interpreter(python: str) -> list[str]:
+    """How to start it: without the working directory on its path, or a checkout there would be measured."""
+    return [python, "-P"]
+
+
+def own_environment(python: str) -> dict[str, str] | None:
+    """Ours, for our own interpreter; for another one without what would lead it to our packages."""
+    if python == sys.executable:
+        return None
+    return {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
+
+
+def of_installation(python: str, models: Sequence[str] = ()) -> dict[str, Any]:
+    """Versions, commit and Python of the drivable that an interpreter has, and what its models are.
 
     Raises:
-        ValueError: if it has none, in one line.
+        ValueError: if it has none, or one of the models does not load there; in one line.
     """
-    told = _output([python, "-m", "bench.machine"])
-    if told is None:
-        raise ValueError(f"{python}: is no Python with drivable and its bench installed")
-    found: dict[str, Any] = json.loads(told)
+    command = [*interpreter(python), "-m", "bench.machine", *models]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, env=own_environment(python))
+        found: dict[str, Any] = json.loads(done.stdout)
+        found["versions"], found["commit"], found["python"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{python}: is no Python with drivable and its bench installed") from error
+    if "error" in found:
+        raise ValueError(f"{python}: {found['error']}")
     return found
 
 
+def main(models: Sequence[str]) -> None:
+    """Print what `of_installation` reads."""
+    told: dict[str, Any] = {
+        "versions": versions(),
+        "commit": commit(),
+        "python": platform.python_version(),
+    }
+    from bench.report.data import describe_model
+
+    try:
+        told["models"] = {name: asdict(describe_model(name)) for name in models}
+    except (OSError, EngineError) as error:
+        told["error"] = one_line(error)
+    print(json.dumps(told))
+
+
 if __name__ == "__main__":
-    print(json.dumps({"versions": versions(), "commit": commit()}))
+    main(sys.argv[1:])

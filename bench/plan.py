@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from bench.report.data import Missing
 from bench.task import ScenarioName, Task
 from perception.engines.providers import ProviderName
 from perception.models import model_file, shipped_models
+from perception.sources.stream import masked_url
 
 ON_GPU: tuple[ProviderName, ...] = ("cuda", "tensorrt")
 
@@ -34,9 +35,13 @@ def plan(config: BenchConfig, has_gpu: bool) -> Plan:
         config: with `quick` worked in already.
 
     Raises:
-        FileNotFoundError: if a model or a plain graph is not there; in one line.
-        ValueError: if a plain graph belongs to no model.
+        FileNotFoundError: if a model, a plain graph or the video is not there; in one line.
+        ValueError: if a plain graph belongs to no model, or to one that has another.
     """
+    if config.source != "synthetic" and not Path(config.source).is_file():
+        raise FileNotFoundError(
+            f"{masked_url(config.source)}: no such video; the bench plays a file, or `synthetic`"
+        )
     models = _models(config.models)
     missing = _without_gpu(config, has_gpu) + _without_rivals(config)
     every_round: list[Task] = []
@@ -51,7 +56,11 @@ def plan(config: BenchConfig, has_gpu: bool) -> Plan:
         every_round += _rivals(config, models)
     if "accuracy" in config.scenarios and not config.data:
         missing.append(Missing("accuracy", "no --data given; the table tells what the models' cards do"))
-    return Plan(every_round, once, missing)
+    return Plan(_each_once(every_round), _each_once(once), missing)
+
+
+def _each_once(tasks: Iterable[Task]) -> list[Task]:
+    return list({task.key: task for task in tasks}.values())
 
 
 def _models(named: Sequence[str]) -> list[str]:
@@ -109,17 +118,22 @@ def _tasks(config: BenchConfig, model: str, engine: EngineName, provider: Provid
 
 def _rivals(config: BenchConfig, models: Sequence[str]) -> Iterator[Task]:
     """The loops that others write, on the plain graphs of the models."""
+    graphs: dict[str, str] = {}
     for graph in config.plain:
         file = Path(graph)
         if not file.is_file():
             raise FileNotFoundError(f"{graph}: no such plain graph; drivable-export --target plain makes one")
-        named = [model for model in models if file.stem.startswith(Path(model).stem)]
+        stem = file.stem.replace("_plain", "-plain").removesuffix("-plain")
+        named = [model for model in models if Path(model).stem == stem]
         if not named:
             raise ValueError(
-                f"{graph}: its name begins with none of the models ({', '.join(models)}), so nothing tells "
-                f"whose plain graph it is"
+                f"{graph}: a plain graph has the name of its model, MODEL-plain.onnx, and {stem} is none of "
+                f"{', '.join(models)}"
             )
-        model, source = max(named, key=lambda name: len(Path(name).stem)), _source(config)
+        (model, *_), source = named, _source(config)
+        if model in graphs:
+            raise ValueError(f"{graph}: {model} has {graphs[model]} already; one plain graph a model")
+        graphs[model] = graph
         options = {"file": str(file.resolve()), "frames": config.frames}
         for to in ("class_map", "overlay"):
             yield Task("plain", model, source=source, options={**options, "to": to})
@@ -133,10 +147,10 @@ def _source(config: BenchConfig) -> str:
 
 
 def _without_gpu(config: BenchConfig, has_gpu: bool) -> list[Missing]:
-    asked = [provider for provider in config.providers if provider != "cpu"]
-    if has_gpu or not asked or "onnx" not in config.engines:
+    if has_gpu or "onnx" not in config.engines:
         return []
-    return [Missing(provider, "no NVIDIA GPU on this machine") for provider in ON_GPU]
+    asked = ON_GPU if "auto" in config.providers else [it for it in config.providers if it != "cpu"]
+    return [Missing(provider, "no NVIDIA GPU on this machine") for provider in asked]
 
 
 def _without_rivals(config: BenchConfig) -> list[Missing]:

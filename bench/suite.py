@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any, Final
 
 from bench import machine
 from bench.config import BenchConfig
@@ -20,8 +21,8 @@ from bench.report.data import (
     Report,
     ReportError,
     Result,
-    describe_model,
     load,
+    model_of_json,
     save,
     sha256_of,
 )
@@ -29,6 +30,11 @@ from bench.scenarios.offline import recording_of
 from bench.task import Task, TaskError, run_task
 
 OURS, AGAINST = "report.json", "against.json"
+_MUST_STAY: Final = {
+    **{"models": "have", "versions": "have"},
+    **{"source_sha256": "has", "commit": "has", "machine": "has"},
+}
+"""What all rounds of a report have in common."""
 Say = Callable[[str], None]
 Turn = tuple[int, Task, int]
 """Number of the round, what is measured, and which build measures it."""
@@ -98,14 +104,17 @@ def _work_off(
 ) -> None:
     """Measure in the given order; `reports` holds what came of it, and is saved after every task."""
     clock = _Clock()
+    failed: set[tuple[int, str]] = set()
     for place, (number, task, which) in enumerate(todo):
-        if any(missing.title == task.title for missing in reports[which].missing):
+        if (which, task.key) in failed:
             continue
         left = clock.left_s([later for _, later, _ in todo[place:]])
         by = f" by {builds[which].python}" if which else ""
         say(f"[{place + 1}/{len(todo)}] round {number + 1}: {task.title}{by}{left}")
         with clock.timing(task):
             reports[which] = _measured(reports[which], builds[which], task, number, road)
+        if not _is_known(reports[which], task, number):
+            failed.add((which, task.key))
         save(reports[which], builds[which].file)
 
 
@@ -122,28 +131,20 @@ def _in_turns(planned: Plan, rounds: int, builds: int) -> Iterator[Turn]:
 
 
 def _begun(build: Build, config: BenchConfig, planned: Plan, command: str) -> Report:
-    """The report as it stands, or a new one.
+    """A new report, or the one that is there, to be gone on with.
 
     Raises:
-        ReportError: if there is one and it is not to be gone on with, or was made by other settings.
+        ReportError: if there is one and it is not to be gone on with, or was made by other settings, or
+            what it was made with and of has changed since.
     """
     settings = {name: value for name, value in asdict(config).items() if name not in ("resume", "out")}
-    if build.file.exists():
-        if not config.resume:
-            raise ReportError(f"{build.file}: exists; go on with it by --resume, or name another --out")
-        found = load(build.file)
-        changed = [name for name in settings if found.config.get(name) != settings[name] and name != "rounds"]
-        if changed:
-            told = ", ".join(changed)
-            raise ReportError(f"{build.file}: was measured with other settings ({told}); name another --out")
-        return replace(found, is_partial=True, config=settings, missing=planned.missing)
-    installation = machine.of_installation(build.python)
-    names = {task.model for task in (*planned.every_round, *planned.once)}
+    names = sorted({task.model for task in (*planned.every_round, *planned.once)})
+    installation = machine.of_installation(build.python, names)
     started = _now()
-    return Report(
+    new = Report(
         command=command,
         config=settings,
-        machine=machine.machine(),
+        machine={**machine.machine(), "python": installation["python"]},
         versions=installation["versions"],
         commit=installation["commit"],
         started=started,
@@ -152,9 +153,27 @@ def _begun(build: Build, config: BenchConfig, planned: Plan, command: str) -> Re
         load=Load(machine.load_average(), []),
         is_partial=True,
         missing=planned.missing,
-        models={name: describe_model(name) for name in sorted(names)},
+        models={name: model_of_json(told) for name, told in installation["models"].items()},
         source_sha256=None if config.source == "synthetic" else sha256_of(Path(config.source)),
     )
+    if not build.file.exists():
+        return new
+    if not config.resume:
+        raise ReportError(f"{build.file}: exists; go on with it by --resume, or name another --out")
+    found = load(build.file)
+    changed = [name for name in settings if found.config.get(name) != settings[name] and name != "rounds"]
+    if changed:
+        told = ", ".join(changed)
+        raise ReportError(f"{build.file}: was measured with other settings ({told}); name another --out")
+    for name, verb in _MUST_STAY.items():
+        if _lasting(getattr(found, name)) != _lasting(getattr(new, name)):
+            raise ReportError(f"{build.file}: its {name} {verb} changed since; name another --out")
+    return replace(found, command=command, is_partial=True, config=settings, missing=planned.missing)
+
+
+def _lasting(told: Any) -> Any:
+    """Without the clock, which is never the same twice."""
+    return {name: it for name, it in told.items() if name != "clock_mhz"} if isinstance(told, dict) else told
 
 
 def _is_known(report: Report, task: Task, number: int) -> bool:

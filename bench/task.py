@@ -12,6 +12,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from bench import machine
 from bench.engines import EngineName
 from perception.engines import EngineError
 from perception.engines.engine import one_line
@@ -83,7 +84,8 @@ class Task:
     def title(self) -> str:
         """For a line of progress."""
         options = " ".join(f"{name} {value}" for name, value in self.options.items())
-        return " ".join(part for part in (self.model, self.engine, self.scenario, options) if part)
+        place = self.engine if self.provider == "cpu" else f"{self.engine} {self.provider}"
+        return " ".join(part for part in (self.model, place, self.scenario, options) if part)
 
 
 def run_task(task: Task, python: str = sys.executable, road: Path | None = None) -> dict[str, Any]:
@@ -97,16 +99,24 @@ def run_task(task: Task, python: str = sys.executable, road: Path | None = None)
         TaskError: if there are none.
     """
     done = subprocess.run(
-        [python, "-m", "bench.task", task.key, *([str(road)] if road else [])],
+        [*machine.interpreter(python), "-m", "bench.task", task.key, *([str(road)] if road else [])],
         capture_output=True,
         text=True,
         stdin=subprocess.DEVNULL,
+        env=machine.own_environment(python),
     )
     said = (done.stdout if done.returncode == 0 else done.stderr).strip().splitlines()
     if done.returncode or not said:
         raise TaskError(f"{task.title}: {said[-1] if said else f'ended with status {done.returncode}'}")
-    values: dict[str, Any] = json.loads(said[-1])
+    try:
+        values: dict[str, Any] = json.loads(said[-1], parse_constant=_refuse_constant)
+    except ValueError as error:
+        raise TaskError(f"{task.title}: {error}") from error
     return values
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"measured {name}, which is no number")
 
 
 def main(arguments: list[str] | None = None) -> int:

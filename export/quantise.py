@@ -173,7 +173,10 @@ def _ranges(graph: onnx.ModelProto, quantiles: Mapping[str, _Quantiles], cut: fl
     ranges = {
         name: (float(found[:, low].min()), float(found[:, high].max())) for name, found in quantiles.items()
     }
-    for name, activation in _activation_behind(graph).items():
+    behind = _activation_behind(graph)
+    for name, activation in behind.items():
+        while activation.output[0] in behind:  # a clipping behind a ReLU
+            activation = behind[activation.output[0]]
         ranges[name] = ranges[activation.output[0]]
     head = _subtraction(graph)
     if head is not None:

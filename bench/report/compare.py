@@ -93,8 +93,10 @@ class Comparison:
 
     figures: list[Compared]
     warnings: list[str]
-    only_in_one: list[str]
-    """Tasks that one report alone has, and which."""
+    lost: list[str]
+    """What A has and B has not, tasks and figures: a build that does not run is no faster."""
+    new: list[str]
+    """Tasks that B alone has."""
     fail_over: float | None
 
     @property
@@ -111,8 +113,8 @@ class Comparison:
 
     @property
     def status(self) -> int:
-        """1 if anything failed; and if nothing could be told: a gate that saw nothing does not pass."""
-        return int(self.fail_over is not None and (bool(self.failed) or not self.is_told))
+        """1 if anything failed or was lost; and if nothing could be told: such a gate saw nothing."""
+        return int(self.fail_over is not None and bool(self.failed or self.lost or not self.is_told))
 
 
 def run(config: CompareConfig) -> tuple[list[str], int]:
@@ -136,6 +138,7 @@ def compare(a: Report, b: Report, fail_over: float | None = None) -> Comparison:
     pairs = _pairs(a, b)
     shared = list(dict.fromkeys(result.task.key for result, _ in pairs))
     found: list[tuple[Task, Figure, list[tuple[float, float]]]] = []
+    lost = list(_only("A", a, b))
     for key in shared:
         of_task = [(mine, theirs) for mine, theirs in pairs if mine.task.key == key]
         task = of_task[0][0].task
@@ -144,12 +147,14 @@ def compare(a: Report, b: Report, fail_over: float | None = None) -> Comparison:
             both = [(before, after) for before, after in values if before and after]
             if both:
                 found.append((task, figure, both))
+            lost += [f"{title_of(task)}: B has no {figure.name}"] * any(it and not its for it, its in values)
     counted = sum(len(both) >= LEAST_ROUNDS for task, _, both in found if task.scenario != "accuracy")
     confidence = 1 - (1 - CONFIDENCE) / max(1, counted)
     return Comparison(
         [_compared(task, figure, both, confidence) for task, figure, both in found],
         [*_warnings(a, b), *_out_of_turn(pairs)],
-        [*_only("A", a, b), *_only("B", b, a)],
+        lost,
+        list(_only("B", b, a)),
         fail_over,
     )
 
@@ -175,7 +180,8 @@ def _compared(task: Task, figure: Figure, both: list[tuple[float, float]], confi
 def rows(comparison: Comparison) -> list[str]:
     """For the terminal: warnings, the figures that changed, the others, and what follows; `WIDTH` columns."""
     told = [f"warning: {warning}" for warning in comparison.warnings]
-    told += [f"note: {note}" for note in comparison.only_in_one]
+    told += [f"lost: {it}" for it in comparison.lost]
+    told += [f"note: {it}" for it in comparison.new]
     if told:
         told.append("")
     groups: dict[str, list[Compared]] = {}
@@ -237,8 +243,9 @@ def _conclusion(comparison: Comparison) -> list[str]:
     told = [f"{_plural(compared, 'figure')} compared: {counts or 'no difference'} beyond noise"]
     if comparison.fail_over is not None:
         allowed = f"worse by more than {100 * comparison.fail_over:g} %"
-        failed = comparison.failed
-        told.append(f"failed: {len(failed)} {allowed}" if failed else f"passed: nothing is {allowed}")
+        wrong = [f"{len(comparison.failed)} {allowed}"] if comparison.failed else []
+        wrong += [f"{len(comparison.lost)} lost"] if comparison.lost else []
+        told.append(f"failed: {', '.join(wrong)}" if wrong else f"passed: nothing is {allowed}, or lost")
     return told
 
 

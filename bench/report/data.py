@@ -145,6 +145,12 @@ def describe_model(model: str) -> ModelFile:
     return ModelFile(contract.sha256, len(content), contract.precision, contract.input_wh, accuracy)
 
 
+def model_of_json(told: Mapping[str, Any]) -> ModelFile:
+    """What `describe_model` found in another process."""
+    width, height = told["input_wh"]
+    return ModelFile(**{**told, "input_wh": (width, height)})
+
+
 def sha256_of(file: Path) -> str:
     """Checksum of a source; raises OSError."""
     with file.open("rb") as stream:
@@ -216,7 +222,7 @@ class _Reader:
         values = self._fields(ModelFile, told, f"model {name}")
         wh = values["input_wh"]
         self._check(isinstance(wh, list) and len(wh) == 2, f"model {name}: input_wh must be two numbers")
-        return ModelFile(**values | {"input_wh": tuple(wh)})
+        return model_of_json(values)
 
     def _result(self, told: Any, where: str) -> Result:
         values = self._fields(Result, told, where)
@@ -225,6 +231,7 @@ class _Reader:
         where = f"{where} ({task.scenario})"
         self._check(isinstance(values["round"], int), f"{where}: round must be a whole number")
         self._check(isinstance(values["values"], dict), f"{where}: values must be a JSON object")
+        self._check(isinstance(task.options, dict), f"{where}: options must be a JSON object")
         for name in VALUES[task.scenario]:
             self._check(name in values["values"], f"{where}: its values lack {name!r}")
         return Result(**values | {"task": task})

@@ -219,12 +219,18 @@ def _row(report: Report, model: str, engine: str, provider: str) -> Row:
     )
     highest = [it.values["rate_hz"] or 0.0 for it in found("highest_rate")]
     file = report.models.get(model)
-    accuracy = card_accuracy(file)
+    # The card tells what ONNX Runtime came to on a CPU, and the rivals run there.
+    is_as_exported = (engine, provider) == ("onnx", "cpu")
+    accuracy = card_accuracy(file) if is_as_exported else None
     if measured:
         values = measured[0].values
         accuracy = _accuracy(values, f"measured on {values['split']}")
     rivals = {
-        name: [it for it in report.results if it.task.scenario == name and it.task.model == model]
+        name: [
+            it
+            for it in report.results
+            if provider == "cpu" and it.task.scenario == name and it.task.model == model
+        ]
         for name in RIVALS
     }
     return Row(

@@ -160,9 +160,9 @@ def _rates(rows: Sequence[Row]) -> Table:
         ["", "Hz", "p50 ms", "p99 ms", "max", "age", "jitter", "dropped", "held", "highest Hz"],
         [cells(row, rate) for row, rate in held] + without,
         "Latency of every frame that was due, from when it was due; age: median of what was published; "
-        "jitter: p99 of the distance from one period; held: rounds with no frame dropped and p99 within one "
-        "period; highest: the highest rate found to hold, median over the rounds, in brackets lowest and "
-        "highest.",
+        "jitter: p99 of the distance from one period; held: rounds with no frame dropped and p99 (of fewer "
+        "than 459 frames, the maximum) within one period; highest: the highest rate found to hold, median "
+        "over the rounds, in brackets lowest and highest.",
         "constant_rate",
     )
 
@@ -280,7 +280,7 @@ def _accuracy(rows: Sequence[Row]) -> Table:
             share(it.two_classes),
             NONE if it.calibration_error is None else f"{100 * it.calibration_error:.1f}",
             *(share(it.conditions.get(name)) for name in ("day", "night")),
-            it.short_origin,
+            it.short_origin + ", differs under load" * (it.same_under_load is False),
         ]
 
     frames = sorted({f"{it.frames:,} frames of {it.recordings} recordings" for _, it in held})
@@ -301,7 +301,8 @@ def _accuracy(rows: Sequence[Row]) -> Table:
         [cells(row, it) for row, it in held],
         f"IoU on {' or '.join(frames)}, one confusion matrix, through the node's own path; in brackets the "
         "95 % interval by recording. 2 cl.: drivable or not; boundary: IoU near the borders; ECE: "
-        "calibration error; card: not measured here; what the model's card tells of the split in brackets.",
+        "calibration error. With all cores busy every class map was the same, or the row says so. Card: not "
+        "measured here; what the model's card tells of the split in brackets.",
         "accuracy",
     )
 

@@ -52,7 +52,9 @@ def test_interrupted_run_says_how_to_go_on(
 
     assert main(short_run) == 130
 
-    assert f"--resume --out {tmp_path / 'out'} goes on" in only_error_line("drivable-bench")
+    line = only_error_line("drivable-bench")
+    assert "interrupted; go on by drivable-bench --models" in line
+    assert line.endswith(f"--out {tmp_path / 'out'} --resume")
 
 
 @pytest.mark.parametrize(

@@ -68,3 +68,13 @@ def test_installation_tells_its_versions_and_another_python_is_refused() -> None
     assert of_installation(sys.executable)["versions"] == versions()
     with pytest.raises(ValueError, match="/bin/false: is no Python with drivable"):
         of_installation("/bin/false")
+    with pytest.raises(ValueError, match="/bin/true: is no Python with drivable"):
+        of_installation("/bin/true")
+
+
+def test_installation_tells_what_its_models_are() -> None:
+    told = of_installation(sys.executable, ["rt_s-int8"])["models"]["rt_s-int8"]
+
+    assert (told["precision"], told["input_wh"]) == ("int8", [640, 384])
+    with pytest.raises(ValueError, match="no such model file"):
+        of_installation(sys.executable, ["nothing"])

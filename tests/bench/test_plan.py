@@ -72,7 +72,7 @@ def test_stall_is_part_of_the_task_only_where_one_is_asked_for() -> None:
     assert options(stall_ms=200.0)["stall_stage"] == "perceive"
 
 
-def test_plain_graph_belongs_to_the_model_with_the_longest_name_that_its_own_begins_with(
+def test_plain_graph_belongs_to_the_model_that_it_is_named_after(
     tmp_path: Path,
 ) -> None:
     graph = tmp_path / "rt_s-int8_plain.onnx"
@@ -95,10 +95,50 @@ def test_plain_graph_belongs_to_the_model_with_the_longest_name_that_its_own_beg
 def test_plain_graph_of_no_model_or_that_is_not_there_is_refused(tmp_path: Path) -> None:
     (tmp_path / "other.onnx").touch()
 
-    with pytest.raises(ValueError, match=r"other\.onnx: its name begins with none of the models \(rt_s\)"):
+    with pytest.raises(ValueError, match=r"other\.onnx: .* and other is none of rt_s"):
         plan(BenchConfig(models=["rt_s"], plain=[str(tmp_path / "other.onnx")]), False)
     with pytest.raises(FileNotFoundError, match="no such plain graph"):
         plan(BenchConfig(models=["rt_s"], plain=[str(tmp_path / "rt_s_plain.onnx")]), False)
+
+
+def test_model_has_one_plain_graph_and_no_other_models(tmp_path: Path) -> None:
+    graphs = [tmp_path / name for name in ("rt_s-plain.onnx", "rt_s_plain.onnx", "rt_s-int8-plain.onnx")]
+    for graph in graphs:
+        graph.touch()
+
+    with pytest.raises(ValueError, match="one plain graph a model"):
+        plan(BenchConfig(models=["rt_s"], plain=[str(graphs[0]), str(graphs[1])]), False)
+    with pytest.raises(ValueError, match="rt_s-int8 is none of rt_s"):
+        plan(BenchConfig(models=["rt_s"], plain=[str(graphs[2])]), False)
+
+
+def test_what_is_named_twice_is_measured_once() -> None:
+    config = BenchConfig(models=["rt_s"], engines=["onnx", "onnx"], rates_hz=[30, 30], streams=[2, 2])
+
+    tasks = plan(config, False).every_round
+
+    assert len({task.key for task in tasks}) == len(tasks)
+
+
+@pytest.mark.parametrize("source", ["missing.mp4", "rtsp://user:secret@camera/road"])
+def test_source_that_is_no_file_is_refused_without_its_password(source: str) -> None:
+    with pytest.raises(FileNotFoundError) as caught:
+        plan(BenchConfig(models=["rt_s"], source=source), False)
+
+    assert "no such video" in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
+def test_provider_that_was_not_asked_for_is_not_missing() -> None:
+    config = BenchConfig(models=["rt_s"], providers=["cuda"], scenarios=["single_stream"])
+
+    assert [it.title for it in plan(config, False).missing] == ["cuda"]
+
+
+def test_quick_changes_only_what_was_left_at_its_default() -> None:
+    config = BenchConfig(quick=True, rounds=3).shortened()
+
+    assert (config.rounds, config.frames, config.streams) == (3, 300, [])
 
 
 @pytest.mark.parametrize(
@@ -107,6 +147,10 @@ def test_plain_graph_of_no_model_or_that_is_not_there_is_refused(tmp_path: Path)
         ({"models": []}, "at least one of models"),
         ({"rounds": 0}, "rounds is 0"),
         ({"rates_hz": [30, 0]}, "rates_hz holds"),
+        ({"rates_hz": [float("nan")]}, "rates_hz holds"),
+        ({"duration_s": float("inf")}, "duration_s is inf"),
+        ({"stall_ms": -5.0}, "stall_ms is -5"),
+        ({"stall_ms": 200.0, "quick": True}, "the first stall comes after half of it"),
         ({"resume": True}, "--out DIR"),
         ({"rival_python": "python"}, "--plain"),
     ],

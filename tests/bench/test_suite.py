@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bench import suite
+from bench import machine, suite
 from bench.config import BenchConfig
 from bench.report.data import ReportError, load
 from bench.task import Task, TaskError
@@ -34,9 +34,13 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[Call]:
         made.append((task.scenario, python))
         return VALUES[task.scenario] | METER
 
+    def installation(python: str, models: list[str]) -> dict[str, Any]:
+        file = {"sha256": "1", "size_bytes": 1, "precision": "fp32", "input_wh": [2, 2], "accuracy": None}
+        return {"versions": {}, "commit": "abc", "python": "3", "models": dict.fromkeys(models, file)}
+
     monkeypatch.setattr("bench.suite.run_task", fake)
     monkeypatch.setattr("bench.suite.recording_of", lambda spec, folder: str(folder / "road.mp4"))
-    monkeypatch.setattr("bench.machine.of_installation", lambda python: {"versions": {}, "commit": "abc"})
+    monkeypatch.setattr("bench.machine.of_installation", installation)
     return made
 
 
@@ -160,3 +164,19 @@ def test_progress_tells_how_long_it_takes_yet(
     assert said[1].startswith("[1/4] round 1: rt_s onnx bare")
     assert "to go" not in said[1]
     assert said[2].endswith(" s to go")
+
+
+def test_report_is_not_gone_on_with_once_a_model_has_changed(
+    calls: list[Call], settings: Callable[..., BenchConfig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measure(settings())
+    before = machine.of_installation
+
+    def changed(python: str, models: list[str]) -> dict[str, Any]:
+        told = before(python, models)
+        return {**told, "models": {name: {**it, "sha256": "2"} for name, it in told["models"].items()}}
+
+    monkeypatch.setattr("bench.machine.of_installation", changed)
+
+    with pytest.raises(ReportError, match="its models have changed since"):
+        measure(settings(resume=True, rounds=3))

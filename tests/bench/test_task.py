@@ -56,3 +56,19 @@ def test_installation_without_a_bench_is_told() -> None:
     assert sys.executable
     with pytest.raises(TaskError, match="bare: "):
         run_task(Task("bare", "rt_s"), "/bin/false")
+
+
+def test_checkout_in_the_working_directory_is_not_what_is_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "bench").mkdir()
+    (tmp_path / "bench/__init__.py").write_text("raise SystemExit('this is another bench')")
+    monkeypatch.chdir(tmp_path)
+
+    with pytest.raises(TaskError, match="no such model file"):
+        run_task(Task("bare", "no_such_model"))
+
+
+def test_title_names_the_provider_where_it_is_not_the_cpu() -> None:
+    assert Task("bare", "rt_s").title == "rt_s onnx bare"
+    assert Task("bare", "rt_s", provider="cuda").title == "rt_s onnx cuda bare"

@@ -242,6 +242,18 @@ def test_task_of_one_report_alone_is_named() -> None:
     assert told[0] == "note: only B has rt_m onnx offline"
 
 
+def test_build_that_does_not_run_is_no_faster() -> None:
+    a, b = steady(8)
+    nothing = [replace(it, values={**it.values, "fps": None}) for it in b.results]
+
+    for broken in (replace(b, results=nothing), replace(b, results=b.results[:0])):
+        comparison = compare(a, broken, 0.05)
+
+        assert comparison.lost
+        assert comparison.status == 1
+        assert any(line.startswith("lost: ") for line in rows(comparison))
+
+
 def test_rounds_are_paired_by_their_number() -> None:
     a, b = steady(6)
     shuffled = replace(b, results=b.results[::-1][:5])
