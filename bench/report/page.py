@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from bench.report.data import Report, Result
 from bench.report.rows import Row, rows_of
-from bench.report.table import NONE, Table, label, number, place, quantile_of, share, tables
+from bench.report.table import NONE, Table, as_markdown, label, number, place, quantile_of, share, tables
 from perception.atomic_file import write_atomically
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def plots_of(report: Report) -> tuple[list[Plot], list[str]]:
 
 
 def write_page(report: Report, folder: Path) -> list[str]:
-    """`report.html`, and every plot as a PNG beside it for a README.
+    """`report.html`; for a README its tables as `report.md`, and every plot as a PNG.
 
     Returns:
         What there is to say about it: one line where plots are missing.
@@ -109,6 +109,7 @@ def write_page(report: Report, folder: Path) -> list[str]:
     """
     drawn, said = plots_of(report)
     write_atomically(folder / "report.html", page(report, drawn).encode(), waits_for_disk=False)
+    write_atomically(folder / "report.md", as_markdown(report).encode(), waits_for_disk=False)
     for plot in drawn:
         write_atomically(folder / f"{plot.name}.png", plot.png(), waits_for_disk=False)
     return said

@@ -36,6 +36,7 @@ def test_run_prints_tables_and_leaves_report_page_and_plots(
     assert "[2/2] round 1: " in told.err
     assert json.loads((tmp_path / "out/report.json").read_text())["is_partial"] is False
     assert (tmp_path / "out/report.html").read_text().startswith("<!doctype html>")
+    assert (tmp_path / "out/report.md").read_text().startswith("**Latency")
     assert (tmp_path / "out/latency.png").read_bytes().startswith(b"\x89PNG")
 
     assert main(["compare", *[str(tmp_path / "out/report.json")] * 2]) == 0
