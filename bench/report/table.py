@@ -82,7 +82,10 @@ def _text(table: Table) -> Iterator[str]:
     widths = [
         max(len(row[place]) for row in (table.columns, *table.rows)) for place in range(len(table.columns))
     ]
-    widths[0] = min(widths[0], max(10, WIDTH - sum(widths[1:]) - 2 * (len(widths) - 1)))
+    narrow = min(widths[0], max(10, WIDTH - sum(widths[1:]) - 2 * (len(widths) - 1)))
+    labels = {row[0] for row in table.rows}
+    if len({_shortened(it, narrow) for it in labels}) == len(labels):  # else rather too wide than alike
+        widths[0] = narrow
     yield table.title
     for row in (table.columns, *table.rows):
         name = _shortened(row[0], widths[0])

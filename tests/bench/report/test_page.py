@@ -166,7 +166,12 @@ def test_plots_lie_beside_the_page(tmp_path: Path) -> None:
     said = write_page(report(), tmp_path)
 
     assert said == []
-    assert {file.name for file in tmp_path.iterdir()} == {"report.html", "pareto.png", "latency.png"}
+    assert {file.name for file in tmp_path.iterdir()} == {
+        "report.html",
+        "report.md",
+        "pareto.png",
+        "latency.png",
+    }
     assert (tmp_path / "report.html").read_text().count("<figure") == 2
 
 
@@ -186,5 +191,5 @@ def test_without_matplotlib_one_line_says_how_to_get_the_plots(
 
     assert said == [NO_PLOTS]
     assert "pip install 'drivable[bench]'" in said[0]
-    assert [file.name for file in tmp_path.iterdir()] == ["report.html"]
+    assert {file.name for file in tmp_path.iterdir()} == {"report.html", "report.md"}
     assert "<figure" not in (tmp_path / "report.html").read_text()

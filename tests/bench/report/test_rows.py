@@ -249,6 +249,15 @@ def test_tables_fit_the_terminal(model: str) -> None:
     assert last == "a CPU, 2 cores, 24 GB, commit abc1234567: drivable-bench --rounds 3"
 
 
+def test_names_are_not_cut_until_they_are_alike() -> None:
+    models = [f"{'a-network-with-a-long-name-' * 4}{end}" for end in ("one", "two")]
+    results = [result("single_stream", model=it, latencies_ms=[1.0], stage_ms={}, frames=1) for it in models]
+
+    lines = as_text(report(*results))
+
+    assert len({line.split("  ")[0] for line in lines if " onnx" in line}) == len(models)
+
+
 def test_table_says_how_many_frames_a_quantile_lacks() -> None:
     (latency,) = (it for it in tables(everything()) if it.scenario == "single_stream")
 
