@@ -1,11 +1,11 @@
-"""What flows through the node: a Frame from the source, a Prediction to the sinks."""
+"""What flows through the node: a Frame or an Outage from the source, a Prediction or that to the sinks."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
-from typing import Literal
+from typing import ClassVar, Literal
 
 import cv2
 import numpy as np
@@ -55,6 +55,10 @@ class Frame:
     """(H, W, 3) BGR, or the decoder's planes."""
     name: str
     """Stem for files about this frame: the image's name, or the frame id."""
+    is_damaged: bool = False
+    """The decoder or the driver says that parts of the picture are not what the camera saw."""
+    missed_before: int = 0
+    """Frames that the camera took since the one before and nobody got: gaps in its own sequence numbers."""
 
     @property
     def frame_wh(self) -> tuple[int, int]:
@@ -88,6 +92,19 @@ class EngineState(StrEnum):
 
 
 @dataclass(frozen=True)
+class Certainty:
+    """How sure the network is of a frame."""
+
+    mean: float | None
+    """Mean probability of the class found in the direct area, 0 to 1; None where there is no such area."""
+    low: float | None
+    """The probability that all but the least sure twentieth of the direct area reaches."""
+    unlikeness: float | None
+    """Share of the validation frames that the network was surer of; near 1 the frame is unlike what it was
+    trained on. None where the model's file does not tell how sure it was."""
+
+
+@dataclass(frozen=True)
 class Prediction:
     """Where the vehicle can drive, for one frame."""
 
@@ -111,6 +128,22 @@ class Prediction:
     confidence: NDArray[np.uint8] | None = None
     """(h, w) uint8 probability of the class found, 255 is certain, over the whole frame; coarser than
     `class_map` where the graph ends at logits: read it with `confidence_at`. None where nobody tells it."""
+    certainty: Certainty | None = None
+
+    @property
+    def source_id(self) -> str:
+        """Short name of the source, without any password."""
+        return self.frame.source_id
+
+    @property
+    def time_ns(self) -> int:
+        """The frame's own time since the first frame."""
+        return self.frame.time_ns
+
+    @property
+    def frame_wh(self) -> tuple[int, int]:
+        """Width and height of the frame, in pixels."""
+        return self.frame.frame_wh
 
     @property
     def age_ms(self) -> float:
@@ -132,6 +165,38 @@ class Prediction:
         if (self.class_map.shape[1], self.class_map.shape[0]) == to_wh:
             return self.class_map
         return nearest(self.class_map, to_wh)
+
+
+@dataclass(frozen=True)
+class Outage:
+    """No fresh frame: what a live source gives at its nominal rate instead, so that the silence is told."""
+
+    source_id: str
+    frame_wh: tuple[int, int]
+    """Width and height in pixels of the frames that do not come."""
+    time_ns: int
+    """The source's own time: that of the last frame and what passed since."""
+    captured_ns: int | None
+    """`time.monotonic_ns()` of the last frame; None before the first."""
+    camera_state: CameraState
+    """`STALE` or `LOST`."""
+    camera_reason: str
+    model_id: str = ""
+    engine_state: EngineState = EngineState.OK
+    provider: str = ""
+    published_ns: int = 0
+    """`time.monotonic_ns()` when it was handed to the sinks."""
+
+    has_mask: ClassVar[bool] = False
+
+    @property
+    def age_ms(self) -> float | None:
+        """Of the last frame at publication; None before the first."""
+        return None if self.captured_ns is None else (self.published_ns - self.captured_ns) / 1e6
+
+
+Output = Prediction | Outage
+"""What sinks are given."""
 
 
 # ITU-R BT.601 and BT.709, limited range: rows B, G, R; columns Y, U, V and offset.

@@ -26,6 +26,11 @@ class Ledger:
         with self._lock:
             self._published += 1
 
+    def withhold(self) -> None:
+        """A frame was told of without its mask: it shows no view of the road."""
+        with self._lock:
+            self._withheld += 1
+
     def drop(self, reason: str, frames: int = 1) -> None:
         """Frames were thrown away."""
         with self._lock:
@@ -40,6 +45,11 @@ class Ledger:
     def published(self) -> int:
         """Frames whose mask was handed to the sinks."""
         return self._published
+
+    @property
+    def withheld(self) -> int:
+        """Frames that were told of without their mask."""
+        return self._withheld
 
     @property
     def dropped(self) -> int:

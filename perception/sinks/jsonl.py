@@ -9,33 +9,37 @@ import sys
 from pathlib import Path
 from typing import Any, Final
 
-from perception.frame import Prediction
+from perception.frame import Output, Prediction
 from perception.labels import IDS, LABELS_OF_TWO
 from perception.scene.outline import Polygon, outlines
 from perception.sinks.sink import SinkError
 from perception.sources.source import SourceInfo
 
-SCHEMA: Final = 2
+SCHEMA: Final = 3
 STDOUT: Final = "-"
 
 
-def record(prediction: Prediction) -> dict[str, Any]:
-    """One frame's record, ready for JSON; `mask` is None where the camera did not see the road."""
-    frame = prediction.frame
+def record(output: Output) -> dict[str, Any]:
+    """What was published, ready for JSON; `mask` is None where the camera did not see the road.
+
+    Of an outage there is no frame: its `frame_id` and `name` are None, and its age is that of the last frame.
+    """
+    frame = output.frame if isinstance(output, Prediction) else None
     return {
         "schema": SCHEMA,
-        "source_id": frame.source_id,
-        "frame_id": frame.frame_id,
-        "name": frame.name,
-        "captured_ns": frame.captured_ns,
-        "time_ns": frame.time_ns,
-        "published_ns": prediction.published_ns,
-        "age_ms": round(prediction.age_ms, 3),
-        "camera": {"state": prediction.camera_state, "reason": prediction.camera_reason},
-        "engine": {"state": prediction.engine_state, "provider": prediction.provider},
-        "model_id": prediction.model_id,
-        "frame_wh": list(frame.frame_wh),
-        "mask": _mask(prediction) if prediction.has_mask else None,
+        "source_id": output.source_id,
+        "frame_id": frame.frame_id if frame else None,
+        "name": frame.name if frame else None,
+        "missed_before": frame.missed_before if frame else 0,
+        "captured_ns": output.captured_ns,
+        "time_ns": output.time_ns,
+        "published_ns": output.published_ns,
+        "age_ms": None if output.age_ms is None else round(output.age_ms, 3),
+        "camera": {"state": output.camera_state, "reason": output.camera_reason},
+        "engine": {"state": output.engine_state, "provider": output.provider},
+        "model_id": output.model_id,
+        "frame_wh": list(output.frame_wh),
+        "mask": _mask(output) if isinstance(output, Prediction) and output.has_mask else None,
     }
 
 
@@ -88,11 +92,11 @@ class JsonLinesSink:
                 f"{self._where}: cannot write records: {error.strerror}; choose another file"
             ) from error
 
-    def write(self, prediction: Prediction) -> None:
+    def write(self, output: Output) -> None:
         """Write one line, past all buffers, so that a killed process leaves it whole."""
         if self._descriptor is None:
             raise SinkError(f"{self._where}: cannot write records: the file is closed")
-        line = json.dumps(record(prediction), separators=(",", ":")).encode() + b"\n"
+        line = json.dumps(record(output), separators=(",", ":")).encode() + b"\n"
         written_bytes = 0
         try:
             while written_bytes < len(line):

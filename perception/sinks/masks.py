@@ -7,7 +7,7 @@ from pathlib import Path
 import cv2
 
 from perception.atomic_file import write_atomically
-from perception.frame import Prediction
+from perception.frame import Output, Prediction
 from perception.sinks.sink import SinkError
 from perception.sources.source import SourceInfo
 
@@ -43,12 +43,12 @@ class MaskFolderSink:
             reason = f"cannot write masks: {error.strerror}; choose another folder"
             raise SinkError(f"{self._folder}: {reason}") from error
 
-    def write(self, prediction: Prediction) -> None:
+    def write(self, output: Output) -> None:
         """Write one PNG, whole or not at all; none where the camera did not see the road."""
-        if not prediction.has_mask:
+        if not isinstance(output, Prediction) or not output.has_mask:
             return
-        file = self._folder / f"{prediction.frame.name}.png"
-        _, png = cv2.imencode(".png", prediction.class_map_at(prediction.frame.frame_wh), _PNG)
+        file = self._folder / f"{output.frame.name}.png"
+        _, png = cv2.imencode(".png", output.class_map_at(output.frame.frame_wh), _PNG)
         try:
             write_atomically(file, png.tobytes(), waits_for_disk=False)
         except OSError as error:

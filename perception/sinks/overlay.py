@@ -14,6 +14,7 @@ from perception.frame import (
     CameraState,
     EngineState,
     Frame,
+    Output,
     Plane,
     Prediction,
     Yuv420,
@@ -48,19 +49,29 @@ class Canvas(YuvPlanes):
     """Planes to draw on. Chroma is halved (4:2:0) or, for odd sizes, whole (4:4:4)."""
 
 
-def draw_overlay(canvas: Canvas, prediction: Prediction) -> None:
+def draw_overlay(canvas: Canvas, output: Output) -> None:
     """Fill the canvas with the frame, its areas, a legend, a line of state, and a banner if need be.
 
-    A frame of another size than the canvas is resized to it.
+    A frame of another size than the canvas is resized to it. Where there is no frame the canvas is black:
+    the last one would look like a view of the road.
     """
-    copy_frame(canvas, prediction.frame)
+    if isinstance(output, Prediction):
+        copy_frame(canvas, output.frame)
+    else:
+        blacken(canvas)
     top_px = 0
-    if prediction.camera_state != CameraState.OK:
-        top_px = draw_banner(canvas, banner_text(prediction))
-    if prediction.has_mask:
-        tint_areas(canvas, prediction.class_map, prediction.labels)
-        draw_legend(canvas, top_px, prediction.labels)
-    draw_status(canvas, status_text(prediction))
+    if output.camera_state != CameraState.OK:
+        top_px = draw_banner(canvas, banner_text(output))
+    if isinstance(output, Prediction) and output.has_mask:
+        tint_areas(canvas, output.class_map, output.labels)
+        draw_legend(canvas, top_px, output.labels)
+    draw_status(canvas, status_text(output))
+
+
+def blacken(canvas: Canvas) -> None:
+    """Black all over."""
+    for plane, value in ((canvas.y, _BLACK_LUMA), (canvas.u, _NEUTRAL_CHROMA), (canvas.v, _NEUTRAL_CHROMA)):
+        plane[:] = value
 
 
 def copy_frame(canvas: Canvas, frame: Frame) -> None:
@@ -105,22 +116,21 @@ def tint_areas(canvas: Canvas, class_map: NDArray[np.uint8], labels: Sequence[st
         cv2.polylines(canvas.y, points, True, edge_luma, line_px, cv2.LINE_AA, _SUBPIXEL_BITS)
 
 
-def status_text(prediction: Prediction) -> str:
+def status_text(output: Output) -> str:
     """The line of state, such as `age 34 ms  camera ok  engine ok  frame 123`."""
-    engine = str(prediction.engine_state)
-    if prediction.engine_state != EngineState.OK and prediction.provider:
-        engine += f" ({prediction.provider})"
-    return (
-        f"age {prediction.age_ms:.0f} ms  camera {prediction.camera_state}  engine {engine}"
-        f"  frame {prediction.frame.frame_id}"
-    )
+    engine = str(output.engine_state)
+    if output.engine_state != EngineState.OK and output.provider:
+        engine += f" ({output.provider})"
+    age = "-" if output.age_ms is None else f"{output.age_ms:.0f} ms"
+    frame_id = output.frame.frame_id if isinstance(output, Prediction) else "-"
+    return f"age {age}  camera {output.camera_state}  engine {engine}  frame {frame_id}"
 
 
-def banner_text(prediction: Prediction) -> str:
+def banner_text(output: Output) -> str:
     """What the banner says of a camera that is not ok."""
-    reason = f": {prediction.camera_reason}" if prediction.camera_reason else ""
-    claim = f"camera {prediction.camera_state}{reason}"
-    return claim if prediction.has_mask else f"NO MASK - {claim}"
+    reason = f": {output.camera_reason}" if output.camera_reason else ""
+    claim = f"camera {output.camera_state}{reason}"
+    return claim if output.has_mask else f"NO MASK - {claim}"
 
 
 def draw_banner(canvas: Canvas, text: str) -> int:

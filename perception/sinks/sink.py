@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from perception.frame import Prediction
+from perception.frame import Output
 from perception.sources.source import SourceInfo
 
 
@@ -13,7 +13,7 @@ class SinkError(Exception):
 
 
 class Sink(Protocol):
-    """A consumer of predictions, on a thread and a channel of its own."""
+    """A consumer of what is published, on a thread and a channel of its own."""
 
     name: str
     """Short name for counts and errors, such as "overlay"."""
@@ -22,8 +22,8 @@ class Sink(Protocol):
         """Make ready, so that an unusable target is known before the first frame; raises SinkError."""
         ...
 
-    def write(self, prediction: Prediction) -> None:
-        """Write one prediction; raises SinkError."""
+    def write(self, output: Output) -> None:
+        """Write one prediction, or that there was no frame for one; raises SinkError."""
         ...
 
     def close(self) -> None:

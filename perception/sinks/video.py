@@ -17,7 +17,7 @@ from av.video.plane import VideoPlane
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
 from av.video.stream import VideoStream
 
-from perception.frame import Plane, Prediction, Yuv420, YuvMatrix
+from perception.frame import Output, Plane, Prediction, Yuv420, YuvMatrix
 from perception.sinks.overlay import Canvas, draw_overlay
 from perception.sinks.sink import SinkError
 from perception.sources.source import SourceInfo
@@ -93,14 +93,14 @@ class OverlayVideoSink:
         if info.rate_hz > 0:
             self._rate = Fraction(info.rate_hz).limit_denominator(1001)
 
-    def write(self, prediction: Prediction) -> None:
+    def write(self, output: Output) -> None:
         """Draw and encode one frame."""
         if self._disk is None:
             raise SinkError(f"{self._file}: cannot write a video: the file is closed")
         try:
             if self._stream is None or self._container is None:
-                self._container, self._stream = self._start(self._disk, prediction)
-            self._container.mux(self._encode(self._stream, prediction))
+                self._container, self._stream = self._start(self._disk, output)
+            self._container.mux(self._encode(self._stream, output))
         except av.FFmpegError as error:
             self._disk.stop()
             self.close()
@@ -131,9 +131,8 @@ class OverlayVideoSink:
         if disk.error is not None:
             raise SinkError(f"{self._file}: cannot write a video: {disk.error.strerror}") from disk.error
 
-    def _start(self, disk: _Disk, prediction: Prediction) -> tuple[OutputContainer, VideoStream]:
-        frame = prediction.frame
-        width, height = frame.frame_wh
+    def _start(self, disk: _Disk, output: Output) -> tuple[OutputContainer, VideoStream]:
+        width, height = output.frame_wh
         container = av.open(
             disk,
             "w",
@@ -148,19 +147,20 @@ class OverlayVideoSink:
         encoder.time_base = Fraction(1, TICKS_HZ[self._suffix])
         encoder.thread_count = self._threads
         encoder.gop_size = max(1, round(self._rate * _KEY_EVERY_S))
-        self._matrix = frame.pixels.matrix if isinstance(frame.pixels, Yuv420) else "bt601"
+        pixels = output.frame.pixels if isinstance(output, Prediction) else None
+        self._matrix = pixels.matrix if isinstance(pixels, Yuv420) else "bt601"
         encoder.colorspace = _MATRICES[self._matrix]
         encoder.color_range = ColorRange.MPEG
         encoder.color_primaries = ColorPrimaries.BT709
         encoder.color_trc = ColorTrc.BT709
         return container, stream
 
-    def _encode(self, stream: VideoStream, prediction: Prediction) -> list[Packet[VideoStream]]:
+    def _encode(self, stream: VideoStream, output: Output) -> list[Packet[VideoStream]]:
         picture = av.VideoFrame(stream.width, stream.height, stream.pix_fmt or "yuv420p")
         y, u, v = (_view(plane) for plane in picture.planes)
-        draw_overlay(Canvas(y, u, v, self._matrix), prediction)
+        draw_overlay(Canvas(y, u, v, self._matrix), output)
         first = self._last_ticks < 0
-        picture.pts = self._next_ticks(prediction.frame.time_ns)
+        picture.pts = self._next_ticks(output.time_ns)
         picture.time_base = stream.codec_context.time_base
         # By time and not by count: a live source may be slower than its nominal rate.
         if first or picture.pts - self._key_ticks >= _KEY_EVERY_S * TICKS_HZ[self._suffix]:
