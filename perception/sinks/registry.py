@@ -24,7 +24,7 @@ class SinkSettings:
     """Folder for the masks, one PNG a frame."""
     preset: str = "ultrafast"
     """x264 preset of the video."""
-    crf: int = 23
+    qp: int = 26
     """x264 quality of the video: lower is better and larger."""
     encoder_threads: int = 1
     """Threads that the video encoder may use."""
@@ -33,7 +33,7 @@ class SinkSettings:
 def _overlay(settings: SinkSettings) -> Sink | None:
     if settings.out is None:
         return None
-    return OverlayVideoSink(settings.out, settings.preset, settings.crf, settings.encoder_threads)
+    return OverlayVideoSink(settings.out, settings.preset, settings.qp, settings.encoder_threads)
 
 
 def _jsonl(settings: SinkSettings) -> Sink | None:
