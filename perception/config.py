@@ -8,7 +8,9 @@ from typing import Literal
 from perception.engines.openvino import EnginePrecision
 from perception.engines.providers import ProviderName
 from perception.models import DEFAULT_MODEL
+from perception.pipeline.watchdog import WatchdogSettings
 from perception.sources.camera import CameraSettings
+from perception.sources.freshness import FreshnessSettings, ReconnectSettings
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,12 @@ class NodeConfig:
     open_timeout_s: float = 10.0
     """Give up on a stream that does not open in this time."""
     read_timeout_s: float = 5.0
-    """Give up on a stream that sends nothing for this time."""
+    """A camera or stream that sends nothing for this time is opened again."""
+    freshness: FreshnessSettings = field(default_factory=FreshnessSettings)
+    reconnect: ReconnectSettings = field(default_factory=ReconnectSettings)
+    watchdog: WatchdogSettings = field(default_factory=WatchdogSettings)
+    isolate: bool = False
+    """Read recordings in a process of their own too: a file that crashes a decoder then costs that alone."""
     images_rate_hz: float = 10.0
     """Rate at which a folder of images plays."""
     camera: CameraSettings = field(default_factory=CameraSettings)

@@ -1,11 +1,12 @@
 """Where frames come from: one file per kind of source, and a dict of them all in `registry`."""
 
 from perception.sources.registry import SOURCES, SourceSettings, build_source
-from perception.sources.source import EndOfSource, Source, SourceError, SourceInfo
+from perception.sources.source import EndOfSource, NoFrame, Source, SourceError, SourceInfo
 
 __all__ = [
     "SOURCES",
     "EndOfSource",
+    "NoFrame",
     "Source",
     "SourceError",
     "SourceInfo",

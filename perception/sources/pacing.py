@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
 from perception.frame import Frame
-from perception.sources.source import EndOfSource, Source, SourceError, SourceInfo
+from perception.sources.source import EndOfSource, NoFrame, Source, SourceError, SourceInfo
 
 
 class FrameTimes:
@@ -148,11 +148,18 @@ class Limited:
         """The next frame; EndOfSource at the limit."""
         if self._max_frames is not None and self._frames_read >= self._max_frames:
             raise EndOfSource
-        frame = self._source.read()
-        if self._duration_s is not None and frame.time_ns >= self._duration_s * 1e9:
-            raise EndOfSource
+        try:
+            frame = self._source.read()
+        except NoFrame as silence:
+            self._check_duration(silence.outage.time_ns)
+            raise
+        self._check_duration(frame.time_ns)
         self._frames_read += 1
         return frame
+
+    def _check_duration(self, time_ns: int) -> None:
+        if self._duration_s is not None and time_ns >= self._duration_s * 1e9:
+            raise EndOfSource
 
     def close(self) -> None:
         """Release the source inside."""

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from perception.sources.camera import CameraSettings, CameraSource
+from perception.sources.freshness import FreshnessSettings, ReconnectSettings
 from perception.sources.images import IMAGE_SUFFIXES, ImagesSource
 from perception.sources.pacing import Limited, Looped, Paced
+from perception.sources.reader import IS_SUPPORTED, Reader
 from perception.sources.source import Source, SourceError
 from perception.sources.stream import StreamSource, masked_url
+from perception.sources.supervised import Limits, Supervised
 from perception.sources.synthetic import SyntheticSource
 from perception.sources.video import VideoSource
 
@@ -30,7 +34,11 @@ class SourceSettings:
     open_timeout_s: float = 10.0
     """Limit for connecting to a network stream and finding its video."""
     read_timeout_s: float = 5.0
-    """A network stream that gives no frame for so long has failed."""
+    """A live source that gives no frame for so long has failed, and is opened again."""
+    freshness: FreshnessSettings = field(default_factory=FreshnessSettings)
+    reconnect: ReconnectSettings = field(default_factory=ReconnectSettings)
+    isolates_recordings: bool = False
+    """Read recordings in a process of their own too, as live sources are."""
     realtime: bool = False
     """Play a recording as a live source would give it."""
     loop: bool = False
@@ -75,6 +83,10 @@ SOURCES: Final[dict[str, Builder]] = {
     "synthetic": _build_synthetic,
 }
 
+LIVE: Final = ("camera", "rtsp", "http", "https")
+"""Kinds that are read in a process of their own: they may hang in a driver, and come back."""
+CAMERA_CAP_S: Final = 0.5
+
 FORMS: Final = (
     "a video file, an image, a folder or glob of images, /dev/video0 or 0, "
     "rtsp://…, http(s)://… or synthetic[:scene]"
@@ -88,13 +100,33 @@ def build_source(spec: str, settings: SourceSettings | None = None) -> Source:
         SourceError: if `spec` has none of the known forms; the message lists them.
     """
     settings = settings or SourceSettings()
-    build = SOURCES[kind_of(spec)]
-    source: Source = Looped(lambda: build(spec, settings)) if settings.loop else build(spec, settings)
+    kind = kind_of(spec)
+
+    def build() -> Source:
+        if IS_SUPPORTED and (kind in LIVE or settings.isolates_recordings):
+            return _supervised(kind, spec, settings)
+        return SOURCES[kind](spec, settings)
+
+    source: Source = Looped(build) if settings.loop else build()
     if settings.realtime:
         source = Paced(source)
     if settings.max_frames is not None or settings.duration_s is not None:
         source = Limited(source, settings.max_frames, settings.duration_s)
     return source
+
+
+def _supervised(kind: str, spec: str, settings: SourceSettings) -> Supervised:
+    build, name = partial(_build, kind, spec, settings), masked_url(spec)
+    reconnect = settings.reconnect
+    if kind == "camera":
+        cap_s = min(CAMERA_CAP_S, reconnect.cap_s)
+        reconnect = replace(reconnect, cap_s=cap_s, first_s=min(reconnect.first_s, cap_s))
+    limits = Limits(settings.open_timeout_s, settings.read_timeout_s, settings.freshness, reconnect)
+    return Supervised(lambda: Reader(build, name), name, limits)
+
+
+def _build(kind: str, spec: str, settings: SourceSettings) -> Source:
+    return SOURCES[kind](spec, settings)
 
 
 def kind_of(spec: str) -> str:

@@ -5,11 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from perception.frame import Frame
+from perception.frame import Frame, Outage
 
 
 class EndOfSource(Exception):
     """There are no more frames. A normal end, not an error."""
+
+
+class NoFrame(Exception):
+    """A live source has no fresh frame; raised by `read` at its nominal rate for as long as that is so."""
+
+    def __init__(self, outage: Outage) -> None:
+        super().__init__(outage.camera_reason)
+        self.outage = outage
 
 
 class SourceError(Exception):
@@ -39,7 +47,7 @@ class Source(Protocol):
         ...
 
     def read(self) -> Frame:
-        """The next frame; raises EndOfSource or SourceError."""
+        """The next frame; raises EndOfSource, SourceError or NoFrame."""
         ...
 
     def close(self) -> None:

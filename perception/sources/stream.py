@@ -9,6 +9,7 @@ import av
 from av.error import ExitError, FFmpegError
 
 from perception.frame import Frame
+from perception.sources.freshness import ArrivalClock
 from perception.sources.pacing import FrameTimes
 from perception.sources.source import EndOfSource, SourceError, SourceInfo
 from perception.sources.video import Decoded, Decoder
@@ -67,7 +68,7 @@ class StreamSource:
             container.close()
             raise SourceError(str(error) or self._silence) from None
         self._decoder, self._frames_read = decoder, 0
-        self._times = FrameTimes(decoder.rate_hz)
+        self._times, self._arrivals = FrameTimes(decoder.rate_hz), ArrivalClock()
         return SourceInfo(self._name, self._is_live, frame_wh, decoder.rate_hz, decoder.description)
 
     def read(self) -> Frame:
@@ -77,12 +78,14 @@ class StreamSource:
         decoded = self._next(self._decoder)
         frame_id = self._frames_read
         self._frames_read += 1
+        # MJPEG over HTTP has no clock, libav makes one up: the time of arrival is the better one
+        pts_ns = decoded.pts_ns if self._has_times else None
+        captured_ns = self._arrivals.captured_ns(pts_ns, decoded.received_ns)
         return Frame(
             source_id=self._name,
             frame_id=frame_id,
-            captured_ns=decoded.received_ns if self._is_live else time.monotonic_ns(),
-            # MJPEG over HTTP has no clock, libav makes one up: the time of arrival is the better one
-            time_ns=self._times.time_ns(decoded.pts_ns if self._has_times else decoded.received_ns),
+            captured_ns=captured_ns if self._is_live else time.monotonic_ns(),
+            time_ns=self._times.time_ns(decoded.received_ns if pts_ns is None else pts_ns),
             pixels=decoded.pixels,
             name=f"{frame_id:06d}",
         )

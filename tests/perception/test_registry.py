@@ -12,8 +12,10 @@ from perception.sources import SOURCES, EndOfSource, SourceError, SourceSettings
 from perception.sources.camera import CameraSource
 from perception.sources.images import ImagesSource
 from perception.sources.pacing import Limited, Looped, Paced
+from perception.sources.reader import IS_SUPPORTED
 from perception.sources.registry import kind_of
 from perception.sources.stream import StreamSource
+from perception.sources.supervised import Supervised
 from perception.sources.synthetic import SyntheticSource
 from perception.sources.video import VideoSource
 
@@ -36,7 +38,24 @@ SMALL = SourceSettings(synthetic_wh=(64, 36), synthetic_rate_hz=10.0)
     ],
 )
 def test_the_form_of_a_spec_tells_the_kind(spec: str, kind: type) -> None:
-    assert isinstance(build_source(spec), kind)
+    assert isinstance(SOURCES[kind_of(spec)](spec, SourceSettings()), kind)
+
+
+@pytest.mark.skipif(not IS_SUPPORTED, reason="sources have processes of their own on Linux alone")
+@pytest.mark.parametrize(
+    ("spec", "settings", "kind"),
+    [
+        ("/dev/video0", SourceSettings(), Supervised),
+        ("rtsp://10.0.0.7/road", SourceSettings(), Supervised),
+        ("http://10.0.0.7/clip.mp4", SourceSettings(), Supervised),
+        ("synthetic", SourceSettings(), SyntheticSource),
+        ("synthetic", SourceSettings(isolates_recordings=True), Supervised),
+    ],
+)
+def test_what_may_hang_is_read_in_a_process_of_its_own(
+    spec: str, settings: SourceSettings, kind: type
+) -> None:
+    assert isinstance(build_source(spec, settings), kind)
 
 
 def test_files_and_folders_are_told_apart(make_clip: Callable[..., Path], tmp_path: Path) -> None:

@@ -1,0 +1,162 @@
+"""Silence is told by the clock alone, retries come by and by more rarely, late frames show their age."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from perception.frame import CameraState
+from perception.sources.freshness import (
+    ArrivalClock,
+    Backoff,
+    Freshness,
+    FreshnessSettings,
+    ReconnectSettings,
+)
+
+MS = 1_000_000
+
+
+def _fed(rate_hz: float, interval_ms: float, frames: int, **settings: float) -> tuple[Freshness, int]:
+    """A source that gave so many frames, and the time of the last one."""
+    freshness = Freshness(rate_hz, FreshnessSettings(**settings), 0)
+    now_ns = 0
+    for number in range(frames):
+        now_ns = round(number * interval_ms * MS)
+        freshness.frame(now_ns)
+    return freshness, now_ns
+
+
+def test_silence_is_told_after_three_periods_and_then_once_a_period() -> None:
+    freshness, last_ns = _fed(25, 40, 20)
+
+    assert freshness.due_ns() == last_ns + 120 * MS
+    assert freshness.tell(last_ns + 120 * MS) is CameraState.STALE
+    assert freshness.due_ns() == last_ns + 160 * MS
+
+
+def test_source_is_stale_first_and_lost_after_the_next_limit() -> None:
+    freshness, last_ns = _fed(25, 40, 20, lost_after_s=1.0)
+
+    assert freshness.tell(last_ns + 1119 * MS) is CameraState.STALE
+    assert freshness.tell(last_ns + 1120 * MS) is CameraState.LOST
+
+
+def test_source_that_never_gave_a_frame_is_told_of_too() -> None:
+    freshness = Freshness(25, FreshnessSettings(), 0)
+
+    assert freshness.due_ns() == 120 * MS
+
+
+def test_camera_slower_than_its_nominal_rate_has_the_period_that_it_keeps() -> None:
+    freshness, last_ns = _fed(30, 100, 10)
+
+    assert freshness.due_ns() == last_ns + 300 * MS
+
+
+def test_nominal_rate_holds_for_one_that_comes_in_bursts() -> None:
+    freshness, last_ns = _fed(25, 1, 40)
+
+    assert freshness.due_ns() == last_ns + 120 * MS
+
+
+def test_length_of_an_outage_is_no_period() -> None:
+    freshness, last_ns = _fed(25, 40, 3)
+    for outage in range(1, 20):
+        freshness.tell(last_ns + outage * 5000 * MS - 1)
+        freshness.frame(last_ns + outage * 5000 * MS)
+
+    assert freshness.period_ns == 40 * MS
+
+
+def test_limit_that_is_set_counts_instead_of_periods() -> None:
+    freshness, last_ns = _fed(25, 40, 10, stale_after_s=1.5)
+
+    assert freshness.due_ns() == last_ns + 1500 * MS
+
+
+def test_frame_ends_the_outage() -> None:
+    freshness, last_ns = _fed(25, 40, 10)
+    freshness.tell(last_ns + 120 * MS)
+
+    freshness.frame(last_ns + 130 * MS)
+
+    assert freshness.due_ns() == last_ns + 250 * MS
+
+
+def test_steps_double_up_to_the_cap() -> None:
+    backoff = Backoff(ReconnectSettings(first_s=0.25, cap_s=5, jitter=0))
+
+    steps_s = [backoff.next_step_ns() / 1e9 for _ in range(7)]
+
+    assert steps_s == [0.25, 0.5, 1, 2, 4, 5, 5]
+    assert backoff.attempts == 7
+
+
+def test_jitter_stays_within_its_share_and_differs_between_nodes() -> None:
+    settings = ReconnectSettings(first_s=1, cap_s=1, jitter=0.2)
+    steps_s = [Backoff(settings, random.Random(seed)).next_step_ns() / 1e9 for seed in range(50)]
+
+    assert all(0.8 <= step_s <= 1.2 for step_s in steps_s)
+    assert len(set(steps_s)) == 50
+
+
+def test_attempts_without_end_do_not_overflow() -> None:
+    backoff = Backoff(ReconnectSettings(jitter=0), attempts=100_000)
+
+    assert backoff.next_step_ns() == 5_000 * MS
+
+
+@pytest.mark.parametrize("settings", [{"first_s": 0}, {"first_s": 9}, {"jitter": 1}])
+def test_steps_that_are_none_are_refused(settings: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="reconnect"):
+        ReconnectSettings(**settings)
+
+
+@pytest.mark.parametrize("settings", [{"stale_after_s": -1}, {"lost_after_s": 0}, {"max_age_s": 0}])
+def test_limits_that_are_none_are_refused(settings: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="freshness"):
+        FreshnessSettings(**settings)
+
+
+def test_frame_that_comes_with_the_least_delay_is_taken_as_fresh() -> None:
+    arrivals = ArrivalClock()
+
+    assert arrivals.captured_ns(0, 1000 * MS) == 1000 * MS
+    assert arrivals.captured_ns(40 * MS, 1070 * MS) == pytest.approx(1040 * MS, abs=MS)
+    assert arrivals.captured_ns(80 * MS, 1060 * MS) == 1060 * MS
+
+
+def test_frames_that_piled_up_show_their_age() -> None:
+    arrivals = ArrivalClock()
+    for number in range(10):
+        arrivals.captured_ns(number * 40 * MS, number * 40 * MS)
+
+    ages_ms = [
+        (2360 * MS - arrivals.captured_ns(number * 40 * MS, 2360 * MS)) / MS for number in range(10, 60)
+    ]
+
+    assert ages_ms[0] == pytest.approx(1960, abs=1)
+    assert ages_ms[-1] == pytest.approx(0, abs=1)
+
+
+def test_clocks_that_drift_apart_do_not_make_frames_old() -> None:
+    arrivals = ArrivalClock()
+
+    for second in range(3600):
+        received_ns = round(second * 1e9 * 1.0001)
+        age_ns = received_ns - arrivals.captured_ns(second * 1_000_000_000, received_ns)
+
+    assert age_ns < 1 * MS
+
+
+def test_sender_that_sets_its_clock_back_is_followed() -> None:
+    arrivals = ArrivalClock()
+    arrivals.captured_ns(100_000 * MS, 5_000 * MS)
+
+    assert arrivals.captured_ns(0, 5_040 * MS) == 5_040 * MS
+
+
+def test_frame_without_a_timestamp_was_taken_when_it_came() -> None:
+    assert ArrivalClock().captured_ns(None, 7 * MS) == 7 * MS

@@ -1,0 +1,298 @@
+"""A live source that fails, hangs or dies is told of, opened again and replaced, by the test's own clock."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from perception.frame import CameraState, Frame
+from perception.sources.freshness import FreshnessSettings, ReconnectSettings
+from perception.sources.reader import ReaderDied
+from perception.sources.source import EndOfSource, NoFrame, SourceError, SourceInfo
+from perception.sources.supervised import MARGIN_S, Limits, Supervised, Waiting
+
+MS = 1_000_000
+LIMITS = Limits(
+    open_timeout_s=3,
+    read_timeout_s=2,
+    freshness=FreshnessSettings(lost_after_s=1),
+    reconnect=ReconnectSettings(first_s=0.25, cap_s=1, jitter=0),
+)
+INFO = SourceInfo("cam", True, (8, 6), 25.0)
+Event = tuple[float, SourceInfo | Frame | Exception]
+"""Milliseconds after `open`, and what comes then."""
+
+
+@dataclass
+class FakeClock:
+    """Time that goes on only where somebody waits."""
+
+    now_ns: int = 1_000 * MS
+    next_event_ns: Callable[[], int | None] = lambda: None
+
+    def wait(self, descriptors: list[int], timeout_s: float) -> bool:
+        until_ns = self.now_ns + round(timeout_s * 1e9)
+        event_ns = self.next_event_ns()
+        if event_ns is not None and event_ns <= until_ns:
+            self.now_ns = max(self.now_ns, event_ns)
+            return True
+        self.now_ns = until_ns
+        return False
+
+
+@dataclass
+class FakeReader:
+    """Each `open` plays the next script."""
+
+    clock: FakeClock
+    scripts: list[list[Event]]
+    counts: dict[str, int] = field(default_factory=dict)
+    opened_ns: list[int] = field(default_factory=list)
+    events: list[tuple[int, SourceInfo | Frame | Exception]] = field(default_factory=list)
+    closed_with_s: float | None = None
+
+    def open(self) -> None:
+        self.opened_ns.append(self.clock.now_ns)
+        script = self.scripts.pop(0) if self.scripts else []
+        self.events = [(self.clock.now_ns + round(after_ms * MS), what) for after_ms, what in script]
+        self.clock.next_event_ns = lambda: self.events[0][0] if self.events else None
+
+    def take(self) -> SourceInfo | Frame | None:
+        if not self.events or self.events[0][0] > self.clock.now_ns:
+            return None
+        _, what = self.events.pop(0)
+        if isinstance(what, Exception):
+            raise what
+        if isinstance(what, Frame):
+            self.counts = {"decode_errors": self.counts.get("decode_errors", 0) + 1}
+        return what
+
+    def close(self, grace_s: float) -> None:
+        self.closed_with_s = grace_s
+        self.events = []
+
+    def fileno(self) -> int:
+        return -1
+
+
+def _frame(number: int, captured_ms: float) -> Frame:
+    return Frame(
+        "cam",
+        number,
+        round(captured_ms * MS),
+        number * 40 * MS,
+        np.zeros((6, 8, 3), np.uint8),
+        f"{number:06d}",
+    )
+
+
+def _steady(frames: int, from_ms: float = 1_000) -> list[Event]:
+    """Opens at once and gives frames at 25 Hz; `from_ms` is the clock at `open`."""
+    return [(0, INFO), *((40.0 * it, _frame(it, from_ms + 40.0 * it)) for it in range(frames))]
+
+
+class Rig:
+    """A supervised source and the readers that it had, each with its scripts."""
+
+    def __init__(self, *scripts: list[list[Event]], limits: Limits = LIMITS) -> None:
+        self.clock = FakeClock()
+        self.readers: list[FakeReader] = []
+        left = list(scripts)
+
+        def new_reader() -> FakeReader:
+            self.readers.append(FakeReader(self.clock, left.pop(0) if left else []))
+            return self.readers[-1]
+
+        waiting = Waiting(lambda: self.clock.now_ns, self.clock.wait)
+        self.source = Supervised(new_reader, "cam", limits, waiting)
+
+    def read_until(self, ms: float) -> list[tuple[float, Frame | NoFrame]]:
+        """What comes up to a time, with the milliseconds of the clock."""
+        seen: list[tuple[float, Frame | NoFrame]] = []
+        while self.clock.now_ns < ms * MS:
+            item: Frame | NoFrame
+            try:
+                item = self.source.read()
+            except NoFrame as silence:
+                item = silence
+            seen.append((self.clock.now_ns / MS, item))
+        return seen
+
+
+@pytest.fixture
+def rig_of() -> Callable[..., Rig]:
+    rigs: list[Rig] = []
+
+    def make(*scripts: list[list[Event]], limits: Limits = LIMITS) -> Rig:
+        rigs.append(Rig(*scripts, limits=limits))
+        return rigs[-1]
+
+    yield make  # type: ignore[misc]
+    for rig in rigs:
+        rig.source.close()
+
+
+RigOf = Callable[..., Rig]
+
+
+def test_frames_go_through_as_they_come(rig_of: RigOf) -> None:
+    rig = rig_of([_steady(5)])
+
+    assert rig.source.open() == INFO
+    seen = rig.read_until(1_160)
+
+    assert [item.frame_id for _, item in seen if isinstance(item, Frame)] == [0, 1, 2, 3, 4]
+
+
+def test_silence_is_told_within_three_periods_and_at_the_nominal_rate(rig_of: RigOf) -> None:
+    rig = rig_of([_steady(10)])
+    rig.source.open()
+
+    seen = rig.read_until(3_000)
+    told = [(at_ms, item.outage) for at_ms, item in seen if isinstance(item, NoFrame)]
+
+    assert told[0][0] == 1_360 + 120
+    assert {round(later - before) for (before, _), (later, _) in pairwise(told)} == {40}
+    assert [outage.camera_state for at_ms, outage in told if at_ms < 1_360 + 1_120] == [
+        CameraState.STALE
+    ] * 25
+    assert all(outage.camera_state is CameraState.LOST for at_ms, outage in told if at_ms >= 1_360 + 1_120)
+
+
+def test_outage_tells_the_time_and_the_capture_of_the_last_frame(rig_of: RigOf) -> None:
+    rig = rig_of([_steady(3)])
+    rig.source.open()
+
+    outage = next(item.outage for _, item in rig.read_until(1_300) if isinstance(item, NoFrame))
+
+    assert outage.captured_ns == 1_080 * MS
+    assert outage.time_ns == (80 + 120) * MS
+    assert (outage.source_id, outage.frame_wh) == ("cam", (8, 6))
+
+
+def test_source_that_failed_is_opened_again_by_the_same_reader_in_growing_steps(rig_of: RigOf) -> None:
+    gone = SourceError("cam: unplugged")
+    rig = rig_of([[*_steady(2), (41, gone)], [(0, gone)], [(0, gone)], [(0, gone)], _steady(3, 3_000)])
+    rig.source.open()
+
+    seen = rig.read_until(3_100)
+
+    (reader,) = rig.readers
+    steps_ms = [(b - a) / MS for a, b in pairwise(reader.opened_ns[1:])]
+    assert steps_ms == [250, 500, 1000]
+    assert rig.source.reconnects.attempts == 4
+    assert rig.source.reconnects.successes == 1
+    states = [it.outage.camera_state for at_ms, it in seen if isinstance(it, NoFrame) and at_ms < 3_000]
+    assert set(states) == {CameraState.LOST}
+    assert [at_ms for at_ms, item in seen if isinstance(item, Frame)] == [1_000, 1_040, 3_000, 3_040, 3_080]
+
+
+def test_reason_of_a_lost_source_tells_its_problem_and_the_attempts(rig_of: RigOf) -> None:
+    rig = rig_of([[(0, INFO), (0, SourceError("cam: unplugged"))], [(0, SourceError("cam: unplugged"))]])
+    rig.source.open()
+
+    reasons = [item.outage.camera_reason for _, item in rig.read_until(1_200) if isinstance(item, NoFrame)]
+
+    assert reasons[0] == "no frame for 0.1 s; cam: unplugged; attempt 1 to reconnect in 0.1 s"
+
+
+def test_ids_and_times_go_on_over_a_source_that_was_opened_again(rig_of: RigOf) -> None:
+    rig = rig_of([[*_steady(3), (81, SourceError("cam: gone"))], _steady(3, 1_250)])
+    rig.source.open()
+
+    frames = [item for _, item in rig.read_until(1_335) if isinstance(item, Frame)]
+
+    assert [frame.frame_id for frame in frames] == [0, 1, 2, 3, 4, 5]
+    assert [frame.time_ns / MS for frame in frames] == [0, 40, 80, 250, 290, 330]
+    assert [frame.name for frame in frames] == [f"{number:06d}" for number in range(6)]
+
+
+def test_reader_that_gives_nothing_beyond_its_limit_is_killed_and_replaced(rig_of: RigOf) -> None:
+    rig = rig_of([_steady(2)], [_steady(5, 4_040)])
+    rig.source.open()
+
+    seen = rig.read_until(4_200)
+
+    assert rig.readers[0].closed_with_s == 0
+    assert rig.source.reconnects.hangs == 1
+    assert rig.readers[1].opened_ns == [round((1_040 + 1000 * (2 + MARGIN_S)) * MS)]
+    assert isinstance(seen[-1][1], Frame)
+
+
+def test_open_that_hangs_again_is_killed_at_its_limit_too(rig_of: RigOf) -> None:
+    rig = rig_of([[*_steady(2), (41, SourceError("cam: gone"))], []], [_steady(2, 5_250)])
+    rig.source.open()
+
+    rig.read_until(5_260)
+
+    assert rig.readers[1].opened_ns == [round((1_250 + 1000 * (3 + MARGIN_S)) * MS)]
+    assert "hung for 4.0 s while it was opened" in rig.source._problem
+
+
+def test_process_that_died_is_replaced_and_counted(rig_of: RigOf) -> None:
+    rig = rig_of([[*_steady(2), (41, ReaderDied("cam: was killed by SIGSEGV"))]], [_steady(5, 1_250)])
+    rig.source.open()
+
+    seen = rig.read_until(1_400)
+
+    assert rig.source.reconnects.deaths == 1
+    assert len([item for _, item in seen if isinstance(item, Frame)]) == 7
+
+
+def test_counts_go_on_over_a_source_that_was_opened_again(rig_of: RigOf) -> None:
+    rig = rig_of([[*_steady(3), (81, SourceError("cam: gone"))], _steady(3, 1_250)])
+    rig.source.open()
+
+    rig.read_until(1_335)
+
+    assert rig.source.counts == {"decode_errors": 6}
+
+
+def test_source_that_does_not_open_at_first_is_an_error(rig_of: RigOf) -> None:
+    rig = rig_of([[(10, SourceError("cam: no such camera"))]])
+
+    with pytest.raises(SourceError, match="no such camera"):
+        rig.source.open()
+
+    assert rig.readers[0].closed_with_s is not None
+
+
+def test_source_that_hangs_when_it_is_opened_at_first_is_an_error_in_time(rig_of: RigOf) -> None:
+    rig = rig_of([[]])
+
+    with pytest.raises(SourceError, match="did not open within 3 s"):
+        rig.source.open()
+
+    assert rig.clock.now_ns == round((1_000 + 1000 * (3 + MARGIN_S)) * MS)
+
+
+def test_stop_ends_reading(rig_of: RigOf) -> None:
+    rig = rig_of([_steady(3)])
+    rig.source.open()
+
+    rig.source.stop()
+
+    with pytest.raises(EndOfSource):
+        rig.source.read()
+
+
+def test_recording_ends_and_fails_as_one(rig_of: RigOf) -> None:
+    recorded = SourceInfo("clip", False, (8, 6), 25.0)
+    rig = rig_of([[(0, recorded), (1, _frame(0, 1_001)), (500, SourceError("clip: incomplete"))]])
+    rig.source.open()
+
+    assert rig.source.read().frame_id == 0
+    with pytest.raises(SourceError, match="incomplete"):
+        rig.source.read()
+
+
+def test_step_of_no_other_clock_matters(rig_of: RigOf, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("time.time", lambda: pytest.fail("the wall clock was asked"))
+    rig = rig_of([_steady(3)])
+    rig.source.open()
+
+    assert rig.read_until(1_500)
