@@ -16,7 +16,7 @@ from perception.config import NodeConfig
 from perception.engines import Engine, EngineError, OnnxEngine, OpenVinoEngine
 from perception.models import model_file
 from perception.perceive import Perceiver
-from perception.pipeline import DRAIN_LIMIT_S, Pipeline, PipelineError
+from perception.pipeline import DRAIN_LIMIT_S, Pipeline, PipelineError, Supervision
 from perception.process import tune_process
 from perception.settings import SettingsError, parse
 from perception.sinks.registry import SinkSettings, build_sinks
@@ -25,7 +25,7 @@ from perception.sources.registry import SourceSettings, build_source
 from perception.sources.source import SourceError, SourceInfo
 from perception.summary import as_table, summarise
 
-TICK_S = 0.5
+TICK_S = 0.1
 WORKERS_A_GPU = 2
 INTERRUPTED = 130
 
@@ -57,7 +57,12 @@ def run(config: NodeConfig) -> int:
     except BaseException:
         source.close()
         raise
-    pipeline = Pipeline(source, info, perceivers, sinks)
+    supervision = Supervision(
+        sign=perceivers[0].sign,
+        max_age_s=config.freshness.max_age_s,
+        watchdog=config.watchdog,
+    )
+    pipeline = Pipeline(source, info, perceivers, sinks, supervision)
     started_s = time.monotonic()
     with _signals_stop(pipeline):
         pipeline.start()
@@ -103,6 +108,9 @@ def _source_settings(config: NodeConfig) -> SourceSettings:
         images_rate_hz=config.images_rate_hz,
         open_timeout_s=config.open_timeout_s,
         read_timeout_s=config.read_timeout_s,
+        freshness=config.freshness,
+        reconnect=config.reconnect,
+        isolates_recordings=config.isolate,
         realtime=config.realtime,
         loop=config.loop,
         max_frames=config.max_frames,
@@ -147,6 +155,7 @@ def _watch(pipeline: Pipeline, started_s: float) -> None:
     """Wait for the end, or for the limit once a stop was asked for; a line of progress on a terminal."""
     shows_progress = sys.stderr.isatty()
     while not pipeline.wait(TICK_S) and pipeline.stopping_for_s < DRAIN_LIMIT_S:
+        pipeline.watch()
         if shows_progress:
             print(f"\r{_progress(pipeline, started_s):70}", end="", file=sys.stderr, flush=True)
     if shows_progress:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
-from typing import overload
 
 import cv2
 import numpy as np
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 from perception.confidence import confidence_of
 from perception.contract import ModelContract
 from perception.engines import Engine
-from perception.frame import Frame, Outage, Output, Prediction, Yuv420, bgr_from_yuv
+from perception.frame import Frame, Outage, Prediction, Yuv420, bgr_from_yuv
 from perception.labels import ALTERNATIVE, BACKGROUND, DRIVABLE, IDS, LABELS
 from perception.letterbox import Letterbox, nearest
 
@@ -27,33 +26,12 @@ class Perceiver:
         self._box: Letterbox | None = None
         self._input_bgr = np.empty(0, np.uint8)
 
-    @overload
-    def __call__(self, seen: Frame) -> Prediction: ...
-
-    @overload
-    def __call__(self, seen: Outage) -> Outage: ...
-
-    @overload
-    def __call__(self, seen: Frame | Outage) -> Output: ...
-
-    def __call__(self, seen: Frame | Outage) -> Output:
-        """The drivable area in a frame; the time of each step stands in `stage_ns`.
-
-        An outage goes through as it is, with the engine's name and state.
+    def __call__(self, frame: Frame) -> Prediction:
+        """The drivable area in `frame`; the time of each step stands in `stage_ns`.
 
         Raises:
             EngineError: if the graph takes frames of another size only, or gives no finite numbers.
         """
-        if isinstance(seen, Outage):
-            return replace(
-                seen,
-                model_id=self._contract.model_id,
-                engine_state=self._engine.state,
-                provider=self._engine.provider,
-            )
-        return self._predict(seen)
-
-    def _predict(self, frame: Frame) -> Prediction:
         if self._box is None or self._box.frame_wh != frame.frame_wh:
             self._box = Letterbox.fit(frame.frame_wh, self._contract.input_wh)
             self._input_bgr = self._box.blank(self._contract.pad_bgr)
@@ -87,6 +65,13 @@ class Perceiver:
             },
             labels=self._contract.labels,
             confidence=confidence,
+        )
+
+    def sign(self, outage: Outage) -> Outage:
+        """The outage with the engine's name and state, which stand on every record."""
+        engine = self._engine
+        return replace(
+            outage, model_id=self._contract.model_id, engine_state=engine.state, provider=engine.provider
         )
 
     def warm_up(self) -> None:

@@ -19,7 +19,10 @@ def summarise(pipeline: Pipeline, elapsed_s: float, model_id: str, provider: str
         "model_id": model_id,
         "provider": provider,
         "frames": balance,
-        "sinks": {name: {"dropped": channel.dropped} for name, channel in pipeline.sink_channels.items()},
+        "sinks": {
+            name: {"dropped": line.channel.dropped, "restarts": line.budget.total, "trouble": line.trouble}
+            for name, line in pipeline.sink_lines.items()
+        },
         "elapsed_s": round(elapsed_s, 3),
         "fps": round(pipeline.ledger.published / elapsed_s, 2) if elapsed_s > 0 else None,
         "age_ms": _quantiles(pipeline.age),

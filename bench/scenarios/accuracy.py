@@ -16,7 +16,7 @@ from bench.meter import Meter
 from bench.scenarios.node import node_perceivers
 from bench.task import Task
 from perception.accuracy import Accuracy, LabelledFrames, measure_accuracy
-from perception.frame import Frame, Prediction
+from perception.frame import Frame, Output, Prediction
 from perception.pipeline import Pipeline
 from perception.sources.source import EndOfSource, SourceInfo
 from train.data.layouts import AUTO, open_frames
@@ -176,8 +176,9 @@ class _Comparison:
     def open(self, info: SourceInfo) -> None:
         pass
 
-    def write(self, prediction: Prediction) -> None:
-        self.same += digest(prediction.class_map) == self._digests[int(prediction.frame.name)]
+    def write(self, output: Output) -> None:
+        assert isinstance(output, Prediction)  # recordings have no outages
+        self.same += digest(output.class_map) == self._digests[int(output.frame.name)]
 
     def close(self) -> None:
         pass

@@ -14,7 +14,7 @@ from typing import Literal, TypeVar, get_args
 
 from bench.quantiles import quantile_or_max
 from bench.scenarios.frames import as_new
-from perception.frame import Frame, Prediction
+from perception.frame import Frame, Output, Prediction
 from perception.pipeline import Pipeline
 from perception.sinks.sink import Sink
 from perception.sources.pacing import Clock
@@ -140,9 +140,10 @@ class Recorder:
     def open(self, info: SourceInfo) -> None:
         """Nothing to make ready."""
 
-    def write(self, prediction: Prediction) -> None:
+    def write(self, output: Output) -> None:
         """Keep the time, and let the picture go."""
-        self.published.append((prediction.frame.frame_id, prediction.published_ns))
+        if isinstance(output, Prediction):
+            self.published.append((output.frame.frame_id, output.published_ns))
 
     def close(self) -> None:
         """Nothing is held."""
@@ -159,7 +160,7 @@ class StallingSink:
     def open(self, info: SourceInfo) -> None:
         """Nothing to make ready."""
 
-    def write(self, prediction: Prediction) -> None:
+    def write(self, output: Output) -> None:
         """Stand still, if it is time."""
         self._stand_still()
 
@@ -258,5 +259,5 @@ def run_live(
         published=recorder.published,
         end_ns=end_ns,
         dropped=pipeline.ledger.dropped,
-        sinks_dropped=sum(channel.dropped for channel in pipeline.sink_channels.values()),
+        sinks_dropped=sum(line.channel.dropped for line in pipeline.sink_lines.values()),
     )

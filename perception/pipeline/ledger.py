@@ -12,14 +12,16 @@ class Ledger:
     def __init__(self) -> None:
         self._lock = Lock()
         self._captured = 0
+        self._missed = 0
         self._published = 0
         self._withheld = 0
         self._dropped: Counter[str] = Counter()
 
-    def capture(self) -> None:
-        """A frame came in."""
+    def capture(self, missed_before: int = 0) -> None:
+        """A frame came in, and so many that the camera took before it did not."""
         with self._lock:
             self._captured += 1
+            self._missed += missed_before
 
     def publish(self) -> None:
         """A frame's mask was handed to the sinks."""
@@ -40,6 +42,11 @@ class Ledger:
     def captured(self) -> int:
         """Frames that came in."""
         return self._captured
+
+    @property
+    def missed(self) -> int:
+        """Frames that the camera took, by its own numbers, and that never came in."""
+        return self._missed
 
     @property
     def published(self) -> int:

@@ -12,17 +12,19 @@ import os
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from functools import partial
 from threading import Event, Thread, get_native_id
 from typing import TypeVar
 
-from perception.frame import Frame, Prediction
+from perception.frame import Frame, Outage, Output, Prediction
 from perception.pipeline.channel import Channel, Closed, Ordered
 from perception.pipeline.histogram import Histogram
 from perception.pipeline.ledger import Ledger
-from perception.pipeline.stage import Inbox, Outbox, run_stage
+from perception.pipeline.sink_line import SinkLine
+from perception.pipeline.stage import Inbox, Outbox, Pulse, run_stage
+from perception.pipeline.supervision import Supervision
 from perception.sinks.sink import Sink
-from perception.sources.source import Source, SourceInfo
+from perception.sources.source import NoFrame, Source, SourceInfo
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -30,6 +32,7 @@ B = TypeVar("B")
 DRAIN_LIMIT_S = 5.0
 FRAMES_AHEAD = 4  # frames per worker that a recording may be decoded ahead
 WORKER_NICE = 10  # steps of priority that the workers of a recording give way to the other stages
+CAPTURE_PERIODS = 3  # of the source, that reading one frame may take at least
 SINK_CAPACITY = 8  # predictions a sink may lag behind
 
 
@@ -50,6 +53,7 @@ class Pipeline:
         info: SourceInfo,
         perceivers: Sequence[Callable[[Frame], Prediction]],
         sinks: Sequence[Sink],
+        supervision: Supervision | None = None,
     ) -> None:
         """Connect the stages. `source` and `sinks` are open already; the pipeline closes them.
 
@@ -59,44 +63,45 @@ class Pipeline:
         self.age = Histogram()
         self.times: dict[str, Histogram] = {}
         self.errors: list[tuple[str, Exception]] = []
-        self._is_live = info.is_live
+        self.latest: Output | None = None
+        """What was published last."""
+        self._supervision = supervision = supervision or Supervision()
+        self._pulses: dict[str, Pulse] = {}
+        self._hung: set[str] = set()
+        self._is_live, self._period_ns = info.is_live, 1e9 / info.rate_hz
         self._source = source
         self._turns = _Turns()
         self._has_ended = Event()
         self._stopped_s: float | None = None
 
         workers = len(perceivers)
-        self._frames: Channel[Frame] = (
-            Channel(1, "drop_oldest", lambda frame: self.ledger.drop("newer frame"))
+        self._frames: Channel[Frame | Outage] = (
+            Channel(1, "drop_oldest", self._displaced)
             if info.is_live
             else Channel(FRAMES_AHEAD * workers, "wait")
         )
-        self._predictions: Channel[Prediction] = Channel(2 * workers, "wait")
+        self._predictions: Channel[Output] = Channel(2 * workers, "wait")
         lanes = Ordered(self._frames, self._predictions, workers).lanes()
-        self.sink_channels: dict[str, Channel[Prediction]] = {
-            sink.name: Channel(SINK_CAPACITY, "drop_oldest" if info.is_live else "wait") for sink in sinks
-        }
-
         self._threads = [
             self._thread("capture", self._capture, self._turns, self._frames, timed=not info.is_live)
         ]
         for number, (perceive, lane) in enumerate(zip(perceivers, lanes, strict=True)):
             self._threads.append(
-                self._thread(f"perceive-{number}", perceive, lane, lane, yields=not info.is_live)
+                self._thread(
+                    f"perceive-{number}", partial(_perceive, perceive), lane, lane, yields=not info.is_live
+                )
             )
-        fan_out = _FanOut(list(self.sink_channels.values()), info.is_live)
+        self.sink_lines: dict[str, SinkLine] = {sink.name: self._sink_line(sink) for sink in sinks}
+        fan_out = _FanOut([line.channel for line in self.sink_lines.values()], info.is_live)
         self._publisher = self._thread("publish", self._publish, self._predictions, fan_out)
         self._threads.append(self._publisher)
-        for sink in sinks:
-            inbox = self.sink_channels[sink.name]
-            self._threads.append(
-                self._thread(f"sink {sink.name}", sink.write, inbox, _Nowhere(sink.close), timed=True)
-            )
 
         self._settler = Thread(target=self._settle, name="source close", daemon=True)
 
     def start(self) -> None:
         """Start every stage's thread, and one that sees them all end."""
+        for line in self.sink_lines.values():
+            line.start()
         for thread in [*self._threads, self._settler]:
             thread.start()
 
@@ -105,6 +110,8 @@ class Pipeline:
         self._stopped_s = self._stopped_s or time.monotonic()
         self._turns.close()
         self._frames.close()
+        for line in self.sink_lines.values():
+            line.stop()
         wake = getattr(self._source, "stop", None)
         if wake:
             wake()
@@ -128,9 +135,33 @@ class Pipeline:
             stage, error = self.errors[0]
             raise PipelineError(stage, error) from error
 
+    def watch(self) -> None:
+        """Replace hung sinks of a live run; end the run where another stage hangs. To be called often."""
+        limit_ns = self._supervision.watchdog.stage_s * 1e9
+        for line in self.sink_lines.values():
+            if line.busy_ns() > limit_ns:
+                if self._is_live and self._supervision.rebuild_sink is not None:
+                    line.replace_hung()
+                else:
+                    self._end_hung(line.name)
+        for name, pulse in self._pulses.items():
+            waits_ns = CAPTURE_PERIODS * self._period_ns if name == "capture" else 0.0
+            if pulse.busy_ns() > max(limit_ns, waits_ns):
+                self._end_hung(name)
+
+    def _end_hung(self, stage: str) -> None:
+        if stage in self._hung:
+            return
+        self._hung.add(stage)
+        limit_s = self._supervision.watchdog.stage_s
+        self.errors.append((stage, TimeoutError(f"hung: at one frame for more than {limit_s:g} s")))
+        self.stop()
+        self._predictions.close()  # whatever hangs before them, the sinks are to finish their files
+
     def stuck_stages(self) -> list[str]:
         """Names of the stages whose threads have not ended."""
         stuck = [thread.name for thread in self._threads if thread.is_alive()]
+        stuck += [line.name for line in self.sink_lines.values() if line.is_alive()]
         if not stuck and self._settler.is_alive() and not self._has_ended.is_set():
             stuck = [self._settler.name]
         return stuck
@@ -146,25 +177,50 @@ class Pipeline:
         yields: bool = False,
     ) -> Thread:
         times = self.times.setdefault(name, Histogram()) if timed else None
+        pulse = self._pulses.setdefault(name, Pulse())
 
         def body() -> None:
             if yields:
                 _lower_priority()
-            run_stage(name, step, inbox, outbox, self.errors, times)
+            run_stage(name, step, inbox, outbox, self.errors, times, pulse)
 
         return Thread(target=body, name=name, daemon=True)
 
-    def _capture(self, turn: None) -> Frame:
-        frame = self._source.read()
-        self.ledger.capture()
+    def _sink_line(self, sink: Sink) -> SinkLine:
+        anew = self._supervision.rebuild_sink if self._is_live else None
+        channel: Channel[Output] = Channel(SINK_CAPACITY, "drop_oldest" if self._is_live else "wait")
+        return SinkLine(
+            sink,
+            channel,
+            self.times.setdefault(f"sink {sink.name}", Histogram()),
+            self.errors,
+            None if anew is None else partial(anew, sink.name),
+            self._supervision.watchdog,
+        )
+
+    def _capture(self, turn: None) -> Frame | Outage:
+        try:
+            frame = self._source.read()
+        except NoFrame as silence:
+            return silence.outage
+        self.ledger.capture(frame.missed_before)
         return frame
 
-    def _publish(self, prediction: Prediction) -> Prediction:
-        published = replace(prediction, published_ns=time.monotonic_ns())
-        self.ledger.publish()
-        self.age.add(published.published_ns - published.captured_ns)
-        for stage, duration_ns in published.stage_ns.items():
-            self.times.setdefault(stage, Histogram()).add(duration_ns)
+    def _displaced(self, seen: Frame | Outage) -> None:
+        if isinstance(seen, Frame):
+            self.ledger.drop("newer frame")
+
+    def _publish(self, output: Output) -> Output:
+        published = self._supervision.published(output, time.monotonic_ns(), self._is_live)
+        if isinstance(published, Prediction):
+            if published.has_mask:
+                self.ledger.publish()
+            else:
+                self.ledger.withhold()
+            self.age.add(published.published_ns - published.captured_ns)
+            for stage, duration_ns in published.stage_ns.items():
+                self.times.setdefault(stage, Histogram()).add(duration_ns)
+        self.latest = published
         return published
 
     def _settle(self) -> None:
@@ -174,6 +230,8 @@ class Pipeline:
             self.stop()
         for thread in self._threads:
             thread.join()
+        for line in self.sink_lines.values():
+            line.join()
         try:
             self._source.close()
         except Exception as error:
@@ -183,6 +241,10 @@ class Pipeline:
         if in_flight:
             self.ledger.drop("run ended", in_flight)
         self._has_ended.set()
+
+
+def _perceive(perceive: Callable[[Frame], Prediction], seen: Frame | Outage) -> Output:
+    return perceive(seen) if isinstance(seen, Frame) else seen
 
 
 def _lower_priority() -> None:
@@ -216,14 +278,14 @@ class _FanOut:
     on without it, as long as one sink is left.
     """
 
-    def __init__(self, channels: list[Channel[Prediction]], is_live: bool) -> None:
+    def __init__(self, channels: list[Channel[Output]], is_live: bool) -> None:
         self._channels = channels
         self._is_live = is_live
 
-    def put(self, prediction: Prediction) -> None:
+    def put(self, output: Output) -> None:
         for channel in list(self._channels):
             try:
-                channel.put(prediction)
+                channel.put(output)
             except Closed:
                 self._channels.remove(channel)
                 if not self._is_live or not self._channels:
@@ -232,16 +294,3 @@ class _FanOut:
     def close(self) -> None:
         for channel in self._channels:
             channel.close()
-
-
-class _Nowhere:
-    """Outbox of a sink: nothing comes after it, and its end closes the sink's files."""
-
-    def __init__(self, on_close: Callable[[], None]) -> None:
-        self._on_close = on_close
-
-    def put(self, nothing: object) -> None:
-        pass
-
-    def close(self) -> None:
-        self._on_close()

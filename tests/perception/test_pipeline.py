@@ -316,9 +316,9 @@ class TestLive:
 
         assert pipeline.wait(WAIT_LIMIT_S)
         assert fast.frame_ids == list(range(30))
-        assert pipeline.sink_channels["fast"].dropped == 0
-        assert pipeline.sink_channels["slow"].dropped > 0
-        assert len(slow.written) + pipeline.sink_channels["slow"].dropped == 30
+        assert pipeline.sink_lines["fast"].channel.dropped == 0
+        assert pipeline.sink_lines["slow"].channel.dropped > 0
+        assert len(slow.written) + pipeline.sink_lines["slow"].channel.dropped == 30
 
     def test_run_goes_on_without_a_dead_sink_and_tells_its_error_at_the_end(self) -> None:
         error = OSError("full")
@@ -702,7 +702,7 @@ def test_random_pipeline_ends_with_its_books_balanced(seed: int) -> None:
         assert sink.frame_ids == sorted(set(sink.frame_ids))
     if not chaos.failures:
         for sink in chaos.sinks:
-            handed_over = len(sink.written) + pipeline.sink_channels[sink.name].dropped
+            handed_over = len(sink.written) + pipeline.sink_lines[sink.name].channel.dropped
             assert handed_over == pipeline.ledger.published
     if not (chaos.failures or chaos.is_stopped or chaos.is_live):
         assert pipeline.ledger.published == chaos.frames

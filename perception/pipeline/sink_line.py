@@ -1,0 +1,137 @@
+"""One sink with its channel and thread: in a live run it is started anew when it fails or hangs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from threading import Event, Lock, Thread
+from typing import Final
+
+from perception.frame import Output
+from perception.pipeline.channel import Channel, Closed
+from perception.pipeline.histogram import Histogram
+from perception.pipeline.stage import Pulse
+from perception.pipeline.watchdog import Budget, WatchdogSettings
+from perception.sinks.sink import Sink
+
+FIRST_PAUSE_S: Final = 0.25
+"""Before a failed sink is started anew; twice as long each time within the budget's window."""
+
+Rebuild = Callable[[], Sink]
+"""Gives the sink anew and open, going on with what the old one wrote; raises what its `open` raises."""
+
+
+class SinkLine:
+    """Writes what its channel gives. Without `rebuild` the first error is the last.
+
+    A sink that hangs keeps its thread, which nobody can end; the new one gets a thread of its own, and the
+    old one ends by itself as soon as its call returns.
+    """
+
+    def __init__(
+        self,
+        sink: Sink,
+        channel: Channel[Output],
+        times: Histogram,
+        errors: list[tuple[str, Exception]],
+        rebuild: Rebuild | None = None,
+        settings: WatchdogSettings | None = None,
+    ) -> None:
+        """Make the line; `sink` is open already."""
+        self.name = f"sink {sink.name}"
+        self.channel = channel
+        self.budget = Budget(settings or WatchdogSettings())
+        self.trouble: str | None = None
+        """What went wrong last; None while all is well."""
+        self._sink, self._rebuild = sink, rebuild
+        self._times, self._errors = times, errors
+        self._pulse = Pulse()
+        self._lock = Lock()
+        self._round = 0
+        self._is_stopping = Event()
+        self._thread = self._new_thread()
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def join(self) -> None:
+        """Wait for the end of the thread that writes now, or of the one that took its place."""
+        thread = None
+        while thread is not self._thread:
+            thread = self._thread
+            thread.join()
+
+    def is_alive(self) -> bool:
+        """Whether its thread is still at it."""
+        return self._thread.is_alive()
+
+    def stop(self) -> None:
+        """Start nothing anew any more."""
+        self._is_stopping.set()
+
+    def busy_ns(self) -> int:
+        """How long the sink has been at one item."""
+        return self._pulse.busy_ns()
+
+    def replace_hung(self) -> None:
+        """Leave the sink to the call that does not return, and go on with a new one."""
+        with self._lock:
+            self._round += 1
+            error = TimeoutError(f"hung for {self._pulse.busy_ns() / 1e9:.1f} s")
+            self._pulse = Pulse()
+            self.trouble = str(error)
+            self._thread = self._new_thread(error)
+            self._thread.start()
+
+    def _new_thread(self, error: Exception | None = None) -> Thread:
+        return Thread(target=self._run, args=(self._round, self._pulse, error), name=self.name, daemon=True)
+
+    def _run(self, round_: int, pulse: Pulse, error: Exception | None) -> None:
+        sink = self._sink if error is None else self._anew(error)
+        while sink is not None:
+            failure = self._write_all(sink, round_, pulse)
+            if self._round != round_:
+                return  # it hung, and another has taken its place
+            sink = None if failure is None else self._anew(failure)
+        self.channel.close()
+
+    def _write_all(self, sink: Sink, round_: int, pulse: Pulse) -> Exception | None:
+        """Write until the channel ends or the sink fails; close it, and give back the error."""
+        error: Exception | None = None
+        try:
+            while self._round == round_:
+                output = self.channel.get()
+                started_ns = pulse.begin()
+                sink.write(output)
+                self._times.add(pulse.end() - started_ns)
+        except Closed:
+            pass
+        except Exception as failure:
+            error = failure
+            if self._rebuild is None:  # nobody is to wait for this sink while it is closed
+                self.channel.close()
+        finally:
+            pulse.begin()
+            try:
+                sink.close()
+            except Exception as failure:
+                error = error or failure
+            pulse.end()
+        return error
+
+    def _anew(self, error: Exception) -> Sink | None:
+        """The sink started anew, within the budget; None, and the error on the books, where that is spent."""
+        self.trouble = str(error) or type(error).__name__
+        while self._rebuild is not None and self.budget.spend():
+            if self._is_stopping.wait(FIRST_PAUSE_S * 2.0 ** (self.budget.spent - 1)):
+                break
+            try:
+                sink = self._rebuild()
+            except Exception as failure:
+                error = failure
+                self.trouble = str(error) or type(error).__name__
+            else:
+                self.trouble = None
+                return sink
+        self._errors.append((self.name, error))
+        return None

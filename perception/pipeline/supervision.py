@@ -1,0 +1,39 @@
+"""What the pipeline does about a camera, a stage or a sink that is not well."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from perception.frame import CameraState, Outage, Output, Prediction
+from perception.pipeline.watchdog import WatchdogSettings
+from perception.sinks.sink import Sink
+
+Judge = Callable[[Prediction], tuple[CameraState, str | None]]
+"""The camera's state and its reason; called with every prediction, in order, by one thread."""
+
+
+@dataclass(frozen=True)
+class Supervision:
+    """The rules of one run."""
+
+    judge: Judge | None = None
+    sign: Callable[[Outage], Outage] | None = None
+    """Puts the engine's name and state on an outage."""
+    max_age_s: float = float("inf")
+    """A live mask older than this when it would be published is withheld."""
+    rebuild_sink: Callable[[str], Sink] | None = None
+    """Gives the sink of that name anew, open, going on with what the old one wrote; for live runs."""
+    watchdog: WatchdogSettings = field(default_factory=WatchdogSettings)
+
+    def published(self, output: Output, now_ns: int, is_live: bool) -> Output:
+        """The output as it goes to the sinks, with what is known of the camera."""
+        if not isinstance(output, Prediction):
+            return replace(self.sign(output) if self.sign else output, published_ns=now_ns)
+        state, reason = (output.camera_state, output.camera_reason)
+        if self.judge is not None:
+            state, reason = self.judge(output)
+        age_s = (now_ns - output.captured_ns) / 1e9
+        if is_live and age_s > self.max_age_s:
+            state, reason = CameraState.STALE, f"the frame is {age_s:.1f} s old"
+        return replace(output, published_ns=now_ns, camera_state=state, camera_reason=reason)

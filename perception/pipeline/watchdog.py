@@ -1,0 +1,50 @@
+"""How long a stage may be silent, and how often it may be started anew."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class WatchdogSettings:
+    """When a stage counts as hung, and the budget of restarts."""
+
+    stage_s: float = 10.0
+    """A stage that is at one frame for so long is hung: a sink is replaced, any other ends the run."""
+    restarts: int = 5
+    """A sink of a live run that failed or hung is started anew so many times within `window_s`."""
+    window_s: float = 60.0
+
+    def __post_init__(self) -> None:
+        """Refuse limits that are none; raises ValueError."""
+        if self.stage_s <= 0 or self.window_s <= 0 or self.restarts < 0:
+            raise ValueError("watchdog: stage_s and window_s must be above 0, restarts 0 or more")
+
+
+class Budget:
+    """So many restarts within a window of time."""
+
+    def __init__(self, settings: WatchdogSettings, clock_ns: Callable[[], int] = time.monotonic_ns) -> None:
+        self._settings, self._clock_ns = settings, clock_ns
+        self._spent_ns: deque[int] = deque()
+        self.total = 0
+        """Restarts so far, in all."""
+
+    def spend(self) -> bool:
+        """Take one restart; False where none is left for now."""
+        now_ns = self._clock_ns()
+        while self._spent_ns and now_ns - self._spent_ns[0] > self._settings.window_s * 1e9:
+            self._spent_ns.popleft()
+        if len(self._spent_ns) >= self._settings.restarts:
+            return False
+        self._spent_ns.append(now_ns)
+        self.total += 1
+        return True
+
+    @property
+    def spent(self) -> int:
+        """Restarts within the window."""
+        return len(self._spent_ns)
