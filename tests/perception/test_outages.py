@@ -1,0 +1,245 @@
+"""The pipeline where no frame comes, where a frame shows no road, and where a stage hangs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from threading import Event
+
+import numpy as np
+import pytest
+
+from perception.frame import CameraState, Frame, Outage, Output, Prediction
+from perception.pipeline import Pipeline, PipelineError, Supervision
+from perception.pipeline.watchdog import WatchdogSettings
+from perception.sources.source import EndOfSource, NoFrame, SourceInfo
+
+LIMIT_S = 5.0
+LIVE, RECORDED = (SourceInfo("cam", is_live, (2, 2), 30.0) for is_live in (True, False))
+
+
+def _frame(number: int, age_s: float = 0.0, missed_before: int = 0) -> Frame:
+    captured_ns = time.monotonic_ns() - round(age_s * 1e9)
+    pixels = np.zeros((2, 2, 3), np.uint8)
+    return Frame("cam", number, captured_ns, number, pixels, str(number), missed_before=missed_before)
+
+
+def _outage() -> NoFrame:
+    return NoFrame(Outage("cam", (2, 2), 7, 5, CameraState.STALE, "no frame for 0.1 s"))
+
+
+def _perceive(frame: Frame) -> Prediction:
+    return Prediction(frame, np.zeros((2, 2), np.uint8), (1.0, 0.0, 0.0), "model")
+
+
+@dataclass
+class ScriptedSource:
+    """Gives frames and raises what stands between them."""
+
+    script: list[Frame | Exception]
+
+    def open(self) -> SourceInfo:
+        raise NotImplementedError
+
+    def read(self) -> Frame:
+        if not self.script:
+            raise EndOfSource
+        item = self.script.pop(0)
+        if isinstance(item, Exception):
+            raise item
+        return item
+
+    def close(self) -> None:
+        pass
+
+
+@dataclass
+class KeepingSink:
+    name: str = "keeping"
+    written: list[Output] = field(default_factory=list)
+    on_write: Callable[[Output], None] = lambda output: None
+    closed: Event = field(default_factory=Event)
+
+    def open(self, info: SourceInfo) -> None:
+        pass
+
+    def write(self, output: Output) -> None:
+        self.on_write(output)
+        self.written.append(output)
+
+    def close(self) -> None:
+        self.closed.set()
+
+
+def _run(script: list[Frame | Exception], supervision: Supervision, info: SourceInfo = RECORDED) -> Pipeline:
+    pipeline = Pipeline(ScriptedSource(script), info, [_perceive], [KeepingSink()], supervision)
+    pipeline.start()
+    assert pipeline.wait(LIMIT_S)
+    pipeline.raise_first_error()
+    return pipeline
+
+
+def _written(pipeline: Pipeline) -> list[Output]:
+    sink = pipeline.sink_lines["keeping"]._sink
+    assert isinstance(sink, KeepingSink)
+    return sink.written
+
+
+def test_outage_reaches_the_sinks_in_its_place_with_the_engines_name() -> None:
+    def sign(outage: Outage) -> Outage:
+        return Outage(**{**outage.__dict__, "model_id": "model"})
+
+    pipeline = _run([_frame(0), _outage(), _frame(1)], Supervision(sign=sign))
+
+    before, outage, after = _written(pipeline)
+    assert isinstance(before, Prediction)
+    assert isinstance(after, Prediction)
+    assert isinstance(outage, Outage)
+    assert (outage.model_id, outage.camera_state, outage.has_mask) == ("model", CameraState.STALE, False)
+    assert outage.published_ns > 0
+
+
+def test_outage_is_no_frame_in_the_books() -> None:
+    pipeline = _run([_frame(0), _outage(), _outage()], Supervision())
+
+    assert pipeline.ledger.balance() == {
+        "captured": 1,
+        "published": 1,
+        "withheld": 0,
+        "dropped": {},
+        "in_flight": 0,
+    }
+
+
+def test_frame_without_a_view_of_the_road_is_withheld_and_told() -> None:
+    def judge(prediction: Prediction) -> tuple[CameraState, str | None]:
+        if prediction.frame.frame_id == 1:
+            return CameraState.BLOCKED, "dark"
+        return CameraState.OK, None
+
+    pipeline = _run([_frame(0), _frame(1), _frame(2)], Supervision(judge=judge))
+
+    assert [it.has_mask for it in _written(pipeline)] == [True, False, True]
+    assert (pipeline.ledger.published, pipeline.ledger.withheld) == (2, 1)
+    assert pipeline.ledger.balance()["in_flight"] == 0
+
+
+def test_live_mask_that_is_too_old_is_withheld_as_stale() -> None:
+    pipeline = _run([_frame(0, age_s=3.0)], Supervision(max_age_s=0.5), LIVE)
+
+    (output,) = _written(pipeline)
+    assert (output.camera_state, output.camera_reason) == (CameraState.STALE, "the frame is 3.0 s old")
+    assert not output.has_mask
+
+
+def test_recorded_mask_is_never_too_old() -> None:
+    pipeline = _run([_frame(0, age_s=3.0)], Supervision(max_age_s=0.5))
+
+    assert _written(pipeline)[0].has_mask
+
+
+def test_frames_that_the_camera_lost_are_counted_beside_the_books() -> None:
+    pipeline = _run([_frame(0), _frame(1, missed_before=3)], Supervision())
+
+    assert pipeline.ledger.missed == 3
+    assert pipeline.ledger.captured == 2
+
+
+def test_latest_is_what_was_published_last() -> None:
+    pipeline = _run([_frame(0), _outage()], Supervision())
+
+    assert isinstance(pipeline.latest, Outage)
+
+
+@pytest.mark.parametrize("is_live", [False, True])
+@pytest.mark.parametrize("stage", ["capture", "perceive-0"])
+def test_stage_that_hangs_ends_the_run_with_its_name_and_the_sinks_closed(stage: str, is_live: bool) -> None:
+    goes_on = Event()
+
+    class Hanging(ScriptedSource):
+        def read(self) -> Frame:
+            if stage == "capture" and len(self.script) == 1:
+                goes_on.wait(LIMIT_S)
+            return super().read()
+
+    def perceive(frame: Frame) -> Prediction:
+        if stage != "capture" and frame.frame_id == 1:
+            goes_on.wait(LIMIT_S)
+        return _perceive(frame)
+
+    sink = KeepingSink()
+    source = Hanging([_frame(0), _frame(1)])
+    settings = WatchdogSettings(stage_s=0.15)
+    info = LIVE if is_live else RECORDED
+    pipeline = Pipeline(source, info, [perceive], [sink], Supervision(watchdog=settings))
+    pipeline.start()
+    limit_s = time.monotonic() + LIMIT_S
+    while not sink.closed.is_set() and time.monotonic() < limit_s:
+        pipeline.watch()
+        time.sleep(0.01)
+
+    assert sink.closed.is_set()
+    assert stage in pipeline.stuck_stages()
+    with pytest.raises(PipelineError, match=f"^{stage}: hung: at one frame for more than 0.15 s$"):
+        pipeline.raise_first_error()
+    goes_on.set()
+    assert pipeline.wait(LIMIT_S)
+
+
+def test_stage_that_waits_for_others_does_not_hang() -> None:
+    goes_on = Event()
+    sink = KeepingSink(on_write=lambda output: goes_on.wait(0.3))
+    frames: list[Frame | Exception] = [_frame(number) for number in range(40)]
+    pipeline = Pipeline(
+        ScriptedSource(frames),
+        RECORDED,
+        [_perceive],
+        [sink],
+        Supervision(watchdog=WatchdogSettings(stage_s=0.6)),
+    )
+    pipeline.start()
+    until_s = time.monotonic() + 1.0
+    while time.monotonic() < until_s:
+        pipeline.watch()
+        time.sleep(0.01)
+    goes_on.set()
+
+    assert pipeline.wait(LIMIT_S)
+    pipeline.raise_first_error()
+    assert len(sink.written) == 40
+
+
+def test_hung_sink_of_a_live_run_is_replaced_and_the_run_goes_on() -> None:
+    goes_on, is_in = Event(), Event()
+
+    def hang(output: Output) -> None:
+        is_in.set()
+        goes_on.wait(LIMIT_S)
+
+    class Endless(ScriptedSource):
+        def read(self) -> Frame:
+            time.sleep(0.005)
+            return _frame(0)
+
+        def stop(self) -> None:
+            pass
+
+    second = KeepingSink("first")
+    supervision = Supervision(
+        rebuild_sink=lambda name: second, watchdog=WatchdogSettings(stage_s=0.15, restarts=5)
+    )
+    pipeline = Pipeline(Endless([]), LIVE, [_perceive], [KeepingSink("first", on_write=hang)], supervision)
+    pipeline.start()
+    assert is_in.wait(LIMIT_S)
+    until_s = time.monotonic() + LIMIT_S
+    while not second.written and time.monotonic() < until_s:
+        pipeline.watch()
+        time.sleep(0.01)
+    goes_on.set()
+    pipeline.stop()
+
+    assert pipeline.wait(LIMIT_S)
+    assert second.written
+    pipeline.raise_first_error()
+    assert pipeline.sink_lines["first"].budget.total == 1
