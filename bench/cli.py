@@ -16,6 +16,7 @@ from bench.report.data import ReportError, load
 from bench.report.page import write_page
 from bench.report.table import as_text
 from perception.engines import EngineError
+from perception.masking import masked
 from perception.pipeline import PipelineError
 from perception.settings import SettingsError, parse
 from perception.sources.source import SourceError
@@ -76,7 +77,7 @@ def _suite(given: list[str]) -> int:
     config = parse(BenchConfig, NAME, DESCRIPTION, given)
     folder = suite.folder_of(config)
     try:
-        report = suite.run(config, folder, shlex.join([NAME, *given]), _progress)
+        report = suite.run(config, folder, masked(shlex.join([NAME, *given])), _progress)
     except KeyboardInterrupt:
         with suppress(ReportError, OSError):  # there may be nothing yet
             write_page(load(folder / suite.OURS), folder)
@@ -112,5 +113,5 @@ def _progress(line: str) -> None:
 
 
 def _wrong(line: str, status: int = 1) -> int:
-    print(f"{NAME}: {line}", file=sys.stderr)
+    print(masked(f"{NAME}: {line}"), file=sys.stderr)
     return status

@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import yaml
 
+from perception.masking import masked_url
 from perception.models import DEFAULT_MODEL
 from perception.pipeline import PipelineError
 
@@ -43,7 +45,7 @@ class _Round:
 def run(config: LiveConfig) -> list[str]:
     """Rows of a table: age at publication, its drift, memory after the first minute, one row a round."""
     rows = [
-        f"{config.source}, {config.model}, {config.duration_s:g} s in real time, records written",
+        f"{masked_url(config.source)}, {config.model}, {config.duration_s:g} s in real time, records written",
         f"{'round':8}{'frames':>8}{'dropped':>9}{'age p50 ms':>12}{'p99 ms':>8}{'max ms':>8}"
         f"{'last/first minute':>19}{'memory MB':>11}{'range MB':>10}",
     ]
@@ -66,29 +68,21 @@ def run(config: LiveConfig) -> list[str]:
 def _play(config: LiveConfig) -> _Round:
     with tempfile.TemporaryDirectory() as folder:
         records, summary = Path(folder) / "records.jsonl", Path(folder) / "summary.json"
-        node = subprocess.Popen(
-            [
-                *(
-                    sys.executable,
-                    "-m",
-                    "perception.node",
-                    "--source",
-                    config.source,
-                    "--model",
-                    config.model,
-                ),
-                *("--realtime", "--loop", "--duration", str(config.duration_s)),
-                *("--jsonl", str(records), "--summary", str(summary)),
-            ],
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        # In a file that nobody else may read: a list of processes would show the password of an address.
+        settings = Path(folder) / "node.yaml"
+        settings.write_text(yaml.safe_dump({"source": config.source, "model": config.model}))
+        command = [
+            *(sys.executable, "-m", "perception.node", "--config", str(settings)),
+            *("--realtime", "--loop", "--duration", str(config.duration_s)),
+            *("--jsonl", str(records), "--summary", str(summary)),
+        ]
         memory_mb = []
-        while node.poll() is None:
-            memory_mb += _resident_mb(node.pid)
-            time.sleep(1)
-        assert node.stderr is not None
-        said = node.stderr.read().strip()
+        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as node:
+            while node.poll() is None:
+                memory_mb += _resident_mb(node.pid)
+                time.sleep(1)
+            assert node.stderr is not None
+            said = node.stderr.read().strip()
         if node.returncode:
             raise PipelineError(
                 "node", RuntimeError(said.splitlines()[-1] if said else "ended without a word")

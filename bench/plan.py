@@ -12,8 +12,8 @@ from bench.engines import EngineName
 from bench.report.data import Missing
 from bench.task import ScenarioName, Task
 from perception.engines.providers import ProviderName
+from perception.masking import masked_url
 from perception.models import model_file, shipped_models
-from perception.sources.stream import masked_url
 
 ON_GPU: tuple[ProviderName, ...] = ("cuda", "tensorrt")
 

@@ -14,13 +14,29 @@ from typing import Any, TypeVar, get_args, get_type_hints
 import yaml
 from jsonargparse import ArgumentParser, set_parsing_settings
 
+from perception.masking import masked
+
 Settings = TypeVar("Settings")
 
 set_parsing_settings(docstring_parse_attribute_docstrings=True)  # a field's docstring is its help
 
 
 class SettingsError(ValueError):
-    """A setting that cannot be used; the message names it and what to write instead."""
+    """A setting that cannot be used; the message names it and what to write instead.
+
+    Parsers quote what they were given, and that may be an address: no password gets into the message.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(masked(" ".join(message.split())))
+
+
+class _Parser(ArgumentParser):
+    """The library's, whose `--print_config` shows no password."""
+
+    def dump(self, *arguments: Any, **options: Any) -> str:
+        """Settings as YAML."""
+        return masked(super().dump(*arguments, **options))
 
 
 def parse(
@@ -35,7 +51,7 @@ def parse(
         SettingsError: for an unknown setting (naming the nearest known one) or an unusable value.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
-    parser = ArgumentParser(prog=program, description=description, exit_on_error=False)
+    parser = _Parser(prog=program, description=description, exit_on_error=False)
     parser.add_argument("--config", action="config", help="YAML file, or the name of a shipped one")
     parser.add_class_arguments(kind)
     options = [option for action in parser._actions for option in action.option_strings]
@@ -52,7 +68,7 @@ def parse(
         values = parser.instantiate(parser.parse_args(given))
         return kind(**{field.name: values[field.name] for field in _fields(kind)})
     except Exception as error:  # jsonargparse raises argparse's errors and many of its own
-        raise SettingsError(" ".join(str(error).split())) from error
+        raise SettingsError(str(error)) from None  # its own text may hold a password
 
 
 def _fields(kind: type[Any]) -> tuple[Field[Any], ...]:
@@ -157,13 +173,20 @@ def _checked_yaml(kind: type[Any], name: str, typed: set[str]) -> str:
     try:
         values = yaml.safe_load(file.read_text())
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise SettingsError(f"{file}: not readable as YAML: {' '.join(str(error).split())}") from error
+        raise SettingsError(f"{file}: not readable as YAML: {_problem(error)}") from None
     if not isinstance(values, dict):
         raise SettingsError(f"{file}: expected settings as `name: value`")
     _check_names(kind, values, str(file), prefix="")
     return yaml.safe_dump(
         {name: _with_sides(value, name) for name, value in values.items() if name not in typed}
     )
+
+
+def _problem(error: Exception) -> str:
+    """What is wrong with a file and in which line, without the text of that line: it may hold a password."""
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
+        return f"{error.problem} in line {error.problem_mark.line + 1}"
+    return str(error)
 
 
 def _check_names(kind: type[Any], values: dict[Any, Any], where: str, prefix: str) -> None:

@@ -9,13 +9,14 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from perception.masking import masked_url
 from perception.sources.camera import CameraSettings, CameraSource
 from perception.sources.freshness import FreshnessSettings, ReconnectSettings
 from perception.sources.images import IMAGE_SUFFIXES, ImagesSource
 from perception.sources.pacing import Limited, Looped, Paced
 from perception.sources.reader import IS_SUPPORTED, Reader
 from perception.sources.source import Source, SourceError
-from perception.sources.stream import StreamSource, masked_url
+from perception.sources.stream import StreamSource
 from perception.sources.supervised import Limits, Supervised
 from perception.sources.synthetic import SyntheticSource
 from perception.sources.video import VideoSource

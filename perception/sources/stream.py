@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import re
 import time
 
 import av
 from av.error import ExitError, FFmpegError
 
 from perception.frame import Frame
+from perception.masking import masked_url
 from perception.sources.freshness import ArrivalClock
 from perception.sources.pacing import FrameTimes
 from perception.sources.source import EndOfSource, SourceError, SourceInfo
 from perception.sources.video import Decoded, Decoder
-
-# Up to the last @: a password may hold @ and / although it should not.
-_PASSWORD = re.compile(r"^([a-z][a-z0-9+.-]*://[^/:@?#]*):.*@", re.IGNORECASE)
-_SECRET_VALUE = re.compile(r"([?&][^=&]*(?:pass|pwd|token|secret|key|auth)[^=&]*=)[^&#]*", re.IGNORECASE)
 
 # Not "fflags=nobuffer", as is often advised: it throws away what was read while the streams were looked
 # at, the first key frame with it, and nothing can be decoded until the next one.
@@ -112,13 +108,3 @@ class StreamSource:
     @property
     def _silence(self) -> str:
         return f"{self._name}: no frame for {self._read_timeout_s:g} s"
-
-
-def masked_url(url: str) -> str:
-    """The address without its password.
-
-    Example:
-        >>> masked_url("rtsp://ann:secret@10.0.0.7/road?token=abc")
-        'rtsp://ann:***@10.0.0.7/road?token=***'
-    """
-    return _SECRET_VALUE.sub(r"\1***", _PASSWORD.sub(r"\1:***@", url))
