@@ -55,6 +55,24 @@ def test_durations_beyond_the_buckets_are_counted(duration_ns: int) -> None:
     assert histogram.max_ns == duration_ns
 
 
+def test_cumulative_counts_are_of_what_lies_at_or_below_each_limit() -> None:
+    histogram = histogram_of(np.array([1e6, 5e6, 5e6, 20e6, 3e9]))
+
+    below, count, total_ns = histogram.cumulative([500_000, 1_000_000, 5_000_000, 10_000_000, 10**12])
+
+    assert below == [0, 1, 3, 3, 5]
+    assert (count, total_ns) == (5, 3_031_000_000)
+
+
+def test_cumulative_counts_are_off_by_no_more_than_one_per_cent_of_the_limit() -> None:
+    limits_ns = [1_000_000 * limit for limit in (1, 5, 15, 33, 100, 250)]
+    histogram = histogram_of(np.array([side for limit in limits_ns for side in (limit, 1.011 * limit)]))
+
+    below, _, _ = histogram.cumulative(limits_ns)
+
+    assert below == [1, 3, 5, 7, 9, 11]
+
+
 def test_memory_does_not_grow_with_the_run() -> None:
     histogram = histogram_of(np.arange(1, 1000) * 10_000)
     durations_ns = [int(value) for value in np.random.default_rng(1).integers(1, 10**10, 20_000)]
