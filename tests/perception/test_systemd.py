@@ -1,0 +1,314 @@
+"""What systemd is told, at a real socket: ready when masks are, alive while records go out, never more."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from perception.frame import CameraState, EngineState
+from perception.status import FrameCounts, NodeStatus, Phase, SinkStatus
+from perception.systemd import SystemdNotifier
+
+STARTING = NodeStatus(
+    source_id="camera",
+    model_id="rt_m-1",
+    provider="cpu",
+    engine_state=EngineState.OK,
+    phase=Phase.STARTING,
+    camera_state=None,
+    camera_reason=None,
+    fresh_age_s=None,
+    fresh_limit_s=0.1,
+    record_age_s=0.0,
+    record_limit_s=5.0,
+)
+FRESH = replace(STARTING, phase=Phase.RUNNING, camera_state=CameraState.OK, fresh_age_s=0.03)
+LOST = replace(FRESH, camera_state=CameraState.LOST, camera_reason="unplugged", fresh_age_s=3600.0)
+STANDING = replace(FRESH, fresh_age_s=6.0, record_age_s=6.0)
+WATCHDOG_S = 10.0
+
+
+class Systemd:
+    """The other end: a datagram socket, and the environment that names it."""
+
+    def __init__(self, address: str) -> None:
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.socket.bind(address.replace("@", "\0", 1))
+        self.socket.setblocking(False)
+        self.environment = {"NOTIFY_SOCKET": address, "WATCHDOG_USEC": f"{WATCHDOG_S * 1e6:.0f}"}
+
+    def heard(self) -> list[str]:
+        """The lines that came since the last call."""
+        lines: list[str] = []
+        while True:
+            try:
+                lines += self.socket.recv(4096).decode().split("\n")
+            except BlockingIOError:
+                return lines
+
+
+@pytest.fixture
+def systemd(tmp_path: Path) -> Iterator[Systemd]:
+    systemd = Systemd(str(tmp_path / "notify"))
+    yield systemd
+    systemd.socket.close()
+
+
+@pytest.fixture
+def pass_s(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """A function that lets seconds pass."""
+    now_ns = 1_000_000_000
+
+    def let_pass(seconds: float) -> None:
+        nonlocal now_ns
+        now_ns += round(seconds * 1e9)
+
+    monkeypatch.setattr("perception.systemd.time.monotonic_ns", lambda: now_ns)
+    return let_pass
+
+
+PassS = Callable[[float], None]
+
+
+def test_ready_is_told_once_when_the_first_mask_is_fresh(systemd: Systemd) -> None:
+    notifier = SystemdNotifier(environment=systemd.environment)
+
+    notifier.tick(STARTING)
+    notifier.tick(LOST)
+    before = systemd.heard()
+    for status in (FRESH, LOST, FRESH):
+        notifier.tick(status)
+    after = systemd.heard()
+
+    assert "READY=1" not in before
+    assert after.count("READY=1") == 1
+    notifier.close()
+
+
+def test_recording_is_ready_at_its_start(systemd: Systemd) -> None:
+    notifier = SystemdNotifier(is_ready_at_start=True, environment=systemd.environment)
+
+    notifier.tick(STARTING)
+
+    assert systemd.heard()[0] == "READY=1"
+    notifier.close()
+
+
+def test_heartbeat_comes_at_half_the_time_of_the_watchdog(systemd: Systemd, pass_s: PassS) -> None:
+    notifier = SystemdNotifier(environment=systemd.environment)
+    beats = []
+
+    for tick in range(60):
+        notifier.tick(FRESH)
+        beats += [tick * 0.5] * systemd.heard().count("WATCHDOG=1")
+        pass_s(0.5)
+
+    assert beats == [0.0, 5.0, 10.0, 15.0, 20.0, 25.0]
+    notifier.close()
+
+
+def test_node_that_tells_of_a_lost_camera_keeps_its_heartbeat(systemd: Systemd, pass_s: PassS) -> None:
+    notifier = SystemdNotifier(environment=systemd.environment)
+    notifier.tick(FRESH)
+    systemd.heard()
+
+    beats = 0
+    for _ in range(60):
+        pass_s(0.5)
+        notifier.tick(LOST)
+        beats += systemd.heard().count("WATCHDOG=1")
+
+    assert beats == 6
+    notifier.close()
+
+
+@pytest.mark.parametrize("status", [STANDING, replace(LOST, dead_end="capture: no more restarts")])
+def test_node_that_stands_still_gets_no_heartbeat(
+    status: NodeStatus, systemd: Systemd, pass_s: PassS
+) -> None:
+    notifier = SystemdNotifier(environment=systemd.environment)
+    notifier.tick(FRESH)
+    systemd.heard()
+
+    pass_s(60)
+    notifier.tick(status)
+
+    heard = systemd.heard()
+    assert "WATCHDOG=1" not in heard
+    assert heard[0].startswith("STATUS=stands still: ")
+    notifier.close()
+
+
+def test_start_that_waits_for_its_camera_is_not_given_up(systemd: Systemd, pass_s: PassS) -> None:
+    notifier = SystemdNotifier(environment=systemd.environment)
+    extended_at_s = []
+
+    for tick in range(121):
+        notifier.tick(LOST)
+        extended_at_s += [tick * 0.5] * systemd.heard().count("EXTEND_TIMEOUT_USEC=30000000")
+        pass_s(0.5)
+
+    assert extended_at_s[0] == 0
+    assert extended_at_s[-1] == 60
+    assert max(later - told for told, later in pairwise(extended_at_s)) < 30
+    notifier.close()
+
+
+@pytest.mark.parametrize("status", [STANDING, FRESH])
+def test_start_gets_no_more_time_once_it_stands_still_or_is_over(
+    status: NodeStatus, systemd: Systemd
+) -> None:
+    notifier = SystemdNotifier(environment=systemd.environment)
+
+    notifier.tick(status)
+
+    assert not [line for line in systemd.heard() if line.startswith("EXTEND")]
+    notifier.close()
+
+
+def test_stopping_is_told_once(systemd: Systemd) -> None:
+    notifier = SystemdNotifier(environment=systemd.environment)
+    notifier.tick(FRESH)
+
+    for _ in range(3):
+        notifier.tick(replace(FRESH, phase=Phase.STOPPING))
+
+    assert systemd.heard().count("STOPPING=1") == 1
+    notifier.close()
+
+
+@pytest.mark.parametrize(
+    ("status", "line"),
+    [
+        (FRESH, "masks are fresh, camera ok; 0 published; 0 dropped"),
+        (
+            replace(FRESH, camera_state=CameraState.DEGRADED, camera_reason="glare"),
+            "masks are fresh, camera degraded (glare); 0 published; 0 dropped",
+        ),
+        (LOST, "no fresh mask: camera lost: unplugged; 0 published; 0 dropped"),
+        (
+            replace(FRESH, dead_end="no route to rtsp://ann:secret@camera/road"),
+            "stands still: no route to rtsp://ann:***@camera/road; 0 published; 0 dropped",
+        ),
+        (
+            replace(LOST, camera_reason="un\nplugged\n WATCHDOG=1"),
+            "no fresh mask: camera lost: un plugged WATCHDOG=1; 0 published; 0 dropped",
+        ),
+        (
+            replace(
+                FRESH,
+                frames=FrameCounts(9, 6, 0, {"newer frame": 2, "late": 1}, 0),
+                engine_state=EngineState.FALLBACK,
+                sinks={"jsonl": SinkStatus(0, "disk full"), "overlay": SinkStatus()},
+            ),
+            "masks are fresh, camera ok; 6 published; 3 dropped; engine fallback on cpu; jsonl failed",
+        ),
+    ],
+)
+def test_status_is_one_line_of_state(status: NodeStatus, line: str, systemd: Systemd) -> None:
+    notifier = SystemdNotifier(environment=systemd.environment)
+
+    notifier.tick(status)
+
+    assert [told for told in systemd.heard() if told.startswith("STATUS=")] == [f"STATUS={line}"]
+    notifier.close()
+
+
+def test_status_is_told_at_once_when_the_state_changes_and_else_now_and_then(
+    systemd: Systemd, pass_s: PassS
+) -> None:
+    notifier = SystemdNotifier(environment=systemd.environment)
+    told_at_s = []
+
+    for tick in range(20):
+        notifier.tick(FRESH if tick < 3 else LOST)
+        told_at_s += [tick * 0.5] * sum(line.startswith("STATUS=") for line in systemd.heard())
+        pass_s(0.5)
+
+    assert told_at_s == [0.0, 1.5, 6.5]
+    notifier.close()
+
+
+def test_abstract_socket_is_reached() -> None:
+    systemd = Systemd(f"@drivable-test-{os.getpid()}")
+    notifier = SystemdNotifier(environment=systemd.environment)
+
+    notifier.tick(FRESH)
+
+    assert "READY=1" in systemd.heard()
+    notifier.close()
+    systemd.socket.close()
+
+
+@pytest.mark.parametrize("address", ["", "vsock:2:1234", "relative"])
+def test_without_a_socket_of_systemd_nothing_is_opened(address: str) -> None:
+    descriptors = os.listdir("/proc/self/fd")
+
+    notifier = SystemdNotifier(environment={"NOTIFY_SOCKET": address} if address else {})
+    notifier.tick(FRESH)
+
+    assert os.listdir("/proc/self/fd") == descriptors
+    notifier.close()
+
+
+@pytest.mark.parametrize(
+    "watchdog",
+    [
+        {},
+        {"WATCHDOG_USEC": "0"},
+        {"WATCHDOG_USEC": "soon"},
+        {"WATCHDOG_USEC": "9000000", "WATCHDOG_PID": "1"},
+    ],
+)
+def test_without_a_watchdog_for_this_process_there_is_no_heartbeat(
+    watchdog: dict[str, str], systemd: Systemd
+) -> None:
+    notifier = SystemdNotifier(
+        environment={"NOTIFY_SOCKET": systemd.environment["NOTIFY_SOCKET"], **watchdog}
+    )
+
+    notifier.tick(FRESH)
+
+    heard = systemd.heard()
+    assert "READY=1" in heard
+    assert "WATCHDOG=1" not in heard
+    notifier.close()
+
+
+def test_message_that_nobody_takes_is_told_later_and_holds_nothing_up(
+    systemd: Systemd, pass_s: PassS
+) -> None:
+    notifier = SystemdNotifier(environment=systemd.environment)
+    while True:  # until its queue is full
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as other:
+                other.setblocking(False)
+                other.sendto(b"X=1", systemd.environment["NOTIFY_SOCKET"])
+        except BlockingIOError:
+            break
+
+    notifier.tick(FRESH)
+    before = systemd.heard()
+    pass_s(0.5)
+    notifier.tick(FRESH)
+
+    assert set(before) == {"X=1"}
+    assert {"READY=1", "WATCHDOG=1"} <= set(systemd.heard())
+    notifier.close()
+
+
+def test_socket_that_has_gone_is_no_error(systemd: Systemd) -> None:
+    notifier = SystemdNotifier(environment=systemd.environment)
+    Path(systemd.environment["NOTIFY_SOCKET"]).unlink()
+
+    notifier.tick(FRESH)
+
+    assert systemd.heard() == []
+    notifier.close()
+    notifier.close()
