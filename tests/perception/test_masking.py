@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -58,6 +59,18 @@ def test_every_line_and_every_address_in_a_text_is_masked() -> None:
     assert "secret" not in shown
     assert shown.count("\n") == 1
     assert shown.startswith("one rtsp://ann:***@a/x and\n")
+
+
+@pytest.mark.parametrize(
+    "unit", ["a", "a:", "@a:", ":/", "a:/", "/_key", "=", "a=", "?pass", "@", "a://a:", "a.-+"]
+)
+@pytest.mark.parametrize("end", ["", "@", "="])
+def test_long_text_takes_no_longer_than_its_length(unit: str, end: str) -> None:
+    started_s = time.process_time()
+
+    masked(100_000 // len(unit) * unit + end)
+
+    assert time.process_time() - started_s < 1.0
 
 
 @pytest.mark.parametrize("where", ["main", "a thread"])
