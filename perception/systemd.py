@@ -95,7 +95,7 @@ class SystemdNotifier:
 
 
 def _address(told: str) -> bytes:
-    """Of a socket file (`/…`) or an abstract socket (`@…`); empty for none and for kinds that are not ours."""
+    """Of a socket file (`/…`) or an abstract socket (`@…`); empty for none and for other kinds."""
     if told.startswith("@"):
         return b"\0" + os.fsencode(told[1:])
     return os.fsencode(told) if told.startswith("/") else b""

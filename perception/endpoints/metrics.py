@@ -1,0 +1,156 @@
+"""The node's metrics, as Prometheus reads them: of the moment that they are asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from enum import StrEnum
+from typing import Final
+
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    InfoMetricFamily,
+    Metric,
+    StateSetMetricFamily,
+)
+from prometheus_client.registry import Collector
+
+from perception.frame import CameraState, EngineState
+from perception.masking import masked
+from perception.pipeline.histogram import Histogram
+from perception.status import NodeStatus, Phase
+
+BUCKETS_MS: Final = (
+    1,
+    2.5,
+    5,
+    7.5,
+    10,
+    15,
+    20,
+    25,
+    33,
+    40,
+    50,
+    67,
+    80,
+    100,
+    150,
+    200,
+    300,
+    500,
+    1000,
+    2500,
+    5000,
+)
+"""Upper limits, closest where a frame of 15 to 60 Hz should be; the same for ages and for stages."""
+
+
+class NodeCollector(Collector):
+    """Gives the metrics anew at every scrape.
+
+    Args:
+        status: of the moment at which it is called.
+        age: from capture to publication.
+        stages: by name; may get new ones while the node runs.
+    """
+
+    def __init__(
+        self, status: Callable[[], NodeStatus], age: Histogram, stages: Mapping[str, Histogram]
+    ) -> None:
+        self._status, self._age, self._stages = status, age, stages
+
+    def collect(self) -> Iterator[Metric]:
+        """Every family once."""
+        status = self._status()
+        yield from _state(status)
+        yield from _counts(status)
+        yield from _sinks(status)
+        yield from _gauges(status)
+        yield _histograms("drivable_frame_age_seconds", "From capture to publication.", [], {(): self._age})
+        yield _histograms(
+            "drivable_stage_seconds",
+            "Time a frame takes in a stage.",
+            ["stage"],
+            {(name,): times for name, times in list(self._stages.items()) if times.count},
+        )
+
+
+def _state(status: NodeStatus) -> Iterator[Metric]:
+    node = InfoMetricFamily("drivable_node", "What runs, on what, and where the frames come from.")
+    told = {"source_id": status.source_id, "model_id": status.model_id, "provider": status.provider}
+    node.add_metric([], {name: masked(value) for name, value in told.items()})
+    yield node
+    yield _states(
+        "drivable_camera_state", "As published last; none is 1 before that.", CameraState, status.camera_state
+    )
+    yield _states(
+        "drivable_engine_state", "fallback: not where it was asked to run.", EngineState, status.engine_state
+    )
+    yield _states("drivable_phase", "Where in its life the node is.", Phase, status.phase)
+
+
+def _counts(status: NodeStatus) -> Iterator[Metric]:
+    frames = status.frames
+    for name, text, count in (
+        ("frames_captured", "Frames that came in.", frames.captured),
+        ("frames_published", "Frames whose mask was published.", frames.published),
+        ("frames_withheld", "Frames told of without a mask: no view of the road.", frames.withheld),
+        ("frames_missed", "Frames the camera took and never handed over.", status.missed),
+        ("decode_errors", "Packets and pictures that were damaged.", status.decode_errors),
+        ("reconnect_attempts", "Attempts to open the source again.", status.reconnect_attempts),
+        ("reconnects", "Attempts that succeeded.", status.reconnects),
+    ):
+        yield CounterMetricFamily(f"drivable_{name}", text, value=count)
+    yield _counters("drivable_frames_dropped", "Frames thrown away.", "reason", frames.dropped.items())
+    yield _counters("drivable_restarts", "Restarts of a stage.", "stage", status.restarts.items())
+
+
+def _sinks(status: NodeStatus) -> Iterator[Metric]:
+    dropped = [(name, sink.dropped) for name, sink in status.sinks.items()]
+    yield _counters("drivable_sink_dropped", "Outputs that a sink was too slow for.", "sink", dropped)
+    works = GaugeMetricFamily("drivable_sink_up", "0: it has failed.", labels=["sink"])
+    for name, sink in status.sinks.items():
+        works.add_metric([name], float(sink.error is None))
+    yield works
+
+
+def _gauges(status: NodeStatus) -> Iterator[Metric]:
+    for name, text, value in (
+        ("frames_in_flight", "Frames that came in and have not left yet.", status.frames.in_flight),
+        ("alive", "Whether records go out: what /healthz tells.", status.is_alive),
+        ("fresh", "Whether masks are fresh: what /readyz tells.", status.is_fresh),
+        ("last_mask_age_seconds", "Since a mask was published; absent before.", status.fresh_age_s),
+        ("last_record_age_seconds", "Since anything was published.", status.record_age_s),
+        ("memory_resident_bytes", "Of the process, now.", status.memory.resident_bytes),
+        ("memory_peak_bytes", "Of the process, at most.", status.memory.peak_bytes),
+    ):
+        if value is not None:
+            yield GaugeMetricFamily(f"drivable_{name}", text, value=float(value))
+
+
+def _states(name: str, text: str, kind: type[StrEnum], now: StrEnum | None) -> Metric:
+    family = StateSetMetricFamily(name, text)
+    family.add_metric([], {state.value: state is now for state in kind})
+    return family
+
+
+def _counters(name: str, text: str, label: str, counts: Iterable[tuple[str, int]]) -> Metric:
+    family = CounterMetricFamily(name, text, labels=[label])
+    for value, count in counts:
+        family.add_metric([masked(value)], count)
+    return family
+
+
+def _histograms(
+    name: str, text: str, labels: list[str], histograms: Mapping[tuple[str, ...], Histogram]
+) -> Metric:
+    family = HistogramMetricFamily(name, text, labels=labels)
+    for values, histogram in histograms.items():
+        below, count, total_ns = histogram.cumulative([round(limit_ms * 1e6) for limit_ms in BUCKETS_MS])
+        buckets = [
+            (str(limit_ms / 1000), float(there)) for limit_ms, there in zip(BUCKETS_MS, below, strict=True)
+        ]
+        family.add_metric(list(values), [*buckets, ("+Inf", float(count))], total_ns / 1e9)
+    return family

@@ -1,0 +1,120 @@
+"""One request over HTTP, answered within limits of time and size, whatever the client does."""
+
+from __future__ import annotations
+
+import io
+import socket
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler
+from typing import Any, ClassVar, Final
+
+READ_LIMIT_S: Final = 5.0
+"""For the whole head of a request, however slowly it drips in."""
+WRITE_LIMIT_S: Final = 5.0
+HEAD_LIMIT_BYTES: Final = 8192
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a client gets."""
+
+    status: HTTPStatus
+    text: str
+    content_type: str = "text/plain; charset=utf-8"
+
+
+Answers = Mapping[str, Callable[[str], Answer]]
+"""By path; each is given the client's `Accept`."""
+
+
+class Request(BaseHTTPRequestHandler):
+    """GET or HEAD of one of a few known paths, once per connection; no file is ever looked for.
+
+    A class made from this one has the `answers`.
+    """
+
+    answers: ClassVar[Answers]
+    server_version = "drivable"
+    sys_version = ""
+    default_request_version = "HTTP/1.0"  # or what cannot be read would be answered without a status line
+
+    def setup(self) -> None:
+        """Read the head through its limits."""
+        super().setup()
+        self.rfile.close()
+        self._head = _Head(self.connection)
+        self.rfile = io.BufferedReader(self._head)
+
+    def do_GET(self) -> None:
+        """Answer, by path alone."""
+        if self._head.is_too_large:
+            self.send_error(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+            return
+        answer = self.answers.get(self.path.partition("?")[0])
+        if answer is None:
+            self.send_error(HTTPStatus.NOT_FOUND)
+            return
+        try:
+            answered = answer(self.headers.get("Accept", ""))
+        except Exception:  # told by the server, not to the client
+            self.send_error(HTTPStatus.INTERNAL_SERVER_ERROR)
+            raise
+        self._reply(answered)
+
+    do_HEAD = do_GET  # noqa: N815
+
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+        """Answer with the name of the error and nothing of what the client sent."""
+        status = HTTPStatus(code)
+        if status is HTTPStatus.NOT_IMPLEMENTED:  # the library's answer to other methods
+            status = HTTPStatus.METHOD_NOT_ALLOWED
+        self._reply(Answer(status, f"{status.phrase}\n"))
+
+    def log_message(self, *_: Any) -> None:
+        """Log no request: a scrape every few seconds is no news."""
+
+    def _reply(self, answer: Answer) -> None:
+        content = answer.text.encode()
+        self.close_connection = True
+        self.connection.settimeout(WRITE_LIMIT_S)
+        self.send_response(answer.status)
+        self.send_header("Content-Type", answer.content_type)
+        self.send_header("Content-Length", str(len(content)))
+        self.send_header("Cache-Control", "no-store")
+        if answer.status is HTTPStatus.METHOD_NOT_ALLOWED:
+            self.send_header("Allow", "GET, HEAD")
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(content)
+
+
+class _Head(io.RawIOBase):
+    """What a client sends, up to a size and a time; beyond the size it reads as ended."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        super().__init__()
+        self._connection = connection
+        self._ends_ns = time.monotonic_ns() + round(READ_LIMIT_S * 1e9)
+        self._left_bytes = HEAD_LIMIT_BYTES
+
+    @property
+    def is_too_large(self) -> bool:
+        return self._left_bytes <= 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Raises TimeoutError once the time is over."""
+        left_s = (self._ends_ns - time.monotonic_ns()) / 1e9
+        if left_s <= 0:
+            raise TimeoutError
+        if self.is_too_large:
+            return 0
+        self._connection.settimeout(left_s)
+        read_bytes = self._connection.recv_into(memoryview(buffer)[: self._left_bytes])
+        self._left_bytes -= read_bytes
+        return read_bytes

@@ -1,0 +1,451 @@
+"""The endpoints over real sockets: they tell the truth of the moment, and no client can hurt them."""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as of_openmetrics
+from prometheus_client.parser import text_string_to_metric_families as of_text
+
+from perception.endpoints import Endpoints, EndpointsError, parse_address
+from perception.endpoints.server import CONNECTIONS
+from perception.frame import CameraState, EngineState
+from perception.pipeline.histogram import Histogram
+from perception.status import FrameCounts, Memory, NodeStatus, Phase, SinkStatus
+
+FRESH = NodeStatus(
+    source_id="rtsp://ann:***@camera/road",
+    model_id="rt_m-1",
+    provider="cpu",
+    engine_state=EngineState.OK,
+    phase=Phase.RUNNING,
+    camera_state=CameraState.OK,
+    camera_reason=None,
+    fresh_age_s=0.03,
+    fresh_limit_s=0.1,
+    record_age_s=0.03,
+    record_limit_s=5.0,
+    frames=FrameCounts(100, 90, 1, {"newer frame": 7, "run ended": 1}, 1),
+    missed=4,
+    decode_errors=3,
+    reconnect_attempts=6,
+    reconnects=2,
+    restarts={"capture": 2},
+    sinks={"jsonl": SinkStatus(5), "overlay": SinkStatus(0, "disk full")},
+    memory=Memory(150_000_000, 160_000_000),
+)
+LOST = replace(FRESH, camera_state=CameraState.LOST, camera_reason="unplugged", fresh_age_s=9.0)
+STANDING = replace(FRESH, fresh_age_s=6.0, record_age_s=6.0)
+
+
+class Node:
+    """A node whose status the test sets."""
+
+    def __init__(self) -> None:
+        self.told: NodeStatus | Exception = FRESH
+        self.age, self.stages = Histogram(), {"infer": Histogram()}
+        self.endpoints = Endpoints("127.0.0.1:0")
+        self.endpoints.start(self.status, self.age, self.stages)
+
+    def status(self) -> NodeStatus:
+        if isinstance(self.told, Exception):
+            raise self.told
+        return self.told
+
+    def connect(self) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", self.endpoints.port), timeout=10)
+
+    def ask(self, path: str, method: str = "GET", **headers: str) -> tuple[int, str, dict[str, str]]:
+        """Status, body and headers of an answer."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.endpoints.port, timeout=10)
+        try:
+            connection.request(method, path, headers=headers)
+            answer = connection.getresponse()
+            return answer.status, answer.read().decode(), dict(answer.getheaders())
+        finally:
+            connection.close()
+
+    def say(self, request: bytes) -> bytes:
+        """All that comes back for these bytes."""
+        with self.connect() as connection:
+            connection.sendall(request)
+            return everything(connection)
+
+
+def everything(connection: socket.socket) -> bytes:
+    """What comes until the other side closes."""
+    received = b""
+    try:
+        while part := connection.recv(65536):
+            received += part
+    except ConnectionResetError:  # it closed while something unread was on its way
+        pass
+    return received
+
+
+@pytest.fixture
+def node() -> Iterator[Node]:
+    node = Node()
+    yield node
+    node.endpoints.close()
+
+
+def samples(text: str, parse: Callable[[str], Any] = of_text) -> dict[str, float]:
+    """Value by sample, such as `name{label=value}`."""
+    return {
+        sample.name
+        + "".join(f"{{{label}={value}}}" for label, value in sorted(sample.labels.items())): sample.value
+        for family in parse(text)
+        for sample in family.samples
+    }
+
+
+@pytest.mark.parametrize(
+    ("told", "healthz", "readyz"),
+    [
+        (FRESH, (200, "ok\n"), (200, "ok\n")),
+        (LOST, (200, "ok\n"), (503, "camera lost: unplugged\n")),
+        (
+            STANDING,
+            (503, "nothing was published for 6.0 s\n"),
+            (503, "no mask was published for 6.0 s\n"),
+        ),
+        (replace(FRESH, phase=Phase.STARTING), (200, "ok\n"), (503, "starting\n")),
+        (
+            replace(LOST, dead_end="capture: rtsp://ann:secret@camera/road is gone"),
+            (503, "capture: rtsp://ann:***@camera/road is gone\n"),
+            (503, "capture: rtsp://ann:***@camera/road is gone\n"),
+        ),
+    ],
+    ids=["fresh", "camera lost", "standing still", "starting", "dead end"],
+)
+def test_health_and_readiness_are_told_with_the_reason(
+    told: NodeStatus, healthz: tuple[int, str], readyz: tuple[int, str], node: Node
+) -> None:
+    node.told = told
+
+    assert node.ask("/healthz")[:2] == healthz
+    assert node.ask("/readyz")[:2] == readyz
+
+
+def test_every_answer_is_of_the_moment_it_is_asked_for(node: Node) -> None:
+    statuses = []
+    for told in (FRESH, LOST, FRESH):
+        node.told = told
+        statuses.append(node.ask("/readyz")[0])
+
+    assert statuses == [200, 503, 200]
+
+
+def test_metrics_tell_the_counts_and_states(node: Node) -> None:
+    status, text, headers = node.ask("/metrics")
+
+    told = samples(text)
+    assert status == 200
+    assert headers["Content-Type"].startswith("text/plain; version=")
+    assert (
+        told.items()
+        >= {
+            "drivable_frames_captured_total": 100,
+            "drivable_frames_published_total": 90,
+            "drivable_frames_withheld_total": 1,
+            "drivable_frames_dropped_total{reason=newer frame}": 7,
+            "drivable_frames_dropped_total{reason=run ended}": 1,
+            "drivable_frames_in_flight": 1,
+            "drivable_frames_missed_total": 4,
+            "drivable_decode_errors_total": 3,
+            "drivable_reconnect_attempts_total": 6,
+            "drivable_reconnects_total": 2,
+            "drivable_restarts_total{stage=capture}": 2,
+            "drivable_sink_dropped_total{sink=jsonl}": 5,
+            "drivable_sink_up{sink=jsonl}": 1,
+            "drivable_sink_up{sink=overlay}": 0,
+            "drivable_camera_state{drivable_camera_state=ok}": 1,
+            "drivable_camera_state{drivable_camera_state=lost}": 0,
+            "drivable_engine_state{drivable_engine_state=ok}": 1,
+            "drivable_engine_state{drivable_engine_state=fallback}": 0,
+            "drivable_phase{drivable_phase=running}": 1,
+            "drivable_alive": 1,
+            "drivable_fresh": 1,
+            "drivable_last_mask_age_seconds": 0.03,
+            "drivable_last_record_age_seconds": 0.03,
+            "drivable_memory_resident_bytes": 150e6,
+            "drivable_memory_peak_bytes": 160e6,
+            "drivable_node_info{model_id=rt_m-1}{provider=cpu}{source_id=rtsp://ann:***@camera/road}": 1,
+        }.items()
+    )
+
+
+def test_metrics_fall_with_freshness(node: Node) -> None:
+    node.told = STANDING
+
+    told = samples(node.ask("/metrics")[1])
+
+    assert (told["drivable_fresh"], told["drivable_alive"]) == (0, 0)
+    assert told["drivable_last_mask_age_seconds"] == 6.0
+
+
+def test_what_is_not_known_yet_is_absent_and_not_zero(node: Node) -> None:
+    node.told = replace(FRESH, camera_state=None, fresh_age_s=None, memory=Memory())
+
+    told = samples(node.ask("/metrics")[1])
+
+    assert not {"drivable_last_mask_age_seconds", "drivable_memory_resident_bytes"} & told.keys()
+    assert sum(value for name, value in told.items() if name.startswith("drivable_camera_state")) == 0
+
+
+def test_ages_and_stage_times_are_histograms(node: Node) -> None:
+    for duration_ms in (4, 12, 30, 30, 9000):
+        node.age.add(duration_ms * 1_000_000)
+    node.stages["infer"].add(8_000_000)
+    node.stages["late one"] = Histogram()
+    node.stages["late one"].add(1_000_000)
+
+    told = samples(node.ask("/metrics")[1])
+
+    age = {limit: told[f"drivable_frame_age_seconds_bucket{{le={limit}}}"] for limit in ("0.005", "0.015")}
+    assert age == {"0.005": 1, "0.015": 2}
+    assert told["drivable_frame_age_seconds_bucket{le=0.033}"] == 4
+    assert told["drivable_frame_age_seconds_bucket{le=5.0}"] == 4
+    assert told["drivable_frame_age_seconds_bucket{le=+Inf}"] == told["drivable_frame_age_seconds_count"] == 5
+    assert told["drivable_frame_age_seconds_sum"] == pytest.approx(9.076)
+    assert told["drivable_stage_seconds_count{stage=infer}"] == 1
+    assert told["drivable_stage_seconds_count{stage=late one}"] == 1
+
+
+def test_openmetrics_is_given_where_it_is_asked_for(node: Node) -> None:
+    node.age.add(1)
+
+    _, text, headers = node.ask("/metrics", Accept="application/openmetrics-text; version=1.0.0")
+
+    assert headers["Content-Type"].startswith("application/openmetrics-text")
+    assert samples(text, of_openmetrics)["drivable_frames_captured_total"] == 100
+
+
+def test_head_gives_the_same_without_a_body(node: Node) -> None:
+    node.told = LOST
+
+    status, body, headers = node.ask("/readyz", "HEAD")
+
+    assert (status, body) == (503, "")
+    assert headers["Content-Length"] == str(len("camera lost: unplugged\n"))
+
+
+def test_query_changes_nothing(node: Node) -> None:
+    assert node.ask("/healthz?verbose=1")[:2] == (200, "ok\n")
+
+
+@pytest.mark.parametrize(
+    ("request_line", "status"),
+    [
+        (b"GET / HTTP/1.1", 404),
+        (b"GET /metrics/ HTTP/1.1", 404),
+        (b"GET /healthz/../../etc/passwd HTTP/1.1", 404),
+        (b"GET /%2e%2e/etc/passwd HTTP/1.1", 404),
+        (b"GET http://elsewhere/healthz HTTP/1.1", 404),
+        (b"GET * HTTP/1.0", 404),
+        (b"POST /healthz HTTP/1.1", 405),
+        (b"DELETE /metrics HTTP/1.1", 405),
+        (b"CONNECT a:1 HTTP/1.1", 405),
+        (b"<script> /healthz HTTP/1.1", 405),
+        (b"GET /healthz HTTP/9.9", 505),
+        (b"GET /healthz FTP/1.0", 400),
+        (b"GET", 400),
+        (b"\x16\x03\x01\x00\xa5\x01\x00", 400),
+    ],
+)
+def test_anything_else_is_refused_without_an_echo(request_line: bytes, status: int, node: Node) -> None:
+    answer = node.say(request_line + b"\r\n\r\n")
+
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.0 %d " % status)
+    assert body.decode() == http.HTTPStatus(status).phrase + "\n"
+    assert (b"Allow: GET, HEAD" in head) == (status == 405)
+    assert b"Python" not in head
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        b"GET /healthz HTTP/1.1\r\nX: " + 9000 * b"x" + b"\r\n\r\n",
+        b"GET /healthz HTTP/1.1\r\n" + 2000 * b"X: x\r\n" + b"\r\n",
+        b"GET /healthz HTTP/1.1\r\n" + 110 * b"X: x\r\n" + b"\r\n",
+        b"GET /" + 9000 * b"x" + b" HTTP/1.1\r\n\r\n",
+        9000 * b"x",
+    ],
+    ids=["long header", "many headers", "more headers than allowed", "long path", "no line end"],
+)
+def test_large_request_is_refused_and_closed(request_bytes: bytes, node: Node) -> None:
+    answer = node.say(request_bytes)
+
+    assert b" 200 " not in answer
+    assert node.ask("/healthz")[0] == 200
+
+
+def test_error_of_ours_is_told_to_the_log_and_not_to_the_client(
+    node: Node, capsys: pytest.CaptureFixture[str]
+) -> None:
+    node.told = ValueError("no route to rtsp://ann:secret@camera/road")
+
+    answers = [node.ask(path)[:2] for path in ("/healthz", "/readyz", "/metrics")]
+
+    assert answers == 3 * [(500, "Internal Server Error\n")]
+    line = "drivable-node: http: ValueError: no route to rtsp://ann:***@camera/road\n"
+    assert capsys.readouterr().err == 3 * line
+
+
+def test_clients_that_say_nothing_hold_nobody_up_and_are_hung_up_on(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("perception.endpoints.request.READ_LIMIT_S", 0.5)
+    silent = [node.connect() for _ in range(CONNECTIONS - 1)]
+    silent[0].sendall(b"GET /heal")
+
+    started_s = time.monotonic()
+    status = node.ask("/healthz")[0]
+    took_s = time.monotonic() - started_s
+    received = [everything(connection) for connection in silent]
+
+    assert status == 200
+    assert took_s < 0.4
+    assert set(received) == {b""}
+    assert time.monotonic() - started_s < 5
+    for connection in silent:
+        connection.close()
+
+
+def test_request_that_drips_in_has_no_more_time_than_any_other(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("perception.endpoints.request.READ_LIMIT_S", 0.3)
+    has_gone = threading.Event()
+
+    def drip(connection: socket.socket) -> None:
+        try:
+            while not has_gone.wait(0.02):
+                connection.sendall(b"x")
+        except OSError:
+            pass
+
+    with node.connect() as connection:
+        started_s = time.monotonic()
+        dripping = threading.Thread(target=drip, args=(connection,))
+        dripping.start()
+        everything(connection)
+        took_s = time.monotonic() - started_s
+        has_gone.set()
+        dripping.join()
+
+    assert 0.2 < took_s < 2
+
+
+def test_client_that_takes_no_answer_is_hung_up_on(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("perception.endpoints.request.WRITE_LIMIT_S", 0.2)
+    node.told = replace(FRESH, restarts={f"stage {number} {200 * 'x'}": 1 for number in range(50_000)})
+
+    with node.connect() as connection:
+        connection.sendall(b"GET /metrics HTTP/1.1\r\n\r\n")
+        assert connection.recv(1)
+        threads = [thread for thread in threading.enumerate() if "process_request_thread" in thread.name]
+        for thread in threads:
+            thread.join(10)
+        alive = [thread.is_alive() for thread in threads]
+
+    assert alive == [False]
+    node.told = FRESH
+    assert node.ask("/healthz")[0] == 200
+
+
+def test_one_client_more_than_allowed_is_hung_up_on_at_once(node: Node) -> None:
+    silent = [node.connect() for _ in range(CONNECTIONS)]
+
+    with node.connect() as connection:
+        received = everything(connection)
+    for connection in silent:
+        connection.close()
+    served = False
+    limit_s = time.monotonic() + 10
+    while not served and time.monotonic() < limit_s:
+        try:
+            served = node.ask("/healthz")[0] == 200
+        except (http.client.HTTPException, OSError):  # until the server has seen that they have gone
+            continue
+
+    assert received == b""
+    assert served
+
+
+def test_closed_endpoints_listen_no_more_and_leave_their_port() -> None:
+    node = Node()
+    port = node.endpoints.port
+    assert node.ask("/healthz")[0] == 200
+
+    node.endpoints.close()
+    node.endpoints.close()
+
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", port), timeout=5)
+    again = Endpoints(str(port))
+    again.start(node.status, node.age, node.stages)
+    again.close()
+
+
+def test_ipv6_is_listened_on() -> None:
+    endpoints = Endpoints("[::1]:0")
+    try:
+        endpoints.start(lambda: FRESH, Histogram(), {})
+    except EndpointsError:
+        pytest.skip("this machine has no IPv6 loopback interface")
+
+    with socket.create_connection(("::1", endpoints.port), timeout=5) as connection:
+        connection.sendall(b"GET /healthz HTTP/1.1\r\n\r\n")
+        answer = everything(connection)
+
+    assert answer.endswith(b"\r\n\r\nok\n")
+    endpoints.close()
+
+
+@pytest.mark.parametrize(
+    ("setting", "address"),
+    [
+        ("9464", ("127.0.0.1", 9464)),
+        ("127.0.0.1:9464", ("127.0.0.1", 9464)),
+        ("0.0.0.0:9464", ("0.0.0.0", 9464)),
+        ("[::1]:9464", ("::1", 9464)),
+        ("localhost:0", ("localhost", 0)),
+    ],
+)
+def test_port_alone_is_on_the_loopback_interface(setting: str, address: tuple[str, int]) -> None:
+    assert parse_address(setting) == address
+
+
+@pytest.mark.parametrize(
+    "setting", ["", "port", "65536", "-1", "127.0.0.1:", ":9464", "::1:9464", "a b:1", "http://a:9464", "1.5"]
+)
+def test_what_is_no_address_is_one_line(setting: str) -> None:
+    with pytest.raises(EndpointsError, match="is no address to listen on; give a port such as 9464"):
+        Endpoints(setting)
+
+
+def test_port_in_use_is_one_line() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        with pytest.raises(EndpointsError) as caught:
+            Endpoints(str(port)).start(lambda: FRESH, Histogram(), {})
+
+    told = f"http 127.0.0.1:{port}: cannot listen there: Address already in use"
+    assert str(caught.value) == f"{told}; choose another port or interface"
+
+
+def test_unknown_interface_is_one_line() -> None:
+    with pytest.raises(
+        EndpointsError, match=r"^http 192\.0\.2\.1:9464: cannot listen there: .*; choose another"
+    ):
+        Endpoints("192.0.2.1:9464").start(lambda: FRESH, Histogram(), {})
