@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from perception.frame import CameraState, EngineState
+from perception.node import TICK_S
+from perception.pipeline import DRAIN_LIMIT_S
 from perception.status import FrameCounts, NodeStatus, Phase, SinkStatus
 from perception.systemd import SystemdNotifier
 
@@ -312,3 +314,31 @@ def test_socket_that_has_gone_is_no_error(systemd: Systemd) -> None:
     assert systemd.heard() == []
     notifier.close()
     notifier.close()
+
+
+@pytest.fixture
+def unit() -> dict[str, str]:
+    """The settings of the shipped unit file; of those given twice the last."""
+    lines = (Path(__file__).parents[2] / "configs/node/drivable-node.service").read_text().splitlines()
+    return dict(line.split("=", 1) for line in lines if line[:1].isalpha())
+
+
+def test_unit_waits_for_messages_of_the_node_itself(unit: dict[str, str]) -> None:
+    assert (unit["Type"], unit["NotifyAccess"]) == ("notify", "main")
+    assert "AF_UNIX" in unit["RestrictAddressFamilies"].split()
+
+
+def test_unit_lets_the_node_drain_before_it_is_killed(unit: dict[str, str]) -> None:
+    assert float(unit["TimeoutStopSec"].removesuffix("s")) > DRAIN_LIMIT_S
+    assert unit["KillMode"] == "mixed"
+
+
+def test_unit_misses_no_heartbeat_between_two_ticks(unit: dict[str, str]) -> None:
+    assert float(unit["WatchdogSec"].removesuffix("s")) / 2 > TICK_S
+
+
+def test_unit_puts_no_address_on_the_command_line(unit: dict[str, str]) -> None:
+    _, *arguments = unit["ExecStart"].split()
+
+    assert arguments == ["--config", "${CREDENTIALS_DIRECTORY}/node.yaml"]
+    assert unit["LoadCredential"].startswith("node.yaml:")
