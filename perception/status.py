@@ -196,4 +196,4 @@ def own_memory() -> Memory:
         resident_bytes = int(_STATM.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except OSError:  # no /proc
         return Memory(None, peak_bytes)
-    return Memory(resident_bytes, peak_bytes)
+    return Memory(resident_bytes, max(resident_bytes, peak_bytes))  # the kernel's peak lags behind a little

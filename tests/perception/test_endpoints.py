@@ -10,15 +10,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as of_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as of_text
 
 from perception.endpoints import Endpoints, EndpointsError, parse_address
 from perception.endpoints.server import CONNECTIONS
-from perception.frame import CameraState, EngineState
+from perception.frame import CameraState, EngineState, Frame, Prediction
 from perception.pipeline.histogram import Histogram
-from perception.status import FrameCounts, Memory, NodeStatus, Phase, SinkStatus
+from perception.status import FrameCounts, LastOutput, Memory, NodeStatus, Phase, SinkStatus
 
 FRESH = NodeStatus(
     source_id="rtsp://ann:***@camera/road",
@@ -48,11 +49,11 @@ STANDING = replace(FRESH, fresh_age_s=6.0, record_age_s=6.0)
 class Node:
     """A node whose status the test sets."""
 
-    def __init__(self) -> None:
+    def __init__(self, status: Callable[[], NodeStatus] | None = None) -> None:
         self.told: NodeStatus | Exception = FRESH
         self.age, self.stages = Histogram(), {"infer": Histogram()}
         self.endpoints = Endpoints("127.0.0.1:0")
-        self.endpoints.start(self.status, self.age, self.stages)
+        self.endpoints.start(status or self.status, self.age, self.stages)
 
     def status(self) -> NodeStatus:
         if isinstance(self.told, Exception):
@@ -142,6 +143,35 @@ def test_every_answer_is_of_the_moment_it_is_asked_for(node: Node) -> None:
         statuses.append(node.ask("/readyz")[0])
 
     assert statuses == [200, 503, 200]
+
+
+def test_readiness_falls_while_the_data_path_stands_still() -> None:
+    last = LastOutput()
+
+    def status() -> NodeStatus:
+        told = last.ask()
+        return replace(FRESH, **(vars(told) | {"fresh_limit_s": 0.3}))
+
+    node = Node(status)
+    mask = Prediction(
+        Frame("camera", 0, 0, 0, np.zeros((4, 4, 3), np.uint8), "000000"),
+        np.zeros((4, 4), np.uint8),
+        (1.0, 0.0, 0.0),
+        "m",
+        published_ns=time.monotonic_ns(),
+    )
+
+    last.tell(mask)  # and then nothing more
+    before = node.ask("/readyz")[0]
+    limit_s = time.monotonic() + 5
+    while (after := node.ask("/readyz"))[0] == 200 and time.monotonic() < limit_s:
+        continue
+
+    assert before == 200
+    assert after[:2] == (503, "no mask was published for 0.3 s\n")
+    assert node.ask("/healthz")[0] == 200
+    assert samples(node.ask("/metrics")[1])["drivable_last_mask_age_seconds"] >= 0.3
+    node.endpoints.close()
 
 
 def test_metrics_tell_the_counts_and_states(node: Node) -> None:
