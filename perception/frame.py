@@ -105,6 +105,33 @@ class Certainty:
 
 
 @dataclass(frozen=True)
+class CameraLook:
+    """What one frame looks like, whatever it shows; luma runs from 0 (black) to 255 (white).
+
+    Structure is how much a block of the picture differs from a smooth one, in luma: about 1 to 4 is sensor
+    noise alone, 20 to 130 is a road by day. A part's structure is that of its most structured blocks.
+    """
+
+    brightest_luma: float
+    """Mean of the brightest of 16x9 blocks."""
+    darkest_luma: float
+    """Level that all but the darkest hundredth of the picture exceeds."""
+    saturated_share: float
+    """Share of the picture that is as good as white."""
+    sky_luma: float
+    """Mean of the top part."""
+    fingerprint: int
+    """Checksum of pixels at full resolution: equal only where the content is the same to the bit."""
+    sharpness: float | None = None
+    """Fine detail over coarse detail: 0.25 is pure blur, about 0.6 to 1.2 is a sharp picture of a road. None
+    where the frame is too small to tell."""
+    structure: float | None = None
+    """Of the whole picture; None where the frame is too small to tell."""
+    part_structure: dict[str, float] = field(default_factory=dict)
+    """Of the left, right, top and bottom part; empty where the frame is too small to tell."""
+
+
+@dataclass(frozen=True)
 class Prediction:
     """Where the vehicle can drive, for one frame."""
 
@@ -129,6 +156,8 @@ class Prediction:
     """(h, w) uint8 probability of the class found, 255 is certain, over the whole frame; coarser than
     `class_map` where the graph ends at logits: read it with `confidence_at`. None where nobody tells it."""
     certainty: Certainty | None = None
+    look: CameraLook | None = None
+    """What the frame looks like; None where nobody looked."""
 
     @property
     def source_id(self) -> str:
