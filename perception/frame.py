@@ -120,6 +120,8 @@ class CameraLook:
     """Share of the picture that is as good as white."""
     sky_luma: float
     """Mean of the top part."""
+    road_luma: float
+    """Mean of the bottom part."""
     fingerprint: int
     """Checksum of pixels at full resolution: equal only where the content is the same to the bit."""
     sharpness: float | None = None

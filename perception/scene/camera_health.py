@@ -26,9 +26,11 @@ class HealthSettings:
     part_structure: float = 4.8
     """A half of the picture is covered below this structure; 0 never tells it."""
     night_sky_luma: float = 30.0
-    """A top half darker than this may be a night sky, which has next to no structure."""
+    """A top half darker than this over a dark road may be a night sky, which has next to no structure."""
+    night_road_luma: float = 45.0
+    """The road is dark if the bottom half is darker than this."""
     night_sky_structure: float = 2.0
-    """Such a top half is covered below this structure."""
+    """Such a night sky counts as covered only below this structure."""
     dark_luma: float = 25.0
     """It is too dark if not even the brightest block of the picture has this luma; by night lamps do."""
     glare_share: float = 0.35
@@ -124,7 +126,8 @@ def poor_view(look: CameraLook, settings: HealthSettings) -> dict[str, bool]:
     is_covered = {
         part: structure < settings.part_structure for part, structure in look.part_structure.items()
     }
-    if look.part_structure and look.sky_luma < settings.night_sky_luma:
+    is_night = look.sky_luma < settings.night_sky_luma and look.road_luma < settings.night_road_luma
+    if is_night and look.part_structure:
         is_covered["top"] = look.part_structure["top"] < settings.night_sky_structure
     covered = {f"{part} half covered": is_flat for part, is_flat in is_covered.items()}
     return (

@@ -60,6 +60,7 @@ def look_at(frame: Frame) -> CameraLook:
         darkest_luma=float(np.searchsorted(counts, small.size / 100, side="right")),
         saturated_share=float(1 - counts[SATURATED_LUMA - 1] / small.size),
         sky_luma=float(block_luma[PARTS["top"]].mean()),
+        road_luma=float(block_luma[PARTS["bottom"]].mean()),
         fingerprint=_fingerprint(rows),
         sharpness=sharpness,
         structure=structure,
