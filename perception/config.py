@@ -9,6 +9,7 @@ from perception.engines.openvino import EnginePrecision
 from perception.engines.providers import ProviderName
 from perception.models import DEFAULT_MODEL
 from perception.pipeline.watchdog import WatchdogSettings
+from perception.scene.camera_health import HealthSettings
 from perception.sources.camera import CameraSettings
 from perception.sources.freshness import FreshnessSettings, ReconnectSettings
 
@@ -64,6 +65,9 @@ class NodeConfig:
     freshness: FreshnessSettings = field(default_factory=FreshnessSettings)
     reconnect: ReconnectSettings = field(default_factory=ReconnectSettings)
     watchdog: WatchdogSettings = field(default_factory=WatchdogSettings)
+    health: HealthSettings = field(default_factory=HealthSettings)
+    http: str | None = None
+    """Where /healthz, /readyz and /metrics are told: a port of the loopback interface, or host:port."""
     isolate: bool = False
     """Read recordings in a process of their own too: a file that crashes a decoder then costs that alone."""
     images_rate_hz: float = 10.0

@@ -12,22 +12,28 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
+from perception.build import build_perceivers, open_sinks, source_settings, supervision
 from perception.config import NodeConfig
-from perception.engines import Engine, EngineError, OnnxEngine, OpenVinoEngine
+from perception.endpoints import Endpoints, EndpointsError
+from perception.engines import EngineError
 from perception.models import model_file
-from perception.perceive import Perceiver
-from perception.pipeline import DRAIN_LIMIT_S, Pipeline, PipelineError, Supervision
+from perception.monitor import Monitor
+from perception.pipeline import DRAIN_LIMIT_S, Pipeline, PipelineError
 from perception.process import tune_process
 from perception.settings import SettingsError, parse
-from perception.sinks.registry import SinkSettings, build_sinks
 from perception.sinks.sink import Sink, SinkError
-from perception.sources.registry import SourceSettings, build_source
-from perception.sources.source import SourceError, SourceInfo
+from perception.sources.registry import build_source
+from perception.sources.source import SourceError
 from perception.summary import as_table, summarise
+from perception.systemd import SystemdNotifier
 
 TICK_S = 0.1
-WORKERS_A_GPU = 2
 INTERRUPTED = 130
+ERRORS = (
+    *(SettingsError, SourceError, SinkError, EngineError, EndpointsError),
+    *(FileNotFoundError, PipelineError),
+)
+"""What ends a run, each in one line."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -35,7 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         config = parse(NodeConfig, "drivable-node", "Frames in, drivable area out.", arguments)
         return run(config)
-    except (SettingsError, SourceError, SinkError, EngineError, FileNotFoundError, PipelineError) as error:
+    except ERRORS as error:
         _say(f"drivable-node: {error}")
         return 1
 
@@ -44,7 +50,9 @@ def run(config: NodeConfig) -> int:
     """Open, connect, run to the end or to a signal, and tell what happened."""
     tune_process()
     file = model_file(config.model)
-    source = build_source(config.source, _source_settings(config))
+    endpoints = Endpoints(config.http) if config.http else None
+    source = build_source(config.source, source_settings(config))
+    sinks: list[Sink] = []
     try:
         info = source.open()
         width, height = info.frame_wh
@@ -53,21 +61,25 @@ def run(config: NodeConfig) -> int:
         engine, perceivers = build_perceivers(file, config, info.is_live)
         if engine.state != "ok":
             _say(f"warning: provider {config.provider} did not load; going on with {engine.provider}")
-        sinks = _open_sinks(config, info)
+        sinks = open_sinks(config, info)
+        pipeline = Pipeline(source, info, perceivers, sinks, supervision(config, perceivers[0]))
+        monitor = Monitor(pipeline, source, info, engine, config.freshness)
+        if endpoints is not None:
+            endpoints.start(monitor.status, pipeline.age, pipeline.times)
+            _say(f"http: /healthz, /readyz and /metrics on port {endpoints.port}")
     except BaseException:
+        for sink in sinks:
+            sink.close()
         source.close()
         raise
-    supervision = Supervision(
-        sign=perceivers[0].sign,
-        max_age_s=config.freshness.max_age_s,
-        watchdog=config.watchdog,
-    )
-    pipeline = Pipeline(source, info, perceivers, sinks, supervision)
     started_s = time.monotonic()
     with _signals_stop(pipeline):
         pipeline.start()
-        _watch(pipeline, started_s)
+        _watch(pipeline, monitor, SystemdNotifier(is_ready_at_start=not info.is_live), started_s)
+    if endpoints is not None:
+        endpoints.close()
     summary = summarise(pipeline, time.monotonic() - started_s, engine.contract.model_id, engine.provider)
+    summary["source"] = monitor.source_counts()
     _say(as_table(summary))
     if config.summary:
         _write_summary(Path(config.summary), summary)
@@ -76,60 +88,6 @@ def run(config: NodeConfig) -> int:
     if stuck:
         _say(f"drivable-node: {', '.join(stuck)} did not end within {DRAIN_LIMIT_S:g} s")
     return 1 if stuck else 0
-
-
-def build_perceivers(file: Path, config: NodeConfig, is_live: bool) -> tuple[Engine, list[Perceiver]]:
-    """The engine, warm, and one perceiver a worker.
-
-    Live: one worker with all threads, for the least age. Recorded: one worker a core with one thread
-    each, for the most frames; that wastes nothing on waiting for each other inside a layer. A GPU runs
-    one frame at a time; a recording's second worker prepares the next frame meanwhile.
-    """
-    cores = config.threads or len(os.sched_getaffinity(0))
-    workers = 1 if is_live else cores
-    engine: Engine
-    if config.engine == "openvino":
-        engine = OpenVinoEngine(file, cores // workers, config.engine_precision, streams=workers)
-    else:
-        engine = OnnxEngine(file, config.provider, cores // workers, config.allow_fallback)
-    if engine.runs_one_at_a_time:
-        workers = 1 if is_live else WORKERS_A_GPU
-    perceivers = [Perceiver(engine) for _ in range(workers)]
-    perceivers[0].warm_up()
-    return engine, perceivers
-
-
-def _source_settings(config: NodeConfig) -> SourceSettings:
-    return SourceSettings(
-        camera=config.camera,
-        synthetic_wh=config.synthetic.wh,
-        synthetic_rate_hz=config.synthetic.rate_hz,
-        seed=config.synthetic.seed,
-        images_rate_hz=config.images_rate_hz,
-        open_timeout_s=config.open_timeout_s,
-        read_timeout_s=config.read_timeout_s,
-        freshness=config.freshness,
-        reconnect=config.reconnect,
-        isolates_recordings=config.isolate,
-        realtime=config.realtime,
-        loop=config.loop,
-        max_frames=config.max_frames,
-        duration_s=config.duration_s,
-    )
-
-
-def _open_sinks(config: NodeConfig, info: SourceInfo) -> list[Sink]:
-    sinks = build_sinks(SinkSettings(out=config.out, jsonl=config.jsonl, masks=config.masks))
-    opened: list[Sink] = []
-    try:
-        for sink in sinks:
-            sink.open(info)
-            opened.append(sink)
-    except BaseException:
-        for sink in opened:
-            sink.close()
-        raise
-    return sinks
 
 
 @contextmanager
@@ -151,13 +109,15 @@ def _signals_stop(pipeline: Pipeline) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _watch(pipeline: Pipeline, started_s: float) -> None:
+def _watch(pipeline: Pipeline, monitor: Monitor, notifier: SystemdNotifier, started_s: float) -> None:
     """Wait for the end, or for the limit once a stop was asked for; a line of progress on a terminal."""
     shows_progress = sys.stderr.isatty()
     while not pipeline.wait(TICK_S) and pipeline.stopping_for_s < DRAIN_LIMIT_S:
         pipeline.watch()
+        notifier.tick(monitor.status())
         if shows_progress:
             print(f"\r{_progress(pipeline, started_s):70}", end="", file=sys.stderr, flush=True)
+    notifier.close()
     if shows_progress:
         print("\r" + " " * 70 + "\r", end="", file=sys.stderr, flush=True)
 

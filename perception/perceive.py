@@ -15,13 +15,20 @@ from perception.engines import Engine
 from perception.frame import Frame, Outage, Prediction, Yuv420, bgr_from_yuv
 from perception.labels import ALTERNATIVE, BACKGROUND, DRIVABLE, IDS, LABELS
 from perception.letterbox import Letterbox, nearest
+from perception.scene.camera_look import look_at
 
 
 class Perceiver:
-    """Frame to Prediction. One per thread: it keeps the network's input buffer between frames."""
+    """Frame to Prediction. One per thread: it keeps the network's input buffer between frames.
 
-    def __init__(self, engine: Engine) -> None:
+    Args:
+        engine: runs the network; shared by the threads.
+        looks: whether to measure what each frame looks like, for who judges the camera by it.
+    """
+
+    def __init__(self, engine: Engine, looks: bool = False) -> None:
         self._engine = engine
+        self._looks = looks
         self._contract = engine.contract
         self._box: Letterbox | None = None
         self._input_bgr = np.empty(0, np.uint8)
@@ -51,6 +58,7 @@ class Perceiver:
             confidence = confidence_of(logits, self._box)
         shares = class_shares(class_map, self._contract.labels)
         interpreted_ns = time.monotonic_ns()
+        look = look_at(frame) if self._looks else None
         return Prediction(
             frame=frame,
             class_map=class_map,
@@ -62,9 +70,11 @@ class Perceiver:
                 "prepare": prepared_ns - started_ns,
                 "infer": inferred_ns - prepared_ns,
                 "interpret": interpreted_ns - inferred_ns,
+                **({"look": time.monotonic_ns() - interpreted_ns} if self._looks else {}),
             },
             labels=self._contract.labels,
             confidence=confidence,
+            look=look,
         )
 
     def sign(self, outage: Outage) -> Outage:

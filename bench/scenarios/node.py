@@ -6,11 +6,11 @@ from typing import Final
 
 from bench.engines import EngineName
 from bench.task import Task
+from perception.build import build_perceivers
 from perception.config import NodeConfig
 from perception.engines import Engine
 from perception.engines.openvino import EnginePrecision
 from perception.models import model_file
-from perception.node import build_perceivers
 from perception.perceive import Perceiver
 
 _OPENVINO_PRECISIONS: Final[dict[EngineName, EnginePrecision]] = {

@@ -25,6 +25,7 @@ from perception.pipeline.stage import Inbox, Outbox, Pulse, run_stage
 from perception.pipeline.supervision import Supervision
 from perception.sinks.sink import Sink
 from perception.sources.source import NoFrame, Source, SourceInfo
+from perception.status import LastOutput
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -63,8 +64,7 @@ class Pipeline:
         self.age = Histogram()
         self.times: dict[str, Histogram] = {}
         self.errors: list[tuple[str, Exception]] = []
-        self.latest: Output | None = None
-        """What was published last."""
+        self.last_output = LastOutput()
         self._supervision = supervision = supervision or Supervision()
         self._pulses: dict[str, Pulse] = {}
         self._hung: set[str] = set()
@@ -124,6 +124,14 @@ class Pipeline:
     def stopping_for_s(self) -> float:
         """Seconds since `stop` was first called; 0 before."""
         return time.monotonic() - self._stopped_s if self._stopped_s else 0.0
+
+    @property
+    def dead_end(self) -> str | None:
+        """What the run cannot go on from; None while it can. A live run goes on without a sink."""
+        for stage, error in list(self.errors):
+            if not self._is_live or not stage.startswith("sink "):
+                return f"{stage}: {str(error) or type(error).__name__}"
+        return None
 
     def raise_first_error(self) -> None:
         """Raise what ended the run, if anything did.
@@ -220,7 +228,7 @@ class Pipeline:
             self.age.add(published.published_ns - published.captured_ns)
             for stage, duration_ns in published.stage_ns.items():
                 self.times.setdefault(stage, Histogram()).add(duration_ns)
-        self.latest = published
+        self.last_output.tell(published)
         return published
 
     def _settle(self) -> None:

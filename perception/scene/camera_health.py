@@ -70,11 +70,13 @@ class CameraJudge:
         self._last_fingerprint: int | None = None
         self._last_ns = 0
 
-    def judge(self, look: CameraLook, time_ns: int, is_damaged: bool) -> tuple[CameraState, str | None]:
+    def judge(
+        self, look: CameraLook | None, time_ns: int, is_damaged: bool
+    ) -> tuple[CameraState, str | None]:
         """The state after one more frame, and the reason where it is not ok.
 
         Args:
-            look: of this frame.
+            look: of this frame; None where nobody looked, and only damage can be told.
             time_ns: the frame's own time. If it went back, faults that were not told yet begin anew.
             is_damaged: whether decoder or driver say that parts of the picture are not what the camera saw.
         """
@@ -82,11 +84,12 @@ class CameraJudge:
             self._last_fingerprint = None
             for alarm in (self._blocked, self._frozen, self._damaged, *self._poor.values()):
                 alarm.restart(time_ns)
-        is_repeated = look.fingerprint == self._last_fingerprint and time_ns > self._last_ns
-        self._last_fingerprint, self._last_ns = look.fingerprint, time_ns
         self._damaged.update(is_damaged, time_ns)
-        if self._settings.enabled:
+        if self._settings.enabled and look is not None:
+            is_repeated = look.fingerprint == self._last_fingerprint and time_ns > self._last_ns
+            self._last_fingerprint = look.fingerprint
             self._update(look, is_repeated and self._may_freeze, time_ns)
+        self._last_ns = time_ns
         if self._blocked.is_raised:
             return CameraState.BLOCKED, self._blocked_reason
         if self._frozen.is_raised:

@@ -128,6 +128,11 @@ class Looped:
         if isinstance(self._source, Stoppable):
             self._source.stop()
 
+    @property
+    def inside(self) -> Source | None:
+        """The source of this round."""
+        return self._source
+
 
 class Limited:
     """A source that ends after so many frames or so many seconds of its own time, whichever is first."""
@@ -160,6 +165,11 @@ class Limited:
     def _check_duration(self, time_ns: int) -> None:
         if self._duration_s is not None and time_ns >= self._duration_s * 1e9:
             raise EndOfSource
+
+    @property
+    def inside(self) -> Source:
+        """The source that is wrapped."""
+        return self._source
 
     def close(self) -> None:
         """Release the source inside."""
@@ -205,6 +215,11 @@ class Paced:
         self._wait_until(self._start_ns + frame.time_ns)
         self._last_ns = frame.time_ns
         return replace(frame, captured_ns=self._start_ns + frame.time_ns)
+
+    @property
+    def inside(self) -> Source:
+        """The source that is wrapped."""
+        return self._source
 
     def close(self) -> None:
         """Release the source inside."""

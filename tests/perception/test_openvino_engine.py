@@ -229,7 +229,7 @@ def test_missing_package_is_told_with_what_to_install(monkeypatch: pytest.Monkey
 def test_package_is_imported_late_and_reports_to_nobody(tmp_path: Path) -> None:
     script = f"""
 import sys
-import perception.node
+import perception.build
 from pathlib import Path
 assert "openvino" not in sys.modules
 from perception.engines import OpenVinoEngine

@@ -146,10 +146,10 @@ def test_frames_that_the_camera_lost_are_counted_beside_the_books() -> None:
     assert pipeline.ledger.captured == 2
 
 
-def test_latest_is_what_was_published_last() -> None:
+def test_last_output_is_what_was_published_last() -> None:
     pipeline = _run([_frame(0), _outage()], Supervision())
 
-    assert isinstance(pipeline.latest, Outage)
+    assert pipeline.last_output.ask().camera_state is CameraState.STALE
 
 
 @pytest.mark.parametrize("is_live", [False, True])

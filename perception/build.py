@@ -1,0 +1,92 @@
+"""From the settings to the parts of a run: perceivers, source, sinks, and the rules that watch over them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from perception.config import NodeConfig
+from perception.engines import Engine, OnnxEngine, OpenVinoEngine
+from perception.frame import CameraState, Prediction
+from perception.perceive import Perceiver
+from perception.pipeline import Supervision
+from perception.scene.camera_health import CameraJudge
+from perception.sinks.registry import SinkSettings, build_sinks
+from perception.sinks.sink import Sink
+from perception.sources.registry import SourceSettings, kind_of
+from perception.sources.source import SourceInfo
+
+WORKERS_A_GPU = 2
+
+
+def build_perceivers(file: Path, config: NodeConfig, is_live: bool) -> tuple[Engine, list[Perceiver]]:
+    """The engine, warm, and one perceiver a worker.
+
+    Live: one worker with all threads, for the least age. Recorded: one worker a core with one thread
+    each, for the most frames; that wastes nothing on waiting for each other inside a layer. A GPU runs
+    one frame at a time; a recording's second worker prepares the next frame meanwhile.
+    """
+    cores = config.threads or len(os.sched_getaffinity(0))
+    workers = 1 if is_live else cores
+    engine: Engine
+    if config.engine == "openvino":
+        engine = OpenVinoEngine(file, cores // workers, config.engine_precision, streams=workers)
+    else:
+        engine = OnnxEngine(file, config.provider, cores // workers, config.allow_fallback)
+    if engine.runs_one_at_a_time:
+        workers = 1 if is_live else WORKERS_A_GPU
+    perceivers = [Perceiver(engine, looks=config.health.enabled) for _ in range(workers)]
+    perceivers[0].warm_up()
+    return engine, perceivers
+
+
+def source_settings(config: NodeConfig) -> SourceSettings:
+    """How the source is opened and played."""
+    return SourceSettings(
+        camera=config.camera,
+        synthetic_wh=config.synthetic.wh,
+        synthetic_rate_hz=config.synthetic.rate_hz,
+        seed=config.synthetic.seed,
+        images_rate_hz=config.images_rate_hz,
+        open_timeout_s=config.open_timeout_s,
+        read_timeout_s=config.read_timeout_s,
+        freshness=config.freshness,
+        reconnect=config.reconnect,
+        isolates_recordings=config.isolate,
+        realtime=config.realtime,
+        loop=config.loop,
+        max_frames=config.max_frames,
+        duration_s=config.duration_s,
+    )
+
+
+def sink_settings(config: NodeConfig) -> SinkSettings:
+    """What is written, and where."""
+    return SinkSettings(out=config.out, jsonl=config.jsonl, masks=config.masks)
+
+
+def open_sinks(config: NodeConfig, info: SourceInfo) -> list[Sink]:
+    """Every sink that is asked for, open; none, if one of them cannot be opened."""
+    sinks = build_sinks(sink_settings(config))
+    opened: list[Sink] = []
+    try:
+        for sink in sinks:
+            sink.open(info)
+            opened.append(sink)
+    except BaseException:
+        for sink in opened:
+            sink.close()
+        raise
+    return sinks
+
+
+def supervision(config: NodeConfig, perceiver: Perceiver) -> Supervision:
+    """The rules by which the run is watched over."""
+    judge = CameraJudge(config.health, may_freeze=kind_of(config.source) != "images")
+
+    def judged(prediction: Prediction) -> tuple[CameraState, str | None]:
+        return judge.judge(prediction.look, prediction.time_ns, prediction.frame.is_damaged)
+
+    return Supervision(
+        judge=judged, sign=perceiver.sign, max_age_s=config.freshness.max_age_s, watchdog=config.watchdog
+    )

@@ -1,0 +1,65 @@
+"""The node seen from outside, at the moment somebody asks: what endpoints and systemd are told."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from perception.engines import Engine
+from perception.pipeline import Pipeline
+from perception.sources.counts import counts_of
+from perception.sources.freshness import PERIODS_UNTIL_STALE, FreshnessSettings
+from perception.sources.source import Source, SourceInfo
+from perception.status import FrameCounts, NodeStatus, Phase, SinkStatus, own_memory, silence_limit_s
+
+
+class Monitor:
+    """Puts together what pipeline, source and engine know; may be asked by any thread."""
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        source: Source,
+        info: SourceInfo,
+        engine: Engine,
+        freshness: FreshnessSettings,
+    ) -> None:
+        self._pipeline, self._source, self._info, self._engine = pipeline, source, info, engine
+        stale_after_s = freshness.stale_after_s or PERIODS_UNTIL_STALE / info.rate_hz
+        # The youngest mask that may be published is as old as the oldest that may, and the next is due.
+        self._fresh_limit_s = freshness.max_age_s + stale_after_s
+
+    def status(self) -> NodeStatus:
+        """Of this moment."""
+        pipeline = self._pipeline
+        published = pipeline.last_output.ask()
+        counts = counts_of(self._source)
+        restarts = {line.name: line.budget.total for line in pipeline.sink_lines.values()}
+        return NodeStatus(
+            source_id=self._info.source_id,
+            model_id=self._engine.contract.model_id,
+            provider=self._engine.provider,
+            engine_state=self._engine.state,
+            phase=Phase.STOPPING if pipeline.stopping_for_s else Phase.RUNNING,
+            camera_state=published.camera_state,
+            camera_reason=published.camera_reason,
+            fresh_age_s=published.fresh_age_s,
+            fresh_limit_s=self._fresh_limit_s,
+            record_age_s=published.record_age_s,
+            record_limit_s=silence_limit_s(self._info.rate_hz),
+            frames=FrameCounts.of_balance(pipeline.ledger.balance()),
+            missed=pipeline.ledger.missed,
+            decode_errors=counts.decode_errors,
+            reconnect_attempts=counts.reconnect_attempts,
+            reconnects=counts.reconnects,
+            restarts={**restarts, "reader": counts.hangs + counts.deaths},
+            sinks={
+                name: SinkStatus(line.channel.dropped, line.trouble)
+                for name, line in pipeline.sink_lines.items()
+            },
+            memory=own_memory(),
+            dead_end=pipeline.dead_end,
+        )
+
+    def source_counts(self) -> dict[str, int]:
+        """What the source counted, for the summary."""
+        return asdict(counts_of(self._source))
