@@ -1,23 +1,32 @@
-"""Cameras of the machine itself, through OpenCV's V4L2 backend."""
+"""Cameras of the machine itself, read through the kernel's V4L2 interface."""
 
 from __future__ import annotations
 
+import errno
 import glob
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Protocol, cast
-
-import cv2
-import numpy as np
+from typing import Final
 
 from perception.frame import Frame
 from perception.sources.source import SourceError, SourceInfo
+from perception.sources.v4l2.device import Device, Given, UnusableError
+from perception.sources.v4l2.identity import ROOT, Identity, find_again, identify
+from perception.sources.v4l2.kernel import Kernel, this_kernel
+from perception.sources.v4l2.newest import GONE, NewestFrame, NoFrameError, Taken
+from perception.sources.v4l2.pixels import BrokenPictureError, decode
+from perception.sources.v4l2.sequence import SequenceGaps
 
-MAX_STAMP_AGE_NS: Final = 1_000_000_000
 MAX_BROKEN_PICTURES: Final = 10
-_MS: Final = 1_000_000
+OPEN_ATTEMPTS: Final = 2  # a USB camera that was just plugged in may refuse a call once
+_WHY_NOT: Final = {
+    errno.EBUSY: "is in use by another program",
+    errno.EACCES: "this user may not read it; the group video may",
+    errno.EPERM: "this user may not read it; the group video may",
+    errno.ENODEV: "has gone; is it plugged in?",
+    errno.ENXIO: "has gone; is it plugged in?",
+    errno.ENOTTY: "is not a camera",
+}
 
 
 @dataclass(frozen=True)
@@ -29,126 +38,176 @@ class CameraSettings:
     rate_hz: float = 30.0
     fourcc: str = "MJPG"
     """Pixel format, four letters. Over USB 2, raw YUYV at 1280x720 gives 10 Hz where MJPG gives 30."""
+    read_timeout_s: float = 2.0
+    """A camera that gives no frame for so long has failed."""
 
-
-class Capture(Protocol):
-    """What is used of `cv2.VideoCapture`."""
-
-    def isOpened(self) -> bool: ...  # noqa: N802
-    def set(self, property_id: int, value: float) -> bool: ...
-    def get(self, property_id: int) -> float: ...
-    def grab(self) -> bool: ...
-    def retrieve(self) -> tuple[bool, Any]: ...
-    def release(self) -> None: ...
-
-
-def open_v4l2(device: str) -> Capture:
-    """An OpenCV capture of a device file, by the V4L2 backend alone."""
-    return cast(Capture, cv2.VideoCapture(device, cv2.CAP_V4L2))
+    def __post_init__(self) -> None:
+        """Refuse what no driver can be asked for; raises ValueError."""
+        if len(self.fourcc) != 4 or not self.fourcc.isascii():
+            raise ValueError(f"camera.fourcc is {self.fourcc!r}; four letters are wanted, such as MJPG")
+        for name in ("width", "height", "rate_hz", "read_timeout_s"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"camera.{name} is {getattr(self, name)}; it must be above 0")
 
 
 class CameraSource:
-    """A live camera.
+    """A live camera: always its newest frame.
+
+    Frames that waited longer than the newest one are passed over. They, those that could not be decoded
+    and those that the driver dropped before us stand in the next frame's `missed_before`.
+
+    The camera that was opened first is the one that is opened again, under whatever number it has come
+    back. Where it is away that is an error: the number may belong to another camera by now.
 
     Args:
         device: a device file such as `/dev/video0`, or its number.
         settings: what to ask the driver for.
-        capture_factory: opens the device; a test brings its own.
+        kernel: the system calls; a test brings a simulated driver.
+        root: of the file system in which devices are looked up.
     """
 
     def __init__(
         self,
         device: str,
         settings: CameraSettings | None = None,
-        capture_factory: Callable[[str], Capture] = open_v4l2,
+        kernel: Kernel | None = None,
+        root: Path = ROOT,
     ) -> None:
-        self._device = f"/dev/video{device}" if device.isdecimal() else device
+        self._name = f"/dev/video{device}" if device.isdecimal() else device
         self._settings = settings or CameraSettings()
-        self._capture_factory = capture_factory
-        self._capture: Capture | None = None
-        self._frames_read = 0
-        self._first_ns = 0
+        self._kernel = kernel
+        self._root = root
+        self._identity: Identity | None = None
+        self._device: Device | None = None
         self.decode_errors = 0
-        """Pictures that came from the driver but could not be decoded."""
+        """Pictures that came damaged, or could not be decoded at all, since it was opened."""
+        self.io_errors = 0
+        """Calls that failed, and were tried again, since it was opened."""
 
     def open(self) -> SourceInfo:
-        """Open the device, ask for the settings, and read back what the driver made of them."""
-        asked = self._settings
-        if len(asked.fourcc) != 4:
-            raise SourceError(f"camera.fourcc is {asked.fourcc!r}; four letters are wanted, such as MJPG")
-        if not Path(self._device).exists():
-            there = ", ".join(sorted(glob.glob("/dev/video*"))) or "no camera at all"
-            raise SourceError(f"{self._device}: no such camera; there is {there}")
-        capture = self._capture_factory(self._device)
-        if not capture.isOpened():
-            capture.release()
-            raise SourceError(f"{self._device}: cannot be opened; is it in use, and may this user read it?")
-        # the format first: drivers reset sizes and rates that the current format does not have
-        capture.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*asked.fourcc))
-        capture.set(cv2.CAP_PROP_FRAME_WIDTH, asked.width)
-        capture.set(cv2.CAP_PROP_FRAME_HEIGHT, asked.height)
-        capture.set(cv2.CAP_PROP_FPS, asked.rate_hz)
-        capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
-        self._capture, self._frames_read, self.decode_errors = capture, 0, 0
-        given_wh = int(capture.get(cv2.CAP_PROP_FRAME_WIDTH)), int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
-        told_hz = capture.get(cv2.CAP_PROP_FPS)
-        rate_hz = told_hz if told_hz > 0 else asked.rate_hz
-        description = (
-            f"asked for {asked.width}x{asked.height} {asked.fourcc} at {asked.rate_hz:g} Hz, "
-            f"got {given_wh[0]}x{given_wh[1]} {_fourcc_text(capture.get(cv2.CAP_PROP_FOURCC))} "
-            f"at {f'{told_hz:g} Hz' if told_hz > 0 else 'a rate it does not tell'}, "
-            f"{capture.get(cv2.CAP_PROP_BUFFERSIZE):g} buffers"
-        )
-        return SourceInfo(self._device, True, given_wh, rate_hz, description)
+        """Open the camera, ask for the settings, and read back what the driver made of them."""
+        self.close()
+        kernel = self._kernel = self._kernel or this_kernel()
+        self.decode_errors = self.io_errors = 0
+        node = self._node()
+        device, given = self._started(kernel, node)
+        self._identity = self._identity or identify(self._name, self._root)
+        self._device, self._layout, self._gaps = device, given.layout, SequenceGaps()
+        self._newest = NewestFrame(kernel, device, given.buffers, self._gaps)
+        self._errors_at_open, self._frames_read, self._first_ns, self._last_time_ns = self.io_errors, 0, 0, -1
+        rate_hz = given.rate_hz or self._settings.rate_hz
+        return SourceInfo(self._name, True, given.layout.wh, rate_hz, self._told(given, node))
 
     def read(self) -> Frame:
-        """The next picture; SourceError where the camera gives none."""
-        if self._capture is None:
-            raise SourceError(f"{self._device}: not open")
+        """The newest picture; SourceError where the camera gives none within `read_timeout_s`."""
+        if self._device is None or self._kernel is None:
+            raise SourceError(f"{self._name}: not open")
+        until_ns = self._kernel.monotonic_ns() + round(self._settings.read_timeout_s * 1e9)
         for _ in range(MAX_BROKEN_PICTURES):
-            if not self._capture.grab():
-                raise SourceError(f"{self._device}: gives no more frames; has it been unplugged?")
-            captured_ns = _captured_ns(self._capture.get(cv2.CAP_PROP_POS_MSEC), time.monotonic_ns())
-            image_bgr = _retrieved(self._capture)
-            if image_bgr is not None:
-                break
-            self.decode_errors += 1
-        else:
-            raise SourceError(f"{self._device}: {MAX_BROKEN_PICTURES} broken pictures in a row")
-        frame_id = self._frames_read
-        self._frames_read += 1
-        if frame_id == 0:
-            self._first_ns = captured_ns
-        return Frame(
-            source_id=self._device,
-            frame_id=frame_id,
-            captured_ns=captured_ns,
-            time_ns=captured_ns - self._first_ns,
-            pixels=image_bgr,
-            name=f"{frame_id:06d}",
-        )
+            taken = self._take(until_ns)
+            try:
+                picture = decode(taken.data, self._layout)
+            except BrokenPictureError as error:
+                self._gaps.pass_over()
+                self.decode_errors += 1
+                problem = error
+                continue
+            is_damaged = picture.is_damaged or taken.has_error
+            self.decode_errors += is_damaged
+            captured_ns = taken.stamp_ns
+            if captured_ns is None or captured_ns > taken.received_ns:
+                captured_ns = taken.received_ns
+            frame_id = self._frames_read
+            self._frames_read += 1
+            if frame_id == 0:
+                self._first_ns = captured_ns
+            self._last_time_ns = max(captured_ns - self._first_ns, self._last_time_ns + 1)
+            return Frame(
+                source_id=self._name,
+                frame_id=frame_id,
+                captured_ns=captured_ns,
+                time_ns=self._last_time_ns,
+                pixels=picture.pixels,
+                name=f"{frame_id:06d}",
+                is_damaged=is_damaged,
+                missed_before=self._gaps.missed_before(taken.sequence),
+            )
+        raise SourceError(f"{self._name}: {MAX_BROKEN_PICTURES} broken pictures in a row: {problem}")
 
     def close(self) -> None:
-        """Give the device back."""
-        if self._capture is not None:
-            self._capture.release()
-            self._capture = None
+        """Give the device back; raises nothing."""
+        if self._device is not None:
+            self._device.close()
+            self._device = None
+
+    def _started(self, kernel: Kernel, node: str) -> tuple[Device, Given]:
+        """The device with its stream running; what cannot be retried, or fails again, raises SourceError."""
+        failures = 0
+        while True:
+            try:
+                return self._attempt(kernel, node)
+            except UnusableError as error:
+                raise SourceError(f"{self._name}: {error}") from None
+            except OSError as error:
+                failures += 1
+                if error.errno in _WHY_NOT or failures == OPEN_ATTEMPTS:
+                    raise SourceError(f"{self._name}: {_why_not(error)}") from None
+                self.io_errors += 1
+
+    def _attempt(self, kernel: Kernel, node: str) -> tuple[Device, Given]:
+        asked = self._settings
+        device = Device(kernel, node)
+        try:
+            given = device.set_up(asked.fourcc, (asked.width, asked.height), asked.rate_hz)
+            device.start()
+        except BaseException:
+            device.close()
+            raise
+        return device, given
+
+    def _take(self, until_ns: int) -> Taken:
+        try:
+            return self._newest.take(until_ns)
+        except NoFrameError:
+            limit = f"{self._settings.read_timeout_s:g} s"
+            raise SourceError(f"{self._name}: no frame for {limit}; is the camera still there?") from None
+        except OSError as error:
+            problem = "has been unplugged" if error.errno in GONE else f"the stream failed: {_reason(error)}"
+            raise SourceError(f"{self._name}: {problem}") from None
+        finally:
+            self.io_errors = self._errors_at_open + self._newest.io_errors
+
+    def _node(self) -> str:
+        """The device file to open: the one asked for, and later wherever that camera is."""
+        there = ", ".join(sorted(glob.glob("/dev/video*"))) or "no camera at all"
+        if self._identity is None:
+            node_as_asked = self._root / self._name.lstrip("/")
+            if not node_as_asked.exists():
+                raise SourceError(f"{self._name}: no such camera; there is {there}")
+            return str(node_as_asked)
+        node = find_again(self._identity, self._root)
+        if node is None:
+            raise SourceError(f"{self._name}: {self._identity} is away; there is {there}")
+        return node
+
+    def _told(self, given: Given, node: str) -> str:
+        asked, layout = self._settings, given.layout
+        told = [
+            f"asked for {asked.width}x{asked.height} {asked.fourcc} at {asked.rate_hz:g} Hz",
+            f"got {layout.wh[0]}x{layout.wh[1]} {layout.fourcc} at "
+            + (f"{given.rate_hz:g} Hz" if given.rate_hz else "a rate it does not tell"),
+            f"{given.buffers} buffers",
+            given.card,
+        ]
+        if Path(node).resolve() != (self._root / self._name.lstrip("/")).resolve():
+            told.append(f"found again as {node}")
+        return ", ".join(told)
 
 
-def _captured_ns(stamp_ms: float, now_ns: int) -> int:
-    """The driver's stamp if it is on the monotonic clock; some drivers count from elsewhere or not at all."""
-    stamp_ns = round(stamp_ms * _MS)
-    return stamp_ns if 0 <= now_ns - stamp_ns <= MAX_STAMP_AGE_NS else now_ns
+def _why_not(error: OSError) -> str:
+    why = _WHY_NOT.get(error.errno or 0)
+    return why if why is not None else f"cannot be opened: {_reason(error)}"
 
 
-def _retrieved(capture: Capture) -> np.ndarray[Any, np.dtype[np.uint8]] | None:
-    try:
-        is_good, image_bgr = capture.retrieve()
-    except cv2.error:
-        return None
-    return np.asarray(image_bgr, np.uint8) if is_good and image_bgr is not None else None
-
-
-def _fourcc_text(code: float) -> str:
-    letters = "".join(chr(int(code) >> shift & 0xFF) for shift in (0, 8, 16, 24))
-    return letters if letters.isprintable() and letters.strip() else "an unknown format"
+def _reason(error: OSError) -> str:
+    return (error.strerror or "unknown error").lower()

@@ -1,111 +1,536 @@
 from __future__ import annotations
 
-import time
+import ctypes
+import errno
+import os
+import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
+from perception.frame import Yuv420
 from perception.sources import camera
 from perception.sources.camera import CameraSettings, CameraSource
 from perception.sources.source import SourceError
+from perception.sources.v4l2 import structs
+
+PERIOD_NS = 40_000_000
+WH = (64, 48)
+CALLS_OF_OPEN = {
+    "QUERYCAP": structs.QUERYCAP,
+    "ENUM_FMT": structs.ENUM_FMT,
+    "S_FMT": structs.S_FMT,
+    "S_PARM": structs.S_PARM,
+    "REQBUFS": structs.REQBUFS,
+    "QUERYBUF": structs.QUERYBUF,
+    "QBUF": structs.QBUF,
+    "STREAMON": structs.STREAMON,
+}
 
 
-class FakeCapture:
-    """A driver that gives 640x480 YUYV whatever it is asked for."""
+class Mapped:
+    def __init__(self, driver: FakeDriver) -> None:
+        self.data, self._driver = np.zeros(0, np.uint8), driver
+        driver.mapped += 1
 
-    def __init__(self, stamp_age_ms: float | None = None, grabs: int = 100, broken: int = 0) -> None:
-        self.asked: list[tuple[int, float]] = []
-        self.released = 0
-        self.is_open = True
-        self._stamp_age_ms, self._grabs, self._broken = stamp_age_ms, grabs, broken
-        self._given = {
-            cv2.CAP_PROP_FRAME_WIDTH: 640.0,
-            cv2.CAP_PROP_FRAME_HEIGHT: 480.0,
-            cv2.CAP_PROP_FPS: 30.0,
-            cv2.CAP_PROP_FOURCC: float(cv2.VideoWriter.fourcc(*"YUYV")),
-            cv2.CAP_PROP_BUFFERSIZE: 4.0,
-        }
+    def copy(self, size_bytes: int) -> NDArray[np.uint8]:
+        return self.data[:size_bytes].copy()
 
-    def isOpened(self) -> bool:  # noqa: N802
-        return self.is_open
-
-    def set(self, property_id: int, value: float) -> bool:
-        self.asked.append((property_id, value))
-        return False
-
-    def get(self, property_id: int) -> float:
-        if property_id == cv2.CAP_PROP_POS_MSEC:
-            return 0.0 if self._stamp_age_ms is None else time.monotonic_ns() / 1e6 - self._stamp_age_ms
-        return self._given[property_id]
-
-    def grab(self) -> bool:
-        self._grabs -= 1
-        return self._grabs >= 0
-
-    def retrieve(self) -> tuple[bool, Any]:
-        self._broken -= 1
-        return (False, None) if self._broken >= 0 else (True, np.zeros((480, 640, 3), np.uint8))
-
-    def release(self) -> None:
-        self.released += 1
+    def close(self) -> None:
+        self._driver.mapped -= 1
 
 
-def source_of(capture: FakeCapture, tmp_path: Path, settings: CameraSettings | None = None) -> CameraSource:
-    device = tmp_path / "video0"
-    device.touch()
-    return CameraSource(str(device), settings, capture_factory=lambda _: capture)
+class FakeDriver:
+    """A camera of 25 Hz on a clock of its own, which goes on in `wait` and `sleep` only."""
+
+    def __init__(self, formats: tuple[str, ...] = ("YUYV",)) -> None:
+        self.formats, self.picture = formats, grey_yuyv
+        self.now_ns, self.sequence, self.due_ns = 1_000_000_000, -1, 0
+        self.flags = structs.FLAG_TIMESTAMP_MONOTONIC
+        self.stamp_shift_ns = 0
+        self.capabilities = structs.CAP_VIDEO_CAPTURE | structs.CAP_STREAMING
+        self.is_silent = self.is_gone = self.has_queue_error = False
+        self.fails: dict[int, list[int]] = {}
+        """Errors that the next calls give, by the number of the call."""
+        self.dropped: set[int] = set()
+        """Frames that the driver loses."""
+        self.asked: list[str] = []
+        self.opened: list[str] = []
+        self.descriptors = self.mapped = 0
+        self._queued: list[int] = []
+        self._filled: list[structs.Buffer] = []
+        self._maps: list[Mapped] = []
+
+    def open(self, node: str) -> int:
+        self.opened.append(node)
+        self._fail(0)
+        self.descriptors += 1
+        self._queued, self._filled, self._maps, self.due_ns = [], [], [], 0
+        return 7
+
+    def close(self, descriptor: int) -> None:
+        self.descriptors -= 1
+
+    def map(self, descriptor: int, length_bytes: int, offset: int) -> Mapped:
+        self._maps.append(Mapped(self))
+        return self._maps[-1]
+
+    def monotonic_ns(self) -> int:
+        return self.now_ns
+
+    def wait(self, descriptor: int, limit_s: float) -> bool:
+        until_ns = self.now_ns + round(limit_s * 1e9)
+        while not self._filled and not self.is_gone and not self.has_queue_error and self.due_ns:
+            if self.due_ns > until_ns:
+                self.now_ns = until_ns
+                return False
+            self.sleep(max(self.due_ns - self.now_ns, 0) / 1e9)
+        return True
+
+    def sleep(self, duration_s: float) -> None:
+        self.now_ns += round(duration_s * 1e9)
+        while self.due_ns and self.due_ns <= self.now_ns:
+            self.sequence += 1
+            if self._queued and self.sequence not in self.dropped and not self.is_silent:
+                index = self._queued.pop(0)
+                data = self.picture(self.sequence)
+                self._maps[index].data = data
+                stamp_us = (self.due_ns + self.stamp_shift_ns) // 1000
+                buffer = structs.Buffer(
+                    index, structs.VIDEO_CAPTURE, data.size, self.flags, sequence=self.sequence
+                )
+                buffer.timestamp.tv_sec, buffer.timestamp.tv_usec = divmod(stamp_us, 1_000_000)
+                self._filled.append(buffer)
+            self.due_ns += PERIOD_NS
+
+    def call(self, descriptor: int, number: int, argument: ctypes.Structure) -> None:
+        if self.is_gone:
+            raise OSError(errno.ENODEV, "No such device")
+        self._fail(number)
+        name = next(name for name, value in vars(structs).items() if value == number and name.isupper())
+        getattr(self, f"_{name.lower()}")(argument)
+
+    def _fail(self, number: int) -> None:
+        if self.fails.get(number):
+            code = self.fails[number].pop(0)
+            raise OSError(code, os.strerror(code))
+
+    def _querycap(self, capability: structs.Capability) -> None:
+        capability.card = b"Simulated"
+        capability.capabilities = self.capabilities
+
+    def _enum_fmt(self, description: structs.FormatDescription) -> None:
+        if description.index >= len(self.formats):
+            raise OSError(errno.EINVAL, "Invalid argument")
+        description.pixelformat = structs.fourcc_number(self.formats[description.index])
+
+    def _s_fmt(self, answer: structs.Format) -> None:
+        pix = answer.fmt.pix
+        fourcc = structs.fourcc_letters(pix.pixelformat)
+        self.asked.append(f"{pix.width}x{pix.height} {fourcc}")
+        pix.width, pix.height = WH
+        given = fourcc if fourcc in self.formats else self.formats[0]
+        pix.pixelformat = structs.fourcc_number(given)
+
+    def _s_parm(self, parameters: structs.StreamParameters) -> None:
+        told = parameters.parm.capture.timeperframe
+        self.asked.append(f"{told.denominator}/{told.numerator} Hz")
+        told.numerator, told.denominator = 1, 25
+
+    def _reqbufs(self, request: structs.RequestBuffers) -> None:
+        assert request.count == 4
+
+    def _querybuf(self, buffer: structs.Buffer) -> None:
+        buffer.length = WH[0] * WH[1] * 3
+
+    def _qbuf(self, buffer: structs.Buffer) -> None:
+        self._queued.append(buffer.index)
+
+    def _dqbuf(self, buffer: structs.Buffer) -> None:
+        if self.has_queue_error:
+            raise OSError(errno.EIO, "Input/output error")
+        if not self._filled:
+            raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+        ctypes.pointer(buffer)[0] = self._filled.pop(0)
+
+    def _streamon(self, _: structs.BufferType) -> None:
+        self.due_ns = self.now_ns + PERIOD_NS
+
+    def _streamoff(self, _: structs.BufferType) -> None:
+        self.due_ns, self.sequence = 0, -1
+        self._queued, self._filled, self.has_queue_error = [], [], False
 
 
-def test_what_the_driver_really_gives_is_told_beside_what_was_asked(tmp_path: Path) -> None:
-    info = source_of(FakeCapture(), tmp_path).open()
+def grey_yuyv(sequence: int) -> NDArray[np.uint8]:
+    """A picture whose luma tells its number."""
+    picture = np.full(WH[0] * WH[1] * 2, 128, np.uint8)
+    picture[::2] = 20 + sequence % 200
+    return picture
+
+
+def number_of(pixels: NDArray[np.uint8] | Yuv420) -> int:
+    assert isinstance(pixels, Yuv420)
+    return int(pixels.y[0, 0]) - 20
+
+
+Make = Callable[..., CameraSource]
+
+
+@pytest.fixture
+def driver() -> FakeDriver:
+    return FakeDriver()
+
+
+@pytest.fixture
+def make(driver: FakeDriver, tmp_path: Path) -> Make:
+    """A function that gives a camera at /dev/video0 of `tmp_path`; its driver is `driver`."""
+    (tmp_path / "dev").mkdir()
+    (tmp_path / "dev" / "video0").touch()
+
+    def make(**settings: object) -> CameraSource:
+        return CameraSource("0", CameraSettings(**settings), driver, tmp_path)  # type: ignore[arg-type]
+
+    return make
+
+
+def test_what_the_driver_really_gives_is_told_beside_what_was_asked(make: Make) -> None:
+    info = make().open()
 
     assert info.is_live
-    assert (info.frame_wh, info.rate_hz) == ((640, 480), 30.0)
-    assert info.description == ("asked for 1280x720 MJPG at 30 Hz, got 640x480 YUYV at 30 Hz, 4 buffers")
+    assert (info.source_id, info.frame_wh, info.rate_hz) == ("/dev/video0", WH, 25.0)
+    assert info.description == (
+        "asked for 1280x720 MJPG at 30 Hz, got 64x48 YUYV at 25 Hz, 4 buffers, Simulated"
+    )
 
 
-def test_the_format_is_asked_for_before_size_and_rate(tmp_path: Path) -> None:
-    capture = FakeCapture()
+def test_the_format_is_asked_for_before_the_rate(make: Make, driver: FakeDriver) -> None:
+    driver.formats = ("YUYV", "MJPG")
 
-    source_of(capture, tmp_path, CameraSettings(800, 600, 15.0, "YUYV")).open()
+    make(width=800, height=600, rate_hz=29.97, fourcc="MJPG").open()
 
-    assert capture.asked == [
-        (cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*"YUYV")),
-        (cv2.CAP_PROP_FRAME_WIDTH, 800),
-        (cv2.CAP_PROP_FRAME_HEIGHT, 600),
-        (cv2.CAP_PROP_FPS, 15.0),
-        (cv2.CAP_PROP_BUFFERSIZE, 1),
-    ]
+    assert driver.asked == ["800x600 MJPG", "2997/100 Hz"]
 
 
 @pytest.mark.parametrize(
-    ("stamp_age_ms", "age_ms"),
-    [(40.0, 40.0), (900.0, 900.0), (None, 0.0), (5000.0, 0.0), (-60_000.0, 0.0)],
-    ids=["driver's stamp", "old but plausible", "no stamp", "too old", "another clock"],
+    ("formats", "taken"),
+    [(("H264", "BGR3", "NV12"), "NV12"), (("GREY",), "GREY"), (("UYVY", "YUYV"), "YUYV")],
 )
-def test_the_drivers_stamp_counts_only_if_it_is_on_the_monotonic_clock(
-    tmp_path: Path, stamp_age_ms: float | None, age_ms: float
+def test_without_the_format_asked_for_the_best_that_can_be_read_is_taken(
+    make: Make, driver: FakeDriver, formats: tuple[str, ...], taken: str
 ) -> None:
-    source = source_of(FakeCapture(stamp_age_ms), tmp_path)
+    driver.formats = formats
+
+    make().open()
+
+    assert driver.asked[0] == f"1280x720 {taken}"
+
+
+def test_formats_that_cannot_be_read_are_named(make: Make, driver: FakeDriver) -> None:
+    driver.formats = ("H264", "Y16 ")
+
+    with pytest.raises(SourceError, match="gives H264, Y16 ; what can be read is MJPG, JPEG, NV12"):
+        make().open()
+
+    assert (driver.descriptors, driver.mapped) == (0, 0)
+
+
+def test_a_node_that_gives_no_pictures_is_refused(make: Make, driver: FakeDriver) -> None:
+    driver.capabilities = structs.CAP_STREAMING
+
+    with pytest.raises(SourceError, match="/dev/video0: gives no pictures in one plane; try another node"):
+        make().open()
+
+
+@pytest.mark.parametrize("name", ["S_PARM", "ENUM_FMT"])
+def test_what_a_driver_need_not_know_it_may_refuse(make: Make, driver: FakeDriver, name: str) -> None:
+    driver.fails = {CALLS_OF_OPEN[name]: [errno.ENOTTY]}
+
+    info = make(fourcc="YUYV").open()
+
+    assert info.rate_hz == (30.0 if name == "S_PARM" else 25.0)
+    assert ("a rate it does not tell" in info.description) == (name == "S_PARM")
+
+
+@pytest.mark.parametrize(
+    ("flags", "shift_ms", "age_ms"),
+    [
+        (structs.FLAG_TIMESTAMP_MONOTONIC, 0, 0),
+        (structs.FLAG_TIMESTAMP_MONOTONIC, -900, 900),
+        (structs.FLAG_TIMESTAMP_MONOTONIC, -5000, 5000),
+        (structs.FLAG_TIMESTAMP_MONOTONIC, 60_000, 0),
+        (0, -900, 0),
+        (0x4000, -900, 0),
+    ],
+    ids=["fresh", "old", "very old is told as it is", "from the future", "unknown clock", "copied clock"],
+)
+def test_the_drivers_stamp_counts_if_it_says_that_its_clock_is_the_monotonic_one(
+    make: Make, driver: FakeDriver, flags: int, shift_ms: int, age_ms: int
+) -> None:
+    driver.now_ns = 100_000_000_000
+    driver.flags, driver.stamp_shift_ns = flags, shift_ms * 1_000_000
+    source = make()
     source.open()
 
     frame = source.read()
 
-    assert (time.monotonic_ns() - frame.captured_ns) / 1e6 == pytest.approx(age_ms, abs=30)
+    assert (driver.now_ns - frame.captured_ns) / 1e6 == age_ms
 
 
-def test_frames_count_up_and_times_start_at_zero(tmp_path: Path) -> None:
-    source = source_of(FakeCapture(), tmp_path)
+def test_frames_count_up_and_times_start_at_zero_and_rise(make: Make) -> None:
+    source = make()
     source.open()
 
     frames = [source.read() for _ in range(3)]
 
     assert [(frame.frame_id, frame.name) for frame in frames] == [(0, "000000"), (1, "000001"), (2, "000002")]
-    assert frames[0].time_ns == 0
-    assert frames[2].time_ns == frames[2].captured_ns - frames[0].captured_ns
+    assert [frame.time_ns for frame in frames] == [0, PERIOD_NS, 2 * PERIOD_NS]
+    assert [number_of(frame.pixels) for frame in frames] == [0, 1, 2]
+    assert {frame.missed_before for frame in frames} == {0}
+
+
+def test_a_late_reader_gets_the_newest_frame_and_the_older_ones_are_counted(
+    make: Make, driver: FakeDriver
+) -> None:
+    source = make()
+    source.open()
+    source.read()
+
+    driver.sleep(0.12)
+    frame = source.read()
+
+    assert (number_of(frame.pixels), frame.missed_before) == (3, 2)
+
+
+def test_frames_that_waited_while_nobody_read_are_too_old_and_a_fresh_one_is_waited_for(
+    make: Make, driver: FakeDriver
+) -> None:
+    source = make()
+    source.open()
+    source.read()
+
+    driver.sleep(5.0)  # the driver filled its buffers in the first 160 ms of it
+    frame = source.read()
+
+    assert number_of(frame.pixels) == driver.sequence == frame.missed_before + 1 == 126
+    assert frame.captured_ns == driver.now_ns
+
+
+def test_frames_that_the_driver_lost_are_counted_by_their_numbers(make: Make, driver: FakeDriver) -> None:
+    driver.dropped = {1, 2, 5}
+    source = make()
+    source.open()
+
+    missed = [source.read().missed_before for _ in range(5)]
+
+    assert missed == [0, 2, 0, 1, 0]
+    assert len(missed) + sum(missed) == driver.sequence + 1
+
+
+def test_a_silent_camera_is_an_error_within_the_limit(make: Make, driver: FakeDriver) -> None:
+    source = make(read_timeout_s=0.5)
+    source.open()
+    source.read()
+    driver.is_silent, before_ns = True, driver.now_ns
+
+    with pytest.raises(SourceError, match=r"/dev/video0: no frame for 0\.5 s"):
+        source.read()
+
+    assert driver.now_ns - before_ns == 500_000_000
+
+
+def test_an_unplugged_camera_is_an_error_and_not_an_end(make: Make, driver: FakeDriver) -> None:
+    source = make()
+    source.open()
+    source.read()
+    driver.is_gone = True
+
+    with pytest.raises(SourceError, match="/dev/video0: has been unplugged"):
+        source.read()
+    source.close()
+
+    assert (driver.descriptors, driver.mapped) == (0, 0)
+
+
+@pytest.mark.parametrize("name", CALLS_OF_OPEN)
+@pytest.mark.parametrize("code", [errno.EIO, errno.EINTR])
+def test_one_call_that_fails_does_not_keep_a_camera_from_opening(
+    make: Make, driver: FakeDriver, name: str, code: int
+) -> None:
+    driver.fails = {CALLS_OF_OPEN[name]: [code]}
+    source = make()
+
+    source.open()
+
+    assert source.io_errors == (code == errno.EIO)
+    assert number_of(source.read().pixels) == 0
+    assert (driver.descriptors, driver.mapped) == (1, 4)
+
+
+@pytest.mark.parametrize("name", CALLS_OF_OPEN)
+def test_a_call_that_goes_on_failing_is_one_line_and_nothing_is_left_open(
+    make: Make, driver: FakeDriver, name: str
+) -> None:
+    driver.fails = {CALLS_OF_OPEN[name]: [errno.EIO] * 9}
+
+    with pytest.raises(SourceError, match="/dev/video0: cannot be opened: input/output error"):
+        make().open()
+
+    assert (driver.descriptors, driver.mapped) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("code", "problem"),
+    [
+        (errno.EBUSY, "is in use by another program"),
+        (errno.EACCES, "this user may not read it; the group video may"),
+        (errno.ENODEV, "has gone; is it plugged in"),
+        (errno.ENOTTY, "is not a camera"),
+    ],
+)
+def test_why_a_camera_cannot_be_opened_is_said(
+    make: Make, driver: FakeDriver, code: int, problem: str
+) -> None:
+    driver.fails = {0: [code]}
+
+    with pytest.raises(SourceError, match=f"/dev/video0: {problem}"):
+        make().open()
+
+    assert len(driver.opened) == 1
+
+
+def test_one_failing_call_between_frames_is_counted_and_costs_no_frame(
+    make: Make, driver: FakeDriver
+) -> None:
+    source = make()
+    source.open()
+    source.read()
+
+    driver.fails = {structs.DQBUF: [errno.EIO]}
+    after_dequeue = source.read()
+    driver.fails = {structs.QBUF: [errno.EINVAL]}
+    after_queue = [source.read(), source.read()]
+
+    assert [frame.missed_before for frame in (after_dequeue, *after_queue)] == [0, 0, 0]
+    assert source.io_errors == 2
+
+
+def test_an_error_of_the_drivers_queue_is_cleared_by_starting_anew(make: Make, driver: FakeDriver) -> None:
+    source = make()
+    source.open()
+    source.read()
+    driver.has_queue_error = True
+
+    frames = [source.read(), source.read()]
+
+    assert [frame.frame_id for frame in frames] == [1, 2]
+    assert [frame.missed_before for frame in frames] == [0, 0]  # numbers before and after do not compare
+    assert source.io_errors == 2
+
+
+def test_an_error_that_persists_is_told_with_its_reason(make: Make, driver: FakeDriver) -> None:
+    source = make()
+    source.open()
+    driver.fails = {structs.DQBUF: [errno.EIO] * 20}
+
+    with pytest.raises(SourceError, match="/dev/video0: the stream failed: input/output error"):
+        source.read()
+
+
+def test_a_driver_that_takes_no_buffers_is_no_endless_loop(make: Make, driver: FakeDriver) -> None:
+    source = make()
+    source.open()
+    driver.sleep(1.0)
+    driver.fails = {structs.QBUF: [errno.EINVAL] * 99}
+
+    with pytest.raises(SourceError, match="the stream failed: "):
+        source.read()
+
+
+def test_a_picture_that_the_driver_calls_damaged_is_marked_and_counted(
+    make: Make, driver: FakeDriver
+) -> None:
+    source = make()
+    source.open()
+    driver.flags |= structs.FLAG_ERROR
+
+    assert source.read().is_damaged
+    assert source.decode_errors == 1
+
+
+def test_a_jpeg_cut_short_is_marked_as_damaged(make: Make, driver: FakeDriver) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (WH[1], WH[0], 3), np.uint8)
+    jpeg = np.asarray(cv2.imencode(".jpg", noise)[1], np.uint8).reshape(-1)
+    driver.formats, driver.picture = ("MJPG",), lambda number: jpeg if number else jpeg[: jpeg.size // 2]
+    source = make()
+    source.open()
+
+    assert [source.read().is_damaged for _ in range(2)] == [True, False]
+    assert source.decode_errors == 1
+
+
+def test_broken_pictures_are_passed_over_and_counted_until_they_are_too_many(
+    make: Make, driver: FakeDriver
+) -> None:
+    driver.picture = lambda number: grey_yuyv(number)[: 100 if number in (0, 2) or number > 3 else None]
+    source = make()
+    source.open()
+
+    frames = [source.read(), source.read()]
+
+    assert [(number_of(frame.pixels), frame.missed_before) for frame in frames] == [(1, 1), (3, 1)]
+    assert source.decode_errors == 2
+    with pytest.raises(SourceError, match="10 broken pictures in a row: 100 bytes, where 6144 are wanted"):
+        source.read()
+
+
+def test_a_source_opens_again_after_any_error_and_leaks_nothing(make: Make, driver: FakeDriver) -> None:
+    source = make(read_timeout_s=0.2)
+    for round_id in range(20):
+        driver.is_gone = driver.is_silent = False
+        driver.fails = {}
+        source.open()
+        assert source.read().frame_id == 0
+        driver.is_gone, driver.is_silent = round_id % 3 == 0, round_id % 3 == 1
+        driver.fails = {structs.DQBUF: [errno.EIO] * 9}
+        with pytest.raises(SourceError):
+            source.read()
+
+    source.close()
+    source.close()
+
+    assert (driver.descriptors, driver.mapped) == (0, 0)
+
+
+def test_a_camera_that_came_back_under_another_number_is_the_one_that_is_opened(
+    make: Make, driver: FakeDriver, tmp_path: Path
+) -> None:
+    def plug_in(number: int, port: str) -> None:
+        entry = tmp_path / "sys/class/video4linux" / f"video{number}"
+        entry.mkdir(parents=True, exist_ok=True)
+        (tmp_path / port).mkdir(exist_ok=True)
+        (entry / "device").unlink(missing_ok=True)
+        (entry / "device").symlink_to(tmp_path / port)
+        (entry / "name").write_text("Road camera\n")
+        (entry / "index").write_text("0\n")
+        (tmp_path / "dev" / f"video{number}").touch()
+
+    plug_in(0, "left port")
+    source = make()
+    source.open()
+    plug_in(0, "right port")
+
+    with pytest.raises(SourceError, match="/dev/video0: Road camera is away"):
+        source.open()
+    plug_in(4, "left port")
+    info = source.open()
+
+    assert driver.opened[1:] == [str(tmp_path / "dev/video4")]
+    assert info.source_id == "/dev/video0"
+    assert info.description.endswith(f", found again as {tmp_path / 'dev/video4'}")
 
 
 def test_a_missing_camera_is_one_line_that_lists_those_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,48 +543,38 @@ def test_a_missing_camera_is_one_line_that_lists_those_there_are(monkeypatch: py
         CameraSource("/dev/video97").open()
 
 
-def test_a_camera_in_use_is_released_and_reported(tmp_path: Path) -> None:
-    capture = FakeCapture()
-    capture.is_open = False
+@pytest.mark.skipif(sys.platform != "linux", reason="ioctls are Linux's")
+def test_a_device_that_is_no_camera_is_said_to_be_none_by_the_real_kernel() -> None:
+    before = len(os.listdir("/proc/self/fd"))
 
-    with pytest.raises(SourceError, match="cannot be opened; is it in use"):
-        source_of(capture, tmp_path).open()
+    with pytest.raises(SourceError, match="/dev/null: is not a camera"):
+        CameraSource("/dev/null").open()
 
-    assert capture.released == 1
-
-
-def test_an_unplugged_camera_is_an_error_and_not_an_end(tmp_path: Path) -> None:
-    source = source_of(FakeCapture(grabs=1), tmp_path)
-    source.open()
-    source.read()
-
-    with pytest.raises(SourceError, match="gives no more frames"):
-        source.read()
+    assert len(os.listdir("/proc/self/fd")) == before
 
 
-def test_broken_pictures_are_passed_over_and_counted_until_they_are_too_many(tmp_path: Path) -> None:
-    source = source_of(FakeCapture(broken=2), tmp_path)
-    source.open()
-    assert source.read().frame_id == 0
-    assert source.decode_errors == 2
+def test_cameras_are_for_linux(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "win32")
 
-    source = source_of(FakeCapture(broken=100), tmp_path)
-    source.open()
-    with pytest.raises(SourceError, match="10 broken pictures in a row"):
-        source.read()
+    with pytest.raises(SourceError, match="cameras are read through Linux's V4L2"):
+        CameraSource("0").open()
 
 
-def test_a_camera_is_released_once(tmp_path: Path) -> None:
-    capture = FakeCapture()
-    source = source_of(capture, tmp_path)
-    source.close()
-    source.open()
-    source.close()
-    source.close()
-
-    assert capture.released == 1
+def test_a_camera_that_is_not_open_cannot_be_read(make: Make) -> None:
+    with pytest.raises(SourceError, match="/dev/video0: not open"):
+        make().read()
 
 
-def test_a_pixel_format_has_four_letters(tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match="four letters are wanted"):
-        source_of(FakeCapture(), tmp_path, CameraSettings(fourcc="JPEG2")).open()
+@pytest.mark.parametrize(
+    ("settings", "problem"),
+    [
+        ({"fourcc": "JPEG2"}, "four letters are wanted"),
+        ({"width": 0}, r"camera\.width is 0; it must be above 0"),
+        ({"read_timeout_s": -1.0}, r"camera\.read_timeout_s is -1\.0; it must be above 0"),
+    ],
+)
+def test_settings_that_no_driver_can_be_asked_for_are_refused(
+    settings: dict[str, object], problem: str
+) -> None:
+    with pytest.raises(ValueError, match=problem):
+        CameraSettings(**settings)  # type: ignore[arg-type]

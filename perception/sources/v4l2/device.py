@@ -1,0 +1,238 @@
+"""One open camera: its format, its buffers, its stream. Errors are OSError, as the kernel gives them."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import fractions
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from perception.sources.v4l2 import structs
+from perception.sources.v4l2.kernel import Kernel, Mapping
+from perception.sources.v4l2.pixels import DECODERS, Layout
+
+BUFFERS: Final = 4  # one being filled, one ready, two for a reader that is late
+MAX_FORMATS: Final = 64
+_LARGEST_DENOMINATOR: Final = 1001  # of 30000/1001, the rate of NTSC
+
+
+class UnusableError(Exception):
+    """It is no camera that we can read; says why."""
+
+
+@dataclass(frozen=True)
+class Given:
+    """What the driver made of what it was asked for."""
+
+    layout: Layout
+    rate_hz: float | None
+    """None where the driver does not tell."""
+    buffers: int
+    card: str
+    """The camera's name, as the driver tells it."""
+
+
+@dataclass(frozen=True)
+class Filled:
+    """A buffer that the driver has filled."""
+
+    index: int
+    size_bytes: int
+    sequence: int
+    stamp_ns: int | None
+    """Monotonic time of capture; None where the driver's clock is another one."""
+    has_error: bool
+    """The driver says that data was lost."""
+
+
+class Device:
+    """An open device; `close` it whatever happens.
+
+    Args:
+        kernel: the system calls.
+        node: the device file; opening it raises OSError.
+    """
+
+    def __init__(self, kernel: Kernel, node: str) -> None:
+        self._kernel = kernel
+        self._descriptor = kernel.open(node)
+        self._mappings: list[Mapping] = []
+        self._ours: set[int] = set()
+        """Buffers that are not in the driver's hands."""
+
+    def set_up(self, fourcc: str, wh: tuple[int, int], rate_hz: float) -> Given:
+        """Ask for a format, a size and a rate, map buffers, and tell what came of it.
+
+        Raises:
+            UnusableError: if it is no camera, or gives only formats that cannot be read.
+        """
+        card = self._card()
+        layout = self._set_format(fourcc, wh)
+        given_hz = self._set_rate(rate_hz)  # after the format, which sets the rates that there are
+        asked = structs.RequestBuffers(BUFFERS, structs.VIDEO_CAPTURE, structs.MEMORY_MMAP)
+        self._call(structs.REQBUFS, asked)
+        for index in range(asked.count):
+            buffer = structs.Buffer(index, structs.VIDEO_CAPTURE, memory=structs.MEMORY_MMAP)
+            self._call(structs.QUERYBUF, buffer)
+            self._mappings.append(self._kernel.map(self._descriptor, buffer.length, buffer.m.offset))
+        if not self._mappings:
+            raise OSError(errno.ENOMEM, "the driver has no buffers")
+        return Given(layout, given_hz, len(self._mappings), card)
+
+    def start(self) -> None:
+        """Give every buffer to the driver and start the stream."""
+        self._ours = set(range(len(self._mappings)))
+        for index in sorted(self._ours):
+            self.give_back(index)
+        self._call(structs.STREAMON, structs.BufferType(structs.VIDEO_CAPTURE))
+
+    def stop(self) -> None:
+        """Stop the stream; the driver lets go of all buffers."""
+        self._call(structs.STREAMOFF, structs.BufferType(structs.VIDEO_CAPTURE))
+
+    def wait(self, limit_s: float) -> bool:
+        """Wait for a filled buffer or an error; False where the limit came first."""
+        return self._kernel.wait(self._descriptor, limit_s)
+
+    def take(self) -> Filled | None:
+        """The oldest filled buffer; None if there is none yet."""
+        buffer = structs.Buffer(type=structs.VIDEO_CAPTURE, memory=structs.MEMORY_MMAP)
+        try:
+            self._call(structs.DQBUF, buffer)
+        except BlockingIOError:
+            return None
+        self._ours.add(buffer.index)
+        stamp_ns = buffer.timestamp.tv_sec * 1_000_000_000 + buffer.timestamp.tv_usec * 1000
+        is_monotonic = buffer.flags & structs.FLAG_TIMESTAMP_MASK == structs.FLAG_TIMESTAMP_MONOTONIC
+        return Filled(
+            buffer.index,
+            buffer.bytesused,
+            buffer.sequence,
+            stamp_ns if is_monotonic and stamp_ns > 0 else None,
+            bool(buffer.flags & structs.FLAG_ERROR),
+        )
+
+    def copy(self, filled: Filled) -> NDArray[np.uint8]:
+        """(n,) uint8, what is in the buffer.
+
+        A copy, so that the driver gets the buffer back before it is decoded; also, the memory of some
+        drivers is uncached and slow to read but in one sweep.
+        """
+        return self._mappings[filled.index].copy(filled.size_bytes)
+
+    def give_back(self, index: int) -> None:
+        """Give the driver a buffer to fill."""
+        buffer = structs.Buffer(index, structs.VIDEO_CAPTURE, memory=structs.MEMORY_MMAP)
+        self._call(structs.QBUF, buffer)
+        self._ours.discard(index)
+
+    @property
+    def ours(self) -> list[int]:
+        """The buffers that the driver has not."""
+        return sorted(self._ours)
+
+    def close(self) -> None:
+        """Stop, unmap and close; raises nothing, and is safe to call twice."""
+        if self._descriptor < 0:
+            return
+        descriptor, self._descriptor = self._descriptor, -1
+        mappings, self._mappings = self._mappings, []
+        steps: list[Callable[[], None]] = [
+            lambda: self._kernel.call(
+                descriptor, structs.STREAMOFF, structs.BufferType(structs.VIDEO_CAPTURE)
+            ),
+            *(mapping.close for mapping in mappings),
+            lambda: self._kernel.close(descriptor),
+        ]
+        for step in steps:
+            with contextlib.suppress(OSError):  # of a device that has gone every call fails
+                step()
+
+    def _card(self) -> str:
+        capability = structs.Capability()
+        self._call(structs.QUERYCAP, capability)
+        can = capability.capabilities
+        if can & structs.CAP_DEVICE_CAPS:
+            can = capability.device_caps
+        if not can & structs.CAP_VIDEO_CAPTURE:
+            raise UnusableError("gives no pictures in one plane; try another node of the same camera")
+        if not can & structs.CAP_STREAMING:
+            raise UnusableError("has no streaming interface")
+        return str(capability.card.decode("utf-8", "replace"))
+
+    def _set_format(self, fourcc: str, wh: tuple[int, int]) -> Layout:
+        offered = self._offered()
+        wanted = fourcc
+        if offered and fourcc not in offered:
+            wanted = next((known for known in DECODERS if known in offered), fourcc)
+        answer = structs.Format(type=structs.VIDEO_CAPTURE)
+        pix = answer.fmt.pix
+        pix.width, pix.height = wh
+        pix.pixelformat, pix.field = structs.fourcc_number(wanted), structs.FIELD_NONE
+        self._call(structs.S_FMT, answer)
+        given = structs.fourcc_letters(pix.pixelformat)
+        if given not in DECODERS:
+            formats = ", ".join(dict.fromkeys([given, *offered]))
+            raise UnusableError(f"gives {formats}; what can be read is {', '.join(DECODERS)}")
+        if pix.field == structs.FIELD_ALTERNATE:
+            raise UnusableError("gives every second line only, in alternate fields")
+        return layout_of(pix)
+
+    def _offered(self) -> list[str]:
+        """The pixel formats that the driver lists; some list none."""
+        letters = []
+        for index in range(MAX_FORMATS):
+            description = structs.FormatDescription(index, structs.VIDEO_CAPTURE)
+            try:
+                self._call(structs.ENUM_FMT, description)
+            except OSError as error:
+                if error.errno not in (errno.EINVAL, errno.ENOTTY):
+                    raise
+                break
+            letters.append(structs.fourcc_letters(description.pixelformat))
+        return letters
+
+    def _set_rate(self, rate_hz: float) -> float | None:
+        """What the driver says it will give; many cannot be asked."""
+        period = 1 / fractions.Fraction(rate_hz).limit_denominator(_LARGEST_DENOMINATOR)
+        parameters = structs.StreamParameters(type=structs.VIDEO_CAPTURE)
+        capture = parameters.parm.capture
+        capture.timeperframe = structs.Fraction(period.numerator, period.denominator)
+        try:
+            self._call(structs.S_PARM, parameters)
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.ENOTTY):
+                raise
+            return None
+        told = capture.timeperframe
+        return told.denominator / told.numerator if told.numerator and told.denominator else None
+
+    def _call(self, number: int, argument: ctypes.Structure) -> None:
+        while True:
+            try:
+                return self._kernel.call(self._descriptor, number, argument)
+            except InterruptedError:
+                continue  # a signal came, which its handler has dealt with by now
+
+
+def layout_of(pix: structs.PixFormat) -> Layout:
+    """The layout that a driver answered with; defaults are those of `<linux/videodev2.h>`."""
+    is_709 = pix.ycbcr_enc == structs.YCBCR_709 or (
+        pix.ycbcr_enc == structs.YCBCR_DEFAULT and pix.colorspace == structs.COLORSPACE_REC709
+    )
+    is_full = pix.quantization == structs.QUANTIZATION_FULL or (
+        pix.quantization == structs.QUANTIZATION_DEFAULT and pix.colorspace == structs.COLORSPACE_JPEG
+    )
+    return Layout(
+        (pix.width, pix.height),
+        structs.fourcc_letters(pix.pixelformat),
+        pix.bytesperline,
+        "bt709" if is_709 else "bt601",
+        is_full,
+    )
