@@ -18,7 +18,7 @@ from perception.sources.v4l2.kernel import Kernel, Mapping
 from perception.sources.v4l2.pixels import DECODERS, Layout
 
 BUFFERS: Final = 4  # one being filled, one ready, two for a reader that is late
-MAX_FORMATS: Final = 64
+MAX_FORMATS: Final = 256
 _LARGEST_DENOMINATOR: Final = 1001  # of 30000/1001, the rate of NTSC
 
 

@@ -1,0 +1,105 @@
+"""A Linux kernel for the guest, with vivid, out of Debian's package: kept in the cache, never installed."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+PACKAGES: Final = {
+    "qemu-system-x86_64": "qemu-system-x86",
+    "busybox": "busybox-static",
+    "v4l2-ctl": "v4l-utils",
+    "dpkg-deb": "dpkg",
+    "apt-get": "apt",
+}
+"""What must be there, and the Debian package that has it."""
+WANTED: Final = ("virtio_pci", "9pnet_virtio", "9p", "overlay", "vivid")
+_DEPENDS: Final = re.compile(rb"\0depends=([^\0]*)\0")
+
+
+class RigError(Exception):
+    """The rig cannot run: one line that says what is missing and what to do."""
+
+
+@dataclass(frozen=True)
+class GuestKernel:
+    """A kernel image, and the modules to load in this order."""
+
+    image: Path
+    modules: tuple[Path, ...]
+
+
+def missing_packages() -> list[str]:
+    """Debian packages that the rig needs and this machine has not."""
+    return sorted({package for tool, package in PACKAGES.items() if shutil.which(tool) is None})
+
+
+def guest_kernel(cache: Path) -> GuestKernel:
+    """The newest kernel of this Debian, from the cache or from its archive; raises RigError."""
+    told = _output("apt-cache", "depends", "linux-image-amd64")
+    found = re.search(r"Depends: (linux-image-[\w.+-]+)", told)
+    if not found:
+        raise RigError("apt knows no linux-image-amd64; run apt-get update on a Debian for amd64")
+    kept = cache / found[1]
+    if not (kept / "complete").exists():
+        _fetch(found[1], kept)
+    modules = {_module_name(file): file for file in kept.glob("*.ko")}
+    return GuestKernel(kept / "vmlinuz", tuple(modules[name] for name in load_order(modules)))
+
+
+def load_order(modules: dict[str, Path]) -> list[str]:
+    """Names of the modules wanted and of all that they depend on, each behind those it needs."""
+    order: list[str] = []
+
+    def add(name: str) -> None:
+        if name in order:
+            return
+        if name not in modules:
+            raise RigError(f"Debian's kernel has no module {name}")
+        for needed in depends_of(modules[name].read_bytes()):
+            add(needed)
+        order.append(name)
+
+    for name in WANTED:
+        add(name)
+    return order
+
+
+def depends_of(module: bytes) -> list[str]:
+    """Names of the modules that a module needs, as its .modinfo section tells."""
+    found = _DEPENDS.search(module)
+    return [name.replace("-", "_") for name in found[1].decode().split(",") if name] if found else []
+
+
+def _fetch(package: str, kept: Path) -> None:
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=kept.parent) as scratch_name:
+        scratch = Path(scratch_name)
+        _output("apt-get", "download", package, cwd=scratch)
+        (archive,) = scratch.glob("*.deb")
+        _output("dpkg-deb", "-x", str(archive), str(scratch / "tree"))
+        modules = {_module_name(file): file for file in (scratch / "tree/lib/modules").rglob("*.ko")}
+        shutil.rmtree(kept, ignore_errors=True)
+        kept.mkdir()
+        for name in load_order(modules):
+            shutil.copy(modules[name], kept)
+        (image,) = (scratch / "tree/boot").glob("vmlinuz-*")
+        shutil.copy(image, kept / "vmlinuz")
+        (kept / "complete").touch()
+
+
+def _module_name(file: Path) -> str:
+    return file.stem.replace("-", "_")
+
+
+def _output(*command: str, cwd: Path | None = None) -> str:
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+    if done.returncode:
+        reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+        raise RigError(f"{' '.join(command)}: {reason}")
+    return done.stdout
