@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -20,12 +22,18 @@ def node() -> str:
 
 def set_control(name: str, value: int = 1) -> None:
     """Set a control, or press a button."""
-    subprocess.run(["v4l2-ctl", "-d", node(), "-c", f"{name}={value}"], check=True, capture_output=True)
+    subprocess.run(_setting(name, value), check=True, capture_output=True)
 
 
-def disconnect() -> None:
-    """As if the plug had been pulled: from now on every call on the device fails."""
-    set_control("disconnect")
+@contextmanager
+def disconnecting() -> Iterator[None]:
+    """The plug is pulled at some moment within the block: from then on every call on the device fails."""
+    with subprocess.Popen(_setting("disconnect", 1), stdout=subprocess.DEVNULL):
+        yield
+
+
+def _setting(name: str, value: int) -> list[str]:
+    return ["v4l2-ctl", "-d", node(), "-c", f"{name}={value}"]
 
 
 def unbind() -> None:
