@@ -190,6 +190,15 @@ def test_a_damaged_jpeg_gives_what_there_is_of_it_and_is_marked(spoil: Callable[
     assert np.array_equal(bgr_of(picture)[:8], whole[:8])
 
 
+def test_the_part_of_a_jpeg_that_is_missing_is_black() -> None:
+    jpeg = jpeg_of(road_bgr((640, 480)))
+
+    picture = decode(jpeg[: jpeg.size // 2], Layout((640, 480), "MJPG"))
+
+    assert not bgr_of(picture)[-16:].any()
+    assert largest_error(Picture(bgr_of(picture)[:16]), road_bgr((640, 480))[:16]) <= 10
+
+
 def test_padding_behind_a_jpeg_is_no_damage() -> None:
     padded = np.concatenate([noise_jpeg(), np.zeros(300, np.uint8)])
 
