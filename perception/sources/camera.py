@@ -62,6 +62,8 @@ class CameraSource:
     Args:
         device: a device file such as `/dev/video0`, or its number.
         settings: what to ask the driver for.
+        identity: of the camera, from `identity_of`, where another process has read it before; None takes
+            that of the camera that is opened first.
         kernel: the system calls; a test brings a simulated driver.
         root: of the file system in which devices are looked up.
     """
@@ -70,14 +72,15 @@ class CameraSource:
         self,
         device: str,
         settings: CameraSettings | None = None,
+        identity: Identity | None = None,
         kernel: Kernel | None = None,
         root: Path = ROOT,
     ) -> None:
-        self._name = f"/dev/video{device}" if device.isdecimal() else device
+        self._name = _node_name(device)
         self._settings = settings or CameraSettings()
         self._kernel = kernel
         self._root = root
-        self._identity: Identity | None = None
+        self._identity = identity
         self._device: Device | None = None
         self.decode_errors = 0
         """Pictures that came damaged, or could not be decoded at all, since it was opened."""
@@ -202,6 +205,15 @@ class CameraSource:
         if Path(node).resolve() != (self._root / self._name.lstrip("/")).resolve():
             told.append(f"found again as {node}")
         return ", ".join(told)
+
+
+def identity_of(device: str, root: Path = ROOT) -> Identity | None:
+    """Which camera a device file is now, without opening it; None where the system does not tell."""
+    return identify(_node_name(device), root)
+
+
+def _node_name(device: str) -> str:
+    return f"/dev/video{device}" if device.isdecimal() else device
 
 
 def _why_not(error: OSError) -> str:

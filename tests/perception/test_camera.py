@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from perception.frame import Yuv420
 from perception.sources import camera
-from perception.sources.camera import CameraSettings, CameraSource
+from perception.sources.camera import CameraSettings, CameraSource, identity_of
 from perception.sources.source import SourceError
 from perception.sources.v4l2 import structs
 
@@ -192,7 +192,7 @@ def make(driver: FakeDriver, tmp_path: Path) -> Make:
     (tmp_path / "dev" / "video0").touch()
 
     def make(**settings: object) -> CameraSource:
-        return CameraSource("0", CameraSettings(**settings), driver, tmp_path)  # type: ignore[arg-type]
+        return CameraSource("0", CameraSettings(**settings), None, driver, tmp_path)  # type: ignore[arg-type]
 
     return make
 
@@ -505,32 +505,47 @@ def test_a_source_opens_again_after_any_error_and_leaks_nothing(make: Make, driv
     assert (driver.descriptors, driver.mapped) == (0, 0)
 
 
+def plug_in(root: Path, number: int, port: str) -> None:
+    entry = root / "sys/class/video4linux" / f"video{number}"
+    entry.mkdir(parents=True, exist_ok=True)
+    (root / port).mkdir(exist_ok=True)
+    (entry / "device").unlink(missing_ok=True)
+    (entry / "device").symlink_to(root / port)
+    (entry / "name").write_text("Road camera\n")
+    (entry / "index").write_text("0\n")
+    (root / "dev" / f"video{number}").touch()
+
+
 def test_a_camera_that_came_back_under_another_number_is_the_one_that_is_opened(
     make: Make, driver: FakeDriver, tmp_path: Path
 ) -> None:
-    def plug_in(number: int, port: str) -> None:
-        entry = tmp_path / "sys/class/video4linux" / f"video{number}"
-        entry.mkdir(parents=True, exist_ok=True)
-        (tmp_path / port).mkdir(exist_ok=True)
-        (entry / "device").unlink(missing_ok=True)
-        (entry / "device").symlink_to(tmp_path / port)
-        (entry / "name").write_text("Road camera\n")
-        (entry / "index").write_text("0\n")
-        (tmp_path / "dev" / f"video{number}").touch()
-
-    plug_in(0, "left port")
+    plug_in(tmp_path, 0, "left port")
     source = make()
     source.open()
-    plug_in(0, "right port")
+    plug_in(tmp_path, 0, "right port")
 
     with pytest.raises(SourceError, match="/dev/video0: Road camera is away"):
         source.open()
-    plug_in(4, "left port")
+    plug_in(tmp_path, 4, "left port")
     info = source.open()
 
     assert driver.opened[1:] == [str(tmp_path / "dev/video4")]
     assert info.source_id == "/dev/video0"
     assert info.description.endswith(f", found again as {tmp_path / 'dev/video4'}")
+
+
+def test_a_source_made_anew_opens_the_camera_that_the_one_before_it_had(
+    make: Make, driver: FakeDriver, tmp_path: Path
+) -> None:
+    make()
+    plug_in(tmp_path, 0, "left port")
+    identity = identity_of("0", tmp_path)
+    plug_in(tmp_path, 0, "right port")
+    plug_in(tmp_path, 1, "left port")
+
+    CameraSource("0", None, identity, driver, tmp_path).open()
+
+    assert driver.opened == [str(tmp_path / "dev/video1")]
 
 
 def test_a_missing_camera_is_one_line_that_lists_those_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
