@@ -6,9 +6,12 @@ import json
 import sys
 from dataclasses import asdict
 
+import node_scenarios
+import scenarios
 import vivid
-from scenarios import SCENARIOS
 from watch import Line
+
+SCENARIOS = scenarios.SCENARIOS | node_scenarios.SCENARIOS
 
 
 def main(names: list[str]) -> int:

@@ -53,5 +53,6 @@ def bind() -> None:
 
 def renew() -> None:
     """A camera as new."""
-    unbind()
+    if (_DRIVER / _DEVICE).exists():
+        unbind()
     bind()

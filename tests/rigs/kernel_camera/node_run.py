@@ -1,0 +1,119 @@
+"""`drivable-node` beside the guest's camera: what it says in its records, and what it holds."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Final
+
+import vivid
+
+Record = dict[str, Any]
+
+START_LIMIT_S: Final = 90.0
+END_LIMIT_S: Final = 20.0
+POLL_S: Final = 0.02
+# The smallest network and picture: the processor is emulated.
+ARGUMENTS: Final = ("--model", "rt_s-int8", "--camera.width", "320", "--camera.height", "180", "--open_timeout_s", "60")
+
+
+class NodeRun:
+    """One run of the node on the camera that is there; a context that ends it."""
+
+    def __init__(self, arguments: Sequence[str] = ()) -> None:
+        self._folder = TemporaryDirectory()
+        self._records = Path(self._folder.name) / "records.jsonl"
+        self._log = Path(self._folder.name) / "log"
+        command = [sys.executable, "-m", "perception.node", "--source", vivid.node(), *ARGUMENTS]
+        with self._log.open("w") as log:
+            self._process = subprocess.Popen(
+                [*command, "--jsonl", str(self._records), *arguments], stdout=log, stderr=log
+            )
+
+    def __enter__(self) -> NodeRun:
+        self.wait_for(has_mask, START_LIMIT_S)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.wait()
+        self._folder.cleanup()
+
+    def records(self, since_ns: int = 0) -> list[Record]:
+        """Those published since a monotonic time."""
+        if not self._records.exists():
+            return []
+        lines = self._records.read_text().split("\n")[:-1]
+        records = [json.loads(line) for line in lines]
+        return [record for record in records if record["published_ns"] >= since_ns]
+
+    def wait_for(self, is_it: Callable[[Record], bool], limit_s: float, since_ns: int = 0) -> Record:
+        """The first such record; TimeoutError, with what the node said last, where none comes."""
+        until_s = time.monotonic() + limit_s
+        while time.monotonic() < until_s:
+            for record in self.records(since_ns):
+                if is_it(record):
+                    return record
+            if self._process.poll() is not None:
+                raise RuntimeError(f"the node ended with {self._process.returncode}: {self.said()}")
+            time.sleep(POLL_S)
+        raise TimeoutError(f"no such record within {limit_s:g} s: {self.said()}")
+
+    def said(self) -> str:
+        """The last of what it wrote to its log, and its last record."""
+        last = (
+            {key: self.records()[-1][key] for key in ("frame_id", "camera", "age_ms")}
+            if self.records()
+            else {}
+        )
+        return " | ".join(
+            [*self._log.read_text().splitlines()[-3:], f"{len(self.records())} records", str(last)]
+        )
+
+    def readers(self) -> list[int]:
+        """Process ids of its readers: those below it that have the camera open."""
+        return [pid for pid in self._family() if pid != self._process.pid and _has_camera(pid)]
+
+    def held(self) -> tuple[int, int, int]:
+        """Processes, threads and descriptors of the node and all below it."""
+        family = self._family()
+        threads = sum(len(os.listdir(f"/proc/{pid}/task")) for pid in family)
+        descriptors = sum(len(os.listdir(f"/proc/{pid}/fd")) for pid in family)
+        return len(family), threads, descriptors
+
+    def end(self) -> int:
+        """Ask it to end; its exit status."""
+        self._process.send_signal(signal.SIGTERM)
+        return self._process.wait(END_LIMIT_S)
+
+    def _family(self) -> list[int]:
+        parents = {}
+        for entry in Path("/proc").glob("[0-9]*"):
+            try:
+                parents[int(entry.name)] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+            except OSError:
+                continue  # it ended while we looked
+        family = [self._process.pid]
+        for pid in family:
+            family += [child for child, parent in parents.items() if parent == pid]
+        return family
+
+
+def has_mask(record: Record) -> bool:
+    """Whether the node saw the road."""
+    return record["mask"] is not None
+
+
+def _has_camera(pid: int) -> bool:
+    try:
+        links = [os.readlink(entry) for entry in Path(f"/proc/{pid}/fd").iterdir()]
+    except OSError:
+        return False
+    return any(link.startswith("/dev/video") for link in links)

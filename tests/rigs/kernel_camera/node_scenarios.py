@@ -1,0 +1,92 @@
+"""Faults of the camera as `drivable-node` lives through them: judged by its records alone."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from typing import Final
+
+import vivid
+from node_run import POLL_S, NodeRun, Record, has_mask
+from watch import Line
+
+CYCLES: Final = 20
+BACK_MS: Final = 2000.0
+WAIT_S: Final = 15.0  # for a record that must come, and may be late in a way worth telling
+
+
+def is_lost(record: Record) -> bool:
+    """Whether the node says that its camera is gone."""
+    return bool(record["camera"]["state"] == "lost")
+
+
+def replugged() -> Line:
+    """Pulled out and put in again under the node; every other time under another number."""
+    fault = f"node: disconnect, unbind, bind, {CYCLES} times"
+    asked = f"lost, no mask while away; mask <= {BACK_MS:g} ms after the device file; nothing leaked"
+    back_ms, lost_ms, numbers, masks_while_away = [], [], set(), 0
+    with NodeRun() as node:
+        for cycle in range(CYCLES):
+            if cycle == 2:  # by then both kinds of cycle have been seen, and what is kept is kept
+                before = node.held()
+            holder = os.open(vivid.node(), os.O_RDWR) if cycle % 2 else None
+            pulled_ns = time.monotonic_ns()
+            vivid.set_control("disconnect")
+            vivid.unbind()
+            lost = node.wait_for(is_lost, WAIT_S, pulled_ns)
+            lost_ms.append((lost["published_ns"] - pulled_ns) / 1e6)
+            time.sleep(0.3)
+            back_ns = time.monotonic_ns()
+            while_away = node.records(lost["published_ns"])
+            masks_while_away += sum(map(has_mask, while_away))
+            vivid.bind()
+            back = node.wait_for(has_mask, WAIT_S, back_ns)
+            back_ms.append((back["published_ns"] - back_ns) / 1e6)
+            numbers.add(vivid.node())
+            if holder is not None:
+                os.close(holder)
+        after = node.held()
+        status = node.end()
+    seen = (
+        f"lost after {max(lost_ms):.0f} ms, {masks_while_away} masks while away, "
+        f"mask after {max(back_ms):.0f} ms; as {', '.join(sorted(numbers))}; processes, threads, descriptors {before} {after}; status {status}"
+    )
+    holds = masks_while_away == 0 and max(back_ms) <= BACK_MS and before == after and len(numbers) > 1
+    return Line(fault, asked, seen, holds)
+
+
+def reader(number: signal.Signals, limit_ms: float) -> Callable[[], Line]:
+    """A scenario in which the process that reads the camera gets a signal."""
+
+    def scenario() -> Line:
+        with NodeRun(["--read_timeout_s", "2"]) as node:
+            (old,) = node.readers()
+            before = node.held()
+            hit_ns = time.monotonic_ns()
+            os.kill(old, number)
+            while node.readers() in ([], [old]):
+                if time.monotonic_ns() - hit_ns > WAIT_S * 1e9:
+                    raise TimeoutError(f"no other reader within {WAIT_S:g} s: {node.said()}")
+                time.sleep(POLL_S)
+            back = node.wait_for(has_mask, WAIT_S, time.monotonic_ns())
+            again_ms = (back["published_ns"] - hit_ns) / 1e6
+            after = node.held()
+            status = node.end()
+        seen = (
+            f"mask of another reader after {again_ms:.0f} ms; "
+            f"processes, threads, descriptors {before} {after}; status {status}"
+        )
+        holds = again_ms <= limit_ms and before == after
+        return Line(f"node: its reader gets {number.name}", f"mask <= {limit_ms:g} ms", seen, holds)
+
+    return scenario
+
+
+SCENARIOS: Final[dict[str, Callable[[], Line]]] = {
+    "node_replugged": replugged,
+    "node_reader_killed": reader(signal.SIGKILL, BACK_MS),
+    "node_reader_stopped": reader(signal.SIGSTOP, 3000.0 + BACK_MS),
+}
+"""2 s without a frame and a margin of 1 s make a reader count as hung."""
