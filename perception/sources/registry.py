@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from perception.masking import masked_url
-from perception.sources.camera import CameraSettings, CameraSource
+from perception.sources.camera import CameraSettings, CameraSource, identity_of
 from perception.sources.freshness import FreshnessSettings, ReconnectSettings
 from perception.sources.images import IMAGE_SUFFIXES, ImagesSource
 from perception.sources.pacing import Limited, Looped, Paced
@@ -19,6 +19,7 @@ from perception.sources.source import Source, SourceError
 from perception.sources.stream import StreamSource
 from perception.sources.supervised import Limits, Supervised
 from perception.sources.synthetic import SyntheticSource
+from perception.sources.v4l2.identity import Identity
 from perception.sources.video import VideoSource
 
 
@@ -61,8 +62,8 @@ def _build_images(spec: str, settings: SourceSettings) -> Source:
     return ImagesSource(spec, settings.images_rate_hz)
 
 
-def _build_camera(spec: str, settings: SourceSettings) -> Source:
-    return CameraSource(spec, settings.camera)
+def _build_camera(spec: str, settings: SourceSettings, identity: Identity | None = None) -> Source:
+    return CameraSource(spec, settings.camera, identity)
 
 
 def _build_stream(spec: str, settings: SourceSettings) -> Source:
@@ -120,6 +121,8 @@ def _supervised(kind: str, spec: str, settings: SourceSettings) -> Supervised:
     build, name = partial(_build, kind, spec, settings), masked_url(spec)
     reconnect = settings.reconnect
     if kind == "camera":
+        # Known here, so that a process that takes the place of a killed one finds the same camera.
+        build = partial(_build_camera, spec, settings, identity_of(spec))
         cap_s = min(CAMERA_CAP_S, reconnect.cap_s)
         reconnect = replace(reconnect, cap_s=cap_s, first_s=min(reconnect.first_s, cap_s))
     limits = Limits(settings.open_timeout_s, settings.read_timeout_s, settings.freshness, reconnect)
