@@ -21,7 +21,16 @@ START_LIMIT_S: Final = 90.0
 END_LIMIT_S: Final = 20.0
 POLL_S: Final = 0.02
 # The smallest network and picture: the processor is emulated.
-ARGUMENTS: Final = ("--model", "rt_s-int8", "--camera.width", "320", "--camera.height", "180", "--open_timeout_s", "60")
+ARGUMENTS: Final = (
+    "--model",
+    "rt_s-int8",
+    "--camera.width",
+    "320",
+    "--camera.height",
+    "180",
+    "--open_timeout_s",
+    "60",
+)
 
 
 class NodeRun:

@@ -1,0 +1,35 @@
+"""What a rig tells: one line of JSON a fault."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+
+
+@dataclass(frozen=True)
+class Line:
+    """What was asked of one fault, and what was seen."""
+
+    fault: str
+    asked: str
+    seen: str
+    holds: bool
+
+
+def run_all(scenarios: Mapping[str, Callable[[], Line]], names: Sequence[str]) -> int:
+    """Run the scenarios of these names, or all; print a line each; 1 if one of them does not hold."""
+    unknown = [name for name in names if name not in scenarios]
+    if unknown:
+        print(f"no scenario {', '.join(unknown)}; known are {', '.join(scenarios)}", file=sys.stderr)
+        return 2
+    lines = []
+    for name in names or scenarios:
+        try:
+            line = scenarios[name]()
+        except Exception as error:  # a rig that breaks has not held, and the others go on
+            line = Line(name, "the rig runs", f"{type(error).__name__}: {error}", False)
+        print(json.dumps(asdict(line)), flush=True)
+        lines.append(line)
+    return 0 if all(line.holds for line in lines) else 1
