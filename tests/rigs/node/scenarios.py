@@ -192,6 +192,7 @@ def terminated() -> Line:
     with _folder() as folder:
         clip, jsonl, out = make_clip(folder / "clip.mp4"), folder / "r.jsonl", folder / "o.mp4"
         masks, summary = folder / "masks", folder / "s.json"
+        outputs = ["--out", str(out), "--masks", str(masks), "--summary", str(summary)]
         process = start(
             [
                 "--source",
@@ -229,7 +230,7 @@ def killed() -> Line:
     asked = "all but the last fifth of a second of video playable; whole records; whole masks"
     with _folder() as folder:
         clip, jsonl, out = make_clip(folder / "clip.mp4"), folder / "r.jsonl", folder / "o.mp4"
-        masks = folder / "masks"
+        masks, live = folder / "masks", ["--source", str(clip), "--realtime", "--loop"]
         process = start(
             [
                 "--source",
@@ -313,6 +314,7 @@ def soak() -> Line:
     with _folder() as folder:
         clip, summary = make_clip(folder / "clip.mp4"), folder / "s.json"
         jsonl = folder / "r.jsonl"
+        outputs = ["--jsonl", str(jsonl), "--summary", str(summary)]
         process = start(
             [
                 "--source",

@@ -1,0 +1,218 @@
+"""Poor pictures from good ones, and good ones that must raise no alarm, judged as the node judges them."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import cv2
+import numpy as np
+from lines import Line
+from numpy.typing import NDArray
+
+from perception.frame import CameraState, Frame
+from perception.scene.camera_health import CameraJudge, HealthSettings
+from perception.scene.camera_look import look_at
+from perception.sources.images import read_image_bgr
+from perception.sources.source import EndOfSource
+from perception.sources.synthetic import SyntheticSource
+from perception.sources.video import VideoSource
+
+SHARED: Final = Path(__file__).parents[4] / "shared"
+ALARM_S: Final = 0.5
+FAULT_FROM_S: Final = 0.6
+FAULT_FOR_S: Final = 0.8
+SYNTHETIC_MINUTES: Final = 30
+SYNTHETIC_HZ: Final = 5
+SCENES: Final = ("day", "dusk", "night", "rain", "shadows", "highway", "city", "mixed")
+
+Image = NDArray[np.uint8]
+Fault = Callable[[Image, np.random.Generator], Image]
+
+
+def _noise(image: Image, level: float, random: np.random.Generator) -> Image:
+    noisy = image + random.normal(0, level, image.shape)
+    return np.asarray(noisy.clip(0, 255), np.uint8)
+
+
+def _covered(part: str, bgr: tuple[int, int, int]) -> Fault:
+    def cover(image: Image, random: np.random.Generator) -> Image:
+        height, width = image.shape[:2]
+        mask = np.zeros((height, width, 1), np.float32)
+        where = {
+            "left": np.s_[:, : width // 2],
+            "right": np.s_[:, width // 2 :],
+            "top": np.s_[: height // 2],
+        }
+        mask[where[part]] = 1
+        soft = cv2.GaussianBlur(mask, (0, 0), width / 100)[..., None]
+        return _noise(np.asarray(image * (1 - soft) + np.array(bgr) * soft, np.uint8), 2, random)
+
+    return cover
+
+
+def _blurred(image: Image, random: np.random.Generator) -> Image:
+    return _noise(
+        np.asarray(cv2.GaussianBlur(image, (0, 0), 12 * image.shape[1] / 1280), np.uint8), 1, random
+    )
+
+
+POOR: Final = {CameraState.DEGRADED, CameraState.BLOCKED}
+COLOURS_BGR: Final = ((12, 12, 12), (110, 140, 200), (120, 120, 120))
+FAULTS: Final[dict[str, tuple[set[CameraState], list[Fault | None]]]] = {
+    "frozen": ({CameraState.FROZEN}, [None]),
+    "black": ({CameraState.BLOCKED}, [lambda image, random: np.zeros_like(image)]),
+    "black with sensor noise": (
+        {CameraState.BLOCKED},
+        [lambda image, random: _noise(np.full_like(image, 6), 3, random)],
+    ),
+    "white": ({CameraState.BLOCKED}, [lambda image, random: np.full_like(image, 255)]),
+    "blurred": (POOR, [_blurred]),
+    "half covered (left, right, top; dark, skin, grey)": (
+        POOR,
+        [_covered(part, bgr) for part in ("left", "right", "top") for bgr in COLOURS_BGR],
+    ),
+}
+
+
+def _clips() -> dict[str, Path]:
+    return {file.stem: file for file in sorted((SHARED / "videos").glob("*.mp4"))}
+
+
+def _frames_of(file: Path) -> Iterator[Frame]:
+    source = VideoSource(file)
+    info = source.open()
+    frames = [source.read() for _ in range(round(info.rate_hz * (FAULT_FROM_S + FAULT_FOR_S)))]
+    source.close()
+    yield from frames
+
+
+def _all_of(file: Path) -> Iterator[Frame]:
+    source = VideoSource(file)
+    source.open()
+    with suppress(EndOfSource):
+        while True:
+            yield source.read()
+
+
+def _rendered(scene: str) -> Iterator[Frame]:
+    source = SyntheticSource(scene, (1280, 720), 25.0)
+    source.open()
+    yield from (source.read() for _ in range(round(25 * (FAULT_FROM_S + FAULT_FOR_S))))
+
+
+def _with_fault(frames: Iterable[Frame], fault: Fault | None) -> Iterator[tuple[Frame, bool]]:
+    """The frames, from `FAULT_FROM_S` on with the fault, or all the same where it is None."""
+    random = np.random.default_rng(0)
+    last: Frame | None = None
+    for frame in frames:
+        is_faulty = frame.time_ns >= FAULT_FROM_S * 1e9
+        if is_faulty and fault is not None:
+            frame = replace(frame, pixels=fault(frame.image_bgr, random))
+        elif is_faulty and last is not None:
+            frame = replace(frame, pixels=last.pixels)
+        else:
+            last = frame
+        yield frame, is_faulty
+
+
+def _alarm_s(frames: Iterable[Frame], fault: Fault | None, told: set[CameraState]) -> float:
+    """Seconds from the first faulty frame to the first that tells of it; infinite for never, or too early."""
+    judge = CameraJudge(HealthSettings())
+    since_ns: int | None = None
+    for frame, is_faulty in _with_fault(frames, fault):
+        state, _ = judge.judge(look_at(frame), frame.time_ns, frame.is_damaged)
+        if not is_faulty:
+            if state is not CameraState.OK:
+                return float("inf")
+            continue
+        since_ns = frame.time_ns if since_ns is None else since_ns
+        if state in told:
+            return (frame.time_ns - since_ns) / 1e9
+    return float("inf")
+
+
+def _faults(name: str) -> Callable[[], Line]:
+    def scenario() -> Line:
+        told, faults = FAULTS[name]
+        drives: dict[str, Callable[[], Iterator[Frame]]] = {
+            **{clip: partial(_frames_of, file) for clip, file in _clips().items()},
+            **{f"synthetic:{scene}": partial(_rendered, scene) for scene in ("day", "rain")},
+        }
+        took_s = {
+            drive: max(_alarm_s(frames(), fault, told) for fault in faults)
+            for drive, frames in drives.items()
+        }
+        worst = max(took_s, key=lambda it: took_s[it])
+        seen = f"{took_s[worst]:.2f} s at most ({worst}), {len(took_s)} drives"
+        states = " or ".join(sorted(told))
+        return Line(f"camera {name}", f"{states} <= {ALARM_S:g} s", seen, took_s[worst] <= ALARM_S)
+
+    return scenario
+
+
+def _alarms(frames: Iterable[Frame], judge: CameraJudge) -> tuple[int, list[str]]:
+    count, alarms = 0, []
+    for frame in frames:
+        count += 1
+        state, reason = judge.judge(look_at(frame), frame.time_ns, frame.is_damaged)
+        if state is not CameraState.OK:
+            alarms.append(f"{frame.source_id} {frame.name}: {state} {reason}")
+    return count, alarms
+
+
+def _no_alarm(what: str, parts: Iterable[tuple[int, list[str]]]) -> Line:
+    total, alarms = 0, list[str]()
+    for count, found in parts:
+        total, alarms = total + count, alarms + found
+    seen = f"{len(alarms)} of {total} frames" + (f"; {alarms[0]}" if alarms else "")
+    return Line(f"{what}: no alarm", "0 frames", seen, total > 0 and not alarms)
+
+
+def synthetic_drive() -> Line:
+    """Half an hour of it, every scene as long as the others."""
+    frames = SYNTHETIC_MINUTES * 60 * SYNTHETIC_HZ // len(SCENES)
+
+    def of(scene: str) -> tuple[int, list[str]]:
+        source = SyntheticSource(scene, (640, 360), SYNTHETIC_HZ, seed=7, frames=frames)
+        source.open()
+        return _alarms((source.read() for _ in range(frames)), CameraJudge(HealthSettings()))
+
+    return _no_alarm(f"{SYNTHETIC_MINUTES} min of synthetic driving at {SYNTHETIC_HZ} Hz", map(of, SCENES))
+
+
+def clips() -> Line:
+    """Real drives."""
+
+    def of(file: Path) -> tuple[int, list[str]]:
+        return _alarms(_all_of(file), CameraJudge(HealthSettings()))
+
+    return _no_alarm("the real clips", map(of, _clips().values()))
+
+
+def validation_split() -> Line:
+    """Real stills by day and night, each as if it lasted for a second."""
+    data = SHARED / "data" / "bdd100k_drivable"
+    with (data / "index.csv").open() as file:
+        ids = [row["id"] for row in csv.DictReader(file) if row["split"] == "val"]
+
+    def of(name: str) -> tuple[int, list[str]]:
+        image_bgr = read_image_bgr(data / "images" / f"{name}.jpg")
+        frames = (Frame("val", it, 0, it * 100_000_000, image_bgr, name) for it in range(11))
+        _, alarms = _alarms(frames, CameraJudge(HealthSettings(), may_freeze=False))
+        return 1, alarms[:1]
+
+    return _no_alarm("every frame of BDD100K val, night included", map(of, ids))
+
+
+SCENARIOS: Final[dict[str, Callable[[], Line]]] = {
+    **{name: _faults(name) for name in FAULTS},
+    "synthetic_drive": synthetic_drive,
+    "clips": clips,
+    "validation_split": validation_split,
+}
