@@ -192,7 +192,6 @@ def terminated() -> Line:
     with _folder() as folder:
         clip, jsonl, out = make_clip(folder / "clip.mp4"), folder / "r.jsonl", folder / "o.mp4"
         masks, summary = folder / "masks", folder / "s.json"
-        outputs = ["--out", str(out), "--masks", str(masks), "--summary", str(summary)]
         process = start(
             [
                 "--source",
@@ -230,7 +229,7 @@ def killed() -> Line:
     asked = "all but the last fifth of a second of video playable; whole records; whole masks"
     with _folder() as folder:
         clip, jsonl, out = make_clip(folder / "clip.mp4"), folder / "r.jsonl", folder / "o.mp4"
-        masks, live = folder / "masks", ["--source", str(clip), "--realtime", "--loop"]
+        masks = folder / "masks"
         process = start(
             [
                 "--source",
@@ -314,7 +313,6 @@ def soak() -> Line:
     with _folder() as folder:
         clip, summary = make_clip(folder / "clip.mp4"), folder / "s.json"
         jsonl = folder / "r.jsonl"
-        outputs = ["--jsonl", str(jsonl), "--summary", str(summary)]
         process = start(
             [
                 "--source",
