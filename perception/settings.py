@@ -165,7 +165,7 @@ def _checked_yaml(kind: type[Any], name: str, typed: set[str]) -> str:
     The parser would fill the gaps of a list's new items with what the file says of its old ones.
     """
     file = Path(name)
-    if not file.is_file():
+    if not _is_file(file):
         shipped = shipped_config(name)
         if shipped is None:
             raise SettingsError(f"{name}: no such config file, and no shipped config of that name")
@@ -180,6 +180,14 @@ def _checked_yaml(kind: type[Any], name: str, typed: set[str]) -> str:
     return yaml.safe_dump(
         {name: _with_sides(value, name) for name, value in values.items() if name not in typed}
     )
+
+
+def _is_file(file: Path) -> bool:
+    """Whether it is one; raises SettingsError if that cannot be seen."""
+    try:
+        return file.is_file()
+    except OSError as error:
+        raise SettingsError(f"{file}: cannot be read: {error.strerror}") from None
 
 
 def _problem(error: Exception) -> str:

@@ -210,6 +210,15 @@ def test_missing_config_is_named() -> None:
     assert refusal("--config", "none.yaml").startswith("none.yaml: no such config file")
 
 
+def test_config_that_may_not_be_looked_at_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def denied(file: Path) -> bool:
+        raise PermissionError(13, "Permission denied", str(file))
+
+    monkeypatch.setattr(Path, "is_file", denied)  # root, who may run the tests, may look at everything
+
+    assert refusal("--config", "kept/node.yaml") == "kept/node.yaml: cannot be read: Permission denied"
+
+
 @pytest.mark.parametrize("text", ["a: [", "a: b: c", "\tsource: x", "{"])
 def test_malformed_yaml_is_named_with_the_file(yaml: Yaml, text: str) -> None:
     file = yaml(text)
