@@ -84,6 +84,7 @@ class StreamSource:
             time_ns=self._times.time_ns(decoded.received_ns if pts_ns is None else pts_ns),
             pixels=decoded.pixels,
             name=f"{frame_id:06d}",
+            is_damaged=decoded.is_damaged,
         )
 
     def close(self) -> None:

@@ -21,6 +21,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from perception.frame import Frame, Plane, Yuv420, YuvMatrix
+from perception.sources.damage import DamageTrace
 from perception.sources.pacing import FrameTimes
 from perception.sources.source import EndOfSource, SourceError, SourceInfo
 
@@ -51,6 +52,8 @@ class Decoded:
     """Its time in the container; None where the container gives none."""
     received_ns: int
     """`time.monotonic_ns()` when its packet had been read, before it was decoded."""
+    is_damaged: bool
+    """Parts of it were concealed, or are predicted from what was."""
 
 
 class Decoder:
@@ -88,6 +91,8 @@ class Decoder:
         codec.copy_opaque = True
         self._read_error: FFmpegError | None = None
         self._last_end_s = 0.0
+        self._over_network = container.format.name in ("rtsp", "rtp", "sdp")
+        self._damage = DamageTrace(self._over_network)
         self._frames = self._decode_all()
         self._peeked: Decoded | None = None
 
@@ -149,6 +154,7 @@ class Decoder:
         self._frames.close()
         self._container.seek(self._stream.start_time or 0, stream=self._stream)
         self._last_end_s, self._read_error, self._peeked = 0.0, None, None
+        self._damage = DamageTrace(self._over_network)
         self._frames = self._decode_all()
 
     def _decode_all(self) -> Generator[Decoded, None, None]:
@@ -164,6 +170,7 @@ class Decoder:
             except FFmpegError as error:  # one bad spot is passed over; many in a row are the end
                 failures += 1
                 self.decode_errors += 1
+                self._damage.lose_packet()
                 self._read_error = error
                 packets = self._container.demux(self._stream)
                 continue
@@ -183,6 +190,8 @@ class Decoder:
             if packet.is_corrupt and (packet.pos or 0) + packet.size >= self._container.size > 0:
                 self.decode_errors += 1  # cut in two by the end of the file: half a picture at best
                 return
+            if packet.is_corrupt:
+                self._damage.lose_packet()
             packet.opaque = received_ns
         try:
             for frame in self._stream.codec_context.decode(packet):
@@ -190,9 +199,12 @@ class Decoder:
                 pixels = _upright(_planes_of(frame), frame.rotation)
                 pts_ns = None if frame.pts is None else int(frame.pts * self._time_base * 1_000_000_000)
                 # a frame that the decoder held back keeps the time of its own packet
-                yield Decoded(pixels, pts_ns, frame.opaque if isinstance(frame.opaque, int) else received_ns)
+                own_ns = frame.opaque if isinstance(frame.opaque, int) else received_ns
+                is_damaged = self._damage.is_damaged(frame.is_corrupt, frame.key_frame, pts_ns)
+                yield Decoded(pixels, pts_ns, own_ns, is_damaged)
         except FFmpegError:
             self.decode_errors += 1
+            self._damage.lose_packet()
 
     def _duration_s(self) -> float:
         if self._stream.duration:
@@ -255,6 +267,7 @@ class VideoSource:
             time_ns=self._times.time_ns(decoded.pts_ns),
             pixels=decoded.pixels,
             name=f"{frame_id:06d}",
+            is_damaged=decoded.is_damaged,
         )
 
     def rewind(self) -> None:
