@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields
 
 from perception.frame import CameraLook, CameraState
@@ -43,8 +44,9 @@ class HealthSettings:
     def __post_init__(self) -> None:
         """Refuse values that no camera can be judged by; raises ValueError."""
         for setting in fields(self):
-            if getattr(self, setting.name) < 0:
-                raise ValueError(f"{setting.name} is {getattr(self, setting.name)}; it must be 0 or more")
+            value = getattr(self, setting.name)
+            if not 0 <= value < math.inf:
+                raise ValueError(f"{setting.name} is {value}; it must be 0 or more, and finite")
         if self.alarm_frames < 1:
             raise ValueError(f"alarm_frames is {self.alarm_frames}; it must be 1 or more")
         if self.glare_share > 1:
@@ -132,16 +134,14 @@ def poor_view(look: CameraLook, settings: HealthSettings) -> dict[str, bool]:
     is_night = look.sky_luma < settings.night_sky_luma and look.road_luma < settings.night_road_luma
     if is_night and look.part_structure:
         is_covered["top"] = look.part_structure["top"] < settings.night_sky_structure
-    covered = {f"{part} half covered": is_flat for part, is_flat in is_covered.items()}
-    return (
-        {"dark": look.brightest_luma < settings.dark_luma}
-        | covered
-        | {
-            "glare": look.saturated_share > settings.glare_share,
-            "blurred": look.sharpness is not None and look.sharpness < settings.sharpness,
-            "fogged": look.darkest_luma > settings.veil_luma,
-        }
-    )
+    # what spoils all of the picture stands before what it does to the halves
+    return {
+        "dark": look.brightest_luma < settings.dark_luma,
+        "fogged": look.darkest_luma > settings.veil_luma,
+        "blurred": look.sharpness is not None and look.sharpness < settings.sharpness,
+        **{f"{part} half covered": is_flat for part, is_flat in is_covered.items()},
+        "glare": look.saturated_share > settings.glare_share,
+    }
 
 
 class _Alarm:

@@ -222,7 +222,9 @@ def test_the_shipped_file_shows_every_setting_at_its_default() -> None:
 @pytest.mark.parametrize(
     ("values", "told"),
     [
-        ({"clear_after_s": -1.0}, "clear_after_s is -1.0; it must be 0 or more"),
+        ({"clear_after_s": -1.0}, "clear_after_s is -1.0; it must be 0 or more, and finite"),
+        ({"frozen_after_s": float("inf")}, "frozen_after_s is inf; it must be 0 or more, and finite"),
+        ({"sharpness": float("nan")}, "sharpness is nan; it must be 0 or more, and finite"),
         ({"alarm_frames": 0}, "alarm_frames is 0; it must be 1 or more"),
         ({"glare_share": 35.0}, "glare_share is 35.0; a share is at most 1"),
     ],
