@@ -11,7 +11,7 @@ from perception.frame import CameraState, Prediction
 from perception.perceive import Perceiver
 from perception.pipeline import Supervision
 from perception.scene.camera_health import CameraJudge
-from perception.sinks.registry import SinkSettings, build_sinks
+from perception.sinks.registry import SINKS, SinkBuilder, SinkSettings
 from perception.sinks.sink import Sink
 from perception.sources.registry import SourceSettings, kind_of
 from perception.sources.source import SourceInfo
@@ -60,27 +60,42 @@ def source_settings(config: NodeConfig) -> SourceSettings:
     )
 
 
-def sink_settings(config: NodeConfig) -> SinkSettings:
-    """What is written, and where."""
-    return SinkSettings(out=config.out, jsonl=config.jsonl, masks=config.masks)
+class Sinks:
+    """The sinks that are asked for, and the ones that take their places in a live run."""
+
+    def __init__(self, config: NodeConfig, info: SourceInfo) -> None:
+        settings = SinkSettings(
+            out=config.out,
+            jsonl=config.jsonl,
+            masks=config.masks,
+            rotate=config.rotate,
+            min_free_mb=config.min_free_mb,
+        )
+        self._builder, self._info = SinkBuilder(settings), info
+
+    def open_all(self) -> list[Sink]:
+        """Every sink, open; none, if one of them cannot be opened: raises SinkError."""
+        opened: list[Sink] = []
+        try:
+            for name in SINKS:
+                if (sink := self._builder.build(name)) is not None:
+                    sink.open(self._info)
+                    opened.append(sink)
+        except BaseException:
+            for sink in opened:
+                sink.close()
+            raise
+        return opened
+
+    def anew(self, name: str) -> Sink:
+        """A sink in the place of one that failed or hangs, open; raises SinkError."""
+        sink = self._builder.build(name)
+        assert sink is not None  # it was built before
+        sink.open(self._info, resumes=True)
+        return sink
 
 
-def open_sinks(config: NodeConfig, info: SourceInfo) -> list[Sink]:
-    """Every sink that is asked for, open; none, if one of them cannot be opened."""
-    sinks = build_sinks(sink_settings(config))
-    opened: list[Sink] = []
-    try:
-        for sink in sinks:
-            sink.open(info)
-            opened.append(sink)
-    except BaseException:
-        for sink in opened:
-            sink.close()
-        raise
-    return sinks
-
-
-def supervision(config: NodeConfig, perceiver: Perceiver) -> Supervision:
+def supervision(config: NodeConfig, perceiver: Perceiver, sinks: Sinks) -> Supervision:
     """The rules by which the run is watched over."""
     judge = CameraJudge(config.health, may_freeze=kind_of(config.source) != "images")
 
@@ -88,5 +103,9 @@ def supervision(config: NodeConfig, perceiver: Perceiver) -> Supervision:
         return judge.judge(prediction.look, prediction.time_ns, prediction.frame.is_damaged)
 
     return Supervision(
-        judge=judged, sign=perceiver.sign, max_age_s=config.freshness.max_age_s, watchdog=config.watchdog
+        judge=judged,
+        sign=perceiver.sign,
+        max_age_s=config.freshness.max_age_s,
+        rebuild_sink=sinks.anew,
+        watchdog=config.watchdog,
     )

@@ -10,6 +10,7 @@ from perception.engines.providers import ProviderName
 from perception.models import DEFAULT_MODEL
 from perception.pipeline.watchdog import WatchdogSettings
 from perception.scene.camera_health import HealthSettings
+from perception.sinks.rotation import Rotate
 from perception.sources.camera import CameraSettings
 from perception.sources.freshness import FreshnessSettings, ReconnectSettings
 
@@ -48,6 +49,9 @@ class NodeConfig:
     """Records to write, one JSON object a line: a file, or - for standard output."""
     masks: str | None = None
     """Folder for one class map a frame, as PNG."""
+    rotate: Rotate = field(default_factory=Rotate)
+    min_free_mb: float = 200.0
+    """Stop writing files while less is free on their disk (millions of bytes); 0 never stops."""
     summary: str | None = None
     """File for the counts and times of the run, as JSON."""
     max_frames: int | None = None
@@ -92,5 +96,7 @@ class NodeConfig:
             value = getattr(self, name)
             if value is not None and value <= 0:
                 raise ValueError(f"{name} is {value}; it must be above 0")
+        if self.min_free_mb < 0:
+            raise ValueError(f"min_free_mb is {self.min_free_mb}; 0 turns it off")
         if self.synthetic.rate_hz <= 0 or min(self.synthetic.wh) < 1:
             raise ValueError("synthetic.rate_hz and both sides of synthetic.wh must be above 0")

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
-from perception.build import build_perceivers, open_sinks, source_settings, supervision
+from perception.build import Sinks, build_perceivers, source_settings, supervision
 from perception.config import NodeConfig
 from perception.endpoints import Endpoints, EndpointsError
 from perception.engines import EngineError
@@ -52,7 +52,7 @@ def run(config: NodeConfig) -> int:
     file = model_file(config.model)
     endpoints = Endpoints(config.http) if config.http else None
     source = build_source(config.source, source_settings(config))
-    sinks: list[Sink] = []
+    opened: list[Sink] = []
     try:
         info = source.open()
         width, height = info.frame_wh
@@ -61,14 +61,16 @@ def run(config: NodeConfig) -> int:
         engine, perceivers = build_perceivers(file, config, info.is_live)
         if engine.state != "ok":
             _say(f"warning: provider {config.provider} did not load; going on with {engine.provider}")
-        sinks = open_sinks(config, info)
-        pipeline = Pipeline(source, info, perceivers, sinks, supervision(config, perceivers[0]))
+        sinks = Sinks(config, info)
+        opened = sinks.open_all()
+        rules = supervision(config, perceivers[0], sinks)
+        pipeline = Pipeline(source, info, perceivers, opened, rules)
         monitor = Monitor(pipeline, source, info, engine, config.freshness)
         if endpoints is not None:
             endpoints.start(monitor.status, pipeline.age, pipeline.times)
             _say(f"http: /healthz, /readyz and /metrics on port {endpoints.port}")
     except BaseException:
-        for sink in sinks:
+        for sink in opened:
             sink.close()
         source.close()
         raise
@@ -84,10 +86,11 @@ def run(config: NodeConfig) -> int:
     if config.summary:
         _write_summary(Path(config.summary), summary)
     pipeline.raise_first_error()
-    stuck = pipeline.stuck_stages()
-    if stuck:
-        _say(f"drivable-node: {', '.join(stuck)} did not end within {DRAIN_LIMIT_S:g} s")
-    return 1 if stuck else 0
+    problems = [f"{stage} did not end within {DRAIN_LIMIT_S:g} s" for stage in pipeline.stuck_stages()]
+    problems += [f"{line.name}: {line.trouble}" for line in pipeline.sink_lines.values() if line.trouble]
+    for problem in problems:
+        _say(f"drivable-node: {problem}")
+    return 1 if problems else 0
 
 
 @contextmanager

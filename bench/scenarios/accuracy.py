@@ -6,7 +6,7 @@ import hashlib
 import math
 import time
 from collections.abc import Callable, Generator, Sequence
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -168,12 +168,13 @@ class _Comparison:
     """A sink that counts the class maps which are as they were."""
 
     name = "comparison"
+    trouble: ClassVar[str | None] = None
 
     def __init__(self, digests: Sequence[bytes]) -> None:
         self._digests = digests
         self.same = 0
 
-    def open(self, info: SourceInfo) -> None:
+    def open(self, info: SourceInfo, resumes: bool = False) -> None:
         pass
 
     def write(self, output: Output) -> None:

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Literal, TypeVar, get_args
+from typing import ClassVar, Literal, TypeVar, get_args
 
 from bench.quantiles import quantile_or_max
 from bench.scenarios.frames import as_new
@@ -134,10 +134,11 @@ class Recorder:
     """A sink that keeps when each result was published."""
 
     name: str = "recorder"
+    trouble: ClassVar[str | None] = None
     published: list[tuple[int, int]] = field(default_factory=list)
     """Frame id and time in ns."""
 
-    def open(self, info: SourceInfo) -> None:
+    def open(self, info: SourceInfo, resumes: bool = False) -> None:
         """Nothing to make ready."""
 
     def write(self, output: Output) -> None:
@@ -153,11 +154,12 @@ class StallingSink:
     """A sink beside the recorder that writes nothing, and now and then takes long over it."""
 
     name = "stalling"
+    trouble: ClassVar[str | None] = None
 
     def __init__(self, stand_still: Callable[[], None]) -> None:
         self._stand_still = stand_still
 
-    def open(self, info: SourceInfo) -> None:
+    def open(self, info: SourceInfo, resumes: bool = False) -> None:
         """Nothing to make ready."""
 
     def write(self, output: Output) -> None:

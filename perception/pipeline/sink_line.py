@@ -40,8 +40,7 @@ class SinkLine:
         self.name = f"sink {sink.name}"
         self.channel = channel
         self.budget = Budget(settings or WatchdogSettings())
-        self.trouble: str | None = None
-        """What went wrong last; None while all is well."""
+        self._error: str | None = None
         self._sink, self._rebuild = sink, rebuild
         self._times, self._errors = times, errors
         self._pulse = Pulse()
@@ -49,6 +48,11 @@ class SinkLine:
         self._round = 0
         self._is_stopping = Event()
         self._thread = self._new_thread()
+
+    @property
+    def trouble(self) -> str | None:
+        """What is wrong with it, or missing in what it wrote, in one line; None while all is well."""
+        return self._error or self._sink.trouble
 
     def start(self) -> None:
         """Start the thread."""
@@ -79,7 +83,7 @@ class SinkLine:
             self._round += 1
             error = TimeoutError(f"hung for {self._pulse.busy_ns() / 1e9:.1f} s")
             self._pulse = Pulse()
-            self.trouble = str(error)
+            self._error = str(error)
             self._thread = self._new_thread(error)
             self._thread.start()
 
@@ -121,7 +125,7 @@ class SinkLine:
 
     def _anew(self, error: Exception) -> Sink | None:
         """The sink started anew, within the budget; None, and the error on the books, where that is spent."""
-        self.trouble = str(error) or type(error).__name__
+        self._error = str(error) or type(error).__name__
         while self._rebuild is not None and self.budget.spend():
             if self._is_stopping.wait(FIRST_PAUSE_S * 2.0 ** (self.budget.spent - 1)):
                 break
@@ -129,9 +133,9 @@ class SinkLine:
                 sink = self._rebuild()
             except Exception as failure:
                 error = failure
-                self.trouble = str(error) or type(error).__name__
+                self._error = str(error) or type(error).__name__
             else:
-                self.trouble = None
+                self._error, self._sink = None, sink
                 return sink
         self._errors.append((self.name, error))
         return None

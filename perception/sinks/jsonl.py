@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import stat
 import sys
 from pathlib import Path
 from typing import Any, Final
@@ -12,6 +11,8 @@ from typing import Any, Final
 from perception.frame import Output, Prediction
 from perception.labels import IDS, LABELS_OF_TWO
 from perception.scene.outline import Polygon, outlines
+from perception.sinks.lines import LinesFile
+from perception.sinks.rotation import Keeping, Segments
 from perception.sinks.sink import SinkError
 from perception.sources.source import SourceInfo
 
@@ -65,55 +66,73 @@ def _mask(prediction: Prediction) -> dict[str, Any]:
 
 
 class JsonLinesSink:
-    """Writes records to a file or, as "-", to stdout: whole lines only, each on its way at once."""
+    """Writes records to a file or, as "-", to stdout: whole lines only, each on its way at once.
+
+    It holds one line in memory at a time.
+    """
 
     name = "jsonl"
 
-    def __init__(self, target: str) -> None:
+    def __init__(self, target: str, keeping: Keeping | None = None) -> None:
         self._target = target
         self._where = "stdout" if target == STDOUT else target
-        self._descriptor: int | None = None
+        self._segments = None if target == STDOUT else Segments(Path(target), keeping or Keeping())
+        self._file: LinesFile | None = None
+        self._is_open = False
 
-    def open(self, info: SourceInfo) -> None:
-        """Make the file, and its folder if need be; a file that is there is replaced.
+    @property
+    def trouble(self) -> str | None:
+        """As of every sink."""
+        return self._segments.trouble if self._segments else None
+
+    def open(self, info: SourceInfo, resumes: bool = False) -> None:
+        """Make the file, and its folder if need be; a file that is there is replaced, or gone on with.
 
         Raises:
-            SinkError: if the file cannot be written.
+            SinkError: if the file cannot be written, or a recorded source finds the disk nearly full.
         """
         try:
-            if self._target == STDOUT:
+            if self._segments is None:
                 sys.stdout.flush()
-                self._descriptor = os.dup(sys.stdout.fileno())
-            else:
-                Path(self._target).parent.mkdir(parents=True, exist_ok=True)
-                self._descriptor = os.open(self._target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+                self._file = LinesFile(os.dup(sys.stdout.fileno()))
+            elif self._segments.prepare(info, resumes):
+                self._file = self._segments.begin(LinesFile.at)
         except OSError as error:
             raise SinkError(
                 f"{self._where}: cannot write records: {error.strerror}; choose another file"
             ) from error
+        self._is_open = True
 
     def write(self, output: Output) -> None:
         """Write one line, past all buffers, so that a killed process leaves it whole."""
-        if self._descriptor is None:
+        if not self._is_open:
             raise SinkError(f"{self._where}: cannot write records: the file is closed")
         line = json.dumps(record(output), separators=(",", ":")).encode() + b"\n"
-        written_bytes = 0
         try:
-            while written_bytes < len(line):
-                written_bytes += os.write(self._descriptor, line[written_bytes:])
+            file = self._file_for(self._segments, output.time_ns) if self._segments else self._file
+            if file:
+                file.write(line)
         except OSError as error:
-            self._cut_off(written_bytes)
             self.close()
             raise SinkError(f"{self._where}: cannot write records: {error.strerror}") from error
 
     def close(self) -> None:
         """Close the file; stdout stays open for others."""
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
+        self._is_open = False
+        self._end_file()
 
-    def _cut_off(self, partial_bytes: int) -> None:
-        """Take back the part of a line that was written before an error."""
-        descriptor = self._descriptor
-        if partial_bytes and descriptor is not None and stat.S_ISREG(os.fstat(descriptor).st_mode):
-            os.ftruncate(descriptor, os.lseek(descriptor, 0, os.SEEK_CUR) - partial_bytes)
+    def _file_for(self, segments: Segments, time_ns: int) -> LinesFile | None:
+        """The segment that the record of this time goes to; None while there is no room."""
+        if not segments.has_room():
+            self._end_file()
+            return None
+        if self._file and segments.is_over(self._file.size_bytes, time_ns):
+            self._end_file()
+        if self._file is None:
+            self._file = segments.begin(LinesFile.at, time_ns)
+        return self._file
+
+    def _end_file(self) -> None:
+        file, self._file = self._file, None
+        if file:
+            file.close()

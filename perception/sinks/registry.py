@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from perception.sinks.jsonl import JsonLinesSink
 from perception.sinks.masks import MaskFolderSink
+from perception.sinks.rotation import Keeping, MadeSegments, Rotate
 from perception.sinks.sink import Sink
 from perception.sinks.video import OverlayVideoSink
 
@@ -29,26 +30,50 @@ class SinkSettings:
     encoder_threads: int = 1
     """Threads that the video encoder may use."""
 
+    rotate: Rotate = field(default_factory=Rotate)
+    min_free_mb: float = 200.0
+    """Recording stops while less is free on the disk (millions of bytes); 0 never stops."""
 
-def _overlay(settings: SinkSettings) -> Sink | None:
+
+def _overlay(settings: SinkSettings, keeping: Keeping) -> Sink | None:
     if settings.out is None:
         return None
-    return OverlayVideoSink(settings.out, settings.preset, settings.qp, settings.encoder_threads)
+    return OverlayVideoSink(settings.out, settings.preset, settings.qp, settings.encoder_threads, keeping)
 
 
-def _jsonl(settings: SinkSettings) -> Sink | None:
-    return None if settings.jsonl is None else JsonLinesSink(settings.jsonl)
+def _jsonl(settings: SinkSettings, keeping: Keeping) -> Sink | None:
+    return None if settings.jsonl is None else JsonLinesSink(settings.jsonl, keeping)
 
 
-def _masks(settings: SinkSettings) -> Sink | None:
-    return None if settings.masks is None else MaskFolderSink(settings.masks)
+def _masks(settings: SinkSettings, keeping: Keeping) -> Sink | None:
+    return None if settings.masks is None else MaskFolderSink(settings.masks, keeping)
 
 
-SINKS: Final[dict[str, Callable[[SinkSettings], Sink | None]]] = {
+SINKS: Final[dict[str, Callable[[SinkSettings, Keeping], Sink | None]]] = {
     OverlayVideoSink.name: _overlay,
     JsonLinesSink.name: _jsonl,
     MaskFolderSink.name: _masks,
 }
+
+
+class SinkBuilder:
+    """Builds a run's sinks, and the ones that take their places after a restart."""
+
+    def __init__(self, settings: SinkSettings) -> None:
+        self._settings = settings
+        self._keepings = {
+            name: Keeping(settings.rotate, settings.min_free_mb, MadeSegments()) for name in SINKS
+        }
+
+    def build(self, name: str) -> Sink | None:
+        """A new sink of that name, not yet open; None if the settings do not turn it on.
+
+        It shares with those built before only the list of the segments that `rotate.keep` may remove.
+
+        Raises:
+            SinkError: for a setting that no sink can be made from.
+        """
+        return SINKS[name](self._settings, self._keepings[name])
 
 
 def build_sinks(settings: SinkSettings) -> list[Sink]:
@@ -57,4 +82,5 @@ def build_sinks(settings: SinkSettings) -> list[Sink]:
     Raises:
         SinkError: for a setting that no sink can be made from.
     """
-    return [sink for build in SINKS.values() if (sink := build(settings)) is not None]
+    builder = SinkBuilder(settings)
+    return [sink for name in SINKS if (sink := builder.build(name)) is not None]

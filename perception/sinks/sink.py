@@ -18,8 +18,22 @@ class Sink(Protocol):
     name: str
     """Short name for counts and errors, such as "overlay"."""
 
-    def open(self, info: SourceInfo) -> None:
-        """Make ready, so that an unusable target is known before the first frame; raises SinkError."""
+    @property
+    def trouble(self) -> str | None:
+        """Why what was written is not all, in one line, though no error was raised; None if nothing is wrong.
+
+        It stays once it is there: a run with trouble did not go well. Read by other threads.
+        """
+        ...
+
+    def open(self, info: SourceInfo, resumes: bool = False) -> None:
+        """Make ready, so that an unusable target is known before the first frame; raises SinkError.
+
+        Args:
+            info: the source's.
+            resumes: this sink takes the place of one that raised or hangs. It erases nothing, and shares
+                no open file with the other, which may wake up in the middle of a write.
+        """
         ...
 
     def write(self, output: Output) -> None:

@@ -57,11 +57,12 @@ class ScriptedSource:
 @dataclass
 class KeepingSink:
     name: str = "keeping"
+    trouble: str | None = None
     written: list[Output] = field(default_factory=list)
     on_write: Callable[[Output], None] = lambda output: None
     closed: Event = field(default_factory=Event)
 
-    def open(self, info: SourceInfo) -> None:
+    def open(self, info: SourceInfo, resumes: bool = False) -> None:
         pass
 
     def write(self, output: Output) -> None:

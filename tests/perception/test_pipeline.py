@@ -94,6 +94,8 @@ class WakingSource(FedSource):
 
 
 class FakeSink:
+    trouble: str | None = None
+
     def __init__(
         self, name: str = "fake", on_write: Callable[[Prediction], None] = lambda prediction: None
     ) -> None:
@@ -103,7 +105,7 @@ class FakeSink:
         self.closed = Event()
         self._on_write = on_write
 
-    def open(self, info: SourceInfo) -> None:
+    def open(self, info: SourceInfo, resumes: bool = False) -> None:
         raise NotImplementedError
 
     def write(self, prediction: Prediction) -> None:

@@ -28,13 +28,14 @@ def _prediction(number: int) -> Prediction:
 
 class FakeSink:
     name = "fake"
+    trouble: str | None = None
 
     def __init__(self, on_write: Callable[[int], None] = lambda number: None) -> None:
         self.written: list[int] = []
         self.is_closed = False
         self._on_write = on_write
 
-    def open(self, info: SourceInfo) -> None:
+    def open(self, info: SourceInfo, resumes: bool = False) -> None:
         pass
 
     def write(self, output: Output) -> None:
