@@ -16,6 +16,8 @@ from perception.labels import LABELS, LABELS_OF_TWO
 METADATA_KEY = "drivable.contract"
 CARD_KEY = "drivable.card"
 CONTRACT_VERSION = 2
+ADDED_LATER = frozenset({"doubt_quantiles"})
+"""Fields that files of this version may lack: the network runs the same without. All others must be there."""
 ANY_SIZE = (0, 0)
 """A `frame_wh` that stands for frames of any size."""
 UNSIGNED = "0" * 64
@@ -53,6 +55,9 @@ class ModelContract:
     `class_map` (ids, as `labels.py` has them) and `confidence` (255 is certain), (1, h, w) uint8 each,
     at `input_wh`."""
     output_layout: str = "NCHW"
+    doubt_quantiles: tuple[float, ...] | None = None
+    """How unsure the network is of frames like those it learned from: `certainty.quantiles_of` the doubt of
+    those of `val`. None: nobody measured it."""
     contract_version: int = CONTRACT_VERSION
     sha256: str = UNSIGNED
     """Over the whole file: graph, card and this contract, with `UNSIGNED` in the checksum's place."""
@@ -80,7 +85,7 @@ class ModelContract:
         if not isinstance(values, dict):
             raise ContractError(f"{where}: the model contract is not a JSON object")
         known = {field.name for field in fields(cls)}
-        for name in sorted(known - values.keys()):
+        for name in sorted(known - ADDED_LATER - values.keys()):
             raise ContractError(f"{where}: the model contract lacks the field {name!r}")
         for name in sorted(values.keys() - known):
             raise ContractError(f"{where}: the model contract has the unknown field {name!r}")
@@ -122,6 +127,11 @@ class ModelContract:
             raise ContractError(
                 f"{where}: output_stride must be a whole number from 1 up, not {self.output_stride!r}"
             )
+        if self.doubt_quantiles is not None and not _are_quantiles(self.doubt_quantiles):
+            raise ContractError(
+                f"{where}: doubt_quantiles must be null or two shares of 0 to 1 at least, the smallest first, "
+                f"not {self.doubt_quantiles!r}"
+            )
         for name in ("model_id", "training_data", "licence", "sha256"):
             if not isinstance(getattr(self, name), str):
                 raise ContractError(f"{where}: {name} must be a text, not {getattr(self, name)!r}")
@@ -150,3 +160,12 @@ def _tuple_of(value: Any) -> Any:
 
 def _are_whole(values: Any, count: int) -> bool:
     return isinstance(values, tuple) and len(values) == count and all(type(value) is int for value in values)
+
+
+def _are_quantiles(values: Any) -> bool:
+    return (
+        isinstance(values, tuple)
+        and len(values) > 1
+        and all(type(value) in (int, float) and 0 <= value <= 1 for value in values)
+        and list(values) == sorted(values)
+    )

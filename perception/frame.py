@@ -96,12 +96,13 @@ class Certainty:
     """How sure the network is of a frame."""
 
     mean: float | None
-    """Mean probability of the class found in the direct area, 0 to 1; None where there is no such area."""
+    """Mean probability of the class found in the direct area, 0 to 1; in the drivable area where the network
+    does not tell lanes apart. None where there is no such area."""
     low: float | None
-    """The probability that all but the least sure twentieth of the direct area reaches."""
+    """The probability that all but the least sure twentieth of that area reaches; None where there is none."""
     unlikeness: float | None
-    """Share of the validation frames that the network was surer of; near 1 the frame is unlike what it was
-    trained on. None where the model's file does not tell how sure it was."""
+    """Share of the validation frames whose drivable area the network was surer of; near 1 the frame is unlike
+    what it was trained on, or has no drivable area. None where the model's file does not tell how sure it was."""
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from perception.certainty import certainty_of
 from perception.confidence import confidence_of
 from perception.contract import ModelContract
 from perception.engines import Engine
@@ -56,7 +57,9 @@ class Perceiver:
             inferred_ns = time.monotonic_ns()
             class_map = interpret(logits, self._box)
             confidence = confidence_of(logits, self._box)
-        shares = class_shares(class_map, self._contract.labels)
+        labels = self._contract.labels
+        shares = class_shares(class_map, labels)
+        certainty = certainty_of(confidence, class_map, labels, self._contract.doubt_quantiles)
         interpreted_ns = time.monotonic_ns()
         look = look_at(frame) if self._looks else None
         return Prediction(
@@ -72,9 +75,10 @@ class Perceiver:
                 "interpret": interpreted_ns - inferred_ns,
                 **({"look": time.monotonic_ns() - interpreted_ns} if self._looks else {}),
             },
-            labels=self._contract.labels,
+            labels=labels,
             confidence=confidence,
             look=look,
+            certainty=certainty,
         )
 
     def sign(self, outage: Outage) -> Outage:

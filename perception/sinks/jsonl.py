@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,7 +22,7 @@ STDOUT: Final = "-"
 
 
 def record(output: Output) -> dict[str, Any]:
-    """What was published, ready for JSON; `mask` is None where the camera did not see the road.
+    """What was published, ready for JSON; without a view of the road `mask` and `certainty` are None.
 
     Of an outage there is no frame: its `frame_id` and `name` are None, and its age is that of the last frame.
     """
@@ -40,8 +41,16 @@ def record(output: Output) -> dict[str, Any]:
         "engine": {"state": output.engine_state, "provider": output.provider},
         "model_id": output.model_id,
         "frame_wh": list(output.frame_wh),
+        "certainty": _certainty(output) if isinstance(output, Prediction) and output.has_mask else None,
         "mask": _mask(output) if isinstance(output, Prediction) and output.has_mask else None,
     }
+
+
+def _certainty(prediction: Prediction) -> dict[str, float | None] | None:
+    if prediction.certainty is None:
+        return None
+    told = asdict(prediction.certainty)
+    return {name: None if value is None else round(value, 4) for name, value in told.items()}
 
 
 def _mask(prediction: Prediction) -> dict[str, Any]:
