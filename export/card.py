@@ -29,6 +29,7 @@ def model_card(card: Mapping[str, Any], contract: ModelContract, file_name: str,
     lines += [
         f"| input | {_input(contract)} |",
         f"| output | {_output(contract)} |",
+        f"| unlikeness | {_unlikeness(contract)} |",
         f"| training data | {contract.training_data} |",
         f"| licence | {contract.licence} |",
         f"| sha256 | `{contract.sha256}` (every byte of the file, with zeros in its own place) |",
@@ -59,6 +60,17 @@ def _output(contract: ModelContract) -> str:
     if contract.output == "class_map":
         return f"class map and confidence, uint8 at {sides(contract.input_wh)}: {labels}"
     return f"{contract.output}, stride {contract.output_stride}: {labels}"
+
+
+def _unlikeness(contract: ModelContract) -> str:
+    if contract.doubt_quantiles is None:
+        return "null in records: nobody measured how unsure the network is of frames that it knows"
+    unsure = contract.doubt_quantiles
+    middle = unsure[len(unsure) // 2]
+    return (
+        f"told in records; on `val` the mean confidence in the drivable area is {_percent(1 - middle)} in "
+        f"the middle"
+    )
 
 
 def _quantisation(quantisation: Mapping[str, Any]) -> list[str]:

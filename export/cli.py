@@ -17,9 +17,10 @@ DESCRIPTION = (
     "Export a trained network for the node. "
     "`drivable-export inspect FILE` tells what a file is and where it runs, "
     "`drivable-export wrap FILE.onnx --contract FILE` makes one of ours of another's network, "
+    "`drivable-export certainty FILE --data DIR` adds how unsure its network is of frames like DIR's, "
     "`drivable-export table` exports every network and sets them side by side."
 )
-TAKES_A_FILE = ("inspect", "wrap")
+TAKES_A_FILE = ("inspect", "wrap", "certainty")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -63,6 +64,10 @@ def _run(given: list[str], say: Callable[[str], None]) -> int:
         from export.wrap import WrapConfig, wrap
 
         wrap(_parsed(WrapConfig, given, "Make one of our files of another's network."), say)
+    elif command == "certainty":
+        from export.certainty import CertaintyConfig, add_certainty
+
+        add_certainty(_parsed(CertaintyConfig, given, "Tell a file how unsure its network is."), say)
     elif command == "table":
         from export.table import TableConfig, table
 

@@ -30,6 +30,8 @@ class Measured:
     """Of the exported file through the node's own path; None where no data was named."""
     accuracy_of: str
     """The split that it was counted on."""
+    doubt_quantiles: tuple[float, ...] | None = None
+    """The contract's, of the exported file on `val`; None where no data was named."""
 
 
 def facts(

@@ -39,8 +39,10 @@ class GateFrames:
         Raises:
             DataError: if there is no such data, or a split of it is missing.
         """
-        val = _of_camera(config, _labelled(config, config.data, VAL_SPLIT)) if config.data else None
-        test = _of_camera(config, _labelled(config, config.data, TEST_SPLIT)) if config.data else None
+        val = of_camera(_labelled(config, config.data, VAL_SPLIT), config.camera_wh) if config.data else None
+        test = (
+            of_camera(_labelled(config, config.data, TEST_SPLIT), config.camera_wh) if config.data else None
+        )
         calibration = None
         if config.precision == "int8":
             folder = config.calibrate or config.data
@@ -72,8 +74,8 @@ def rendered(camera_wh: tuple[int, int] | None = None) -> tuple[list[NDArray[np.
     return images, f"{PARITY_FRAMES} rendered frames"
 
 
-def _of_camera(config: ExportConfig, frames: LabelledFrames) -> LabelledFrames:
-    camera_wh = config.camera_wh
+def of_camera(frames: LabelledFrames, camera_wh: tuple[int, int] | None) -> LabelledFrames:
+    """The frames as large as the camera's; as they are for None and `ANY_SIZE`."""
     return AtCameraSize(frames, camera_wh) if camera_wh and any(camera_wh) else frames
 
 

@@ -28,6 +28,7 @@ from export.verify import (
     held,
 )
 from perception.accuracy import Accuracy, measure_accuracy
+from perception.certainty import DoubtWatch, quantiles_of
 from perception.contract import ModelContract
 from perception.letterbox import letterbox
 from perception.perceive import Perceiver
@@ -71,6 +72,7 @@ def export_from(source: Source, config: ExportConfig, say: Say = print) -> Expor
     contract = contract_of(source, config, input_wh)
     tried = builds(source, config, input_wh, frames.calibration, say)
     built, measured = _first_that_holds(tried, source, contract, frames, say)
+    contract = replace(contract, doubt_quantiles=measured.doubt_quantiles)
     card = facts(
         contract,
         source.network,
@@ -143,11 +145,12 @@ def _measure(
         return Measured(gates, control, source.control_is, None, TEST_SPLIT)
 
     on = f"{len(frames.val)} frames of `{VAL_SPLIT}`"
-    exported = measure_accuracy(perceive, Told(frames.val, "the exported file", say))
+    watched = DoubtWatch(perceive)
+    exported = measure_accuracy(watched, Told(frames.val, "the exported file", say))
     gates += held(accuracy_gates(reference(), exported, contract.labels, limits, on), say)
     accuracy = measure_accuracy(perceive, Told(frames.test, f"accuracy on {TEST_SPLIT}", say))
     say(f"mean IoU on {TEST_SPLIT}: {100 * accuracy.total.mean_iou():.2f} %")
-    return Measured(gates, control, source.control_is, accuracy, TEST_SPLIT)
+    return Measured(gates, control, source.control_is, accuracy, TEST_SPLIT, quantiles_of(watched.doubts))
 
 
 def write_with_cards(out: Path, content: bytes, contract: ModelContract, card: Mapping[str, Any]) -> None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from perception.confidence import CELL_PX
-from perception.frame import Certainty
+from perception.frame import Certainty, Frame, Prediction
 from perception.labels import BACKGROUND, IDS
 from perception.letterbox import nearest
 
@@ -57,6 +57,20 @@ def doubt_of(confidence: NDArray[np.uint8], class_map: NDArray[np.uint8]) -> flo
     Misclassified and Out-of-Distribution Examples in Neural Networks", 2017, on the area that counts.)
     """
     return _doubt(*_cells(confidence, class_map))
+
+
+class DoubtWatch:
+    """A perceiver that keeps how unsure its network was of every frame."""
+
+    def __init__(self, perceive: Callable[[Frame], Prediction]) -> None:
+        self._perceive = perceive
+        self.doubts: list[float] = []
+
+    def __call__(self, frame: Frame) -> Prediction:
+        prediction = self._perceive(frame)
+        if prediction.confidence is not None:
+            self.doubts.append(doubt_of(prediction.confidence, prediction.class_map))
+        return prediction
 
 
 def quantiles_of(doubts: Sequence[float]) -> tuple[float, ...]:

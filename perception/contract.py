@@ -129,7 +129,7 @@ class ModelContract:
             )
         if self.doubt_quantiles is not None and not _are_quantiles(self.doubt_quantiles):
             raise ContractError(
-                f"{where}: doubt_quantiles must be null or two shares of 0 to 1 at least, the smallest first, "
+                f"{where}: doubt_quantiles must be null or two shares of 0 to 1 or more, the smallest first, "
                 f"not {self.doubt_quantiles!r}"
             )
         for name in ("model_id", "training_data", "licence", "sha256"):

@@ -99,10 +99,10 @@ class Certainty:
     """Mean probability of the class found in the direct area, 0 to 1; in the drivable area where the network
     does not tell lanes apart. None where there is no such area."""
     low: float | None
-    """The probability that all but the least sure twentieth of that area reaches; None where there is none."""
+    """The probability that all but the least sure twentieth of that area reaches; None without one."""
     unlikeness: float | None
     """Share of the validation frames whose drivable area the network was surer of; near 1 the frame is unlike
-    what it was trained on, or has no drivable area. None where the model's file does not tell how sure it was."""
+    what it was trained on, or has no such area. None where the model's file does not tell how sure it was."""
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from perception.contract import UNSIGNED, ContractError, ModelContract, checksum
+from perception.contract import ADDED_LATER, UNSIGNED, ContractError, ModelContract, checksum
 
 CONTRACT = ModelContract(
     model_id="tiny-1",
@@ -34,13 +34,28 @@ def test_same_contract_gives_the_same_text() -> None:
     assert replace(CONTRACT).to_json() == CONTRACT.to_json()
 
 
-@pytest.mark.parametrize("name", [field.name for field in fields(ModelContract)])
+@pytest.mark.parametrize(
+    "name", [field.name for field in fields(ModelContract) if field.name not in ADDED_LATER]
+)
 def test_missing_field_is_named_with_the_file(name: str) -> None:
     values = json.loads(CONTRACT.to_json())
     del values[name]
 
     with pytest.raises(ContractError, match=f"^m.onnx: .*lacks the field '{name}'$"):
         ModelContract.from_json(json.dumps(values), "m.onnx")
+
+
+def test_file_from_before_the_doubt_was_measured_tells_none() -> None:
+    values = json.loads(CONTRACT.to_json())
+    del values["doubt_quantiles"]
+
+    assert ModelContract.from_json(json.dumps(values), "m.onnx").doubt_quantiles is None
+
+
+def test_quantiles_of_doubt_come_back() -> None:
+    contract = replace(CONTRACT, doubt_quantiles=(0.01, 0.2, 1.0))
+
+    assert ModelContract.from_json(contract.to_json(), "m.onnx") == contract
 
 
 def test_unknown_field_is_named_with_the_file() -> None:
@@ -87,6 +102,13 @@ def test_unsupported_value_is_named_with_what_is_supported(name: str, value: Any
         ("training_data", None),
         ("licence", ["MIT"]),
         ("sha256", None),
+        ("doubt_quantiles", []),
+        ("doubt_quantiles", [0.1]),
+        ("doubt_quantiles", [0.2, 0.1]),
+        ("doubt_quantiles", [0.1, 1.1]),
+        ("doubt_quantiles", [float("nan"), 0.5]),
+        ("doubt_quantiles", [True, True]),
+        ("doubt_quantiles", 0.1),
     ],
 )
 def test_impossible_value_is_named(name: str, value: Any) -> None:

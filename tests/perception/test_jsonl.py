@@ -14,7 +14,7 @@ import jsonschema
 import numpy as np
 import pytest
 
-from perception.frame import CameraState, Frame, Prediction
+from perception.frame import CameraState, Certainty, Frame, Prediction
 from perception.labels import ALTERNATIVE, BACKGROUND, DIRECT, DRIVABLE, LABELS_OF_TWO
 from perception.sinks.jsonl import JsonLinesSink, record
 from perception.sinks.sink import SinkError
@@ -57,6 +57,22 @@ def test_network_of_two_classes_says_null_of_lanes_it_cannot_tell() -> None:
     (area,) = mask["drivable"]
     corners = np.array(area["exterior"])
     assert [corners.min(0).tolist(), corners.max(0).tolist()] == [[0, 360], [1280, 720]]
+
+
+@pytest.mark.parametrize("certainty", [Certainty(0.912345, 0.5, 0.25), Certainty(None, None, None), None])
+def test_certainty_stands_in_the_record(certainty: Certainty | None) -> None:
+    line = json.loads(json.dumps(record(replace(_prediction(), certainty=certainty))))
+
+    jsonschema.validate(line, SCHEMA)
+    told = certainty and [certainty.mean and 0.9123, certainty.low, certainty.unlikeness]
+    assert (line["certainty"] and list(line["certainty"].values())) == told
+
+
+@pytest.mark.parametrize("state", [CameraState.BLOCKED, CameraState.FROZEN])
+def test_without_a_mask_nothing_is_said_of_certainty(state: CameraState) -> None:
+    prediction = replace(_prediction(state=state), certainty=Certainty(0.9, 0.5, 0.25))
+
+    assert record(prediction)["certainty"] is None
 
 
 @pytest.mark.parametrize("name", ["direct", "drivable"])

@@ -1,0 +1,61 @@
+"""How unsure a network is of `val`, for its contract: `drivable-export certainty` adds it to a file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from export.frames import VAL_SPLIT, Told, of_camera
+from export.package import ExportError, check_writable, engine_of, pack, unpack
+from export.run import write_with_cards
+from perception.certainty import DoubtWatch, quantiles_of
+from perception.frame import Frame
+from perception.perceive import Perceiver
+from train.data.layouts import open_frames
+
+
+@dataclass(frozen=True)
+class CertaintyConfig:
+    """One file that is to know how unsure its network is of frames like those it is meant for."""
+
+    file: str
+    """ONNX file of drivable-export."""
+    data: str
+    """Frames; those of the split `val` are looked at. Their labels do not count."""
+    out: str | None = None
+    """File to write; without one, FILE itself is written anew."""
+    layout: str = "auto"
+    """How the data set is laid out; auto recognises it."""
+    label_map: str | None = None
+    """YAML with the class of each label value, for a plain folder of images and masks."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be written; raises ValueError."""
+        if self.out is not None and not self.out.endswith(".onnx"):
+            raise ValueError(f"out is {self.out}; the file's name must end in .onnx")
+
+
+def add_certainty(config: CertaintyConfig, say: Callable[[str], None]) -> Path:
+    """Write a file with the same graph and card, and how unsure its network is; returns that file.
+
+    Raises:
+        ExportError, DataError, EngineError: in one line; nothing is left behind.
+    """
+    file = Path(config.file)
+    out = Path(config.out or file)
+    check_writable(out)
+    packed = unpack(file)
+    frames = of_camera(
+        open_frames(config.data, VAL_SPLIT, config.layout, config.label_map), packed.contract.frame_wh
+    )
+    if not len(frames):
+        raise ExportError(f"{config.data}: no frames in split {VAL_SPLIT!r} to look at")
+    perceive = DoubtWatch(Perceiver(engine_of(file.read_bytes(), file.name)))
+    told = Told(frames, file.name, say)
+    for index in range(len(frames)):
+        perceive(Frame("certainty", index, 0, 0, told[index][0], frames.name(index)))
+    contract = replace(packed.contract, doubt_quantiles=quantiles_of(perceive.doubts))
+    write_with_cards(out, *pack(packed.graph, contract, packed.card), packed.card)
+    say(f"{out}: knows how unsure its network is of {len(frames)} frames of `{VAL_SPLIT}`")
+    return out
