@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from perception.endpoints import parse_address
 from perception.engines.openvino import EnginePrecision
 from perception.engines.providers import ProviderName
 from perception.models import DEFAULT_MODEL
@@ -96,6 +97,8 @@ class NodeConfig:
             value = getattr(self, name)
             if value is not None and value <= 0:
                 raise ValueError(f"{name} is {value}; it must be above 0")
+        if self.http is not None:
+            parse_address(self.http)
         if self.min_free_mb < 0:
             raise ValueError(f"min_free_mb is {self.min_free_mb}; 0 turns it off")
         if self.synthetic.rate_hz <= 0 or min(self.synthetic.wh) < 1:

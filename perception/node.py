@@ -16,6 +16,7 @@ from perception.build import Sinks, build_perceivers, source_settings, supervisi
 from perception.config import NodeConfig
 from perception.endpoints import Endpoints, EndpointsError
 from perception.engines import EngineError
+from perception.masking import mask_tracebacks, masked
 from perception.models import model_file
 from perception.monitor import Monitor
 from perception.pipeline import DRAIN_LIMIT_S, Pipeline, PipelineError
@@ -38,6 +39,8 @@ ERRORS = (
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; 0 only if nothing went wrong."""
+    if arguments is None:  # as the command, and not within another program
+        mask_tracebacks()
     try:
         config = parse(NodeConfig, "drivable-node", "Frames in, drivable area out.", arguments)
         return run(config)
@@ -115,11 +118,13 @@ def _signals_stop(pipeline: Pipeline) -> Iterator[None]:
 def _watch(pipeline: Pipeline, monitor: Monitor, notifier: SystemdNotifier, started_s: float) -> None:
     """Wait for the end, or for the limit once a stop was asked for; a line of progress on a terminal."""
     shows_progress = sys.stderr.isatty()
+    notifier.tick(monitor.status())
     while not pipeline.wait(TICK_S) and pipeline.stopping_for_s < DRAIN_LIMIT_S:
         pipeline.watch()
         notifier.tick(monitor.status())
         if shows_progress:
             print(f"\r{_progress(pipeline, started_s):70}", end="", file=sys.stderr, flush=True)
+    notifier.tick(monitor.status())
     notifier.close()
     if shows_progress:
         print("\r" + " " * 70 + "\r", end="", file=sys.stderr, flush=True)
@@ -142,8 +147,8 @@ def _write_summary(file: Path, summary: dict[str, object]) -> None:
 
 
 def _say(line: str) -> None:
-    """To standard error: standard output belongs to the records."""
-    print(line, file=sys.stderr, flush=True)
+    """To standard error, without passwords: standard output belongs to the records."""
+    print(masked(line), file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":
