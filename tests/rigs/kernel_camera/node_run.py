@@ -20,16 +20,10 @@ Record = dict[str, Any]
 START_LIMIT_S: Final = 90.0
 END_LIMIT_S: Final = 20.0
 POLL_S: Final = 0.02
-# The smallest network and picture: the processor is emulated.
+# The smallest network and picture, few frames, and time enough: the processor is emulated.
 ARGUMENTS: Final = (
-    "--model",
-    "rt_s-int8",
-    "--camera.width",
-    "320",
-    "--camera.height",
-    "180",
-    "--open_timeout_s",
-    "60",
+    *("--model", "rt_s-int8", "--camera.width", "320", "--camera.height", "180", "--camera.rate_hz", "10"),
+    *("--open_timeout_s", "60", "--freshness.max_age_s", "5"),
 )
 
 
@@ -77,14 +71,10 @@ class NodeRun:
 
     def said(self) -> str:
         """The last of what it wrote to its log, and its last record."""
-        last = (
-            {key: self.records()[-1][key] for key in ("frame_id", "camera", "age_ms")}
-            if self.records()
-            else {}
-        )
-        return " | ".join(
-            [*self._log.read_text().splitlines()[-3:], f"{len(self.records())} records", str(last)]
-        )
+        records = self.records()
+        last = records[-1] if records else {"frame_id": None, "camera": None}
+        told = f"{len(records)} records, the last of frame {last['frame_id']}: {last['camera']}"
+        return " | ".join([*self._log.read_text().splitlines()[-3:], told])
 
     def readers(self) -> list[int]:
         """Process ids of its readers: those below it that have the camera open."""

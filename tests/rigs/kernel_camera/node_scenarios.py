@@ -51,7 +51,8 @@ def replugged() -> Line:
         status = node.end()
     seen = (
         f"lost after {max(lost_ms):.0f} ms, {masks_while_away} masks while away, "
-        f"mask after {max(back_ms):.0f} ms; as {', '.join(sorted(numbers))}; processes, threads, descriptors {before} {after}; status {status}"
+        f"mask after {max(back_ms):.0f} ms; as {', '.join(sorted(numbers))}; "
+        f"processes, threads, descriptors {before} {after}; status {status}"
     )
     holds = masks_while_away == 0 and max(back_ms) <= BACK_MS and before == after and len(numbers) > 1
     return Line(fault, asked, seen, holds)
