@@ -171,8 +171,15 @@ def _checked_yaml(kind: type[Any], name: str, typed: set[str]) -> str:
             raise SettingsError(f"{name}: no such config file, and no shipped config of that name")
         file = shipped
     try:
+        return _readable_yaml(kind, file, typed)
+    except RecursionError:
+        raise SettingsError(f"{file}: its settings are nested too deep, or hold themselves") from None
+
+
+def _readable_yaml(kind: type[Any], file: Path, typed: set[str]) -> str:
+    try:
         values = yaml.safe_load(file.read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, ValueError, yaml.YAMLError) as error:  # ValueError: not UTF-8, or no day of any month
         raise SettingsError(f"{file}: not readable as YAML: {_problem(error)}") from None
     if not isinstance(values, dict):
         raise SettingsError(f"{file}: expected settings as `name: value`")
@@ -194,7 +201,7 @@ def _problem(error: Exception) -> str:
     """What is wrong with a file and in which line, without the text of that line: it may hold a password."""
     if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
         return f"{error.problem} in line {error.problem_mark.line + 1}"
-    return str(error)
+    return " ".join(str(error).split())
 
 
 def _check_names(kind: type[Any], values: dict[Any, Any], where: str, prefix: str) -> None:

@@ -219,7 +219,7 @@ def test_config_that_may_not_be_looked_at_is_named(monkeypatch: pytest.MonkeyPat
     assert refusal("--config", "kept/node.yaml") == "kept/node.yaml: cannot be read: Permission denied"
 
 
-@pytest.mark.parametrize("text", ["a: [", "a: b: c", "\tsource: x", "{"])
+@pytest.mark.parametrize("text", ["a: [", "a: b: c", "\tsource: x", "{", "seed: 2026-02-30", "seed: \x07"])
 def test_malformed_yaml_is_named_with_the_file(yaml: Yaml, text: str) -> None:
     file = yaml(text)
 
@@ -324,3 +324,9 @@ def test_list_typed_anew_takes_nothing_from_the_files_list(tmp_path: Path) -> No
 
     assert settings.parts == [Part(3), Part(4)]
     assert settings.source == "a.mp4"
+
+
+def test_yaml_that_holds_itself_is_refused(yaml: Yaml) -> None:
+    file = yaml("source: &a [*a]")
+
+    assert refusal("--config", file) == f"{file}: its settings are nested too deep, or hold themselves"
