@@ -30,6 +30,8 @@ av.logging.set_level(None)  # libav would write to stderr; what matters is raise
 FALLBACK_RATE_HZ: Final = 25.0
 MAX_RATE_HZ: Final = 1000.0  # beyond it, a container tells its clock and not its frames
 MAX_READ_FAILURES: Final = 8
+# For a disk that has to spin up, or a slow mount; a playlist without an end would be read for ever.
+FILE_LIMIT_S: Final = 10.0
 # One thread decodes 1280x720 at 350 Hz, faster than any network here; a second one would cost 5 % more
 # work, and pays only for larger pictures.
 ONE_THREAD_PIXELS: Final = 1_500_000
@@ -243,6 +245,9 @@ class VideoSource:
         except SourceError:
             container.close()
             raise
+        except TimeoutError:
+            container.close()
+            raise SourceError(f"{self._file}: {_silence_of_a_file()}") from None
         self._decoder, self._frames_read = decoder, 0
         self._times = FrameTimes(decoder.rate_hz)
         description = f"{decoder.description}, about {decoder.frames_expected} frames"
@@ -257,6 +262,8 @@ class VideoSource:
         except EndOfSource:
             self._decoder.check_complete(self._frames_read)
             raise
+        except TimeoutError:
+            raise SourceError(f"{self._file}: {_silence_of_a_file()}") from None
         finally:
             self.decode_errors = self._decoder.decode_errors
         frame_id, self._frames_read = self._frames_read, self._frames_read + 1
@@ -293,7 +300,9 @@ def open_file(file: Path) -> InputContainer:
         raise SourceError(f"{file}: is a directory, not a video file")
     try:
         # "file:", for libav takes a name with a colon for an address
-        return av.open(f"file:{file}", "r", metadata_errors="replace")
+        return av.open(f"file:{file}", "r", metadata_errors="replace", timeout=FILE_LIMIT_S)
+    except ExitError:
+        raise SourceError(f"{file}: {_silence_of_a_file()}") from None
     except InvalidDataError:
         with file.open("rb") as stream:
             head = stream.read(8)
@@ -303,6 +312,10 @@ def open_file(file: Path) -> InputContainer:
         raise SourceError(f"{file}: {problem}") from None
     except FFmpegError as error:
         raise SourceError(f"{file}: cannot be opened: {error.strerror}") from None
+
+
+def _silence_of_a_file() -> str:
+    return f"gives nothing for {FILE_LIMIT_S:g} s; is it on a mount that hangs, or a playlist without an end?"
 
 
 def _planes_of(frame: VideoFrame) -> Yuv420:

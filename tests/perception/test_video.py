@@ -206,6 +206,30 @@ def write_cut_before_index(file: Path, clip: Path) -> None:
     file.write_bytes(clip.read_bytes()[:400])
 
 
+def write_endless_playlist(file: Path, clip: Path) -> None:
+    with av.open(str(file.with_suffix(".ts")), "w") as container:
+        stream = container.add_stream("libx264", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        container.mux(stream.encode(av.VideoFrame(64, 48, "yuv420p")))
+        container.mux(stream.encode(None))
+    part = file.with_suffix(".ts").name
+    file.write_text(f"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1.0,\n{part}\n")
+
+
+def test_a_playlist_without_an_end_is_an_error_within_the_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("perception.sources.video.FILE_LIMIT_S", 0.3)
+    file = tmp_path / "list.m3u8"
+    write_endless_playlist(file, file)
+    started_s = time.monotonic()
+
+    with pytest.raises(SourceError, match=r"list\.m3u8: gives nothing for 0\.3 s"):
+        raise play(VideoSource(file))[2]
+
+    assert time.monotonic() - started_s < 3
+
+
 def write_text(file: Path, clip: Path) -> None:
     file.write_text("not a video\n" * 50)
 
