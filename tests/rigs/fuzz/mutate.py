@@ -11,8 +11,8 @@ from collections.abc import Callable
 EDGES = (0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
 ODD_VALUES = (
     "-1", "0", "1e309", ".nan", "-.inf", "99999999999999999999", "null", "true", "[]", "{}", "[[[[1]]]]",
-    "''", "2026-02-30", "0o17", "640x", "x360", "-1x-1", "!!python/object/apply:os.getpid []", "!!binary aGk=",
-    "&a [*a]", "*nobody", "<<: {a: 1}", "? [a]", "\u2028", "{1: 2}", "\x07", "~", "2001-01-01", "a: b: c",
+    "''", "2026-02-30", "0o17", "640x", "x360", "-1x-1", "!!python/object/apply:os.getpid []",
+    "!!binary aGk=", "&a [*a]", "*nobody", "<<: {a: 1}", "? [a]", "\u2028", "{1: 2}", "\x07", "~", "2001-01-01", "a: b: c",
 )  # fmt: skip
 ODD_JSON = (
     None, True, -1, 0, 2**70, 1e308, float("nan"), "", "é\ud800", [], {}, [[]], [1], [0, 0], [-1, -1],

@@ -23,7 +23,7 @@ import cv2
 from forks import in_a_fork
 from targets import TARGETS, make_seeds
 
-LIMIT_S = 15.0
+LIMIT_S = 25.0
 PROGRESS_EVERY = 500
 FINDINGS = ("uncaught", "hang")
 
