@@ -206,28 +206,45 @@ def write_cut_before_index(file: Path, clip: Path) -> None:
     file.write_bytes(clip.read_bytes()[:400])
 
 
-def write_endless_playlist(file: Path, clip: Path) -> None:
-    with av.open(str(file.with_suffix(".ts")), "w") as container:
-        stream = container.add_stream("libx264", rate=10)
-        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
-        container.mux(stream.encode(av.VideoFrame(64, 48, "yuv420p")))
-        container.mux(stream.encode(None))
-    part = file.with_suffix(".ts").name
-    file.write_text(f"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1.0,\n{part}\n")
-
-
-def test_a_playlist_without_an_end_is_an_error_within_the_limit(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_playlist_without_an_end_gives_what_it_lists_and_ends_within_the_limit(
+    make_clip: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("perception.sources.video.FILE_LIMIT_S", 0.3)
-    file = tmp_path / "list.m3u8"
-    write_endless_playlist(file, file)
+    part = make_clip("part.ts", 8)
+    file = part.with_name("list.m3u8")
+    file.write_text(f"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:0.8,\n{part.name}\n")
     started_s = time.monotonic()
 
-    with pytest.raises(SourceError, match=r"list\.m3u8: gives nothing for 0\.3 s"):
-        raise play(VideoSource(file))[2]
+    _, frames, end = play(VideoSource(file))
 
+    assert len(frames) == 8
+    assert isinstance(end, EndOfSource)
     assert time.monotonic() - started_s < 3
+
+
+def test_a_file_that_does_not_open_within_the_limit_is_told(
+    make_clip: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("perception.sources.video.FILE_LIMIT_S", 1e-6)
+
+    with pytest.raises(SourceError, match=r"clip\.mp4: gives nothing for 1e-06 s"):
+        VideoSource(make_clip()).open()
+
+
+def test_a_file_that_falls_silent_is_told(
+    make_clip: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = VideoSource(make_clip())
+    source.open()
+
+    def fall_silent(decoder: object) -> None:
+        raise TimeoutError
+
+    monkeypatch.setattr("perception.sources.video.Decoder.next", fall_silent)
+
+    with pytest.raises(SourceError, match=r"clip\.mp4: gives nothing for 10 s"):
+        source.read()
+    source.close()
 
 
 def write_text(file: Path, clip: Path) -> None:
