@@ -6,7 +6,7 @@ CONSTRAINTS := .constraints.txt
 
 EPOCHS ?= 12
 
-.PHONY: demo test check published clean
+.PHONY: demo test check rigs published clean
 
 # The runtime alone, no torch: drives the built-in road with the shipped model.
 demo: $(RUNTIME)/.ready
@@ -21,6 +21,11 @@ check: $(DEV)/.ready
 	$(DEV)/bin/ruff format --check .
 	$(DEV)/bin/mypy --strict -p perception -p bench
 	$(DEV)/bin/mypy -p train -p export
+
+# Faults of cameras, sinks, disks and files, against real counterparts, and a table of what was seen. As root
+# on Debian it installs what it needs (QEMU and a kernel with a virtual camera).
+rigs: $(DEV)/.ready
+	$(DEV)/bin/python tests/rigs/run.py
 
 # The five networks of the published study by its protocol, one after the other, then their table:
 # make published DATA=DIR [EPOCHS=1]. What was broken off goes on where it stopped.
