@@ -29,7 +29,7 @@ def test_values_are_of_every_frame_and_every_stage(red_is_drivable: Path, make_c
     values = measure(task)
 
     assert values["frames"] == len(values["latencies_ms"]) == 7
-    assert values["stage_ms"].keys() == {"prepare", "infer", "interpret"}
+    assert values["stage_ms"].keys() == {"prepare", "infer", "interpret", "look"}
     assert sum(values["stage_ms"].values()) > 0
     assert max(values["stage_ms"].values()) < max(values["latencies_ms"])
     assert sum(values["latencies_ms"]) <= 1000 * values["wall_s"]
