@@ -17,14 +17,22 @@ from perception.sources.registry import SourceSettings, kind_of
 from perception.sources.source import SourceInfo
 
 WORKERS_A_GPU = 2
+LOOKS_HZ = 10.0
+"""How often the camera of a recording is looked at: an alarm within half a second needs no more, and at every
+frame it would cost the fastest network a twelfth of its frames a second."""
 
 
-def build_perceivers(file: Path, config: NodeConfig, is_live: bool) -> tuple[Engine, list[Perceiver]]:
+def build_perceivers(
+    file: Path, config: NodeConfig, is_live: bool, rate_hz: float = 30.0
+) -> tuple[Engine, list[Perceiver]]:
     """The engine, warm, and one perceiver a worker.
 
     Live: one worker with all threads, for the least age. Recorded: one worker a core with one thread
     each, for the most frames; that wastes nothing on waiting for each other inside a layer. A GPU runs
     one frame at a time; a recording's second worker prepares the next frame meanwhile.
+
+    Args:
+        rate_hz: the source's nominal rate.
     """
     cores = config.threads or len(os.sched_getaffinity(0))
     workers = 1 if is_live else cores
@@ -35,7 +43,9 @@ def build_perceivers(file: Path, config: NodeConfig, is_live: bool) -> tuple[Eng
         engine = OnnxEngine(file, config.provider, cores // workers, config.allow_fallback)
     if engine.runs_one_at_a_time:
         workers = 1 if is_live else WORKERS_A_GPU
-    perceivers = [Perceiver(engine, looks=config.health.enabled) for _ in range(workers)]
+    # of a live source frames are dropped, and it may always be the one that would have been looked at
+    every = 1 if is_live else max(1, round(rate_hz / LOOKS_HZ))
+    perceivers = [Perceiver(engine, every if config.health.enabled else 0) for _ in range(workers)]
     perceivers[0].warm_up()
     return engine, perceivers
 

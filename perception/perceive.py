@@ -24,12 +24,13 @@ class Perceiver:
 
     Args:
         engine: runs the network; shared by the threads.
-        looks: whether to measure what each frame looks like, for who judges the camera by it.
+        looks_every: measure what every so-many-th frame looks like, for who judges the camera by it; 0
+            looks at none.
     """
 
-    def __init__(self, engine: Engine, looks: bool = False) -> None:
+    def __init__(self, engine: Engine, looks_every: int = 0) -> None:
         self._engine = engine
-        self._looks = looks
+        self._looks_every = looks_every
         self._contract = engine.contract
         self._box: Letterbox | None = None
         self._input_bgr = np.empty(0, np.uint8)
@@ -61,7 +62,8 @@ class Perceiver:
         shares = class_shares(class_map, labels)
         certainty = certainty_of(confidence, class_map, labels, self._contract.doubt_quantiles)
         interpreted_ns = time.monotonic_ns()
-        look = look_at(frame) if self._looks else None
+        looks = self._looks_every > 0 and frame.frame_id % self._looks_every == 0
+        look = look_at(frame) if looks else None
         return Prediction(
             frame=frame,
             class_map=class_map,
@@ -73,7 +75,7 @@ class Perceiver:
                 "prepare": prepared_ns - started_ns,
                 "infer": inferred_ns - prepared_ns,
                 "interpret": interpreted_ns - inferred_ns,
-                **({"look": time.monotonic_ns() - interpreted_ns} if self._looks else {}),
+                **({"look": time.monotonic_ns() - interpreted_ns} if looks else {}),
             },
             labels=labels,
             confidence=confidence,

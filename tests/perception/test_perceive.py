@@ -417,3 +417,15 @@ class TestClassMapGraph:
             box = Letterbox.fit(wh, (64, 48))
             shape = perceive(coloured((0, 200, 0), wh)).class_map.shape
             assert shape == (box.content_wh[1], box.content_wh[0])
+
+
+@pytest.mark.parametrize(("every", "looked_at"), [(0, []), (1, [0, 1, 2, 3, 4]), (2, [0, 2, 4])])
+def test_camera_is_looked_at_as_often_as_asked(
+    every: int, looked_at: list[int], make_classifier: Callable[..., Path]
+) -> None:
+    perceive = Perceiver(OnnxEngine(make_classifier(frame_wh=(160, 90))), every)
+    pixels = np.zeros((90, 160, 3), np.uint8)
+
+    predictions = [perceive(Frame("cam", number, 0, 0, pixels, "")) for number in range(5)]
+
+    assert [number for number, it in enumerate(predictions) if it.look is not None] == looked_at
