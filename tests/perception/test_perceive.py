@@ -424,7 +424,7 @@ def test_camera_is_looked_at_as_often_as_asked(
     every: int, looked_at: list[int], make_classifier: Callable[..., Path]
 ) -> None:
     perceive = Perceiver(OnnxEngine(make_classifier(frame_wh=(160, 90))), every)
-    pixels = np.zeros((90, 160, 3), np.uint8)
+    pixels = np.full((90, 160, 3), (255, 0, 0), np.uint8)
 
     predictions = [perceive(Frame("cam", number, 0, 0, pixels, "")) for number in range(5)]
 
