@@ -56,8 +56,8 @@ def replugged() -> Line:
         status = node.end()
     seen = (
         f"lost after {max(lost_ms):.0f} ms, {masks_while_away} masks while away; "
-        f"mask after {max(back_ms):.0f} ms, from the device file median {median(from_file_ms):.0f}, max {max(from_file_ms):.0f} ms; "
-        f"as {', '.join(sorted(numbers))}; "
+        f"mask after {max(back_ms):.0f} ms, from the device file median {median(from_file_ms):.0f}, "
+        f"max {max(from_file_ms):.0f} ms; as {', '.join(sorted(numbers))}; "
         f"processes, threads, descriptors {before} {after}; status {status}"
     )
     holds = masks_while_away == 0 and max(back_ms) <= BACK_MS and before == after and len(numbers) > 1
