@@ -12,7 +12,12 @@ from pathlib import Path
 from typing import Any, Final
 
 HERE: Final = Path(__file__).parent
-RIGS: Final[dict[str, list[str]]] = {"health": [], "node": [], "kernel_camera": ["--install", "--limit-s", "900"], "fuzz": []}
+RIGS: Final[dict[str, list[str]]] = {
+    "health": [],
+    "node": [],
+    "kernel_camera": ["--install", "--limit-s", "900"],
+    "fuzz": [],
+}
 """Each is a folder with a `run.py`; and what that is given."""
 
 
