@@ -41,6 +41,7 @@ class SinkLine:
         self.channel = channel
         self.budget = Budget(settings or WatchdogSettings())
         self._error: str | None = None
+        self._left_behind: str | None = None
         self._sink, self._rebuild = sink, rebuild
         self._times, self._errors = times, errors
         self._pulse = Pulse()
@@ -52,7 +53,7 @@ class SinkLine:
     @property
     def trouble(self) -> str | None:
         """What is wrong with it, or missing in what it wrote, in one line; None while all is well."""
-        return self._error or self._sink.trouble
+        return self._error or self._sink.trouble or self._left_behind
 
     def start(self) -> None:
         """Start the thread."""
@@ -135,6 +136,7 @@ class SinkLine:
                 error = failure
                 self._error = str(error) or type(error).__name__
             else:
+                self._left_behind = self._sink.trouble or self._left_behind
                 self._error, self._sink = None, sink
                 return sink
         self._errors.append((self.name, error))

@@ -91,6 +91,21 @@ def test_sink_that_failed_goes_on_as_a_new_one() -> None:
     assert (errors, line.trouble, line.budget.total) == ([], None, 1)
 
 
+def test_what_the_old_sink_left_out_is_still_told_of_the_new_one() -> None:
+    first, second = FakeSink(_fail_at(0)), FakeSink()
+    first.trouble = "fake: 3 frames not recorded"
+    line, _ = _line(first, lambda: second)
+    line.start()
+
+    line.channel.put(_prediction(0))
+    line.channel.put(_prediction(1))
+    _until(lambda: second.written == [1])
+    line.channel.close()
+    line.join()
+
+    assert line.trouble == "fake: 3 frames not recorded"
+
+
 def test_sink_that_fails_beyond_its_budget_is_given_up_with_its_error() -> None:
     line, errors = _line(FakeSink(_fail_at(*range(10))), lambda: FakeSink(_fail_at(*range(10))), restarts=2)
     line.start()
