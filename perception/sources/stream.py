@@ -16,11 +16,12 @@ from perception.sources.video import Decoded, Decoder
 
 # Not "fflags=nobuffer", as is often advised: it throws away what was read while the streams were looked
 # at, the first key frame with it, and nothing can be decoded until the next one.
-_OVER_TCP = {"rtsp_transport": "tcp"}
+# TCP loses no packet, and passes routers; UDP where a camera offers that alone.
+_TCP_BEFORE_UDP = {"rtsp_transport": "tcp+udp", "rtsp_flags": "prefer_tcp"}
 
 
 class StreamSource:
-    """An `rtsp://` (over TCP) or `http(s)://` stream.
+    """An `rtsp://` (over TCP, or UDP where the camera refuses that) or `http(s)://` stream.
 
     Live, except for an HTTP address whose container tells a duration: that is a finished file, and is
     played as a recording from which nothing is dropped.
@@ -48,7 +49,7 @@ class StreamSource:
         limits_s = (self._open_timeout_s / 2, self._read_timeout_s)
         try:
             container = av.open(
-                self._url, "r", options=_OVER_TCP, timeout=limits_s, metadata_errors="replace"
+                self._url, "r", options=_TCP_BEFORE_UDP, timeout=limits_s, metadata_errors="replace"
             )
         except ExitError:
             raise SourceError(f"{self._name}: no video within {self._open_timeout_s:g} s") from None
