@@ -1,6 +1,6 @@
 """Every rig, one after the other, and one table of what was seen: python tests/rigs/run.py [RIG …].
 
-Needs root and Debian for the kernel camera and the small disks, and ../shared for the real clips and frames.
+Needs root and Debian for the two cameras and the small disks, and ../shared for the real clips and frames.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ RIGS: Final[dict[str, list[str]]] = {
     "health": [],
     "node": [],
     "kernel_camera": ["--install", "--limit-s", "900"],
+    "rtsp": [],
+    "recordings": [],
     "fuzz": [],
 }
 """Each is a folder with a `run.py`; and what that is given."""

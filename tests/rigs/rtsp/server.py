@@ -43,7 +43,10 @@ def _factory(asked: argparse.Namespace) -> GstRtspServer.RTSPMediaFactory:
     factory.set_launch(
         f"( appsrc name=camera is-live=true do-timestamp=true format=time "
         f"caps=image/jpeg,framerate={asked.rate_hz}/1 ! jpegdec ! videoconvert ! video/x-raw,format=I420 "
-        f"! x264enc tune=zerolatency speed-preset=ultrafast bitrate=800 key-int-max={asked.rate_hz} "
+        # one slice: before each slice of a key frame the payloader would repeat the parameter sets, and a
+        # receiver takes those for the start of another picture
+        f"! x264enc tune=zerolatency speed-preset=ultrafast threads=1 sliced-threads=false "
+        f"bitrate=800 key-int-max={asked.rate_hz} "
         f"! rtph264pay name=pay0 config-interval=-1 pt=96 )"
     )
     factory.set_shared(True)
