@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 from perception.pipeline import Pipeline
 from perception.pipeline.histogram import Histogram
+from perception.status import own_memory
 
 SCHEMA = 1
 
@@ -14,6 +14,7 @@ SCHEMA = 1
 def summarise(pipeline: Pipeline, elapsed_s: float, model_id: str, provider: str) -> dict[str, Any]:
     """Counts and times of a run that has ended."""
     balance = pipeline.ledger.balance()
+    peak_bytes = own_memory().peak_bytes
     return {
         "schema": SCHEMA,
         "model_id": model_id,
@@ -27,7 +28,7 @@ def summarise(pipeline: Pipeline, elapsed_s: float, model_id: str, provider: str
         "fps": round(pipeline.ledger.published / elapsed_s, 2) if elapsed_s > 0 else None,
         "age_ms": _quantiles(pipeline.age),
         "stage_ms": {name: _quantiles(times) for name, times in pipeline.times.items() if times.count},
-        "peak_memory_mb": round(_peak_memory_mb(), 1),
+        "peak_memory_mb": float("nan") if peak_bytes is None else round(peak_bytes / 2**20, 1),
         "errors": [f"{stage}: {error}" for stage, error in pipeline.errors],
     }
 
@@ -68,12 +69,3 @@ def _quantiles(times: Histogram) -> dict[str, float | int | None]:
         "max": rounded(times.max_ns / 1e6) if times.count else None,
         "count": times.count,
     }
-
-
-def _peak_memory_mb() -> float:
-    try:
-        import resource
-    except ImportError:  # Windows
-        return float("nan")
-    kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return kilobytes / 1024 if os.uname().sysname != "Darwin" else kilobytes / 1024**2
