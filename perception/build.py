@@ -11,7 +11,7 @@ from perception.frame import CameraState, Prediction
 from perception.perceive import Perceiver
 from perception.pipeline import Supervision
 from perception.scene.camera_health import CameraJudge
-from perception.sinks.registry import SINKS, SinkBuilder, SinkSettings
+from perception.sinks.registry import SinkBuilder, SinkSettings
 from perception.sinks.sink import Sink
 from perception.sources.registry import SourceSettings, kind_of
 from perception.sources.source import SourceInfo
@@ -87,10 +87,9 @@ class Sinks:
         """Every sink, open; none, if one of them cannot be opened: raises SinkError."""
         opened: list[Sink] = []
         try:
-            for name in SINKS:
-                if (sink := self._builder.build(name)) is not None:
-                    sink.open(self._info)
-                    opened.append(sink)
+            for sink in self._builder.build_all():
+                sink.open(self._info)
+                opened.append(sink)
         except BaseException:
             for sink in opened:
                 sink.close()

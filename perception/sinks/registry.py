@@ -75,6 +75,10 @@ class SinkBuilder:
         """
         return SINKS[name](self._settings, self._keepings[name])
 
+    def build_all(self) -> list[Sink]:
+        """Every sink that the settings turn on, not yet open; raises SinkError as `build` does."""
+        return [sink for name in SINKS if (sink := self.build(name)) is not None]
+
 
 def build_sinks(settings: SinkSettings) -> list[Sink]:
     """The sinks that the settings turn on, not yet open.
@@ -82,5 +86,4 @@ def build_sinks(settings: SinkSettings) -> list[Sink]:
     Raises:
         SinkError: for a setting that no sink can be made from.
     """
-    builder = SinkBuilder(settings)
-    return [sink for name in SINKS if (sink := builder.build(name)) is not None]
+    return SinkBuilder(settings).build_all()
