@@ -118,13 +118,18 @@ def _signals_stop(pipeline: Pipeline) -> Iterator[None]:
 def _watch(pipeline: Pipeline, monitor: Monitor, notifier: SystemdNotifier, started_s: float) -> None:
     """Wait for the end, or for the limit once a stop was asked for; a line of progress on a terminal."""
     shows_progress = sys.stderr.isatty()
-    notifier.tick(monitor.status())
+
+    def tell_systemd() -> None:
+        if notifier.is_on:  # the status takes the ledger's lock and reads /proc
+            notifier.tick(monitor.status())
+
+    tell_systemd()
     while not pipeline.wait(TICK_S) and pipeline.stopping_for_s < DRAIN_LIMIT_S:
         pipeline.watch()
-        notifier.tick(monitor.status())
+        tell_systemd()
         if shows_progress:
             print(f"\r{_progress(pipeline, started_s):70}", end="", file=sys.stderr, flush=True)
-    notifier.tick(monitor.status())
+    tell_systemd()
     notifier.close()
     if shows_progress:
         print("\r" + " " * 70 + "\r", end="", file=sys.stderr, flush=True)

@@ -48,6 +48,11 @@ class SystemdNotifier:
         self._heartbeat_due_s = self._status_due_s = 0.0
         self._last_state: tuple[object, ...] = ()
 
+    @property
+    def is_on(self) -> bool:
+        """Whether systemd waits to be told anything."""
+        return self._socket is not None
+
     def tick(self, status: NodeStatus) -> None:
         """Tell what is due; to be called every half second or faster, and never once the node stands still.
 
