@@ -65,7 +65,7 @@ class Pipeline:
         self.times: dict[str, Histogram] = {}
         self.errors: list[tuple[str, Exception]] = []
         self.last_output = LastOutput()
-        self._supervision = supervision = supervision or Supervision()
+        self._supervision = supervision or Supervision()
         self._pulses: dict[str, Pulse] = {}
         self._hung: set[str] = set()
         self._is_live, self._period_ns = info.is_live, 1e9 / info.rate_hz

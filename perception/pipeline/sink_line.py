@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from threading import Event, Lock, Thread
+from threading import Event, Thread
 from typing import Final
 
 from perception.frame import Output
@@ -45,7 +45,6 @@ class SinkLine:
         self._sink, self._rebuild = sink, rebuild
         self._times, self._errors = times, errors
         self._pulse = Pulse()
-        self._lock = Lock()
         self._round = 0
         self._is_stopping = Event()
         self._thread = self._new_thread()
@@ -80,13 +79,12 @@ class SinkLine:
 
     def replace_hung(self) -> None:
         """Leave the sink to the call that does not return, and go on with a new one."""
-        with self._lock:
-            self._round += 1
-            error = TimeoutError(f"hung for {self._pulse.busy_ns() / 1e9:.1f} s")
-            self._pulse = Pulse()
-            self._error = str(error)
-            self._thread = self._new_thread(error)
-            self._thread.start()
+        self._round += 1
+        error = TimeoutError(f"hung for {self._pulse.busy_ns() / 1e9:.1f} s")
+        self._pulse = Pulse()
+        self._error = str(error)
+        self._thread = self._new_thread(error)
+        self._thread.start()
 
     def _new_thread(self, error: Exception | None = None) -> Thread:
         return Thread(target=self._run, args=(self._round, self._pulse, error), name=self.name, daemon=True)

@@ -50,7 +50,7 @@ class Picture:
 
 
 class VideoSegment:
-    """Holds what the encoder works on and a fifth of a second of its output, however long it gets."""
+    """Holds what the encoder works on, a fifth of a second of its output and, of an mp4, its index."""
 
     def __init__(self, file: Path, options: dict[str, str], threads: int, *, is_new: bool) -> None:
         """Make the file.

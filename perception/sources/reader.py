@@ -240,13 +240,13 @@ class _Writer:
         size_bytes = Layout.of(frame.pixels).size_bytes
         if self._ring is None or size_bytes > self._ring.slot_bytes:
             self._new_ring(size_bytes)
-        while self._listen(waits=not self._free and not is_live):
-            if self._free or is_live:
+        while True:
+            if not self._listen(waits=not self._free and not is_live):
+                raise BrokenPipeError
+            if self._free:
                 break
-        else:
-            raise BrokenPipeError
-        if not self._free:
-            return None
+            if is_live:
+                return None
         slot = self._free.pop()
         self._held.add(slot)
         return slot

@@ -118,7 +118,7 @@ def build_source(spec: str, settings: SourceSettings | None = None) -> Source:
 
 
 def _supervised(kind: str, spec: str, settings: SourceSettings) -> Supervised:
-    build, name = partial(_build, kind, spec, settings), masked_url(spec)
+    build, name = partial(SOURCES[kind], spec, settings), masked_url(spec)
     reconnect = settings.reconnect
     if kind == "camera":
         # Known here, so that a process that takes the place of a killed one finds the same camera.
@@ -127,10 +127,6 @@ def _supervised(kind: str, spec: str, settings: SourceSettings) -> Supervised:
         reconnect = replace(reconnect, cap_s=cap_s, first_s=min(reconnect.first_s, cap_s))
     limits = Limits(settings.open_timeout_s, settings.read_timeout_s, settings.freshness, reconnect)
     return Supervised(lambda: Reader(build, name), name, limits)
-
-
-def _build(kind: str, spec: str, settings: SourceSettings) -> Source:
-    return SOURCES[kind](spec, settings)
 
 
 def kind_of(spec: str) -> str:
