@@ -2,31 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import sys
-from dataclasses import asdict
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 
-import node_scenarios
-import scenarios
-import vivid
-from watch import Line
+HERE = Path(__file__).parent
+sys.path[:0] = [str(place) for place in (HERE, HERE.parent)]
 
-SCENARIOS = scenarios.SCENARIOS | node_scenarios.SCENARIOS
+import node_scenarios  # noqa: E402
+import scenarios  # noqa: E402
+import vivid  # noqa: E402
+from lines import Line, run_all  # noqa: E402
 
 
-def main(names: list[str]) -> int:
-    """Run the scenarios named, or all."""
-    all_hold = True
-    for name in names or SCENARIOS:
-        vivid.renew()
-        try:
-            line = SCENARIOS[name]()
-        except Exception as error:  # one scenario that breaks is a line that does not hold, not the end
-            line = Line(name, "to run to its end", f"{type(error).__name__}: {error}", False)
-        all_hold &= line.holds
-        print(json.dumps(asdict(line)), flush=True)
-    return 0 if all_hold else 1
+def on_a_new_camera(scenario: Callable[[], Line]) -> Line:
+    """The scenario, after a driver loaded anew."""
+    vivid.renew()
+    return scenario()
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    known = scenarios.SCENARIOS | node_scenarios.SCENARIOS
+    sys.exit(run_all({name: partial(on_a_new_camera, it) for name, it in known.items()}, sys.argv[1:]))

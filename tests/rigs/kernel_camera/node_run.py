@@ -14,6 +14,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 import vivid
+from processes import family, held
 
 Record = dict[str, Any]
 
@@ -78,31 +79,16 @@ class NodeRun:
 
     def readers(self) -> list[int]:
         """Process ids of its readers: those below it that have the camera open."""
-        return [pid for pid in self._family() if pid != self._process.pid and _has_camera(pid)]
+        return [pid for pid in family(self._process.pid)[1:] if _has_camera(pid)]
 
     def held(self) -> tuple[int, int, int]:
         """Processes, threads and descriptors of the node and all below it."""
-        family = self._family()
-        threads = sum(len(os.listdir(f"/proc/{pid}/task")) for pid in family)
-        descriptors = sum(len(os.listdir(f"/proc/{pid}/fd")) for pid in family)
-        return len(family), threads, descriptors
+        return held(self._process.pid)
 
     def end(self) -> int:
         """Ask it to end; its exit status."""
         self._process.send_signal(signal.SIGTERM)
         return self._process.wait(END_LIMIT_S)
-
-    def _family(self) -> list[int]:
-        parents = {}
-        for entry in Path("/proc").glob("[0-9]*"):
-            try:
-                parents[int(entry.name)] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
-            except OSError:
-                continue  # it ended while we looked
-        family = [self._process.pid]
-        for pid in family:
-            family += [child for child, parent in parents.items() if parent == pid]
-        return family
 
 
 def has_mask(record: Record) -> bool:

@@ -10,8 +10,8 @@ from statistics import median
 from typing import Final
 
 import vivid
+from lines import Line
 from node_run import POLL_S, NodeRun, Record, has_mask
-from watch import Line
 
 CYCLES: Final = 20
 BACK_MS: Final = 2000.0

@@ -12,7 +12,8 @@ from typing import Final
 
 import numpy as np
 import vivid
-from watch import RATE_HZ, Line, age_ms, books_of, camera, held, read
+from lines import Line
+from watch import RATE_HZ, age_ms, books_of, camera, held, read
 
 from perception.sources.camera import CameraSource
 from perception.sources.source import SourceError

@@ -18,16 +18,6 @@ RATE_HZ: Final = 25.0
 
 
 @dataclass(frozen=True)
-class Line:
-    """What was asked of one fault, and what was seen."""
-
-    fault: str
-    asked: str
-    seen: str
-    holds: bool
-
-
-@dataclass(frozen=True)
 class Books:
     """Frames after the first one: those that we got, those told as missed, and those the stamps allow for."""
 

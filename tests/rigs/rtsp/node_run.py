@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import time
@@ -14,6 +13,7 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 import command
+from processes import family, held
 
 Record = dict[str, Any]
 END_LIMIT_S: Final = 20.0
@@ -74,9 +74,7 @@ class NodeRun:
 
     def held(self) -> tuple[int, int, int]:
         """Processes, threads and descriptors of the node and all below it."""
-        family = self._family()
-        threads = sum(len(os.listdir(f"/proc/{pid}/task")) for pid in family)
-        return len(family), threads, sum(len(os.listdir(f"/proc/{pid}/fd")) for pid in family)
+        return held(self.process.pid)
 
     def end(self) -> int:
         """Ask it to end; its exit status."""
@@ -101,24 +99,12 @@ class NodeRun:
         return found + [line for line in self._command_lines if self._password in line]
 
     def _look_at_command_lines(self) -> None:
-        for pid in self._family():
+        for pid in family(self.process.pid):
             for kind in ("cmdline", "comm"):
                 try:
                     self._command_lines.add(Path(f"/proc/{pid}/{kind}").read_text(errors="replace"))
                 except OSError:
                     continue  # it ended while we looked
-
-    def _family(self) -> list[int]:
-        parents = {}
-        for entry in Path("/proc").glob("[0-9]*"):
-            try:
-                parents[int(entry.name)] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
-            except OSError:
-                continue  # it ended while we looked
-        family = [self.process.pid]
-        for pid in family:
-            family += [child for child, parent in parents.items() if parent == pid]
-        return family
 
     def _remove(self) -> None:
         self.process.kill()
