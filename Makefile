@@ -23,7 +23,7 @@ check: $(DEV)/.ready
 	$(DEV)/bin/mypy -p train -p export
 
 # Faults of cameras, sinks, disks and files, against real counterparts, and a table of what was seen. As root
-# on Debian it installs what it needs (QEMU and a kernel with a virtual camera).
+# on Debian it installs what it needs (QEMU, a kernel with a virtual camera, GStreamer).
 rigs: $(DEV)/.ready
 	$(DEV)/bin/python tests/rigs/run.py
 

@@ -16,7 +16,7 @@ RIGS: Final[dict[str, list[str]]] = {
     "health": [],
     "node": [],
     "kernel_camera": ["--install", "--limit-s", "900"],
-    "rtsp": [],
+    "rtsp": ["--install"],
     "recordings": [],
     "fuzz": [],
 }

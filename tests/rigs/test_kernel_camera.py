@@ -16,10 +16,11 @@ RIG = Path(__file__).parent / "kernel_camera"
 @pytest.fixture
 def rig(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[ModuleType, ModuleType]]:
     """`guest_kernel` and `initramfs`, imported as the rig's script imports them, and forgotten afterwards."""
-    monkeypatch.syspath_prepend(str(RIG))
+    for folder in (RIG.parent, RIG):
+        monkeypatch.syspath_prepend(str(folder))
     yield importlib.import_module("guest_kernel"), importlib.import_module("initramfs")
-    for file in RIG.glob("*.py"):
-        sys.modules.pop(file.stem, None)
+    for name in ("guest_kernel", "initramfs", "packages"):
+        sys.modules.pop(name, None)
 
 
 def test_modules_are_loaded_behind_those_they_need(

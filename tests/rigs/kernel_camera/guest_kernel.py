@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from packages import RigError
+
 PACKAGES: Final = {
     "qemu-system-x86_64": "qemu-system-x86",
     "busybox": "busybox-static",
@@ -20,10 +22,6 @@ PACKAGES: Final = {
 """What must be there, and the Debian package that has it."""
 WANTED: Final = ("virtio_pci", "9pnet_virtio", "9p", "overlay", "vivid")
 _DEPENDS: Final = re.compile(rb"\0depends=([^\0]*)\0")
-
-
-class RigError(Exception):
-    """The rig cannot run: one line that says what is missing and what to do."""
 
 
 @dataclass(frozen=True)

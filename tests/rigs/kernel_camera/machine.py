@@ -9,8 +9,9 @@ import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from guest_kernel import GuestKernel, RigError
+from guest_kernel import GuestKernel
 from initramfs import STATUS_MARK, initramfs
+from packages import RigError
 
 
 def run_in_guest(

@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import argparse
 import os
-import subprocess
 import sys
 from pathlib import Path
 from typing import Final
 
-from guest_kernel import RigError, guest_kernel, missing_packages
-from machine import run_in_guest
-
 HERE: Final = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE), str(HERE.parent)]
+
+from guest_kernel import guest_kernel, missing_packages  # noqa: E402
+from machine import run_in_guest  # noqa: E402
+from packages import RigError, provide  # noqa: E402
+
 CHECKOUT: Final = HERE.parents[2]
 CACHE: Final = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "drivable-rigs/kernel_camera"
 LIMIT_S: Final = 300.0
@@ -32,7 +34,7 @@ def main() -> int:
     parser.add_argument("--limit-s", type=float, default=LIMIT_S, help="for the whole run")
     options = parser.parse_args()
     try:
-        _prepare(options.install)
+        provide(missing_packages, options.install)
         command = ["/usr/bin/env", f"PYTHONPATH={CHECKOUT}", sys.executable, str(HERE / "guest.py")]
         return run_in_guest(
             guest_kernel(CACHE),
@@ -44,20 +46,6 @@ def main() -> int:
     except RigError as error:
         print(f"kernel_camera: {error}", file=sys.stderr)
         return CANNOT_RUN
-
-
-def _prepare(may_install: bool) -> None:
-    missing = missing_packages()
-    if not missing:
-        return
-    command = ["apt-get", "install", "--yes", "--no-install-recommends", *missing]
-    if not (may_install and os.geteuid() == 0):
-        raise RigError(f"not all there; install it with: sudo {' '.join(command)}")
-    subprocess.run(["apt-get", "update"], check=False, stdout=sys.stderr)
-    subprocess.run(command, check=False, stdout=sys.stderr)
-    missing = missing_packages()
-    if missing:
-        raise RigError(f"apt-get could not install {', '.join(missing)}")
 
 
 if __name__ == "__main__":

@@ -10,12 +10,14 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import Final, Self
 
 import cv2
+from packages import RigError
 
 HERE: Final = Path(__file__).parent
 RATE_HZ: Final = 25
@@ -40,19 +42,17 @@ _CAN_SERVE: Final = (
 )
 
 
-class RigError(Exception):
-    """The rig cannot run; the message says what to do."""
-
-
-def check_prerequisites() -> None:
-    """Raise RigError unless the rig can run here."""
+def check_machine() -> None:
+    """Raise RigError unless this machine lets us lay a wire."""
     if os.geteuid() != 0 or not Path("/dev/net/tun").exists():
         raise RigError("needs root and /dev/net/tun, for a network namespace and the wire to it")
-    is_there = shutil.which("ip") and subprocess.run(
-        ["/usr/bin/python3", "-c", _CAN_SERVE], capture_output=True, check=False
-    )
-    if not is_there or is_there.returncode:
-        raise RigError(f"not all there; install it with: apt-get install {' '.join(PACKAGES)}")
+
+
+def missing_packages() -> Sequence[str]:
+    """Debian packages of which the rig needs at least one that this machine has not."""
+    asked = ["/usr/bin/python3", "-c", _CAN_SERVE]
+    can_serve = subprocess.run(asked, capture_output=True, check=False).returncode == 0
+    return () if can_serve and shutil.which("ip") else PACKAGES
 
 
 class Camera:
