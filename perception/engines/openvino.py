@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import local
 from typing import Any, Final, Literal
@@ -53,9 +54,17 @@ class OpenVinoEngine(CheckedEngine):
             "INFERENCE_NUM_THREADS": threads * streams,
             "INFERENCE_PRECISION_HINT": self.precision,
         }
-        try:
+
+        def compile_network() -> Any:
             core = openvino.Core()
-            self._network = core.compile_model(core.read_model(content), "CPU", settings)
+            return core.compile_model(core.read_model(content), "CPU", settings)
+
+        try:
+            # The plugin gives the thread that loads it a stack for signals, and takes the memory back when
+            # the last network goes, from whatever thread that is: a signal to the first one then crashes the
+            # process. A thread that has ended gets no signal.
+            with ThreadPoolExecutor(max_workers=1) as loader:
+                self._network = loader.submit(compile_network).result()
         except Exception as error:  # OpenVINO raises RuntimeError for whatever it does not like
             raise EngineError(f"{file}: not a model that OpenVINO can load: {one_line(error)}") from error
         self._own = local()

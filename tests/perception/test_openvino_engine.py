@@ -250,3 +250,28 @@ assert not [name for name in sys.modules if name.startswith("openvino_telemetry"
 
     assert (done.returncode, done.stderr) == (0, "")
     assert list(tmp_path.iterdir()) == []  # with telemetry both runtimes write a device id here
+
+
+_SIGNAL_AFTER_THE_ENGINE_IS_GONE = """
+import gc, signal, sys, threading
+from pathlib import Path
+from perception.engines import OpenVinoEngine
+signal.signal(signal.SIGTERM, lambda number, frame: print("taken"))
+engines = [OpenVinoEngine(Path(sys.argv[1]), threads=1)]
+last = threading.Thread(target=lambda: (engines.clear(), gc.collect()))
+last.start()
+last.join()
+signal.raise_signal(signal.SIGTERM)
+"""
+
+
+def test_signal_finds_its_stack_after_another_thread_let_the_engine_go() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _SIGNAL_AFTER_THE_ENGINE_IS_GONE, str(SHIPPED)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (done.returncode, done.stdout) == (0, "taken\n"), done.stderr
