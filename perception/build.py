@@ -60,6 +60,7 @@ def source_settings(config: NodeConfig) -> SourceSettings:
         images_rate_hz=config.images_rate_hz,
         open_timeout_s=config.open_timeout_s,
         read_timeout_s=config.read_timeout_s,
+        rtsp_transport=config.rtsp_transport,
         freshness=config.freshness,
         reconnect=config.reconnect,
         isolates_recordings=config.isolate,

@@ -14,6 +14,7 @@ from perception.scene.camera_health import HealthSettings
 from perception.sinks.rotation import Rotate
 from perception.sources.camera import CameraSettings
 from perception.sources.freshness import FreshnessSettings, ReconnectSettings
+from perception.sources.stream import RtspTransport
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,8 @@ class NodeConfig:
     """Give up on a stream that does not open in this time."""
     read_timeout_s: float = 5.0
     """A camera or stream that sends nothing for this time is opened again."""
+    rtsp_transport: RtspTransport = "auto"
+    """How packets of a camera come: auto takes TCP, and UDP where the camera refuses that."""
     freshness: FreshnessSettings = field(default_factory=FreshnessSettings)
     reconnect: ReconnectSettings = field(default_factory=ReconnectSettings)
     watchdog: WatchdogSettings = field(default_factory=WatchdogSettings)

@@ -49,6 +49,7 @@ class Monitor:
             frames=FrameCounts.of_balance(pipeline.ledger.balance()),
             missed=pipeline.ledger.missed,
             decode_errors=counts.decode_errors,
+            io_errors=counts.io_errors,
             reconnect_attempts=counts.reconnect_attempts,
             reconnects=counts.reconnects,
             restarts={**restarts, "reader": counts.hangs + counts.deaths},

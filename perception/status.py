@@ -91,6 +91,8 @@ class NodeStatus:
     missed: int = 0
     """Frames that the camera took and never handed over, by its own numbers."""
     decode_errors: int = 0
+    io_errors: int = 0
+    """Calls to the camera's driver that failed and were tried again."""
     reconnect_attempts: int = 0
     reconnects: int = 0
     """Attempts that succeeded."""

@@ -99,6 +99,7 @@ def _counts(status: NodeStatus) -> Iterator[Metric]:
         ("frames_withheld", "Frames told of without a mask: no view of the road.", frames.withheld),
         ("frames_missed", "Frames the camera took and never handed over.", status.missed),
         ("decode_errors", "Packets and pictures that were damaged.", status.decode_errors),
+        ("io_errors", "Calls to the driver that failed and were tried again.", status.io_errors),
         ("reconnect_attempts", "Attempts to open the source again.", status.reconnect_attempts),
         ("reconnects", "Attempts that succeeded.", status.reconnects),
     ):

@@ -16,7 +16,7 @@ from perception.sources.images import IMAGE_SUFFIXES, ImagesSource
 from perception.sources.pacing import Limited, Looped, Paced
 from perception.sources.reader import IS_SUPPORTED, Reader
 from perception.sources.source import Source, SourceError
-from perception.sources.stream import StreamSource
+from perception.sources.stream import RtspTransport, StreamSource
 from perception.sources.supervised import Limits, Supervised
 from perception.sources.synthetic import SyntheticSource
 from perception.sources.v4l2.identity import Identity
@@ -37,6 +37,7 @@ class SourceSettings:
     """Limit for connecting to a network stream and finding its video."""
     read_timeout_s: float = 5.0
     """A live source that gives no frame for so long has failed, and is opened again."""
+    rtsp_transport: RtspTransport = "auto"
     freshness: FreshnessSettings = field(default_factory=FreshnessSettings)
     reconnect: ReconnectSettings = field(default_factory=ReconnectSettings)
     isolates_recordings: bool = False
@@ -67,7 +68,7 @@ def _build_camera(spec: str, settings: SourceSettings, identity: Identity | None
 
 
 def _build_stream(spec: str, settings: SourceSettings) -> Source:
-    return StreamSource(spec, settings.open_timeout_s, settings.read_timeout_s)
+    return StreamSource(spec, settings.open_timeout_s, settings.read_timeout_s, settings.rtsp_transport)
 
 
 def _build_synthetic(spec: str, settings: SourceSettings) -> Source:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Final, Literal
 
 import av
 from av.error import ExitError, FFmpegError
@@ -17,11 +18,16 @@ from perception.sources.video import Decoded, Decoder
 # Not "fflags=nobuffer", as is often advised: it throws away what was read while the streams were looked
 # at, the first key frame with it, and nothing can be decoded until the next one.
 # TCP loses no packet, and passes routers; UDP where a camera offers that alone.
-_TCP_BEFORE_UDP = {"rtsp_transport": "tcp+udp", "rtsp_flags": "prefer_tcp"}
+_TRANSPORTS: Final = {
+    "auto": {"rtsp_transport": "tcp+udp", "rtsp_flags": "prefer_tcp"},
+    "tcp": {"rtsp_transport": "tcp"},
+    "udp": {"rtsp_transport": "udp"},
+}
+RtspTransport = Literal["auto", "tcp", "udp"]
 
 
 class StreamSource:
-    """An `rtsp://` (over TCP, or UDP where the camera refuses that) or `http(s)://` stream.
+    """An `rtsp://` or `http(s)://` stream.
 
     Live, except for an HTTP address whose container tells a duration: that is a finished file, and is
     played as a recording from which nothing is dropped.
@@ -30,12 +36,21 @@ class StreamSource:
         url: may hold a user and a password; the password appears in no message and no record.
         open_timeout_s: limit for connecting and finding the video.
         read_timeout_s: limit for each frame; a stream that stays silent for longer is an error.
+        rtsp_transport: "auto" takes TCP, and UDP where the camera refuses that. A wire that loses packets
+            makes TCP late, for it sends them again, and the pictures of UDP damaged.
     """
 
-    def __init__(self, url: str, open_timeout_s: float = 10.0, read_timeout_s: float = 5.0) -> None:
+    def __init__(
+        self,
+        url: str,
+        open_timeout_s: float = 10.0,
+        read_timeout_s: float = 5.0,
+        rtsp_transport: RtspTransport = "auto",
+    ) -> None:
         self._url = url
         self._name = masked_url(url)
         self._open_timeout_s, self._read_timeout_s = open_timeout_s, read_timeout_s
+        self._options = _TRANSPORTS[rtsp_transport]
         self._decoder: Decoder | None = None
         self._is_live = True
         self._has_times = True
@@ -49,7 +64,7 @@ class StreamSource:
         limits_s = (self._open_timeout_s / 2, self._read_timeout_s)
         try:
             container = av.open(
-                self._url, "r", options=_TCP_BEFORE_UDP, timeout=limits_s, metadata_errors="replace"
+                self._url, "r", options=self._options, timeout=limits_s, metadata_errors="replace"
             )
         except ExitError:
             raise SourceError(f"{self._name}: no video within {self._open_timeout_s:g} s") from None

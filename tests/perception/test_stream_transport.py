@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from perception.sources.source import SourceError
-from perception.sources.stream import StreamSource
+from perception.sources.stream import RtspTransport, StreamSource
 
 SDP = (
     b"v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=road\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n"
@@ -36,14 +36,18 @@ def refuse_every_transport(listener: socket.socket, asked: list[str]) -> None:
             head = []
 
 
-def test_udp_is_asked_for_once_a_camera_has_refused_tcp() -> None:
+@pytest.mark.parametrize(
+    ("transport", "kinds"), [("auto", ["tcp", "udp"]), ("tcp", ["tcp"]), ("udp", ["udp"])]
+)
+def test_transports_that_are_asked_for_of_a_camera_that_refuses_all(
+    transport: RtspTransport, kinds: list[str]
+) -> None:
     asked: list[str] = []
     with socket.create_server(("127.0.0.1", 0)) as listener:
         threading.Thread(target=refuse_every_transport, args=(listener, asked), daemon=True).start()
-        source = StreamSource(f"rtsp://127.0.0.1:{listener.getsockname()[1]}/road", 2.0, 1.0)
+        source = StreamSource(f"rtsp://127.0.0.1:{listener.getsockname()[1]}/road", 2.0, 1.0, transport)
 
         with pytest.raises(SourceError, match="cannot be opened"):
             source.open()
 
-    kinds = ["tcp" if re.search("TCP|interleaved", transport) else "udp" for transport in asked]
-    assert kinds == ["tcp", "udp"]
+    assert ["tcp" if re.search("TCP|interleaved", header) else "udp" for header in asked] == kinds
