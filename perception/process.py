@@ -7,7 +7,7 @@ import sys
 
 import cv2
 
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of <malloc.h>
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # of <malloc.h>
 _LARGEST_C_INT = (1 << 31) - 1
 
 
@@ -27,10 +27,14 @@ def keep_buffers(below_bytes: int) -> None:
     of that cost more than the work inside: 1.7 ms against 0.2 ms a frame to interpret logits at
     640x384, 2.1 s against 1.2 s for a training step. What a frame or a step needs is bounded, so the
     memory of the process is too. Elsewhere than on glibc nothing is changed.
+
+    All threads share one heap: what one of them frees another takes. With glibc's heap for each a node of
+    1280x720 frames kept 50 MB more, and came to its final size after 26,000 frames instead of 11,000.
     """
     if sys.platform != "linux":
         return
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
+        mallopt(_M_ARENA_MAX, 1)
         mallopt(_M_MMAP_THRESHOLD, below_bytes)
         mallopt(_M_TRIM_THRESHOLD, min(2 * below_bytes, _LARGEST_C_INT))
