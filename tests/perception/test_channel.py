@@ -157,9 +157,53 @@ def test_close_twice_is_one_close() -> None:
     assert channel.is_closed
 
 
-def test_channel_without_room_is_refused() -> None:
-    with pytest.raises(ValueError, match="at least one item, not 0"):
-        Channel[int](0, "wait")
+@pytest.mark.parametrize(("capacity", "burst"), [(0, 1), (2, 3), (2, 0)])
+def test_channel_without_room_is_refused(capacity: int, burst: int) -> None:
+    with pytest.raises(ValueError, match=f"a channel of {capacity} items with bursts of {burst}"):
+        Channel[int](capacity, "wait", burst=burst)
+
+
+def test_empty_channel_gives_nothing_before_a_burst_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("perception.pipeline.channel.BURST_LIMIT_S", LIMIT_S)
+    channel = Channel[int](4, "wait", burst=2)
+    get = Call(channel.get)
+    assert not get.returned.wait(STILL_S)
+    channel.put(1)
+    assert not get.returned.wait(STILL_S)
+
+    channel.put(2)
+
+    assert get.result() == 1
+    assert channel.get() == 2
+
+
+def test_item_waits_no_longer_than_the_limit_for_the_rest_of_its_burst() -> None:
+    channel = Channel[int](4, "wait", burst=2)
+    get = Call(channel.get)
+    channel.put(1)
+
+    assert get.result() == 1
+
+
+def test_full_channel_takes_nothing_before_there_is_room_for_a_burst() -> None:
+    channel = Channel[int](4, "wait", burst=2)
+    put_all(channel, range(4))
+    put = Call(lambda: put_all(channel, range(4, 6)))
+    assert channel.get() == 0
+    assert not put.returned.wait(STILL_S)
+
+    assert channel.get() == 1
+    put.result()
+
+    assert [channel.get() for _ in range(4)] == [2, 3, 4, 5]
+
+
+def test_close_ends_the_wait_for_a_burst() -> None:
+    channel = Channel[int](4, "wait", burst=4)
+    channel.put(1)
+    channel.close()
+
+    assert drained(channel) == [1]
 
 
 def test_on_drop_may_use_the_channel() -> None:
