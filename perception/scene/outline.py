@@ -103,7 +103,7 @@ def _half_pixel_lattice(inside: NDArray[np.uint8]) -> NDArray[np.uint8]:
     findContours joins pixel centres, which loses half a pixel on every side. On this lattice it joins
     the middles of pixel edges, which keeps the area on straight and on slanting edges alike.
     """
-    padded = np.pad(inside, 1)
+    padded = np.asarray(cv2.copyMakeBorder(inside, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0), np.uint8)
     beside = padded[:, :-1] | padded[:, 1:]
     above = padded[:-1] | padded[1:]
     # A corner is inside if at least two of the four pixels around it are.
