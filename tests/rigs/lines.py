@@ -17,6 +17,12 @@ class Line:
     seen: str
     holds: bool
 
+    @classmethod
+    def of_checks(cls, fault: str, asked: str, seen: str, checks: Mapping[str, bool]) -> Line:
+        """A line that holds if every check does, and names those that do not."""
+        failed = [name for name, holds in checks.items() if not holds]
+        return cls(fault, asked, seen + (f"; FAILED: {', '.join(failed)}" if failed else ""), not failed)
+
 
 def run_all(scenarios: Mapping[str, Callable[[], Line]], names: Sequence[str]) -> int:
     """Run the scenarios of these names, or all; print a line each; 1 if one of them does not hold."""

@@ -1,9 +1,12 @@
-"""A process and all below it: which they are, and what they hold."""
+"""A process and all below it: which they are, what they hold, and that none is left behind."""
 
 from __future__ import annotations
 
 import os
+from abc import ABC, abstractmethod
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 
 def family(pid: int) -> list[int]:
@@ -26,3 +29,28 @@ def held(pid: int) -> tuple[int, int, int]:
     threads = sum(len(os.listdir(f"/proc/{member}/task")) for member in members)
     descriptors = sum(len(os.listdir(f"/proc/{member}/fd")) for member in members)
     return len(members), threads, descriptors
+
+
+class Removed(ABC):
+    """A context that is removed at its end, and also where it does not come up."""
+
+    @abstractmethod
+    def bring_up(self) -> None:
+        """What entering waits for; raises what keeps it from coming up."""
+
+    @abstractmethod
+    def remove(self) -> None:
+        """End its processes and delete its files, however far it came."""
+
+    def __enter__(self) -> Self:
+        try:
+            self.bring_up()
+        except BaseException:
+            self.remove()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.remove()

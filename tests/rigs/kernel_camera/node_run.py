@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 import vivid
-from processes import family, held
+from processes import Removed, family, held
 
 Record = dict[str, Any]
 
@@ -28,7 +28,7 @@ ARGUMENTS: Final = (
 )
 
 
-class NodeRun:
+class NodeRun(Removed):
     """One run of the node on the camera that is there; a context that ends it."""
 
     def __init__(self, arguments: Sequence[str] = ()) -> None:
@@ -41,11 +41,12 @@ class NodeRun:
                 [*command, "--jsonl", str(self._records), *arguments], stdout=log, stderr=log
             )
 
-    def __enter__(self) -> NodeRun:
+    def bring_up(self) -> None:
+        """Wait for the first mask."""
         self.wait_for(has_mask, START_LIMIT_S)
-        return self
 
-    def __exit__(self, *_: object) -> None:
+    def remove(self) -> None:
+        """Kill it, and delete what it wrote."""
         self._process.kill()
         self._process.wait()
         self._folder.cleanup()

@@ -81,6 +81,13 @@ def is_whole(file: Path) -> bool:
     return file.read_bytes()[-1:] in (b"\n", b"")
 
 
+def do_books_balance(summary: dict[str, Any]) -> bool:
+    """captured = published + withheld + dropped, and nothing is left on its way."""
+    frames = summary["frames"]
+    gone = frames["published"] + frames["withheld"] + sum(frames["dropped"].values())
+    return bool(frames["captured"] == gone and frames["in_flight"] == 0)
+
+
 def playable_frames(video: Path) -> int:
     """Frames that a player gets out of a video."""
     with av.open(str(video)) as container:

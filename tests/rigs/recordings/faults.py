@@ -44,9 +44,8 @@ class Run:
             "one line": self.status == 0 or (self.status == 1 and last == complaint),
         }
         if self.summary is not None:
-            frames = self.summary["frames"]
-            gone = frames["published"] + frames["withheld"] + sum(frames["dropped"].values())
-            checks["books"] = frames["captured"] == gone == len(self.records)
+            is_each_told = self.summary["frames"]["captured"] == len(self.records)
+            checks["books"] = is_each_told and command.do_books_balance(self.summary)
             checks["video"] = self.video_frames == len(self.records)
         return checks
 
@@ -104,7 +103,7 @@ def flipped(share: float) -> Line:
         f"{hit} packets hit, {seen.told}; {len(wrong)} visibly wrong, {len(wrong & marked)} of them marked, "
         f"{len(marked - wrong)} marked beyond"
     )
-    return _line(f"bits flipped in {share:.1%} of packets", asked, told, checks)
+    return Line.of_checks(f"bits flipped in {share:.1%} of packets", asked, told, checks)
 
 
 def cut_off(name: str) -> Line:
@@ -125,7 +124,7 @@ def cut_off(name: str) -> Line:
         "counted": kind != "ts" or (seen.summary is not None and seen.summary["source"]["decode_errors"] > 0),
         "frames": frames == 0 if kind == "mp4" else 80 <= frames <= 160,
     }
-    return _line(f"{kind} cut off at 60 %", asked, seen.told, checks)
+    return Line.of_checks(f"{kind} cut off at 60 %", asked, seen.told, checks)
 
 
 def joined(fault: str, suffix: str, second_wh: tuple[int, int], second_rate_hz: int, frames: int) -> Line:
@@ -148,12 +147,9 @@ def joined(fault: str, suffix: str, second_wh: tuple[int, int], second_rate_hz: 
         "times rise": times_ns == sorted(set(times_ns)),
     }
     sizes = {tuple(record["frame_wh"]) for record in seen.records}
-    return _line(fault, f"{ASKED}; {frames} frames, times that rise", f"{seen.told}; sizes {sizes}", checks)
-
-
-def _line(fault: str, asked: str, seen: str, checks: dict[str, bool]) -> Line:
-    failed = [name for name, holds in checks.items() if not holds]
-    return Line(fault, asked, seen + (f"; FAILED: {', '.join(failed)}" if failed else ""), not failed)
+    return Line.of_checks(
+        fault, f"{ASKED}; {frames} frames, times that rise", f"{seen.told}; sizes {sizes}", checks
+    )
 
 
 SCENARIOS: Final[dict[str, Callable[[], Line]]] = {

@@ -13,11 +13,11 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
 import cv2
 from packages import RigError
+from processes import Removed
 
 HERE: Final = Path(__file__).parent
 RATE_HZ: Final = 25
@@ -55,7 +55,7 @@ def missing_packages() -> Sequence[str]:
     return () if can_serve and shutil.which("ip") else PACKAGES
 
 
-class Camera:
+class Camera(Removed):
     """A context: the namespace, the wire and the server, all gone at its end.
 
     Args:
@@ -71,20 +71,11 @@ class Camera:
         self._wire: subprocess.Popen[str] | None = None
         self._server: subprocess.Popen[bytes] | None = None
 
-    def __enter__(self) -> Self:
-        try:
-            render_pictures(Path(self._folder.name))
-            self._lay_wire()
-            self.start()
-        except BaseException:
-            self._remove()
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._remove()
+    def bring_up(self) -> None:
+        """Lay the wire and start the server."""
+        render_pictures(Path(self._folder.name))
+        self._lay_wire()
+        self.start()
 
     def start(self) -> int:
         """Start the server; monotonic nanoseconds at which it was seen to listen."""
@@ -160,7 +151,8 @@ class Camera:
             if done.returncode:
                 raise RigError(f"ip {' '.join(arguments)}: {done.stderr.strip()}")
 
-    def _remove(self) -> None:
+    def remove(self) -> None:
+        """End the server and the wire, and delete the namespace."""
         self.kill()
         if self._wire is not None:
             self._wire.kill()

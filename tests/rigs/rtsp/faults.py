@@ -9,8 +9,9 @@ from functools import partial
 from typing import Final
 
 from camera import PASSWORD, RATE_HZ, Camera
+from command import do_books_balance
 from lines import Line
-from node_run import NodeRun, do_books_balance, has_mask, is_damaged
+from node_run import NodeRun, has_mask, is_damaged
 
 PERIOD_S: Final = 1 / RATE_HZ
 STALE_LIMIT_S: Final = 3 * PERIOD_S + 0.1
@@ -75,7 +76,7 @@ def outage(kind: str, seconds: float, back_limit_s: float) -> Line:
         f"{attempts} attempts, mask again after {back_s:.2f} s, "
         f"processes, threads, descriptors {held_before} before, {held_after} after"
     )
-    return _line(names[kind], asked, seen, checks)
+    return Line.of_checks(names[kind], asked, seen, checks)
 
 
 def disturbed(transport: str) -> Line:
@@ -116,7 +117,7 @@ def disturbed(transport: str) -> Line:
         f"status {status}; records: {told}; {marked} marked damaged; {errors} decode errors; oldest mask "
         f"{oldest_s * 1e3:.0f} ms; ok again after {'-' if well_s is None else f'{well_s:.1f} s'}"
     )
-    return _line(fault, asked, seen, checks)
+    return Line.of_checks(fault, asked, seen, checks)
 
 
 def unlosable_is_unmarked() -> Line:
@@ -131,7 +132,7 @@ def unlosable_is_unmarked() -> Line:
         "books": do_books_balance(summary),
     }
     seen = f"{len(records)} records, {marked} marked damaged, {errors} decode errors"
-    return _line(
+    return Line.of_checks(
         f"none, RTP over UDP for {DISTURBED_S:g} s", "no frame marked damaged, no decode error", seen, checks
     )
 
@@ -146,15 +147,12 @@ def refused(problem: str, url: str) -> Line:
         except subprocess.TimeoutExpired:
             status = None
         log, leaks = node.log(), node.leaks()
-        node.__exit__(None, None, None)
+        node.remove()
     lines = log.strip().splitlines()
     checks = {"status": status == 1, "one line": len(lines) == 1, "password": not leaks}
-    return _line(problem, "status 1, one line, no password", f"status {status}: {' | '.join(lines)}", checks)
-
-
-def _line(fault: str, asked: str, seen: str, checks: dict[str, bool]) -> Line:
-    failed = [name for name, holds in checks.items() if not holds]
-    return Line(fault, asked, seen + (f"; FAILED: {', '.join(failed)}" if failed else ""), not failed)
+    return Line.of_checks(
+        problem, "status 1, one line, no password", f"status {status}: {' | '.join(lines)}", checks
+    )
 
 
 SCENARIOS: Final[dict[str, Callable[[], Line]]] = {

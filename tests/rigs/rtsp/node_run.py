@@ -9,17 +9,16 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 
 import command
-from processes import family, held
+from processes import Removed, family, held
 
 Record = dict[str, Any]
 END_LIMIT_S: Final = 20.0
 
 
-class NodeRun:
+class NodeRun(Removed):
     """A context: the node from its first mask on; killed at the end if it is still there.
 
     The address stands in a settings file, so that no command line holds the password by our own doing.
@@ -36,18 +35,9 @@ class NodeRun:
         given += ["--summary", str(self._place / "summary.json"), *arguments]
         self.process = command.start(given, self._place / "log")
 
-    def __enter__(self) -> Self:
-        try:
-            self.wait_for(has_mask, 0, command.START_LIMIT_S)
-        except BaseException:
-            self._remove()
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._remove()
+    def bring_up(self) -> None:
+        """Wait for the first mask."""
+        self.wait_for(has_mask, 0, command.START_LIMIT_S)
 
     def records(self) -> list[Record]:
         """Every record so far."""
@@ -106,7 +96,8 @@ class NodeRun:
                 except OSError:
                     continue  # it ended while we looked
 
-    def _remove(self) -> None:
+    def remove(self) -> None:
+        """Kill it, and delete what it wrote."""
         self.process.kill()
         self.process.wait()
         self._folder.cleanup()
@@ -120,10 +111,3 @@ def has_mask(record: Record) -> bool:
 def is_damaged(record: Record) -> bool:
     """Whether its picture is marked as damaged."""
     return bool(record["camera"] == {"state": "degraded", "reason": "damaged"})
-
-
-def do_books_balance(summary: dict[str, Any]) -> bool:
-    """captured = published + withheld + dropped, and nothing is left on its way."""
-    frames = summary["frames"]
-    gone = frames["published"] + frames["withheld"] + sum(frames["dropped"].values())
-    return bool(frames["captured"] == gone and frames["in_flight"] == 0)
