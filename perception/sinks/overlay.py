@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, lru_cache
 from typing import Final
 
 import cv2
@@ -41,8 +41,8 @@ _FONT: Final = cv2.FONT_HERSHEY_SIMPLEX
 
 Box = tuple[int, int, int, int]
 """Left, top, width and height, in pixels of the frame."""
-Points = NDArray[np.float64]
-"""(points, 2) x and y, in pixels of the frame."""
+Points = NDArray[np.int32]
+"""(points, 2) x and y, in pixels with `_SUBPIXEL_BITS` of fraction; 0 is the first pixel's centre."""
 
 
 class Canvas(YuvPlanes):
@@ -100,20 +100,26 @@ def tint_areas(canvas: Canvas, class_map: NDArray[np.uint8], labels: Sequence[st
         class_map: (h, w) uint8 class ids over the whole frame, any resolution.
         labels: the classes that the network tells apart.
     """
+    colours_rgb = _colours(labels)
+    outlines = {
+        name: [
+            _fixed_point(ring)
+            for area in area_rings(class_map, IDS[name], canvas.frame_wh, _MIN_AREA_SHARE, tolerance_px=1.0)
+            for ring in area
+        ]
+        for name in colours_rgb
+    }
+    found = [(rings, yuv_of(colours_rgb[name], canvas.matrix)) for name, rings in outlines.items() if rings]
+    if not found:
+        return
+    _pull_inside(canvas.y, [(rings, y) for rings, (y, _, _) in found], _LUMA_WEIGHT)
+    in_chroma = [(_in_chroma(rings, canvas), colour) for rings, colour in found]
+    _pull_inside(canvas.u, [(rings, u) for rings, (_, u, _) in in_chroma], _CHROMA_WEIGHT)
+    _pull_inside(canvas.v, [(rings, v) for rings, (_, _, v) in in_chroma], _CHROMA_WEIGHT)
     line_px = max(1, round(canvas.frame_wh[1] / 480))
-    edges: list[tuple[list[Points], int]] = []
-    for name, colour_rgb in _colours(labels).items():
-        areas = area_rings(class_map, IDS[name], canvas.frame_wh, _MIN_AREA_SHARE, tolerance_px=1.0)
-        rings = [ring for area in areas for ring in area]
-        if not rings:
-            continue
-        luma, *chroma = yuv_of(colour_rgb, canvas.matrix)
-        _blend_inside([canvas.y], rings, canvas.frame_wh, [luma], _LUMA_WEIGHT)
-        _blend_inside([canvas.u, canvas.v], rings, canvas.frame_wh, chroma, _CHROMA_WEIGHT)
-        edges.append((rings, round(luma + (_WHITE_LUMA - luma) * _EDGE_LUMA_LIFT)))
-    for rings, edge_luma in edges:
-        points = [_fixed_point(ring, 1.0, 1.0) for ring in rings]
-        cv2.polylines(canvas.y, points, True, edge_luma, line_px, cv2.LINE_AA, _SUBPIXEL_BITS)
+    for rings, (y, _, _) in found:
+        edge_y = round(y + (_WHITE_LUMA - y) * _EDGE_LUMA_LIFT)
+        cv2.polylines(canvas.y, rings, True, edge_y, line_px, cv2.LINE_AA, _SUBPIXEL_BITS)
 
 
 def status_text(output: Output) -> str:
@@ -207,29 +213,28 @@ def _copy_bgr(canvas: Canvas, image_bgr: NDArray[np.uint8]) -> None:
             cv2.resize(plane, (target.shape[1], target.shape[0]), dst=target, interpolation=cv2.INTER_AREA)
 
 
-def _blend_inside(
-    planes: Sequence[Plane],
-    rings: Sequence[Points],
-    frame_wh: tuple[int, int],
-    values: Sequence[int],
-    weight: float,
-) -> None:
-    """Move the planes towards one value each, inside the rings; nothing outside their box is touched."""
-    height, width = planes[0].shape
-    points = [_fixed_point(ring, width / frame_wh[0], height / frame_wh[1]) for ring in rings]
-    left, top, columns, rows = cv2.boundingRect(np.concatenate(points) >> _SUBPIXEL_BITS)
+def _pull_inside(plane: Plane, areas: Sequence[tuple[Sequence[Points], int]], weight: float) -> None:
+    """Move a plane towards each area's value inside it; nothing outside the box of all areas is touched."""
+    corners = np.concatenate([ring for rings, _ in areas for ring in rings]) >> _SUBPIXEL_BITS
+    left, top, columns, rows = cv2.boundingRect(corners)
     box = np.s_[max(0, top) : top + rows, max(0, left) : left + columns]
-    inside = np.zeros((height, width), np.uint8)
-    cv2.fillPoly(inside, points, 255, cv2.LINE_8, _SUBPIXEL_BITS)
-    for plane, value in zip(planes, values, strict=True):
-        blended = cv2.convertScaleAbs(plane[box], alpha=1 - weight, beta=weight * value)
-        cv2.copyTo(blended, inside[box], plane[box])
+    pull = np.zeros(plane.shape, np.uint8)
+    for rings, value in areas:
+        cv2.fillPoly(pull, rings, round(weight * value), cv2.LINE_8, _SUBPIXEL_BITS)
+    pulled = cv2.addWeighted(plane[box], 1 - weight, pull[box], 1.0, 0.0)
+    cv2.copyTo(pulled, pull[box], plane[box])
 
 
-def _fixed_point(ring: Points, scale_x: float, scale_y: float) -> NDArray[np.int32]:
-    """(points, 2) int32 with `_SUBPIXEL_BITS` of fraction, for drawing; 0 is the first pixel's centre."""
-    pixels = ring * np.array([scale_x, scale_y]) - 0.5
-    return np.asarray(np.rint(pixels * (1 << _SUBPIXEL_BITS)), np.int32)
+def _fixed_point(ring: NDArray[np.float64]) -> Points:
+    """The ring's points for drawing on luma."""
+    return np.asarray(np.rint((ring - 0.5) * (1 << _SUBPIXEL_BITS)), np.int32)
+
+
+def _in_chroma(rings: Sequence[Points], canvas: Canvas) -> Sequence[Points]:
+    """The same rings for drawing on chroma."""
+    if canvas.u.shape == canvas.y.shape:
+        return rings
+    return [(ring - (1 << _SUBPIXEL_BITS - 1)) >> 1 for ring in rings]
 
 
 def _cut(canvas: Canvas, box: Box) -> tuple[Plane, Plane, Plane]:
@@ -259,14 +264,20 @@ def _font_scale(canvas: Canvas) -> float:
 
 
 def _text_width_px(canvas: Canvas, text: str) -> int:
-    return int(cv2.getTextSize(text, _FONT, _font_scale(canvas), 1)[0][0])
+    return _text_wh(text, _font_scale(canvas))[0]
+
+
+@lru_cache(64)
+def _text_wh(text: str, scale: float) -> tuple[int, int]:
+    (width_px, height_px), _ = cv2.getTextSize(text, _FONT, scale, 1)
+    return width_px, height_px
 
 
 def _write(canvas: Canvas, text: str, left_top: tuple[int, int], line_px: int, enlarge: float = 1.0) -> None:
     """White text, in the middle of a line's height; smaller if the frame is too narrow for it."""
     ascii_text = text.encode("ascii", "replace").decode()
     scale = _font_scale(canvas) * enlarge
-    (width_px, height_px), _ = cv2.getTextSize(ascii_text, _FONT, scale, 1)
+    width_px, height_px = _text_wh(ascii_text, scale)
     scale *= min(1.0, (canvas.frame_wh[0] - left_top[0]) / max(1, width_px))
     baseline = (left_top[0], left_top[1] + (line_px + height_px) // 2)
     cv2.putText(canvas.y, ascii_text, baseline, _FONT, scale, _WHITE_LUMA, 1, cv2.LINE_AA)
