@@ -32,7 +32,8 @@ B = TypeVar("B")
 
 DRAIN_LIMIT_S = 5.0
 FRAMES_AHEAD = 4  # frames per worker that a recording may be decoded ahead
-BURST, BURST_BYTES = 16, 24_000_000  # of frames of a recording that a stage does in a row, at most
+BURST, BURST_BYTES = 16, 24_000_000  # of frames of a recording that are decoded in a row, at most
+PREDICTIONS_BURST = 4  # at most; what waits at the end of a run is written with the other cores idle
 WORKER_NICE = 10  # steps of priority that the workers of a recording give way to the other stages
 CAPTURE_PERIODS = 3  # of the source, that reading one frame may take at least
 SINK_CAPACITY = 8  # predictions a sink may lag behind
@@ -81,9 +82,8 @@ class Pipeline:
             if info.is_live
             else Channel(max(FRAMES_AHEAD * workers, 2 * burst), "wait", burst=burst)
         )
-        self._predictions: Channel[Output] = Channel(
-            max(2 * workers, burst), "wait", burst=max(1, burst // 2)
-        )
+        burst = min(burst, PREDICTIONS_BURST)
+        self._predictions: Channel[Output] = Channel(2 * max(workers, burst), "wait", burst=burst)
         lanes = Ordered(self._frames, self._predictions, workers).lanes()
         self._threads = [
             self._thread("capture", self._capture, self._turns, self._frames, timed=not info.is_live)
@@ -200,7 +200,7 @@ class Pipeline:
     def _sink_line(self, sink: Sink, burst: int) -> SinkLine:
         anew = self._supervision.rebuild_sink if self._is_live else None
         when_full: WhenFull = "drop_oldest" if self._is_live else "wait"
-        channel: Channel[Output] = Channel(max(SINK_CAPACITY, 2 * burst), when_full, burst=burst)
+        channel: Channel[Output] = Channel(SINK_CAPACITY, when_full, burst=burst)
         return SinkLine(
             sink,
             channel,
