@@ -81,6 +81,8 @@ class Offline:
     """fps over the session's alone."""
     over_stages: Spread | None
     """CPU time over the sum of the stages measured alone: 1.1 is a tenth spent on what joins them."""
+    over_turns: Spread | None
+    """CPU time over that of one thread that takes each frame through all stages: the pipeline's own work."""
     over_plain: Spread | None
     over_model_api: Spread | None
 
@@ -309,6 +311,7 @@ def _offline(
         over_stages=_ratio(
             results, cpu_ms, stages, lambda values: sum(values["cpu_ms"][name] for name in names)
         ),
+        over_turns=_ratio(results, cpu_ms, stages, lambda values: values.get("turns_cpu_ms", {}).get(to)),
         over_plain=_ratio(results, fps, plain, fps),
         over_model_api=_ratio(results, fps, model_api, fps),
     )

@@ -182,6 +182,7 @@ def _offline(rows: Sequence[Row]) -> Table:
             percent(it.of_bare),
             spread(it.cpu_ms, with_range=False),
             times(it.over_stages),
+            times(it.over_turns),
             spread(it.busy_cores, with_range=False),
             spread(it.peak_memory_mb, with_range=False),
             spread(it.watts, with_range=False),
@@ -189,11 +190,15 @@ def _offline(rows: Sequence[Row]) -> Table:
 
     return Table(
         "A recording as fast as it goes",
-        ["", "file to", "fps", "of bound", "of bare", "CPU ms", "over stages", "cores", "MB", "W"],
+        [
+            *("", "file to", "fps", "of bound", "of bare"),
+            *("CPU ms", "over stages", "over turns", "cores", "MB", "W"),
+        ],
         [cells(row, it) for row, it in held],
         f"Medians over {_rounds([it.fps for _, it in held])}, in brackets lowest and highest; ratios by "
         "round. Of bound: of what the CPU work of a frame allows on all cores; of bare: of the network "
-        "alone; CPU ms a frame, and over the stages' alone; cores kept busy; peak memory; power.",
+        "alone; CPU ms a frame, over the stages' alone, and over that of one thread that takes each frame "
+        "through all stages in turn, one such thread a core; cores kept busy; peak memory; power.",
         "offline",
     )
 

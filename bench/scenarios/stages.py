@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from bench.meter import Meter, process_cpu_s
 from bench.scenarios.node import node_perceivers
-from bench.scenarios.offline import WARM_UP_FRAMES, recording_of
+from bench.scenarios.offline import OUTPUTS, WARM_UP_FRAMES, recording_of
 from bench.task import Task
 from perception.engines import Engine
 from perception.frame import Frame, Prediction
@@ -60,7 +60,9 @@ def measure(task: Task) -> dict[str, Any]:
     Each stage runs on every core at once, a process for each, since that is how it has to run where the
     machine is full: busy cores share caches, clock and often execution units, and may be of two kinds.
     What a frame costs then, over all cores, is the most that they can do: `bound_fps`. `quiet_cpu_ms` is
-    the same on one core while the others idle. On a GPU, `perceive` is the processor's part alone.
+    the same on one core while the others idle. `turns_cpu_ms` is a frame that one thread takes through all
+    stages, again on every core at once: each stage finds the caches full of the others' code and data, and
+    what a pipeline needs beyond that is its own. On a GPU, `perceive` is the processor's part alone.
     `own_threads` are those that decoder and encoder had beside their caller's; their time is counted. The
     meter's window holds both measurements, with loading.
 
@@ -79,6 +81,7 @@ def measure(task: Task) -> dict[str, Any]:
         "cpu_ms": _means([it.cpu_ms for it in busy]),
         "wall_ms": _means([it.wall_ms for it in busy]),
         "quiet_cpu_ms": quiet.cpu_ms,
+        "turns_cpu_ms": _means([it.turns_cpu_ms for it in busy]),
         "own_threads": busy[0].own_threads,
         **_means([it.steps_cpu_ms for it in busy]),
         "cores": len(cores),
@@ -98,6 +101,7 @@ class OnOneCore:
     cpu_ms: dict[str, float]
     wall_ms: dict[str, float]
     steps_cpu_ms: dict[str, float]
+    turns_cpu_ms: dict[str, float]
     own_threads: dict[str, int | None]
 
     def frame_ms(self, *stages: str) -> float:
@@ -157,11 +161,18 @@ def _stages(
     perceiving, steps_cpu_ms = perceive_cost(perceive, engine, kept, frames)
     wait_for_others()
     drawing, encoder_threads = overlay_cost(folder, info, predictions, frames)
+    turns_cpu_ms = {}
+    for to, name in OUTPUTS.items():
+        source = build_source(video, SourceSettings(loop=True))
+        wait_for_others()
+        cost = turns_cost(source, perceive, None if name is None else folder / name, frames)
+        turns_cpu_ms[to] = cost.cpu_ms
     costs = {"decode": decoding, "perceive": perceiving, "overlay": drawing}
     return OnOneCore(
         {name: cost.cpu_ms for name, cost in costs.items()},
         {name: cost.wall_ms for name, cost in costs.items()},
         {f"{step}_cpu_ms": step_ms for step, step_ms in steps_cpu_ms.items()},
+        turns_cpu_ms,
         {"decode": decoder_threads, "overlay": encoder_threads},
     )
 
@@ -253,6 +264,38 @@ def overlay_cost(
         _write(folder / "overlay.mp4", info, predictions, frames)
 
     return _cost(run, frames), own_threads
+
+
+def turns_cost(
+    source: Source, perceive: Callable[[Frame], Prediction], out: Path | None, frames: int
+) -> Cost:
+    """Of a frame that one thread takes through decoding, perceiving and, if a file is named, the overlay.
+
+    Args:
+        source: not yet open; without an end.
+        perceive: one that has run before.
+        out: the overlay video, from its opening to the closed file.
+    """
+    info = source.open()
+
+    def run() -> None:
+        sinks = build_sinks(SinkSettings(out=None if out is None else str(out)))
+        for sink in sinks:
+            sink.open(info)
+        try:
+            for _ in range(frames):
+                prediction = perceive(source.read())
+                for sink in sinks:
+                    sink.write(replace(prediction, published_ns=prediction.captured_ns))
+        finally:
+            for sink in sinks:
+                sink.close()
+
+    try:
+        _read(source, min(frames, WARM_UP_FRAMES))
+        return _cost(run, frames)
+    finally:
+        source.close()
 
 
 def _decoded(video: str, frames: int) -> tuple[list[Frame], SourceInfo]:

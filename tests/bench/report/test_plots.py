@@ -43,7 +43,7 @@ def row(model: str = "rt_s", p50_ms: float = 4.0, mean_iou: float = 0.77, **chan
         cores=2,
         frames=300,
     )
-    offline = Offline("class_map", spread(180.0), 600, spread(8.8), *[None] * 8)
+    offline = Offline("class_map", spread(180.0), 600, spread(8.8), *[None] * 9)
     rates = [Rate(rate_hz, None, latency(p50_ms), quantile([], 0.5), 0, None, 3) for rate_hz in (15.0, 30.0)]
     file = ModelFile("1" * 64, 4_000_000, "fp32", (640, 384))
     plain = Row(

@@ -136,6 +136,22 @@ def test_cpu_time_is_compared_with_the_stages_that_took_part() -> None:
         assert it.over_stages.median == pytest.approx(1.1)  # of 9 ms, and of 13 with the overlay
 
 
+def test_cpu_time_is_compared_with_a_thread_that_does_all_stages_in_turn() -> None:
+    told = stages(0, 200.0).values | {"turns_cpu_ms": {"class_map": 10.0, "overlay": 14.0}}
+    took_turns = result("stages", **told)
+
+    found = row(offline(0, 100.0, cpu_ms=9.9), offline(0, 80.0, "overlay", cpu_ms=14.3), took_turns)
+
+    ratios = [it.over_turns.median for it in found.offline if it.over_turns is not None]
+    assert ratios == pytest.approx([0.99, 1.02], abs=0.005)
+
+
+def test_report_from_before_stages_took_turns_can_be_read() -> None:
+    found = row(offline(0, 100.0), stages(0, 200.0))
+
+    assert [it.over_turns for it in found.offline] == [None]
+
+
 def test_rivals_are_compared_with_every_engine_that_ran_their_model() -> None:
     by_openvino = Result(Task("offline", "rt_s", "openvino"), 0, 0.0, offline(0, 300.0).values)
     results = [

@@ -145,6 +145,24 @@ def test_steps_of_perceiving_are_told_apart(
     assert cost.cpu_ms == pytest.approx(8.5)
 
 
+def test_turns_are_the_work_of_all_stages_of_a_frame(processor: Processor, red_is_drivable: Path) -> None:
+    source, perceive = Camera(processor), Perceiver(Network(processor, red_is_drivable))
+
+    cost = stages.turns_cost(source, perceive, None, FRAMES)
+
+    assert cost.cpu_ms == pytest.approx(3 + 5)
+    assert (source.opened, source.closed) == (1, 1)
+
+
+def test_turns_end_with_a_whole_video(processor: Processor, red_is_drivable: Path, tmp_path: Path) -> None:
+    perceive = Perceiver(Network(processor, red_is_drivable))
+
+    stages.turns_cost(Camera(processor), perceive, tmp_path / "overlay.mp4", FRAMES)
+
+    with av.open(str(tmp_path / "overlay.mp4")) as video:
+        assert sum(1 for _ in video.decode(video=0)) == FRAMES
+
+
 def test_frame_that_comes_again_is_converted_again(processor: Processor, red_is_drivable: Path) -> None:
     converted: list[bool] = []
 
@@ -190,6 +208,7 @@ def test_all_stages_make_the_bound(make_clip: MakeClip, red_is_drivable: Path) -
     assert values["cores"] == len(os.sched_getaffinity(0))
     assert values["frames"] == 12
     assert values["cpu_s"] > 0
+    assert 0 < values["turns_cpu_ms"]["class_map"] < values["turns_cpu_ms"]["overlay"]
 
 
 def test_bound_is_the_sum_of_what_the_cores_can_do(
@@ -205,6 +224,7 @@ def test_bound_is_the_sum_of_what_the_cores_can_do(
                 {"decode": 2.0 * it, "perceive": 3.0 * it, "overlay": 5.0 * it},
                 {"decode": 2.0, "perceive": 3.0, "overlay": 5.0},
                 {"infer_cpu_ms": 2.5 * it},
+                {"class_map": 6.0 * it, "overlay": 12.0 * it},
                 {"decode": 0, "overlay": 0},
             )
             for it in speeds
@@ -219,6 +239,7 @@ def test_bound_is_the_sum_of_what_the_cores_can_do(
     assert values["bound_fps"] == {"class_map": 200 + 100 + 100, "overlay": 100 + 50 + 50}
     assert values["quiet_cpu_ms"] == {"decode": 2.0, "perceive": 3.0, "overlay": 5.0}
     assert values["cpu_ms"]["overlay"] == pytest.approx(25 / 3)
+    assert values["turns_cpu_ms"] == pytest.approx({"class_map": 10, "overlay": 20})
     assert values["infer_cpu_ms"] == pytest.approx(12.5 / 3)
 
 
