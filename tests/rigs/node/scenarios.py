@@ -56,6 +56,7 @@ def _small_disk(folder: Path, size_mb: int) -> Iterator[Path]:
         yield folder
     finally:
         subprocess.run(["umount", "-l", str(folder)], check=True)
+        folder.rmdir()
 
 
 @contextmanager
@@ -127,7 +128,7 @@ def raising_sink() -> Line:
     """Masks onto a disk that is full from the first second on."""
 
     def bad(clip: Path, folder: Path) -> dict[str, Any]:
-        with _small_disk(folder / f"full-{time.monotonic_ns()}", 1) as disk:
+        with _small_disk(folder / "disk", 1) as disk:
             (disk / "filler").write_bytes(bytes(900_000))
             return _p99_ms(clip, folder, "--masks", str(disk / "masks"), "--min_free_mb", "0")
 
