@@ -234,7 +234,8 @@ def _in_chroma(rings: Sequence[Points], canvas: Canvas) -> Sequence[Points]:
     """The same rings for drawing on chroma."""
     if canvas.u.shape == canvas.y.shape:
         return rings
-    return [(ring - (1 << _SUBPIXEL_BITS - 1)) >> 1 for ring in rings]
+    half_pixel = 1 << (_SUBPIXEL_BITS - 1)  # by which a plane's corner lies before its first pixel's centre
+    return [(ring - half_pixel) >> 1 for ring in rings]
 
 
 def _cut(canvas: Canvas, box: Box) -> tuple[Plane, Plane, Plane]:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from perception.frame import CameraState, EngineState, Frame, Prediction, Yuv420, YuvMatrix, yuv_to_bgr_matrix
 from perception.labels import ALTERNATIVE, BACKGROUND, COLOURS_RGB, DIRECT, DRIVABLE, LABELS_OF_TWO
-from perception.sinks.overlay import Canvas, banner_text, draw_overlay, status_text, yuv_of
+from perception.sinks.overlay import Canvas, banner_text, draw_overlay, status_text, tint_areas, yuv_of
 
 WH = (320, 180)
 
@@ -106,6 +106,21 @@ def test_any_size_can_be_drawn_on(wh: tuple[int, int]) -> None:
     draw_overlay(canvas, _prediction(np.full((wh[1], wh[0], 3), 90, np.uint8), CameraState.DEGRADED, "dark"))
 
     assert canvas.y.any()
+
+
+@pytest.mark.parametrize("wh", [(320, 180), (321, 181)])
+def test_colour_lies_where_the_area_is(wh: tuple[int, int]) -> None:
+    canvas = _canvas(wh)
+
+    tint_areas(canvas, _class_map())
+
+    places = []
+    for plane in (canvas.y, canvas.u, canvas.v):
+        rows, columns = np.nonzero(plane)
+        ends = (columns.min(), columns.max() + 1, rows.min(), rows.max() + 1)
+        places.append(np.array(ends) * canvas.y.shape[0] / plane.shape[0])
+    for place in places:
+        np.testing.assert_allclose(place, [80, 240, 100, 160], atol=2)
 
 
 def test_planes_of_an_odd_size_are_drawn_on_at_full_chroma() -> None:
