@@ -34,6 +34,8 @@ from perception.sources.source import Source, SourceInfo
 T = TypeVar("T")
 
 FRAMES: Final = 150
+TURNS_FRAMES: Final = 60
+"""That go through all stages in turn."""
 KEPT_FRAMES: Final = 60
 """Decoded frames that the later stages are given, over and over."""
 THREADS: Final = Path("/proc/self/task")
@@ -75,8 +77,8 @@ def measure(task: Task) -> dict[str, Any]:
     cores = sorted(os.sched_getaffinity(0))
     with TemporaryDirectory() as folder, Meter(task.provider, children=True) as meter:
         video = recording_of(task.source, Path(folder))
-        (quiet,) = on_cores(task, video, frames, cores[:1])
-        busy = on_cores(task, video, frames, cores)
+        (quiet,) = on_cores(task, video, frames, cores[:1], 0)
+        busy = on_cores(task, video, frames, cores, min(frames, TURNS_FRAMES))
     return {
         "cpu_ms": _means([it.cpu_ms for it in busy]),
         "wall_ms": _means([it.wall_ms for it in busy]),
@@ -109,8 +111,15 @@ class OnOneCore:
         return sum(self.cpu_ms[stage] for stage in stages)
 
 
-def on_cores(task: Task, video: str, frames: int, cores: Sequence[int]) -> list[OnOneCore]:
+def on_cores(task: Task, video: str, frames: int, cores: Sequence[int], turns_frames: int) -> list[OnOneCore]:
     """The same stage on all these cores at the same time, one stage after the other.
+
+    Args:
+        task: of which model, on what.
+        video: a recording.
+        frames: of each stage.
+        cores: to be kept busy, a process on each.
+        turns_frames: that go through all stages in turn; 0 leaves that out.
 
     Raises:
         ValueError, FileNotFoundError, SourceError, EngineError, SinkError: of the first that failed.
@@ -119,7 +128,7 @@ def on_cores(task: Task, video: str, frames: int, cores: Sequence[int]) -> list[
     meet = context.Barrier(len(cores))
     pool = ProcessPoolExecutor(len(cores), context, initializer=_join, initargs=(meet,))
     with pool:
-        jobs = [pool.submit(_on_one_core, task, video, frames, core) for core in cores]
+        jobs = [pool.submit(_on_one_core, task, video, frames, core, turns_frames) for core in cores]
         found = [job.exception() for job in jobs]
     # Who waits for one that failed is told of a broken barrier, which says nothing about the cause.
     for error in sorted((it for it in found if it), key=lambda it: isinstance(it, BrokenBarrierError)):
@@ -137,19 +146,25 @@ def _join(meet: Barrier) -> None:
     tune_process()
 
 
-def _on_one_core(task: Task, video: str, frames: int, core: int) -> OnOneCore:
+def _on_one_core(task: Task, video: str, frames: int, core: int, turns_frames: int) -> OnOneCore:
     os.sched_setaffinity(0, {core})
     assert _meet is not None
     try:
         with TemporaryDirectory() as folder:
-            return _stages(task, video, frames, Path(folder), partial(_meet.wait, MEETING_LIMIT_S))
+            wait_for_others = partial(_meet.wait, MEETING_LIMIT_S)
+            return _stages(task, video, frames, Path(folder), wait_for_others, turns_frames)
     except BaseException:
         _meet.abort()
         raise
 
 
 def _stages(
-    task: Task, video: str, frames: int, folder: Path, wait_for_others: Callable[[], object]
+    task: Task,
+    video: str,
+    frames: int,
+    folder: Path,
+    wait_for_others: Callable[[], object],
+    turns_frames: int,
 ) -> OnOneCore:
     engine = ClockedEngine(node_perceivers(task, is_live=False, threads=1)[0])
     perceive = Perceiver(engine)
@@ -161,11 +176,11 @@ def _stages(
     perceiving, steps_cpu_ms = perceive_cost(perceive, engine, kept, frames)
     wait_for_others()
     drawing, encoder_threads = overlay_cost(folder, info, predictions, frames)
-    turns_cpu_ms = {}
-    for to, name in OUTPUTS.items():
+    turns_cpu_ms: dict[str, float] = {}
+    for to, name in OUTPUTS.items() if turns_frames else ():
         source = build_source(video, SourceSettings(loop=True))
         wait_for_others()
-        cost = turns_cost(source, perceive, None if name is None else folder / name, frames)
+        cost = turns_cost(source, perceive, None if name is None else folder / name, turns_frames)
         turns_cpu_ms[to] = cost.cpu_ms
     costs = {"decode": decoding, "perceive": perceiving, "overlay": drawing}
     return OnOneCore(

@@ -216,7 +216,9 @@ def test_bound_is_the_sum_of_what_the_cores_can_do(
 ) -> None:
     asked: list[list[int]] = []
 
-    def on_cores(task: Task, video: str, frames: int, cores: list[int]) -> list[stages.OnOneCore]:
+    def on_cores(
+        task: Task, video: str, frames: int, cores: list[int], turns_frames: int
+    ) -> list[stages.OnOneCore]:
         asked.append(cores)
         speeds = [1, 2, 2][: len(cores)]  # two of them are half as fast
         return [
