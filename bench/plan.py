@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,7 +96,7 @@ def _tasks(config: BenchConfig, model: str, engine: EngineName, provider: Provid
         return Task(scenario, model, engine, provider, _source(config), options)
 
     if "single_stream" in config.scenarios:
-        yield task("bare", frames=config.single_stream_frames)
+        yield task("bare", frames=math.ceil(config.single_stream_frames / 2))  # in each of two parts
         yield task("single_stream", frames=config.single_stream_frames)
     if "constant_rate" in config.scenarios:
         stall = {
@@ -109,7 +110,7 @@ def _tasks(config: BenchConfig, model: str, engine: EngineName, provider: Provid
         if config.highest_rate:
             yield task("highest_rate")
     if "offline" in config.scenarios:
-        yield task("stages")
+        yield task("stages", frames=math.ceil(config.frames / 4))  # in each of its parts
         for to in ("class_map", "overlay"):
             yield task("offline", to=to, frames=config.frames)
         for streams in config.streams:
