@@ -100,16 +100,12 @@ def tint_areas(canvas: Canvas, class_map: NDArray[np.uint8], labels: Sequence[st
         class_map: (h, w) uint8 class ids over the whole frame, any resolution.
         labels: the classes that the network tells apart.
     """
-    colours_rgb = _colours(labels)
-    outlines = {
-        name: [
-            _fixed_point(ring)
-            for area in area_rings(class_map, IDS[name], canvas.frame_wh, _MIN_AREA_SHARE, tolerance_px=1.0)
-            for ring in area
-        ]
-        for name in colours_rgb
-    }
-    found = [(rings, yuv_of(colours_rgb[name], canvas.matrix)) for name, rings in outlines.items() if rings]
+    found: list[tuple[list[Points], tuple[int, int, int]]] = []
+    for name, colour_rgb in _colours(labels).items():
+        areas = area_rings(class_map, IDS[name], canvas.frame_wh, _MIN_AREA_SHARE, tolerance_px=1.0)
+        if areas:
+            rings = [_fixed_point(ring) for area in areas for ring in area]
+            found.append((rings, yuv_of(colour_rgb, canvas.matrix)))
     if not found:
         return
     _pull_inside(canvas.y, [(rings, y) for rings, (y, _, _) in found], _LUMA_WEIGHT)
