@@ -57,7 +57,7 @@ class BenchConfig:
     rounds: int = 5
     """Every measurement but accuracy is made so often, all in turns."""
     single_stream_frames: int = 200
-    """In one round; a p99 needs 459 over all of them."""
+    """In one round, half as many of the bare network's two parts; a p99 needs 459 over all rounds."""
     rates_hz: list[float] = field(default_factory=lambda: [15.0, 20.0, 30.0, 60.0])
     """At which frames come by schedule."""
     duration_s: float = 10.0
@@ -71,7 +71,7 @@ class BenchConfig:
     stall_every_s: float = 10.0
     """From one stall to the next; the first comes after half of it."""
     frames: int = 600
-    """Of the source in one round, for each of offline, streams and rivals."""
+    """Of the source in one round, for each of offline, streams and rivals; a quarter for each stage alone."""
     streams: list[int] = field(default_factory=lambda: [2])
     """How many recordings at once, one process each."""
     plain: list[str] = field(default_factory=list)

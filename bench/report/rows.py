@@ -80,7 +80,7 @@ class Offline:
     of_bare: Spread | None
     """fps over the session's alone."""
     over_stages: Spread | None
-    """CPU time over the sum of the stages measured alone: 1.1 is a tenth spent on what joins them."""
+    """CPU time over the sum of the stages measured alone: what joins them, and caches that they share."""
     over_turns: Spread | None
     """CPU time over that of one thread that takes each frame through all stages: the pipeline's own work."""
     over_plain: Spread | None

@@ -16,7 +16,9 @@ from bench.task import Task
 from perception.perceive import Perceiver
 from perception.pipeline import Pipeline
 from perception.sinks.registry import SinkSettings, build_sinks
+from perception.sinks.sink import Sink
 from perception.sources.registry import SourceSettings, build_source, kind_of
+from perception.sources.source import SourceInfo
 
 FRAMES: Final = 600
 WARM_UP_FRAMES: Final = 48
@@ -57,8 +59,21 @@ def output_of(task: Task, folder: Path) -> tuple[str, Path | None]:
     to = task.options.get("to", "class_map")
     if to not in OUTPUTS:
         raise ValueError(f"to is {to!r}; known are {', '.join(OUTPUTS)}")
+    return to, file_of(to, folder)
+
+
+def file_of(to: str, folder: Path) -> Path | None:
+    """What is written there for this one of `OUTPUTS`; None for a class map, which no sink takes."""
     name = OUTPUTS[to]
-    return to, None if name is None else folder / name
+    return None if name is None else folder / name
+
+
+def open_sinks(out: Path | None, info: SourceInfo) -> list[Sink]:
+    """The overlay video's sink, open, or none where no file is named; raises SinkError."""
+    sinks = build_sinks(SinkSettings(out=None if out is None else str(out)))
+    for sink in sinks:
+        sink.open(info)
+    return sinks
 
 
 def play(video: str, frames: int, perceivers: list[Perceiver], out: Path | None) -> int:
@@ -75,9 +90,7 @@ def play(video: str, frames: int, perceivers: list[Perceiver], out: Path | None)
     """
     source = build_source(video, SourceSettings(loop=True, max_frames=frames))
     info = source.open()
-    sinks = build_sinks(SinkSettings(out=None if out is None else str(out)))
-    for sink in sinks:
-        sink.open(info)
+    sinks = open_sinks(out, info)
     pipeline = Pipeline(source, info, perceivers, sinks)
     pipeline.start()
     pipeline.wait()

@@ -21,13 +21,12 @@ from numpy.typing import NDArray
 
 from bench.meter import Meter, process_cpu_s
 from bench.scenarios.node import node_perceivers
-from bench.scenarios.offline import OUTPUTS, WARM_UP_FRAMES, recording_of
+from bench.scenarios.offline import OUTPUTS, WARM_UP_FRAMES, file_of, open_sinks, recording_of
 from bench.task import Task
 from perception.engines import Engine
 from perception.frame import Frame, Prediction
 from perception.perceive import Perceiver
 from perception.process import tune_process
-from perception.sinks.registry import SinkSettings, build_sinks
 from perception.sources.registry import SourceSettings, build_source
 from perception.sources.source import Source, SourceInfo
 
@@ -177,11 +176,10 @@ def _stages(
     wait_for_others()
     drawing, encoder_threads = overlay_cost(folder, info, predictions, frames)
     turns_cpu_ms: dict[str, float] = {}
-    for to, name in OUTPUTS.items() if turns_frames else ():
+    for to in OUTPUTS if turns_frames else ():
         source = build_source(video, SourceSettings(loop=True))
         wait_for_others()
-        cost = turns_cost(source, perceive, None if name is None else folder / name, turns_frames)
-        turns_cpu_ms[to] = cost.cpu_ms
+        turns_cpu_ms[to] = turns_cost(source, perceive, file_of(to, folder), turns_frames).cpu_ms
     costs = {"decode": decoding, "perceive": perceiving, "overlay": drawing}
     return OnOneCore(
         {name: cost.cpu_ms for name, cost in costs.items()},
@@ -294,9 +292,7 @@ def turns_cost(
     info = source.open()
 
     def run() -> None:
-        sinks = build_sinks(SinkSettings(out=None if out is None else str(out)))
-        for sink in sinks:
-            sink.open(info)
+        sinks = open_sinks(out, info)
         try:
             for _ in range(frames):
                 prediction = perceive(source.read())
@@ -330,8 +326,7 @@ def _read(source: Source, frames: int) -> None:
 def _write(file: Path, info: SourceInfo, predictions: Sequence[Prediction], frames: int) -> int | None:
     """The threads that there were before the file was closed, and not when it was opened."""
     threads = _threads()
-    (sink,) = build_sinks(SinkSettings(out=str(file)))
-    sink.open(info)
+    (sink,) = open_sinks(file, info)
     try:
         for number in range(frames):
             prediction = predictions[number % len(predictions)]
