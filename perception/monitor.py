@@ -33,7 +33,7 @@ class Monitor:
         pipeline = self._pipeline
         published = pipeline.last_output.ask()
         counts = counts_of(self._source)
-        restarts = {line.name: line.budget.total for line in pipeline.sink_lines.values()}
+        restarts = {sink.name: sink.restarts for sink in pipeline.sinks.values()}
         return NodeStatus(
             source_id=self._info.source_id,
             model_id=self._engine.contract.model_id,
@@ -53,10 +53,7 @@ class Monitor:
             reconnect_attempts=counts.reconnect_attempts,
             reconnects=counts.reconnects,
             restarts={**restarts, "reader": counts.hangs + counts.deaths},
-            sinks={
-                name: SinkStatus(line.channel.dropped, line.trouble)
-                for name, line in pipeline.sink_lines.items()
-            },
+            sinks={name: SinkStatus(sink.dropped, sink.trouble) for name, sink in pipeline.sinks.items()},
             memory=own_memory(),
             dead_end=pipeline.dead_end,
         )

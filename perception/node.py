@@ -90,7 +90,7 @@ def run(config: NodeConfig) -> int:
         _write_summary(Path(config.summary), summary)
     pipeline.raise_first_error()
     problems = [f"{stage} did not end within {DRAIN_LIMIT_S:g} s" for stage in pipeline.stuck_stages()]
-    problems += [f"{line.name}: {line.trouble}" for line in pipeline.sink_lines.values() if line.trouble]
+    problems += [f"{sink.name}: {sink.trouble}" for sink in pipeline.sinks.values() if sink.trouble]
     for problem in problems:
         _say(f"drivable-node: {problem}")
     return 1 if problems else 0

@@ -21,8 +21,8 @@ def summarise(pipeline: Pipeline, elapsed_s: float, model_id: str, provider: str
         "provider": provider,
         "frames": balance,
         "sinks": {
-            name: {"dropped": line.channel.dropped, "restarts": line.budget.total, "trouble": line.trouble}
-            for name, line in pipeline.sink_lines.items()
+            name: {"dropped": sink.dropped, "restarts": sink.restarts, "trouble": sink.trouble}
+            for name, sink in pipeline.sinks.items()
         },
         "elapsed_s": round(elapsed_s, 3),
         "fps": round(pipeline.ledger.published / elapsed_s, 2) if elapsed_s > 0 else None,

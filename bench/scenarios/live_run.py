@@ -261,5 +261,5 @@ def run_live(
         published=recorder.published,
         end_ns=end_ns,
         dropped=pipeline.ledger.dropped,
-        sinks_dropped=sum(line.channel.dropped for line in pipeline.sink_lines.values()),
+        sinks_dropped=sum(sink.dropped for sink in pipeline.sinks.values()),
     )

@@ -1,4 +1,4 @@
-"""Channels, stages and the pipeline they make: every thread of the node lives here."""
+"""The pipeline and what it is made of: every thread of the node lives here."""
 
 from perception.pipeline.pipeline import DRAIN_LIMIT_S, Pipeline, PipelineError
 from perception.pipeline.supervision import Supervision

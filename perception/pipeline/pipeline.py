@@ -1,42 +1,27 @@
-"""The data path of the node: threads live here and nowhere else.
-
-    source ─► newest | every ─► perceive (one or more workers) ─► publish ─► a channel and thread per sink
-
-Perceiving is prepare, infer and interpret in one worker: a frame stays with one core and its caches,
-a live worker takes the newest frame at the moment it is free, and nothing ages between the three.
-"""
+"""The data path of the node, from a source to its sinks. Its threads are a `Relay`'s or a `Crew`'s."""
 
 from __future__ import annotations
 
 import os
-import sys
 import time
-from collections.abc import Callable, Sequence
-from functools import partial
-from threading import Event, Thread, get_native_id
-from typing import TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from threading import Event, Thread
 
 from perception.frame import Frame, Outage, Output, Prediction
-from perception.pipeline.channel import Channel, Closed, Ordered, WhenFull
+from perception.pipeline.crew import Crew
+from perception.pipeline.gauges import Gauges
 from perception.pipeline.histogram import Histogram
 from perception.pipeline.ledger import Ledger
+from perception.pipeline.posts import SinkPost
+from perception.pipeline.relay import Relay
 from perception.pipeline.sink_line import SinkLine
-from perception.pipeline.stage import Inbox, Outbox, Pulse, run_stage
 from perception.pipeline.supervision import Supervision
 from perception.sinks.sink import Sink
 from perception.sources.source import NoFrame, Source, SourceInfo
 from perception.status import LastOutput
 
-A = TypeVar("A")
-B = TypeVar("B")
-
 DRAIN_LIMIT_S = 5.0
-FRAMES_AHEAD = 4  # frames per worker that a recording may be decoded ahead
-BURST, BURST_BYTES = 16, 24_000_000  # of frames of a recording that are decoded in a row, at most
-PREDICTIONS_BURST = 4  # at most; what waits at the end of a run is written with the other cores idle
-WORKER_NICE = 10  # steps of priority that the workers of a recording give way to the other stages
 CAPTURE_PERIODS = 3  # of the source, that reading one frame may take at least
-SINK_CAPACITY = 8  # predictions a sink may lag behind
 
 
 class PipelineError(Exception):
@@ -48,7 +33,7 @@ class PipelineError(Exception):
 
 
 class Pipeline:
-    """One source, `len(perceivers)` workers, any number of sinks."""
+    """One source, its perceivers, any number of sinks."""
 
     def __init__(
         self,
@@ -60,61 +45,67 @@ class Pipeline:
     ) -> None:
         """Connect the stages. `source` and `sinks` are open already; the pipeline closes them.
 
-        Each perceiver is used by one thread alone and may keep buffers of its own.
+        Args:
+            source: gives the frames.
+            info: what the source told when it was opened.
+            perceivers: one for a live source; for a recording as many as are to work at once. Each is used
+                by one thread at a time and may keep buffers of its own.
+            sinks: get every output.
+            supervision: the rules; None has none.
+
+        Raises:
+            ValueError: if a live source is given none or several perceivers.
         """
+        self._gauges = Gauges()
         self.ledger = Ledger()
         self.age = Histogram()
-        self.times: dict[str, Histogram] = {}
-        self.errors: list[tuple[str, Exception]] = []
+        self.times, self.errors = self._gauges.times, self._gauges.errors
         self.last_output = LastOutput()
         self._supervision = supervision or Supervision()
-        self._pulses: dict[str, Pulse] = {}
         self._hung: set[str] = set()
         self._is_live, self._period_ns = info.is_live, 1e9 / info.rate_hz
         self._source = source
-        self._turns = _Turns()
         self._has_ended = Event()
         self._stopped_s: float | None = None
-
-        workers, burst = len(perceivers), 1 if info.is_live else _burst_of(info.frame_wh)
-        self._frames: Channel[Frame | Outage] = (
-            Channel(1, "drop_oldest", self._displaced)
-            if info.is_live
-            else Channel(max(FRAMES_AHEAD * workers, 2 * burst), "wait", burst=burst)
-        )
-        burst = min(burst, PREDICTIONS_BURST)
-        self._predictions: Channel[Output] = Channel(2 * max(workers, burst), "wait", burst=burst)
-        lanes = Ordered(self._frames, self._predictions, workers).lanes()
-        self._threads = [
-            self._thread("capture", self._capture, self._turns, self._frames, timed=not info.is_live)
-        ]
-        for number, (perceive, lane) in enumerate(zip(perceivers, lanes, strict=True)):
-            self._threads.append(
-                self._thread(
-                    f"perceive-{number}", partial(_perceive, perceive), lane, lane, yields=not info.is_live
-                )
+        self._threads: Relay | Crew
+        if info.is_live:
+            if len(perceivers) != 1:
+                raise ValueError(f"{len(perceivers)} perceivers for a live source; it needs one")
+            self._threads = Relay(
+                self._capture,
+                perceivers[0],
+                self._publish,
+                sinks,
+                self._gauges,
+                supervision=self._supervision,
+                on_displaced=self._displaced,
             )
-        self.sink_lines: dict[str, SinkLine] = {sink.name: self._sink_line(sink, burst) for sink in sinks}
-        fan_out = _FanOut([line.channel for line in self.sink_lines.values()], info.is_live)
-        self._publisher = self._thread("publish", self._publish, self._predictions, fan_out)
-        self._threads.append(self._publisher)
-
+        else:
+            self._threads = Crew(
+                self._capture,
+                perceivers,
+                self._publish,
+                sinks,
+                self._gauges,
+                frame_wh=info.frame_wh,
+                size=max(len(perceivers), len(os.sched_getaffinity(0))),
+            )
         self._settler = Thread(target=self._settle, name="source close", daemon=True)
 
+    @property
+    def sinks(self) -> Mapping[str, SinkLine | SinkPost]:
+        """By name, each with its `trouble`, and the counts of what it `dropped` and of its `restarts`."""
+        return self._threads.sinks
+
     def start(self) -> None:
-        """Start every stage's thread, and one that sees them all end."""
-        for line in self.sink_lines.values():
-            line.start()
-        for thread in [*self._threads, self._settler]:
-            thread.start()
+        """Start the threads, and one that sees them all end."""
+        self._threads.start()
+        self._settler.start()
 
     def stop(self) -> None:
         """Take no more frames; what is in flight goes on to the sinks. Safe to call twice."""
         self._stopped_s = self._stopped_s or time.monotonic()
-        self._turns.close()
-        self._frames.close()
-        for line in self.sink_lines.values():
-            line.stop()
+        self._threads.stop()
         wake = getattr(self._source, "stop", None)
         if wake:
             wake()
@@ -149,15 +140,9 @@ class Pipeline:
     def watch(self) -> None:
         """Replace hung sinks of a live run; end the run where another stage hangs. To be called often."""
         limit_ns = self._supervision.watchdog.stage_s * 1e9
-        for line in self.sink_lines.values():
-            if line.busy_ns() > limit_ns:
-                if self._is_live and self._supervision.rebuild_sink is not None:
-                    line.replace_hung()
-                else:
-                    self._end_hung(line.name)
-        for name, pulse in self._pulses.items():
+        for name, pulse in self._gauges.pulses.items():
             waits_ns = CAPTURE_PERIODS * self._period_ns if name == "capture" else 0.0
-            if pulse.busy_ns() > max(limit_ns, waits_ns):
+            if pulse.busy_ns() > max(limit_ns, waits_ns) and not self._threads.replace(name):
                 self._end_hung(name)
 
     def _end_hung(self, stage: str) -> None:
@@ -167,50 +152,16 @@ class Pipeline:
         limit_s = self._supervision.watchdog.stage_s
         self.errors.append((stage, TimeoutError(f"hung: at one frame for more than {limit_s:g} s")))
         self.stop()
-        self._predictions.close()  # whatever hangs before them, the sinks are to finish their files
+        self._threads.abandon()
 
     def stuck_stages(self) -> list[str]:
-        """Names of the stages whose threads have not ended."""
-        stuck = [thread.name for thread in self._threads if thread.is_alive()]
-        stuck += [line.name for line in self.sink_lines.values() if line.is_alive()]
+        """Names of the stages that have not ended."""
+        stuck = self._threads.stuck_stages()
         if not stuck and self._settler.is_alive() and not self._has_ended.is_set():
             stuck = [self._settler.name]
         return stuck
 
-    def _thread(
-        self,
-        name: str,
-        step: Callable[[A], B],
-        inbox: Inbox[A],
-        outbox: Outbox[B],
-        *,
-        timed: bool = False,
-        yields: bool = False,
-    ) -> Thread:
-        times = self.times.setdefault(name, Histogram()) if timed else None
-        pulse = self._pulses.setdefault(name, Pulse())
-
-        def body() -> None:
-            if yields:
-                _lower_priority()
-            run_stage(name, step, inbox, outbox, self.errors, times, pulse)
-
-        return Thread(target=body, name=name, daemon=True)
-
-    def _sink_line(self, sink: Sink, burst: int) -> SinkLine:
-        anew = self._supervision.rebuild_sink if self._is_live else None
-        when_full: WhenFull = "drop_oldest" if self._is_live else "wait"
-        channel: Channel[Output] = Channel(SINK_CAPACITY, when_full, burst=burst)
-        return SinkLine(
-            sink,
-            channel,
-            self.times.setdefault(f"sink {sink.name}", Histogram()),
-            self.errors,
-            None if anew is None else partial(anew, sink.name),
-            self._supervision.watchdog,
-        )
-
-    def _capture(self, turn: None) -> Frame | Outage:
+    def _capture(self) -> Frame | Outage:
         try:
             frame = self._source.read()
         except NoFrame as silence:
@@ -237,13 +188,10 @@ class Pipeline:
 
     def _settle(self) -> None:
         """Once every stage has ended: close the source, and book what nobody took."""
-        self._publisher.join()
+        self._threads.wait_until_ending()
         if self.errors:  # a source that waits for a frame does not see that nobody wants it any more
             self.stop()
-        for thread in self._threads:
-            thread.join()
-        for line in self.sink_lines.values():
-            line.join()
+        self._threads.join()
         try:
             self._source.close()
         except Exception as error:
@@ -253,67 +201,3 @@ class Pipeline:
         if in_flight:
             self.ledger.drop("run ended", in_flight)
         self._has_ended.set()
-
-
-def _perceive(perceive: Callable[[Frame], Prediction], seen: Frame | Outage) -> Output:
-    return perceive(seen) if isinstance(seen, Frame) else seen
-
-
-def _burst_of(frame_wh: tuple[int, int]) -> int:
-    """Frames of this size that a stage does in a row: many small ones, a single large one.
-
-    A core that goes from decoding to the network to encoding with each frame finds its caches cold, and
-    wakes a thread each time. Of 1280x720 on two cores, bursts of 16 give 3 to 10 % more frames a second
-    (medians of 5 rounds in turns, two networks, with and without an overlay video).
-    """
-    width, height = frame_wh
-    return max(1, min(BURST, BURST_BYTES // (width * height * 3 // 2)))
-
-
-def _lower_priority() -> None:
-    """Let the other stages run first: workers that wait for a frame to be decoded waste a core.
-
-    With the fastest network on two cores, 17 % more frames a second into an overlay video than with
-    workers of the same priority (median of 5 rounds in turns), 4 % more without one.
-    """
-    if sys.platform == "linux":
-        os.setpriority(os.PRIO_PROCESS, get_native_id(), os.getpriority(os.PRIO_PROCESS, 0) + WORKER_NICE)
-
-
-class _Turns:
-    """Inbox of the capture stage: always one more turn, until it is closed."""
-
-    def __init__(self) -> None:
-        self._is_closed = False
-
-    def get(self) -> None:
-        if self._is_closed:
-            raise Closed
-
-    def close(self) -> None:
-        self._is_closed = True
-
-
-class _FanOut:
-    """Outbox of the publish stage: every sink's channel.
-
-    A sink that has died ends a recorded run (its channel is closed, and so is this). A live run goes
-    on without it, as long as one sink is left.
-    """
-
-    def __init__(self, channels: list[Channel[Output]], is_live: bool) -> None:
-        self._channels = channels
-        self._is_live = is_live
-
-    def put(self, output: Output) -> None:
-        for channel in list(self._channels):
-            try:
-                channel.put(output)
-            except Closed:
-                self._channels.remove(channel)
-                if not self._is_live or not self._channels:
-                    raise
-
-    def close(self) -> None:
-        for channel in self._channels:
-            channel.close()

@@ -1,4 +1,4 @@
-"""One sink with its channel and thread: in a live run it is started anew when it fails or hangs."""
+"""One sink of a live run with its channel and thread; started anew when it fails or hangs."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from typing import Final
 
 from perception.frame import Output
 from perception.pipeline.channel import Channel, Closed
-from perception.pipeline.histogram import Histogram
-from perception.pipeline.stage import Pulse
+from perception.pipeline.gauges import Gauges, Pulse
 from perception.pipeline.watchdog import Budget, WatchdogSettings
 from perception.sinks.sink import Sink
 
@@ -31,8 +30,7 @@ class SinkLine:
         self,
         sink: Sink,
         channel: Channel[Output],
-        times: Histogram,
-        errors: list[tuple[str, Exception]],
+        gauges: Gauges,
         rebuild: Rebuild | None = None,
         settings: WatchdogSettings | None = None,
     ) -> None:
@@ -43,11 +41,21 @@ class SinkLine:
         self._error: str | None = None
         self._left_behind: str | None = None
         self._sink, self._rebuild = sink, rebuild
-        self._times, self._errors = times, errors
-        self._pulse = Pulse()
+        self._gauges = gauges
+        self._times, self._pulse = gauges.times_of(self.name), gauges.pulse_of(self.name)
         self._round = 0
         self._is_stopping = Event()
         self._thread = self._new_thread()
+
+    @property
+    def dropped(self) -> int:
+        """Outputs that it was too slow for."""
+        return self.channel.dropped
+
+    @property
+    def restarts(self) -> int:
+        """How often it was started anew."""
+        return self.budget.total
 
     @property
     def trouble(self) -> str | None:
@@ -73,18 +81,17 @@ class SinkLine:
         """Start nothing anew any more."""
         self._is_stopping.set()
 
-    def busy_ns(self) -> int:
-        """How long the sink has been at one item."""
-        return self._pulse.busy_ns()
-
-    def replace_hung(self) -> None:
-        """Leave the sink to the call that does not return, and go on with a new one."""
+    def replace_hung(self) -> bool:
+        """Leave the sink to the call that hangs, and go on with a new one; False without `rebuild`."""
+        if self._rebuild is None:
+            return False
         self._round += 1
         error = TimeoutError(f"hung for {self._pulse.busy_ns() / 1e9:.1f} s")
-        self._pulse = Pulse()
+        self._pulse = self._gauges.pulses[self.name] = Pulse()
         self._error = str(error)
         self._thread = self._new_thread(error)
         self._thread.start()
+        return True
 
     def _new_thread(self, error: Exception | None = None) -> Thread:
         return Thread(target=self._run, args=(self._round, self._pulse, error), name=self.name, daemon=True)
@@ -137,5 +144,5 @@ class SinkLine:
                 self._left_behind = self._sink.trouble or self._left_behind
                 self._error, self._sink = None, sink
                 return sink
-        self._errors.append((self.name, error))
+        self._gauges.errors.append((self.name, error))
         return None

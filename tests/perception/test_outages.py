@@ -82,7 +82,7 @@ def _run(script: list[Frame | Exception], supervision: Supervision, info: Source
 
 
 def _written(pipeline: Pipeline) -> list[Output]:
-    sink = pipeline.sink_lines["keeping"]._sink
+    sink = pipeline.sinks["keeping"]._sink
     assert isinstance(sink, KeepingSink)
     return sink.written
 
@@ -186,6 +186,8 @@ def test_stage_that_hangs_ends_the_run_with_its_name_and_the_sinks_closed(stage:
         pipeline.raise_first_error()
     goes_on.set()
     assert pipeline.wait(LIMIT_S)
+    assert pipeline.ledger.published == len(sink.written) <= 1
+    assert pipeline.ledger.balance()["in_flight"] == 0
 
 
 def test_stage_that_waits_for_others_does_not_hang() -> None:
@@ -243,4 +245,4 @@ def test_hung_sink_of_a_live_run_is_replaced_and_the_run_goes_on() -> None:
     assert pipeline.wait(LIMIT_S)
     assert second.written
     pipeline.raise_first_error()
-    assert pipeline.sink_lines["first"].budget.total == 1
+    assert pipeline.sinks["first"].restarts == 1

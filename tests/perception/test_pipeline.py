@@ -19,6 +19,10 @@ from perception.sources.source import EndOfSource, SourceInfo
 
 END_LIMIT_S = 1.0
 WAIT_LIMIT_S = 5.0
+RUNS = [
+    pytest.param(True, 1, id="live"),
+    *(pytest.param(False, workers, id=f"recorded-{workers}") for workers in (1, 2, 3)),
+]
 STILL_S = 0.05  # long enough to see that something does not happen
 
 
@@ -318,9 +322,9 @@ class TestLive:
 
         assert pipeline.wait(WAIT_LIMIT_S)
         assert fast.frame_ids == list(range(30))
-        assert pipeline.sink_lines["fast"].channel.dropped == 0
-        assert pipeline.sink_lines["slow"].channel.dropped > 0
-        assert len(slow.written) + pipeline.sink_lines["slow"].channel.dropped == 30
+        assert pipeline.sinks["fast"].dropped == 0
+        assert pipeline.sinks["slow"].dropped > 0
+        assert len(slow.written) + pipeline.sinks["slow"].dropped == 30
 
     def test_run_goes_on_without_a_dead_sink_and_tells_its_error_at_the_end(self) -> None:
         error = OSError("full")
@@ -352,6 +356,13 @@ class TestLive:
             pipeline.raise_first_error()
 
         assert [stage for stage, _ in pipeline.errors] == ["sink dead", "capture"]
+
+    @pytest.mark.parametrize("perceivers", [[], [perceive] * 2], ids=["none", "two"])
+    def test_one_perceiver_takes_its_frames(self, perceivers: list[Callable[[Frame], Prediction]]) -> None:
+        info = SourceInfo("fake", True, (2, 2), 30.0)
+
+        with pytest.raises(ValueError, match=r"^[02] perceivers for a live source; it needs one$"):
+            Pipeline(CountedSource(3), info, perceivers, [])
 
     def test_run_ends_when_no_sink_is_left(self) -> None:
         def fail(prediction: Prediction) -> None:
@@ -392,8 +403,7 @@ def failing_pipeline(stage: str, error: Exception, is_live: bool, workers: int) 
     return build(source, [sink], is_live=is_live, perceivers=[step] * workers), sink
 
 
-@pytest.mark.parametrize("workers", [1, 2, 3])
-@pytest.mark.parametrize("is_live", [True, False], ids=["live", "recorded"])
+@pytest.mark.parametrize(("is_live", "workers"), RUNS)
 @pytest.mark.parametrize("stage", ["capture", "perceive", "sink broken"])
 class TestFailureOf:
     def test_stage_ends_the_run_at_once(self, stage: str, is_live: bool, workers: int) -> None:
@@ -505,8 +515,7 @@ class TestStop:
         assert sink.frame_ids == [0, 1]
         assert pipeline.ledger.dropped == 0
 
-    @pytest.mark.parametrize("workers", [1, 3])
-    @pytest.mark.parametrize("is_live", [True, False], ids=["live", "recorded"])
+    @pytest.mark.parametrize(("is_live", "workers"), RUNS)
     def test_run_without_an_end_ends(self, is_live: bool, workers: int) -> None:
         sink = FakeSink()
         pipeline = build(CountedSource(None), [sink], is_live=is_live, perceivers=[perceive] * workers)
@@ -642,7 +651,7 @@ class Chaos:
         chance = random.Random(seed)
         self.is_live = chance.random() < 0.5
         self.frames = chance.randrange(0, 20)
-        self.workers = chance.randrange(1, 4)
+        self.workers = 1 if self.is_live else chance.randrange(1, 4)
         self.is_stopped = chance.random() < 0.2
         self.stop_after_s = chance.random() * 0.003
         self.failures: list[str] = []
@@ -704,7 +713,7 @@ def test_random_pipeline_ends_with_its_books_balanced(seed: int) -> None:
         assert sink.frame_ids == sorted(set(sink.frame_ids))
     if not chaos.failures:
         for sink in chaos.sinks:
-            handed_over = len(sink.written) + pipeline.sink_lines[sink.name].channel.dropped
+            handed_over = len(sink.written) + pipeline.sinks[sink.name].dropped
             assert handed_over == pipeline.ledger.published
     if not (chaos.failures or chaos.is_stopped or chaos.is_live):
         assert pipeline.ledger.published == chaos.frames

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from perception.pipeline.channel import Channel, Closed
-from perception.pipeline.histogram import Histogram
 from perception.pipeline.stage import run_stage
 from perception.sources.source import EndOfSource
 
@@ -16,7 +15,7 @@ Errors = list[tuple[str, Exception]]
 
 
 def inbox_of(*items: int) -> Channel[int]:
-    inbox = Channel[int](max(1, len(items)), "wait")
+    inbox = Channel[int](max(1, len(items)))
     for item in items:
         inbox.put(item)
     return inbox
@@ -30,7 +29,7 @@ def raising(error: Exception) -> Callable[[Any], Any]:
 
 
 def test_every_item_goes_through_the_step() -> None:
-    inbox, outbox, errors = inbox_of(1, 2, 3), Channel[int](3, "wait"), Errors()
+    inbox, outbox, errors = inbox_of(1, 2, 3), Channel[int](3), Errors()
     inbox.close()
 
     run_stage("double", lambda item: item * 2, inbox, outbox, errors)
@@ -42,14 +41,14 @@ def test_every_item_goes_through_the_step() -> None:
 def test_error_is_recorded_with_the_stage_name() -> None:
     error, errors = RuntimeError("broken"), Errors()
 
-    run_stage("infer", raising(error), inbox_of(1), Channel[int](1, "wait"), errors)
+    run_stage("infer", raising(error), inbox_of(1), Channel[int](1), errors)
 
     assert errors == [("infer", error)]
 
 
 @pytest.mark.parametrize("end", [RuntimeError("broken"), EndOfSource(), Closed()])
 def test_end_closes_both_neighbours(end: Exception) -> None:
-    inbox, outbox = inbox_of(1), Channel[int](1, "wait")
+    inbox, outbox = inbox_of(1), Channel[int](1)
 
     run_stage("infer", raising(end), inbox, outbox, [])
 
@@ -60,13 +59,13 @@ def test_end_closes_both_neighbours(end: Exception) -> None:
 def test_end_of_source_is_a_normal_end() -> None:
     errors = Errors()
 
-    run_stage("capture", raising(EndOfSource()), inbox_of(1), Channel[int](1, "wait"), errors)
+    run_stage("capture", raising(EndOfSource()), inbox_of(1), Channel[int](1), errors)
 
     assert errors == []
 
 
 def test_closed_outbox_is_a_normal_end_that_closes_the_inbox() -> None:
-    inbox, outbox, errors = inbox_of(1), Channel[int](1, "wait"), Errors()
+    inbox, outbox, errors = inbox_of(1), Channel[int](1), Errors()
     outbox.close()
 
     run_stage("infer", lambda item: item, inbox, outbox, errors)
@@ -98,12 +97,3 @@ def test_error_of_the_step_comes_before_the_error_of_the_close() -> None:
     run_stage("sink", raising(RuntimeError("first")), inbox_of(1), BrokenAtClose(), errors)
 
     assert [str(error) for _, error in errors] == ["first", "disk full"]
-
-
-def test_times_count_every_step() -> None:
-    inbox, times = inbox_of(1, 2, 3), Histogram()
-    inbox.close()
-
-    run_stage("infer", lambda item: item, inbox, Channel[int](3, "wait"), [], times)
-
-    assert times.count == 3

@@ -1,0 +1,368 @@
+"""Crew: few threads, everything in order, bursts that hold nothing back, and an end in every case."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from itertools import groupby
+from threading import Event, Lock
+
+import numpy as np
+import pytest
+
+from perception.frame import Frame, Output, Prediction
+from perception.pipeline.crew import Crew
+from perception.pipeline.gauges import Gauges
+from perception.sources.source import EndOfSource, SourceInfo
+
+LIMIT_S = 5.0
+STILL_S = 0.05  # long enough to see that something does not happen
+SMALL, LARGE = (2, 2), (3840, 2160)
+
+
+def frame_of(frame_id: int) -> Frame:
+    return Frame(
+        "fake", frame_id, time.monotonic_ns(), frame_id, np.zeros((2, 2, 3), np.uint8), str(frame_id)
+    )
+
+
+def predict(frame: Frame) -> Prediction:
+    return Prediction(frame, np.zeros((2, 2), np.uint8), (1.0, 0.0, 0.0), "fake")
+
+
+def nothing(frame_id: int) -> None:
+    pass
+
+
+class KeepingSink:
+    trouble: str | None = None
+
+    def __init__(self, name: str = "keeping", on_write: Callable[[int], None] = nothing) -> None:
+        self.name = name
+        self.written: list[int] = []
+        self.closed = Event()
+        self._on_write = on_write
+
+    def open(self, info: SourceInfo, resumes: bool = False) -> None:
+        raise NotImplementedError
+
+    def write(self, output: Output) -> None:
+        assert isinstance(output, Prediction)
+        self._on_write(output.frame.frame_id)
+        self.written.append(output.frame.frame_id)
+
+    def close(self) -> None:
+        self.closed.set()
+
+
+class Run:
+    """A crew with stages made here; each is told of the frame it is at."""
+
+    def __init__(
+        self,
+        count: int,
+        *,
+        size: int = 2,
+        workers: int = 2,
+        frame_wh: tuple[int, int] = SMALL,
+        on_read: Callable[[int], None] = nothing,
+        on_perceive: Callable[[int], None] = nothing,
+        on_publish: Callable[[int], None] = nothing,
+        sinks: list[KeepingSink] | None = None,
+    ) -> None:
+        self.gauges = Gauges()
+        self.sink = KeepingSink()
+        self.read = 0
+
+        def capture() -> Frame:
+            on_read(self.read)
+            if self.read == count:
+                raise EndOfSource
+            self.read += 1
+            return frame_of(self.read - 1)
+
+        def perceive(frame: Frame) -> Prediction:
+            on_perceive(frame.frame_id)
+            return predict(frame)
+
+        def publish(output: Output) -> Output:
+            assert isinstance(output, Prediction)
+            on_publish(output.frame.frame_id)
+            return output
+
+        self.crew = Crew(
+            capture,
+            [perceive] * workers,
+            publish,
+            [self.sink] if sinks is None else sinks,
+            self.gauges,
+            frame_wh=frame_wh,
+            size=size,
+        )
+
+    def to_the_end(self) -> Run:
+        self.crew.start()
+        self.crew.wait_until_ending()
+        self.join()
+        return self
+
+    def join(self) -> None:
+        for thread in self.crew._threads:
+            thread.join(LIMIT_S)
+        assert not [thread.name for thread in self.crew._threads if thread.is_alive()]
+        assert self.crew.stuck_stages() == []
+
+    @property
+    def errors(self) -> list[str]:
+        return [f"{stage}: {error}" for stage, error in self.gauges.errors]
+
+
+def wait_at(frame_id: int, event: Event) -> Callable[[int], None]:
+    def wait(seen: int) -> None:
+        if seen == frame_id:
+            assert event.wait(LIMIT_S)
+
+    return wait
+
+
+def raise_at(frame_id: int) -> Callable[[int], None]:
+    def check(seen: int) -> None:
+        if seen == frame_id:
+            raise RuntimeError(f"no {frame_id}")
+
+    return check
+
+
+def until(holds: Callable[[], bool]) -> None:
+    limit_s = time.monotonic() + LIMIT_S
+    while not holds():
+        assert time.monotonic() < limit_s, "still not so"
+        time.sleep(0.002)
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3, 5])
+@pytest.mark.parametrize("size", [1, 2, 4])
+def test_outputs_come_in_order_however_long_each_takes(size: int, workers: int) -> None:
+    chance = random.Random(workers)
+    durations_s = [chance.choice((0.0, 0.0, 0.0005, 0.002)) for _ in range(100)]
+
+    run = Run(
+        100, size=size, workers=workers, on_perceive=lambda it: time.sleep(durations_s[it])
+    ).to_the_end()
+
+    assert run.sink.written == list(range(100))
+    assert run.sink.closed.is_set()
+    assert run.errors == []
+
+
+class Counting:
+    """How many threads are at work at the same time, at most."""
+
+    def __init__(self) -> None:
+        self.most = 0
+        self._now = 0
+        self._lock = Lock()
+
+    def __call__(self, frame_id: int) -> None:
+        with self._lock:
+            self._now += 1
+            self.most = max(self.most, self._now)
+        time.sleep(0.001)
+        with self._lock:
+            self._now -= 1
+
+
+@pytest.mark.parametrize("size", [1, 2, 3])
+def test_no_more_threads_are_at_work_than_the_crew_has(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("perception.pipeline.crew.RELIEF_AFTER_S", LIMIT_S)
+    counting = Counting()
+    sinks = [KeepingSink(name, counting) for name in ("a", "b")]
+
+    Run(60, size=size, workers=3, on_read=counting, on_perceive=counting, sinks=sinks).to_the_end()
+
+    assert counting.most == size
+
+
+def test_thread_stays_at_its_post_for_several_frames() -> None:
+    did: list[str] = []
+    sink = KeepingSink(on_write=lambda frame_id: did.append("write"))
+
+    Run(
+        200,
+        size=1,
+        workers=1,
+        on_read=lambda frame_id: did.append("read"),
+        on_perceive=lambda frame_id: did.append("perceive"),
+        sinks=[sink],
+    ).to_the_end()
+
+    stretches = [len(list(same)) for _, same in groupby(did)]
+    assert len(did) == 601
+    assert len(stretches) < 601 / 3
+    assert max(stretches) <= 8 + 4  # a burst, and what was there before
+
+
+def test_read_that_waits_holds_back_no_frame() -> None:
+    goes_on = Event()
+    run = Run(3, size=1, workers=1, on_read=wait_at(2, goes_on))
+    run.crew.start()
+
+    until(lambda: run.sink.written == [0, 1])
+    goes_on.set()
+    run.join()
+
+    assert run.sink.written == [0, 1, 2]
+
+
+@pytest.mark.parametrize(("frame_wh", "most"), [(SMALL, 8 + 4 + 4 + 16 + 1), (LARGE, 1 + 4 + 4 + 4 + 1)])
+def test_frames_that_wait_are_bounded_and_large_ones_more_so(frame_wh: tuple[int, int], most: int) -> None:
+    goes_on = Event()
+    sink = KeepingSink(on_write=wait_at(0, goes_on))
+    run = Run(1000, workers=1, frame_wh=frame_wh, sinks=[sink])
+
+    run.crew.start()
+    time.sleep(STILL_S)
+    read = run.read
+    time.sleep(STILL_S)
+    assert run.read == read
+    assert most / 2 < read <= most
+    run.crew.stop()
+    goes_on.set()
+    run.join()
+
+    assert sink.written == list(range(read))
+
+
+def test_workers_stay_within_a_bound_ahead_of_the_slowest() -> None:
+    goes_on = Event()
+    begun: list[int] = []
+
+    def wait_at_0(frame_id: int) -> None:
+        begun.append(frame_id)
+        if frame_id == 0:
+            assert goes_on.wait(LIMIT_S)
+
+    run = Run(100, on_perceive=wait_at_0)
+    run.crew.start()
+    until(lambda: len(begun) == 8)
+    time.sleep(STILL_S)
+    assert len(begun) == 8
+    goes_on.set()
+    run.join()
+
+    assert run.sink.written == list(range(100))
+
+
+def test_frame_of_a_failed_worker_is_passed_over_and_the_run_ends() -> None:
+    at_5 = Event()
+
+    def fail_at_5(frame_id: int) -> None:
+        if frame_id == 4:
+            assert at_5.wait(LIMIT_S)
+        if frame_id == 5:
+            at_5.set()
+            raise RuntimeError("no 5")
+
+    run = Run(1000, on_perceive=fail_at_5).to_the_end()
+
+    assert run.errors in (["perceive-0: no 5"], ["perceive-1: no 5"])
+    assert run.sink.written[:5] == [0, 1, 2, 3, 4]
+    assert 5 not in run.sink.written
+    assert run.read < 100
+    assert run.sink.closed.is_set()
+
+
+def test_error_of_the_source_lets_what_was_read_pass() -> None:
+    run = Run(1000, on_read=raise_at(20)).to_the_end()
+
+    assert run.errors == ["capture: no 20"]
+    assert run.sink.written == list(range(20))
+
+
+def test_error_of_publishing_is_named_and_ends_the_run() -> None:
+    run = Run(1000, on_publish=raise_at(7)).to_the_end()
+
+    assert run.errors == ["publish: no 7"]
+    assert run.sink.written[:7] == list(range(7))
+    assert 7 not in run.sink.written
+    assert run.sink.closed.is_set()
+
+
+def test_sink_that_fails_is_closed_and_the_others_finish() -> None:
+    broken, other = KeepingSink("broken", raise_at(9)), KeepingSink("other")
+
+    run = Run(1000, sinks=[broken, other]).to_the_end()
+
+    assert run.errors == ["sink broken: no 9"]
+    assert broken.written == list(range(9))
+    assert broken.closed.is_set()
+    assert other.written == list(range(len(other.written)))
+    assert other.closed.is_set()
+
+
+def test_stop_closes_the_sinks_while_a_read_waits() -> None:
+    goes_on = Event()
+    run = Run(10, size=1, workers=1, on_read=wait_at(3, goes_on))
+    run.crew.start()
+    until(lambda: run.sink.written == [0, 1, 2])
+
+    run.crew.stop()
+
+    assert run.sink.closed.wait(LIMIT_S)
+    assert run.crew.stuck_stages() == ["capture"]
+    goes_on.set()
+    run.join()
+    assert run.sink.written == [0, 1, 2]
+
+
+@pytest.mark.parametrize("stage", ["capture", "perceive-0", "sink a"])
+def test_others_finish_without_a_stage_that_hangs(stage: str) -> None:
+    goes_on = Event()
+
+    def hang_in(this: str) -> Callable[[int], None]:
+        return wait_at(3, goes_on) if stage == this else nothing
+
+    a, b = KeepingSink("a", hang_in("sink a")), KeepingSink("b")
+    run = Run(
+        1000,
+        size=1,
+        workers=1,
+        on_read=hang_in("capture"),
+        on_perceive=hang_in("perceive-0"),
+        sinks=[a, b],
+    )
+    run.crew.start()
+    until(lambda: run.gauges.pulses[stage].busy_ns() > 1e8)
+
+    run.crew.abandon()
+
+    assert b.closed.wait(LIMIT_S)
+    assert run.crew.stuck_stages() == [stage]
+    assert b.written == list(range(len(b.written)))
+    goes_on.set()
+    run.join()
+    assert a.closed.is_set()
+    assert a.written == list(range(len(a.written)))
+
+
+def test_result_that_comes_after_its_stage_was_given_up_is_not_published() -> None:
+    goes_on = Event()
+    run = Run(1000, workers=1, on_perceive=wait_at(3, goes_on))
+    run.crew.start()
+    until(lambda: run.sink.written == [0, 1, 2])
+    run.crew.abandon()
+    assert run.sink.closed.wait(LIMIT_S)
+    goes_on.set()
+    run.join()
+
+    assert run.sink.written == [0, 1, 2]
+
+
+def test_times_are_of_frames_and_not_of_the_end() -> None:
+    run = Run(20).to_the_end()
+
+    assert {stage: times.count for stage, times in run.gauges.times.items()} == {
+        "capture": 20,
+        "sink keeping": 20,
+    }
