@@ -106,21 +106,18 @@ class Supervised:
         """Start the reader and wait for its source; raises SourceError if it does not open the first time."""
         self._backoff = Backoff(self._limits.reconnect)
         self._wake = socket.socketpair()
-        try:
-            self._attempt()
-            while self._info is None:
-                left_ns = self._hung_ns() - self._now_ns()
-                if left_ns <= 0:
-                    raise SourceError(f"{self._name}: did not open within {self._limits.open_timeout_s:g} s")
-                self._wait(left_ns)
-                self._take()
-        except (SourceError, EndOfSource) as error:
-            self._end_reader(hangs=self._now_ns() >= self._hung_ns())
-            self.close()
-            raise SourceError(str(error) or f"{self._name}: holds no frame") from None
+        info = self._opened_by(self._attempt)
         self._backoff = Backoff(self._limits.reconnect)
-        self._freshness = Freshness(self._info.rate_hz, self._limits.freshness, self._now_ns())
-        return self._info
+        self._freshness = Freshness(info.rate_hz, self._limits.freshness, self._now_ns())
+        return info
+
+    def rewind(self) -> None:
+        """Let the same process begin a recording again; ids and times start from 0. Raises SourceError."""
+        if self._reader is None:
+            raise SourceError(f"{self._name}: not open")
+        self._keep_counts()
+        self._numbers = _Numbers()
+        self._opened_by(self._ask)
 
     def read(self) -> Frame:
         """The next frame; EndOfSource once stopped.
@@ -174,12 +171,32 @@ class Supervised:
         """Ask for the source to be opened; how that ends comes by `_take`."""
         now_ns = self._now_ns()
         self._next_attempt_ns = now_ns + self._backoff.next_step_ns()
-        self._phase, self._phase_ns = "opening", now_ns
         if self._info is not None:
             self.reconnects.attempts += 1
+        self._ask()
+
+    def _ask(self) -> None:
+        self._phase, self._phase_ns = "opening", self._now_ns()
         if self._reader is None:
             self._reader = self._new_reader()
         self._reader.open()
+
+    def _opened_by(self, ask: Callable[[], None]) -> SourceInfo:
+        """What the source tells once it is open; ends the reader if it does not open in time."""
+        try:
+            ask()
+            while self._phase == "opening":
+                left_ns = self._hung_ns() - self._now_ns()
+                if left_ns <= 0:
+                    raise SourceError(f"{self._name}: did not open within {self._limits.open_timeout_s:g} s")
+                self._wait(left_ns)
+                self._take()
+        except (SourceError, EndOfSource) as error:
+            self._end_reader(hangs=self._now_ns() >= self._hung_ns())
+            self.close()
+            raise SourceError(str(error) or f"{self._name}: holds no frame") from None
+        assert self._info is not None
+        return self._info
 
     def _take(self) -> Frame | None:
         """A frame, if one is there; that the source is open is taken note of."""

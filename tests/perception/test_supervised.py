@@ -13,7 +13,7 @@ from perception.frame import CameraState, Frame
 from perception.sources.freshness import FreshnessSettings, ReconnectSettings
 from perception.sources.reader import ReaderDied
 from perception.sources.source import EndOfSource, NoFrame, SourceError, SourceInfo
-from perception.sources.supervised import MARGIN_S, Limits, Supervised, Waiting
+from perception.sources.supervised import MARGIN_S, Limits, Reconnects, Supervised, Waiting
 
 MS = 1_000_000
 LIMITS = Limits(
@@ -288,6 +288,40 @@ def test_recording_ends_and_fails_as_one(rig_of: RigOf) -> None:
     assert rig.source.read().frame_id == 0
     with pytest.raises(SourceError, match="incomplete"):
         rig.source.read()
+
+
+def _recorded_round(frames: int) -> list[Event]:
+    """Opens after 5 ms and gives all at once; the reader's frames count as decoding errors here."""
+    opened = SourceInfo("clip", False, (8, 6), 25.0)
+    return [(5, opened), *((6.0, _frame(it, 1_006.0)) for it in range(frames)), (7, EndOfSource())]
+
+
+def test_recording_is_begun_again_by_the_same_reader(rig_of: RigOf) -> None:
+    rig = rig_of([_recorded_round(2), _recorded_round(2)])
+    rig.source.open()
+    first = [rig.source.read() for _ in range(2)]
+    with pytest.raises(EndOfSource):
+        rig.source.read()
+
+    rig.source.rewind()
+    again = [rig.source.read() for _ in range(2)]
+
+    assert [(it.frame_id, it.time_ns) for it in again] == [(it.frame_id, it.time_ns) for it in first]
+    assert len(rig.readers) == 1
+    assert rig.source.counts == {"decode_errors": 4}
+    assert rig.source.reconnects == Reconnects()
+
+
+def test_recording_that_does_not_open_again_is_an_error_in_time(rig_of: RigOf) -> None:
+    rig = rig_of([_recorded_round(1)])
+    rig.source.open()
+    rig.source.read()
+
+    with pytest.raises(SourceError, match="did not open within 3 s"):
+        rig.source.rewind()
+
+    with pytest.raises(SourceError, match="not open"):
+        rig.source.rewind()
 
 
 def test_step_of_no_other_clock_matters(rig_of: RigOf, monkeypatch: pytest.MonkeyPatch) -> None:
