@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from perception.config import NodeConfig
@@ -10,6 +9,7 @@ from perception.engines import Engine, OnnxEngine, OpenVinoEngine
 from perception.frame import CameraState, Prediction
 from perception.perceive import Perceiver
 from perception.pipeline import Supervision
+from perception.process import usable_cores
 from perception.scene.camera_health import CameraJudge
 from perception.sinks.registry import SinkBuilder, SinkSettings
 from perception.sinks.sink import Sink
@@ -34,7 +34,7 @@ def build_perceivers(
     Args:
         rate_hz: the source's nominal rate.
     """
-    cores = config.threads or len(os.sched_getaffinity(0))
+    cores = config.threads or usable_cores()
     workers = 1 if is_live else cores
     engine: Engine
     if config.engine == "openvino":

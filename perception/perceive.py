@@ -20,7 +20,7 @@ from perception.scene.camera_look import look_at
 
 
 class Perceiver:
-    """Frame to Prediction. One per thread: it keeps the network's input buffer between frames.
+    """Frame to Prediction, one at a time: it keeps the network's input buffer between frames.
 
     Args:
         engine: runs the network; shared by the threads.

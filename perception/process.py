@@ -1,8 +1,9 @@
-"""Settings of the whole process that the data path relies on; called once by each command."""
+"""The process as a whole: its cores, and settings that the data path relies on."""
 
 from __future__ import annotations
 
 import ctypes
+import os
 import sys
 
 import cv2
@@ -11,8 +12,15 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # of <malloc.h>
 _LARGEST_C_INT = (1 << 31) - 1
 
 
+def usable_cores() -> int:
+    """That this process may use: `taskset` and containers give it fewer than there are."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def tune_process() -> None:
-    """One thread per OpenCV call, and buffers that stay with the process.
+    """One thread per OpenCV call, and buffers that stay with the process; called once by each command.
 
     The stages are the threads: OpenCV's own would only take cores from them.
     """

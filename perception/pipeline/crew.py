@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from perception.frame import Frame, Output, Prediction
 from perception.pipeline.gauges import Gauges
-from perception.pipeline.posts import CapturePost, Flow, PerceivePost, Post, Seen, SinkPost
+from perception.pipeline.posts import CapturePost, Flow, PerceivePost, Post, PublishPost, Seen, SinkPost
 from perception.sinks.sink import Sink
 
 FRAMES_AHEAD: Final = 4
@@ -59,18 +59,19 @@ class Crew:
         self._size = size
         self._idle = 0
         self._is_ending = Event()
-        self._flow = Flow(publish)
+        self._flow = Flow()
         burst = _burst_of(frame_wh)
         self.sinks = {sink.name: SinkPost(sink, self._flow, gauges, burst=burst) for sink in sinks}
         ahead = FRAMES_AHEAD * len(perceivers)
-        first = CapturePost(capture, self._flow, gauges, ahead=ahead, burst=burst)
+        publishing = PublishPost(publish, self._flow, gauges)
+        capturing = CapturePost(capture, self._flow, gauges, ahead=ahead, burst=burst)
         workers = [
             PerceivePost(number, perceive, self._flow, gauges, ahead=ahead)
             for number, perceive in enumerate(perceivers)
         ]
         # Who is done with a burst goes to the first of them where it is worth it: what only one thread at a
         # time can do goes before what all can.
-        self._posts: list[Post[Any, Any]] = [first, *self.sinks.values(), *workers]
+        self._posts: list[Post[Any, Any]] = [publishing, capturing, *self.sinks.values(), *workers]
         self._threads = [self._thread(number) for number in range(min(size + 1, len(self._posts)))]
 
     def start(self) -> None:
@@ -88,11 +89,14 @@ class Crew:
         """Of a recording no sink is started anew."""
         return False
 
-    def abandon(self) -> None:
-        """Do without a stage that hangs: the sinks finish their files with what they have."""
+    def abandon(self, stage: str) -> None:
+        """Do without a stage that hangs, and its thread: the sinks finish their files with what they have."""
         with self._changed:
-            self._flow.abandon()
+            self._flow.abandon(stage)
             self._changed.notify_all()
+        another = self._thread(len(self._threads))
+        another.start()
+        self._threads.append(another)
 
     def wait_until_ending(self) -> None:
         """Wait for the first error, or for the end."""
@@ -104,8 +108,9 @@ class Crew:
             thread.join()
 
     def stuck_stages(self) -> list[str]:
-        """Names of the stages that a thread is at."""
-        return [post.name for post in self._posts if post.is_manned]
+        """Names of the stages that a thread is at, and of the sinks that are not closed."""
+        is_open = {sink.name for sink in self.sinks.values() if not sink.is_closed}
+        return [post.name for post in self._posts if post.is_manned or post.name in is_open]
 
     def _thread(self, number: int) -> Thread:
         return Thread(target=self._run, name=f"crew-{number}", daemon=True)
@@ -124,14 +129,10 @@ class Crew:
 
     def _settle(self, job: _Job) -> None:
         job.post.is_manned = False
-        try:
-            if job.error is None:
-                job.post.deliver(job.item, job.result)
-            else:
-                job.post.fail(job.item, job.error)
-        except Exception as error:  # the outputs of others may still be published
-            self._gauges.errors.append(("publish", error))
-            self._flow.break_off()
+        if job.error is None:
+            job.post.deliver(job.item, job.result)
+        else:
+            job.post.fail(job.item, job.error)
         job.item = job.result = None  # no frame is held by who waits for the next one
         if self._gauges.errors:
             self._is_ending.set()
@@ -184,6 +185,8 @@ class _Job:
             self.result = self.post.work(self.item)
         except Exception as error:
             self.error = error
+        except BaseException as error:  # a library's own; the thread goes on, so that the run ends well
+            self.error = RuntimeError(f"{type(error).__name__}: {error}")
 
 
 def _burst_of(frame_wh: tuple[int, int]) -> int:

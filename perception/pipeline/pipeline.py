@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from threading import Event, Thread
@@ -16,6 +15,7 @@ from perception.pipeline.posts import SinkPost
 from perception.pipeline.relay import Relay
 from perception.pipeline.sink_line import SinkLine
 from perception.pipeline.supervision import Supervision
+from perception.process import usable_cores
 from perception.sinks.sink import Sink
 from perception.sources.source import NoFrame, Source, SourceInfo
 from perception.status import LastOutput
@@ -88,7 +88,7 @@ class Pipeline:
                 sinks,
                 self._gauges,
                 frame_wh=info.frame_wh,
-                size=max(len(perceivers), len(os.sched_getaffinity(0))),
+                size=max(len(perceivers), usable_cores()),
             )
         self._settler = Thread(target=self._settle, name="source close", daemon=True)
 
@@ -152,7 +152,7 @@ class Pipeline:
         limit_s = self._supervision.watchdog.stage_s
         self.errors.append((stage, TimeoutError(f"hung: at one frame for more than {limit_s:g} s")))
         self.stop()
-        self._threads.abandon()
+        self._threads.abandon(stage)
 
     def stuck_stages(self) -> list[str]:
         """Names of the stages that have not ended."""

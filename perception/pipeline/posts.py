@@ -18,7 +18,9 @@ Seen = Frame | Outage
 A = TypeVar("A")
 B = TypeVar("B")
 
+PUBLISH: Final = "publish"
 PERCEIVE_BURST: Final = 4
+PUBLISH_BURST: Final = 8
 OUTPUTS_AHEAD: Final = 4
 """Outputs, at least, that may wait for a sink before nothing more is perceived."""
 
@@ -26,51 +28,67 @@ OUTPUTS_AHEAD: Final = 4
 class Flow:
     """What lies between the posts; only touched with the crew's lock held."""
 
-    def __init__(self, publish: Callable[[Output], Output]) -> None:
+    def __init__(self) -> None:
         self.frames: deque[Seen] = deque()
+        """That wait to be perceived."""
+        self.outputs: deque[Output] = deque()
+        """That wait to be published, in the order of their frames."""
         self.sinks: list[SinkPost] = []
         self.is_over = False
         """Nothing more is captured."""
-        self._publish = publish
-        self._taken = self._delivered = 0
+        self.in_hand = 0
+        """Frames that were taken to be perceived and are to be published yet."""
+        self._is_publishing = self._is_abandoned = False
+        self._taken = self._next = 0
         self._early: dict[int, Output | None] = {}
-        self._is_abandoned = False
 
     @property
     def is_through(self) -> bool:
         """No sink gets anything more."""
-        return self.is_over and not self.frames and (self._is_abandoned or self.in_hand == 0)
-
-    @property
-    def in_hand(self) -> int:
-        """Frames that were taken to be perceived and have not come to the sinks."""
-        return self._taken - self._delivered
+        return self.is_over and not self.frames and self.in_hand == 0
 
     def take(self) -> tuple[int, Seen]:
         """The oldest frame, and its number."""
-        self._taken += 1
-        return self._taken - 1, self.frames.popleft()
+        number = self._taken
+        self._taken, self.in_hand = number + 1, self.in_hand + 1
+        return number, self.frames.popleft()
 
-    def deliver(self, number: int, output: Output | None) -> None:
-        """Publish it, and what waited for it; None is what cannot be had. Raises what publishing raises."""
+    def perceived(self, number: int, output: Output | None) -> None:
+        """Line it up to be published, with those that waited for it; None where there is no output."""
         self._early[number] = output
-        while self._delivered in self._early and not self._is_abandoned:
-            self._delivered += 1
-            ready = self._early.pop(self._delivered - 1)
-            if ready is not None:
-                published = self._publish(ready)
-                for sink in self.sinks:
-                    sink.hand_over(published)
+        while self._next in self._early and not self._is_abandoned:
+            ready = self._early.pop(self._next)
+            self._next += 1
+            if ready is None:
+                self.in_hand -= 1
+            else:
+                self.outputs.append(ready)
+
+    def take_output(self) -> Output:
+        """The next one to be published."""
+        self._is_publishing = True
+        return self.outputs.popleft()
+
+    def published(self, output: Output | None) -> None:
+        """Every sink gets it; None if it could not be published."""
+        self._is_publishing = False
+        self.in_hand = max(0, self.in_hand - 1)
+        if output is not None:
+            for sink in self.sinks:
+                sink.hand_over(output)
 
     def break_off(self) -> None:
         """Perceive nothing that has not been begun."""
         self.is_over = True
         self.frames.clear()
 
-    def abandon(self) -> None:
-        """Wait for nothing: the sinks finish with what they have."""
+    def abandon(self, stage: str) -> None:
+        """Do without a stage that hangs: of what is in hand only what waits to be published still is."""
         self.break_off()
         self._is_abandoned = True
+        if stage == PUBLISH:
+            self.outputs.clear()
+        self.in_hand = len(self.outputs) + (self._is_publishing and stage != PUBLISH)
 
 
 class Post(ABC, Generic[A, B]):
@@ -192,17 +210,48 @@ class PerceivePost(Post[tuple[int, Seen], Output]):
 
     def deliver(self, item: tuple[int, Seen], result: Output) -> None:
         """It is published in its place."""
-        self._flow.deliver(item[0], result)
+        self._flow.perceived(item[0], result)
 
     def fail(self, item: tuple[int, Seen], error: Exception) -> None:
         """What others have begun is still published."""
         self._errors.append((self.name, error))
         self._flow.break_off()
-        self._flow.deliver(item[0], None)
+        self._flow.perceived(item[0], None)
 
     def _step(self, item: tuple[int, Seen]) -> Output:
         seen = item[1]
         return self._perceive(seen) if isinstance(seen, Frame) else seen
+
+
+class PublishPost(Post[Output, Output]):
+    """Publishes one output after the other."""
+
+    burst = PUBLISH_BURST
+
+    def __init__(self, publish: Callable[[Output], Output], flow: Flow, gauges: Gauges) -> None:
+        super().__init__(PUBLISH, flow, gauges, is_timed=False)
+        self._publish = publish
+
+    def waiting(self) -> int:
+        """Outputs."""
+        return len(self._flow.outputs)
+
+    def take(self) -> Output:
+        """The next output in the order of the frames."""
+        return self._flow.take_output()
+
+    def deliver(self, item: Output, result: Output) -> None:
+        """Every sink gets it."""
+        self._flow.published(result)
+
+    def fail(self, item: Output, error: Exception) -> None:
+        """What others have begun is still published."""
+        self._errors.append((self.name, error))
+        self._flow.published(None)
+        self._flow.break_off()
+
+    def _step(self, item: Output) -> Output:
+        return self._publish(item)
 
 
 class SinkPost(Post[Output | None, None]):
@@ -212,7 +261,7 @@ class SinkPost(Post[Output | None, None]):
     """Of a recording nothing is dropped, and no sink is started anew."""
 
     def __init__(self, sink: Sink, flow: Flow, gauges: Gauges, *, burst: int) -> None:
-        """Make the post; `sink` is open already, and may lag behind by two bursts."""
+        """Make the post; `sink` is open already. Two bursts behind it, nothing more is perceived."""
         super().__init__(f"sink {sink.name}", flow, gauges, is_timed=True)
         self.burst = burst
         self.is_closed = False

@@ -84,7 +84,7 @@ class Relay:
         line = next((line for line in self.sinks.values() if line.name == stage), None)
         return line is not None and line.replace_hung()
 
-    def abandon(self) -> None:
+    def abandon(self, stage: str) -> None:
         """Do without a stage that hangs: the sinks finish their files with what they have."""
         self._outbox.close()
 

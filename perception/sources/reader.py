@@ -26,7 +26,7 @@ from perception.sources.ring import Layout, Ring, RingView
 from perception.sources.source import EndOfSource, Source, SourceError, SourceInfo
 
 SLOTS: Final = 24
-"""Frames that may be on their way at once: what the node's channels and stages can hold, and some."""
+"""Frames that may be on their way at once: of a live source what can wait anywhere, and some."""
 GRACE_S: Final = 1.0
 """That a reader has to hang up when it is told to end."""
 IS_SUPPORTED: Final = sys.platform == "linux"

@@ -40,7 +40,7 @@ class SourceInfo:
 
 
 class Source(Protocol):
-    """A source of frames. One thread calls `open`, `read`, …, `read`, `close`."""
+    """A source of frames. `open`, `read`, …, `read`, `close` are called one at a time, by several threads."""
 
     def open(self) -> SourceInfo:
         """Open it and look at it; raises SourceError."""

@@ -112,9 +112,14 @@ class Supervised:
         return info
 
     def rewind(self) -> None:
-        """Let the same process begin a recording again; ids and times start from 0. Raises SourceError."""
+        """Let the same process begin a recording again; ids and times start from 0. Raises SourceError.
+
+        Once stopped it does nothing, and `read` tells the end.
+        """
         if self._reader is None:
             raise SourceError(f"{self._name}: not open")
+        if self._is_stopped:
+            return
         self._keep_counts()
         self._numbers = _Numbers()
         self._opened_by(self._ask)
@@ -185,7 +190,7 @@ class Supervised:
         """What the source tells once it is open; ends the reader if it does not open in time."""
         try:
             ask()
-            while self._phase == "opening":
+            while self._phase == "opening" and not self._is_stopped:
                 left_ns = self._hung_ns() - self._now_ns()
                 if left_ns <= 0:
                     raise SourceError(f"{self._name}: did not open within {self._limits.open_timeout_s:g} s")
@@ -195,7 +200,8 @@ class Supervised:
             self._end_reader(hangs=self._now_ns() >= self._hung_ns())
             self.close()
             raise SourceError(str(error) or f"{self._name}: holds no frame") from None
-        assert self._info is not None
+        if self._info is None:
+            raise SourceError(f"{self._name}: stopped before it was open")
         return self._info
 
     def _take(self) -> Frame | None:

@@ -6,7 +6,7 @@ import random
 import time
 from collections.abc import Callable
 from itertools import groupby
-from threading import Event, Lock
+from threading import Event, Lock, Thread
 
 import numpy as np
 import pytest
@@ -289,6 +289,52 @@ def test_error_of_publishing_is_named_and_ends_the_run() -> None:
     assert run.sink.closed.is_set()
 
 
+def test_outputs_that_waited_for_one_that_cannot_be_published_still_are() -> None:
+    others_wait = Event()
+    run = Run(1000, on_perceive=wait_at(5, others_wait), on_publish=raise_at(5))
+    run.crew.start()
+    until(lambda: run.crew._flow.in_hand == 8)
+    others_wait.set()
+    run.join()
+
+    assert run.errors == ["publish: no 5"]
+    assert run.sink.written == [it for it in range(len(run.sink.written) + 1) if it != 5]
+    assert len(run.sink.written) > 6
+    assert run.sink.closed.is_set()
+
+
+def test_stop_does_not_wait_for_what_is_being_published() -> None:
+    goes_on, is_in = Event(), Event()
+
+    def hold(frame_id: int) -> None:
+        is_in.set()
+        assert goes_on.wait(LIMIT_S)
+
+    run = Run(1000, on_publish=hold)
+    run.crew.start()
+    assert is_in.wait(LIMIT_S)
+    stopping = Thread(target=run.crew.stop)
+    stopping.start()
+    stopping.join(LIMIT_S)
+
+    assert not stopping.is_alive()
+    assert run.crew.stuck_stages() == ["publish", "sink keeping"]
+    goes_on.set()
+    run.join()
+    assert run.sink.written == list(range(run.read))
+
+
+def test_even_what_is_no_exception_ends_the_run_as_an_error() -> None:
+    def leave(frame_id: int) -> None:
+        if frame_id == 3:
+            raise SystemExit("enough")
+
+    run = Run(1000, on_perceive=leave).to_the_end()
+
+    assert run.errors[0].endswith(": SystemExit: enough")
+    assert run.sink.closed.is_set()
+
+
 def test_sink_that_fails_is_closed_and_the_others_finish() -> None:
     broken, other = KeepingSink("broken", raise_at(9)), KeepingSink("other")
 
@@ -316,7 +362,7 @@ def test_stop_closes_the_sinks_while_a_read_waits() -> None:
     assert run.sink.written == [0, 1, 2]
 
 
-@pytest.mark.parametrize("stage", ["capture", "perceive-0", "sink a"])
+@pytest.mark.parametrize("stage", ["capture", "perceive-0", "publish", "sink a"])
 def test_others_finish_without_a_stage_that_hangs(stage: str) -> None:
     goes_on = Event()
 
@@ -330,15 +376,16 @@ def test_others_finish_without_a_stage_that_hangs(stage: str) -> None:
         workers=1,
         on_read=hang_in("capture"),
         on_perceive=hang_in("perceive-0"),
+        on_publish=hang_in("publish"),
         sinks=[a, b],
     )
     run.crew.start()
     until(lambda: run.gauges.pulses[stage].busy_ns() > 1e8)
 
-    run.crew.abandon()
+    run.crew.abandon(stage)
 
     assert b.closed.wait(LIMIT_S)
-    assert run.crew.stuck_stages() == [stage]
+    until(lambda: run.crew.stuck_stages() == [stage])
     assert b.written == list(range(len(b.written)))
     goes_on.set()
     run.join()
@@ -346,12 +393,27 @@ def test_others_finish_without_a_stage_that_hangs(stage: str) -> None:
     assert a.written == list(range(len(a.written)))
 
 
+def test_sinks_finish_without_two_stages_that_hang() -> None:
+    goes_on = Event()
+    run = Run(1000, size=1, workers=1, on_read=wait_at(4, goes_on), on_perceive=wait_at(3, goes_on))
+    run.crew.start()
+    until(lambda: all(run.gauges.pulses[stage].busy_ns() > 1e8 for stage in ("capture", "perceive-0")))
+    for stage in ("capture", "perceive-0"):
+        run.crew.abandon(stage)
+
+    assert run.sink.closed.wait(LIMIT_S)
+    assert run.crew.stuck_stages() == ["capture", "perceive-0"]
+    goes_on.set()
+    run.join()
+    assert run.sink.written == [0, 1, 2]
+
+
 def test_result_that_comes_after_its_stage_was_given_up_is_not_published() -> None:
     goes_on = Event()
     run = Run(1000, workers=1, on_perceive=wait_at(3, goes_on))
     run.crew.start()
     until(lambda: run.sink.written == [0, 1, 2])
-    run.crew.abandon()
+    run.crew.abandon("perceive-0")
     assert run.sink.closed.wait(LIMIT_S)
     goes_on.set()
     run.join()

@@ -11,6 +11,7 @@ import pytest
 
 from perception.frame import CameraState, Frame
 from perception.sources.freshness import FreshnessSettings, ReconnectSettings
+from perception.sources.pacing import Looped
 from perception.sources.reader import ReaderDied
 from perception.sources.source import EndOfSource, NoFrame, SourceError, SourceInfo
 from perception.sources.supervised import MARGIN_S, Limits, Reconnects, Supervised, Waiting
@@ -310,6 +311,41 @@ def test_recording_is_begun_again_by_the_same_reader(rig_of: RigOf) -> None:
     assert len(rig.readers) == 1
     assert rig.source.counts == {"decode_errors": 4}
     assert rig.source.reconnects == Reconnects()
+
+
+def test_stopped_recording_ends_in_a_loop_too(rig_of: RigOf) -> None:
+    rig = rig_of([_recorded_round(2), _recorded_round(2)])
+    looped = Looped(lambda: rig.source)
+    looped.open()
+    looped.read()
+
+    looped.stop()
+
+    before_ns = rig.clock.now_ns
+    with pytest.raises(EndOfSource):
+        looped.read()
+    assert (len(rig.readers[0].opened_ns), rig.clock.now_ns) == (1, before_ns)
+
+
+def test_stop_ends_the_wait_for_the_next_round(rig_of: RigOf) -> None:
+    rig = rig_of([_recorded_round(1)])
+    rig.source.open()
+    rig.source.read()
+    next_event_ns, waits = rig.clock.now_ns + 10 * MS, []
+
+    def stop_meanwhile() -> int:
+        waits.append(rig.clock.now_ns)
+        rig.source.stop()
+        return next_event_ns
+
+    original = rig.readers[0].open
+    rig.readers[0].open = lambda: (original(), setattr(rig.clock, "next_event_ns", stop_meanwhile))  # type: ignore
+
+    rig.source.rewind()
+
+    assert len(waits) == 1
+    with pytest.raises(EndOfSource):
+        rig.source.read()
 
 
 def test_recording_that_does_not_open_again_is_an_error_in_time(rig_of: RigOf) -> None:
