@@ -4,9 +4,11 @@
 
 With a thread a stage more threads than cores take turns: a stage finds the caches of its core full of the
 others' code and data, and wakes the next one for every frame. A thread of the crew stays at its post for
-several frames in a row, and then goes where most is to be done. Of 1280x720 on two cores that gives 5 to 7 %
-more frames a second than a thread a stage that hands bursts of 4 and 16 over, with 20 MB less (medians of 6
-rounds in turns, two networks, with and without an overlay video).
+several frames in a row, and then goes where most is to be done. So many are at work that the cores are busy:
+who waits for a disk or a GPU counts by the share of a core that its post takes.
+
+Of 1280x720 on two cores that gives 5 to 7 % more frames a second than a thread a stage that hands bursts of
+4 and 16 over, with 20 MB less (medians of 6 rounds in turns, two networks, with and without a video).
 """
 
 from __future__ import annotations
@@ -25,8 +27,10 @@ FRAMES_AHEAD: Final = 4
 BURST: Final = 8
 BURST_BYTES: Final = 12_000_000
 """Of frames that are decoded, or written, in a row, at most."""
-RELIEF_AFTER_S: Final = 0.05
-"""At one item: who is at it for longer may be waiting for a disk, a network or a device, and uses no core."""
+FREE_SHARE: Final = 0.75
+"""Of a core: who would take that much or more of it may begin."""
+LOOK_EVERY_S: Final = 0.05
+"""One of those who have nothing to do looks whether those at work only wait."""
 
 
 class Crew:
@@ -52,12 +56,13 @@ class Crew:
             sinks: open; the crew closes them.
             gauges: told of every stage.
             frame_wh: width and height, pixels: of large frames fewer are held.
-            size: threads at work at a time; one more steps in where one of them waits.
+            size: cores. So many threads are at work at a time, and more where some of them only wait.
         """
         self._gauges = gauges
         self._changed = Condition()
         self._size = size
         self._idle = 0
+        self._is_watched = False
         self._is_ending = Event()
         self._flow = Flow()
         burst = _burst_of(frame_wh)
@@ -72,7 +77,7 @@ class Crew:
         # Who is done with a burst goes to the first of them where it is worth it: what only one thread at a
         # time can do goes before what all can.
         self._posts: list[Post[Any, Any]] = [publishing, capturing, *self.sinks.values(), *workers]
-        self._threads = [self._thread(number) for number in range(min(size + 1, len(self._posts)))]
+        self._threads = [self._thread(number) for number in range(len(self._posts))]
 
     def start(self) -> None:
         """Start the threads."""
@@ -90,13 +95,10 @@ class Crew:
         return False
 
     def abandon(self, stage: str) -> None:
-        """Do without a stage that hangs, and its thread: the sinks finish their files with what they have."""
+        """Do without a stage that hangs: the sinks finish their files with what they have."""
         with self._changed:
             self._flow.abandon(stage)
             self._changed.notify_all()
-        another = self._thread(len(self._threads))
-        another.start()
-        self._threads.append(another)
 
     def wait_until_ending(self) -> None:
         """Wait for the first error, or for the end."""
@@ -146,19 +148,21 @@ class Crew:
             if self._is_done:
                 self._changed.notify_all()
                 return None
+            looks = not self._is_watched
+            self._is_watched = True
             self._idle += 1
-            self._changed.wait(RELIEF_AFTER_S)
+            self._changed.wait(LOOK_EVERY_S if looks else None)
             self._idle -= 1
+            self._is_watched = self._is_watched and not looks
         post.is_manned = True
         job = _Job(post, post.take(), in_a_row + 1)
-        if self._idle and (self._is_done or self._choose()):
+        if self._idle and (not self._is_watched or self._is_done or self._choose()):
             self._changed.notify()
         return job
 
     def _choose(self) -> Post[Any, Any] | None:
         """Where most is to be done; rather a little than nothing. None while enough threads are at work."""
-        manned = [post for post in self._posts if post.is_manned]
-        if len(manned) - sum(post.busy_s > RELIEF_AFTER_S for post in manned) >= self._size:
+        if self._size - sum(post.load for post in self._posts if post.is_manned) < FREE_SHARE:
             return None
         free = [(post, waiting) for post in self._posts if not post.is_manned and (waiting := post.waiting())]
         for post, waiting in free:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
@@ -18,6 +19,10 @@ Seen = Frame | Outage
 A = TypeVar("A")
 B = TypeVar("B")
 
+WAITS_AFTER_NS: Final = 50_000_000
+"""At one item: who has been at it for longer is waiting, whatever it did before."""
+LOAD_ITEMS: Final = 8
+"""Over which a load is averaged."""
 PUBLISH: Final = "publish"
 PERCEIVE_BURST: Final = 4
 PUBLISH_BURST: Final = 8
@@ -106,19 +111,22 @@ class Post(ABC, Generic[A, B]):
         self._errors = gauges.errors
         self._times = gauges.times_of(name) if is_timed else None
         self._pulse = gauges.pulse_of(name)
+        self._load = 1.0
 
     @property
-    def busy_s(self) -> float:
-        """How long a thread has been at one item."""
-        return self._pulse.busy_ns() / 1e9
+    def load(self) -> float:
+        """Share of a core that its thread takes, by its last items; the rest is waiting for a disk, a GPU."""
+        return 0.0 if self._pulse.busy_ns() > WAITS_AFTER_NS else self._load
 
     def work(self, item: A) -> B:
         """Do what is to be done with the item; watched and timed. Raises what the stage raises."""
-        started_ns = self._pulse.begin()
+        started_ns, cpu_started_ns = self._pulse.begin(), time.thread_time_ns()
         try:
             result = self._step(item)
         finally:
             ended_ns = self._pulse.end()
+        share = (time.thread_time_ns() - cpu_started_ns) / max(1, ended_ns - started_ns)
+        self._load += (share - self._load) / LOAD_ITEMS
         if self._times:
             self._times.add(ended_ns - started_ns)
         return result
