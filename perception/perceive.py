@@ -20,7 +20,7 @@ from perception.scene.camera_look import look_at
 
 
 class Perceiver:
-    """Frame to Prediction, one at a time: it keeps the network's input buffer between frames.
+    """Frame to Prediction, one at a time: it keeps the network's input and what it works in between frames.
 
     Args:
         engine: runs the network; shared by the threads.
@@ -34,6 +34,7 @@ class Perceiver:
         self._contract = engine.contract
         self._box: Letterbox | None = None
         self._input_bgr = np.empty(0, np.uint8)
+        self._planes = np.empty(0, np.float32)
 
     def __call__(self, frame: Frame) -> Prediction:
         """The drivable area in `frame`; the time of each step stands in `stage_ns`.
@@ -44,6 +45,7 @@ class Perceiver:
         if self._box is None or self._box.frame_wh != frame.frame_wh:
             self._box = Letterbox.fit(frame.frame_wh, self._contract.input_wh)
             self._input_bgr = self._box.blank(self._contract.pad_bgr)
+            self._planes = working_planes(self._box)
         started_ns = time.monotonic_ns()
         if self._contract.output == "class_map":
             image_bgr = frame.image_bgr
@@ -56,7 +58,7 @@ class Perceiver:
             prepared_ns = time.monotonic_ns()
             logits = self._engine.infer(self._input_bgr)
             inferred_ns = time.monotonic_ns()
-            class_map = interpret(logits, self._box)
+            class_map = interpret(logits, self._box, self._planes)
             confidence = confidence_of(logits, self._box)
         labels = self._contract.labels
         shares = class_shares(class_map, labels)
@@ -128,31 +130,51 @@ def _resized(pixels: Yuv420, box: Letterbox) -> Yuv420:
     return Yuv420(y, u, v, pixels.matrix)
 
 
-def interpret(logits: NDArray[np.float32], box: Letterbox) -> NDArray[np.uint8]:
+def interpret(
+    logits: NDArray[np.float32], box: Letterbox, planes: NDArray[np.float32] | None = None
+) -> NDArray[np.uint8]:
     """Class of every pixel of the frame.
 
     Args:
         logits: (3, h, w) float32 over the whole input: direct, alternative, background; or (2, h, w):
             drivable, background.
+        box: the frame's place in the input.
+        planes: (2, input_h, input_w) float32 to work in, kept from frame to frame: new ones are in no cache,
+            which doubled the time where other stages ran in between. None makes them.
 
     Returns:
         (H, W) uint8 of the frame's size, or of its size inside the input where that is smaller.
         Where logits are equal the first class wins, as with argmax.
     """
-    planes = [cv2.resize(plane, box.input_wh)[box.rows, box.columns] for plane in logits]
+    first, second = working_planes(box) if planes is None else planes
+
+    def enlarged(plane: NDArray[np.float32], into: NDArray[np.float32]) -> NDArray[np.float32]:
+        return np.asarray(cv2.resize(plane, box.input_wh, dst=into), np.float32)[box.rows, box.columns]
+
     # 255 & id gives the class id, and the maximum puts the two masks together.
-    if len(planes) == 2:
-        drivable, background = planes
-        is_background = cv2.compare(background, drivable, cv2.CMP_GT)
-        is_drivable = cv2.compare(background, drivable, cv2.CMP_LE)
-        ids = cv2.max(np.bitwise_and(is_drivable, DRIVABLE), np.bitwise_and(is_background, BACKGROUND))
+    if len(logits) == 2:
+        drivable, background = enlarged(logits[0], first), enlarged(logits[1], second)
+        ids = _masked(cv2.compare(background, drivable, cv2.CMP_LE), DRIVABLE)
     else:
-        direct, alternative, background = planes
-        is_alternative = cv2.compare(alternative, direct, cv2.CMP_GT)
-        is_background = cv2.compare(background, cv2.max(direct, alternative), cv2.CMP_GT)
-        # Background has the highest id, so it wins the maximum.
-        ids = cv2.max(np.bitwise_and(is_alternative, ALTERNATIVE), np.bitwise_and(is_background, BACKGROUND))
-    return _at_most_the_frame(np.asarray(ids, np.uint8), box)
+        direct, alternative = enlarged(logits[0], first), enlarged(logits[1], second)
+        ids = _masked(cv2.compare(alternative, direct, cv2.CMP_GT), ALTERNATIVE)
+        drivable = np.maximum(direct, alternative, out=direct)
+        background = enlarged(logits[2], second)
+    # Background has the highest id, so it wins the maximum.
+    cv2.max(ids, _masked(cv2.compare(background, drivable, cv2.CMP_GT), BACKGROUND), dst=ids)
+    return _at_most_the_frame(ids, box)
+
+
+def working_planes(box: Letterbox) -> NDArray[np.float32]:
+    """(2, input_h, input_w) float32 for `interpret` to work in."""
+    width, height = box.input_wh
+    return np.empty((2, height, width), np.float32)
+
+
+def _masked(mask: cv2.typing.MatLike, class_id: int) -> NDArray[np.uint8]:
+    """The class id where a mask is 255, in its own memory."""
+    ids = np.asarray(mask, np.uint8)
+    return np.bitwise_and(ids, class_id, out=ids)
 
 
 def inside(plane: NDArray[np.uint8], box: Letterbox) -> NDArray[np.uint8]:

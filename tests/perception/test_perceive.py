@@ -15,7 +15,15 @@ from perception.engines import EngineError, OnnxEngine
 from perception.frame import EngineState, Frame, Prediction, Yuv420, YuvMatrix, bgr_from_yuv
 from perception.labels import ALTERNATIVE, BACKGROUND, DIRECT, DRIVABLE, LABELS, LABELS_OF_TWO
 from perception.letterbox import Letterbox
-from perception.perceive import Perceiver, blank_input, class_shares, inside, interpret, prepare
+from perception.perceive import (
+    Perceiver,
+    blank_input,
+    class_shares,
+    inside,
+    interpret,
+    prepare,
+    working_planes,
+)
 from perception.sources.drive import DriveRenderer
 
 INPUT_WH = (640, 384)
@@ -124,6 +132,20 @@ class TestInterpret:
         box = Letterbox.fit(wh, INPUT_WH)
 
         np.testing.assert_array_equal(interpret(random_logits(), box), by_argmax(random_logits(), box))
+
+    @pytest.mark.parametrize("labels", [2, 3])
+    def test_planes_to_work_in_change_nothing_and_no_map_lies_in_them(self, labels: int) -> None:
+        box = Letterbox.fit((1280, 720), INPUT_WH)
+        planes = working_planes(box)
+        logits = random_logits()[:labels]
+
+        first = interpret(logits, box, planes)
+        kept = first.copy()
+        second = interpret(logits[::-1].copy(), box, planes)
+
+        np.testing.assert_array_equal(first, interpret(logits, box))
+        np.testing.assert_array_equal(first, kept)
+        np.testing.assert_array_equal(second, interpret(logits[::-1].copy(), box))
 
     def test_first_class_wins_where_logits_are_equal(self) -> None:
         shape = (3, INPUT_WH[1] // STRIDE, INPUT_WH[0] // STRIDE)
