@@ -69,7 +69,7 @@ class Crew:
         self.sinks = {sink.name: SinkPost(sink, self._flow, gauges, burst=burst) for sink in sinks}
         ahead = FRAMES_AHEAD * len(perceivers)
         publishing = PublishPost(publish, self._flow, gauges)
-        capturing = CapturePost(capture, self._flow, gauges, ahead=ahead, burst=burst)
+        capturing = CapturePost(capture, self._flow, gauges, ahead=2 * ahead, burst=burst)
         workers = [
             PerceivePost(number, perceive, self._flow, gauges, ahead=ahead)
             for number, perceive in enumerate(perceivers)

@@ -52,6 +52,11 @@ class Flow:
         """No sink gets anything more."""
         return self.is_over and not self.frames and self.in_hand == 0
 
+    @property
+    def behind(self) -> int:
+        """Frames that were taken to be perceived and have not come to the slowest sink."""
+        return self.in_hand + max((sink.lag for sink in self.sinks), default=0)
+
     def take(self) -> tuple[int, Seen]:
         """The oldest frame, and its number."""
         number = self._taken
@@ -158,7 +163,7 @@ class CapturePost(Post[None, Seen]):
         self, capture: Callable[[], Seen], flow: Flow, gauges: Gauges, *, ahead: int, burst: int
     ) -> None:
         """Args:
-        ahead: frames that may wait before a burst of `burst` more is read.
+        ahead: frames that may be on their way before a burst of `burst` more is read.
         """
         super().__init__("capture", flow, gauges, is_timed=True)
         self.worth = self.burst = burst
@@ -166,8 +171,8 @@ class CapturePost(Post[None, Seen]):
         self._most = ahead + burst
 
     def waiting(self) -> int:
-        """Room for frames."""
-        return 0 if self._flow.is_over else self._most - len(self._flow.frames)
+        """Room for frames, with what is on its way to the sinks: the most is soon held, and memory final."""
+        return 0 if self._flow.is_over else max(0, self._most - len(self._flow.frames) - self._flow.behind)
 
     def take(self) -> None:
         """Nothing is needed to read a frame."""
@@ -269,7 +274,7 @@ class SinkPost(Post[Output | None, None]):
     """Of a recording nothing is dropped, and no sink is started anew."""
 
     def __init__(self, sink: Sink, flow: Flow, gauges: Gauges, *, burst: int) -> None:
-        """Make the post; `sink` is open already. Two bursts behind it, nothing more is perceived."""
+        """Make the post; `sink` is open already. A burst behind it, nothing more is perceived."""
         super().__init__(f"sink {sink.name}", flow, gauges, is_timed=True)
         self.burst = burst
         self.is_closed = False
@@ -291,7 +296,12 @@ class SinkPost(Post[Output | None, None]):
     @property
     def has_room(self) -> bool:
         """Whether it lags behind by less than it may."""
-        return len(self._outputs) < max(OUTPUTS_AHEAD, 2 * self.burst)
+        return self.lag < max(OUTPUTS_AHEAD, self.burst)
+
+    @property
+    def lag(self) -> int:
+        """Outputs that wait."""
+        return len(self._outputs)
 
     def hand_over(self, output: Output) -> None:
         """To be written, unless the sink has failed."""
