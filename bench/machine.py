@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from perception.engines.engine import EngineError, one_line
+from perception.process import usable_cores
 
 PACKAGES: Final = (
     "drivable", "numpy", "opencv-python-headless", "av", "onnxruntime", "onnxruntime-gpu", "openvino",
@@ -28,7 +29,7 @@ def machine(proc: Path = PROC, cpus: Path = CPUS) -> dict[str, Any]:
     """Processor, cores, clock, memory, GPU and system; null for what the machine does not tell."""
     return {
         "cpu": _field(proc / "cpuinfo", "model name") or platform.processor() or None,
-        "cores": len(os.sched_getaffinity(0)),
+        "cores": usable_cores(),
         "clock_mhz": _clock_mhz(proc),
         "governor": _text(cpus / "cpu0/cpufreq/scaling_governor"),
         "memory_gb": _memory_gb(proc),

@@ -227,6 +227,9 @@ class Outage:
         return None if self.captured_ns is None else (self.published_ns - self.captured_ns) / 1e6
 
 
+Seen = Frame | Outage
+"""What a pipeline takes from its source."""
+
 Output = Prediction | Outage
 """What sinks are given."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +20,7 @@ from perception.contract import ANY_SIZE, ModelContract
 from perception.engines import Engine
 from perception.letterbox import letterbox
 from perception.models import model_file
+from perception.process import usable_cores
 
 FRAMES: Final = 500  # enough for a 99th percentile
 WARM_UP_FRAMES: Final = 10
@@ -44,7 +44,7 @@ def measure(task: Task) -> dict[str, Any]:
         FileNotFoundError, ValueError, SourceError, EngineError: in one line.
     """
     frames = task.count("frames", FRAMES)
-    cores = len(os.sched_getaffinity(0))
+    cores = usable_cores()
     engine = open_engine(task.engine, model_file(task.model), task.provider, cores)
     pictures = pictures_for(
         engine.contract, [frame.image_bgr for frame in decoded_frames(task.source, PICTURES)]

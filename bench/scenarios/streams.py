@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
@@ -16,7 +15,7 @@ from bench.scenarios.offline import FRAMES, WARM_UP_FRAMES, play, recording_of
 from bench.task import EXPECTED, Task
 from perception.engines.engine import one_line
 from perception.pipeline import PipelineError
-from perception.process import tune_process
+from perception.process import tune_process, usable_cores
 
 STREAMS: Final = 2
 
@@ -44,7 +43,7 @@ def measure(task: Task) -> dict[str, Any]:
         ValueError, SourceError: in one line.
     """
     streams, frames = task.count("streams", STREAMS), task.count("frames", FRAMES)
-    threads = max(1, len(os.sched_getaffinity(0)) // streams)
+    threads = max(1, usable_cores() // streams)
     with TemporaryDirectory() as folder:
         video = recording_of(task.source, Path(folder))
         started = [Stream(number + 1, task, video, frames, threads) for number in range(streams)]

@@ -1,4 +1,4 @@
-"""Crew: the threads of a recorded run, one a core; each does whatever is to be done next.
+"""Crew: the threads of a recorded run, so many at work as there are cores, at whatever is to be done next.
 
     capture ─► frames ─► perceive (a post a worker) ─► in their order ─► publish ─► outputs ─► a post a sink
 
@@ -17,9 +17,9 @@ from collections.abc import Callable, Sequence
 from threading import Condition, Event, Thread
 from typing import Any, Final
 
-from perception.frame import Frame, Output, Prediction
+from perception.frame import Output, Seen
 from perception.pipeline.gauges import Gauges
-from perception.pipeline.posts import CapturePost, Flow, PerceivePost, Post, PublishPost, Seen, SinkPost
+from perception.pipeline.posts import CapturePost, Flow, PerceivePost, Post, PublishPost, SinkPost
 from perception.sinks.sink import Sink
 
 FRAMES_AHEAD: Final = 4
@@ -39,7 +39,7 @@ class Crew:
     def __init__(
         self,
         capture: Callable[[], Seen],
-        perceivers: Sequence[Callable[[Frame], Prediction]],
+        perceivers: Sequence[Callable[[Seen], Output]],
         publish: Callable[[Output], Output],
         sinks: Sequence[Sink],
         gauges: Gauges,
@@ -68,7 +68,7 @@ class Crew:
         burst = _burst_of(frame_wh)
         self.sinks = {sink.name: SinkPost(sink, self._flow, gauges, burst=burst) for sink in sinks}
         ahead = FRAMES_AHEAD * len(perceivers)
-        publishing = PublishPost(publish, self._flow, gauges)
+        self._publishing = PublishPost(publish, self._flow, gauges)
         capturing = CapturePost(capture, self._flow, gauges, ahead=2 * ahead, burst=burst)
         workers = [
             PerceivePost(number, perceive, self._flow, gauges, ahead=ahead)
@@ -76,8 +76,10 @@ class Crew:
         ]
         # Who is done with a burst goes to the first of them where it is worth it: what only one thread at a
         # time can do goes before what all can.
-        self._posts: list[Post[Any, Any]] = [publishing, capturing, *self.sinks.values(), *workers]
-        self._threads = [self._thread(number) for number in range(len(self._posts))]
+        self._posts: list[Post[Any, Any]] = [self._publishing, capturing, *self.sinks.values(), *workers]
+        self._threads = [
+            Thread(target=self._run, name=f"crew-{number}", daemon=True) for number in range(len(self._posts))
+        ]
 
     def start(self) -> None:
         """Start the threads."""
@@ -97,7 +99,10 @@ class Crew:
     def abandon(self, stage: str) -> None:
         """Do without a stage that hangs: the sinks finish their files with what they have."""
         with self._changed:
-            self._flow.abandon(stage)
+            hangs = stage == self._publishing.name
+            if hangs:
+                self._flow.outputs.clear()
+            self._flow.abandon(int(self._publishing.is_manned and not hangs))
             self._changed.notify_all()
 
     def wait_until_ending(self) -> None:
@@ -111,11 +116,8 @@ class Crew:
 
     def stuck_stages(self) -> list[str]:
         """Names of the stages that a thread is at, and of the sinks that are not closed."""
-        is_open = {sink.name for sink in self.sinks.values() if not sink.is_closed}
-        return [post.name for post in self._posts if post.is_manned or post.name in is_open]
-
-    def _thread(self, number: int) -> Thread:
-        return Thread(target=self._run, name=f"crew-{number}", daemon=True)
+        not_closed = [sink for sink in self.sinks.values() if not sink.is_closed]
+        return [post.name for post in self._posts if post.is_manned or post in not_closed]
 
     def _run(self) -> None:
         job: _Job | None = None

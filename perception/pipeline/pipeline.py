@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from threading import Event, Thread
 
-from perception.frame import Frame, Outage, Output, Prediction
+from perception.frame import Frame, Output, Prediction, Seen
 from perception.pipeline.crew import Crew
 from perception.pipeline.gauges import Gauges
 from perception.pipeline.histogram import Histogram
@@ -73,7 +74,7 @@ class Pipeline:
                 raise ValueError(f"{len(perceivers)} perceivers for a live source; it needs one")
             self._threads = Relay(
                 self._capture,
-                perceivers[0],
+                partial(_perceive, perceivers[0]),
                 self._publish,
                 sinks,
                 self._gauges,
@@ -83,7 +84,7 @@ class Pipeline:
         else:
             self._threads = Crew(
                 self._capture,
-                perceivers,
+                [partial(_perceive, perceive) for perceive in perceivers],
                 self._publish,
                 sinks,
                 self._gauges,
@@ -161,7 +162,7 @@ class Pipeline:
             stuck = [self._settler.name]
         return stuck
 
-    def _capture(self) -> Frame | Outage:
+    def _capture(self) -> Seen:
         try:
             frame = self._source.read()
         except NoFrame as silence:
@@ -169,7 +170,7 @@ class Pipeline:
         self.ledger.capture(frame.missed_before)
         return frame
 
-    def _displaced(self, seen: Frame | Outage) -> None:
+    def _displaced(self, seen: Seen) -> None:
         if isinstance(seen, Frame):
             self.ledger.drop("newer frame")
 
@@ -201,3 +202,7 @@ class Pipeline:
         if in_flight:
             self.ledger.drop("run ended", in_flight)
         self._has_ended.set()
+
+
+def _perceive(perceive: Callable[[Frame], Prediction], seen: Seen) -> Output:
+    return perceive(seen) if isinstance(seen, Frame) else seen

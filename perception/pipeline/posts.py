@@ -8,13 +8,10 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final, Generic, TypeVar
 
-from perception.frame import Frame, Outage, Output, Prediction
+from perception.frame import Output, Seen
 from perception.pipeline.gauges import Gauges
 from perception.sinks.sink import Sink
 from perception.sources.source import EndOfSource
-
-Seen = Frame | Outage
-"""What a source gives."""
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -23,7 +20,6 @@ WAITS_AFTER_NS: Final = 50_000_000
 """At one item: who has been at it for longer is waiting, whatever it did before."""
 LOAD_ITEMS: Final = 8
 """Over which a load is averaged."""
-PUBLISH: Final = "publish"
 PERCEIVE_BURST: Final = 4
 PUBLISH_BURST: Final = 8
 OUTPUTS_AHEAD: Final = 4
@@ -43,7 +39,7 @@ class Flow:
         """Nothing more is captured."""
         self.in_hand = 0
         """Frames that were taken to be perceived and are to be published yet."""
-        self._is_publishing = self._is_abandoned = False
+        self._is_abandoned = False
         self._taken = self._next = 0
         self._early: dict[int, Output | None] = {}
 
@@ -74,14 +70,8 @@ class Flow:
             else:
                 self.outputs.append(ready)
 
-    def take_output(self) -> Output:
-        """The next one to be published."""
-        self._is_publishing = True
-        return self.outputs.popleft()
-
     def published(self, output: Output | None) -> None:
         """Every sink gets it; None if it could not be published."""
-        self._is_publishing = False
         self.in_hand = max(0, self.in_hand - 1)
         if output is not None:
             for sink in self.sinks:
@@ -92,13 +82,11 @@ class Flow:
         self.is_over = True
         self.frames.clear()
 
-    def abandon(self, stage: str) -> None:
-        """Do without a stage that hangs: of what is in hand only what waits to be published still is."""
+    def abandon(self, being_published: int) -> None:
+        """Of what is in hand only this many and those that wait to be published still are."""
         self.break_off()
         self._is_abandoned = True
-        if stage == PUBLISH:
-            self.outputs.clear()
-        self.in_hand = len(self.outputs) + (self._is_publishing and stage != PUBLISH)
+        self.in_hand = len(self.outputs) + being_published
 
 
 class Post(ABC, Generic[A, B]):
@@ -200,7 +188,7 @@ class PerceivePost(Post[tuple[int, Seen], Output]):
     def __init__(
         self,
         number: int,
-        perceive: Callable[[Frame], Prediction],
+        perceive: Callable[[Seen], Output],
         flow: Flow,
         gauges: Gauges,
         *,
@@ -232,8 +220,7 @@ class PerceivePost(Post[tuple[int, Seen], Output]):
         self._flow.perceived(item[0], None)
 
     def _step(self, item: tuple[int, Seen]) -> Output:
-        seen = item[1]
-        return self._perceive(seen) if isinstance(seen, Frame) else seen
+        return self._perceive(item[1])
 
 
 class PublishPost(Post[Output, Output]):
@@ -242,7 +229,7 @@ class PublishPost(Post[Output, Output]):
     burst = PUBLISH_BURST
 
     def __init__(self, publish: Callable[[Output], Output], flow: Flow, gauges: Gauges) -> None:
-        super().__init__(PUBLISH, flow, gauges, is_timed=False)
+        super().__init__("publish", flow, gauges, is_timed=False)
         self._publish = publish
 
     def waiting(self) -> int:
@@ -251,7 +238,7 @@ class PublishPost(Post[Output, Output]):
 
     def take(self) -> Output:
         """The next output in the order of the frames."""
-        return self._flow.take_output()
+        return self._flow.outputs.popleft()
 
     def deliver(self, item: Output, result: Output) -> None:
         """Every sink gets it."""

@@ -10,7 +10,7 @@ from functools import partial
 from threading import Thread
 from typing import Final, TypeVar
 
-from perception.frame import Frame, Outage, Output, Prediction
+from perception.frame import Output, Seen
 from perception.pipeline.channel import Channel, Closed
 from perception.pipeline.gauges import Gauges
 from perception.pipeline.sink_line import SinkLine
@@ -30,14 +30,14 @@ class Relay:
 
     def __init__(
         self,
-        capture: Callable[[], Frame | Outage],
-        perceive: Callable[[Frame], Prediction],
+        capture: Callable[[], Seen],
+        perceive: Callable[[Seen], Output],
         publish: Callable[[Output], Output],
         sinks: Sequence[Sink],
         gauges: Gauges,
         *,
         supervision: Supervision,
-        on_displaced: Callable[[Frame | Outage], None],
+        on_displaced: Callable[[Seen], None],
     ) -> None:
         """Connect the stages.
 
@@ -51,13 +51,13 @@ class Relay:
             on_displaced: told of what a newer frame took the place of.
         """
         self._gauges = gauges
-        self._frames: Channel[Frame | Outage] = Channel(1, on_displaced)
+        self._frames: Channel[Seen] = Channel(1, on_displaced)
         self.sinks = {sink.name: self._sink_line(sink, supervision) for sink in sinks}
         self._turns = _Turns()
         self._outbox = _FanOut([line.channel for line in self.sinks.values()])
 
-        def perceive_and_publish(seen: Frame | Outage) -> Output:
-            output = perceive(seen) if isinstance(seen, Frame) else seen
+        def perceive_and_publish(seen: Seen) -> Output:
+            output = perceive(seen)
             if self._outbox.is_closed:  # what comes too late was not published
                 raise Closed
             return publish(output)

@@ -13,7 +13,7 @@ from threading import Event, Lock, Thread
 import numpy as np
 import pytest
 
-from perception.frame import Frame, Output, Prediction
+from perception.frame import Frame, Output, Prediction, Seen
 from perception.pipeline.crew import Crew
 from perception.pipeline.gauges import Gauges
 from perception.sources.source import EndOfSource, SourceInfo
@@ -85,7 +85,8 @@ class Run:
             self.read += 1
             return frame_of(self.read - 1)
 
-        def perceive(frame: Frame) -> Prediction:
+        def perceive(frame: Seen) -> Prediction:
+            assert isinstance(frame, Frame)
             on_perceive(frame.frame_id)
             return predict(frame)
 
