@@ -85,10 +85,21 @@ class CameraState(StrEnum):
 
 
 class EngineState(StrEnum):
-    """Whether the network runs where it was asked to."""
+    """What the network's output is worth."""
 
     OK = "ok"
     FALLBACK = "fallback"
+    """It runs elsewhere than it was asked to; its masks are good."""
+    SUSPECT = "suspect"
+    """It gave an output that tells nothing of the frame, such as the same for every pixel: no mask."""
+    STALLED = "stalled"
+    """It is at one frame for too long: no mask, and records without a frame at the nominal rate."""
+
+
+CAMERA_SEES = frozenset({CameraState.OK, CameraState.DEGRADED})
+"""States of the camera that a mask may be published in."""
+ENGINE_SEES = frozenset({EngineState.OK, EngineState.FALLBACK})
+"""States of the engine that a mask may be published in."""
 
 
 @dataclass(frozen=True)
@@ -147,6 +158,8 @@ class Prediction:
     model_id: str
     engine_state: EngineState = EngineState.OK
     provider: str = ""
+    engine_reason: str | None = None
+    """Of `SUSPECT` and `STALLED`."""
     camera_state: CameraState = CameraState.OK
     camera_reason: str | None = None
     published_ns: int = 0
@@ -184,8 +197,8 @@ class Prediction:
 
     @property
     def has_mask(self) -> bool:
-        """Whether the camera saw the road: without a fresh view of it there is no mask to show."""
-        return self.camera_state in (CameraState.OK, CameraState.DEGRADED)
+        """Whether the camera saw the road and the network what is on it: else there is no mask to show."""
+        return self.camera_state in CAMERA_SEES and self.engine_state in ENGINE_SEES
 
     @property
     def captured_ns(self) -> int:
@@ -201,21 +214,22 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Outage:
-    """No fresh frame: what a live source gives at its nominal rate instead, so that the silence is told."""
+    """No fresh frame, or no fresh prediction: what is published at the nominal rate instead of silence."""
 
     source_id: str
     frame_wh: tuple[int, int]
-    """Width and height in pixels of the frames that do not come."""
+    """Width and height in pixels of the frames that are missing."""
     time_ns: int
     """The source's own time: that of the last frame and what passed since."""
     captured_ns: int | None
     """`time.monotonic_ns()` of the last frame; None before the first."""
     camera_state: CameraState
-    """`STALE` or `LOST`."""
-    camera_reason: str
+    """`STALE` or `LOST`; as it was last, where the engine is `STALLED`."""
+    camera_reason: str | None
     model_id: str = ""
     engine_state: EngineState = EngineState.OK
     provider: str = ""
+    engine_reason: str | None = None
     published_ns: int = 0
     """`time.monotonic_ns()` when it was handed to the sinks."""
 

@@ -15,7 +15,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from perception.frame import CameraState, EngineState, Output
+from perception.frame import CAMERA_SEES, ENGINE_SEES, CameraState, EngineState, Output
 
 SILENCE_PERIODS = 5
 SILENCE_LEAST_S = 5.0
@@ -75,6 +75,7 @@ class NodeStatus:
     model_id: str
     provider: str
     engine_state: EngineState
+    """As it was published last; that of the loaded network before anything was."""
     phase: Phase
     camera_state: CameraState | None
     """As it was published last; None before anything was."""
@@ -102,6 +103,8 @@ class NodeStatus:
     memory: Memory = field(default_factory=Memory)
     dead_end: str | None = None
     """What the node cannot go on from, such as a stage that failed or does not move; None while it can."""
+    engine_reason: str | None = None
+    """Of an engine that is suspect or stalled."""
 
     @property
     def why_not_alive(self) -> str | None:
@@ -125,7 +128,10 @@ class NodeStatus:
             return str(self.phase)
         if self.camera_state is None:
             return "nothing was published yet"
-        if self.camera_state not in (CameraState.OK, CameraState.DEGRADED):
+        if self.engine_state not in ENGINE_SEES:
+            reason = f": {self.engine_reason}" if self.engine_reason else ""
+            return f"engine {self.engine_state}{reason}"
+        if self.camera_state not in CAMERA_SEES:
             reason = f": {self.camera_reason}" if self.camera_reason else ""
             return f"camera {self.camera_state}{reason}"
         if self.fresh_age_s is None:
@@ -151,8 +157,14 @@ class Published:
 
     camera_state: CameraState | None
     camera_reason: str | None
+    engine_state: EngineState | None
+    engine_reason: str | None
     fresh_age_s: float | None
     record_age_s: float
+
+
+_States = tuple[CameraState | None, str | None, EngineState | None, str | None]
+"""Of the camera and of the engine, each with its reason."""
 
 
 class LastOutput:
@@ -160,21 +172,22 @@ class LastOutput:
 
     def __init__(self) -> None:
         """The run begins."""
-        self._told: tuple[CameraState | None, str | None, int | None, int]
-        self._told = (None, None, None, time.monotonic_ns())
+        self._told: tuple[_States, int | None, int]
+        self._told = ((None, None, None, None), None, time.monotonic_ns())
 
     def tell(self, output: Output) -> None:
         """Let it be known that `output` goes to the sinks; its `published_ns` is set."""
-        fresh_ns = output.published_ns if output.has_mask else self._told[2]
+        fresh_ns = output.published_ns if output.has_mask else self._told[1]
         # one assignment: who asks meanwhile gets all of the old or all of the new
-        self._told = (output.camera_state, output.camera_reason, fresh_ns, output.published_ns)
+        states = (output.camera_state, output.camera_reason, output.engine_state, output.engine_reason)
+        self._told = (states, fresh_ns, output.published_ns)
 
     def ask(self) -> Published:
         """The same, with the ages of this moment."""
-        state, reason, fresh_ns, record_ns = self._told
+        states, fresh_ns, record_ns = self._told
         now_ns = time.monotonic_ns()
         fresh_age_s = None if fresh_ns is None else (now_ns - fresh_ns) / 1e9
-        return Published(state, reason, fresh_age_s, (now_ns - record_ns) / 1e9)
+        return Published(*states, fresh_age_s, (now_ns - record_ns) / 1e9)
 
 
 def silence_limit_s(rate_hz: float) -> float:

@@ -68,7 +68,10 @@ class SystemdNotifier:
             self._once("STOPPING=1")
         if self._is_heartbeat_due(status, now_s) and self._send("WATCHDOG=1"):
             self._heartbeat_due_s = now_s + self._heartbeat_s
-        state = (status.phase, status.camera_state, status.is_fresh, status.is_alive)
+        state = (
+            *(status.phase, status.camera_state, status.engine_state),
+            *(status.is_fresh, status.is_alive),
+        )
         if now_s >= self._status_due_s or state != self._last_state:
             lines = [f"STATUS={_one_line(status)}"]
             if status.is_alive and "READY=1" not in self._told:
@@ -125,7 +128,7 @@ def _one_line(status: NodeStatus) -> str:
         state = f"no fresh mask: {status.why_not_fresh}"
     frames = status.frames
     told = [state, f"{frames.published} published", f"{sum(frames.dropped.values())} dropped"]
-    if status.engine_state is not EngineState.OK:
+    if status.engine_state is EngineState.FALLBACK:
         told.append(f"engine {status.engine_state} on {status.provider}")
     told += [f"{name} failed" for name, sink in status.sinks.items() if sink.error]
     return masked(" ".join("; ".join(told).split()))

@@ -86,7 +86,10 @@ def _state(status: NodeStatus) -> Iterator[Metric]:
         "drivable_camera_state", "As published last; none is 1 before that.", CameraState, status.camera_state
     )
     yield _states(
-        "drivable_engine_state", "fallback: not where it was asked to run.", EngineState, status.engine_state
+        "drivable_engine_state",
+        "As published last. fallback: not where it was asked to run; suspect, stalled: no mask.",
+        EngineState,
+        status.engine_state,
     )
     yield _states("drivable_phase", "Where in its life the node is.", Phase, status.phase)
 
@@ -96,7 +99,11 @@ def _counts(status: NodeStatus) -> Iterator[Metric]:
     for name, text, count in (
         ("frames_captured", "Frames that came in.", frames.captured),
         ("frames_published", "Frames whose mask was published.", frames.published),
-        ("frames_withheld", "Frames told of without a mask: no view of the road.", frames.withheld),
+        (
+            "frames_withheld",
+            "Frames without a mask: no view of the road, or a suspect engine.",
+            frames.withheld,
+        ),
         ("frames_missed", "Frames the camera took and never handed over.", status.missed),
         ("decode_errors", "Packets and pictures that were damaged.", status.decode_errors),
         ("io_errors", "Calls to the driver that failed and were tried again.", status.io_errors),

@@ -22,7 +22,7 @@ STDOUT: Final = "-"
 
 
 def record(output: Output) -> dict[str, Any]:
-    """What was published, ready for JSON; without a view of the road `mask` and `certainty` are None.
+    """What was published, ready for JSON; of what has no mask `mask` and `certainty` are None.
 
     Of an outage there is no frame: its `frame_id` and `name` are None, and its age is that of the last frame.
     """
@@ -38,7 +38,11 @@ def record(output: Output) -> dict[str, Any]:
         "published_ns": output.published_ns,
         "age_ms": None if output.age_ms is None else round(output.age_ms, 3),
         "camera": {"state": output.camera_state, "reason": output.camera_reason},
-        "engine": {"state": output.engine_state, "provider": output.provider},
+        "engine": {
+            "state": output.engine_state,
+            "provider": output.provider,
+            "reason": output.engine_reason,
+        },
         "model_id": output.model_id,
         "frame_wh": list(output.frame_wh),
         "certainty": _certainty(output) if isinstance(output, Prediction) and output.has_mask else None,

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perception.frame import (
+    ENGINE_SEES,
     CameraState,
     EngineState,
     Frame,
@@ -60,7 +61,7 @@ def draw_overlay(canvas: Canvas, output: Output) -> None:
     else:
         blacken(canvas)
     top_px = 0
-    if output.camera_state != CameraState.OK:
+    if output.camera_state != CameraState.OK or output.engine_state not in ENGINE_SEES:
         top_px = draw_banner(canvas, banner_text(output))
     if isinstance(output, Prediction) and output.has_mask:
         tint_areas(canvas, output.class_map, output.labels)
@@ -129,9 +130,13 @@ def status_text(output: Output) -> str:
 
 
 def banner_text(output: Output) -> str:
-    """What the banner says of a camera that is not ok."""
-    reason = f": {output.camera_reason}" if output.camera_reason else ""
-    claim = f"camera {output.camera_state}{reason}"
+    """What the banner says of a camera that is not ok, or an engine that gives no mask."""
+    claims: list[tuple[str, str, str | None]] = []
+    if output.engine_state not in ENGINE_SEES:
+        claims.append(("engine", output.engine_state, output.engine_reason))
+    if output.camera_state != CameraState.OK or not claims:
+        claims.append(("camera", output.camera_state, output.camera_reason))
+    claim = "; ".join(f"{part} {state}" + (f": {reason}" if reason else "") for part, state, reason in claims)
     return claim if output.has_mask else f"NO MASK - {claim}"
 
 

@@ -203,6 +203,8 @@ def test_metrics_tell_the_counts_and_states(node: Node) -> None:
             "drivable_camera_state{drivable_camera_state=lost}": 0,
             "drivable_engine_state{drivable_engine_state=ok}": 1,
             "drivable_engine_state{drivable_engine_state=fallback}": 0,
+            "drivable_engine_state{drivable_engine_state=suspect}": 0,
+            "drivable_engine_state{drivable_engine_state=stalled}": 0,
             "drivable_phase{drivable_phase=running}": 1,
             "drivable_alive": 1,
             "drivable_fresh": 1,

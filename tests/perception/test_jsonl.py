@@ -14,7 +14,7 @@ import jsonschema
 import numpy as np
 import pytest
 
-from perception.frame import CameraState, Certainty, Frame, Prediction
+from perception.frame import CameraState, Certainty, EngineState, Frame, Prediction
 from perception.labels import ALTERNATIVE, BACKGROUND, DIRECT, DRIVABLE, LABELS_OF_TWO
 from perception.sinks.jsonl import JsonLinesSink, record
 from perception.sinks.sink import SinkError
@@ -73,6 +73,17 @@ def test_without_a_mask_nothing_is_said_of_certainty(state: CameraState) -> None
     prediction = replace(_prediction(state=state), certainty=Certainty(0.9, 0.5, 0.25))
 
     assert record(prediction)["certainty"] is None
+
+
+@pytest.mark.parametrize("engine_state", list(EngineState))
+def test_engine_that_is_suspect_or_stalled_gives_a_record_without_a_mask(engine_state: EngineState) -> None:
+    prediction = replace(_prediction(), engine_state=engine_state, engine_reason="why")
+
+    line = json.loads(json.dumps(record(prediction)))
+
+    jsonschema.validate(line, SCHEMA)
+    assert line["engine"] == {"state": engine_state, "provider": "CPU", "reason": "why"}
+    assert (line["mask"] is not None) == (engine_state in ("ok", "fallback"))
 
 
 @pytest.mark.parametrize("name", ["direct", "drivable"])

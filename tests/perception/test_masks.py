@@ -3,12 +3,13 @@ from __future__ import annotations
 import errno
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 
-from perception.frame import CameraState, Frame, Prediction
+from perception.frame import CameraState, EngineState, Frame, Prediction
 from perception.labels import ALTERNATIVE, BACKGROUND, DIRECT, DRIVABLE, LABELS_OF_TWO
 from perception.sinks.masks import MaskFolderSink
 from perception.sinks.sink import SinkError
@@ -49,11 +50,16 @@ def test_mask_of_two_classes_holds_their_ids(tmp_path: Path) -> None:
     assert (mask[:, 32:] == BACKGROUND).all()
 
 
-def test_no_view_of_the_road_gives_no_mask(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "change", [{"camera_state": CameraState.BLOCKED}, {"engine_state": EngineState.SUSPECT}]
+)
+def test_no_view_of_the_road_and_a_suspect_engine_give_no_mask(
+    change: dict[str, Any], tmp_path: Path
+) -> None:
     sink = MaskFolderSink(str(tmp_path))
     sink.open(INFO)
 
-    sink.write(_prediction(CameraState.BLOCKED))
+    sink.write(replace(_prediction(), **change))
 
     assert list(tmp_path.iterdir()) == []
 

@@ -169,6 +169,25 @@ def test_no_view_of_the_road_gives_a_red_banner_and_no_mask(state: CameraState) 
     assert banner_text(prediction) == f"NO MASK - camera {state}: lens covered"
 
 
+@pytest.mark.parametrize("state", [EngineState.SUSPECT, EngineState.STALLED])
+@pytest.mark.parametrize(
+    ("camera_state", "told_too"), [(CameraState.OK, ""), (CameraState.DEGRADED, "; camera degraded: dark")]
+)
+def test_engine_that_gives_no_mask_gives_a_red_banner(
+    camera_state: CameraState, told_too: str, state: EngineState
+) -> None:
+    canvas = _canvas(WH)
+    pixels = np.full((WH[1], WH[0], 3), 128, np.uint8)
+    prediction = _prediction(pixels, camera_state, "dark" if told_too else None, state)
+    prediction = replace(prediction, engine_reason="constant logits")
+
+    draw_overlay(canvas, prediction)
+
+    assert _bgr_at(canvas, 318, 2)[2] > 150
+    assert np.abs(_bgr_at(canvas, 120, 130) - 128).max() <= 3
+    assert banner_text(prediction) == f"NO MASK - engine {state}: constant logits{told_too}"
+
+
 def test_poor_view_gives_a_banner_and_the_mask() -> None:
     canvas = _canvas(WH)
 

@@ -60,6 +60,11 @@ def test_young_mask_of_a_good_camera_is_fresh_and_alive() -> None:
         ({"camera_state": CameraState.STALE}, "camera stale"),
         ({"camera_state": CameraState.BLOCKED, "camera_reason": "dark"}, "camera blocked: dark"),
         ({"camera_state": CameraState.FROZEN}, "camera frozen"),
+        ({"engine_state": EngineState.SUSPECT}, "engine suspect"),
+        (
+            {"engine_state": EngineState.STALLED, "engine_reason": "at one frame for 0.6 s"},
+            "engine stalled: at one frame for 0.6 s",
+        ),
         ({"fresh_age_s": None}, "no mask was published yet"),
         ({"fresh_age_s": 0.2}, "no mask was published for 0.2 s"),
         ({"dead_end": "perceive-0: out of memory"}, "perceive-0: out of memory"),
@@ -70,6 +75,10 @@ def test_output_is_not_fresh_and_says_why(change: dict[str, Any], reason: str) -
 
     assert not status.is_fresh
     assert status.why_not_fresh == reason
+
+
+def test_engine_that_fell_back_still_gives_fresh_masks() -> None:
+    assert replace(FRESH, engine_state=EngineState.FALLBACK).is_fresh
 
 
 def test_poor_camera_still_gives_fresh_masks() -> None:
