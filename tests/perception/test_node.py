@@ -22,7 +22,8 @@ from perception.config import NodeConfig
 from perception.engines import OpenVinoEngine
 from perception.engines.onnx import DEVICES
 from perception.models import FOLDER
-from perception.node import _signals_stop, main
+from perception.node import main
+from perception.run import _signals_stop
 from perception.sources.drive import DriveRenderer
 
 SHIPPED = FOLDER / "rt_m.onnx"
@@ -356,7 +357,7 @@ def test_first_interrupt_drains_and_the_second_ends_at_once(monkeypatch: pytest.
             self.stops += 1
 
     pipeline, exits = Draining(), []
-    monkeypatch.setattr("perception.node.os._exit", exits.append)
+    monkeypatch.setattr("perception.run.os._exit", exits.append)
     before = signal.getsignal(signal.SIGINT)
 
     with _signals_stop(pipeline):  # type: ignore[arg-type]

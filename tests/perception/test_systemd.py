@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from perception.frame import CameraState, EngineState
-from perception.node import TICK_S
 from perception.pipeline import DRAIN_LIMIT_S
+from perception.run import TICK_S
 from perception.status import FrameCounts, NodeStatus, Phase, SinkStatus
 from perception.systemd import SystemdNotifier
 
