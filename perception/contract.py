@@ -80,7 +80,9 @@ class ModelContract:
         """
         try:
             values = json.loads(text)
-        except json.JSONDecodeError as error:
+        except RecursionError:
+            raise ContractError(f"{where}: the model contract is nested too deep") from None
+        except ValueError as error:  # no JSON, or a number of more digits than Python reads
             raise ContractError(f"{where}: the model contract is not JSON: {error}") from error
         if not isinstance(values, dict):
             raise ContractError(f"{where}: the model contract is not a JSON object")

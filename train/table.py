@@ -65,7 +65,7 @@ def _read(file: Path) -> dict[str, Any]:
         report: dict[str, Any] = json.loads(file.read_text())
     except OSError as error:
         raise ValueError(f"{file}: no report ({error.strerror}); train this network first") from error
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:  # no text, no JSON, or nested without an end
         raise ValueError(f"{file}: not a report of drivable-train: {error}") from error
     return report
 

@@ -140,7 +140,7 @@ def describe_model(model: str) -> ModelFile:
     text = session.get_modelmeta().custom_metadata_map.get(CARD_KEY, "{}")
     try:
         accuracy = json.loads(text).get("accuracy")
-    except (ValueError, AttributeError) as error:
+    except (ValueError, AttributeError, RecursionError) as error:
         raise EngineError(f"{file}: its model card is not a JSON object; export it anew") from error
     return ModelFile(contract.sha256, len(content), contract.precision, contract.input_wh, accuracy)
 
@@ -180,7 +180,7 @@ def load(file: Path) -> Report:
     """
     try:
         told = json.loads(file.read_text("utf-8"))
-    except ValueError as error:  # neither text nor JSON
+    except (ValueError, RecursionError) as error:  # neither text nor JSON, or nested without an end
         raise ReportError(f"{file}: no report of drivable-bench: {error}") from error
     if not isinstance(told, dict) or told.pop("kind", None) != KIND:
         raise ReportError(f"{file}: no report of drivable-bench")

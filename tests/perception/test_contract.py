@@ -142,6 +142,18 @@ def test_text_that_is_not_json_is_refused(text: str) -> None:
         ModelContract.from_json(text, "m.onnx")
 
 
+def test_number_of_more_digits_than_python_reads_is_refused() -> None:
+    text = CONTRACT.to_json().replace('"output_stride": 8', f'"output_stride": {5000 * "9"}')
+
+    with pytest.raises(ContractError, match=r"^m.onnx: the model contract is not JSON: Exceeds the limit"):
+        ModelContract.from_json(text, "m.onnx")
+
+
+def test_json_nested_without_an_end_is_refused() -> None:
+    with pytest.raises(ContractError, match=r"^m.onnx: the model contract is nested too deep$"):
+        ModelContract.from_json('{"a":' * 100_000, "m.onnx")
+
+
 @pytest.mark.parametrize("text", ["[]", "3", "null", '"contract"'])
 def test_json_that_is_no_object_is_refused(text: str) -> None:
     with pytest.raises(ContractError, match=r"^m.onnx: the model contract is not a JSON object$"):

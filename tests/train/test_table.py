@@ -59,6 +59,7 @@ def test_named_networks_stand_in_the_order_they_were_named(tmp_path: Path) -> No
         (["--runs", "none"], "none: no report of a run"),
         (["--runs", ".", "--models", "[absent]"], "absent/report/report.json: no report"),
         (["--runs", ".", "--models", "[torn]"], "torn/report/report.json: not a report of drivable-train"),
+        (["--runs", ".", "--models", "[deep]"], "deep/report/report.json: not a report of drivable-train"),
     ],
 )
 def test_missing_and_torn_reports_are_one_line(
@@ -71,6 +72,8 @@ def test_missing_and_torn_reports_are_one_line(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "torn" / "report").mkdir(parents=True)
     (tmp_path / "torn" / "report" / "report.json").write_text("{")
+    (tmp_path / "deep" / "report").mkdir(parents=True)
+    (tmp_path / "deep" / "report" / "report.json").write_text(99_999 * "[")
 
     assert main(arguments) == 1
     assert message in only_error_line("drivable-train")

@@ -91,7 +91,7 @@ def test_report_that_cannot_be_written_leaves_the_old_one(report: Report, tmp_pa
     assert list(tmp_path.iterdir()) == [file]
 
 
-@pytest.mark.parametrize("text", ["", "not JSON", "[]", "{}", '{"kind": "another"}'])
+@pytest.mark.parametrize("text", ["", "not JSON", "[]", "{}", '{"kind": "another"}', 99_999 * "["])
 def test_file_that_is_no_report_is_refused_in_one_line(text: str, tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text(text)
 
