@@ -18,7 +18,7 @@ Plane = NDArray[np.uint8]
 YuvMatrix = Literal["bt601", "bt709"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class YuvPlanes:
     """A picture in limited range (16 to 235): what decoders give and encoders take."""
 
@@ -40,9 +40,9 @@ class Yuv420(YuvPlanes):
     """Planes as decoders give them, 4:2:0: no pixel copied yet."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # by identity: comparing pixels is for those who mean to
 class Frame:
-    """One picture of the road, and when it was taken."""
+    """One picture of the road, and when it was taken. Frames are equal only if they are the same object."""
 
     source_id: str
     frame_id: int
@@ -145,7 +145,7 @@ class CameraLook:
     """Of the left, right, top and bottom part; empty where the frame is too small to tell."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Prediction:
     """Where the vehicle can drive, for one frame."""
 
@@ -253,17 +253,24 @@ _KR_KB = {"bt601": (0.299, 0.114), "bt709": (0.2126, 0.0722)}
 
 
 def bgr_from_yuv(pixels: Yuv420) -> NDArray[np.uint8]:
-    """(H, W, 3) uint8 BGR of the planes, by their own matrix; any size, odd ones too."""
+    """(H, W, 3) uint8 BGR of the planes, by their own matrix; any size, odd ones too.
+
+    Each chroma sample colours its own 2x2 pixels, as in OpenCV's conversion of I420, which is the reference:
+    whatever the matrix and the size, the same planes give the same picture within 2 of 255.
+    """
     width, height = pixels.frame_wh
     if pixels.matrix == "bt601" and width % 2 == 0 and height % 2 == 0:
         packed = np.concatenate([plane.ravel() for plane in (pixels.y, pixels.u, pixels.v)])
         bgr = cv2.cvtColor(packed.reshape(height * 3 // 2, width), cv2.COLOR_YUV2BGR_I420)
         return np.asarray(bgr, np.uint8)
     full_u, full_v = (
-        cv2.resize(plane, (plane.shape[1] * 2, plane.shape[0] * 2))[:height, :width]
+        cv2.resize(plane, (plane.shape[1] * 2, plane.shape[0] * 2), interpolation=cv2.INTER_NEAREST)[
+            :height, :width
+        ]
         for plane in (pixels.u, pixels.v)
     )
-    yuv = cv2.merge((np.ascontiguousarray(pixels.y), full_u, full_v))
+    luma = np.maximum(pixels.y, np.uint8(16))  # below black there is nothing darker
+    yuv = cv2.merge((luma, full_u, full_v))
     return np.asarray(cv2.transform(yuv, yuv_to_bgr_matrix(pixels.matrix)), np.uint8)
 
 

@@ -45,7 +45,7 @@ _LIMITED_RANGE, _FULL_RANGE = 1, 2
 _TURNS = {90: cv2.ROTATE_90_COUNTERCLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_CLOCKWISE}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Decoded:
     """One decoded picture."""
 

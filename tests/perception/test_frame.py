@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from perception.frame import Frame, Prediction, Yuv420, YuvMatrix, bgr_from_yuv
+from perception.sources.v4l2.pixels import Picture
 
 SWSCALE_MATRIX = {"bt601": 5, "bt709": 1}
 LIMITED_RANGE = 1
@@ -90,6 +91,28 @@ def test_picture_comes_back_from_its_planes(wh: tuple[int, int], matrix: YuvMatr
     assert mean_difference(image_bgr, picture_bgr) < MEAN_DIFFERENCE_TO_THE_PICTURE
 
 
+@pytest.mark.parametrize("wh", [(64, 48), (63, 47), (64, 47), (63, 48), (1, 1), (2, 3)])
+def test_same_colours_by_either_matrix_and_at_any_size(wh: tuple[int, int]) -> None:
+    """Chroma edges, where two ways of enlarging chroma would differ most."""
+    width, height = wh
+    random = np.random.default_rng(9)
+    y = random.integers(0, 256, (height, width), np.uint8)
+    u, v = random.integers(0, 256, (2, (height + 1) // 2, (width + 1) // 2), np.uint8)
+    luma = np.maximum(y, 16) - 16.0
+    blue, red = (np.repeat(np.repeat(c, 2, 0), 2, 1)[:height, :width] - 128.0 for c in (u, v))
+
+    weights: dict[YuvMatrix, tuple[float, float]] = {"bt601": (0.299, 0.114), "bt709": (0.2126, 0.0722)}
+    for matrix, (kr, kb) in weights.items():
+        b = 255 / 219 * luma + 2 * (1 - kb) * 255 / 224 * blue
+        r = 255 / 219 * luma + 2 * (1 - kr) * 255 / 224 * red
+        g = (255 / 219 * luma - kr * r - kb * b) / (1 - kr - kb)
+        wanted = np.dstack([b, g, r]).clip(0, 255)
+
+        image_bgr = bgr_from_yuv(Yuv420(y, u, v, matrix))
+
+        assert np.abs(image_bgr - wanted).max() <= 2
+
+
 def test_matrix_matters() -> None:
     pixels = planes_of(smooth_picture((640, 360)), "bt709")
     misread = Yuv420(pixels.y, pixels.u, pixels.v, "bt601")
@@ -129,6 +152,17 @@ def test_image_of_planes_is_converted_once() -> None:
     frame = make_frame(planes_of(smooth_picture((64, 48)), "bt709"))
 
     assert frame.image_bgr is frame.image_bgr
+
+
+def test_frames_and_what_holds_them_are_compared_and_hashed_by_identity() -> None:
+    def made() -> list[object]:
+        planes = planes_of(smooth_picture((64, 48)), "bt601")
+        return [planes, make_frame(planes), prediction_with(np.zeros((4, 4), np.uint8)), Picture(planes)]
+
+    for one, other in zip(made(), made(), strict=True):
+        assert one == one
+        assert one != other
+        assert len({one, other}) == 2
 
 
 def prediction_with(class_map: np.ndarray) -> Prediction:

@@ -24,7 +24,7 @@ class NoFrameError(Exception):
     """There was no frame within the limit."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Taken:
     """The bytes of a frame, copied out of the driver's buffer."""
 

@@ -35,7 +35,7 @@ class Layout:
     """YUV levels from 0 to 255 and not from 16 to 235."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Picture:
     """A decoded picture."""
 
@@ -46,11 +46,16 @@ class Picture:
 def decode(data: Bytes, layout: Layout) -> Picture:
     """The picture in a driver's buffer; raises BrokenPictureError.
 
-    Raw pictures that were cut short are refused: what lies behind the end is an older picture.
+    Raw pictures that were cut short are refused: what lies behind the end is an older picture. So are those
+    with a side that does not divide into whole chroma samples: drivers differ in where the last one lies.
 
     Args:
         data: (n,) uint8, as long as the driver says that the picture is.
     """
+    width, height = layout.wh
+    columns, rows = _CHROMA_PIXELS.get(layout.fourcc, (1, 1))
+    if min(width, height) < 1 or width % columns or height % rows:
+        raise BrokenPictureError(f"{width}x{height} pixels are no size for {layout.fourcc}")
     return DECODERS[layout.fourcc](data, layout)
 
 
@@ -82,6 +87,8 @@ def _jpeg_pixels(data: Bytes, layout: Layout, on_error: str) -> Pixels:
     frame = frames[0]
     if not isinstance(frame, av.VideoFrame) or (frame.width, frame.height) != layout.wh:
         raise BrokenPictureError("a JPEG of another size than the driver says")
+    if not frame.format.name.startswith(("yuv", "gray")):
+        raise BrokenPictureError(f"a JPEG with {frame.format.name} pixels, where YUV or grey is wanted")
     planes = [
         np.frombuffer(memoryview(plane), np.uint8).reshape(plane.height, plane.line_size)[:, : plane.width]
         for plane in frame.planes
@@ -163,6 +170,10 @@ DECODERS: Final[dict[str, Callable[[Bytes, Layout], Picture]]] = {
     "GREY": _grey,
 }
 """Formats that can be read; where the one asked for is not offered, the first of these that is."""
+
+
+_CHROMA_PIXELS: Final = {"YUYV": (2, 1), "UYVY": (2, 1), "NV12": (2, 2), "YU12": (2, 2), "YV12": (2, 2)}
+"""Columns and rows of pixels that share a chroma sample."""
 
 
 def _lines(data: Bytes, layout: Layout, line_bytes: int, lines: int) -> Bytes:

@@ -242,3 +242,40 @@ def test_libav_says_nothing_on_standard_error(capfd: pytest.CaptureFixture[str])
     decode(noise_jpeg()[:900], Layout(WH, "MJPG"))
 
     assert capfd.readouterr().err == ""
+
+
+SIZES_WH = [(width, height) for width in (0, 1, 2, 3, 63, 64) for height in (0, 1, 2, 3, 47, 48)]
+
+
+@pytest.mark.parametrize("fourcc", DECODERS)
+def test_any_size_and_any_bytes_give_a_picture_of_that_size_or_are_refused(fourcc: str) -> None:
+    random = np.random.default_rng(13)
+    for width, height in SIZES_WH:
+        for size_bytes in (0, 1, width * height, width * height * 3, 5 * (width + 1) * (height + 1)):
+            data = random.integers(0, 256, size_bytes, np.uint8)
+            for bytes_per_line in (0, width, 2 * width + 1, 3 * width + 2):
+                layout = Layout((width, height), fourcc, bytes_per_line)
+                try:
+                    picture = decode(data, layout)
+                except BrokenPictureError:
+                    continue
+                assert bgr_of(picture).shape == (height, width, 3)
+
+
+@pytest.mark.parametrize(
+    ("fourcc", "wh"), [("YUYV", (63, 48)), ("UYVY", (63, 48)), ("NV12", (64, 47)), ("YU12", (63, 47))]
+)
+def test_half_a_chroma_sample_is_refused(fourcc: str, wh: tuple[int, int]) -> None:
+    with pytest.raises(BrokenPictureError, match=f"{wh[0]}x{wh[1]} pixels are no size for {fourcc}"):
+        decode(np.zeros(100_000, np.uint8), Layout(wh, fourcc))
+
+
+def test_a_jpeg_of_red_green_and_blue_is_refused() -> None:
+    jpeg = jpeg_of(road_bgr(), SUBSAMPLINGS["4:4:4"]).tobytes()
+    frame, scan = jpeg.index(b"\xff\xc0"), jpeg.index(b"\xff\xda")
+    parts = bytearray(jpeg)
+    for number, name in enumerate(b"RGB"):
+        parts[frame + 10 + 3 * number] = parts[scan + 5 + 2 * number] = name
+
+    with pytest.raises(BrokenPictureError, match="YUV or grey is wanted"):
+        decode(np.frombuffer(bytes(parts), np.uint8), Layout(WH, "MJPG"))
