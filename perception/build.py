@@ -7,6 +7,7 @@ from pathlib import Path
 from perception.config import NodeConfig
 from perception.engines import Engine, OnnxEngine, OpenVinoEngine
 from perception.frame import CameraState, Prediction
+from perception.identity import RunIdentity, checksum_of, covered_settings
 from perception.perceive import Perceiver
 from perception.pipeline import Supervision
 from perception.process import usable_cores
@@ -15,6 +16,7 @@ from perception.sinks.registry import SinkBuilder, SinkSettings
 from perception.sinks.sink import Sink
 from perception.sources.registry import SourceSettings, kind_of
 from perception.sources.source import SourceInfo
+from perception.trace import Tracer
 
 WORKERS_A_GPU = 2
 LOOKS_HZ = 10.0
@@ -105,7 +107,15 @@ class Sinks:
         return sink
 
 
-def supervision(config: NodeConfig, perceiver: Perceiver, sinks: Sinks) -> Supervision:
+def build_tracer(config: NodeConfig, engine: Engine, info: SourceInfo) -> Tracer:
+    """What puts software, model, settings and UTC on every output."""
+    settings_sha256 = checksum_of(covered_settings(config))
+    return Tracer(
+        RunIdentity(model_sha256=engine.model_sha256, settings_sha256=settings_sha256), info.is_taken_now
+    )
+
+
+def supervision(config: NodeConfig, perceiver: Perceiver, sinks: Sinks, tracer: Tracer) -> Supervision:
     """The rules by which the run is watched over."""
     judge = CameraJudge(config.health, may_freeze=kind_of(config.source) != "images")
 
@@ -118,4 +128,5 @@ def supervision(config: NodeConfig, perceiver: Perceiver, sinks: Sinks) -> Super
         max_age_s=config.freshness.max_age_s,
         rebuild_sink=sinks.anew,
         watchdog=config.watchdog,
+        tracer=tracer,
     )

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from perception.labels import LABELS
 from perception.letterbox import nearest
+from perception.trace import Trace
 
 Plane = NDArray[np.uint8]
 YuvMatrix = Literal["bt601", "bt709"]
@@ -174,6 +175,8 @@ class Prediction:
     certainty: Certainty | None = None
     look: CameraLook | None = None
     """What the frame looks like; None where nobody looked."""
+    trace: Trace | None = None
+    """What made it, and when by UTC; None before it is published, and where nobody asked for it."""
 
     @property
     def source_id(self) -> str:
@@ -232,6 +235,8 @@ class Outage:
     engine_reason: str | None = None
     published_ns: int = 0
     """`time.monotonic_ns()` when it was handed to the sinks."""
+    trace: Trace | None = None
+    """As of a prediction; its capture is the last frame's."""
 
     has_mask: ClassVar[bool] = False
 

@@ -10,6 +10,7 @@ from perception.sources.counts import counts_of
 from perception.sources.freshness import PERIODS_UNTIL_STALE, FreshnessSettings
 from perception.sources.source import Source, SourceInfo
 from perception.status import FrameCounts, NodeStatus, Phase, SinkStatus, own_memory, silence_limit_s
+from perception.trace import Tracer
 
 
 class Monitor:
@@ -22,8 +23,10 @@ class Monitor:
         info: SourceInfo,
         engine: Engine,
         freshness: FreshnessSettings,
+        tracer: Tracer | None = None,
     ) -> None:
         self._pipeline, self._source, self._info, self._engine = pipeline, source, info, engine
+        self._tracer = tracer
         stale_after_s = freshness.stale_after_s or PERIODS_UNTIL_STALE / info.rate_hz
         # The youngest mask that may be published is as old as the oldest that may, and the next is due.
         self._fresh_limit_s = freshness.max_age_s + stale_after_s
@@ -57,6 +60,8 @@ class Monitor:
             sinks={name: SinkStatus(sink.dropped, sink.trouble) for name, sink in pipeline.sinks.items()},
             memory=own_memory(),
             dead_end=pipeline.dead_end,
+            run=self._tracer.run if self._tracer else None,
+            clock=self._tracer.clock.last if self._tracer else None,
         )
 
     def source_counts(self) -> dict[str, int]:

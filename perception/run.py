@@ -12,10 +12,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
-from perception.build import Sinks, build_perceivers, source_settings, supervision
+from perception.build import Sinks, build_perceivers, build_tracer, source_settings, supervision
 from perception.config import NodeConfig
 from perception.endpoints import Endpoints, EndpointsError
 from perception.engines import EngineError
+from perception.identity import covered_settings
 from perception.masking import masked
 from perception.models import model_file
 from perception.monitor import Monitor
@@ -54,9 +55,11 @@ def run(config: NodeConfig) -> int:
             _say(f"warning: provider {config.provider} did not load; going on with {engine.provider}")
         sinks = Sinks(config, info)
         opened = sinks.open_all()
-        rules = supervision(config, perceivers[0], sinks)
+        tracer = build_tracer(config, engine, info)
+        _say(tracer.description)
+        rules = supervision(config, perceivers[0], sinks, tracer)
         pipeline = Pipeline(source, info, perceivers, opened, rules)
-        monitor = Monitor(pipeline, source, info, engine, config.freshness)
+        monitor = Monitor(pipeline, source, info, engine, config.freshness, tracer)
         if endpoints is not None:
             endpoints.start(monitor.status, pipeline.age, pipeline.times)
             _say(f"http: /healthz, /readyz and /metrics on port {endpoints.port}")
@@ -73,6 +76,7 @@ def run(config: NodeConfig) -> int:
         endpoints.close()
     summary = summarise(pipeline, time.monotonic() - started_s, engine.contract.model_id, engine.provider)
     summary["source"] = monitor.source_counts()
+    summary |= tracer.as_dict() | {"settings": covered_settings(config)}
     _say(as_table(summary))
     if config.summary:
         _write_summary(Path(config.summary), summary)

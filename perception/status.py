@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from perception.frame import CAMERA_SEES, ENGINE_SEES, CameraState, EngineState, Output
+from perception.identity import RunIdentity
+from perception.utc import ClockTie
 
 SILENCE_PERIODS = 5
 SILENCE_LEAST_S = 5.0
@@ -105,6 +107,10 @@ class NodeStatus:
     """What the node cannot go on from, such as a stage that failed or does not move; None while it can."""
     engine_reason: str | None = None
     """Of an engine that is suspect or stalled."""
+    run: RunIdentity | None = None
+    """What the run is made of; None where nobody traces it."""
+    clock: ClockTie | None = None
+    """How UTC is tied to the monotonic clock; None where nobody traces it."""
 
     @property
     def why_not_alive(self) -> str | None:

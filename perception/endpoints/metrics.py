@@ -65,6 +65,7 @@ class NodeCollector(Collector):
         """Every family once."""
         status = self._status()
         yield from _state(status)
+        yield from _made_of(status)
         yield from _counts(status)
         yield from _sinks(status)
         yield from _gauges(status)
@@ -92,6 +93,29 @@ def _state(status: NodeStatus) -> Iterator[Metric]:
         status.engine_state,
     )
     yield _states("drivable_phase", "Where in its life the node is.", Phase, status.phase)
+
+
+def _made_of(status: NodeStatus) -> Iterator[Metric]:
+    if status.run is not None:
+        run = status.run
+        build = InfoMetricFamily("drivable_build", "What the run is made of.")
+        build.add_metric(
+            [],
+            {
+                "version": run.version,
+                "code_sha256": run.code_sha256,
+                "model_id": masked(status.model_id),
+                "model_sha256": run.model_sha256,
+                "settings_sha256": run.settings_sha256,
+            },
+        )
+        yield build
+    if status.clock is not None:
+        steps, is_synchronised = status.clock.steps, status.clock.synchronisation.is_synchronised
+        yield CounterMetricFamily("drivable_utc_steps", "Times that UTC was set while it ran.", value=steps)
+        if is_synchronised is not None:
+            text = "Whether the kernel says that a time service keeps its UTC."
+            yield GaugeMetricFamily("drivable_utc_synchronised", text, value=float(is_synchronised))
 
 
 def _counts(status: NodeStatus) -> Iterator[Metric]:

@@ -19,6 +19,8 @@ class Engine(Protocol):
     """A loaded network. What its contract's `output` names may be called from several threads at once."""
 
     contract: ModelContract
+    model_sha256: str
+    """Of the bytes of the file that was loaded, as `sha256sum` prints it."""
     provider: str
     """What really runs it, as records tell it: "cpu", "cuda", "openvino bf16"."""
     state: EngineState

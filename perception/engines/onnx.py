@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any, Final
 
@@ -45,6 +46,7 @@ class OnnxEngine(CheckedEngine):
             EngineError: if the file does not load, has no valid contract, or the provider did not load.
         """
         content = read_model(file)
+        self.model_sha256 = hashlib.sha256(content).hexdigest()
         # On the CPU first: a contract says what a GPU is asked for, and this is what there is without one.
         session = load_session(content, str(file), [CPU], threads)
         self.contract = contract_of(session, content, str(file))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -43,6 +44,7 @@ class OpenVinoEngine(CheckedEngine):
         """
         openvino = _package()
         content = read_model(file)
+        self.model_sha256 = hashlib.sha256(content).hexdigest()
         self.contract = contract_of(load_session(content, str(file), [CPU], 1), content, str(file))
         self.precision = _precision(precision)
         self.provider = f"openvino {self.precision}"

@@ -16,6 +16,8 @@ from perception.sinks.lines import LinesFile
 from perception.sinks.rotation import Keeping, Segments
 from perception.sinks.sink import SinkError
 from perception.sources.source import SourceInfo
+from perception.trace import Trace
+from perception.utc import utc_text
 
 SCHEMA: Final = 3
 STDOUT: Final = "-"
@@ -44,9 +46,27 @@ def record(output: Output) -> dict[str, Any]:
             "reason": output.engine_reason,
         },
         "model_id": output.model_id,
+        **_traced(output.trace),
         "frame_wh": list(output.frame_wh),
         "certainty": _certainty(output) if isinstance(output, Prediction) and output.has_mask else None,
         "mask": _mask(output) if isinstance(output, Prediction) and output.has_mask else None,
+    }
+
+
+def _traced(trace: Trace | None) -> dict[str, Any]:
+    """UTC, how it was tied to the monotonic clock, and what made the output; None where nobody traced it."""
+    if trace is None:
+        return {"captured_utc": None, "published_utc": None, "clock": None, "run": None}
+    captured_ns, tie = trace.captured_utc_ns, trace.tie
+    return {
+        "captured_utc": None if captured_ns is None else utc_text(captured_ns),
+        "published_utc": utc_text(trace.published_utc_ns),
+        "clock": {
+            "synchronised": tie.synchronisation.is_synchronised,
+            "uncertainty_ns": tie.uncertainty_ns,
+            "steps": tie.steps,
+        },
+        "run": dict(trace.run.abbreviated),
     }
 
 

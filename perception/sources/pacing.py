@@ -201,7 +201,7 @@ class Paced:
         self._period_ns = round(1e9 / info.rate_hz)
         self._start_ns: int | None = None
         self._last_ns = 0
-        return replace(info, is_live=True)
+        return replace(info, is_live=True, is_replayed=not self._is_live)
 
     def read(self) -> Frame:
         """The next frame, not before its time; EndOfSource once stopped."""

@@ -37,6 +37,13 @@ class SourceInfo:
     """Nominal frames per second."""
     description: str = ""
     """What the driver or the container really gave, for the log."""
+    is_replayed: bool = False
+    """A recording that is played as if it were live: its frames were not taken when they came."""
+
+    @property
+    def is_taken_now(self) -> bool:
+        """Whether the road was seen when the frames came: not so of a recording, at whatever pace."""
+        return self.is_live and not self.is_replayed
 
 
 class Source(Protocol):

@@ -18,8 +18,11 @@ from prometheus_client.parser import text_string_to_metric_families as of_text
 from perception.endpoints import Endpoints, EndpointsError, parse_address
 from perception.endpoints.server import CONNECTIONS
 from perception.frame import CameraState, EngineState, Frame, Prediction
+from perception.identity import RunIdentity
+from perception.kernel_time import Synchronisation
 from perception.pipeline.histogram import Histogram
 from perception.status import FrameCounts, LastOutput, Memory, NodeStatus, Phase, SinkStatus
+from perception.utc import ClockTie
 
 FRESH = NodeStatus(
     source_id="rtsp://ann:***@camera/road",
@@ -224,6 +227,18 @@ def test_metrics_fall_with_freshness(node: Node) -> None:
 
     assert (told["drivable_fresh"], told["drivable_alive"]) == (0, 0)
     assert told["drivable_last_mask_age_seconds"] == 6.0
+
+
+def test_metrics_name_what_the_run_is_made_of(node: Node) -> None:
+    run = RunIdentity(version="1.2", code_sha256="c0", model_sha256="ab", settings_sha256="5e")
+    tie = ClockTie(0, 50, steps=2, synchronisation=Synchronisation(False))
+    node.told = replace(FRESH, run=run, clock=tie)
+
+    told = samples(node.ask("/metrics")[1])
+
+    labels = "{code_sha256=c0}{model_id=rt_m-1}{model_sha256=ab}{settings_sha256=5e}{version=1.2}"
+    assert told[f"drivable_build_info{labels}"] == 1
+    assert (told["drivable_utc_steps_total"], told["drivable_utc_synchronised"]) == (2, 0)
 
 
 def test_what_is_not_known_yet_is_absent_and_not_zero(node: Node) -> None:
