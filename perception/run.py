@@ -51,8 +51,8 @@ def run(config: NodeConfig) -> int:
         told = [info.source_id, f"{width}x{height}", f"{info.rate_hz:g} Hz", info.description]
         _say(f"source: {', '.join(part for part in told if part)}")
         engine, perceivers = build_perceivers(file, config, info.is_live, info.rate_hz)
-        if engine.state != "ok":
-            _say(f"warning: provider {config.provider} did not load; going on with {engine.provider}")
+        for line in engine.notes:
+            _say(line)
         sinks = Sinks(config, info)
         opened = sinks.open_all()
         tracer = build_tracer(config, engine, info)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, Protocol
 
 import numpy as np
@@ -23,6 +25,10 @@ class Engine(Protocol):
     """Of the bytes of the file that was loaded, as `sha256sum` prints it."""
     provider: str
     """What really runs it, as records tell it: "cpu", "cuda", "openvino bf16"."""
+    nodes: Mapping[str, int]
+    """Nodes of the graph by what runs them, such as {"cuda": 383, "cpu": 61}; empty where nobody counted."""
+    notes: tuple[str, ...]
+    """What people should know of how it was loaded, a line each: what it does not run on, and why."""
     state: EngineState
     runs_one_at_a_time: bool
     """Whether callers wait for each other: more of them gain only what they do between their calls."""
@@ -52,6 +58,8 @@ class CheckedEngine:
 
     contract: ModelContract
     provider: str
+    nodes: Mapping[str, int] = MappingProxyType({})
+    notes: tuple[str, ...] = ()
 
     def infer(self, input_bgr: NDArray[np.uint8]) -> NDArray[np.float32]:
         """See `Engine`."""

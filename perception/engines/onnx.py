@@ -1,32 +1,23 @@
-"""ONNX Runtime as the engine: CPU, CUDA or TensorRT, whichever was asked for and really loaded."""
+"""ONNX Runtime as the engine: CPU, CUDA or TensorRT, whichever was asked for and really runs it."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
 
-from perception.contract import ModelContract
+from perception.contract import ANY_SIZE, ModelContract
+from perception.engines import cuda
 from perception.engines.bound import BoundSession
-from perception.engines.engine import CheckedEngine, EngineError, one_line
-from perception.engines.providers import (
-    PROVIDERS,
-    ProviderName,
-    attempts,
-    cache_folder,
-    make_cache,
-    short_name,
-    tensorrt_folder,
-)
+from perception.engines.engine import CheckedEngine, EngineError
+from perception.engines.gpu import Asked, Found, first_that_runs, nodes_by_provider
+from perception.engines.providers import DEVICES, ProviderName, short_name
 from perception.engines.session import CPU, contract_of, load_session, read_model
 from perception.frame import EngineState
-
-DEVICES: Final = {"cuda": "cuda", "tensorrt": "cuda"}
-"""Providers with a memory of their own, and ONNX Runtime's name of it."""
 
 
 class OnnxEngine(CheckedEngine):
@@ -35,34 +26,42 @@ class OnnxEngine(CheckedEngine):
     def __init__(
         self, file: Path, provider: ProviderName = "auto", threads: int = 0, allow_fallback: bool = False
     ) -> None:
-        """Load `file` and check that it runs where it was asked to.
+        """Load `file`, and on a GPU run it once: what was asked for is only there once it has run.
 
         Args:
-            provider: "auto" takes CUDA where it loads, and the CPU elsewhere.
+            provider: "auto" takes CUDA where it runs, and the CPU elsewhere; int8 files it leaves to the CPU.
             threads: for one inference; 0 takes every core.
-            allow_fallback: a provider that does not load becomes a visible "fallback", not an error.
+            allow_fallback: a provider that does not run becomes a visible "fallback", not an error.
 
         Raises:
-            EngineError: if the file does not load, has no valid contract, or the provider did not load.
+            EngineError: if the file does not load, has no valid contract, or the provider does not run it.
         """
         content = read_model(file)
         self.model_sha256 = hashlib.sha256(content).hexdigest()
         # On the CPU first: a contract says what a GPU is asked for, and this is what there is without one.
         session = load_session(content, str(file), [CPU], threads)
         self.contract = contract_of(session, content, str(file))
-        found, reason = _beyond_the_cpu(content, str(file), self.contract, provider, threads)
-        self._session = found or session
+        asked = Asked(content, str(file), self.contract, threads)
+        found = first_that_runs(asked, provider)
+        if found.session is None and provider == "tensorrt" and allow_fallback:
+            found = first_that_runs(asked, "cuda", found.failures)
+        self._session = found.session or session
         self.provider = short_name(self._session.get_providers()[0])
+        self.nodes = nodes_by_provider(self._session)
+        self.notes = tuple(_notes(found, provider, self.provider, self.nodes, self.contract))
         self.state = EngineState.OK
         if provider not in ("auto", self.provider):
             if not allow_fallback:
+                reason = f": {found.failures[-1]}" if found.failures else ""
                 raise EngineError(
                     f"provider {provider} did not load (ONNX Runtime took {self.provider}{reason}); "
                     f"use --provider cpu, or --allow_fallback true to go on where it does run"
                 )
             self.state = EngineState.FALLBACK
         self.runs_one_at_a_time = self.provider in DEVICES
-        self._bound = BoundSession(self._session, DEVICES[self.provider]) if self.runs_one_at_a_time else None
+        self._bound = found.bound
+        if self.runs_one_at_a_time and self._bound is None:
+            self._bound = BoundSession(self._session, DEVICES[self.provider])
         self._input = self._session.get_inputs()[0].name
 
     def _run(self, image_bgr: NDArray[np.uint8]) -> list[NDArray[Any]]:
@@ -74,20 +73,33 @@ class OnnxEngine(CheckedEngine):
             return outputs
         except Exception as error:  # ONNX Runtime raises several kinds, none with a base of its own
             name = self.contract.model_id
-            raise EngineError(f"{name} does not run on {self.provider}: {one_line(error)}") from error
+            raise EngineError(f"{name} does not run on {self.provider}: {cuda.reason_of(error)}") from error
 
 
-def _beyond_the_cpu(
-    content: bytes, where: str, contract: ModelContract, provider: ProviderName, threads: int
-) -> tuple[ort.InferenceSession | None, str]:
-    """A session on the provider that was asked for; without one, what ONNX Runtime said, for people."""
-    cache = cache_folder()
-    reason = ""
-    for providers in attempts(provider, contract, cache, ort.get_available_providers()):
-        if providers[0][0] == PROVIDERS["tensorrt"]:
-            make_cache([tensorrt_folder(contract, cache)])
-        try:
-            return load_session(content, where, providers, threads), ""
-        except EngineError as error:
-            reason = f": {one_line(error.__cause__)}" if isinstance(error.__cause__, Exception) else ""
-    return None, reason
+def _notes(
+    found: Found, asked: ProviderName, taken: str, nodes: Mapping[str, int], contract: ModelContract
+) -> list[str]:
+    failures = "; ".join(dict.fromkeys(found.failures))
+    if taken not in DEVICES:
+        if asked in DEVICES:
+            return [f"warning: provider {asked} did not load ({failures}); going on with {taken}"]
+        if asked != "auto" or not (found.was_taken or cuda.is_device_visible()):
+            return []
+        if contract.precision == "int8":
+            return [
+                "provider auto runs int8 files on the cpu; for the GPU take a file in fp32 or fp16, such as "
+                "--model rt_m, or ask for --provider cuda"
+            ]
+        return [f"warning: an NVIDIA GPU is here and does not run it ({failures}); going on with {taken}"]
+    notes = []
+    if asked not in ("auto", taken):
+        notes.append(f"warning: provider {asked} did not load ({failures}); going on with {taken}")
+    elif found.failures and contract.frame_wh != ANY_SIZE:
+        notes.append(f"{taken} runs without a captured graph: {failures}")
+    elsewhere = {name: count for name, count in nodes.items() if name != taken}
+    if elsewhere:
+        told = ", ".join(f"{count} on {name}" for name, count in elsewhere.items())
+        notes.append(
+            f"{taken} does not run all of {contract.model_id}: of {sum(nodes.values())} nodes {told}"
+        )
+    return notes

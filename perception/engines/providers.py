@@ -25,6 +25,8 @@ PROVIDERS: Final = {
     "cuda": "CUDAExecutionProvider",
     "tensorrt": "TensorrtExecutionProvider",
 }
+DEVICES: Final = {"cuda": "cuda", "tensorrt": "cuda"}
+"""Providers with a memory of their own, and ONNX Runtime's name of it."""
 
 
 def attempts(
@@ -50,6 +52,16 @@ def attempts(
     return [[entry for entry in entries if entry[0] in available] for entries in lists]
 
 
+def session_entries(name: str, contract: ModelContract) -> dict[str, str]:
+    """Settings of a session whose first provider is `name`, besides that provider's options."""
+    entries = {"session.record_ep_graph_assignment_info": "1"}  # who runs which node; since 1.24
+    if name == PROVIDERS["cuda"] and contract.precision == "int8":
+        # CUDA has no kernel for int32 biases, and computes in float anyway: weights and biases are
+        # dequantised at load. TensorRT wants to see them as they are.
+        entries["session.disable_quant_qdq"] = "1"
+    return entries
+
+
 def provider_options(
     name: Literal["cpu", "cuda", "tensorrt"],
     contract: ModelContract,
@@ -61,8 +73,9 @@ def provider_options(
 
     Args:
         name: the wanted provider.
-        contract: of the model: a graph for any size of frame is tuned by rule, since each new size
-            would be searched for anew; one for a single size is searched once, at the first frame.
+        contract: of the model: a graph for any size of frame chooses its convolutions by rule, since
+            each new size would be searched for anew; one for a single size may search, at the first run.
+            (ONNX Runtime 1.31 asks cuDNN's heuristics in both cases, and measures nothing.)
         cache: folder for what TensorRT builds; a model has a folder of its own in it, by its checksum.
         precision: "fp32", "fp16" or "int8" (a graph that holds its own scales).
         captures: whether the whole graph is captured as a CUDA graph and replayed: no launch of single
@@ -81,6 +94,7 @@ def provider_options(
         "cudnn_conv_algo_search": "EXHAUSTIVE" if is_static else "HEURISTIC",
         "cudnn_conv_use_max_workspace": "1",
         # TF32 has the mantissa of fp16: a file that says fp32 would not give what it gives elsewhere.
+        # TensorRT has no such option: `cuda.prepare` forbids it by NVIDIA's environment variable.
         "use_tf32": "0",
         "do_copy_in_default_stream": "1",  # 0 may race, says ONNX Runtime
         "enable_cuda_graph": _flag(captures and name == "cuda"),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 import onnxruntime as ort
@@ -27,7 +28,11 @@ def read_model(file: Path) -> bytes:
 
 
 def load_session(
-    content: bytes, where: str, providers: Sequence[str | tuple[str, dict[str, str]]], threads: int
+    content: bytes,
+    where: str,
+    providers: Sequence[str | tuple[str, dict[str, str]]],
+    threads: int,
+    entries: Mapping[str, str] = MappingProxyType({}),
 ) -> ort.InferenceSession:
     """A session of an ONNX file.
 
@@ -36,6 +41,7 @@ def load_session(
         where: its name, for the error.
         providers: ONNX Runtime's names, best first, alone or with their options.
         threads: for one inference; 0 takes every core.
+        entries: further settings of the session, by ONNX Runtime's keys.
 
     Raises:
         EngineError: if it does not load, in one line.
@@ -45,6 +51,8 @@ def load_session(
     options.intra_op_num_threads = threads
     # Waiting threads that spin take 20 to 40 % of a small machine from the rest of the pipeline.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    for key, value in entries.items():
+        options.add_session_config_entry(key, value)
     ort.set_default_logger_severity(_SILENT)
     try:
         # ONNX Runtime's own fallback prints to standard output, which belongs to the records.

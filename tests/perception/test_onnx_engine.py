@@ -17,7 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from export.package import pack
 from perception.contract import METADATA_KEY, ModelContract
-from perception.engines import EngineError, OnnxEngine
+from perception.engines import EngineError, OnnxEngine, cuda
 from perception.engines import onnx as engine_module
 from perception.labels import LABELS_OF_TWO
 
@@ -474,6 +474,8 @@ def without_gpu(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch,
     if request.param is not None:
         built_in = ["TensorrtExecutionProvider", "CUDAExecutionProvider", *built_in]
         monkeypatch.setattr(ort, "InferenceSession", SessionWithoutGpu(request.param))
+        missing = None if request.param else "libcublasLt.so.13 is missing"
+        monkeypatch.setattr(cuda, "why_not_loaded", lambda provider: missing)
     monkeypatch.setattr(ort, "get_available_providers", lambda: built_in)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
@@ -500,6 +502,11 @@ class TestWithoutGpu:
             OnnxEngine(file, "cuda")
 
         assert ("no CUDA-capable device is detected" in str(raised.value)) == raises
+        assert (
+            raises
+            or "libcublasLt.so.13 is missing" in str(raised.value)
+            or "has no cuda" in str(raised.value)
+        )
         assert "\n" not in str(raised.value)
 
     def test_graph_that_cannot_be_captured_is_tried_once_more_without(self, tmp_path: Path) -> None:

@@ -111,7 +111,7 @@ class Network:
     def __init__(self, processor: Processor, red_is_drivable: Path) -> None:
         engine, _ = node_perceivers(Task("stages", str(red_is_drivable)), is_live=False)
         self.contract, self.provider = engine.contract, engine.provider
-        self.model_sha256 = engine.model_sha256
+        self.model_sha256, self.nodes, self.notes = engine.model_sha256, engine.nodes, engine.notes
         self.state, self.runs_one_at_a_time = engine.state, engine.runs_one_at_a_time
         self._processor = processor
 
