@@ -128,9 +128,9 @@ def gpu_graph(
 
     Returns:
         `frame` (1, H, W, 3) uint8 BGR in; `class_map` and `confidence` out, (1, h, w) uint8 each at
-        `input_wh`, padding included. Of equal logits the first label wins. Confidence is 255 times
-        the largest softmax probability; 0, which no probability gives, tells of logits that are no
-        finite numbers.
+        `input_wh`, padding included. Of equal logits background wins, then the first label. Confidence
+        is 255 times the largest softmax probability; 0, which no probability gives, tells of logits
+        that are no finite numbers.
     """
     network = onnx.ModelProto()
     network.CopyFrom(cpu)
@@ -209,15 +209,20 @@ def _interpret(
     dims = network.graph.output[0].type.tensor_type.shape.dim
     width, height = input_wh
     low_height, low_width = dims[2].dim_value, dims[3].dim_value
-    ids = ",".join(str(IDS[label]) for label in labels)
+    # Of equal logits ArgMax takes the first, and no GPU takes the last: so background comes first.
+    in_order = sorted(labels, key=lambda label: label != "background")
+    order = ",".join(str(labels.index(label)) for label in in_order)
+    ids = ",".join(str(IDS[label]) for label in in_order)
     model = parser.parse_model(
         f"""{header}
         interpret (float[1,{len(labels)},{low_height},{low_width}] logits)
             => (uint8[1,{height},{width}] class_map, uint8[1,{height},{width}] confidence)
         <int64[4] size = {{1,{len(labels)},{height},{width}}}, int64[{len(labels)}] ids = {{{ids}}},
+         int64[{len(labels)}] order = {{{order}}},
          int64[1] by_label = {{1}}, float f0 = {{0}}, float f255 = {{255}}>
         {{
-            full = Resize <mode = "linear", coordinate_transformation_mode = "half_pixel"> (logits, , , size)
+            ordered = Gather <axis = 1> (logits, order)
+            full = Resize <mode = "linear", coordinate_transformation_mode = "half_pixel"> (ordered, , , size)
             position = ArgMax <axis = 1, keepdims = 0, select_last_index = 0> (full)
             label = Gather (ids, position)
             class_map = Cast <to = 2> (label)

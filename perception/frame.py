@@ -201,7 +201,14 @@ class Prediction:
     @property
     def has_mask(self) -> bool:
         """Whether the camera saw the road and the network what is on it: else there is no mask to show."""
-        return self.camera_state in CAMERA_SEES and self.engine_state in ENGINE_SEES
+        return self.withheld_by is None
+
+    @property
+    def withheld_by(self) -> str | None:
+        """What keeps the mask back, such as "camera stale" or "engine suspect"; None if nothing does."""
+        if self.engine_state not in ENGINE_SEES:
+            return f"engine {self.engine_state}"
+        return None if self.camera_state in CAMERA_SEES else f"camera {self.camera_state}"
 
     @property
     def captured_ns(self) -> int:

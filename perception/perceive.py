@@ -13,10 +13,11 @@ from perception.certainty import certainty_of
 from perception.confidence import confidence_of
 from perception.contract import ModelContract
 from perception.engines import Engine
-from perception.frame import Frame, Outage, Prediction, Yuv420, bgr_from_yuv
+from perception.frame import EngineState, Frame, Outage, Prediction, Yuv420, bgr_from_yuv
 from perception.labels import ALTERNATIVE, BACKGROUND, DRIVABLE, IDS, LABELS
 from perception.letterbox import Letterbox, nearest
 from perception.scene.camera_look import look_at
+from perception.suspicion import why_suspect
 
 
 class Perceiver:
@@ -39,6 +40,8 @@ class Perceiver:
     def __call__(self, frame: Frame) -> Prediction:
         """The drivable area in `frame`; the time of each step stands in `stage_ns`.
 
+        Where the network's output tells nothing of the frame, the prediction is `suspect` and has no mask.
+
         Raises:
             EngineError: if the graph takes frames of another size only, or gives no finite numbers.
         """
@@ -52,6 +55,7 @@ class Perceiver:
             prepared_ns = time.monotonic_ns()
             classified = self._engine.classify(image_bgr)
             inferred_ns = time.monotonic_ns()
+            suspicion = why_suspect(classified[1], len(self._contract.labels))
             class_map, confidence = (inside(plane, self._box) for plane in classified)
         else:
             prepare(frame, self._box, self._input_bgr)
@@ -60,6 +64,7 @@ class Perceiver:
             inferred_ns = time.monotonic_ns()
             class_map = interpret(logits, self._box, self._planes)
             confidence = confidence_of(logits, self._box)
+            suspicion = why_suspect(confidence, len(logits), logits)
         labels = self._contract.labels
         shares = class_shares(class_map, labels)
         certainty = certainty_of(confidence, class_map, labels, self._contract.doubt_quantiles)
@@ -71,8 +76,9 @@ class Perceiver:
             class_map=class_map,
             shares=shares,
             model_id=self._contract.model_id,
-            engine_state=self._engine.state,
+            engine_state=EngineState.SUSPECT if suspicion else self._engine.state,
             provider=self._engine.provider,
+            engine_reason=suspicion,
             stage_ns={
                 "prepare": prepared_ns - started_ns,
                 "infer": inferred_ns - prepared_ns,
@@ -144,7 +150,7 @@ def interpret(
 
     Returns:
         (H, W) uint8 of the frame's size, or of its size inside the input where that is smaller.
-        Where logits are equal the first class wins, as with argmax.
+        Where logits are equal background wins, and between the others the first class.
     """
     first, second = working_planes(box) if planes is None else planes
 
@@ -154,14 +160,14 @@ def interpret(
     # 255 & id gives the class id, and the maximum puts the two masks together.
     if len(logits) == 2:
         drivable, background = enlarged(logits[0], first), enlarged(logits[1], second)
-        ids = _masked(cv2.compare(background, drivable, cv2.CMP_LE), DRIVABLE)
+        ids = _masked(cv2.compare(background, drivable, cv2.CMP_LT), DRIVABLE)
     else:
         direct, alternative = enlarged(logits[0], first), enlarged(logits[1], second)
         ids = _masked(cv2.compare(alternative, direct, cv2.CMP_GT), ALTERNATIVE)
         drivable = np.maximum(direct, alternative, out=direct)
         background = enlarged(logits[2], second)
     # Background has the highest id, so it wins the maximum.
-    cv2.max(ids, _masked(cv2.compare(background, drivable, cv2.CMP_GT), BACKGROUND), dst=ids)
+    cv2.max(ids, _masked(cv2.compare(background, drivable, cv2.CMP_GE), BACKGROUND), dst=ids)
     return _at_most_the_frame(ids, box)
 
 

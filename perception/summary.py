@@ -20,6 +20,7 @@ def summarise(pipeline: Pipeline, elapsed_s: float, model_id: str, provider: str
         "model_id": model_id,
         "provider": provider,
         "frames": balance,
+        "withheld_by": pipeline.ledger.withheld_by,
         "sinks": {
             name: {"dropped": sink.dropped, "restarts": sink.restarts, "trouble": sink.trouble}
             for name, sink in pipeline.sinks.items()
@@ -37,11 +38,12 @@ def as_table(summary: dict[str, Any]) -> str:
     """The summary as people read it."""
     frames = summary["frames"]
     dropped = ", ".join(f"{count} {reason}" for reason, count in frames["dropped"].items()) or "0"
+    withheld_by = ", ".join(f"{count} {reason}" for reason, count in summary["withheld_by"].items())
     lines = [
         f"{'frames captured':18}{frames['captured']:>10}",
         f"{'published':18}{frames['published']:>10}   {summary['fps']} fps over "
         f"{summary['elapsed_s']:.1f} s, {summary['model_id']} on {summary['provider']}",
-        f"{'withheld':18}{frames['withheld']:>10}",
+        f"{'withheld':18}{frames['withheld']:>10}   {withheld_by}".rstrip(),
         f"{'dropped':18}{dropped:>10}",
     ]
     lines += [

@@ -14,7 +14,7 @@ class Ledger:
         self._captured = 0
         self._missed = 0
         self._published = 0
-        self._withheld = 0
+        self._withheld: Counter[str] = Counter()
         self._dropped: Counter[str] = Counter()
 
     def capture(self, missed_before: int = 0) -> None:
@@ -28,10 +28,10 @@ class Ledger:
         with self._lock:
             self._published += 1
 
-    def withhold(self) -> None:
-        """A frame was told of without its mask: it shows no view of the road."""
+    def withhold(self, reason: str = "unknown") -> None:
+        """A frame was reported without its mask: no view of the road, or a suspect engine."""
         with self._lock:
-            self._withheld += 1
+            self._withheld[reason] += 1
 
     def drop(self, reason: str, frames: int = 1) -> None:
         """Frames were thrown away."""
@@ -56,7 +56,14 @@ class Ledger:
     @property
     def withheld(self) -> int:
         """Frames that were told of without their mask."""
-        return self._withheld
+        with self._lock:
+            return self._withheld.total()
+
+    @property
+    def withheld_by(self) -> dict[str, int]:
+        """The same by reason, such as "camera stale" or "engine suspect"."""
+        with self._lock:
+            return dict(self._withheld)
 
     @property
     def dropped(self) -> int:
@@ -67,11 +74,12 @@ class Ledger:
     def balance(self) -> dict[str, int | dict[str, int]]:
         """All counts of one moment; `in_flight` is what has come in and not left yet."""
         with self._lock:
-            gone = self._published + self._withheld + self._dropped.total()
+            withheld = self._withheld.total()
+            gone = self._published + withheld + self._dropped.total()
             return {
                 "captured": self._captured,
                 "published": self._published,
-                "withheld": self._withheld,
+                "withheld": withheld,
                 "dropped": dict(self._dropped),
                 "in_flight": self._captured - gone,
             }

@@ -177,10 +177,10 @@ class Pipeline:
     def _publish(self, output: Output) -> Output:
         published = self._supervision.published(output, time.monotonic_ns(), self._is_live)
         if isinstance(published, Prediction):
-            if published.has_mask:
+            if published.withheld_by is None:
                 self.ledger.publish()
             else:
-                self.ledger.withhold()
+                self.ledger.withhold(published.withheld_by)
             self.age.add(published.published_ns - published.captured_ns)
             for stage, duration_ns in published.stage_ns.items():
                 self.times.setdefault(stage, Histogram()).add(duration_ns)

@@ -43,7 +43,7 @@ def record(output: Output) -> dict[str, Any]:
         "engine": {
             "state": output.engine_state,
             "provider": output.provider,
-            "reason": output.engine_reason,
+            **({"reason": output.engine_reason} if output.engine_reason else {}),
         },
         "model_id": output.model_id,
         **_traced(output.trace),

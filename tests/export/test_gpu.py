@@ -161,15 +161,15 @@ def test_class_ids_are_those_of_the_labels(labels: tuple[str, ...], ids: list[in
     assert np.abs(confidence[0] - 255 * (powers / powers.sum(0)).max(0)).max() <= 0.51
 
 
-def test_first_label_wins_where_logits_are_equal() -> None:
-    inside = network(3)
-    graph = gpu_graph(inside, LABELS, INPUT_WH, INPUT_WH, PAD_BGR)
+@pytest.mark.parametrize(("labels", "level"), [(LABELS, 85), (LABELS_OF_TWO, 128)], ids=["three", "two"])
+def test_background_wins_where_logits_are_equal(labels: tuple[str, ...], level: int) -> None:
+    graph = gpu_graph(network(len(labels)), labels, INPUT_WH, INPUT_WH, PAD_BGR)
     grey_bgr = np.full((INPUT_WH[1], INPUT_WH[0], 3), 116, np.uint8)  # every logit becomes 0
 
     class_map, confidence = session_of(graph).run(None, {"frame": grey_bgr[np.newaxis]})
 
-    assert (class_map == 0).all()
-    assert (confidence == 85).all()
+    assert (class_map == 2).all()
+    assert (confidence == level).all()
 
 
 def test_logits_that_are_no_numbers_have_confidence_zero() -> None:

@@ -115,7 +115,8 @@ class TestPrepare:
 
 def by_argmax(logits: np.ndarray, box: Letterbox) -> np.ndarray:
     planes = [cv2.resize(plane, box.input_wh)[box.rows, box.columns] for plane in logits]
-    class_map = np.argmax(planes, axis=0).astype(np.uint8)
+    # Background first, which wins where logits are equal.
+    class_map = np.roll(np.arange(len(planes), dtype=np.uint8), 1)[np.argmax(np.roll(planes, 1, 0), axis=0)]
     if box.frame_wh[0] < box.content_wh[0]:
         class_map = cv2.resize(class_map, box.frame_wh, interpolation=cv2.INTER_NEAREST_EXACT)
     return np.asarray(class_map, np.uint8)
@@ -147,19 +148,22 @@ class TestInterpret:
         np.testing.assert_array_equal(first, kept)
         np.testing.assert_array_equal(second, interpret(logits[::-1].copy(), box))
 
-    def test_first_class_wins_where_logits_are_equal(self) -> None:
-        shape = (3, INPUT_WH[1] // STRIDE, INPUT_WH[0] // STRIDE)
+    @pytest.mark.parametrize("labels", [2, 3])
+    def test_background_wins_where_logits_are_equal(self, labels: int) -> None:
+        shape = (labels, INPUT_WH[1] // STRIDE, INPUT_WH[0] // STRIDE)
         logits = np.random.default_rng(0).integers(0, 2, shape).repeat(4, 1)[:, : shape[1]].astype(np.float32)
         box = Letterbox.fit(INPUT_WH, INPUT_WH)
 
-        np.testing.assert_array_equal(interpret(logits, box), by_argmax(logits, box))
+        wanted = by_argmax(logits, box)
+        ids = np.array([DRIVABLE, BACKGROUND] if labels == 2 else [DIRECT, ALTERNATIVE, BACKGROUND], np.uint8)
+        np.testing.assert_array_equal(interpret(logits, box), ids[wanted])
 
     @pytest.mark.parametrize(
         ("logits", "winner"),
         [
-            ((1, 1, 1), DIRECT),
-            ((0, 1, 1), ALTERNATIVE),
-            ((1, 0, 1), DIRECT),
+            ((1, 1, 1), BACKGROUND),
+            ((0, 1, 1), BACKGROUND),
+            ((1, 0, 1), BACKGROUND),
             ((1, 1, 0), DIRECT),
             ((0, 0, 1), BACKGROUND),
             ((0, 1, 0), ALTERNATIVE),
@@ -213,9 +217,11 @@ class TestInterpretOfTwo:
         np.testing.assert_array_equal(interpret(logits, box), ids[by_argmax(logits, box)])
 
     @pytest.mark.parametrize(
-        ("logits", "winner"), [((1, 1), DRIVABLE), ((0, 1), BACKGROUND), ((1, 0), DRIVABLE)]
+        ("logits", "winner"), [((1, 1), BACKGROUND), ((0, 1), BACKGROUND), ((1, 0), DRIVABLE)]
     )
-    def test_winner_is_everywhere_and_drivable_wins_a_tie(self, logits: tuple[int, int], winner: int) -> None:
+    def test_winner_is_everywhere_and_background_wins_a_tie(
+        self, logits: tuple[int, int], winner: int
+    ) -> None:
         planes = np.array(logits, np.float32)[:, None, None].repeat(48, 1).repeat(80, 2)
 
         assert (interpret(planes, Letterbox.fit((640, 360), INPUT_WH)) == winner).all()
@@ -358,6 +364,75 @@ class TestPerceiver:
         assert (prediction.labels, prediction.shares) == (LABELS_OF_TWO, (1.0, 0.0))
         assert prediction.confidence is not None
         assert (prediction.confidence == 255).all()
+
+
+def outputs_of(logits: np.ndarray) -> Perceiver:
+    """A perceiver whose network gives these logits for every frame."""
+    engine = FakeEngine()
+    engine.contract = replace(engine.contract, labels=LABELS if len(logits) == 3 else LABELS_OF_TWO)
+    engine.infer = lambda input_bgr: logits  # type: ignore[method-assign]
+    return Perceiver(engine)
+
+
+class TestSuspect:
+    @pytest.mark.parametrize("labels", [2, 3])
+    @pytest.mark.parametrize("values", [(0, 0, 0), (9, -9, -9), (-4, 0, 8)], ids=str)
+    def test_logits_constant_over_the_picture_give_no_mask(
+        self, values: tuple[int, ...], labels: int
+    ) -> None:
+        logits = np.array(values[-labels:], np.float32)[:, None, None].repeat(48, 1).repeat(80, 2)
+
+        prediction = outputs_of(logits)(coloured((60, 120, 180)))
+
+        assert (prediction.engine_state, prediction.has_mask) == ("suspect", False)
+        assert prediction.engine_reason == "the network gave the same logits for every part of the frame"
+
+    @pytest.mark.parametrize("labels", [2, 3])
+    def test_certainty_at_chance_level_gives_no_mask(self, labels: int) -> None:
+        prediction = outputs_of(random_logits()[:labels] * 0.05)(coloured((60, 120, 180)))
+
+        assert (prediction.engine_state, prediction.has_mask) == ("suspect", False)
+        assert prediction.engine_reason is not None
+        assert f"of {labels} classes" in prediction.engine_reason
+
+    @pytest.mark.parametrize("winner", [DIRECT, ALTERNATIVE, BACKGROUND])
+    def test_picture_of_one_class_gives_its_mask(self, winner: int) -> None:
+        logits = random_logits()
+        logits[winner] += 20
+
+        prediction = outputs_of(logits)(coloured((60, 120, 180)))
+
+        assert (prediction.class_map == winner).all()
+        assert (prediction.engine_state, prediction.engine_reason, prediction.has_mask) == ("ok", None, True)
+
+    def test_state_recovers_with_the_next_good_output(self) -> None:
+        logits = np.zeros((3, 48, 80), np.float32)
+        perceive = outputs_of(logits)
+        before = perceive(coloured((60, 120, 180)))
+        logits[:] = 9 * random_logits()
+
+        after = perceive(coloured((60, 120, 180)))
+
+        assert (before.engine_state, after.engine_state) == ("suspect", "ok")
+
+    @pytest.mark.parametrize("level", [1, 85, 92, 200])
+    def test_graph_of_class_maps_that_gives_one_confidence_is_suspect(
+        self, level: int, make_classifier: Callable[..., Path]
+    ) -> None:
+        frame = coloured((level, 0, 0), (64, 48))
+
+        prediction = Perceiver(OnnxEngine(make_classifier((64, 48)), "cpu"))(frame)
+
+        assert (prediction.engine_state, prediction.has_mask) == ("suspect", False)
+
+    def test_graph_of_class_maps_that_is_certain_everywhere_is_not(
+        self, make_classifier: Callable[..., Path]
+    ) -> None:
+        frame = coloured((0, 0, 255), (64, 48))
+
+        prediction = Perceiver(OnnxEngine(make_classifier((64, 48)), "cpu"))(frame)
+
+        assert (prediction.engine_state, prediction.has_mask) == ("ok", True)
 
 
 class TestClassMapGraph:
