@@ -77,7 +77,12 @@ def inspect(config: InspectConfig, say: Callable[[str], None] = print) -> None:
     for split, found in surveys.items():
         if found.seen:
             say(f"contact sheet: {_write_sheet(Path(config.out), split, data_set.frames[split], found)}")
+    meanings = {split: data_set.nonsense_of(split) for split, found in surveys.items() if found.seen}
+    strange = [f"{split}: {why}" for split, why in meanings.items() if why]
+    for line in strange if not data_set.is_numbered else ():
+        say(f"warning: {line}; is the label map right?")
     faults = {
+        "splits whose labels make no sense": strange if data_set.is_numbered else [],
         "splits of unknown names": list(_misnamed(data_set)),
         "broken pairs": [f"{split}: {line}" for split, found in surveys.items() for line in found.broken],
         "frames in two splits": list(_same(surveys)),

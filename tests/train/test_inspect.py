@@ -157,7 +157,7 @@ def test_split_of_an_unknown_name_is_a_problem(tmp_path: Path, capsys: pytest.Ca
     names = [f"{number:08x}-00000000" for number in range(4)]
     for seed, name in enumerate(names):
         write(tmp_path / "images" / f"{name}.jpg", view(seed))
-        write(tmp_path / "labels" / f"{name}.png", np.zeros((HEIGHT, WIDTH), np.uint8))
+        write(tmp_path / "labels" / f"{name}.png", np.full((HEIGHT, WIDTH), 2, np.uint8))
     splits = zip(names, ("train", "val", "training", "training"), strict=True)
     (tmp_path / "index.csv").write_text("id,split\n" + "".join(f"{name},{split}\n" for name, split in splits))
 

@@ -6,48 +6,63 @@ from pathlib import Path
 from typing import Final
 
 from perception.labels import ALTERNATIVE, BACKGROUND, DIRECT
-from train.data.decode import CLASS_IDS, ByValue, DataError, Labels
+from train.data.decode import CLASS_IDS, ByColour, ByValue, DataError, Labels, is_in_colour
 from train.data.frames import DataSet, recording_of_bdd_id
 from train.data.pairs import frames_and_problems, match
+from train.data.sense import OF_2018, readable, sky_class, spread
 
 IMAGES: Final = Path("images", "100k")
 
-# Folder, what a label's stem has beyond its image's, and what its values mean: the first release, of
-# 2018, counted otherwise than the masks of today.
-_RELEASES: Final[list[tuple[Path, str, Labels]]] = [
-    (Path("labels", "drivable", "masks"), "", CLASS_IDS),
-    (
-        Path("drivable_maps", "labels"),
-        "_drivable_id",
-        ByValue({0: BACKGROUND, 1: DIRECT, 2: ALTERNATIVE}),
-    ),
-]
+_TAILS: Final = ("", "_drivable_id", "_drivable_color")
+"""What the stem of a label has beyond its image's: nothing today, one of these in 2018."""
+
+_IDS_OF_2018: Final = ByValue({0: BACKGROUND, 1: DIRECT, 2: ALTERNATIVE})
+_COLOURS: Final = ByColour(
+    {
+        **{(219, 94, 86): DIRECT, (86, 211, 219): ALTERNATIVE},  # https://doc.bdd100k.com/format.html
+        **{(217, 83, 79): DIRECT, (91, 192, 222): ALTERNATIVE},  # of 2018
+        (0, 0, 0): BACKGROUND,
+    }
+)
+
+_SEEN_AS: Final[dict[Labels, str]] = {
+    CLASS_IDS: "read as 0 direct, 1 alternative, 2 background: so the sky is background",
+    _IDS_OF_2018: f"read as {OF_2018}: so the sky is background",
+    _COLOURS: "colour maps, read by the colours of BDD100K",
+}
+
+FOLDERS: Final[dict[Path, Labels]] = {
+    Path("labels", "drivable", "masks"): CLASS_IDS,
+    Path("drivable_maps", "labels"): _IDS_OF_2018,
+}
+"""Where the labels lie, today and in the release of 2018, and what their values mean there as published."""
 
 
 def is_bdd100k(root: Path) -> bool:
     """Whether the folders of one of the releases lie there."""
-    return (root / IMAGES).is_dir() and any((root / labels).is_dir() for labels, _, _ in _RELEASES)
+    return (root / IMAGES).is_dir() and any((root / labels).is_dir() for labels in FOLDERS)
 
 
 def read_bdd100k(root: Path) -> DataSet:
     """`images/100k/<split>/<id>.jpg` and `labels/drivable/masks/<split>/<id>.png`, in the official splits.
 
     Label values: 0 direct, 1 alternative, 2 background (https://doc.bdd100k.com/format.html). In the
-    release of 2018, `drivable_maps/labels/<split>/<id>_drivable_id.png`, they are 1, 2 and 0.
+    release of 2018, `drivable_maps/labels/<split>/<id>_drivable_id.png`, they are 1, 2 and 0. People copy
+    those into the folder of today, and the colour maps too: which of them lie there is seen by the labels
+    themselves, and said in a note.
 
     Raises:
         DataError: if one of the folders is missing.
     """
-    for labels, tail, values in _RELEASES:
+    for labels, published in FOLDERS.items():
         if (root / IMAGES).is_dir() and (root / labels).is_dir():
-            return _read(root, root / labels, tail, values)
-    raise DataError(
-        f"{root}: has no {IMAGES}/ with {' or '.join(f'{labels}/' for labels, _, _ in _RELEASES)}"
-    )
+            return _read(root, root / labels, published)
+    raise DataError(f"{root}: has no {IMAGES}/ with {' or '.join(f'{labels}/' for labels in FOLDERS)}")
 
 
-def _read(root: Path, labels: Path, tail: str, values: Labels) -> DataSet:
+def _read(root: Path, labels: Path, published: Labels) -> DataSet:
     labelled = sorted(folder.name for folder in labels.iterdir() if folder.is_dir())
+    tail = _tail_of([labels / split for split in labelled])
     found = {
         split: match(root / IMAGES / split, labels / split, recording_of_bdd_id, tail) for split in labelled
     }
@@ -55,4 +70,22 @@ def _read(root: Path, labels: Path, tail: str, values: Labels) -> DataSet:
         folder.name for folder in (root / IMAGES).iterdir() if folder.is_dir() and folder.name not in labelled
     )
     notes = [f"{root / IMAGES / split}: left out, {labels / split} is not there" for split in unlabelled]
-    return DataSet(root, *frames_and_problems(found, values.read), notes)
+    values = _values_of([pair.label_file for pairs, _ in found.values() for pair in pairs]) or published
+    if values is not published:
+        notes.append(f"{labels}: {_SEEN_AS[values]}")
+    return DataSet(root, *frames_and_problems(found, values.read), notes, is_numbered=True)
+
+
+def _tail_of(folders: list[Path]) -> str:
+    """How the names of most labels end."""
+    stems = [file.stem for folder in folders for file in folder.glob("*.png")]
+    ends = [next((tail for tail in reversed(_TAILS) if stem.endswith(tail)), "") for stem in stems]
+    return max(_TAILS, key=ends.count)
+
+
+def _values_of(label_files: list[Path]) -> Labels | None:
+    """What reads the labels, as they themselves show it; None where they do not."""
+    if any(is_in_colour(label_files[index]) for index in spread(len(label_files))):
+        return _COLOURS
+    sky = sky_class(readable(lambda index: CLASS_IDS.read(label_files[index]), len(label_files)))
+    return {DIRECT: _IDS_OF_2018, BACKGROUND: CLASS_IDS}.get(sky) if sky is not None else None

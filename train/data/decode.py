@@ -56,13 +56,12 @@ class ByValue:
             DataError: if it does not decode, is no map of 8-bit values, or has a value without a class.
         """
         label = _read_as_it_is(file)
+        if _has_colours(label):
+            raise DataError(
+                f"{file}: is in colour, and its classes are wanted as grey values 0 to 255"
+                " (an image with a palette has to be saved as greyscale)"
+            )
         if label.ndim == 3:
-            # OpenCV gives a palette's colours, never its indices; three equal channels are a grey image.
-            if label.shape[2] != 3 or (label != label[:, :, :1]).any():
-                raise DataError(
-                    f"{file}: is in colour, and its classes are wanted as grey values 0 to 255"
-                    " (an image with a palette has to be saved as greyscale)"
-                )
             label = label[:, :, 0]
         if label.dtype != np.uint8:
             raise DataError(f"{file}: has {label.dtype} pixels; labels need 8 bits")
@@ -108,6 +107,19 @@ Labels = ByValue | ByColour
 
 CLASS_IDS: Final = ByValue({DIRECT: DIRECT, ALTERNATIVE: ALTERNATIVE, BACKGROUND: BACKGROUND, IGNORE: IGNORE})
 """Our own: the value is the class."""
+
+
+def is_in_colour(file: Path) -> bool:
+    """Whether a label names its classes by colours; False of one that cannot be read."""
+    try:
+        return _has_colours(_read_as_it_is(file))
+    except DataError:
+        return False
+
+
+def _has_colours(label: NDArray[np.generic]) -> bool:
+    """OpenCV gives a palette's colours, never its indices; three equal channels are a grey image."""
+    return label.ndim == 3 and (label.shape[2] != 3 or bool((label != label[:, :, :1]).any()))
 
 
 def _read_as_it_is(file: Path) -> NDArray[np.generic]:

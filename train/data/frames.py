@@ -12,6 +12,7 @@ from typing import Final, Protocol
 from perception import accuracy
 from train.data.decode import CLASS_IDS, DataError
 from train.data.pairs import LabelledFrame, Pair, PairedFrames, by_split
+from train.data.sense import nonsense, readable
 from train.data.splits import SPLITS
 
 __all__ = [
@@ -55,6 +56,9 @@ class DataSet:
     """What was left out, or is not as published, and why: a line each."""
     torn: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """By recording: the splits that its own list of frames shares it out to, where these are several."""
+    is_numbered: bool = False
+    """Whether its labels are bare numbers, which may be those of another numbering; elsewhere colours, or a
+    map of the user's own, say what they mean."""
 
     @property
     def splits(self) -> list[str]:
@@ -66,7 +70,8 @@ class DataSet:
         """The frames of one split.
 
         Raises:
-            DataError: if there is no such split (naming the others), or its files do not match.
+            DataError: if there is no such split (naming the others), its files do not match, or its labels
+                make no sense as the classes that they are read as.
         """
         if split not in self.splits:
             known = ", ".join(self.splits) or "no frames at all"
@@ -76,7 +81,17 @@ class DataSet:
         if problems:
             others = f" (and {len(problems) - 1} more; `drivable-train inspect` names them)"
             raise DataError(problems[0] + (others if len(problems) > 1 else ""))
+        if self.is_numbered and (reason := self.nonsense_of(split)):
+            raise DataError(
+                f"{self.where}: the labels of {split} make no sense: {reason}; number them as this layout "
+                f"does, or say what they mean: layout folder, with labels.yaml"
+            )
         return self.frames[split]
+
+    def nonsense_of(self, split: str) -> str | None:
+        """Why the labels of a split cannot mean what they are read as; None where nothing is wrong."""
+        frames = self.frames[split]
+        return nonsense(readable(lambda index: frames[index][1], len(frames)))
 
     def check_apart(self, *splits: str) -> None:
         """Raise DataError if the data set's own list has one recording in two of these splits."""
@@ -117,7 +132,7 @@ def read_index(root: Path) -> DataSet:
         for pair in pairs:
             splits_of.setdefault(pair.recording, {})[split] = None
     torn = {recording: list(splits) for recording, splits in splits_of.items() if len(splits) > 1}
-    return DataSet(root / INDEX_FILE, frames, problems, torn=torn)
+    return DataSet(root / INDEX_FILE, frames, problems, torn=torn, is_numbered=True)
 
 
 def rows_of_index(index: Path) -> list[dict[str, str]]:

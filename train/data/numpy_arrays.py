@@ -78,7 +78,12 @@ def read_numpy_arrays(root: Path) -> DataSet:
         f"{root / IMAGE_FILE}: names no recordings, so each split is a contiguous part of it"
         " and ten frames in a row count as one recording"
     )
-    return DataSet(root, {split: ArrayFrames(root, part) for split, part in places.items()}, notes=[note])
+    return DataSet(
+        root,
+        {split: ArrayFrames(root, part) for split, part in places.items()},
+        notes=[note],
+        is_numbered=True,
+    )
 
 
 def _open(root: Path) -> tuple[NDArray[np.uint8], NDArray[Any]]:
