@@ -15,35 +15,48 @@ from train.models import PUBLISHED, Network
 
 OWN_LICENCE = "Apache-2.0"
 OF_THE_OCCASION = (
-    *("data", "layout", "label_map", "data_name", "data_licence", "encoder_weights", "teachers"),
+    *("data", "layout", "label_map", "data_name", "data_licence", "encoder_weights", "weights", "teachers"),
+    "name",
     *("workers", "device", "out", "resume", "overwrite"),
 )
 """Settings that a recipe leaves to who trains."""
-PATHS = ("data", "label_map", "encoder_weights", "out")
+PATHS = ("data", "label_map", "encoder_weights", "weights", "out")
 
 
-def training_data(config: dict[str, Any]) -> str:
-    """The frames of a run, as its settings name them.
+def training_data(config: dict[str, Any], origin: Mapping[str, Any] | None = None) -> str:
+    """The frames of a run, as its settings name them, and those of the weights that it began with.
 
     Args:
         config: the settings in a checkpoint; those of an older version may lack some.
+        origin: what it began with, as `train.first_weights.Origin` has it.
     """
     sources = []
     if config["data"]:
         sources.append(config.get("data_name") or f"the labelled frames of {Path(config['data']).name}")
     if any(stage["synthetic_drives"] for stage in config["stages"]):
         sources.append("rendered drives")
-    return " and ".join(sources)
+    own = " and ".join(sources)
+    if origin is None:
+        return own
+    theirs = origin["training_data"] or (
+        training_data(origin["settings"], origin["before"]) if origin["settings"] else "frames not stated"
+    )
+    return f"{own}; began with the weights of {origin['name']}, trained on {theirs}"
 
 
-def licence(config: dict[str, Any], network: Network) -> str:
-    """Our own licence, and what the data and the libraries ask beyond it."""
+def licence(config: dict[str, Any], network: Network, origin: Mapping[str, Any] | None = None) -> str:
+    """Our own licence, and what the data, the libraries and the first weights ask beyond it."""
     terms = [OWN_LICENCE]
     if config["data"]:
         unstated = "as the licence of the training data allows (not stated; --data_licence states it)"
         terms = [f"code {OWN_LICENCE}", f"weights: {config.get('data_licence') or unstated}"]
     if network.licence_note:
         terms.append(network.licence_note)
+    if origin is not None:
+        theirs = origin["licence"] or (
+            licence(origin["settings"], network, origin["before"]) if origin["settings"] else "not stated"
+        )
+        terms.append(f"of the weights of {origin['name']}, which it began with: {theirs}")
     return "; ".join(terms)
 
 

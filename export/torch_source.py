@@ -96,8 +96,8 @@ class TorchSource:
         # A run that was broken off holds the weights of the stage it was in.
         stage = min(checkpoint.stage, len(settings["stages"]) - 1)
         told = {
-            "training_data": training_data(settings),
-            "licence": licence(settings, model),
+            "training_data": training_data(settings, checkpoint.origin),
+            "licence": licence(settings, model, checkpoint.origin),
             "training": training(settings, checkpoint.history),
         }
         return cls(

@@ -71,7 +71,7 @@ def _recipe(settings: Mapping[str, Any], shipped: str | None) -> dict[str, str]:
 
 
 def _encoder(settings: Mapping[str, Any]) -> str:
-    first = settings.get("encoder_weights")
+    first = settings.get("weights") or settings.get("encoder_weights")
     text = f"first weights from `{first}`" if first else "random first weights"
     text += ", left as they are" if settings.get("freeze_encoder") else ""
     return text + (", batch norms' statistics too" if settings.get("freeze_batch_norm") else "")

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Final
 
 from perception.settings import SettingsError
 from train.config import Augment, Stage, Teacher, TrainConfig
+
+_NAME: Final = re.compile(r"[0-9A-Za-z_][0-9A-Za-z_.-]{0,99}")
+"""It becomes the name of a folder and of a file."""
 
 # A run goes on as it was begun; what is not named here may change, such as where the frames lie now.
 AS_BEGUN = (
@@ -73,8 +77,12 @@ def _wrong(config: TrainConfig) -> Iterator[str]:
         yield f"mean_bgr must be levels of 0 to 255, not {config.mean_bgr}"
     if not all(math.isfinite(spread) and spread > 0 for spread in config.std_bgr):
         yield f"std_bgr must be greater than 0, not {config.std_bgr}"
-    if config.freeze_encoder and not config.encoder_weights and not config.resume:
-        yield "freeze_encoder without encoder_weights would freeze an encoder that knows nothing"
+    if config.weights and config.encoder_weights:
+        yield "weights and encoder_weights exclude each other: weights are of the whole network"
+    if config.freeze_encoder and not (config.weights or config.encoder_weights or config.resume):
+        yield "freeze_encoder without encoder_weights or weights would freeze an encoder that knows nothing"
+    if not _NAME.fullmatch(config.run_name):
+        yield f"name must be of letters, digits, dots, dashes and underscores, not {config.run_name!r}"
 
 
 def _wrong_stage(stage: Stage) -> Iterator[str]:

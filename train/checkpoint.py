@@ -40,6 +40,8 @@ class Checkpoint:
     epochs_since_best: int = 0
     history: list[dict[str, float]] = field(default_factory=list)
     """One entry an epoch: what training reports, as `train/report` describes it."""
+    origin: dict[str, Any] | None = None
+    """What the run began with, as `first_weights.Origin` has it; None for random weights, or an encoder's."""
 
     @classmethod
     def fresh(cls, config: TrainConfig) -> Checkpoint:

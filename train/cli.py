@@ -14,6 +14,7 @@ from perception.settings import parse
 from train import inspect_data, table
 from train.check import check
 from train.config import TrainConfig
+from train.recipe import completed
 from train.torchrun import rank, the_first_speaks_first
 
 DESCRIPTION = (
@@ -46,7 +47,8 @@ def main(arguments: list[str] | None = None) -> int:
 def _train(arguments: list[str]) -> int:
     try:
         with the_first_speaks_first():
-            config = parse(TrainConfig, "drivable-train", DESCRIPTION, arguments)
+            with completed(arguments) as whole:
+                config = parse(TrainConfig, "drivable-train", DESCRIPTION, whole)
             check(config)  # before torch is imported, which takes seconds
             from train.loop import train
 

@@ -79,7 +79,11 @@ class TrainConfig:
     """A training run."""
 
     model: str
+    """The network: rt_s, rt_m, rt_l; fcn, unet, pspnet, deeplabv3plus or segformer."""
     stages: list[Stage]
+    """The schedule; without any, that of the network's shipped recipe."""
+    name: str | None = None
+    """What the trained network is called, in its folder, records and cards; without one, as MODEL."""
     data: str | None = None
     """Folder of the data set; without one, only synthetic drives are used."""
     layout: str = "auto"
@@ -94,6 +98,9 @@ class TrainConfig:
     """letterbox: as the node does. nearest: image and label alike, as the published study did."""
     augment: Augment | None = field(default_factory=Augment)
     """How frames are varied; null leaves them as they are."""
+    weights: str | None = None
+    """Weights that the whole network begins with, to fine-tune it: name of a shipped network such as rt_m, a
+    file of drivable-export (target cpu, fp32), a checkpoint, or a state dict."""
     encoder_weights: str | None = None
     """The encoder's first weights: a file, `imagenet` for the library's own download, or none."""
     freeze_encoder: bool = False
@@ -124,11 +131,16 @@ class TrainConfig:
     workers: int = 0
     """Processes that prepare frames; 0 prepares them in the training process."""
     out: str = "runs"
-    """Folder for checkpoints and the report: OUT/MODEL/last.pt, best.pt, report/."""
+    """Folder for checkpoints and the report: OUT/NAME/last.pt, best.pt, report/."""
     resume: bool = False
-    """Continue OUT/MODEL/last.pt where it stopped."""
+    """Continue OUT/NAME/last.pt where it stopped; with --out alone, the one run in OUT."""
     overwrite: bool = False
-    """Start anew although a run lies in OUT/MODEL."""
+    """Begin again although a run lies in OUT/NAME."""
+
+    @property
+    def run_name(self) -> str:
+        """What the run is called: the name of its folder."""
+        return self.name or self.model
 
     @property
     def pad_bgr(self) -> tuple[int, int, int]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from perception.labels import LABELS
 from train.check import changed_in_stage, changed_since, check
@@ -16,6 +18,7 @@ from train.checkpoint import Checkpoint, CheckpointError
 from train.config import Stage, TrainConfig
 from train.data.mixture import Loader, training_batches, validation_batches
 from train.evaluate import Normalise, Validation, evaluate, logits_at_input, predictions
+from train.first_weights import begin_with
 from train.losses import LOSSES, with_auxiliary
 from train.models import Network, build_model, load_encoder, size_of
 from train.optimise import build_optimiser, moving_average
@@ -24,6 +27,9 @@ from train.progress import Progress
 from train.report import write_report
 from train.teacher import open_teacher
 from train.torchrun import the_first_speaks_first
+
+UNFOLDED_ON: Final = 64
+"""Frames that show what comes to each batch norm of a network that begins with an exported file."""
 
 
 class TrainingError(ValueError):
@@ -52,7 +58,7 @@ class _Run:
     def __init__(self, config: TrainConfig, processes: Processes, say: Callable[[str], None]) -> None:
         check(config)
         self.config, self.processes, self.say = config, processes, say
-        folder = Path(config.out) / config.model
+        folder = Path(config.out) / config.run_name
         self.last_file, self.best_file, self.report_folder = (
             folder / name for name in ("last.pt", "best.pt", "report")
         )
@@ -66,6 +72,10 @@ class _Run:
         self.model = build_model(config.model, len(LABELS))
         if config.encoder_weights and not config.resume:
             load_encoder(self.model, config.encoder_weights)
+        if config.weights and not config.resume:
+            origin = begin_with(self.model, config.weights, config, self._some_frames)
+            self.at.origin = asdict(origin)
+            say(f"begins with the weights of {origin.name}")
         self.model.to(processes.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = moving_average(self.model, config.ema_decay)
         if self.at.training:
@@ -81,6 +91,13 @@ class _Run:
             (teacher.weight, open_teacher(teacher, processes.device)) for teacher in config.teachers
         ]
         self.progress = Progress(config, folder, self.model, say, processes.is_first)
+
+    def _some_frames(self) -> Iterator[Tensor]:
+        """A few batches of what the first stage trains on."""
+        batches, order = training_batches(self.config, self.config.stages[0], self.processes)
+        order.seed = self.config.seed
+        for frame, _ in islice(batches, -(-UNFOLDED_ON // self.config.stages[0].batch_size)):
+            yield frame
 
     def _resumed(self) -> Checkpoint:
         """The later one of both checkpoints: a run may have been killed between writing them."""

@@ -74,7 +74,7 @@ def _row(report: dict[str, Any]) -> str:
     config, network, figures = report["config"], report["network"], report["validation"]
     wanted = sum(stage["epochs"] for stage in config["stages"])
     done = len(report["history"])
-    weights = config["encoder_weights"]
+    weights = config.get("weights") or config["encoder_weights"]
     hours = sum(entry["seconds"] for entry in report["history"]) / 3600
     cells = [
         f"`{report['model']}`",

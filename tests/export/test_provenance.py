@@ -44,6 +44,22 @@ def test_data_and_terms_follow_from_the_settings(config: TrainConfig, data: str,
     assert licence(settings, build_model("rt_s", 3)) == terms
 
 
+def test_weights_that_a_run_began_with_bring_their_data_and_terms() -> None:
+    shipped = {"name": "rt_s", "training_data": "BDD100K", "licence": "not for profit", "settings": None}
+    own = {"name": "best.pt", "training_data": None, "licence": None, "settings": asdict(NAMED)}
+    network = build_model("rt_s", 3)
+
+    told = training_data(asdict(NAMED), shipped), licence(asdict(NAMED), network, shipped)
+    again = training_data(asdict(RUN), {**own, "before": shipped})
+
+    assert told[0] == "my roads; began with the weights of rt_s, trained on BDD100K"
+    assert told[1].endswith("mine alone; of the weights of rt_s, which it began with: not for profit")
+    assert (
+        "weights of best.pt, trained on my roads; began with the weights of rt_s, trained on BDD100K" in again
+    )
+    assert "not for profit" in licence(asdict(RUN), network, {**own, "before": shipped})
+
+
 def test_licence_of_a_librarys_layers_stands_beside_ours() -> None:
     assert licence(asdict(RUN), MODELS["segformer"](3)).startswith("Apache-2.0; encoder's code")
 

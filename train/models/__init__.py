@@ -14,6 +14,7 @@ from train.models.rt_m import RtM
 from train.models.rt_s import RtS
 from train.models.segformer import Segformer
 from train.models.unet import Unet
+from train.recipe import PUBLISHED
 
 __all__ = ["MODELS", "PUBLISHED", "Network", "build_model", "load_encoder", "size_of"]
 
@@ -27,9 +28,6 @@ MODELS: dict[str, type[Network]] = {
     "deeplabv3plus": DeepLabV3Plus,
     "segformer": Segformer,
 }
-
-PUBLISHED = ("fcn", "unet", "pspnet", "deeplabv3plus", "segformer")
-"""The networks of the published study; the others are our own."""
 
 
 def check_known(name: str) -> None:

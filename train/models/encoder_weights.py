@@ -29,7 +29,7 @@ def load_encoder(model: Network, source: str) -> None:
     layers = (layer for module in model.encoder_modules() for layer in module.modules())
     first = next(layer for layer in layers if isinstance(layer, nn.Conv2d))
     assert isinstance(model, EncoderNetwork)  # the others have raised
-    weights = _fetch(model) if source == IMAGENET else _read(Path(source))
+    weights = _fetch(model) if source == IMAGENET else read_weights(Path(source))
     try:
         model.take_encoder_weights(weights)
     except ValueError as error:
@@ -51,7 +51,8 @@ def _fetch(model: EncoderNetwork) -> Weights:
         ) from error
 
 
-def _read(file: Path) -> Weights:
+def read_weights(file: Path) -> Weights:
+    """Tensors by name, of a file of torch or safetensors; raises ValueError in one line."""
     if not file.is_file():
         raise ValueError(f"{file}: no such file of encoder weights; name one, or `{IMAGENET}` to fetch them")
     try:

@@ -1,0 +1,314 @@
+"""Weights to begin a whole network with: a shipped one, an exported file, a checkpoint, or a state dict.
+
+An exported graph has its batch norms folded into the convolutions. They are unfolded here: each takes the
+mean and variance that its input has on the frames to be trained on, and a scale and shift that undo them, so
+that the network gives what the file gives, and trains on from there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import onnx
+import torch
+from onnx import numpy_helper
+from torch import Tensor, nn
+
+from perception.engines import EngineError, OnnxEngine
+from perception.labels import LABELS
+from perception.models import model_file
+from train.checkpoint import Checkpoint, CheckpointError
+from train.config import TrainConfig
+from train.evaluate import Normalise
+from train.models import Network
+from train.models.encoder_weights import read_weights
+
+LARGEST_DIFFERENCE: Final = 1e-3
+"""Of a logit, between the exported file and the network that took its weights."""
+NOT_EXPORTED: Final = "head.find_lines."
+"""Layers that only training has; they begin at random."""
+
+_PREFIX: Final = "model."
+_JOINED: Final = "/joined"
+
+Norms = list[tuple[nn.Conv2d, nn.BatchNorm2d]]
+"""Each convolution and the batch norm that reads it."""
+
+
+class FirstWeightsError(ValueError):
+    """Weights that a network cannot begin with; the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What a run began with, for its checkpoints and the model card; ready for JSON."""
+
+    name: str
+    """Of the shipped network, or of the file."""
+    sha256: str
+    """Of the file."""
+    training_data: str | None = None
+    """What it was trained on, and the licence of the weights; None where the file does not say."""
+    licence: str | None = None
+    settings: dict[str, Any] | None = None
+    """Of the run that made it, if it is a checkpoint."""
+    before: dict[str, Any] | None = None
+    """What that run itself began with."""
+
+
+def begin_with(
+    model: Network, source: str, config: TrainConfig, some_frames: Callable[[], Iterator[Tensor]]
+) -> Origin:
+    """Copy the weights of `source` into the network.
+
+    Args:
+        source: name of a shipped network in fp32, or a file: .onnx of drivable-export (target cpu, fp32),
+            checkpoint of drivable-train, or a state dict of torch or safetensors.
+        some_frames: gives (N, 3, H, W) uint8 BGR batches of the frames to be trained on; used for .onnx.
+
+    Raises:
+        FirstWeightsError: if there is no such file, or it holds another network.
+    """
+    try:
+        file = model_file(source)
+    except FileNotFoundError as error:
+        raise FirstWeightsError(
+            f"weights: {error}; a file of drivable-export, a checkpoint or a state dict will do as well"
+        ) from None
+    if file.suffix == ".onnx":
+        return _from_graph(model, file, source, config, some_frames)
+    sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
+    try:
+        checkpoint = Checkpoint.load(file)
+    except CheckpointError:
+        _take(model, read_weights(file), file)
+        return Origin(file.name, sha256)
+    if checkpoint.config["model"] != model.name:
+        raise FirstWeightsError(f"weights: {file}: holds {checkpoint.config['model']}, not {model.name}")
+    for name in ("mean_bgr", "std_bgr"):
+        if tuple(checkpoint.config[name]) != getattr(config, name):
+            raise FirstWeightsError(
+                f"weights: {file}: was trained with {name} {list(checkpoint.config[name])}, not "
+                f"{list(getattr(config, name))}; set it so"
+            )
+    _take(model, checkpoint.model, file)
+    return Origin(file.name, sha256, settings=checkpoint.config, before=checkpoint.origin)
+
+
+def _take(model: Network, weights: dict[str, Tensor], file: Path) -> None:
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        lines = str(error).splitlines()
+        reason = " ".join(lines[1].split()) if lines[1:] else lines[0]
+        raise FirstWeightsError(
+            f"weights: {file}: are of another network than {model.name}: {reason}"
+        ) from None
+
+
+def _from_graph(
+    model: Network,
+    file: Path,
+    source: str,
+    config: TrainConfig,
+    some_frames: Callable[[], Iterator[Tensor]],
+) -> Origin:
+    try:
+        engine = OnnxEngine(file, "cpu")
+    except EngineError as error:
+        raise FirstWeightsError(f"weights: {error}") from None
+    contract = engine.contract
+    if contract.output != "logits" or contract.precision != "fp32" or contract.labels != LABELS:
+        raise FirstWeightsError(
+            f"weights: {file}: gives {contract.output} of {', '.join(contract.labels)} in "
+            f"{contract.precision}; a file for --target cpu in fp32 with {', '.join(LABELS)} is wanted"
+        )
+    graph = onnx.load_model_from_string(file.read_bytes()).graph
+    arrays = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    _check_mean(arrays.get("mean"), config, file)
+    width, height = contract.input_wh
+    norms = _norms(model, (height, width))
+    layers = dict(model.named_modules())
+    followed = {conv: norm for conv, norm in norms}
+    missing = [
+        name
+        for name, layer in layers.items()
+        if isinstance(layer, nn.Conv2d)
+        and not _take_layer(name, layer, followed.get(layer), arrays)
+        and not f"{name}.".startswith(NOT_EXPORTED)
+    ]
+    for name in list(missing):
+        joined = f"{_PREFIX}{name}.weight{_JOINED}"
+        if joined in arrays:
+            before = _layer_before(model, layers[name], (height, width))
+            if arrays[joined].shape != (layers[name].out_channels, *before.weight.shape[1:]):
+                continue
+            _split(before, layers[name], followed, arrays[joined], arrays[f"{joined}_bias"])
+            missing = [left for left in missing if layers[left] not in (before, layers[name])]
+    if missing:
+        raise FirstWeightsError(
+            f"weights: {file}: are of another network than {model.name}: it has no {missing[0]}"
+        )
+    first = next(layer for layer in layers.values() if isinstance(layer, nn.Conv2d))
+    with torch.no_grad():
+        first.weight *= torch.tensor(config.std_bgr).view(1, 3, 1, 1)
+    _unfold(model, norms, Normalise(config.mean_bgr, config.std_bgr), some_frames())
+    _check_same(model, engine, config, file)
+    return Origin(source, contract.sha256, contract.training_data, contract.licence)
+
+
+def _check_mean(mean: np.ndarray[Any, Any] | None, config: TrainConfig, file: Path) -> None:
+    own = None if mean is None else np.resize(mean.ravel(), 3)
+    if own is None or not np.allclose(own, config.mean_bgr, atol=1e-3):
+        theirs = "no mean" if own is None else f"mean_bgr {own.tolist()}"
+        raise FirstWeightsError(
+            f"weights: {file}: was trained with {theirs}, not {list(config.mean_bgr)}; set it so"
+        )
+
+
+def _take_layer(
+    name: str, conv: nn.Conv2d, norm: nn.BatchNorm2d | None, arrays: dict[str, np.ndarray[Any, Any]]
+) -> bool:
+    """Copy one layer; the bias of a folded norm becomes the shift of a norm that does nothing else."""
+    weight = arrays.get(f"{_PREFIX}{name}.weight")
+    if weight is None or weight.shape != tuple(conv.weight.shape):
+        return False
+    bias = arrays.get(f"{_PREFIX}{name}.{'weight_bias' if norm is not None else 'bias'}")
+    _set(conv, norm, weight, bias)
+    return True
+
+
+def _set(
+    conv: nn.Conv2d,
+    norm: nn.BatchNorm2d | None,
+    weight: np.ndarray[Any, Any],
+    bias: np.ndarray[Any, Any] | None,
+) -> None:
+    with torch.no_grad():
+        conv.weight.copy_(torch.from_numpy(np.array(weight, np.float32)))
+        shift = torch.zeros(len(weight)) if bias is None else torch.from_numpy(np.array(bias, np.float32))
+        if norm is not None:
+            norm.reset_running_stats()
+            norm.weight.fill_(float(np.sqrt(1 + norm.eps)))
+            norm.bias.copy_(shift)
+        elif conv.bias is not None:
+            conv.bias.copy_(shift)
+
+
+def _split(
+    before: nn.Conv2d,
+    conv: nn.Conv2d,
+    followed: dict[nn.Conv2d, nn.BatchNorm2d],
+    weight: np.ndarray[Any, Any],
+    bias: np.ndarray[Any, Any],
+) -> None:
+    """Two linear layers of one, whose rank is at most the channels that lie between them.
+
+    Of the many pairs that give the same, one that spreads evenly over these channels.
+    """
+    flat = weight.reshape(len(weight), -1).astype(np.float64)
+    left, strengths, right = np.linalg.svd(flat, full_matrices=False)
+    between = before.out_channels
+    rank = min(between, len(strengths))
+    roots = np.sqrt(strengths[:rank])
+    spread = np.linalg.qr(np.random.default_rng(0).normal(size=(between, rank)))[0]
+    inner = (spread * roots @ right[:rank]).reshape(before.weight.shape)
+    outer = (left[:, :rank] * roots @ spread.T).reshape(conv.weight.shape)
+    _set(before, followed.get(before), inner, None)
+    _set(conv, followed.get(conv), outer, bias)
+
+
+@contextmanager
+def _watched(
+    model: nn.Module, kind: type[nn.Module], see: Callable[[Any, Tensor, Tensor], None]
+) -> Iterator[None]:
+    """Within it, `see` is given every layer of a kind with its input and output."""
+    handles = [
+        layer.register_forward_hook(lambda layer, inputs, output: see(layer, inputs[0], output))
+        for layer in model.modules()
+        if isinstance(layer, kind)
+    ]
+    training = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        model.train(training)
+        for handle in handles:
+            handle.remove()
+
+
+def _norms(model: nn.Module, input_hw: tuple[int, int]) -> Norms:
+    made: dict[int, tuple[nn.Conv2d, Tensor]] = {}  # the output too: its id must not be given to another
+    pairs: Norms = []
+
+    def see(layer: nn.Module, taken: Tensor, given: Tensor) -> None:
+        if isinstance(layer, nn.Conv2d):
+            made[id(given)] = layer, given
+        elif isinstance(layer, nn.BatchNorm2d) and id(taken) in made:
+            pairs.append((made[id(taken)][0], layer))
+
+    with _watched(model, nn.Module, see):
+        model(torch.zeros(1, 3, *input_hw))
+    return pairs
+
+
+def _layer_before(model: nn.Module, conv: nn.Module, input_hw: tuple[int, int]) -> nn.Conv2d:
+    """The convolution that was run before this one."""
+    order: list[nn.Conv2d] = []
+    with _watched(model, nn.Conv2d, lambda layer, taken, given: order.append(layer)):
+        model(torch.zeros(1, 3, *input_hw))
+    return order[order.index(conv) - 1]  # type: ignore[arg-type]
+
+
+def _unfold(model: nn.Module, norms: Norms, normalise: Normalise, frames: Iterator[Tensor]) -> None:
+    """Give each norm the statistics of what comes to it, and the scale and shift that undo them."""
+    of = {conv: norm for conv, norm in norms}
+    sums = {conv: torch.zeros(3, conv.out_channels, dtype=torch.float64) for conv in of}
+
+    def see(conv: nn.Conv2d, taken: Tensor, given: Tensor) -> None:
+        if conv in sums:
+            values = given.double()
+            count = torch.full((given.shape[1],), values.numel() / given.shape[1], dtype=torch.float64)
+            sums[conv] += torch.stack([count, values.sum((0, 2, 3)), values.square().sum((0, 2, 3))])
+
+    with _watched(model, nn.Conv2d, see):
+        for batch in frames:
+            model(normalise(batch))
+    with torch.no_grad():
+        for conv, (count, total, squares) in sums.items():
+            norm = of[conv]
+            mean = total / count
+            variance = (squares / count - mean.square()).clamp(min=0)
+            assert norm.running_mean is not None
+            assert norm.running_var is not None
+            norm.running_mean.copy_(mean)
+            norm.running_var.copy_(variance)
+            norm.weight.copy_((variance + norm.eps).sqrt())
+            norm.bias.add_(mean)
+
+
+def _check_same(model: Network, engine: OnnxEngine, config: TrainConfig, file: Path) -> None:
+    """Raise FirstWeightsError if the network does not give what the file gives."""
+    width, height = engine.contract.input_wh
+    drawn = np.random.default_rng(0).integers(0, 256, (height // 8, width // 8, 3), np.uint8)
+    input_bgr = np.ascontiguousarray(np.kron(drawn, np.ones((8, 8, 1), np.uint8)))
+    wanted = engine.infer(input_bgr)
+    training = model.training
+    with torch.no_grad():
+        frame = torch.from_numpy(input_bgr).permute(2, 0, 1)[None]
+        given = model.eval()(Normalise(config.mean_bgr, config.std_bgr)(frame))[0].numpy()
+    model.train(training)
+    difference = float(np.abs(given - wanted).max()) if given.shape == wanted.shape else float("inf")
+    if not difference <= LARGEST_DIFFERENCE * max(1.0, float(np.abs(wanted).max())):
+        raise FirstWeightsError(
+            f"weights: {file}: the network gives other logits than the file (by up to {difference:.2g}); "
+            f"its std_bgr or its layers are not those of {model.name} here"
+        )
