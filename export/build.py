@@ -13,7 +13,7 @@ from export.calibration import calibration_inputs
 from export.config import ExportConfig
 from export.gpu import gpu_graph
 from export.half import to_half
-from export.quantise import quantise
+from export.quantise import Form, quantise
 from export.source import Source
 from perception.contract import ModelContract
 from train.data.frames import LabelledFrames
@@ -69,7 +69,8 @@ def _at_precision(
         yield to_half(network), {"precision": "fp16", "method": "weights and sums in half precision"}
     elif config.precision == "int8":
         assert calibration is not None
-        yield from _int8(network, source, input_wh, calibration, say)
+        form: Form = "cpu" if config.target == "cpu" else "tensorrt"
+        yield from _int8(network, source, input_wh, calibration, say, form)
     else:
         yield network, None
 
@@ -80,6 +81,7 @@ def _int8(
     input_wh: tuple[int, int],
     calibration: LabelledFrames,
     say: Callable[[str], None],
+    form: Form,
 ) -> Iterator[tuple[onnx.ModelProto, dict[str, Any]]]:
     inputs, conditions = calibration_inputs(
         calibration, input_wh, source.pad_bgr, CALIBRATION_FRAMES + PROBE_FRAMES
@@ -90,7 +92,7 @@ def _int8(
     by_condition = [name for name, count in conditions.items() for _ in range(count)]
     chosen = [index for index in range(len(inputs)) if index % apart] or [0]
     refused: list[str] = []
-    for found in quantise(network, [inputs[index] for index in chosen], probe, say):
+    for found in quantise(network, [inputs[index] for index in chosen], probe, say, form):
         yield (
             found.graph,
             {

@@ -36,7 +36,8 @@ class ExportConfig:
     frame and gives the class map. plain: the usual float NCHW graph, without a contract, for other
     programs and as the bench's rival."""
     precision: Precision = "fp32"
-    """fp16 is for target gpu; int8 needs frames to measure the ranges of values on."""
+    """fp16 is for target gpu; int8 needs frames to measure the ranges of values on, and has the form that the
+    target wants: with zero points for CPUs, symmetric for TensorRT."""
     size_wh: tuple[int, int] | None = None
     """Width and height of the network's input, such as 640x384; other sizes than multiples of 32 are
     rounded up. Without one, what the network was trained at last."""

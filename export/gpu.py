@@ -12,6 +12,7 @@ import onnxslim
 from onnx import compose, parser, version_converter
 
 from export.graph import OPSET
+from export.package import ExportError
 from perception.contract import ANY_SIZE
 from perception.labels import IDS
 from perception.letterbox import Bgr, Letterbox
@@ -98,16 +99,15 @@ _BY_WEIGHTS = f"""
     content = MatMul (shorter, weights_down_w)
 """
 
-# Halves are rounded up, as cv2 does in fixed point and where it averages two by two pixels.
+# Halves are rounded up, as cv2 does in fixed point and where it averages two by two pixels. The levels stay
+# floats: TensorRT takes bytes as an input and as outputs alone.
 _PLACE = """
     lifted = Add (content, half)
     rounded = Floor (lifted)
     levels = Clip (rounded, f0, f255)
     around_0 = Sub (levels, pad)
     with_padding = Pad (around_0, pads)
-    planes = Add (with_padding, pad)
-    bytes = Cast <to = 2> (planes)
-    placed = Transpose <perm = [0, 2, 3, 1]> (bytes)
+    placed = Add (with_padding, pad)
 """
 
 
@@ -118,7 +118,10 @@ def gpu_graph(
     frame_wh: tuple[int, int],
     pad_bgr: Bgr,
 ) -> onnx.ModelProto:
-    """The CPU graph, unchanged, with the letterbox before it and the reading of its logits behind.
+    """The CPU graph, with the letterbox in place of its first nodes and the reading of its logits behind.
+
+    The letterbox gives the planes of floats that those nodes make of the bytes; from there on the CPU graph
+    is unchanged. `export.tensorrt` says what of the whole TensorRT would not take.
 
     Args:
         cpu: (1, h, w, 3) uint8 `frame` of `input_wh` in, (1, labels, h / stride, w / stride) `logits` out.
@@ -128,9 +131,12 @@ def gpu_graph(
 
     Returns:
         `frame` (1, H, W, 3) uint8 BGR in; `class_map` and `confidence` out, (1, h, w) uint8 each at
-        `input_wh`, padding included. Of equal logits background wins, then the first label. Confidence
-        is 255 times the largest softmax probability; 0, which no probability gives, tells of logits
-        that are no finite numbers.
+        `input_wh`, padding included. Where logits are equal background wins, and of the others the first
+        label. Confidence is 255 times the largest softmax probability; 0, which no probability gives, tells
+        of logits that are no finite numbers.
+
+    Raises:
+        ExportError: if the CPU graph does something else with its bytes before it makes floats of them.
     """
     network = onnx.ModelProto()
     network.CopyFrom(cpu)
@@ -142,11 +148,13 @@ def gpu_graph(
     header = f'<ir_version: {network.ir_version}, opset_import: ["" : {opset}]>'
     before = _prepare(header, input_wh, frame_wh, pad_bgr)
     behind = _interpret(header, network, labels, input_wh)
-    _rename_input(network, _PLACED)
+    _take_planes(network, _PLACED)
     logits = network.graph.output[0].name
     whole: onnx.ModelProto = compose.merge_models(before, network, io_map=[(_PLACED, _PLACED)])
     whole = compose.merge_models(whole, behind, io_map=[(logits, INTERPRET + "logits")])
     whole.graph.name = "frame_to_class_map"
+    del whole.opset_import[:]  # each part brought its own
+    whole.opset_import.append(onnx.helper.make_opsetid("", opset))
     onnx.checker.check_model(whole, full_check=True)
     return whole
 
@@ -160,14 +168,14 @@ def _prepare(
     model = parser.parse_model(
         f"""{header}
         prepare (uint8[1,{frame_wh[1] if known else "H"},{frame_wh[0] if known else "W"},3] frame)
-            => (uint8[1,{height},{width},3] placed)
+            => (float[1,3,{height},{width}] placed)
         <int64[1] zero = {{0}}, int64[1] one = {{1}}, int64[1] two = {{2}}, int64[1] three = {{3}},
          int64[1] input_h = {{{height}}}, int64[1] input_w = {{{width}}},
          float f0 = {{0}}, float f1 = {{1}}, float f2 = {{2}}, float f255 = {{255}}, float half = {{0.5}},
          float[1,3,1,1] pad = {{{",".join(str(level) for level in pad_bgr)}}}>
         {{
-            upright = Transpose <perm = [0, 3, 1, 2]> (frame)
-            pixels = Cast <to = 1> (upright)
+            levels_last = Cast <to = 1> (frame)
+            pixels = Transpose <perm = [0, 3, 1, 2]> (levels_last)
             {_resize_known(Letterbox.fit(frame_wh, input_wh)) if known else _FIT + _BY_WEIGHTS}
             {_PLACE}
         }}"""
@@ -209,24 +217,16 @@ def _interpret(
     dims = network.graph.output[0].type.tensor_type.shape.dim
     width, height = input_wh
     low_height, low_width = dims[2].dim_value, dims[3].dim_value
-    # Of equal logits ArgMax takes the first, and no GPU takes the last: so background comes first.
-    in_order = sorted(labels, key=lambda label: label != "background")
-    order = ",".join(str(labels.index(label)) for label in in_order)
-    ids = ",".join(str(IDS[label]) for label in in_order)
+    ids = ", ".join(f"float id_{place} = {{{IDS[label]}}}" for place, label in enumerate(labels))
+    size = f"{{1,{len(labels)},{height},{width}}}"
     model = parser.parse_model(
         f"""{header}
         interpret (float[1,{len(labels)},{low_height},{low_width}] logits)
             => (uint8[1,{height},{width}] class_map, uint8[1,{height},{width}] confidence)
-        <int64[4] size = {{1,{len(labels)},{height},{width}}}, int64[{len(labels)}] ids = {{{ids}}},
-         int64[{len(labels)}] order = {{{order}}},
-         int64[1] by_label = {{1}}, float f0 = {{0}}, float f255 = {{255}}>
+        <int64[4] size = {size}, int64[1] by_label = {{1}}, float f0 = {{0}}, float f255 = {{255}}, {ids}>
         {{
-            ordered = Gather <axis = 1> (logits, order)
-            full = Resize <mode = "linear", coordinate_transformation_mode = "half_pixel"> (ordered, , , size)
-            position = ArgMax <axis = 1, keepdims = 0, select_last_index = 0> (full)
-            label = Gather (ids, position)
-            class_map = Cast <to = 2> (label)
-
+            full = Resize <mode = "linear", coordinate_transformation_mode = "half_pixel"> (logits, , , size)
+            {_largest(labels)}
             probabilities = Softmax <axis = 1> (full)
             largest = ReduceMax <keepdims = 0> (probabilities, by_label)
             share = Mul (largest, f255)
@@ -237,6 +237,33 @@ def _interpret(
         }}"""
     )
     return _named_apart(model, INTERPRET, keep="class_map confidence")
+
+
+def _largest(labels: tuple[str, ...]) -> str:
+    """Class ids as `interpret` finds them: by comparing plane with plane, background last and also at a tie.
+
+    A comparison with what is no number is false, and so gives background. Ids are floats until the end:
+    TensorRT turns nothing else into bytes.
+    """
+    *drivable, _ = places = range(len(labels))
+    planes = ", ".join(f"plane_{place}" for place in places)
+    lines = [f"{planes} = Split <axis = 1, num_outputs = {len(labels)}> (full)"]
+    best, label = "plane_0", "id_0"
+    for place in drivable[1:]:
+        lines += [
+            f"is_more_{place} = Greater (plane_{place}, {best})",
+            f"label_{place} = Where (is_more_{place}, id_{place}, {label})",
+            f"best_{place} = Max ({best}, plane_{place})",
+        ]
+        best, label = f"best_{place}", f"label_{place}"
+    last = places[-1]
+    lines += [
+        f"is_drivable = Greater ({best}, plane_{last})",
+        f"found = Where (is_drivable, {label}, id_{last})",
+        "found_plane = Squeeze (found, by_label)",
+        "class_map = Cast <to = 2> (found_plane)",
+    ]
+    return "\n".join(lines)
 
 
 def _named_apart(model: onnx.ModelProto, prefix: str, keep: str) -> onnx.ModelProto:
@@ -252,8 +279,48 @@ def _named_apart(model: onnx.ModelProto, prefix: str, keep: str) -> onnx.ModelPr
     return apart
 
 
-def _rename_input(network: onnx.ModelProto, name: str) -> None:
-    old = network.graph.input[0].name
-    network.graph.input[0].name = name
-    for node in network.graph.node:
-        node.input[:] = [name if tensor == old else tensor for tensor in node.input]
+def _take_planes(network: onnx.ModelProto, name: str) -> None:
+    """Let `network` read planes of floats, (1, 3, h, w), where it made floats of bytes itself.
+
+    What it does to the order of bytes before that, it does to floats.
+    """
+    graph = network.graph
+    height, width = (dim.dim_value for dim in graph.input[0].type.tensor_type.shape.dim[1:3])
+    cast, last = _cast_of_bytes(graph), f"{name}_last"
+    _read_instead(graph, cast.output[0], cast.input[0])
+    graph.node.remove(cast)
+    _read_instead(graph, graph.input[0].name, last)
+    first = next(node for node in graph.node if last in node.input)
+    if first.op_type == "Transpose" and list(first.attribute[0].ints) == [0, 3, 1, 2]:
+        _read_instead(graph, first.output[0], name)
+        graph.node.remove(first)
+    else:
+        graph.node.insert(0, onnx.helper.make_node("Transpose", [name], [last], last, perm=[0, 2, 3, 1]))
+    graph.input[0].CopyFrom(
+        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1, 3, height, width])
+    )
+    del graph.value_info[:]  # some tell of bytes where floats are now
+
+
+def _cast_of_bytes(graph: onnx.GraphProto) -> onnx.NodeProto:
+    """The node that makes floats of the input, behind none but those that only move values.
+
+    Raises:
+        ExportError: naming the operator that stands there instead.
+    """
+    gives = graph.input[0].name
+    while True:
+        node = next(node for node in graph.node if gives in node.input)
+        if node.op_type == "Cast":
+            return node
+        if node.op_type not in ("Transpose", "Gather", "Reshape"):
+            raise ExportError(
+                f"the graph reads bytes by {node.op_type}; for target gpu it has to make floats of them "
+                f"first, as every network of drivable-train does"
+            )
+        gives = node.output[0]
+
+
+def _read_instead(graph: onnx.GraphProto, old: str, new: str) -> None:
+    for node in graph.node:
+        node.input[:] = [new if tensor == old else tensor for tensor in node.input]

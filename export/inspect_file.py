@@ -13,6 +13,7 @@ import onnxruntime as ort
 
 from export.card import model_card
 from export.package import Packed, unpack
+from export.tensorrt import left_by_tensorrt, tensorrt_line
 from perception.engines import ENGINES, Engine, EngineError
 from perception.engines.providers import PROVIDERS
 from perception.perceive import Perceiver
@@ -44,12 +45,14 @@ def inspect(config: InspectConfig, say: Callable[[str], None]) -> None:
         return
     say(model_card(packed.card, packed.contract, file.name, packed.size_bytes))
     say("Checksum and contract: as they were exported.")
+    say(f"{tensorrt_line(packed.graph)}.")
     say(f"Runs here on: {'; '.join(f'{name}: {told}' for name, told in where.items())}")
 
 
 def _for_machines(packed: Packed, file_name: str, where: dict[str, str]) -> dict[str, Any]:
     return {
         **packed.card,
+        "left_by_tensorrt": left_by_tensorrt(packed.graph),
         "file": file_name,
         "sha256": packed.contract.sha256,
         "size_bytes": packed.size_bytes,
@@ -59,7 +62,10 @@ def _for_machines(packed: Packed, file_name: str, where: dict[str, str]) -> dict
 
 
 def where_it_runs(file: Path) -> dict[str, str]:
-    """By provider, and OpenVINO where it is installed: "yes", or why not, found out by one frame."""
+    """By provider, and OpenVINO where it is installed: "yes", or why not, found out by one frame.
+
+    Of a graph that a provider runs in part, the nodes are counted.
+    """
     told = {}
     for name, full_name in PROVIDERS.items():
         if full_name in ort.get_available_providers():
@@ -75,8 +81,11 @@ def where_it_runs(file: Path) -> dict[str, str]:
 
 def _tried(load: Callable[[], Engine]) -> str:
     try:
-        Perceiver(load()).warm_up()
+        engine = load()
+        Perceiver(engine).warm_up()
     except EngineError as error:
         # What to do about it, behind the semicolon, is for those who asked for this provider.
         return f"no, {str(error).partition(';')[0]}"
+    if len(engine.nodes) > 1:
+        return f"yes, {', '.join(f'{count} nodes on {name}' for name, count in engine.nodes.items())}"
     return "yes"

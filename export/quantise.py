@@ -1,4 +1,4 @@
-"""The int8 graph for CPUs: static quantisation whose choices are made by measuring against float."""
+"""The int8 graph: static quantisation whose choices are made by measuring against float."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 import onnx
@@ -23,6 +23,10 @@ from export.graph import with_stem_in_patches
 from perception.engines.session import CPU, load_session
 
 Ranges = Mapping[str, tuple[float, float]]
+Form = Literal["cpu", "tensorrt"]
+"""cpu: activations in uint8 with a zero point, biases in int32. tensorrt: activations in int8 around 0 and
+biases in float: its quantisation knows no zero point but 0, no uint8 and no int32."""
+_SYMMETRIC: Final = {"ActivationSymmetric": True, "QuantizeBias": False}
 _Quantiles = NDArray[np.float32]
 
 # How much of a tensor's values, at either end, its range leaves out in each frame; of all frames the
@@ -81,8 +85,9 @@ def quantise(
     calibration_bgr: Sequence[NDArray[np.uint8]],
     probe_bgr: Sequence[NDArray[np.uint8]],
     say: Callable[[str], None] = lambda line: None,
+    form: Form = "cpu",
 ) -> Iterator[Quantised]:
-    """The CPU graph in int8: weights by channel, activations in uint8 with a zero point.
+    """The CPU graph in int8: weights by channel, activations by tensor.
 
     The frames are run through the float graph once; all that follows uses the ranges of that. Which
     layers are better left in float is what comes closest to the float graph on `probe_bgr`. How close
@@ -93,18 +98,21 @@ def quantise(
         cpu: float, (1, h, w, 3) uint8 `frame` in, `logits` out.
         calibration_bgr: (h, w, 3) uint8 network inputs that ranges are taken from.
         probe_bgr: others, that choices are made on.
+        form: for the integer kernels of CPUs, or for TensorRT.
     """
-    graph = _prepared(cpu)
+    graph = _prepared(cpu, form)
     probe = _Probe(cpu, probe_bgr)
     quantiles = activation_quantiles(graph, _watched(graph), calibration_bgr)
     say(f"calibrated on {len(calibration_bgr)} frames")
 
     ranges_by = {name: _ranges(graph, quantiles, cut) for name, cut in METHODS.items()}
-    graphs = {name: _quantised(graph, ranges) for name, ranges in ranges_by.items()}
+    graphs = {name: _quantised(graph, ranges, form) for name, ranges in ranges_by.items()}
     errors = {name: probe.error(made) for name, made in graphs.items()}
     for method in sorted(errors, key=errors.__getitem__):
         say(f"ranges by {method}: probabilities differ by {errors[method]:.5f} on average")
-        kept, best = _left_in_float(graph, ranges_by[method], probe, graphs[method], errors[method], say)
+        kept, best = _left_in_float(
+            graph, ranges_by[method], form, probe, graphs[method], errors[method], say
+        )
         del best.metadata_props[:]
         onnx.checker.check_model(best, full_check=True)
         yield Quantised(best, tuple(layer.name for layer in kept), method)
@@ -132,9 +140,9 @@ class _Probe:
             yield powers / powers.sum(0)
 
 
-def _prepared(cpu: onnx.ModelProto) -> onnx.ModelProto:
+def _prepared(cpu: onnx.ModelProto, form: Form) -> onnx.ModelProto:
     """A copy with a name for every node and a shape for every tensor."""
-    graph = with_stem_in_patches(cpu)
+    graph = with_stem_in_patches(cpu) if form == "cpu" else copy.deepcopy(cpu)
     for index, node in enumerate(graph.graph.node):
         node.name = node.name or f"{index}_{node.op_type}"
     del graph.graph.value_info[:]
@@ -196,7 +204,12 @@ def _subtraction(graph: onnx.ModelProto) -> tuple[onnx.NodeProto, NDArray[np.flo
 
 
 def _quantised(
-    graph: onnx.ModelProto, ranges: Ranges, *, in_float: Collection[str] = (), only: Collection[str] = ()
+    graph: onnx.ModelProto,
+    ranges: Ranges,
+    form: Form,
+    *,
+    in_float: Collection[str] = (),
+    only: Collection[str] = (),
 ) -> onnx.ModelProto:
     """`graph` with all nodes in int8 but those `in_float`, or none but those in `only`."""
     with _quietly():
@@ -205,7 +218,7 @@ def _quantised(
             per_channel=True,
             reduce_range=False,
             weight_qType=QuantType.QInt8,
-            activation_qType=QuantType.QUInt8,
+            activation_qType=QuantType.QUInt8 if form == "cpu" else QuantType.QInt8,
             tensors_range={
                 name: TensorData(lowest=np.float32(low), highest=np.float32(high))
                 for name, (low, high) in ranges.items()
@@ -213,12 +226,13 @@ def _quantised(
             nodes_to_quantize=list(only),
             nodes_to_exclude=list(in_float),
             op_types_to_quantize=list(_QUANTISED),
-            extra_options={},
+            extra_options={} if form == "cpu" else _SYMMETRIC,
         )
         quantiser.quantize_model()
         quantiser.model.topological_sort()
     made: onnx.ModelProto = quantiser.model.model
-    _read_frame_as_quantised(made)
+    if form == "cpu":
+        _read_frame_as_quantised(made)
     _hold_in_float(made, in_float)
     return made
 
@@ -274,6 +288,7 @@ def _read_frame_as_quantised(made: onnx.ModelProto) -> None:
 def _left_in_float(
     graph: onnx.ModelProto,
     ranges: Ranges,
+    form: Form,
     probe: _Probe,
     best: onnx.ModelProto,
     error: float,
@@ -288,7 +303,8 @@ def _left_in_float(
     budget = MAX_FLOAT_SHARE * sum(layer.cost for layer in layers)
     affordable = [layer for layer in layers if layer.cost <= budget]
     alone = {
-        layer: probe.error(_quantised(graph, ranges, only=layer.nodes), _RANKED_ON) for layer in affordable
+        layer: probe.error(_quantised(graph, ranges, form, only=layer.nodes), _RANKED_ON)
+        for layer in affordable
     }
     kept: list[_Layer] = []
     worth = MIN_GAIN * error
@@ -296,7 +312,7 @@ def _left_in_float(
         tried = [*kept, layer]
         if sum(one.cost for one in tried) > budget:
             continue
-        made = _quantised(graph, ranges, in_float=[one.nodes[0] for one in tried])
+        made = _quantised(graph, ranges, form, in_float=[one.nodes[0] for one in tried])
         found = probe.error(made)
         if error - found >= worth:
             say(f"{layer.name} stays in float: {error:.5f} becomes {found:.5f}")

@@ -17,6 +17,7 @@ from export.frames import TEST_SPLIT, VAL_SPLIT, GateFrames, Told
 from export.package import ExportError, check_writable, engine_of, pack, write
 from export.plain import export_plain
 from export.source import Source, open_source
+from export.tensorrt import tensorrt_line
 from export.verify import (
     LIMITS,
     Gate,
@@ -72,6 +73,8 @@ def export_from(source: Source, config: ExportConfig, say: Say = print) -> Expor
     contract = contract_of(source, config, input_wh)
     tried = builds(source, config, input_wh, frames.calibration, say)
     built, measured = _first_that_holds(tried, source, contract, frames, say)
+    if config.target == "gpu":
+        say(tensorrt_line(built.graph))
     contract = replace(contract, doubt_quantiles=measured.doubt_quantiles)
     card = facts(
         contract,

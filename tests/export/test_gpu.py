@@ -12,8 +12,9 @@ from onnx import helper, numpy_helper
 pytest.importorskip("torch")
 
 from export.gpu import gpu_graph
+from export.package import ExportError
 from perception.contract import ANY_SIZE
-from perception.labels import LABELS, LABELS_OF_TWO
+from perception.labels import BACKGROUND, LABELS, LABELS_OF_TWO
 from perception.letterbox import Letterbox, letterbox, nearest
 from perception.perceive import interpret
 from perception.sources.drive import DriveRenderer
@@ -65,9 +66,21 @@ def network(classes: int, output: str = "logits", opset: int = 18) -> onnx.Model
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
 
 
-def with_output(graph: onnx.ModelProto, tensor: str, shape: list[int]) -> onnx.ModelProto:
-    graph.graph.output.append(helper.make_tensor_value_info(tensor, onnx.TensorProto.UINT8, shape))
+PLACED = "gpu/prepare/placed"
+
+
+def with_placed(graph: onnx.ModelProto) -> onnx.ModelProto:
+    """`graph`, which also gives the network's input, (1, 3, h, w) levels as floats."""
+    width, height = INPUT_WH
+    placed = helper.make_tensor_value_info(PLACED, onnx.TensorProto.FLOAT, [1, 3, height, width])
+    graph.graph.output.append(placed)
     return graph
+
+
+def as_image(placed: np.ndarray) -> np.ndarray:
+    levels = placed[0].astype(np.uint8)
+    np.testing.assert_array_equal(levels, placed[0])  # they are whole
+    return levels.transpose(1, 2, 0)
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +96,7 @@ def logits_session() -> ort.InferenceSession:
 @pytest.fixture(scope="module")
 def any_size_session() -> ort.InferenceSession:
     graph = gpu_graph(network(3), LABELS, INPUT_WH, ANY_SIZE, PAD_BGR)
-    return session_of(with_output(graph, "gpu/prepare/placed", [1, INPUT_WH[1], INPUT_WH[0], 3]))
+    return session_of(with_placed(graph))
 
 
 @pytest.mark.parametrize("frame_wh", SIZES_WH, ids=str)
@@ -98,7 +111,7 @@ def test_graph_for_one_size_or_any_agrees_with_the_nodes_own_steps(
     logits = logits_session.run(None, {"frame": placed_bgr[np.newaxis]})[0][0]
     wanted = interpret(logits, box)
     graph = gpu_graph(network(3), LABELS, INPUT_WH, frame_wh, PAD_BGR)
-    one_size = session_of(with_output(graph, "gpu/prepare/placed", [1, INPUT_WH[1], INPUT_WH[0], 3]))
+    one_size = session_of(with_placed(graph))
 
     for session in (one_size, any_size_session):
         class_map, _, placed = session.run(None, {"frame": frame_bgr[np.newaxis]})
@@ -106,7 +119,7 @@ def test_graph_for_one_size_or_any_agrees_with_the_nodes_own_steps(
         if box.frame_wh[0] < box.content_wh[0]:
             found = nearest(found, box.frame_wh)
 
-        assert np.abs(placed[0].astype(int) - placed_bgr).max() <= 1
+        assert np.abs(as_image(placed).astype(int) - placed_bgr).max() <= 1
         assert np.mean(found == wanted) >= 0.999
 
 
@@ -114,11 +127,11 @@ def test_graph_for_one_size_or_any_agrees_with_the_nodes_own_steps(
 def test_whole_shrinks_are_exact_to_the_byte(frame_wh: tuple[int, int]) -> None:
     noise_bgr = np.random.default_rng(0).integers(0, 256, (frame_wh[1], frame_wh[0], 3), np.uint8)
     graph = gpu_graph(network(3), LABELS, INPUT_WH, frame_wh, PAD_BGR)
-    session = session_of(with_output(graph, "gpu/prepare/placed", [1, INPUT_WH[1], INPUT_WH[0], 3]))
+    session = session_of(with_placed(graph))
 
-    placed = session.run(["gpu/prepare/placed"], {"frame": noise_bgr[np.newaxis]})[0]
+    placed = session.run([PLACED], {"frame": noise_bgr[np.newaxis]})[0]
 
-    np.testing.assert_array_equal(placed[0], letterbox(noise_bgr, INPUT_WH, PAD_BGR)[0])
+    np.testing.assert_array_equal(as_image(placed), letterbox(noise_bgr, INPUT_WH, PAD_BGR)[0])
 
 
 @pytest.mark.parametrize("frame_wh", [(1280, 720), (960, 540)], ids=str)
@@ -133,15 +146,59 @@ def test_known_size_leaves_no_shape_and_no_branch_to_run_time(frame_wh: tuple[in
     )
 
 
-def test_network_stands_inside_as_it_was() -> None:
+@pytest.mark.parametrize("head", [("Transpose", "Cast"), ("Cast", "Transpose")])
+def test_network_stands_inside_as_it_was_but_for_its_reading_of_bytes(head: tuple[str, str]) -> None:
     inside = network(3)
+    if head[0] == "Cast":
+        cast_first(inside)
+    before = onnx.ModelProto()
+    before.CopyFrom(inside)
 
     graph = gpu_graph(inside, LABELS, INPUT_WH, (1280, 720), PAD_BGR)
 
     own = [node for node in graph.graph.node if not node.name.startswith(("gpu/prepare/", "gpu/interpret/"))]
-    assert [node.op_type for node in own] == [node.op_type for node in inside.graph.node]
-    assert [list(node.output) for node in own] == [list(node.output) for node in inside.graph.node]
-    assert inside == network(3)
+    assert tuple(node.op_type for node in inside.graph.node[:2]) == head
+    assert [node.op_type for node in own] == [node.op_type for node in inside.graph.node[2:]]
+    assert [list(node.output) for node in own] == [list(node.output) for node in inside.graph.node[2:]]
+    assert inside == before
+
+
+def cast_first(graph: onnx.ModelProto) -> None:
+    transpose, cast = graph.graph.node[:2]
+    cast.input[0], transpose.input[0] = transpose.input[0], "levels"
+    transpose.output[0], cast.output[0] = cast.output[0], "levels"
+    first, second = onnx.NodeProto(), onnx.NodeProto()
+    first.CopyFrom(cast)
+    second.CopyFrom(transpose)
+    graph.graph.node[0].CopyFrom(first)
+    graph.graph.node[1].CopyFrom(second)
+
+
+def test_network_of_another_order_of_colours_reads_floats_in_that_order() -> None:
+    """As `drivable-export wrap` begins a network of RGB."""
+    inside = network(3)
+    inside.graph.initializer.append(numpy_helper.from_array(np.array([2, 1, 0]), "backwards"))
+    inside.graph.node.insert(1, helper.make_node("Gather", ["upright", "backwards"], ["rgb"], axis=1))
+    inside.graph.node[2].input[0] = "rgb"
+    image_bgr = np.random.default_rng(0).integers(0, 256, (INPUT_WH[1], INPUT_WH[0], 3), np.uint8)
+
+    found = session_of(gpu_graph(inside, LABELS, INPUT_WH, INPUT_WH, PAD_BGR)).run(
+        ["class_map"], {"frame": image_bgr[np.newaxis]}
+    )[0]
+
+    image_rgb = np.ascontiguousarray(image_bgr[..., ::-1])
+    wanted = session_of(gpu_graph(network(3), LABELS, INPUT_WH, INPUT_WH, PAD_BGR)).run(
+        ["class_map"], {"frame": image_rgb[np.newaxis]}
+    )[0]
+    np.testing.assert_array_equal(found, wanted)
+
+
+def test_network_that_computes_with_bytes_is_refused() -> None:
+    inside = network(3)
+    inside.graph.node[0].op_type = "MaxPool"
+
+    with pytest.raises(ExportError, match="reads bytes by MaxPool; for target gpu it has to make floats"):
+        gpu_graph(inside, LABELS, INPUT_WH, INPUT_WH, PAD_BGR)
 
 
 @pytest.mark.parametrize(
@@ -161,15 +218,15 @@ def test_class_ids_are_those_of_the_labels(labels: tuple[str, ...], ids: list[in
     assert np.abs(confidence[0] - 255 * (powers / powers.sum(0)).max(0)).max() <= 0.51
 
 
-@pytest.mark.parametrize(("labels", "level"), [(LABELS, 85), (LABELS_OF_TWO, 128)], ids=["three", "two"])
-def test_background_wins_where_logits_are_equal(labels: tuple[str, ...], level: int) -> None:
+@pytest.mark.parametrize("labels", [LABELS, LABELS_OF_TWO], ids=["three", "two"])
+def test_background_wins_where_logits_are_equal(labels: tuple[str, ...]) -> None:
     graph = gpu_graph(network(len(labels)), labels, INPUT_WH, INPUT_WH, PAD_BGR)
     grey_bgr = np.full((INPUT_WH[1], INPUT_WH[0], 3), 116, np.uint8)  # every logit becomes 0
 
     class_map, confidence = session_of(graph).run(None, {"frame": grey_bgr[np.newaxis]})
 
-    assert (class_map == 2).all()
-    assert (confidence == level).all()
+    assert (class_map == BACKGROUND).all()
+    assert (confidence == round(255 / len(labels) + 0.01)).all()
 
 
 def test_logits_that_are_no_numbers_have_confidence_zero() -> None:
@@ -179,9 +236,10 @@ def test_logits_that_are_no_numbers_have_confidence_zero() -> None:
     graph = gpu_graph(inside, LABELS, INPUT_WH, INPUT_WH, PAD_BGR)
 
     image_bgr = np.zeros((INPUT_WH[1], INPUT_WH[0], 3), np.uint8)
-    _, confidence = session_of(graph).run(None, {"frame": image_bgr[np.newaxis]})
+    class_map, confidence = session_of(graph).run(None, {"frame": image_bgr[np.newaxis]})
 
     assert (confidence == 0).all()
+    assert (class_map == BACKGROUND).all()
 
 
 @pytest.mark.parametrize(("opset", "output"), [(13, "logits"), (20, "logits"), (18, "other_name")])
