@@ -6,8 +6,8 @@ from dataclasses import asdict
 
 from perception.engines import Engine
 from perception.pipeline import Pipeline
-from perception.sources.counts import counts_of
-from perception.sources.freshness import PERIODS_UNTIL_STALE, FreshnessSettings
+from perception.sources.counts import counts_of, period_ns_of
+from perception.sources.freshness import FreshnessSettings, allowed_silence_ns
 from perception.sources.source import Source, SourceInfo
 from perception.status import FrameCounts, NodeStatus, Phase, SinkStatus, own_memory, silence_limit_s
 from perception.trace import Tracer
@@ -26,10 +26,7 @@ class Monitor:
         tracer: Tracer | None = None,
     ) -> None:
         self._pipeline, self._source, self._info, self._engine = pipeline, source, info, engine
-        self._tracer = tracer
-        stale_after_s = freshness.stale_after_s or PERIODS_UNTIL_STALE / info.rate_hz
-        # The youngest mask that may be published is as old as the oldest that may, and the next is due.
-        self._fresh_limit_s = freshness.max_age_s + stale_after_s
+        self._tracer, self._freshness = tracer, freshness
 
     def status(self) -> NodeStatus:
         """Of this moment."""
@@ -37,6 +34,8 @@ class Monitor:
         published = pipeline.last_output.ask()
         counts = counts_of(self._source)
         restarts = {sink.name: sink.restarts for sink in pipeline.sinks.values()}
+        period_ns = period_ns_of(self._source, self._info)
+        silence_s = allowed_silence_ns(period_ns, self._freshness) / 1e9
         return NodeStatus(
             source_id=self._info.source_id,
             model_id=self._engine.contract.model_id,
@@ -47,9 +46,10 @@ class Monitor:
             camera_state=published.camera_state,
             camera_reason=published.camera_reason,
             fresh_age_s=published.fresh_age_s,
-            fresh_limit_s=self._fresh_limit_s,
+            # the youngest mask that may be published is as old as the oldest that may, and the next is due
+            fresh_limit_s=self._freshness.max_age_s + silence_s,
             record_age_s=published.record_age_s,
-            record_limit_s=silence_limit_s(self._info.rate_hz),
+            record_limit_s=silence_limit_s(1e9 / period_ns),
             frames=FrameCounts.of_balance(pipeline.ledger.balance()),
             missed=pipeline.ledger.missed,
             decode_errors=counts.decode_errors,

@@ -197,7 +197,7 @@ class LastOutput:
 
 
 def silence_limit_s(rate_hz: float) -> float:
-    """How long a source of this nominal rate may publish nothing: 5 periods, and never less than 5 s.
+    """How long a source of this rate may publish nothing: 5 periods, and never less than 5 s.
 
     A stage that does not move is found and named long before by who watches the stages. This is for the
     case that the whole data path stands, so it need not be short, and must not be wrong.

@@ -18,11 +18,12 @@ from perception.pipeline.sink_line import SinkLine
 from perception.pipeline.supervision import Supervision
 from perception.process import usable_cores
 from perception.sinks.sink import Sink
+from perception.sources.counts import period_ns_of
 from perception.sources.source import NoFrame, Source, SourceInfo
 from perception.status import LastOutput
 
 DRAIN_LIMIT_S = 5.0
-CAPTURE_PERIODS = 3  # of the source, that reading one frame may take at least
+CAPTURE_PERIODS = 4  # of the source, that reading one frame may take at least
 
 
 class PipelineError(Exception):
@@ -64,8 +65,7 @@ class Pipeline:
         self.last_output = LastOutput()
         self._supervision = supervision or Supervision()
         self._hung: set[str] = set()
-        self._is_live, self._period_ns = info.is_live, 1e9 / info.rate_hz
-        self._source = source
+        self._is_live, self._source, self._info = info.is_live, source, info
         self._has_ended = Event()
         self._stopped_s: float | None = None
         self._threads: Relay | Crew
@@ -142,7 +142,7 @@ class Pipeline:
         """Replace hung sinks of a live run; end the run where another stage hangs. To be called often."""
         limit_ns = self._supervision.watchdog.stage_s * 1e9
         for name, pulse in self._gauges.pulses.items():
-            waits_ns = CAPTURE_PERIODS * self._period_ns if name == "capture" else 0.0
+            waits_ns = CAPTURE_PERIODS * period_ns_of(self._source, self._info) if name == "capture" else 0
             if pulse.busy_ns() > max(limit_ns, waits_ns) and not self._threads.replace(name):
                 self._end_hung(name)
 

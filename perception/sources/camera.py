@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Final
 
 from perception.frame import Frame
+from perception.sources.arrival import ArrivalClock
+from perception.sources.pacing import CaptureTimes
 from perception.sources.source import SourceError, SourceInfo
 from perception.sources.v4l2.device import Device, Given, UnusableError
 from perception.sources.v4l2.identity import ROOT, Identity, find_again, identify
@@ -97,7 +99,9 @@ class CameraSource:
         self._identity = self._identity or identify(self._name, self._root)
         self._device, self._layout, self._gaps = device, given.layout, SequenceGaps()
         self._newest = NewestFrame(kernel, device, given.buffers, self._gaps)
-        self._errors_at_open, self._frames_read, self._first_ns, self._last_time_ns = self.io_errors, 0, 0, -1
+        self._errors_at_open, self._frames_read = self.io_errors, 0
+        # stamps of the kernel's monotonic clock, which is ours; some drivers reckon them, and make jumps
+        self._stamps, self._times = ArrivalClock(offset_ns=0), CaptureTimes()
         rate_hz = given.rate_hz or self._settings.rate_hz
         return SourceInfo(self._name, True, given.layout.wh, rate_hz, self._told(given, node))
 
@@ -117,19 +121,14 @@ class CameraSource:
                 continue
             is_damaged = picture.is_damaged or taken.has_error
             self.decode_errors += is_damaged
-            captured_ns = taken.stamp_ns
-            if captured_ns is None or captured_ns > taken.received_ns:
-                captured_ns = taken.received_ns
+            captured_ns = self._stamps.captured_ns(taken.stamp_ns, taken.received_ns)
             frame_id = self._frames_read
             self._frames_read += 1
-            if frame_id == 0:
-                self._first_ns = captured_ns
-            self._last_time_ns = max(captured_ns - self._first_ns, self._last_time_ns + 1)
             return Frame(
                 source_id=self._name,
                 frame_id=frame_id,
                 captured_ns=captured_ns,
-                time_ns=self._last_time_ns,
+                time_ns=self._times.time_ns(captured_ns),
                 pixels=picture.pixels,
                 name=f"{frame_id:06d}",
                 is_damaged=is_damaged,

@@ -1,11 +1,11 @@
-"""What a source counted while it ran: errors of its decoder, and what it took to keep it."""
+"""What is known of a source while it runs: errors of its decoder, what it took to keep it, its period."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from perception.sources.pacing import Limited, Looped, Paced
-from perception.sources.source import Source
+from perception.sources.source import Source, SourceInfo
 from perception.sources.supervised import Supervised
 
 
@@ -28,9 +28,7 @@ class SourceCounts:
 
 def counts_of(source: Source) -> SourceCounts:
     """What the source counted, whatever it is wrapped in; 0 of what it does not count."""
-    inner: object = source
-    while isinstance(inner, Looped | Limited | Paced):
-        inner = inner.inside
+    inner = _innermost(source)
     if not isinstance(inner, Supervised):
         return SourceCounts(decode_errors=getattr(inner, "decode_errors", 0))
     kept = inner.reconnects
@@ -42,3 +40,17 @@ def counts_of(source: Source) -> SourceCounts:
         hangs=kept.hangs,
         deaths=kept.deaths,
     )
+
+
+def period_ns_of(source: Source, info: SourceInfo) -> int:
+    """Between two frames: as learnt of a live source that is watched over, nominal of any other."""
+    inner = _innermost(source)
+    learnt_ns = inner.period_ns if isinstance(inner, Supervised) else None
+    return learnt_ns or round(1e9 / info.rate_hz)
+
+
+def _innermost(source: Source) -> object:
+    inner: object = source
+    while isinstance(inner, Looped | Limited | Paced):
+        inner = inner.inside
+    return inner

@@ -9,12 +9,23 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from perception.frame import CameraState
+from perception.sources.arrival import ArrivalClock
+
+__all__ = [
+    "ArrivalClock",
+    "Backoff",
+    "Freshness",
+    "FreshnessSettings",
+    "ReconnectSettings",
+    "allowed_silence_ns",
+]
 
 PERIODS_UNTIL_STALE: Final = 3
-_INTERVALS_KEPT: Final = 31
-_INTERVALS_NEEDED: Final = 3
-_LONGEST_DELAY_NS: Final = 10_000_000_000
-_DRIFT: Final = 200e-6  # of two clocks against each other: twice what the crystals of cameras may
+_INTERVALS_KEPT: Final = 9
+_INTERVALS_RECENT: Final = 3
+_SLOWEST_PERIODS: Final = 16  # a tenth of the nominal rate, and its jitter
+_SLOWEST_NS: Final = 1_000_000_000  # for streams whose rate is made up
+_FAST_FOR_NS: Final = 1_000_000_000
 
 
 @dataclass(frozen=True)
@@ -34,38 +45,66 @@ class FreshnessSettings:
             raise ValueError("freshness: stale_after_s must be 0 or more, lost_after_s and max_age_s above 0")
 
 
+def allowed_silence_ns(period_ns: float, settings: FreshnessSettings) -> int:
+    """How long a source of this period may give nothing before it is stale."""
+    return round(settings.stale_after_s * 1e9) or round(PERIODS_UNTIL_STALE * period_ns)
+
+
 class Freshness:
     """Tells by the clock alone whether a source is silent, and when that is to be told again.
 
-    The period is the nominal one or, where frames come more slowly, the median of the last intervals:
-    cameras take fewer pictures in the dark, and some streams tell a rate that is made up.
+    The period is learnt: cameras take fewer pictures in the dark or over a slow bus, and some streams tell
+    a rate that is made up. Two slow intervals of three are enough to wait longer; to wait as short as before
+    takes five of nine. Faster than nominal counts once frames have come so for a second, without a gap that
+    a burst would leave. An interval beyond 16 nominal periods, or a second where that is more, is an outage
+    and no period.
     """
 
     def __init__(self, rate_hz: float, settings: FreshnessSettings, now_ns: int) -> None:
         self._nominal_ns = round(1e9 / rate_hz)
         self._settings = settings
+        self._slowest_ns = max(_SLOWEST_PERIODS * self._nominal_ns, _SLOWEST_NS)
         self._intervals_ns: deque[int] = deque(maxlen=_INTERVALS_KEPT)
+        self._fast_since_ns, self._fast_frames = now_ns, 0
+        self._fast_ns: int | None = None
         self._last_ns = now_ns
         self._has_frame = False
         self._told_ns: int | None = None
-
-    @property
-    def period_ns(self) -> int:
-        """Between two frames, or two records of an outage."""
-        if len(self._intervals_ns) < _INTERVALS_NEEDED:
-            return self._nominal_ns
-        return max(self._nominal_ns, round(statistics.median(self._intervals_ns)))
+        self.period_ns = self._nominal_ns
+        """Between two frames, as learnt; may be read by any thread."""
 
     @property
     def stale_after_ns(self) -> int:
         """How long a source may be silent."""
-        return round(self._settings.stale_after_s * 1e9) or PERIODS_UNTIL_STALE * self.period_ns
+        return allowed_silence_ns(self.period_ns, self._settings)
 
     def frame(self, now_ns: int) -> None:
         """A frame came."""
-        if self._has_frame and self._told_ns is None:
-            self._intervals_ns.append(now_ns - self._last_ns)
+        if self._has_frame:
+            self._learn(now_ns - self._last_ns, now_ns)
+        else:
+            self._fast_since_ns = now_ns
         self._last_ns, self._has_frame, self._told_ns = now_ns, True, None
+
+    def _learn(self, interval_ns: int, now_ns: int) -> None:
+        if interval_ns > self._nominal_ns:
+            self._fast_since_ns, self._fast_frames, self._fast_ns = now_ns, 0, None
+        else:
+            self._fast_frames += 1
+            fast_for_ns = now_ns - self._fast_since_ns
+            if fast_for_ns >= _FAST_FOR_NS:
+                self._fast_ns = fast_for_ns // self._fast_frames
+                self._fast_since_ns, self._fast_frames = now_ns, 0
+        if interval_ns <= self._slowest_ns:
+            self._intervals_ns.append(interval_ns)
+        self.period_ns = self._fast_ns or max(self._nominal_ns, self._slow_ns())
+
+    def _slow_ns(self) -> int:
+        intervals_ns = list(self._intervals_ns)
+        if not intervals_ns:
+            return 0
+        recent_ns = statistics.median_low(intervals_ns[-_INTERVALS_RECENT:])
+        return max(recent_ns, statistics.median_low(intervals_ns))
 
     def silent_ns(self, now_ns: int) -> int:
         """Since the last frame."""
@@ -75,7 +114,7 @@ class Freshness:
         """When the silence is to be told next, if no frame comes before."""
         if self._told_ns is None:
             return self._last_ns + self.stale_after_ns
-        return self._told_ns + self.period_ns
+        return self._told_ns + max(self.period_ns, self._nominal_ns)
 
     def tell(self, now_ns: int) -> CameraState:
         """`STALE` or `LOST`, for the record that is published now."""
@@ -113,28 +152,3 @@ class Backoff:
         step_s = min(self.settings.first_s * 2.0 ** min(self.attempts, 32), self.settings.cap_s)
         self.attempts += 1
         return round(step_s * (1 + self.settings.jitter * self.random.uniform(-1, 1)) * 1e9)
-
-
-class ArrivalClock:
-    """When frames of a stream were sent, on this machine's monotonic clock.
-
-    The sender's timestamps tell when frames were taken against each other; the frame that came with the
-    least delay tells where they lie on our clock (Cristian, "Probabilistic clock synchronization", 1989).
-    Frames that piled up while the network stood still so show their age, and are not taken for fresh.
-    """
-
-    def __init__(self) -> None:
-        self._offset_ns: float | None = None
-        self._last_ns = 0
-
-    def captured_ns(self, pts_ns: int | None, received_ns: int) -> int:
-        """The time of a frame, never after its arrival; that itself where it carries no timestamp."""
-        if pts_ns is None:
-            return received_ns
-        delay_ns = float(received_ns - pts_ns)
-        if self._offset_ns is None or delay_ns - self._offset_ns > _LONGEST_DELAY_NS:
-            self._offset_ns = delay_ns  # the first frame, or a sender that set its clock back
-        else:  # the clocks drift apart: a smallest delay of long ago says less and less
-            self._offset_ns = min(delay_ns, self._offset_ns + _DRIFT * (received_ns - self._last_ns))
-        self._last_ns = received_ns
-        return min(received_ns, round(pts_ns + self._offset_ns))

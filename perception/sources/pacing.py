@@ -32,6 +32,24 @@ class FrameTimes:
         return next_ns
 
 
+class CaptureTimes:
+    """Times of a live source's frames since the first one: by when they were captured.
+
+    Its timestamps jump whenever the sender's clock is set; a run of three seconds would last hours, or none.
+    """
+
+    def __init__(self) -> None:
+        self._first_ns: int | None = None
+        self._last_ns = -1
+
+    def time_ns(self, captured_ns: int) -> int:
+        """Time of the next frame in nanoseconds; always later than the one before."""
+        if self._first_ns is None:
+            self._first_ns = captured_ns
+        self._last_ns = max(captured_ns - self._first_ns, self._last_ns + 1)
+        return self._last_ns
+
+
 @runtime_checkable
 class Stoppable(Protocol):
     """A source whose waiting can be ended."""

@@ -10,8 +10,8 @@ from av.error import ExitError, FFmpegError
 
 from perception.frame import Frame
 from perception.masking import masked_url
-from perception.sources.freshness import ArrivalClock
-from perception.sources.pacing import FrameTimes
+from perception.sources.arrival import ArrivalClock
+from perception.sources.pacing import CaptureTimes, FrameTimes
 from perception.sources.source import EndOfSource, SourceError, SourceInfo
 from perception.sources.video import Decoded, Decoder
 
@@ -80,7 +80,8 @@ class StreamSource:
             container.close()
             raise SourceError(str(error) or self._silence) from None
         self._decoder, self._frames_read = decoder, 0
-        self._times, self._arrivals = FrameTimes(decoder.rate_hz), ArrivalClock()
+        self._arrivals, self._capture_times = ArrivalClock(), CaptureTimes()
+        self._times = FrameTimes(decoder.rate_hz)
         return SourceInfo(self._name, self._is_live, frame_wh, decoder.rate_hz, decoder.description)
 
     def read(self) -> Frame:
@@ -92,12 +93,16 @@ class StreamSource:
         self._frames_read += 1
         # MJPEG over HTTP has no clock, libav makes one up: the time of arrival is the better one
         pts_ns = decoded.pts_ns if self._has_times else None
-        captured_ns = self._arrivals.captured_ns(pts_ns, decoded.received_ns)
+        if self._is_live:
+            captured_ns = self._arrivals.captured_ns(pts_ns, decoded.received_ns)
+            time_ns = self._capture_times.time_ns(captured_ns)
+        else:
+            captured_ns, time_ns = time.monotonic_ns(), self._times.time_ns(pts_ns)
         return Frame(
             source_id=self._name,
             frame_id=frame_id,
-            captured_ns=captured_ns if self._is_live else time.monotonic_ns(),
-            time_ns=self._times.time_ns(decoded.received_ns if pts_ns is None else pts_ns),
+            captured_ns=captured_ns,
+            time_ns=time_ns,
             pixels=decoded.pixels,
             name=f"{frame_id:06d}",
             is_damaged=decoded.is_damaged,

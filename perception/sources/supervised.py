@@ -168,6 +168,11 @@ class Supervised:
             end.close()
 
     @property
+    def period_ns(self) -> int | None:
+        """Between two frames, as learnt; None before it was open."""
+        return self._freshness.period_ns if self._info is not None else None
+
+    @property
     def counts(self) -> dict[str, int]:
         """What the source counted, such as `decode_errors`, each time it was open."""
         return dict(self._counts_before + Counter(self._reader.counts if self._reader else {}))

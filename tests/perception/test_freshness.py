@@ -70,6 +70,59 @@ def test_length_of_an_outage_is_no_period() -> None:
     assert freshness.period_ns == 40 * MS
 
 
+def _stale_ms(rate_hz: float, arrivals_ms: list[float]) -> list[float]:
+    """When a source that gives frames at these times is reported as stale."""
+    freshness, reported_ms = Freshness(rate_hz, FreshnessSettings(), 0), []
+    for arrival_ms in arrivals_ms:
+        while freshness.due_ns() < arrival_ms * MS:
+            reported_ms.append(freshness.due_ns() / MS)
+            freshness.tell(freshness.due_ns())
+        freshness.frame(round(arrival_ms * MS))
+    return reported_ms
+
+
+@pytest.mark.parametrize("nominal_hz", [10.0, 25.0, 30.0, 60.0])
+@pytest.mark.parametrize("share", [0.1, 0.25, 1 / 3, 0.5, 1.0, 2.0])
+@pytest.mark.parametrize("jitter", [0.0, 0.3])
+def test_rate_that_a_camera_really_has_is_learnt_within_two_seconds(
+    nominal_hz: float, share: float, jitter: float
+) -> None:
+    period_ms, rng = 1000 / (nominal_hz * share), random.Random(1)
+    steady = [number * 1000 / nominal_hz for number in range(100)]
+    changed = [
+        steady[-1] + (number + 1 + rng.uniform(-jitter, jitter)) * period_ms
+        for number in range(round(60_000 / period_ms))
+    ]
+
+    from_the_start_ms = _stale_ms(nominal_hz, [at_ms - steady[-1] - 0.5 * period_ms for at_ms in changed])
+    changed_later_ms = _stale_ms(nominal_hz, steady + changed)
+
+    assert [at_ms for at_ms in from_the_start_ms if at_ms > 2000 + jitter * period_ms] == []
+    assert [at_ms - steady[-1] for at_ms in changed_later_ms if at_ms > steady[-1] + 2300] == []
+
+
+def test_camera_that_is_faster_than_its_nominal_rate_is_stale_sooner() -> None:
+    freshness, last_ns = _fed(30, 1000 / 60, 130)
+
+    assert freshness.due_ns() == pytest.approx(last_ns + 50 * MS, abs=MS)
+
+
+def test_camera_that_is_fast_again_is_stale_as_soon_as_before() -> None:
+    freshness, last_ns = _fed(30, 300, 20)
+    for number in range(1, 7):
+        freshness.frame(last_ns + round(number * 33.3 * MS))
+
+    assert freshness.stale_after_ns == pytest.approx(100 * MS, abs=MS)
+
+
+def test_pauses_of_seconds_are_no_period() -> None:
+    freshness, last_ns = _fed(30, 33.3, 20)
+    for number in range(1, 10):
+        freshness.frame(last_ns + number * 1_500 * MS)
+
+    assert freshness.stale_after_ns == pytest.approx(100 * MS, abs=MS)
+
+
 def test_limit_that_is_set_counts_instead_of_periods() -> None:
     freshness, last_ns = _fed(25, 40, 10, stale_after_s=1.5)
 

@@ -1,0 +1,161 @@
+"""When frames were taken: from the sender's timestamps, and from when they arrived here."""
+
+from __future__ import annotations
+
+import statistics
+from collections import deque
+from dataclasses import dataclass
+from typing import Final
+
+_DRIFT: Final = 200e-6  # of two clocks against each other: twice what the crystals of cameras may
+_STEPS_KEPT: Final = 15
+_STEPS_NEEDED: Final = 3
+_SETTLE_NS: Final = 400_000_000
+_DRAIN: Final = 0.1  # a queue that gets shorter does so by this share of the time at least
+_PLAUSIBLE_NS: Final = 1_000_000_000  # between the end of an exposure and its frame in our hands
+_JITTER_NS: Final = 100_000_000
+_SMALL: Final = 1 / 16  # of a period: a difference that tells nothing
+
+
+class ArrivalClock:
+    """When frames were sent, on this machine's monotonic clock.
+
+    The sender's timestamps tell when frames were taken against each other; the frame that came with the
+    least delay tells where they lie on our clock (Cristian, "Probabilistic clock synchronization", 1989).
+    Frames that piled up while the network stood still so show their age, and are not taken for fresh,
+    however long that lasts.
+
+    A delay can only grow by as much as nothing arrived. Where the timestamps go back, or forward by more
+    than the delay can have shrunk, it is the sender's clock that was set: one period is counted instead,
+    and the delay goes on as it was. Where nothing arrived meanwhile too, nobody can tell how much of the
+    silence the frame spent on its way: it counts as all of it, until frames have come at their own pace
+    for 0.4 s. What waited somewhere would have come faster.
+
+    Args:
+        offset_ns: between the sender's clock and ours, where that is known: 0 for a driver that reads our
+            own clock. None finds it.
+    """
+
+    def __init__(self, offset_ns: int | None = None) -> None:
+        self._offset_ns = offset_ns
+        self._drift = _DRIFT if offset_ns is None else 0.0
+        self._last: tuple[int, int] | None = None
+        self._steps_ns: deque[int] = deque(maxlen=_STEPS_KEPT)
+        self._latest_ns: deque[int] = deque(maxlen=7)  # steps as they came, to find a small one that was set
+        self._period_ns = 0
+        self._doubt_ns = 0
+        self._window = _Window(0)
+
+    def captured_ns(self, pts_ns: int | None, received_ns: int) -> int:
+        """The time of a frame, never after its arrival; that itself where it carries no timestamp."""
+        if pts_ns is None:
+            return received_ns
+        delay_ns = received_ns - pts_ns
+        if self._offset_ns is None:
+            self._offset_ns = delay_ns
+        if self._last is None:
+            # A clock that is said to be ours, and is off by more than a driver keeps a frame.
+            self._doubt_ns = delay_ns if delay_ns - self._offset_ns > _PLAUSIBLE_NS else 0
+            self._window = _Window(received_ns)
+        else:
+            last_pts_ns, last_received_ns = self._last
+            gap_ns = max(0, received_ns - last_received_ns)
+            excess_ns = last_received_ns - last_pts_ns - self._offset_ns
+            self._offset_ns += self._set_by(pts_ns - last_pts_ns, gap_ns, excess_ns)
+            self._offset_ns += round(self._drift * gap_ns)
+        self._offset_ns = min(delay_ns, self._offset_ns)
+        if self._doubt_ns and self._last is not None:
+            self._offset_ns += self._cleared_ns(delay_ns - self._offset_ns, received_ns)
+        self._last = pts_ns, received_ns
+        return min(received_ns, pts_ns + self._offset_ns)
+
+    def _set_by(self, step_ns: int, gap_ns: int, excess_ns: int) -> int:
+        """By how much the sender's clock was set back (above 0) or forward before this frame.
+
+        Args:
+            step_ns: from the timestamp before to this one.
+            gap_ns: between their arrivals.
+            excess_ns: of the delay of the frame before over the least.
+        """
+        period_ns = self._period_ns
+        if not period_ns:
+            if step_ns <= 0:
+                return gap_ns - step_ns
+            self._learn(step_ns)
+            return 0
+        shrinks_ns = step_ns - gap_ns
+        if step_ns <= 0:
+            self._doubt(gap_ns - period_ns)
+            return period_ns - step_ns
+        if 2 * step_ns < period_ns and -2 * shrinks_ns > period_ns:
+            return min(period_ns, gap_ns) - step_ns
+        if 2 * step_ns > 3 * period_ns and abs(shrinks_ns) > max(2 * period_ns, _JITTER_NS):
+            # the frames between may be lost, and others have waited or come faster; or the clock was set
+            is_sure = 2 * (shrinks_ns - excess_ns) > period_ns
+            self._doubt((gap_ns if is_sure else step_ns) - period_ns)
+            return period_ns - step_ns
+        self._learn(step_ns)
+        return self._set_a_little()
+
+    def _learn(self, step_ns: int) -> None:
+        self._steps_ns.append(step_ns)
+        self._latest_ns.append(step_ns)
+        if len(self._steps_ns) >= _STEPS_NEEDED:
+            self._period_ns = round(statistics.median(self._steps_ns))
+
+    def _set_a_little(self) -> int:
+        """The same for less than half a period: one short step between others of a whole period."""
+        steps_ns, small_ns = list(self._latest_ns), _SMALL * self._period_ns
+        if len(steps_ns) < 7 or self._period_ns - steps_ns[3] <= small_ns:
+            return 0
+        others_ns = steps_ns[:3] + steps_ns[4:]
+        if any(abs(step_ns - self._period_ns) > small_ns for step_ns in others_ns):
+            return 0
+        return self._period_ns - steps_ns[3]
+
+    def _doubt(self, amount_ns: int) -> None:
+        if 2 * amount_ns > self._period_ns:
+            self._doubt_ns += amount_ns
+            self._window = _Window(0)
+
+    def _cleared_ns(self, excess_ns: int, received_ns: int) -> int:
+        """How much of the delay was none, now that frames have come at their own pace for a while."""
+        last_received_ns = self._last[1] if self._last else received_ns
+        if 2 * excess_ns <= self._period_ns:
+            self._doubt_ns = 0  # it came down by itself: frames did wait somewhere
+            return 0
+        is_pause = received_ns - last_received_ns > 2 * self._period_ns + _SETTLE_NS // 4
+        if is_pause or not self._window.began_ns:
+            self._window = _Window(received_ns)
+        length_ns = max(_SETTLE_NS, 4 * self._period_ns)
+        self._window.add(excess_ns, received_ns, length_ns)
+        if received_ns - self._window.began_ns < length_ns:
+            return 0
+        window, self._window = self._window, _Window(received_ns)
+        if window.drained_ns > _DRAIN * length_ns / 2:
+            return 0
+        cleared_ns, self._doubt_ns = min(self._doubt_ns, window.least_ns), 0
+        return cleared_ns
+
+
+@dataclass
+class _Window:
+    """The least delays over the two halves of a stretch of time."""
+
+    began_ns: int
+    first_ns: int | None = None
+    second_ns: int | None = None
+
+    def add(self, excess_ns: int, received_ns: int, length_ns: int) -> None:
+        if 2 * (received_ns - self.began_ns) < length_ns:
+            self.first_ns = excess_ns if self.first_ns is None else min(self.first_ns, excess_ns)
+        else:
+            self.second_ns = excess_ns if self.second_ns is None else min(self.second_ns, excess_ns)
+
+    @property
+    def least_ns(self) -> int:
+        return min(ns for ns in (self.first_ns, self.second_ns) if ns is not None)
+
+    @property
+    def drained_ns(self) -> int:
+        return 0 if self.first_ns is None or self.second_ns is None else self.first_ns - self.second_ns
