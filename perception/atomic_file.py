@@ -3,28 +3,88 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from pathlib import Path
+from typing import Final
+
+_NO_FOLLOW: Final = getattr(os, "O_NOFOLLOW", 0)  # Windows has none
+_BINARY: Final = getattr(os, "O_BINARY", 0)
 
 
 def write_atomically(file: Path, content: bytes, *, waits_for_disk: bool = True) -> None:
     """Write beside `file`, then rename: a full disk or a kill leaves what was there before.
 
     Args:
-        waits_for_disk: until the content is safe from a power cut too; without, a kill alone is survived.
+        waits_for_disk: until content and name are safe from a power cut too; without, a kill alone is survived.
 
     Raises:
         OSError: if it cannot be written; nothing half-written is left.
     """
-    partial = file.with_name(file.name + ".partial")
+    partial = write_partial(file, content, waits_for_disk=waits_for_disk)
     try:
-        with partial.open("wb") as stream:
-            stream.write(content)
-            if waits_for_disk:
-                stream.flush()
-                os.fsync(stream.fileno())
         os.replace(partial, file)
     except BaseException:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
         raise
+    if waits_for_disk:
+        sync_folder(file.parent)
+
+
+def write_partial(file: Path, content: bytes, *, waits_for_disk: bool) -> Path:
+    """Write the file beside `file` that is to take its place, and give back its name.
+
+    Raises:
+        OSError: if it cannot be written, or another process writes it too; nothing half-written is left.
+    """
+    partial = file.with_name(file.name + ".partial")
+    descriptor = create_new(partial)
+    try:
+        with open(descriptor, "wb", buffering=0) as stream:
+            _write_all(stream.fileno(), content)
+            if waits_for_disk:
+                os.fsync(stream.fileno())
+            if not os.path.samestat(os.fstat(stream.fileno()), os.lstat(partial)):
+                raise FileExistsError(errno.EEXIST, "another process writes it too", str(partial))
+    except BaseException:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+        raise
+    return partial
+
+
+def create_new(file: Path) -> int:
+    """A descriptor to write to of a new file: never of one that is there, never through a link.
+
+    What a killed process left under that name, or somebody else put there, is removed.
+
+    Raises:
+        OSError: if it cannot be made.
+    """
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_FOLLOW | _BINARY
+    try:
+        return os.open(file, flags, 0o666)
+    except FileExistsError:
+        file.unlink(missing_ok=True)
+        return os.open(file, flags, 0o666)
+
+
+def sync_folder(folder: Path) -> None:
+    """Wait until the names in a folder are on its disk, where the system can say so; raises OSError."""
+    if os.name == "nt":
+        return
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.EBADF, errno.ENOTSUP):  # not kept by this file system
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def _write_all(descriptor: int, content: bytes) -> None:
+    left = memoryview(content)
+    while left:
+        left = left[os.write(descriptor, left) :]

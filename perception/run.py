@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import sys
@@ -26,7 +25,7 @@ from perception.settings import SettingsError
 from perception.sinks.sink import Sink, SinkError
 from perception.sources.registry import build_source
 from perception.sources.source import SourceError
-from perception.summary import as_table, summarise
+from perception.summary import as_table, summarise, write_summary
 from perception.systemd import SystemdNotifier
 
 TICK_S = 0.1
@@ -78,11 +77,12 @@ def run(config: NodeConfig) -> int:
     summary["source"] = monitor.source_counts()
     summary |= tracer.as_dict() | {"settings": covered_settings(config)}
     _say(as_table(summary))
+    problems = _problems(pipeline)
     if config.summary:
-        _write_summary(Path(config.summary), summary)
-    pipeline.raise_first_error()
-    problems = [f"{stage} did not end within {DRAIN_LIMIT_S:g} s" for stage in pipeline.stuck_stages()]
-    problems += [f"{sink.name}: {sink.trouble}" for sink in pipeline.sinks.values() if sink.trouble]
+        try:
+            write_summary(Path(config.summary), summary)
+        except OSError as error:
+            problems.append(f"{config.summary}: the summary cannot be written: {error.strerror}")
     for problem in problems:
         _say(f"drivable-node: {problem}")
     return 1 if problems else 0
@@ -135,12 +135,14 @@ def _progress(pipeline: Pipeline, started_s: float) -> str:
     return f"{published} frames  {fps:.1f} fps  age {age}  dropped {pipeline.ledger.dropped}"
 
 
-def _write_summary(file: Path, summary: dict[str, object]) -> None:
+def _problems(pipeline: Pipeline) -> list[str]:
+    """What went wrong in the run, a line each: what ended it, or else what is missing or did not end."""
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps(summary, indent=2) + "\n")
-    except OSError as error:
-        raise SinkError(f"{file}: the summary cannot be written: {error.strerror}") from error
+        pipeline.raise_first_error()
+    except PipelineError as error:
+        return [str(error)]
+    problems = [f"{stage} did not end within {DRAIN_LIMIT_S:g} s" for stage in pipeline.stuck_stages()]
+    return problems + [f"{sink.name}: {sink.trouble}" for sink in pipeline.sinks.values() if sink.trouble]
 
 
 def _say(line: str) -> None:

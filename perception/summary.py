@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any
 
+from perception.atomic_file import write_atomically
+from perception.json_text import json_text
 from perception.pipeline import Pipeline
 from perception.pipeline.histogram import Histogram
 from perception.status import own_memory
@@ -29,7 +33,7 @@ def summarise(pipeline: Pipeline, elapsed_s: float, model_id: str, provider: str
         "fps": round(pipeline.ledger.published / elapsed_s, 2) if elapsed_s > 0 else None,
         "age_ms": _quantiles(pipeline.age),
         "stage_ms": {name: _quantiles(times) for name, times in pipeline.times.items() if times.count},
-        "peak_memory_mb": float("nan") if peak_bytes is None else round(peak_bytes / 2**20, 1),
+        "peak_memory_mb": None if peak_bytes is None else round(peak_bytes / 2**20, 1),
         "errors": [f"{stage}: {error}" for stage, error in pipeline.errors],
     }
 
@@ -58,6 +62,24 @@ def as_table(summary: dict[str, Any]) -> str:
         )
         lines.append(f"{name:18}{cells}")
     return "\n".join(lines)
+
+
+def write_summary(file: Path, summary: dict[str, Any]) -> None:
+    """Write it as JSON, whole or not at all: an older summary stays where this one cannot be written.
+
+    A link is followed; to a pipe or a device, such as /dev/stdout, it is written as to any stream.
+
+    Raises:
+        OSError: if it cannot be written.
+    """
+    content = (json_text(summary, indent=2) + "\n").encode()
+    named = Path(os.path.realpath(file))
+    if file.is_relative_to("/dev") or (named.exists() and not named.is_file()):
+        with file.open("ab", buffering=0) as stream:
+            stream.write(content)
+        return
+    named.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(named, content)
 
 
 def _quantiles(times: Histogram) -> dict[str, float | int | None]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from dataclasses import asdict
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from perception.frame import Output, Prediction
+from perception.json_text import json_text
 from perception.labels import IDS, LABELS_OF_TWO
 from perception.scene.outline import Polygon, outlines
 from perception.sinks.lines import LinesFile
@@ -140,7 +140,7 @@ class JsonLinesSink:
         """Write one line, past all buffers, so that a killed process leaves it whole."""
         if not self._is_open:
             raise SinkError(f"{self._where}: cannot write records: the file is closed")
-        line = json.dumps(record(output), separators=(",", ":")).encode() + b"\n"
+        line = json_text(record(output)).encode() + b"\n"
         try:
             file = self._file_for(self._segments, output.time_ns) if self._segments else self._file
             if file:

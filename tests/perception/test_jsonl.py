@@ -68,6 +68,17 @@ def test_certainty_stands_in_the_record(certainty: Certainty | None) -> None:
     assert (line["certainty"] and list(line["certainty"].values())) == told
 
 
+def test_number_that_is_none_is_null_in_the_record(tmp_path: Path) -> None:
+    sink = JsonLinesSink(str(tmp_path / "records.jsonl"))
+    sink.open(INFO)
+    sink.write(replace(_prediction(), certainty=Certainty(float("nan"), 0.5, float("inf"))))
+    sink.close()
+
+    line = (tmp_path / "records.jsonl").read_text()
+    assert "NaN" not in line
+    assert json.loads(line)["certainty"] == {"mean": None, "low": 0.5, "unlikeness": None}
+
+
 @pytest.mark.parametrize("state", [CameraState.BLOCKED, CameraState.FROZEN])
 def test_without_a_mask_nothing_is_said_of_certainty(state: CameraState) -> None:
     prediction = replace(_prediction(state=state), certainty=Certainty(0.9, 0.5, 0.25))
