@@ -16,6 +16,7 @@ from perception.sinks.registry import SinkBuilder, SinkSettings
 from perception.sinks.sink import Sink
 from perception.sources.registry import SourceSettings, kind_of
 from perception.sources.source import SourceInfo
+from perception.sources.tls import TlsSettings
 from perception.trace import Tracer
 
 WORKERS_A_GPU = 2
@@ -53,7 +54,10 @@ def build_perceivers(
 
 
 def source_settings(config: NodeConfig) -> SourceSettings:
-    """How the source is opened and played."""
+    """How the source is opened and played; raises SourceError if certificate authorities cannot be read."""
+    tls = TlsSettings(config.tls_ca, config.tls_insecure)
+    if config.tls_ca:
+        tls.context()  # here, and not at each attempt to open a camera
     return SourceSettings(
         camera=config.camera,
         synthetic_wh=config.synthetic.wh,
@@ -63,6 +67,7 @@ def source_settings(config: NodeConfig) -> SourceSettings:
         open_timeout_s=config.open_timeout_s,
         read_timeout_s=config.read_timeout_s,
         rtsp_transport=config.rtsp_transport,
+        tls=tls,
         freshness=config.freshness,
         reconnect=config.reconnect,
         isolates_recordings=config.isolate,

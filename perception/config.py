@@ -32,7 +32,7 @@ class NodeConfig:
     """One run of the node."""
 
     source: str = "synthetic"
-    """Video file, folder or glob of images, /dev/video0 or 0, rtsp://, http(s)://, synthetic[:scene]."""
+    """Video file, folder or glob of images, /dev/video0 or 0, rtsp(s)://, http(s)://, synthetic[:scene]."""
     model: str = DEFAULT_MODEL
     """Name of a shipped model, or an ONNX file of drivable-export."""
     engine: Literal["onnx", "openvino"] = "onnx"
@@ -70,6 +70,10 @@ class NodeConfig:
     """A camera or stream that sends nothing for this time is opened again."""
     rtsp_transport: RtspTransport = "auto"
     """How packets of a camera come: auto takes TCP, and UDP where the camera refuses that."""
+    tls_ca: str | None = None
+    """PEM file of the certificate authorities that https:// and rtsps:// trust, in place of the system's."""
+    tls_insecure: bool = False
+    """Take any certificate: whoever answers gets the password and can send pictures."""
     freshness: FreshnessSettings = field(default_factory=FreshnessSettings)
     reconnect: ReconnectSettings = field(default_factory=ReconnectSettings)
     watchdog: WatchdogSettings = field(default_factory=WatchdogSettings)
@@ -100,6 +104,8 @@ class NodeConfig:
             value = getattr(self, name)
             if value is not None and value <= 0:
                 raise ValueError(f"{name} is {value}; it must be above 0")
+        if self.tls_ca and self.tls_insecure:
+            raise ValueError("tls_insecure takes any certificate, and tls_ca some; leave one of them out")
         if self.http is not None:
             parse_address(self.http)
         if self.min_free_mb < 0:

@@ -40,6 +40,11 @@ ERRORS = (
 def run(config: NodeConfig) -> int:
     """Open, connect, run to the end or to a signal, and tell what happened."""
     tune_process()
+    if config.tls_insecure:
+        _say(
+            "warning: tls_insecure: certificates of https and rtsps are not verified; "
+            "whoever answers gets the password and can send pictures"
+        )
     file = model_file(config.model)
     endpoints = Endpoints(config.http) if config.http else None
     source = build_source(config.source, source_settings(config))

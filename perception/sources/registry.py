@@ -19,6 +19,7 @@ from perception.sources.source import Source, SourceError
 from perception.sources.stream import RtspTransport, StreamSource
 from perception.sources.supervised import Limits, Supervised
 from perception.sources.synthetic import SyntheticSource
+from perception.sources.tls import TlsSettings
 from perception.sources.v4l2.identity import Identity
 from perception.sources.video import VideoSource
 
@@ -38,6 +39,7 @@ class SourceSettings:
     read_timeout_s: float = 5.0
     """A live source that gives no frame for so long has failed, and is opened again."""
     rtsp_transport: RtspTransport = "auto"
+    tls: TlsSettings = field(default_factory=TlsSettings)
     freshness: FreshnessSettings = field(default_factory=FreshnessSettings)
     reconnect: ReconnectSettings = field(default_factory=ReconnectSettings)
     isolates_recordings: bool = False
@@ -68,7 +70,9 @@ def _build_camera(spec: str, settings: SourceSettings, identity: Identity | None
 
 
 def _build_stream(spec: str, settings: SourceSettings) -> Source:
-    return StreamSource(spec, settings.open_timeout_s, settings.read_timeout_s, settings.rtsp_transport)
+    return StreamSource(
+        spec, settings.open_timeout_s, settings.read_timeout_s, settings.rtsp_transport, settings.tls
+    )
 
 
 def _build_synthetic(spec: str, settings: SourceSettings) -> Source:
@@ -81,18 +85,19 @@ SOURCES: Final[dict[str, Builder]] = {
     "images": _build_images,
     "camera": _build_camera,
     "rtsp": _build_stream,
+    "rtsps": _build_stream,
     "http": _build_stream,
     "https": _build_stream,
     "synthetic": _build_synthetic,
 }
 
-LIVE: Final = ("camera", "rtsp", "http", "https")
+LIVE: Final = ("camera", "rtsp", "rtsps", "http", "https")
 """Kinds that are read in a process of their own: they may hang in a driver, and come back."""
 CAMERA_CAP_S: Final = 0.5
 
 FORMS: Final = (
     "a video file, an image, a folder or glob of images, /dev/video0 or 0, "
-    "rtsp://…, http(s)://… or synthetic[:scene]"
+    "rtsp(s)://…, http(s)://… or synthetic[:scene]"
 )
 
 
@@ -138,7 +143,7 @@ def kind_of(spec: str) -> str:
         ('rtsp', 'camera', 'synthetic')
     """
     scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]*)://", spec)
-    if scheme and scheme[1].lower() in ("rtsp", "http", "https"):
+    if scheme and scheme[1].lower() in ("rtsp", "rtsps", "http", "https"):
         return scheme[1].lower()
     if re.fullmatch(r"synthetic(:.*)?", spec):
         return "synthetic"

@@ -6,14 +6,18 @@ import time
 from typing import Final, Literal
 
 import av
+from av.container import InputContainer
 from av.error import ExitError, FFmpegError
 
 from perception.frame import Frame
 from perception.masking import masked_url
 from perception.sources.arrival import ArrivalClock
 from perception.sources.pacing import CaptureTimes, FrameTimes
+from perception.sources.rtsp_redirect import check_redirects
 from perception.sources.source import EndOfSource, SourceError, SourceInfo
+from perception.sources.tls import TlsSettings
 from perception.sources.video import Decoded, Decoder
+from perception.sources.web import TimeLimit, Web
 
 # Not "fflags=nobuffer", as is often advised: it throws away what was read while the streams were looked
 # at, the first key frame with it, and nothing can be decoded until the next one.
@@ -24,10 +28,14 @@ _TRANSPORTS: Final = {
     "udp": {"rtsp_transport": "udp"},
 }
 RtspTransport = Literal["auto", "tcp", "udp"]
+# What an address may make libav open by itself: the rest of an RTSP session, and over HTTP nothing.
+_RTSP_PROTOCOLS: Final = "rtsp,rtp,udp,tcp,tls"
+# A playlist's parts come through `Web`, which libav's ways of keeping connections would pass by.
+_WEB_OPTIONS: Final = {"protocol_whitelist": "http,https", "http_persistent": "0", "http_multiple": "0"}
 
 
 class StreamSource:
-    """An `rtsp://` or `http(s)://` stream.
+    """An `rtsp(s)://` or `http(s)://` stream.
 
     Live, except for an HTTP address whose container tells a duration: that is a finished file, and is
     played as a recording from which nothing is dropped.
@@ -38,6 +46,7 @@ class StreamSource:
         read_timeout_s: limit for each frame; a stream that stays silent for longer is an error.
         rtsp_transport: "auto" takes TCP, and UDP where the camera refuses that. A wire that loses packets
             makes TCP late, for it sends them again, and the pictures of UDP damaged.
+        tls: whom `https://` and `rtsps://` trust.
     """
 
     def __init__(
@@ -46,11 +55,15 @@ class StreamSource:
         open_timeout_s: float = 10.0,
         read_timeout_s: float = 5.0,
         rtsp_transport: RtspTransport = "auto",
+        tls: TlsSettings | None = None,
     ) -> None:
-        self._url = url
-        self._name = masked_url(url)
+        scheme, separator, rest = url.partition("://")
+        self._url = scheme.lower() + separator + rest  # libav knows schemes in lower case alone
+        self._name = masked_url(self._url)
         self._open_timeout_s, self._read_timeout_s = open_timeout_s, read_timeout_s
-        self._options = _TRANSPORTS[rtsp_transport]
+        self._transport, self._tls = rtsp_transport, tls or TlsSettings()
+        self._web: Web | None = None
+        self._limit = TimeLimit()
         self._decoder: Decoder | None = None
         self._is_live = True
         self._has_times = True
@@ -60,17 +73,18 @@ class StreamSource:
 
     def open(self) -> SourceInfo:
         """Connect and find the video."""
-        # libav spends the limit twice: on connecting, and on looking at the streams
-        limits_s = (self._open_timeout_s / 2, self._read_timeout_s)
         try:
-            container = av.open(
-                self._url, "r", options=self._options, timeout=limits_s, metadata_errors="replace"
-            )
-        except ExitError:
+            container = self._open_container()
+        except (ExitError, TimeoutError):
+            self.close()
             raise SourceError(f"{self._name}: no video within {self._open_timeout_s:g} s") from None
         except FFmpegError as error:  # its own text and its cause would show the password
+            self.close()
             raise SourceError(f"{self._name}: cannot be opened: {error.strerror}") from None
-        self._is_live = not (self._url.lower().startswith("http") and container.duration)
+        except SourceError as error:
+            self.close()
+            raise SourceError(f"{self._name}: cannot be opened: {error}") from None
+        self._is_live = not (self._web and container.duration)
         self._has_times = container.format.name != "mpjpeg"
         try:
             decoder = Decoder(container, self._name, threads=1, frame_limit_s=self._read_timeout_s)
@@ -78,6 +92,7 @@ class StreamSource:
             frame_wh = decoder.coded_wh if self._is_live else decoder.peek().pixels.frame_wh
         except (SourceError, TimeoutError) as error:
             container.close()
+            self.close()
             raise SourceError(str(error) or self._silence) from None
         self._decoder, self._frames_read = decoder, 0
         self._arrivals, self._capture_times = ArrivalClock(), CaptureTimes()
@@ -113,19 +128,46 @@ class StreamSource:
         if self._decoder is not None:
             self._decoder.close()
             self._decoder = None
+        if self._web is not None:
+            self._web.close()
+
+    def _open_container(self) -> InputContainer:
+        # libav spends the limit twice: on connecting, and on looking at the streams
+        limits_s = (self._open_timeout_s / 2, self._read_timeout_s)
+        if self._url.startswith("http"):
+            self._limit.start(self._open_timeout_s)
+            self._web = Web(self._url, self._tls, self._limit)
+            return av.open(
+                *(self._web.url, "r"),
+                options=_WEB_OPTIONS,
+                timeout=limits_s,
+                metadata_errors="replace",
+                io_open=self._web.open,
+            )
+        if "@" in self._url or self._url.startswith("rtsps"):
+            check_redirects(self._url, self._tls, self._open_timeout_s / 2)
+        options = {"protocol_whitelist": _RTSP_PROTOCOLS, **_TRANSPORTS[self._transport]}
+        if self._url.startswith("rtsps"):
+            options |= self._tls.libav_options()
+        return av.open(self._url, "r", options=options, timeout=limits_s, metadata_errors="replace")
 
     def _next(self, decoder: Decoder) -> Decoded:
+        self._limit.start(self._read_timeout_s)
         try:
             return decoder.next()
         except TimeoutError:
             raise SourceError(self._silence) from None
         except EndOfSource:
+            failure = self._web.failure if self._web else None
+            if isinstance(failure, TimeoutError):  # libav may take it for the end
+                raise SourceError(self._silence) from None
             if not self._is_live:
-                decoder.check_complete(self._frames_read)
+                decoder.check_complete(self._frames_read, str(failure or ""))
                 raise
         finally:
             self.decode_errors = decoder.decode_errors
-        raise SourceError(f"{self._name}: the stream ended after {self._frames_read} frames")
+        cause = f"; {failure}" if failure else ""
+        raise SourceError(f"{self._name}: the stream ended after {self._frames_read} frames{cause}")
 
     @property
     def _silence(self) -> str:

@@ -124,7 +124,7 @@ class Decoder:
             raise EndOfSource
         return decoded
 
-    def check_complete(self, frames_read: int) -> None:
+    def check_complete(self, frames_read: int, problem: str = "") -> None:
         """Raise SourceError if the end that `next` came to is not the end of the recording.
 
         libav ends quietly on a file that was cut off. What shows it: bytes that the index names and the
@@ -136,8 +136,8 @@ class Decoder:
             is_short = 0 < self._container.size < index_end
         else:
             is_short = self._last_end_s + 2 / self.rate_hz < 0.98 * self._duration_s()
-        if is_short or self._read_error is not None:
-            reason = self._read_error.strerror if self._read_error else "the file ends early"
+        if is_short or problem or self._read_error is not None:
+            reason = problem or (self._read_error.strerror if self._read_error else "the file ends early")
             seen = f"{frames_read} frames of about {self.frames_expected} read"
             raise SourceError(f"{self._name}: incomplete: {seen}; {reason}")
 

@@ -78,7 +78,7 @@ def test_anything_else_is_one_line_that_lists_the_forms(spec: str) -> None:
 
 
 def test_every_kind_is_in_the_dict(tmp_path: Path) -> None:
-    specs = ["0", "rtsp://a/b", "http://a/b", "https://a/b", "synthetic", str(tmp_path)]
+    specs = ["0", "rtsp://a/b", "rtsps://a/b", "http://a/b", "https://a/b", "synthetic", str(tmp_path)]
 
     assert {kind_of(spec) for spec in specs} | {"video"} == set(SOURCES)
 

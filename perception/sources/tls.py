@@ -1,0 +1,57 @@
+"""Whom encrypted streams trust: certificates are verified unless the user says otherwise."""
+
+from __future__ import annotations
+
+import ssl
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from perception.sources.source import SourceError
+
+_NO_ISSUER: Final = (18, 19, 20, 21)  # X509_V_ERR_… of OpenSSL: self-signed, or of an unknown issuer
+
+
+@dataclass(frozen=True)
+class TlsSettings:
+    """How the certificate of an `https://` or `rtsps://` server is judged."""
+
+    ca: str | None = None
+    """PEM file of the certificate authorities to trust, in place of the system's."""
+    is_insecure: bool = False
+    """Take any certificate: whoever answers can send pictures, and gets the password."""
+
+    def context(self) -> ssl.SSLContext:
+        """For Python's own sockets; raises SourceError if the authorities cannot be read."""
+        if self.is_insecure:
+            context = ssl.create_default_context()
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+            return context
+        try:
+            return ssl.create_default_context(cafile=self.ca)
+        except (OSError, ssl.SSLError) as error:
+            reason = error.strerror or "it holds no certificate"
+            raise SourceError(f"{self.ca}: cannot be read as certificates in PEM: {reason}") from None
+
+    def libav_options(self) -> dict[str, str]:
+        """For libav's sockets, which verify nothing unless told to, and whose build may know no authorities.
+
+        Raises:
+            SourceError: if the authorities cannot be read, or the system has none.
+        """
+        if self.is_insecure:
+            return {"tls_verify": "0"}
+        file = self.ca or ssl.get_default_verify_paths().cafile
+        if file is None:
+            raise SourceError(
+                "no file of trusted certificate authorities on this system; give one by --tls-ca FILE"
+            )
+        self.context()  # libav would say nothing of a file that it cannot read
+        return {"tls_verify": "1", "ca_file": str(Path(file).absolute())}
+
+
+def untrusted(error: ssl.SSLCertVerificationError) -> str:
+    """What is wrong with a server's certificate, and what to do."""
+    hint = "; give the file of its authority as --tls-ca FILE" if error.verify_code in _NO_ISSUER else ""
+    return f"its certificate is not trusted: {error.verify_message.rstrip('.')}{hint}"

@@ -1,0 +1,151 @@
+"""What a web address gives, as a file for libav: read as it comes, or from any place where the server can."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Final
+
+from perception.sources.source import SourceError
+
+SKIPPED_BYTES: Final = 1 << 18
+"""A step forward of no more than this is read over; a longer one, or one back, asks the server again."""
+_READ_BYTES: Final = 1 << 16
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An answer whose head has been read."""
+
+    response: http.client.HTTPResponse
+    socket: socket.socket
+
+
+class Body:
+    """A file with what of its methods libav uses.
+
+    A connection that ends before everything has come is opened again where it ended, if the server can do
+    that; if not, or if nothing more comes, the file ends there, and `failed` is called.
+
+    Args:
+        fetch: asks for the bytes from a first one up to an end (0: all there are).
+        left_s: how long the next bytes may take; raises TimeoutError.
+        failed: takes what is wrong.
+        first: byte at the address with which the file begins.
+        end: byte at the address before which it ends; 0 for all there are.
+    """
+
+    def __init__(
+        self,
+        fetch: Callable[[int, int], Answer],
+        left_s: Callable[[], float],
+        failed: Callable[[str | TimeoutError], None],
+        first: int = 0,
+        end: int = 0,
+    ) -> None:
+        self._fetch, self._left_s, self._failed = fetch, left_s, failed
+        self._first, self._end = first, end
+        self._answer: Answer | None = fetch(first, end)
+        response = self._answer.response
+        self._is_seekable = response.status == http.client.PARTIAL_CONTENT
+        length = response.headers.get("Content-Length", "")
+        self._size = int(length) if length.isdecimal() else None
+        self._at = self._answer_at = 0
+        self._is_retried = False
+
+    def readable(self) -> bool:
+        """It always is."""
+        return True
+
+    def seekable(self) -> bool:
+        """Whether the server gives parts, and told the size."""
+        return self._is_seekable and self._size is not None
+
+    def tell(self) -> int:
+        """Where the next byte comes from."""
+        return self._at
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Choose where the next byte comes from; nothing is asked of the server before it is read."""
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._size or 0}[whence]
+        self._at = max(0, base + offset)
+        return self._at
+
+    def read(self, size_bytes: int) -> bytes:
+        """What is there, at most so much, once there is anything; nothing at the end.
+
+        Raises:
+            TimeoutError: if nothing comes in time.
+        """
+        while self._size is None or self._at < self._size:
+            try:
+                data = self._read_on(size_bytes)
+            except TimeoutError as error:
+                self._failed(error)
+                raise
+            if data:
+                self._is_retried = False
+                return data
+            if self._size is None and self._answer is not None:
+                return b""  # the server closes where it has nothing more
+            self.close()
+            if self._is_retried or not self.seekable():
+                whole = "" if self._size is None else f" of {self._size}"
+                self._failed(f"the connection was cut after {self._at}{whole} bytes")
+                return b""
+            self._is_retried = True
+        return b""
+
+    def close(self) -> None:
+        """Hang up; safe to call twice."""
+        answer, self._answer = self._answer, None
+        if answer is not None:
+            with suppress(OSError):
+                answer.response.close()
+
+    def _read_on(self, size_bytes: int) -> bytes:
+        """The next bytes; none at the end of the answer; hung up too where the connection broke."""
+        try:
+            answer = self._answer_here()
+            if answer is None:
+                return b""
+            left_bytes = size_bytes if self._size is None else min(size_bytes, self._size - self._at)
+            answer.socket.settimeout(self._left_s())
+            data = answer.response.read1(left_bytes)
+        except TimeoutError:
+            raise
+        except (
+            OSError,
+            http.client.HTTPException,
+            ValueError,
+            SourceError,
+        ):  # ValueError: of a chunk's length
+            self.close()
+            return b""
+        self._at += len(data)
+        self._answer_at = self._at
+        return data
+
+    def _answer_here(self) -> Answer | None:
+        """An answer whose next byte is the one that is wanted."""
+        answer, ahead_bytes = self._answer, self._at - self._answer_at
+        if answer is not None and 0 <= ahead_bytes <= SKIPPED_BYTES:
+            while self._answer_at < self._at:
+                answer.socket.settimeout(self._left_s())
+                skipped = len(answer.response.read1(min(_READ_BYTES, self._at - self._answer_at)))
+                if not skipped:
+                    break
+                self._answer_at += skipped
+            else:
+                return answer
+        self.close()
+        fetched = self._fetch(self._first + self._at, self._end)
+        if fetched.response.status != http.client.PARTIAL_CONTENT:
+            fetched.response.close()
+            return None
+        self._answer, self._answer_at = fetched, self._at
+        return fetched
