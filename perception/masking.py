@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
-import threading
-import traceback
-from types import TracebackType
 from typing import Final
 
 MASK: Final = "***"
@@ -72,17 +68,3 @@ def masked_url(url: str) -> str:
         'rtsp://ann:***@10.0.0.7/road?token=***'
     """
     return masked(" ".join(url.split()))
-
-
-def mask_tracebacks() -> None:
-    """Let the traceback of an error that nobody expected show no password either, in any thread."""
-
-    def tell(kind: type[BaseException], error: BaseException | None, trace: TracebackType | None) -> None:
-        print(masked("".join(traceback.format_exception(kind, error, trace))), end="", file=sys.stderr)
-
-    def tell_of_thread(told: threading.ExceptHookArgs) -> None:
-        if told.exc_type is not SystemExit:
-            tell(told.exc_type, told.exc_value, told.exc_traceback)
-
-    sys.excepthook = tell
-    threading.excepthook = tell_of_thread

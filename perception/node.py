@@ -1,25 +1,43 @@
-"""`drivable-node`: arguments → config → run → exit status. What takes time to import comes after that."""
+"""`drivable-node`: arguments → config → run → exit status.
+
+Importing this takes no time: signals and standard streams are in order before anything else is imported.
+"""
 
 from __future__ import annotations
 
 import sys
 
-from perception.masking import mask_tracebacks, masked
+from perception.command import reported, run_command, say
+from perception.stop import Stopped, StopSignals
+
+NAME = "drivable-node"
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command; 0 only if nothing went wrong."""
-    if arguments is None:  # as the command, and not within another program
-        mask_tracebacks()
-    from perception.config import NodeConfig
-    from perception.run import ERRORS, run
-    from perception.settings import parse
+    """Run the command; 0 only if nothing went wrong.
 
-    try:
-        return run(parse(NodeConfig, "drivable-node", "Frames in, drivable area out.", arguments))
-    except ERRORS as error:
-        print(masked(f"drivable-node: {error}"), file=sys.stderr, flush=True)
-        return 1
+    Without arguments it takes those of the process, which then is its own to end.
+    """
+    if arguments is None:
+        return run_command(NAME, lambda: _main(sys.argv[1:], is_own_process=True))
+    return reported(NAME, lambda: _main(arguments, is_own_process=False))
+
+
+def _main(arguments: list[str], *, is_own_process: bool) -> int:
+    with StopSignals.installed(NAME, is_own_process=is_own_process) as stop:
+        from perception.config import NodeConfig
+        from perception.run import ERRORS, run
+        from perception.settings import parse
+
+        try:
+            stop.check()
+            return run(parse(NodeConfig, NAME, "Frames in, drivable area out.", arguments), stop)
+        except Stopped as stopped:
+            say(f"{NAME}: {stopped}")
+            return stopped.status
+        except ERRORS as error:
+            say(f"{NAME}: {error}")
+            return 1
 
 
 if __name__ == "__main__":

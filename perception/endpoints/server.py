@@ -14,6 +14,7 @@ from socketserver import TCPServer, ThreadingMixIn
 from threading import BoundedSemaphore, Thread
 from typing import Any, Final
 
+from perception.command import say
 from perception.endpoints.address import EndpointsError, parse_address
 from perception.endpoints.request import Answer, Answers, Request
 from perception.masking import masked
@@ -144,4 +145,4 @@ class _Server(ThreadingMixIn, TCPServer):
         error = sys.exception()
         if not isinstance(error, OSError):
             line = " ".join(f"drivable-node: http: {type(error).__name__}: {error}".split())
-            print(masked(line), file=sys.stderr, flush=True)
+            say(line)

@@ -126,6 +126,8 @@ class JsonLinesSink:
         """
         try:
             if self._segments is None:
+                if sys.stdout is None:
+                    raise SinkError("stdout: cannot write records: it is closed; choose a file")
                 sys.stdout.flush()
                 self._file = LinesFile(os.dup(sys.stdout.fileno()))
             elif self._segments.prepare(info, resumes):

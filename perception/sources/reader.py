@@ -160,7 +160,8 @@ class Reader:
 
 def _serve(connection: socket.socket, build: Callable[[], Source]) -> None:
     """The process: opens the source whenever it is asked to, and gives its frames until that ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal goes to all; the node ends its readers
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)  # a terminal's go to all; the node ends its readers
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     tune_process()
     writer = _Writer(connection)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import time
 
 import pytest
@@ -71,29 +69,3 @@ def test_long_text_takes_no_longer_than_its_length(unit: str, end: str) -> None:
     masked(100_000 // len(unit) * unit + end)
 
     assert time.process_time() - started_s < 1.0
-
-
-@pytest.mark.parametrize("where", ["main", "a thread"])
-def test_traceback_of_an_unexpected_error_shows_no_password(where: str) -> None:
-    script = f"""
-import threading
-from perception.masking import mask_tracebacks
-
-def fail():
-    raise RuntimeError("no route to " + "rtsp://ann:" + "sec" + "ret@10.0.0.7/road")
-
-mask_tracebacks()
-if {where == "main"}:
-    fail()
-thread = threading.Thread(target=fail)
-thread.start()
-thread.join()
-"""
-
-    done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False
-    )
-
-    assert "RuntimeError: no route to rtsp://ann:***@10.0.0.7/road" in done.stderr
-    assert "secret" not in done.stderr
-    assert done.returncode == (1 if where == "main" else 0)

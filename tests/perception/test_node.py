@@ -23,7 +23,6 @@ from perception.engines import OpenVinoEngine
 from perception.engines.onnx import DEVICES
 from perception.models import FOLDER
 from perception.node import main
-from perception.run import _signals_stop
 from perception.sources.drive import DriveRenderer
 
 SHIPPED = FOLDER / "rt_m.onnx"
@@ -347,30 +346,6 @@ def test_signal_drains_and_leaves_every_file_readable(number: signal.Signals, tm
     assert process.returncode == 0, err
     assert time.monotonic() - started_s < 5
     assert frames == len(records)
-
-
-def test_first_interrupt_drains_and_the_second_ends_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Draining:
-        stops = 0
-
-        def stop(self) -> None:
-            self.stops += 1
-
-    pipeline, exits = Draining(), []
-    monkeypatch.setattr("perception.run.os._exit", exits.append)
-    before = signal.getsignal(signal.SIGINT)
-
-    with _signals_stop(pipeline):  # type: ignore[arg-type]
-        # Called, not raised: pytest's fault handler has put signals on a stack of its own, and one raised in
-        # this very process now and then did not survive that. Real ones go to a process above.
-        interrupt = signal.getsignal(signal.SIGINT)
-        assert callable(interrupt)
-        interrupt(signal.SIGINT, None)
-        assert (pipeline.stops, exits) == (1, [])
-        interrupt(signal.SIGINT, None)
-
-    assert exits == [130]
-    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_kill_leaves_a_playable_video_and_whole_lines(tmp_path: Path) -> None:
