@@ -16,6 +16,7 @@ from perception.identity import covered_settings
 from perception.models import model_file
 from perception.monitor import Monitor
 from perception.pipeline import DRAIN_LIMIT_S, Pipeline, PipelineError
+from perception.pipeline.watchdog import RunningTime
 from perception.process import tune_process
 from perception.settings import SettingsError
 from perception.sinks.sink import Sink, SinkError
@@ -113,18 +114,21 @@ def _watch(
     A second SIGINT cuts it to a second from then on. On a terminal a line of progress is shown.
     """
     shows_progress = sys.stderr is not None and sys.stderr.isatty()
-    limit_s = DRAIN_LIMIT_S
+    limit_s, drained_s, running = DRAIN_LIMIT_S, 0.0, RunningTime()
 
     def tell_systemd() -> None:
         if notifier.is_on:  # the status takes the ledger's lock and reads /proc
             notifier.tick(monitor.status())
 
     tell_systemd()
-    while not pipeline.wait(TICK_S) and pipeline.stopping_for_s < limit_s:
-        if stop.number is not None and not pipeline.stopping_for_s:
+    while not pipeline.wait(TICK_S) and drained_s < limit_s:
+        tick_s = running.tick_ns() / 1e9
+        if pipeline.stopping_for_s:
+            drained_s += tick_s
+        elif stop.number is not None:
             pipeline.stop()
         if stop.is_urgent and limit_s == DRAIN_LIMIT_S:
-            limit_s = min(limit_s, pipeline.stopping_for_s + URGENT_LIMIT_S)
+            limit_s = min(limit_s, drained_s + URGENT_LIMIT_S)
         pipeline.watch()
         tell_systemd()
         if shows_progress:

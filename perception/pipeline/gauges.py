@@ -26,6 +26,11 @@ class Pulse:
         self._since_ns = None
         return self._clock_ns()
 
+    @property
+    def since_ns(self) -> int | None:
+        """When it took up the item that it is at; None where it is at none."""
+        return self._since_ns
+
     def busy_ns(self) -> int:
         """How long it has been at one item; 0 where it waits for one, or for room for what it made."""
         since_ns = self._since_ns

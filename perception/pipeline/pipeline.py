@@ -16,8 +16,9 @@ from perception.pipeline.posts import SinkPost
 from perception.pipeline.relay import Relay
 from perception.pipeline.sink_line import SinkLine
 from perception.pipeline.supervision import Supervision
+from perception.pipeline.watchdog import HangWatch
 from perception.process import usable_cores
-from perception.sinks.sink import Sink
+from perception.sinks.sink import HasReader, Sink
 from perception.sources.counts import period_ns_of
 from perception.sources.source import NoFrame, Source, SourceInfo
 from perception.status import LastOutput
@@ -65,6 +66,8 @@ class Pipeline:
         self.last_output = LastOutput()
         self._supervision = supervision or Supervision()
         self._hung: set[str] = set()
+        self._hang_watch = HangWatch()
+        self._sinks = {f"sink {sink.name}": sink for sink in sinks}
         self._is_live, self._source, self._info = info.is_live, source, info
         self._has_ended = Event()
         self._stopped_s: float | None = None
@@ -141,10 +144,20 @@ class Pipeline:
     def watch(self) -> None:
         """Replace hung sinks of a live run; end the run where another stage hangs. To be called often."""
         limit_ns = self._supervision.watchdog.stage_s * 1e9
-        for name, pulse in self._gauges.pulses.items():
+        busy = self._hang_watch.look({name: pulse.since_ns for name, pulse in self._gauges.pulses.items()})
+        for name, busy_ns in busy.items():
             waits_ns = CAPTURE_PERIODS * period_ns_of(self._source, self._info) if name == "capture" else 0
-            if pulse.busy_ns() > max(limit_ns, waits_ns) and not self._threads.replace(name):
+            if (
+                busy_ns > max(limit_ns, waits_ns)
+                and not self._waits_for_reader(name)
+                and not self._threads.replace(name)
+            ):
                 self._end_hung(name)
+
+    def _waits_for_reader(self, stage: str) -> bool:
+        """Whether it is a sink that a pipe takes nothing from: whoever reads it may pause as it likes."""
+        sink = self._sinks.get(stage)
+        return isinstance(sink, HasReader) and sink.waits_for_reader
 
     def _end_hung(self, stage: str) -> None:
         if stage in self._hung:

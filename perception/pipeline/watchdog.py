@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Final
+
+LONGEST_TICK_NS: Final = 1_000_000_000
 
 
 @dataclass(frozen=True)
@@ -22,6 +25,45 @@ class WatchdogSettings:
         """Refuse limits that are none; raises ValueError."""
         if self.stage_s <= 0 or self.window_s <= 0 or self.restarts < 0:
             raise ValueError("watchdog: stage_s and window_s must be above 0, restarts 0 or more")
+
+
+class RunningTime:
+    """Time in which this process ran, as the thread sees it that asks often.
+
+    A process that is stopped (SIGSTOP, Ctrl-Z, a debugger), or a machine that is suspended, asks nothing
+    meanwhile: the time between two questions counts for a second at most.
+    """
+
+    def __init__(self, clock_ns: Callable[[], int] = time.monotonic_ns) -> None:
+        self._clock_ns = clock_ns
+        self._asked_ns = clock_ns()
+
+    def tick_ns(self) -> int:
+        """Nanoseconds since it was asked last."""
+        before_ns, self._asked_ns = self._asked_ns, self._clock_ns()
+        return min(self._asked_ns - before_ns, LONGEST_TICK_NS)
+
+
+class HangWatch:
+    """How long each stage has been at one item, in running time; a pause of the whole process is no hang."""
+
+    def __init__(self, clock_ns: Callable[[], int] = time.monotonic_ns) -> None:
+        self._time = RunningTime(clock_ns)
+        self._seen: dict[str, tuple[int, int]] = {}
+
+    def look(self, since_ns: Mapping[str, int | None]) -> dict[str, int]:
+        """Nanoseconds of every stage; to be called often.
+
+        Args:
+            since_ns: when each stage took up the item that it is at; None where it is at none.
+        """
+        tick_ns = self._time.tick_ns()
+        before, self._seen = self._seen, {}
+        for name, began_ns in since_ns.items():
+            if began_ns is not None:
+                seen_ns, busy_ns = before.get(name, (None, 0))
+                self._seen[name] = (began_ns, busy_ns + tick_ns if seen_ns == began_ns else 0)
+        return {name: busy_ns for name, (_, busy_ns) in self._seen.items()}
 
 
 class Budget:

@@ -118,6 +118,12 @@ class JsonLinesSink:
         """As of every sink."""
         return self._segments.trouble if self._segments else None
 
+    @property
+    def waits_for_reader(self) -> bool:
+        """As of every sink that has one."""
+        file = self._file
+        return file is not None and file.waits_for_reader
+
     def open(self, info: SourceInfo, resumes: bool = False) -> None:
         """Make the file, and its folder if need be; a file that is there is replaced, or gone on with.
 

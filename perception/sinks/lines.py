@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import stat
 import sys
 from pathlib import Path
@@ -11,6 +12,8 @@ from typing import Final
 from perception.sinks.rotation import Opening
 
 _LOOK_BACK_BYTES: Final = 65_536
+_PIECE_BYTES: Final = 4_096
+"""That a pipe with room takes without waiting, on Linux."""
 
 
 class LinesFile:
@@ -20,6 +23,8 @@ class LinesFile:
         """Take over an open descriptor."""
         self._descriptor = descriptor
         self._is_regular = stat.S_ISREG(os.fstat(descriptor).st_mode)
+        self.waits_for_reader = False
+        """Whether `write` waits for who reads the pipe."""
         self.size_bytes = os.fstat(descriptor).st_size if self._is_regular else 0
 
     @classmethod
@@ -53,13 +58,28 @@ class LinesFile:
         written_bytes = 0
         try:
             while written_bytes < len(line):
-                written_bytes += os.write(self._descriptor, line[written_bytes:])
+                if self._is_regular:
+                    piece = line[written_bytes:]
+                else:
+                    self._wait_for_reader()
+                    piece = line[written_bytes : written_bytes + _PIECE_BYTES]
+                written_bytes += os.write(self._descriptor, piece)
         except OSError:
             if written_bytes and self._is_regular:
                 end = os.lseek(self._descriptor, 0, os.SEEK_CUR)
                 os.ftruncate(self._descriptor, end - written_bytes)
             raise
         self.size_bytes += len(line)
+
+    def _wait_for_reader(self) -> None:
+        """Until a pipe has room for a piece; a reader that has gone is found by the write."""
+        if not hasattr(select, "poll"):
+            return
+        poll = select.poll()
+        poll.register(self._descriptor, select.POLLOUT)
+        self.waits_for_reader = True
+        poll.poll()
+        self.waits_for_reader = False
 
     def close(self) -> None:
         """Close it, and leave it to others."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from perception.frame import Output
 from perception.sources.source import SourceInfo
@@ -42,4 +42,14 @@ class Sink(Protocol):
 
     def close(self) -> None:
         """Leave every file readable; safe to call twice, and after an error."""
+        ...
+
+
+@runtime_checkable
+class HasReader(Protocol):
+    """A sink that may write to a pipe or a terminal, which another program reads."""
+
+    @property
+    def waits_for_reader(self) -> bool:
+        """Whether a write waits for that program to take what is there; no sign that the sink hangs."""
         ...
