@@ -1,12 +1,16 @@
-# Both commands do all their own set-up on a machine with Python 3.11 or newer and make.
+# Both commands do all their own set-up on a machine with Python 3.11.1 or newer and make.
 PYTHON ?= python3
 RUNTIME := .venv
 DEV := .venv-dev
+LOWEST := .venv-lowest
+VEHICLE := .venv-vehicle
 CONSTRAINTS := .constraints.txt
+PINS := configs/node/vehicle
+UV := $(DEV)/bin/uv
 
 EPOCHS ?= 12
 
-.PHONY: demo test check rigs published clean
+.PHONY: demo test test-lowest test-vehicle vehicle check rigs published clean
 
 # The runtime alone, no torch: drives the built-in road with the shipped model.
 demo: $(RUNTIME)/.ready
@@ -15,6 +19,22 @@ demo: $(RUNTIME)/.ready
 # Everything: lint, types, tests.
 test: $(DEV)/.ready check
 	$(DEV)/bin/python -m pytest
+
+# The runtime, its plots and OpenVINO in the lowest versions that pyproject.toml allows.
+test-lowest: $(LOWEST)/.ready
+	$(LOWEST)/bin/python -m pytest -W default -m "not slow and not slow_large" tests/perception tests/bench/report \
+		tests/bench/test_infer.py tests/bench/test_cli.py tests/bench/test_accuracy.py
+
+# The runtime exactly as vehicles get it, each file checked against its hash.
+test-vehicle: $(VEHICLE)/.ready
+	$(VEHICLE)/bin/drivable-node --source synthetic --max-frames 60 --out out/vehicle.mp4 --jsonl out/vehicle.jsonl
+
+# Pins the newest versions for vehicles; to be followed by `make test test-vehicle`.
+vehicle: $(DEV)/.ready
+	$(UV) pip compile --quiet --upgrade --universal --generate-hashes --custom-compile-command "make vehicle" \
+		pyproject.toml --output-file $(PINS).txt
+	$(UV) pip compile --quiet --upgrade --universal --generate-hashes --custom-compile-command "make vehicle" \
+		pyproject.toml --extra cuda --output-file $(PINS)-cuda.txt
 
 check: $(DEV)/.ready
 	$(DEV)/bin/ruff check .
@@ -47,5 +67,20 @@ $(DEV)/.ready: pyproject.toml $(CONSTRAINTS)
 	$(DEV)/bin/python -m pip install --constraint $(CONSTRAINTS) --editable '.[dev]'
 	touch $@
 
+# onnx and jsonschema are the tests' own: they make models, and read records.
+$(LOWEST)/.ready: pyproject.toml $(DEV)/.ready
+	$(PYTHON) -m venv --clear $(LOWEST)
+	$(UV) pip install --python $(LOWEST)/bin/python --resolution lowest-direct --requirements pyproject.toml \
+		--extra bench --extra openvino
+	$(UV) pip install --python $(LOWEST)/bin/python pytest pytest-timeout onnx jsonschema
+	$(UV) pip install --python $(LOWEST)/bin/python --no-deps --editable .
+	touch $@
+
+$(VEHICLE)/.ready: pyproject.toml $(PINS).txt $(DEV)/.ready
+	$(PYTHON) -m venv --clear $(VEHICLE)
+	$(VEHICLE)/bin/python -m pip install --require-hashes --requirement $(PINS).txt
+	$(VEHICLE)/bin/python -m pip install --no-deps .
+	touch $@
+
 clean:
-	rm -rf $(RUNTIME) $(DEV) out
+	rm -rf $(RUNTIME) $(DEV) $(LOWEST) $(VEHICLE) out

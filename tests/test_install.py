@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
+
+from perception import __version__
 
 REPOSITORY = Path(__file__).parent.parent
 
@@ -70,3 +78,60 @@ def test_wheel_runs_the_node_from_any_folder(tmp_path: Path) -> None:
 
     assert done.returncode == 0, done.stderr
     assert len(list((elsewhere / "masks").iterdir())) == 3
+    assert wheel.name.startswith(f"drivable-{__version__}-")
+
+
+def _project() -> dict[str, Any]:
+    project: dict[str, Any] = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    return project
+
+
+def _pinned(file: str) -> dict[str, tuple[Requirement, list[str]]]:
+    """What a file of vehicles pins, by name and marker, each with its hashes."""
+    lines = (REPOSITORY / "configs" / "node" / file).read_text().replace("\\\n", " ").splitlines()
+    pins = {}
+    for line in lines:
+        if line and not line.lstrip().startswith("#"):
+            text, *hashes = line.split(" --hash=")
+            pins[text] = (Requirement(text), [value.strip() for value in hashes])
+    return pins
+
+
+@pytest.mark.parametrize(("file", "extra"), [("vehicle.txt", ""), ("vehicle-cuda.txt", "cuda")])
+@pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
+def test_vehicles_get_every_dependency_in_one_version_that_is_allowed(
+    file: str, extra: str, machine: str
+) -> None:
+    where = {"python_version": "3.11", "python_full_version": "3.11.7"}
+    where |= {"sys_platform": "linux", "platform_machine": machine, "extra": extra}
+    pins = [pin for pin, _ in _pinned(file).values() if pin.marker is None or pin.marker.evaluate(where)]
+    pinned = {canonicalize_name(pin.name): pin for pin in pins}
+    wanted = [*_project()["dependencies"], *_project()["optional-dependencies"].get(extra, [])]
+
+    assert len(pinned) == len(pins)
+    for requirement in map(Requirement, wanted):
+        if requirement.marker is None or requirement.marker.evaluate(where):
+            (version,) = pinned[canonicalize_name(requirement.name)].specifier
+            assert version.operator == "=="
+            assert requirement.specifier.contains(version.version), requirement
+
+
+@pytest.mark.parametrize("file", ["vehicle.txt", "vehicle-cuda.txt"])
+def test_all_that_vehicles_get_is_checked_against_a_hash(file: str) -> None:
+    pins = _pinned(file)
+
+    assert len(pins) > 10
+    assert all(re.fullmatch("sha256:[0-9a-f]{64}", value) for _, hashes in pins.values() for value in hashes)
+    assert all(hashes for _, hashes in pins.values())
+
+
+def test_python_whose_fork_server_is_open_to_other_users_is_refused() -> None:
+    allowed = SpecifierSet(_project()["requires-python"])
+
+    assert not allowed.contains("3.11.0")
+    assert allowed.contains("3.11.1")
+
+
+def test_every_dependency_of_the_runtime_has_a_lower_bound() -> None:
+    for requirement in map(Requirement, _project()["dependencies"]):
+        assert any(bound.operator == ">=" for bound in requirement.specifier), requirement

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -504,7 +505,7 @@ class TestWithoutGpu:
         assert ("no CUDA-capable device is detected" in str(raised.value)) == raises
         assert (
             raises
-            or "libcublasLt.so.13 is missing" in str(raised.value)
+            or re.search(r"libcublasLt\.so\.\d+ is missing", str(raised.value))
             or "has no cuda" in str(raised.value)
         )
         assert "\n" not in str(raised.value)
