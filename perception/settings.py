@@ -15,6 +15,7 @@ import yaml
 from jsonargparse import ArgumentParser, set_parsing_settings
 
 from perception.masking import masked
+from perception.yaml_file import YamlError, read_yaml
 
 Settings = TypeVar("Settings")
 
@@ -171,16 +172,9 @@ def _checked_yaml(kind: type[Any], name: str, typed: set[str]) -> str:
             raise SettingsError(f"{name}: no such config file, and no shipped config of that name")
         file = shipped
     try:
-        return _readable_yaml(kind, file, typed)
-    except RecursionError:
-        raise SettingsError(f"{file}: its settings are nested too deep, or hold themselves") from None
-
-
-def _readable_yaml(kind: type[Any], file: Path, typed: set[str]) -> str:
-    try:
-        values = yaml.safe_load(file.read_text())
-    except (OSError, ValueError, yaml.YAMLError) as error:  # ValueError: not UTF-8, or no day of any month
-        raise SettingsError(f"{file}: not readable as YAML: {_problem(error)}") from None
+        values = read_yaml(file)
+    except YamlError as error:
+        raise SettingsError(f"{file}: not readable as YAML: {error}") from None
     if not isinstance(values, dict):
         raise SettingsError(f"{file}: expected settings as `name: value`")
     _check_names(kind, values, str(file), prefix="")
@@ -195,13 +189,6 @@ def _is_file(file: Path) -> bool:
         return file.is_file()
     except OSError as error:
         raise SettingsError(f"{file}: cannot be read: {error.strerror}") from None
-
-
-def _problem(error: Exception) -> str:
-    """What is wrong with a file and in which line, without the text of that line: it may hold a password."""
-    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
-        return f"{error.problem} in line {error.problem_mark.line + 1}"
-    return " ".join(str(error).split())
 
 
 def _check_names(kind: type[Any], values: dict[Any, Any], where: str, prefix: str) -> None:

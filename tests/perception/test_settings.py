@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -326,7 +327,42 @@ def test_list_typed_anew_takes_nothing_from_the_files_list(tmp_path: Path) -> No
     assert settings.source == "a.mp4"
 
 
-def test_yaml_that_holds_itself_is_refused(yaml: Yaml) -> None:
-    file = yaml("source: &a [*a]")
+LAUGHS = "\n".join(
+    ["a0: &a0 [ha, ha, ha, ha, ha, ha, ha, ha, ha, ha]"]
+    + [f"a{n}: &a{n} [{', '.join(10 * [f'*a{n - 1}'])}]" for n in range(1, 10)]
+    + ["source: *a9"]
+)
+MERGED = "\n".join(
+    ["a0: &a0 {source: x, loop: true}"]
+    + [f"a{n}: &a{n} {{<<: [{', '.join(10 * [f'*a{n - 1}'])}]}}" for n in range(1, 10)]
+)
 
-    assert refusal("--config", file) == f"{file}: its settings are nested too deep, or hold themselves"
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("source: &a [*a]", "it holds itself in line 1"),
+        (LAUGHS, "it comes to more than 10000 values in line 4"),
+        (MERGED, "it comes to more than 10000 values in line 5"),
+        (f"source: {900 * '['}", "it is nested too deep in line 1"),
+        (f"source: {900 * '{a: '}", "it is nested too deep in line 1"),
+        ("\n".join(f"{' ' * n}a:" for n in range(1000)), "it is nested too deep in line 51"),
+        (f"source: {'x' * 1_000_000}", "it is larger than 1 MB"),
+        ("source: a\nloop: true\nsource: b", "a setting stands twice, in lines 1 and 3"),
+        ("camera: {width: 1, width: 2}", "a setting stands twice, in lines 1 and 1"),
+    ],
+    ids=["itself", "laughs", "merged", "lists", "groups", "indented", "large", "twice", "twice inside"],
+)
+def test_yaml_beyond_bounds_is_refused_at_once(yaml: Yaml, text: str, why: str) -> None:
+    file = yaml(text)
+    started_s = time.process_time()
+
+    assert refusal("--config", file) == f"{file}: not readable as YAML: {why}"
+
+    assert time.process_time() - started_s < 2.0
+
+
+def test_aliases_and_merged_groups_are_understood(yaml: Yaml) -> None:
+    file = yaml("parts:\n- &a {epochs: 1, rate: 0.5}\n- *a\n- {<<: *a, epochs: 3}\n")
+
+    assert parsed("--config", file).parts == [Part(1, 0.5), Part(1, 0.5), Part(3, 0.5)]
