@@ -16,7 +16,7 @@ def write_atomically(file: Path, content: bytes, *, waits_for_disk: bool = True)
     """Write beside `file`, then rename: a full disk or a kill leaves what was there before.
 
     Args:
-        waits_for_disk: until content and name are safe from a power cut too; without, only a kill is survived.
+        waits_for_disk: until content and name are safe from a power cut too; else only a kill is survived.
 
     Raises:
         OSError: if it cannot be written; nothing half-written is left.
