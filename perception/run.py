@@ -121,7 +121,7 @@ def _watch(
             notifier.tick(monitor.status())
 
     tell_systemd()
-    while not pipeline.wait(TICK_S) and drained_s < limit_s:
+    while not pipeline.wait(TICK_S) and drained_s < limit_s and not pipeline.waits_for_hung_stages_alone:
         tick_s = running.tick_ns() / 1e9
         if pipeline.stopping_for_s:
             drained_s += tick_s

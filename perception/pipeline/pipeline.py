@@ -168,6 +168,11 @@ class Pipeline:
         self.stop()
         self._threads.abandon(stage)
 
+    @property
+    def waits_for_hung_stages_alone(self) -> bool:
+        """Whether everything has ended but stages that hang, for which there is nothing to wait."""
+        return bool(self._hung) and set(self._threads.stuck_stages()) <= self._hung
+
     def stuck_stages(self) -> list[str]:
         """Names of the stages that have not ended."""
         stuck = self._threads.stuck_stages()

@@ -19,6 +19,7 @@ RIGS: Final[dict[str, list[str]]] = {
     "rtsp": ["--install"],
     "recordings": [],
     "fuzz": [],
+    "cuda_stub": [],
 }
 """Each is a folder with a `run.py`; and what that is given."""
 

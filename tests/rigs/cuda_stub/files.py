@@ -1,0 +1,50 @@
+"""Models for the stub: shipped ones, and files for GPUs made of them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Final
+
+from export.gpu import gpu_graph
+from export.half import to_half
+from export.package import pack, unpack
+from export.quantise import quantise
+from perception.contract import ANY_SIZE
+from perception.letterbox import letterbox
+from perception.models import model_file
+from perception.sources.drive import DriveRenderer
+
+FRAME_WH: Final = (1280, 720)
+SHIPPED: Final = tuple(
+    f"{name}{precision}" for precision in ("", "-int8") for name in ("rt_s", "rt_m", "rt_l")
+)
+
+
+@cache
+def folder() -> Path:
+    """For the files made here."""
+    return Path(mkdtemp(prefix="drivable-cuda-stub-models-"))
+
+
+@cache
+def for_gpu(name: str, precision: str, frame_wh: tuple[int, int]) -> Path:
+    """A file of `--target gpu`, as `drivable-export` makes it; int8 calibrated on a few rendered frames."""
+    packed = unpack(model_file(name))
+    contract, network = packed.contract, packed.graph
+    if precision == "fp16":
+        network = to_half(network)
+    elif precision == "int8":
+        renderer = DriveRenderer("mixed")
+        inputs = [
+            letterbox(renderer.render(50 * at)[0], contract.input_wh, contract.pad_bgr)[0] for at in range(3)
+        ]
+        network = next(quantise(network, inputs[:2], inputs[2:], form="tensorrt")).graph
+    graph = gpu_graph(network, contract.labels, contract.input_wh, frame_wh, contract.pad_bgr)
+    size = "any" if frame_wh == ANY_SIZE else f"{frame_wh[0]}x{frame_wh[1]}"
+    file = folder() / f"{name}-gpu-{precision}-{size}.onnx"
+    made = replace(contract, model_id=file.stem, precision=precision, frame_wh=frame_wh, output="class_map")
+    file.write_bytes(pack(graph, made, {})[0])
+    return file
