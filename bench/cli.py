@@ -16,7 +16,7 @@ from bench.report.data import ReportError, load
 from bench.report.page import write_page
 from bench.report.table import as_text
 from perception.engines import EngineError
-from perception.masking import masked
+from perception.masking import masked, masked_line
 from perception.pipeline import PipelineError
 from perception.settings import SettingsError, parse
 from perception.sources.source import SourceError
@@ -69,7 +69,7 @@ def main(arguments: list[str] | None = None) -> int:
         return _wrong(f"{error.filename}: {error.strerror}" if error.filename else str(error))
     except KeyboardInterrupt:
         return _wrong("interrupted", INTERRUPTED)
-    print("\n".join(rows))
+    print(masked("\n".join(rows)))
     return status
 
 
@@ -77,7 +77,7 @@ def _suite(given: list[str]) -> int:
     config = parse(BenchConfig, NAME, DESCRIPTION, given)
     folder = suite.folder_of(config)
     try:
-        report = suite.run(config, folder, masked(shlex.join([NAME, *given])), _progress)
+        report = suite.run(config, folder, masked_line(shlex.join([NAME, *given])), _progress)
     except KeyboardInterrupt:
         with suppress(ReportError, OSError):  # there may be nothing yet
             write_page(load(folder / suite.OURS), folder)
@@ -87,7 +87,7 @@ def _suite(given: list[str]) -> int:
             *([] if config.out else ["--out", str(folder)]),
         ]
         return _wrong(f"interrupted; go on by {shlex.join([NAME, *again])}", INTERRUPTED)
-    print("\n".join([*as_text(report), *write_page(report, folder)]))
+    print(masked("\n".join([*as_text(report), *write_page(report, folder)])))
     if not report.results:
         return _wrong("nothing could be measured; the reasons stand above")
     differ = [it.task.title for it in report.results if it.values.get("same_under_load") is False]
@@ -109,9 +109,9 @@ def _spelled(name: str, arguments: list[str]) -> list[str]:
 
 def _progress(line: str) -> None:
     """To standard error: standard output belongs to the tables."""
-    print(line, file=sys.stderr, flush=True)
+    print(masked_line(line), file=sys.stderr, flush=True)
 
 
 def _wrong(line: str, status: int = 1) -> int:
-    print(masked(f"{NAME}: {line}"), file=sys.stderr)
+    print(masked_line(f"{NAME}: {line}"), file=sys.stderr)
     return status

@@ -17,6 +17,7 @@ from bench.engines import EngineName
 from perception.engines import EngineError
 from perception.engines.engine import one_line
 from perception.engines.providers import ProviderName
+from perception.masking import masked_line
 from perception.pipeline import PipelineError
 from perception.process import tune_process
 from perception.sinks.sink import SinkError
@@ -133,7 +134,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         values = import_module(f"bench.scenarios.{task.scenario}").measure(task)
     except EXPECTED as error:
-        print(one_line(error), file=sys.stderr)
+        print(masked_line(one_line(error)), file=sys.stderr)
         return 1
     print(json.dumps(values))
     return 0

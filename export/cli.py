@@ -11,6 +11,7 @@ from typing import Any
 from export.config import ExportConfig
 from perception.engines import EngineError
 from perception.engines.engine import one_line
+from perception.masking import masked, masked_line
 from perception.settings import SettingsError, parse
 
 DESCRIPTION = (
@@ -38,7 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
     for name in ("torch.onnx", "onnxscript", "onnx_ir"):
         logging.getLogger(name).setLevel(logging.ERROR)
     try:
-        return _run(given, lambda line: print(line, flush=True))
+        return _run(given, lambda line: print(masked(line), flush=True))
     except ModuleNotFoundError as error:
         return _refused(f"{error.name} is not installed; pip install 'drivable[export]'")
     except errors as error:
@@ -49,7 +50,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _refused(why: str) -> int:
-    print(f"drivable-export: {why}", file=sys.stderr)
+    print(masked_line(f"drivable-export: {why}"), file=sys.stderr)
     return 1
 
 

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final
 
-from perception.masking import masked
+from perception.masking import masked, masked_line
 
 INTERRUPTED: Final = 130
 """Exit status of a command that SIGINT ended, by the shell's convention: 128 and the signal's number."""
@@ -72,7 +72,7 @@ def reported(name: str, body: Callable[[], int]) -> int:
         say(f"{name}: nobody reads standard output any more")
         return 1
     except Exception as error:
-        say(f"{name}: {describe(error)}")
+        say_lines(f"{name}: {describe(error)}")
         return 1
 
 
@@ -93,14 +93,23 @@ def describe(error: BaseException) -> str:
                 f"unexpected {type(error).__name__}: {text}; this is a fault of drivable: "
                 f"with {TRACEBACK_VARIABLE}=1 it shows where"
             )
+    line = masked_line(line)
     if os.environ.get(TRACEBACK_VARIABLE):
         line += "\n" + "".join(traceback.format_exception(error)).rstrip()
     return line
 
 
 def say(line: str) -> None:
-    """A line to standard error, without passwords: standard output belongs to results. Never fails."""
-    show(masked(line) + "\n")
+    """One line to standard error, whatever is in it: standard output belongs to results. Never fails.
+
+    Passwords are masked and control characters escaped, as in `say_lines`.
+    """
+    show(masked_line(line) + "\n")
+
+
+def say_lines(text: str) -> None:
+    """Text of several lines to standard error; never fails."""
+    show(masked(text) + "\n")
 
 
 def show(text: str) -> None:
@@ -117,13 +126,13 @@ def report_unexpected_errors(name: str) -> None:
     def of_thread(told: threading.ExceptHookArgs) -> None:
         if told.exc_value is not None and told.exc_type is not SystemExit:
             where = told.thread.name if told.thread else "a thread"
-            say(f"{name}: {where}: {describe(told.exc_value)}")
+            say_lines(f"{name}: {where}: {describe(told.exc_value)}")
 
     def unraisable(told: Any) -> None:
         if os.environ.get(TRACEBACK_VARIABLE) and told.exc_value is not None:
-            say(f"{name}: {describe(told.exc_value)}")
+            say_lines(f"{name}: {describe(told.exc_value)}")
 
-    sys.excepthook = lambda kind, error, trace: say(f"{name}: {describe(error)}")
+    sys.excepthook = lambda kind, error, trace: say_lines(f"{name}: {describe(error)}")
     threading.excepthook = of_thread
     sys.unraisablehook = unraisable
 

@@ -137,6 +137,8 @@ class ModelContract:
         for name in ("model_id", "training_data", "licence", "sha256"):
             if not isinstance(getattr(self, name), str):
                 raise ContractError(f"{where}: {name} must be a text, not {getattr(self, name)!r}")
+            if not getattr(self, name).isprintable():  # it would reach terminals, logs and reports
+                raise ContractError(f"{where}: {name} has control characters: {getattr(self, name)!r}")
 
     def verify(self, file_bytes: bytes, where: str) -> None:
         """Check that graph, card and contract are the ones that were exported together.

@@ -1,4 +1,4 @@
-"""JSON that every parser reads: it has no word for NaN and for infinity, and Python's writer writes them."""
+"""JSON that every parser reads: no NaN, no infinity, no half of a character; Python writes all of them."""
 
 from __future__ import annotations
 
@@ -8,17 +8,26 @@ from typing import Any
 
 
 def json_text(value: Any, *, indent: int | None = None) -> str:
-    """The value as JSON, null in the place of a number that is none; on one line without `indent`."""
+    """The value as JSON, on one line without `indent`.
+
+    Null takes the place of a number that is none, and an escape that of a byte of a file's name that is not
+    UTF-8.
+    """
     separators = (",", ":") if indent is None else None
     try:
-        return json.dumps(value, indent=indent, separators=separators, allow_nan=False)
+        text = json.dumps(value, indent=indent, separators=separators, allow_nan=False)
     except ValueError:
-        return json.dumps(_finite(value), indent=indent, separators=separators, allow_nan=False)
+        text = ""
+    if text and "\\ud" not in text:
+        return text
+    return json.dumps(_sound(value), indent=indent, separators=separators, allow_nan=False)
 
 
-def _finite(value: Any) -> Any:
+def _sound(value: Any) -> Any:
     if isinstance(value, dict):
-        return {name: _finite(it) for name, it in value.items()}
+        return {_sound(name): _sound(it) for name, it in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(it) for it in value]
+        return [_sound(it) for it in value]
+    if isinstance(value, str):
+        return value.encode(errors="backslashreplace").decode()
     return None if isinstance(value, float) and not math.isfinite(value) else value

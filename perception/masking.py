@@ -1,24 +1,39 @@
-"""Text without the passwords and tokens of addresses: for all that leaves the node."""
+"""Text that may leave the node: without passwords and tokens of addresses, and without control characters."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Final
+from urllib.parse import unquote
 
 MASK: Final = "***"
+
+# C0 and C1 controls, what turns the direction of text, what has no width, ends of lines, halves of pairs.
+_CONTROL: Final = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff\U000e0000-\U000e007f]"
+)
+_LINE: Final = re.compile("[\t\n]")
 
 _ADDRESS: Final = re.compile(r"(?<![a-z0-9+.-])[a-z][a-z0-9+.-]*:/+[^\s/:@?#]*:", re.IGNORECASE)
 _WORD: Final = re.compile(r"\S+")
 _PASSWORD_FOLLOWS: Final = re.compile(r":(?!/)")
 # A user without a password is shown, but not one as long as the tokens that some services take in its place.
-_TOKEN_AS_USER: Final = re.compile(r"(:/+)[^\s/:@?#]{16,}@")
-_KEY: Final = re.compile(r"(?<=[?&;/=])([^\s=&;/?#]+)=")
-_SECRET_KEY: Final = re.compile("pass|pw|token|secret|key|auth|sig|cred|jwt", re.IGNORECASE)
-_END_OF_VALUE: Final = re.compile(r"[\s&;/#'\"]|$")
+_TOKEN_AS_USER: Final = re.compile(r":/+([^\s/:@?#]{16,})@")
+_KEY: Final = re.compile(r"(?<=[?&;/=#])([^\s=&;/?#]+)=")
+_SECRET_KEY: Final = re.compile(
+    r"pas|pw|psw|token|secret|key|auth|sig|cred|jwt|hash|hmac|session|ticket|code|^(p|k|sid|pin|otp)$",
+    re.IGNORECASE,
+)
+_LONG_VALUE: Final = re.compile(r"(?<=[?&;=])[^\s=&?#]{16,}")
+# Slashes, @ and quotes are legal in a value, and ; too: base64 and signed addresses have them.
+_END_OF_VALUE: Final = re.compile(r"[:,]?(?=\s|$)|&")
+
+Span = tuple[int, int]
 
 
 def masked(text: str) -> str:
-    """The text, every address in it without its password.
+    """The text, addresses in it without their passwords, and control characters but tab and line end escaped.
 
     Works line by line, and takes too much rather than too little: of two addresses in one line the first may
     lose what stands between them. The time it takes grows with the text and no faster.
@@ -27,37 +42,17 @@ def masked(text: str) -> str:
         >>> masked("cannot open rtsp://ann:secret@10.0.0.7/road?token=abc: refused")
         'cannot open rtsp://ann:***@10.0.0.7/road?token=***: refused'
     """
-    return "\n".join(_masked_line(line) for line in text.split("\n"))
+    return "\n".join(_masked_line(line) for line in _CONTROL.sub(_escaped, text).split("\n"))
 
 
-def _masked_line(line: str) -> str:
-    # up to the last @, for a password may hold @, / and spaces although it should not
-    at = line.rfind("@")
-    if at >= 0 and (address := _ADDRESS.search(line, 0, at)):
-        line = f"{line[: address.end()]}{MASK}{line[at:]}"
-    return _without_secret_values(_TOKEN_AS_USER.sub(rf"\1{MASK}@", _WORD.sub(_masked_word, line)))
+def masked_line(text: str) -> str:
+    r"""The same for what is to be one line: a name with line ends in it makes no lines of its own.
 
-
-def _masked_word(word: re.Match[str]) -> str:
-    """Also where the scheme was mistyped or left out: `ann:secret@camera`."""
-    text = word[0]
-    at = text.rfind("@")
-    follows = _PASSWORD_FOLLOWS.search(text, 0, at) if at >= 0 else None
-    return f"{text[: follows.end()]}{MASK}{text[at:]}" if follows else text
-
-
-def _without_secret_values(line: str) -> str:
-    """Without what stands behind `?token=` and the like.
-
-    Cameras take user and password in the path as well: `/user=ann_password=secret_channel=1.sdp`.
+    Example:
+        >>> masked_line("a.mp4\nall is well\x1b[2J")
+        'a.mp4\\nall is well\\x1b[2J'
     """
-    kept, end = [], 0
-    for key in _KEY.finditer(line):
-        if key.start() >= end and _SECRET_KEY.search(key[1]):
-            kept.append(line[end : key.end()] + MASK)
-            value_end = _END_OF_VALUE.search(line, key.end())
-            end = value_end.start() if value_end else len(line)
-    return "".join([*kept, line[end:]])
+    return masked(_LINE.sub(_escaped, text))
 
 
 def masked_url(url: str) -> str:
@@ -68,3 +63,52 @@ def masked_url(url: str) -> str:
         'rtsp://ann:***@10.0.0.7/road?token=***'
     """
     return masked(" ".join(url.split()))
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return found[0].encode("unicode_escape").decode()
+
+
+def _masked_line(line: str) -> str:
+    """With a mask for every run of characters that any rule finds, however they overlap."""
+    shown, end = [], -1
+    for first, last in sorted(_secrets(line)):
+        if first > end:  # else it begins within the one before
+            shown.append(line[max(end, 0) : first] + MASK)
+        end = max(end, last)
+    return "".join([*shown, line[max(end, 0) :]])
+
+
+def _secrets(line: str) -> Iterator[Span]:
+    # up to the last @, for a password may hold @, / and spaces although it should not
+    at = line.rfind("@")
+    if at >= 0 and (address := _ADDRESS.search(line, 0, at)):
+        yield address.end(), at
+    for word in _WORD.finditer(line):  # also where the scheme was mistyped or left out: `ann:secret@camera`
+        at = word[0].rfind("@")
+        follows = _PASSWORD_FOLLOWS.search(word[0], 0, at) if at >= 0 else None
+        if follows:
+            yield word.start() + follows.end(), word.start() + at
+        if "://" in word[0]:
+            yield from _in_query(word)
+    for token in _TOKEN_AS_USER.finditer(line):
+        yield token.span(1)
+    # Cameras take user and password in the path as well: `/user=ann_password=secret_channel=1.sdp`.
+    end = 0
+    for key in _KEY.finditer(line):
+        if key.start() >= end and _SECRET_KEY.search(unquote(key[1])):
+            value_end = _END_OF_VALUE.search(line, key.end())
+            end = value_end.start() if value_end else len(line)
+            yield key.end(), end
+
+
+def _in_query(address: re.Match[str]) -> Iterator[Span]:
+    """What is as long as a token, and all of a fragment behind a query."""
+    query = address[0].find("?")
+    if query < 0:
+        return
+    for value in _LONG_VALUE.finditer(address[0], query):
+        yield address.start() + value.start(), address.start() + value.end()
+    fragment = address[0].find("#", query)
+    if fragment >= 0:
+        yield address.start() + fragment + 1, address.end()

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from perception.build import Sinks, build_perceivers, build_tracer, source_settings, supervision
-from perception.command import say, show
+from perception.command import say, say_lines, show
 from perception.config import NodeConfig
 from perception.endpoints import Endpoints, EndpointsError
 from perception.engines import EngineError
@@ -94,7 +94,7 @@ def run(config: NodeConfig, stop: StopSignals | None = None) -> int:
     summary = summarise(pipeline, time.monotonic() - started_s, engine.contract.model_id, engine.provider)
     summary["source"] = monitor.source_counts()
     summary |= tracer.as_dict() | {"settings": covered_settings(config)}
-    say(as_table(summary))
+    say_lines(as_table(summary))
     problems = _problems(pipeline, limit_s)
     if config.summary:
         try:

@@ -9,6 +9,7 @@ from typing import Final
 
 import cv2
 
+from perception.masking import masked, masked_line
 from perception.process import keep_buffers
 from perception.settings import parse
 from train import inspect_data, table
@@ -53,7 +54,7 @@ def _train(arguments: list[str]) -> int:
             from train.loop import train
 
         keep_buffers(below_bytes=1 << 30)
-        train(config, lambda line: print(line, flush=True))
+        train(config, lambda line: print(masked(line), flush=True))
     except ModuleNotFoundError as error:
         return _wrong(f"{error.name} is not installed; pip install 'drivable[train]'")
     except ValueError as error:  # what settings, data, checkpoints, the loop and reports raise are such
@@ -63,5 +64,5 @@ def _train(arguments: list[str]) -> int:
 
 def _wrong(line: str) -> int:
     """Say it; the exit status."""
-    print(f"drivable-train: {line}", file=sys.stderr, flush=True)
+    print(masked_line(f"drivable-train: {line}"), file=sys.stderr, flush=True)
     return 1

@@ -14,6 +14,7 @@ import cv2
 
 from perception.atomic_file import write_atomically
 from perception.labels import LABELS
+from perception.masking import masked, masked_line
 from perception.process import tune_process
 from perception.settings import SettingsError, parse
 from train.data.contact_sheet import contact_sheet
@@ -45,9 +46,9 @@ def main(arguments: list[str]) -> int:
     """Run the command; 0 when nothing is wrong with the data set."""
     try:
         config = parse(InspectConfig, "drivable-train inspect", "What a data set is made of.", arguments)
-        inspect(config, lambda line: print(line, flush=True))
+        inspect(config, lambda line: print(masked(line), flush=True))
     except (SettingsError, DataError) as error:
-        print(f"drivable-train: {error}", file=sys.stderr)
+        print(masked_line(f"drivable-train: {error}"), file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("drivable-train: interrupted", file=sys.stderr)

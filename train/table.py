@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from perception.labels import LABELS
+from perception.masking import masked_line
 from perception.settings import parse
 
 REPORT = Path("report") / "report.json"
@@ -31,7 +32,7 @@ def main(arguments: list[str]) -> int:
         config = parse(TableConfig, "drivable-train table", "Trained networks side by side.", arguments)
         table(config)
     except ValueError as error:  # what settings and reports raise are such
-        print(f"drivable-train: {error}", file=sys.stderr)
+        print(masked_line(f"drivable-train: {error}"), file=sys.stderr)
         return 1
     return 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -9,6 +10,7 @@ from typing import Any, Final
 from bench.quantiles import Quantile
 from bench.report.data import Report
 from bench.report.rows import SHARES, AccuracyFigures, Latency, Offline, Rate, Row, Spread, Stages, rows_of
+from perception.masking import masked_line
 
 WIDTH: Final = 110
 """Columns of a terminal."""
@@ -52,8 +54,16 @@ def as_markdown(report: Report) -> str:
         cells = [[_escaped(cell) for cell in row] for row in (table.columns, *table.rows)]
         rule = "|---|" + "---:|" * (len(table.columns) - 1)
         body = [f"| {' | '.join(row)} |" for row in cells]
-        lines = [f"**{table.title}**", "", body[0], rule, *body[1:], "", f"{_escaped(table.note)}  "]
-        blocks.append("\n".join([*lines, f"{_escaped(place(report))}: `{report.command}`", ""]))
+        lines = [
+            f"**{_escaped(table.title)}**",
+            "",
+            body[0],
+            rule,
+            *body[1:],
+            "",
+            f"{_escaped(table.note)}  ",
+        ]
+        blocks.append("\n".join([*lines, f"{_escaped(place(report))}: `{_code(report.command)}`", ""]))
     return "\n".join(blocks)
 
 
@@ -377,5 +387,12 @@ def _rounds(spreads: Sequence[Any]) -> str:
     return f"{told} round{'s' * (counts != [1])}"
 
 
+def _code(text: str) -> str:
+    """Within backticks nothing else means anything."""
+    return masked_line(text).replace("`", "'")
+
+
 def _escaped(text: str) -> str:
-    return text.replace("|", "\\|")
+    """As Markdown shows it and runs nothing: no HTML, no link, no image, no cell or line of its own."""
+    plain = masked_line(text).replace("&", "&amp;").replace("<", "&lt;")
+    return re.sub(r"[\\`*\[\]|]", r"\\\g<0>", plain)

@@ -17,7 +17,7 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 from perception.frame import CameraState, EngineState
-from perception.masking import masked
+from perception.masking import masked_line
 from perception.pipeline.histogram import Histogram
 from perception.status import NodeStatus, Phase
 
@@ -81,7 +81,7 @@ class NodeCollector(Collector):
 def _state(status: NodeStatus) -> Iterator[Metric]:
     node = InfoMetricFamily("drivable_node", "What runs, on what, and where the frames come from.")
     told = {"source_id": status.source_id, "model_id": status.model_id, "provider": status.provider}
-    node.add_metric([], {name: masked(value) for name, value in told.items()})
+    node.add_metric([], {name: masked_line(value) for name, value in told.items()})
     yield node
     yield _states(
         "drivable_camera_state", "As published last; none is 1 before that.", CameraState, status.camera_state
@@ -104,7 +104,7 @@ def _made_of(status: NodeStatus) -> Iterator[Metric]:
             {
                 "version": run.version,
                 "code_sha256": run.code_sha256,
-                "model_id": masked(status.model_id),
+                "model_id": masked_line(status.model_id),
                 "model_sha256": run.model_sha256,
                 "settings_sha256": run.settings_sha256,
             },
@@ -171,7 +171,7 @@ def _states(name: str, text: str, kind: type[StrEnum], now: StrEnum | None) -> M
 def _counters(name: str, text: str, label: str, counts: Iterable[tuple[str, int]]) -> Metric:
     family = CounterMetricFamily(name, text, labels=[label])
     for value, count in counts:
-        family.add_metric([masked(value)], count)
+        family.add_metric([masked_line(value)], count)
     return family
 
 

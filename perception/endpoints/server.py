@@ -17,7 +17,7 @@ from typing import Any, Final
 from perception.command import say
 from perception.endpoints.address import EndpointsError, parse_address
 from perception.endpoints.request import Answer, Answers, Request
-from perception.masking import masked
+from perception.masking import masked_line
 from perception.pipeline.histogram import Histogram
 from perception.status import NodeStatus
 
@@ -89,7 +89,7 @@ class Endpoints:
 def _state(why_not: str | None) -> Answer:
     if why_not is None:
         return Answer(HTTPStatus.OK, "ok\n")
-    return Answer(HTTPStatus.SERVICE_UNAVAILABLE, masked(why_not) + "\n")
+    return Answer(HTTPStatus.SERVICE_UNAVAILABLE, masked_line(why_not) + "\n")
 
 
 def _metrics(status: Status, age: Histogram, stages: Mapping[str, Histogram]) -> Callable[[str], Answer]:

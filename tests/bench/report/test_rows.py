@@ -300,3 +300,12 @@ def test_markdown_tells_machine_commit_and_command_below_each_table() -> None:
     origin = "a CPU, 2 cores, 24 GB, commit abc1234567: `drivable-bench --rounds 3`"
     assert told.count(origin) == len(tables(everything())) - 1  # without a card there is no accuracy
     assert "| a\\|b onnx |" in told
+
+
+def test_markdown_shows_a_hostile_model_name_as_text() -> None:
+    told = as_markdown(everything("<img src=x onerror=alert(1)>![x](b)`c`\n| d |\x1b[2J&lt;"))
+
+    assert "<img" not in told
+    assert "\x1b" not in told
+    assert "![" not in told
+    assert r"&lt;img src=x onerror=alert(1)>!\[x\](b)\`c\`\\n\| d \|\\x1b\[2J&amp;lt;" in told
