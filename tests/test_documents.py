@@ -1,0 +1,137 @@
+"""README and schema say what the code knows, and nothing that it does not."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import pytest
+
+from bench.accuracy import AccuracyConfig
+from bench.config import BenchConfig
+from bench.infer import InferConfig
+from bench.live import LiveConfig
+from bench.report.compare import CompareConfig
+from perception.config import NodeConfig
+from perception.frame import CameraState, EngineState
+from perception.identity import NOT_COVERED
+from perception.settings import SettingsError, parse
+
+README = (Path(__file__).parent.parent / "README.md").read_text()
+SCHEMA = json.loads((files("perception.sinks") / "record.schema.json").read_text())
+OF_OTHERS = {
+    "--require-hashes",
+    "--no-deps",
+    "--wheel",
+    "--nproc-per-node",
+    "--no-python",
+    "--help",
+    "--config",
+}
+"""Options of pip, build and torchrun, and those that every command of ours has."""
+BENCH = (BenchConfig, AccuracyConfig, InferConfig, LiveConfig, CompareConfig)
+UNKNOWN = "the command line: unknown setting"
+
+
+def _is_known(option: str, kind: type[Any]) -> bool:
+    try:
+        parse(kind, "command", "", [option, "{"])
+    except SettingsError as error:
+        return not str(error).startswith(UNKNOWN)
+    return True
+
+
+def _options(text: str) -> set[str]:
+    """`--name`, `--group.name`; of `--group.…` the group."""
+    found = re.findall(r"(?<![\w-])--[A-Za-z][\w.-]*", text)
+    return {option.rstrip(".") for option in found} - OF_OTHERS
+
+
+def _commands() -> Iterator[tuple[str, str]]:
+    """Name and arguments of every command of ours in the README's examples."""
+    for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL):
+        for line in block.replace("\\\n", " ").splitlines():
+            if match := re.match(r"drivable-(node|train|export|bench)\b([^#]*)", line):
+                yield match[1], match[2]
+
+
+def test_option_that_does_not_exist_is_found_out() -> None:
+    assert not _is_known("--healt.dark_luma", NodeConfig)
+
+
+@pytest.mark.parametrize(
+    "option", sorted(set().union(*(_options(arguments) for name, arguments in _commands() if name == "node")))
+)
+def test_option_in_an_example_of_the_node_exists(option: str) -> None:
+    assert _is_known(option, NodeConfig)
+
+
+@pytest.mark.parametrize("option", sorted(_options(README)))
+def test_option_that_the_readme_names_exists(option: str) -> None:
+    pytest.importorskip("torch")
+    from export.config import ExportConfig
+    from export.inspect_file import InspectConfig
+    from export.wrap import WrapConfig
+    from train.config import TrainConfig
+    from train.inspect_data import InspectConfig as InspectDataConfig
+    from train.table import TableConfig
+
+    ours = (
+        NodeConfig,
+        *BENCH,
+        TrainConfig,
+        InspectDataConfig,
+        TableConfig,
+        ExportConfig,
+        WrapConfig,
+        InspectConfig,
+    )
+    assert any(_is_known(option, kind) for kind in ours)
+
+
+def _leaves(kind: type[Any], prefix: str = "") -> Iterator[str]:
+    hints = get_type_hints(kind)
+    for setting in fields(kind):
+        hint = hints[setting.name]
+        if is_dataclass(hint) and isinstance(hint, type):
+            yield from _leaves(hint, f"{prefix}{setting.name}.")
+        else:
+            yield prefix + setting.name
+
+
+def test_settings_that_the_checksum_leaves_out_exist_and_stand_in_the_readme() -> None:
+    (told,) = re.findall(r"covers all but (.*?):", README, re.DOTALL)
+
+    assert set(re.findall(r"`(\w+)`", told)) == NOT_COVERED
+    assert set(_leaves(NodeConfig)) > NOT_COVERED
+
+
+@pytest.mark.parametrize("state", [*CameraState, *EngineState])
+def test_every_state_stands_in_the_readme(state: str) -> None:
+    assert f"`{state}`" in README
+
+
+def _undescribed(part: dict[str, Any], where: str) -> Iterator[str]:
+    for name, inner in part.get("properties", {}).items():
+        target = SCHEMA["$defs"].get(inner.get("$ref", "").removeprefix("#/$defs/"), {})
+        if "description" not in inner and "description" not in target:
+            yield f"{where}{name}"
+        yield from _undescribed(inner, f"{where}{name}.")
+
+
+def test_every_field_of_a_record_is_described() -> None:
+    parts = {"": SCHEMA, **{f"{name}: ": part for name, part in SCHEMA["$defs"].items()}}
+
+    assert [field for where, part in parts.items() for field in _undescribed(part, where)] == []
+
+
+def test_every_link_of_the_readme_leads_somewhere() -> None:
+    targets = re.findall(r"\]\(([^)#\s]+)\)", README)
+
+    missing = [name for name in targets if not (Path(__file__).parent.parent / name).exists()]
+    assert missing == []
