@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import pairwise
@@ -11,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from perception.engines.providers import cache_folder
 from perception.frame import CameraState, EngineState
 from perception.pipeline import DRAIN_LIMIT_S
 from perception.run import TICK_S
@@ -342,3 +346,45 @@ def test_unit_puts_no_address_on_the_command_line(unit: dict[str, str]) -> None:
 
     assert arguments == ["--config", "${CREDENTIALS_DIRECTORY}/node.yaml"]
     assert unit["LoadCredential"].startswith("node.yaml:")
+
+
+@pytest.fixture
+def for_gpu(unit: dict[str, str]) -> dict[str, str]:
+    """The settings of the unit with the drop-in for GPUs."""
+    lines = (Path(__file__).parents[2] / "configs/node/drivable-node-gpu.conf").read_text().splitlines()
+    return unit | dict(line.split("=", 1) for line in lines if line[:1].isalpha())
+
+
+def test_unit_for_a_gpu_keeps_tensorrts_engines_where_the_service_may_write(for_gpu: dict[str, str]) -> None:
+    name, folder = for_gpu["Environment"].replace("%C", "/var/cache").split("=")
+
+    assert cache_folder({name: folder}) == Path("/var/cache") / for_gpu["CacheDirectory"]
+
+
+def test_unit_for_a_gpu_lets_cuda_make_code_and_gives_it_time_and_memory(
+    unit: dict[str, str], for_gpu: dict[str, str]
+) -> None:
+    def number(text: str) -> int:
+        return int("".join(letter for letter in text if letter.isdigit()))
+
+    assert (unit["MemoryDenyWriteExecute"], for_gpu["MemoryDenyWriteExecute"]) == ("yes", "no")
+    for name in ("MemoryMax", "TimeoutStartSec"):  # in G and in min, both of them
+        assert number(for_gpu[name]) > number(unit[name])
+
+
+def test_unit_and_its_drop_in_are_read_by_systemd_without_a_complaint(tmp_path: Path) -> None:
+    if shutil.which("systemd-analyze") is None:
+        pytest.skip("systemd-analyze is not installed")
+    source = Path(__file__).parents[2] / "configs/node"
+    unit = tmp_path / "drivable-node.service"
+    text = (source / unit.name).read_text()
+    unit.write_text(text.replace("/opt/drivable/bin/drivable-node", sys.executable))
+    drop_in = tmp_path / "drivable-node.service.d" / "gpu.conf"
+    drop_in.parent.mkdir()
+    drop_in.write_text((source / "drivable-node-gpu.conf").read_text())
+
+    told = subprocess.run(
+        ["systemd-analyze", "verify", str(unit)], capture_output=True, text=True, timeout=60, check=False
+    ).stderr
+
+    assert [line for line in told.splitlines() if str(tmp_path) in line or unit.name in line] == []
