@@ -9,13 +9,21 @@ from export.config import sides
 from export.training_card import how_it_was_trained
 from export.verify import Gate
 from perception.contract import ModelContract
+from perception.known_answer import LEAST_MEAN_IOU, KnownAnswer
 
 
-def model_card(card: Mapping[str, Any], contract: ModelContract, file_name: str, size_bytes: int) -> str:
+def model_card(
+    card: Mapping[str, Any],
+    contract: ModelContract,
+    file_name: str,
+    size_bytes: int,
+    known: KnownAnswer | None = None,
+) -> str:
     """Markdown text of the card.
 
     Args:
         card: as `export.facts` makes it; an empty one leaves what the contract tells.
+        known: the answer that the file carries.
     """
     precision = "" if contract.precision == "fp32" else f", {contract.precision}"
     lines = [
@@ -30,6 +38,7 @@ def model_card(card: Mapping[str, Any], contract: ModelContract, file_name: str,
         f"| input | {_input(contract)} |",
         f"| output | {_output(contract)} |",
         f"| unlikeness | {_unlikeness(contract)} |",
+        f"| known answer | {_known_answer(known)} |",
         f"| training data | {contract.training_data} |",
         f"| licence | {contract.licence} |",
         f"| sha256 | `{contract.sha256}` (every byte of the file, with zeros in its own place) |",
@@ -70,6 +79,28 @@ def _unlikeness(contract: ModelContract) -> str:
     return (
         f"told in records; on `val` the mean confidence in the drivable area is {_percent(1 - middle)} in "
         f"the middle"
+    )
+
+
+def known_answer_facts(known: KnownAnswer | None) -> dict[str, Any] | None:
+    """What machines are told of the answer that a file carries, ready for JSON."""
+    if known is None:
+        return None
+    return {
+        "picture": known.picture,
+        "classes": {label: round(share, 4) for label, share in known.classes.items()},
+        "mean_confidence": round(known.confidence, 4),
+        "least_mean_iou": LEAST_MEAN_IOU,
+    }
+
+
+def _known_answer(known: KnownAnswer | None) -> str:
+    if known is None:
+        return "none: what computes the network is not checked at start; `drivable-export renew` adds one"
+    classes = ", ".join(f"{label} {_percent(share)}" for label, share in known.classes.items())
+    return (
+        f"{known.picture}: {classes}; an engine must reach a mean IoU of {LEAST_MEAN_IOU:g} with it, or it "
+        f"does not run the file"
     )
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from export.frames import VAL_SPLIT, Told, of_camera
-from export.package import ExportError, check_writable, engine_of, pack, unpack
+from export.package import ExportError, check_writable, engine_of, unpack
 from export.run import write_with_cards
 from perception.certainty import DoubtWatch, quantiles_of
 from perception.frame import Frame
@@ -56,6 +56,6 @@ def add_certainty(config: CertaintyConfig, say: Callable[[str], None]) -> Path:
     for index in range(len(frames)):
         perceive(Frame("certainty", index, 0, 0, told[index][0], frames.name(index)))
     contract = replace(packed.contract, doubt_quantiles=quantiles_of(perceive.doubts))
-    write_with_cards(out, *pack(packed.graph, contract, packed.card), packed.card)
+    write_with_cards(out, packed.graph, contract, packed.card)
     say(f"{out}: knows how unsure its network is of {len(frames)} frames of `{VAL_SPLIT}`")
     return out

@@ -19,9 +19,10 @@ DESCRIPTION = (
     "`drivable-export inspect FILE` tells what a file is and where it runs, "
     "`drivable-export wrap FILE.onnx --contract FILE` makes one of ours of another's network, "
     "`drivable-export certainty FILE --data DIR` adds how unsure its network is of frames like DIR's, "
+    "`drivable-export renew` writes FILE, or every shipped file, with a known answer, its graph as it was, "
     "`drivable-export table` exports every network and sets them side by side."
 )
-TAKES_A_FILE = ("inspect", "wrap", "certainty")
+TAKES_A_FILE = ("inspect", "wrap", "certainty", "renew")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -69,6 +70,13 @@ def _run(given: list[str], say: Callable[[str], None]) -> int:
         from export.certainty import CertaintyConfig, add_certainty
 
         add_certainty(_parsed(CertaintyConfig, given, "Tell a file how unsure its network is."), say)
+    elif command == "renew":
+        from export.renew import RenewConfig, renew
+
+        renew(
+            _parsed(RenewConfig, given, "Write files anew with a known answer, their graphs as they were."),
+            say,
+        )
     elif command == "table":
         from export.table import TableConfig, table
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import onnxruntime as ort
 
-from export.card import model_card
+from export.card import known_answer_facts, model_card
 from export.package import Packed, unpack
 from export.tensorrt import left_by_tensorrt, tensorrt_line
 from perception.engines import ENGINES, Engine, EngineError
@@ -43,8 +43,12 @@ def inspect(config: InspectConfig, say: Callable[[str], None]) -> None:
     if config.json:
         say(json.dumps(_for_machines(packed, file.name, where), indent=2, ensure_ascii=False))
         return
-    say(model_card(packed.card, packed.contract, file.name, packed.size_bytes))
+    say(model_card(packed.card, packed.contract, file.name, packed.size_bytes, packed.known))
     say("Checksum and contract: as they were exported.")
+    if packed.known is not None:
+        say("Known answer: in the file, and each engine was checked by it.")
+    else:
+        say(f"Known answer: none, no engine was checked by one; `drivable-export renew {file}` adds it.")
     say(f"{tensorrt_line(packed.graph)}.")
     say(f"Runs here on: {'; '.join(f'{name}: {told}' for name, told in where.items())}")
 
@@ -57,6 +61,7 @@ def _for_machines(packed: Packed, file_name: str, where: dict[str, str]) -> dict
         "sha256": packed.contract.sha256,
         "size_bytes": packed.size_bytes,
         "contract": asdict(packed.contract),
+        "known_answer": known_answer_facts(packed.known),
         "runs_here_on": where,
     }
 

@@ -16,12 +16,13 @@ from perception.atomic_file import write_atomically
 from perception.contract import (
     CARD_KEY,
     METADATA_KEY,
-    UNSIGNED,
+    NO_CHECKSUM,
     ContractError,
     ModelContract,
     checksum,
 )
 from perception.engines import OnnxEngine
+from perception.known_answer import KNOWN_ANSWER_KEY, KnownAnswer
 
 
 class ExportError(RuntimeError):
@@ -37,28 +38,35 @@ class Packed:
     contract: ModelContract
     card: dict[str, Any]
     size_bytes: int
+    known: KnownAnswer | None = None
 
 
 def pack(
-    graph: onnx.ModelProto, contract: ModelContract, card: Mapping[str, Any]
+    graph: onnx.ModelProto,
+    contract: ModelContract,
+    card: Mapping[str, Any],
+    known: KnownAnswer | None = None,
 ) -> tuple[bytes, ModelContract]:
     """The file's bytes, and the contract with its checksum.
 
-    Every byte counts: the file is written out with `UNSIGNED` in the checksum's place, and the
+    Every byte counts: the file is written out with `NO_CHECKSUM` in the checksum's place, and the
     checksum of that takes the place. So a runtime that knows no protobuf can verify all of it.
 
     Args:
         card: what the model card tells, for machines; ready for JSON.
+        known: what the network must find in a picture, for engines to be checked by.
     """
-    contract = replace(contract, sha256=UNSIGNED)
+    contract = replace(contract, sha256=NO_CHECKSUM)
     model = onnx.ModelProto()
     model.CopyFrom(graph)
     del model.metadata_props[:]
     model.metadata_props.add(key=METADATA_KEY, value=contract.to_json())
     model.metadata_props.add(key=CARD_KEY, value=json.dumps(card, ensure_ascii=False))
-    unsigned = model.SerializeToString(deterministic=True)
-    contract = replace(contract, sha256=checksum(unsigned, UNSIGNED))
-    return unsigned.replace(UNSIGNED.encode(), contract.sha256.encode()), contract
+    if known is not None:
+        model.metadata_props.add(key=KNOWN_ANSWER_KEY, value=known.to_json())
+    before = model.SerializeToString(deterministic=True)
+    contract = replace(contract, sha256=checksum(before, NO_CHECKSUM))
+    return before.replace(NO_CHECKSUM.encode(), contract.sha256.encode()), contract
 
 
 def load_graph(file: Path) -> tuple[onnx.ModelProto, bytes]:
@@ -96,12 +104,14 @@ def unpack(file: Path) -> Packed:
     try:
         contract = ModelContract.from_json(metadata[METADATA_KEY], str(file))
         contract.verify(content, str(file))
+        text = metadata.get(KNOWN_ANSWER_KEY)
+        known = None if text is None else KnownAnswer.from_json(text, contract, str(file))
     except ContractError as error:
         raise ExportError(str(error)) from error
     except UnicodeDecodeError as error:  # protobuf hands bytes on that are no text
         raise ExportError(f"{file}: the file was changed after it was exported: {error}") from error
     del graph.metadata_props[:]
-    return Packed(graph, contract, json.loads(metadata.get(CARD_KEY, "{}")), len(content))
+    return Packed(graph, contract, json.loads(metadata.get(CARD_KEY, "{}")), len(content), known)
 
 
 def engine_of(content: bytes, name: str) -> OnnxEngine:

@@ -9,11 +9,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import onnx
+
 from export.build import Built, builds, contract_of
-from export.card import model_card
+from export.card import known_answer_facts, model_card
 from export.config import DEFAULT_FRAME_WH, ExportConfig, sides
 from export.facts import Measured, command_line, facts
 from export.frames import TEST_SPLIT, VAL_SPLIT, GateFrames, Told
+from export.known_answer import known_answer_of
 from export.package import ExportError, check_writable, engine_of, pack, write
 from export.plain import export_plain
 from export.source import Source, open_source
@@ -85,7 +88,7 @@ def export_from(source: Source, config: ExportConfig, say: Say = print) -> Expor
         built.quantisation,
         command_line(config, source, input_wh),
     )
-    write_with_cards(out, *pack(built.graph, contract, card), card)
+    write_with_cards(out, built.graph, contract, card)
     say(f"{out}: {out.stat().st_size / 1e6:.1f} MB, cards beside it: {out.stem}.md, {out.stem}.json")
     return Exported(out, measured.gates)
 
@@ -156,15 +159,28 @@ def _measure(
     return Measured(gates, control, source.control_is, accuracy, TEST_SPLIT, quantiles_of(watched.doubts))
 
 
-def write_with_cards(out: Path, content: bytes, contract: ModelContract, card: Mapping[str, Any]) -> None:
-    """The file, its card for people (.md) and for machines (.json), each whole or not at all.
+def write_with_cards(
+    out: Path, graph: onnx.ModelProto, contract: ModelContract, card: Mapping[str, Any]
+) -> None:
+    """The file with its known answer, its card for people (.md) and for machines (.json).
+
+    Each is written whole or not at all.
 
     Raises:
+        EngineError: if the file does not load.
         ExportError: if one cannot be written.
     """
-    engine_of(content, out.name)  # what was gated lacked the card: the file as a whole must load too
-    text = model_card(card, contract, out.name, len(content))
-    told = {**card, "file": out.name, "sha256": contract.sha256, "size_bytes": len(content)}
+    known = known_answer_of(engine_of(pack(graph, contract, {})[0], out.name))
+    content, contract = pack(graph, contract, card, known)
+    engine_of(content, out.name)  # what was gated lacked card and answer: the file as a whole must load too
+    text = model_card(card, contract, out.name, len(content), known)
+    told = {
+        **card,
+        "known_answer": known_answer_facts(known),
+        "file": out.name,
+        "sha256": contract.sha256,
+        "size_bytes": len(content),
+    }
     write(out, content)
     write(out.with_suffix(".md"), text.encode())
     write(out.with_suffix(".json"), (json.dumps(told, indent=2, ensure_ascii=False) + "\n").encode())

@@ -82,7 +82,7 @@ def wrap(config: WrapConfig, say: Callable[[str], None]) -> Path:
     }
     words = ["drivable-export", "wrap", file.name, "--contract", _told(config.contract), "--model-id", name]
     card = facts(contract, name, weights_of(graph), measured, training, None, shlex.join(words))
-    write_with_cards(out, *pack(graph, contract, card), card)
+    write_with_cards(out, graph, contract, card)
     say(f"{out}: {out.stat().st_size / 1e6:.1f} MB, cards beside it: {out.stem}.md, {out.stem}.json")
     return out
 

@@ -20,8 +20,10 @@ ADDED_LATER = frozenset({"doubt_quantiles"})
 """Fields that files of this version may lack: the network runs the same without. All others must be there."""
 ANY_SIZE = (0, 0)
 """A `frame_wh` that stands for frames of any size."""
-UNSIGNED = "0" * 64
-"""Stands where the checksum will stand, while it is computed."""
+NO_CHECKSUM = "0" * 64
+"""Stands where the checksum will stand, while it is computed. A checksum finds damage; it is no signature."""
+UNSIGNED = NO_CHECKSUM
+"""The name that it had, for those who import it."""
 
 
 class ContractError(ValueError):
@@ -59,8 +61,8 @@ class ModelContract:
     """How unsure the network is of frames like those it learned from: `certainty.quantiles_of` the doubt of
     those of `val`. None: nobody measured it."""
     contract_version: int = CONTRACT_VERSION
-    sha256: str = UNSIGNED
-    """Over the whole file: graph, card and this contract, with `UNSIGNED` in the checksum's place."""
+    sha256: str = NO_CHECKSUM
+    """Over the whole file: graph, card and this contract, with `NO_CHECKSUM` in the checksum's place."""
 
     @property
     def takes_wh(self) -> tuple[int, int]:
@@ -146,16 +148,16 @@ class ModelContract:
         Raises:
             ContractError: if a byte of the file was changed.
         """
-        is_signed = len(self.sha256) == len(UNSIGNED) and self.sha256 != UNSIGNED
-        if not is_signed or checksum(file_bytes, self.sha256) != self.sha256:
+        is_there = len(self.sha256) == len(NO_CHECKSUM) and self.sha256 != NO_CHECKSUM
+        if not is_there or checksum(file_bytes, self.sha256) != self.sha256:
             raise ContractError(
                 f"{where}: the file was changed after it was exported: its checksum does not match"
             )
 
 
-def checksum(file_bytes: bytes, signed: str) -> str:
-    """sha256 of a file as it was before `signed`, its checksum, took the place of `UNSIGNED`."""
-    return hashlib.sha256(file_bytes.replace(signed.encode(), UNSIGNED.encode())).hexdigest()
+def checksum(file_bytes: bytes, written: str) -> str:
+    """sha256 of a file as it was before `written`, its checksum, took the place of `NO_CHECKSUM`."""
+    return hashlib.sha256(file_bytes.replace(written.encode(), NO_CHECKSUM.encode())).hexdigest()
 
 
 def _tuple_of(value: Any) -> Any:

@@ -63,6 +63,8 @@ def run(config: NodeConfig, stop: StopSignals | None = None) -> int:
         engine, perceivers = build_perceivers(file, config, info.is_live, info.rate_hz)
         for line in engine.notes:
             say(line)
+        if not engine.is_proven:
+            say(f"{engine.contract.model_id}: not checked by a known answer; drivable-export renew adds one")
         sinks = Sinks(config, info)
         opened = sinks.open_all()
         tracer = build_tracer(config, engine, info)

@@ -219,7 +219,7 @@ class ClockedEngine:
         self._engine = engine
         self.contract, self.provider = engine.contract, engine.provider
         self.model_sha256 = engine.model_sha256
-        self.nodes, self.notes = engine.nodes, engine.notes
+        self.nodes, self.notes, self.is_proven = engine.nodes, engine.notes, engine.is_proven
         self.state, self.runs_one_at_a_time = engine.state, engine.runs_one_at_a_time
         self.started_cpu_s = self.ended_cpu_s = 0.0
 

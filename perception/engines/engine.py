@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Protocol
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from perception.contract import ANY_SIZE, ModelContract
 from perception.frame import EngineState
+from perception.known_answer import KnownAnswer
 
 
 class EngineError(Exception):
@@ -30,6 +31,8 @@ class Engine(Protocol):
     notes: tuple[str, ...]
     """What people should know of how it was loaded, a line each: what it does not run on, and why."""
     state: EngineState
+    is_proven: bool
+    """Whether it gave the known answer that the file carries; False where the file carries none."""
     runs_one_at_a_time: bool
     """Whether callers wait for each other: more of them gain only what they do between their calls."""
 
@@ -60,6 +63,7 @@ class CheckedEngine:
     provider: str
     nodes: Mapping[str, int] = MappingProxyType({})
     notes: tuple[str, ...] = ()
+    is_proven: bool = False
 
     def infer(self, input_bgr: NDArray[np.uint8]) -> NDArray[np.float32]:
         """See `Engine`."""
@@ -105,6 +109,29 @@ class CheckedEngine:
                 f"{width}x{height}; export it with --frame {width}x{height} or --frame any, or take the "
                 f"file for the CPU"
             )
+
+
+def check_known_answer(
+    known: KnownAnswer | None,
+    contract: ModelContract,
+    provider: str,
+    run: Callable[[NDArray[np.uint8]], Sequence[NDArray[Any]]],
+) -> None:
+    """Run the picture that the model's file carries, and compare; nothing where it carries none.
+
+    Args:
+        run: gives the graph's outputs for one image, (H, W, 3) uint8.
+
+    Raises:
+        EngineError: if the network is not computed as it was exported.
+    """
+    if known is None:
+        return
+    if why := known.why_wrong(run(known.input_bgr(contract)), contract):
+        raise EngineError(
+            f"{contract.model_id} does not give its known answer on {provider}: {why}; "
+            f"run it on another provider or engine, or export it again"
+        )
 
 
 def one_line(error: Exception) -> str:

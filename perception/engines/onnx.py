@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from perception.contract import ANY_SIZE, ModelContract
 from perception.engines import cuda
 from perception.engines.bound import BoundSession
-from perception.engines.engine import CheckedEngine, EngineError
+from perception.engines.engine import CheckedEngine, EngineError, check_known_answer
 from perception.engines.gpu import Asked, Found, first_that_runs, nodes_by_provider
 from perception.engines.providers import DEVICES, ProviderName, short_name
-from perception.engines.session import CPU, contract_of, load_session, read_model
+from perception.engines.session import CPU, contract_of, known_answer_of, load_session, read_model
 from perception.frame import EngineState
 
 
@@ -34,14 +34,16 @@ class OnnxEngine(CheckedEngine):
             allow_fallback: a provider that does not run becomes a visible "fallback", not an error.
 
         Raises:
-            EngineError: if the file does not load, has no valid contract, or the provider does not run it.
+            EngineError: if the file does not load, has no valid contract, or the provider does not run it or
+                does not give the known answer that the file carries.
         """
         content = read_model(file)
         self.model_sha256 = hashlib.sha256(content).hexdigest()
         # On the CPU first: a contract says what a GPU is asked for, and this is what there is without one.
         session = load_session(content, str(file), [CPU], threads)
         self.contract = contract_of(session, content, str(file))
-        asked = Asked(content, str(file), self.contract, threads)
+        known = known_answer_of(session, self.contract, str(file))
+        asked = Asked(content, str(file), self.contract, threads, known)
         found = first_that_runs(asked, provider)
         if found.session is None and provider == "tensorrt" and allow_fallback:
             found = first_that_runs(asked, "cuda", found.failures)
@@ -63,6 +65,9 @@ class OnnxEngine(CheckedEngine):
         if self.runs_one_at_a_time and self._bound is None:
             self._bound = BoundSession(self._session, DEVICES[self.provider])
         self._input = self._session.get_inputs()[0].name
+        self.is_proven = known is not None
+        if found.session is None:  # on a GPU it was part of the attempt
+            check_known_answer(known, self.contract, self.provider, self._run)
 
     def _run(self, image_bgr: NDArray[np.uint8]) -> list[NDArray[Any]]:
         batch = image_bgr[np.newaxis]

@@ -13,8 +13,8 @@ from typing import Any, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from perception.engines.engine import CheckedEngine, EngineError, one_line
-from perception.engines.session import CPU, contract_of, load_session, read_model
+from perception.engines.engine import CheckedEngine, EngineError, check_known_answer, one_line
+from perception.engines.session import CPU, contract_of, known_answer_of, load_session, read_model
 from perception.frame import EngineState
 
 EnginePrecision = Literal["auto", "f32", "bf16"]
@@ -39,13 +39,15 @@ class OpenVinoEngine(CheckedEngine):
             streams: inferences that run side by side, each asked for by a thread of its own.
 
         Raises:
-            EngineError: if the package is missing, the file does not load or has no valid contract, or
-                the CPU has no bf16 and it was asked for.
+            EngineError: if the package is missing, the file does not load, has no valid contract or does
+                not give the known answer that it carries, or the CPU has no bf16 and it was asked for.
         """
         openvino = _package()
         content = read_model(file)
         self.model_sha256 = hashlib.sha256(content).hexdigest()
-        self.contract = contract_of(load_session(content, str(file), [CPU], 1), content, str(file))
+        session = load_session(content, str(file), [CPU], 1)
+        self.contract = contract_of(session, content, str(file))
+        known = known_answer_of(session, self.contract, str(file))
         self.precision = _precision(precision)
         self.provider = f"openvino {self.precision}"
         self.state = EngineState.OK
@@ -70,6 +72,8 @@ class OpenVinoEngine(CheckedEngine):
         except Exception as error:  # OpenVINO raises RuntimeError for whatever it does not like
             raise EngineError(f"{file}: not a model that OpenVINO can load: {one_line(error)}") from error
         self._own = local()
+        self.is_proven = known is not None
+        check_known_answer(known, self.contract, self.provider, self._run)
 
     def _run(self, image_bgr: NDArray[np.uint8]) -> list[NDArray[Any]]:
         """The outputs in the order of the graph; each thread has a request, and so buffers, of its own."""

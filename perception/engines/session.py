@@ -11,6 +11,7 @@ import onnxruntime as ort
 
 from perception.contract import METADATA_KEY, ContractError, ModelContract
 from perception.engines.engine import EngineError, one_line
+from perception.known_answer import KNOWN_ANSWER_KEY, KnownAnswer
 
 Shape = list[int | None]
 """Of a tensor; None stands for a side of any length."""
@@ -89,6 +90,19 @@ def contract_of(session: ort.InferenceSession, content: bytes, where: str) -> Mo
         raise EngineError(str(error)) from error
     _check_graph(session, contract, where)
     return contract
+
+
+def known_answer_of(session: ort.InferenceSession, contract: ModelContract, where: str) -> KnownAnswer | None:
+    """What the file says its network must find in a picture; None where it does not say.
+
+    Raises:
+        EngineError: if that is damaged.
+    """
+    text = session.get_modelmeta().custom_metadata_map.get(KNOWN_ANSWER_KEY)
+    try:
+        return None if text is None else KnownAnswer.from_json(text, contract, where)
+    except ContractError as error:
+        raise EngineError(str(error)) from error
 
 
 def _check_graph(session: ort.InferenceSession, contract: ModelContract, where: str) -> None:

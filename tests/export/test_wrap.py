@@ -130,6 +130,7 @@ def test_wrapped_file_gives_what_theirs_gives(
     assert engine.contract.labels == (
         ("direct", "alternative", "background") if len(wanted) == 3 else ("drivable", "background")
     )
+    assert engine.is_proven
     graph = onnx.load(out).graph
     assert [output.name for output in graph.output] == ["logits"]
     assert not [tensor.name for tensor in graph.initializer if "lines" in tensor.name]

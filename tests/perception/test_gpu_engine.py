@@ -14,6 +14,7 @@ import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from export.known_answer import known_answer_of
 from export.package import pack
 from perception.contract import ModelContract
 from perception.engines import EngineError, OnnxEngine, cuda
@@ -76,6 +77,7 @@ class Gpu:
     """ONNX Runtime with a CUDA provider that computes on the CPU, and fails as it is asked to."""
 
     def __init__(self, fails_at_run: Callable[[bool], str | None]) -> None:
+        self.computes = True
         self.captured: list[bool] = []
         """Of each session on it, whether a graph is captured."""
         self.nodes = [(CUDA, 1), (CUDA, 3)]
@@ -104,7 +106,8 @@ class Gpu:
                 failure = fails_at_run(self._cuda["enable_cuda_graph"] == "1")
                 if failure:
                     raise RuntimeError(failure)
-                super().run_with_iobinding(binding, options)
+                if gpu.computes:
+                    super().run_with_iobinding(binding, options)
 
         self.session = Session
 
@@ -268,3 +271,43 @@ def test_devices_are_seen_by_their_files(tmp_path: Path) -> None:
     (tmp_path / "nvidia1").touch()
 
     assert cuda.is_device_visible([pattern])
+
+
+def proven(folder: Path) -> Path:
+    """The file with its known answer."""
+    known = known_answer_of(OnnxEngine(written(folder), "cpu"))
+    file = folder / "proven.onnx"
+    file.write_bytes(pack(graph(), contract(), {}, known)[0])
+    return file
+
+
+def test_provider_that_gives_the_known_answer_is_taken(on_gpu: Any, tmp_path: Path) -> None:
+    file = proven(tmp_path)
+    gpu = on_gpu(lambda captured: None)
+
+    engine = OnnxEngine(file, "cuda")
+
+    assert (engine.provider, engine.is_proven, engine.notes, gpu.captured) == ("cuda", True, (), [True])
+
+
+def test_provider_that_computes_nothing_ends_in_one_line(on_gpu: Any, tmp_path: Path) -> None:
+    file = proven(tmp_path)
+    on_gpu(lambda captured: None).computes = False
+
+    with pytest.raises(
+        EngineError, match=r"^provider cuda did not load .*known answer on cuda.*--provider cpu"
+    ):
+        OnnxEngine(file, "cuda")
+
+
+@pytest.mark.parametrize(("asked", "state"), [("cuda", "fallback"), ("auto", "ok")])
+def test_provider_that_computes_nothing_is_left_where_that_is_allowed(
+    asked: Any, state: str, on_gpu: Any, tmp_path: Path
+) -> None:
+    file = proven(tmp_path)
+    on_gpu(lambda captured: None).computes = False
+
+    engine = OnnxEngine(file, asked, allow_fallback=asked == "cuda")
+
+    assert (engine.provider, engine.state, engine.is_proven) == ("cpu", state, True)
+    assert "known answer on cuda" in engine.notes[0]

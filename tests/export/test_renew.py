@@ -1,0 +1,79 @@
+"""Files get a known answer, and nothing else of them changes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from export.cli import main
+from export.package import unpack
+from perception.contract import METADATA_KEY
+from perception.engines import OnnxEngine
+
+MakeFile = Callable[..., Path]
+
+
+def test_file_gets_an_answer_and_keeps_graph_contract_card_and_logits(
+    make_file: MakeFile, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = make_file(card={"network": "tiny", "parameters": 7})
+    before, engine = unpack(file), OnnxEngine(file, "cpu")
+    noise_bgr = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
+
+    assert main(["renew", str(file)]) == 0
+
+    after, renewed = unpack(file), OnnxEngine(file, "cpu")
+    assert (before.known, engine.is_proven) == (None, False)
+    assert after.known is not None
+    assert renewed.is_proven
+    assert after.graph.SerializeToString(deterministic=True) == before.graph.SerializeToString(
+        deterministic=True
+    )
+    assert (after.card, after.contract.doubt_quantiles) == (before.card, before.contract.doubt_quantiles)
+    np.testing.assert_array_equal(renewed.infer(noise_bgr), engine.infer(noise_bgr))
+    assert after.contract.sha256 in file.with_suffix(".md").read_text()
+    assert METADATA_KEY not in capsys.readouterr().out
+
+
+def test_renewed_twice_is_the_same_file(make_file: MakeFile) -> None:
+    file = make_file()
+    main(["renew", str(file)])
+    once = file.read_bytes()
+
+    main(["renew", str(file)])
+
+    assert file.read_bytes() == once
+
+
+def test_inspect_says_whether_there_is_an_answer(
+    make_file: MakeFile, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = make_file()
+
+    main(["inspect", str(file)])
+    without = capsys.readouterr().out
+    main(["renew", str(file)])
+    main(["inspect", str(file)])
+    with_one = capsys.readouterr().out
+
+    assert (
+        f"Known answer: none, no engine was checked by one; `drivable-export renew {file}` adds it."
+        in without
+    )
+    assert "Known answer: in the file, and each engine was checked by it." in with_one
+    assert "| known answer | rendered: " in with_one
+
+
+def test_file_that_cannot_be_renewed_is_as_it_was(
+    tmp_path: Path, only_error_line: Callable[[str], str]
+) -> None:
+    file = tmp_path / "torn.onnx"
+    file.write_bytes(b"no model")
+
+    assert main(["renew", str(file)]) == 1
+
+    assert str(file) in only_error_line("drivable-export")
+    assert file.read_bytes() == b"no model"
