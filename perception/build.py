@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from perception.config import NodeConfig
+from perception.cores import usable_cores
 from perception.engines import Engine, OnnxEngine, OpenVinoEngine
 from perception.frame import CameraState, Prediction
 from perception.identity import RunIdentity, checksum_of, covered_settings
 from perception.perceive import Perceiver
 from perception.pipeline import Supervision
-from perception.process import usable_cores
 from perception.scene.camera_health import CameraJudge
 from perception.sinks.registry import SinkBuilder, SinkSettings
 from perception.sinks.sink import Sink
@@ -73,6 +73,7 @@ def source_settings(config: NodeConfig) -> SourceSettings:
         isolates_recordings=config.isolate,
         realtime=config.realtime,
         loop=config.loop,
+        threads=config.threads,
         max_frames=config.max_frames,
         duration_s=config.duration_s,
     )

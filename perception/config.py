@@ -44,7 +44,7 @@ class NodeConfig:
     allow_fallback: bool = False
     """Go on elsewhere, marked in every record, if the provider asked for does not load."""
     threads: int = 0
-    """CPU threads for the network in all; 0 takes every core."""
+    """CPU threads at work at a time: the network's, and all of a recording; 0 takes every core."""
     out: str | None = None
     """Overlay video to write: FILE.mp4 or FILE.mkv."""
     jsonl: str | None = None

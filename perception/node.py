@@ -5,12 +5,15 @@ Importing this takes no time: signals and standard streams are in order before a
 
 from __future__ import annotations
 
+import os
 import sys
 
 from perception.command import reported, run_command, say
 from perception.stop import Stopped, StopSignals
 
 NAME = "drivable-node"
+LIBRARIES = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
+"""Threads that libraries of numpy would start, one a core, when they are imported: the node has its own."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -19,6 +22,8 @@ def main(arguments: list[str] | None = None) -> int:
     Without arguments it takes those of the process, which then is its own to end.
     """
     if arguments is None:
+        for name in LIBRARIES:
+            os.environ.setdefault(name, "1")
         return run_command(NAME, lambda: _main(sys.argv[1:], is_own_process=True))
     return reported(NAME, lambda: _main(arguments, is_own_process=False))
 

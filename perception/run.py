@@ -70,7 +70,7 @@ def run(config: NodeConfig, stop: StopSignals | None = None) -> int:
         tracer = build_tracer(config, engine, info)
         say(tracer.description)
         rules = supervision(config, perceivers[0], sinks, tracer)
-        pipeline = Pipeline(source, info, perceivers, opened, rules)
+        pipeline = Pipeline(source, info, perceivers, opened, rules, cores=config.threads)
         monitor = Monitor(pipeline, source, info, engine, config.freshness, tracer)
         if endpoints is not None:
             endpoints.start(monitor.status, pipeline.age, pipeline.times)

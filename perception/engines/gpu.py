@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 from collections import Counter
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import onnxruntime as ort
@@ -61,7 +62,7 @@ def first_that_runs(asked: Asked, provider: ProviderName, failures: list[str] | 
         failures: of another provider that was tried before.
     """
     found = Found(failures=list(failures or ()))
-    cache = cache_folder()
+    cache = cache_folder() if provider == "tensorrt" else Path()  # nobody else keeps anything
     lists = attempts(provider, asked.contract, cache, ort.get_available_providers())
     if lists:
         cuda.prepare()

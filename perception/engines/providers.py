@@ -131,13 +131,19 @@ def make_cache(folders: Sequence[Path]) -> None:
 
 
 def cache_folder(environment: Mapping[str, str] | None = None, platform: str = sys.platform) -> Path:
-    """The folder for what can be built again, in the user's cache."""
+    """The folder for what can be built again, in the user's cache; raises EngineError where there is none."""
     environment = os.environ if environment is None else environment
     if environment.get("XDG_CACHE_HOME"):
         return Path(environment["XDG_CACHE_HOME"]) / "drivable"
     if platform == "win32" and environment.get("LOCALAPPDATA"):
         return Path(environment["LOCALAPPDATA"]) / "drivable"
-    return Path.home() / ".cache" / "drivable"
+    try:
+        return Path.home() / ".cache" / "drivable"
+    except RuntimeError as error:
+        raise EngineError(
+            "this user has no home folder to keep TensorRT's engines in; "
+            "set XDG_CACHE_HOME to a folder that can be written"
+        ) from error
 
 
 def short_name(provider: str) -> str:

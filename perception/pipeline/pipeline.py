@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from threading import Event, Thread
 
+from perception.cores import usable_cores
 from perception.frame import Frame, Output, Prediction, Seen
 from perception.pipeline.crew import Crew
 from perception.pipeline.gauges import Gauges
@@ -17,7 +18,6 @@ from perception.pipeline.relay import Relay
 from perception.pipeline.sink_line import SinkLine
 from perception.pipeline.supervision import Supervision
 from perception.pipeline.watchdog import HangWatch
-from perception.process import usable_cores
 from perception.sinks.sink import HasReader, Sink
 from perception.sources.counts import period_ns_of
 from perception.sources.source import NoFrame, Source, SourceInfo
@@ -45,6 +45,8 @@ class Pipeline:
         perceivers: Sequence[Callable[[Frame], Prediction]],
         sinks: Sequence[Sink],
         supervision: Supervision | None = None,
+        *,
+        cores: int = 0,
     ) -> None:
         """Connect the stages. `source` and `sinks` are open already; the pipeline closes them.
 
@@ -55,6 +57,7 @@ class Pipeline:
                 by one thread at a time and may keep buffers of its own.
             sinks: get every output.
             supervision: the rules; None has none.
+            cores: threads of a recording that may be at work at a time; 0 takes all cores that there are.
 
         Raises:
             ValueError: if a live source is given none or several perceivers.
@@ -92,7 +95,7 @@ class Pipeline:
                 sinks,
                 self._gauges,
                 frame_wh=info.frame_wh,
-                size=max(len(perceivers), usable_cores()),
+                size=cores or max(len(perceivers), usable_cores()),
             )
         self._settler = Thread(target=self._settle, name="source close", daemon=True)
 

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from perception.cores import usable_cores
 from perception.masking import masked_url
 from perception.sources.camera import CameraSettings, CameraSource, identity_of
 from perception.sources.freshness import FreshnessSettings, ReconnectSettings
@@ -48,6 +49,8 @@ class SourceSettings:
     """Play a recording as a live source would give it."""
     loop: bool = False
     """Start a recording over at its end."""
+    threads: int = 0
+    """That may be at work at a time; 0 takes every core."""
     max_frames: int | None = None
     duration_s: float | None = None
     """End after so many seconds of the source's own time."""
@@ -58,7 +61,8 @@ Builder = Callable[[str, SourceSettings], Source]
 
 def _build_video(spec: str, settings: SourceSettings) -> Source:
     # frame threads hold frames back: in real time that would be delay
-    return VideoSource(Path(spec), decoder_threads=1 if settings.realtime else None)
+    is_single = settings.realtime or (settings.threads or usable_cores()) == 1
+    return VideoSource(Path(spec), decoder_threads=1 if is_single else None)
 
 
 def _build_images(spec: str, settings: SourceSettings) -> Source:

@@ -79,6 +79,35 @@ def test_records_to_a_standard_output_that_takes_none_are_refused(redirections: 
     assert "Traceback" not in done.stderr
 
 
+HOMELESS = """
+import pwd, sys
+def unknown(uid):
+    raise KeyError(uid)
+pwd.getpwuid = unknown
+from perception.node import main
+sys.exit(main())
+"""
+
+
+def test_user_without_name_and_home_runs_the_node(tmp_path: Path) -> None:
+    records = tmp_path / "r.jsonl"
+    environment = {
+        name: value for name, value in os.environ.items() if name not in ("HOME", "XDG_CACHE_HOME")
+    }
+
+    done = subprocess.run(
+        [sys.executable, "-c", HOMELESS, *NODE[3:], "--max-frames", "3", "--jsonl", str(records)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert lines_of(records) == 3
+
+
 def test_log_that_nobody_reads_holds_nothing_up(tmp_path: Path) -> None:
     reading, writing = os.pipe()
     os.set_blocking(writing, False)

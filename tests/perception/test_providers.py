@@ -171,6 +171,16 @@ def test_cache_is_the_users_own(environment: dict[str, str], platform: str, fold
     assert cache_folder(environment, platform) == folder
 
 
+def test_user_without_a_home_folder_is_told_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    def homeless() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", homeless)
+
+    with pytest.raises(EngineError, match=r"no home folder to keep TensorRT's .*; set XDG_CACHE_HOME"):
+        cache_folder({}, "linux")
+
+
 def test_cache_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
 
