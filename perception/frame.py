@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
@@ -159,6 +160,8 @@ class Prediction:
     model_id: str
     engine_state: EngineState = EngineState.OK
     provider: str = ""
+    provider_nodes: Mapping[str, int] = field(default_factory=dict)
+    """Nodes of the graph by what runs them, as of `Engine.nodes`."""
     engine_reason: str | None = None
     """Of `SUSPECT` and `STALLED`."""
     camera_state: CameraState = CameraState.OK
@@ -239,6 +242,8 @@ class Outage:
     model_id: str = ""
     engine_state: EngineState = EngineState.OK
     provider: str = ""
+    provider_nodes: Mapping[str, int] = field(default_factory=dict)
+    """Nodes of the graph by what runs them, as of `Engine.nodes`."""
     engine_reason: str | None = None
     published_ns: int = 0
     """`time.monotonic_ns()` when it was handed to the sinks."""

@@ -78,6 +78,7 @@ class Perceiver:
             model_id=self._contract.model_id,
             engine_state=EngineState.SUSPECT if suspicion else self._engine.state,
             provider=self._engine.provider,
+            provider_nodes=self._engine.nodes,
             engine_reason=suspicion,
             stage_ns={
                 "prepare": prepared_ns - started_ns,
@@ -95,7 +96,11 @@ class Perceiver:
         """The outage with the engine's name and state, which stand on every record."""
         engine = self._engine
         return replace(
-            outage, model_id=self._contract.model_id, engine_state=engine.state, provider=engine.provider
+            outage,
+            model_id=self._contract.model_id,
+            engine_state=engine.state,
+            provider=engine.provider,
+            provider_nodes=engine.nodes,
         )
 
     def warm_up(self) -> None:

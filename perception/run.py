@@ -94,6 +94,7 @@ def run(config: NodeConfig, stop: StopSignals | None = None) -> int:
     if endpoints is not None:
         endpoints.close()
     summary = summarise(pipeline, time.monotonic() - started_s, engine.contract.model_id, engine.provider)
+    summary["provider_nodes"] = dict(engine.nodes)
     summary["source"] = monitor.source_counts()
     summary |= tracer.as_dict() | {"settings": covered_settings(config)}
     say_lines(as_table(summary))

@@ -43,6 +43,7 @@ def record(output: Output) -> dict[str, Any]:
         "engine": {
             "state": output.engine_state,
             "provider": output.provider,
+            **({"nodes": dict(output.provider_nodes)} if output.provider_nodes else {}),
             **({"reason": output.engine_reason} if output.engine_reason else {}),
         },
         "model_id": output.model_id,

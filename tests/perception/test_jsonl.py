@@ -97,6 +97,15 @@ def test_engine_that_is_suspect_or_stalled_gives_a_record_without_a_mask(engine_
     assert (line["mask"] is not None) == (engine_state in ("ok", "fallback"))
 
 
+def test_nodes_that_a_provider_left_to_another_stand_in_the_record() -> None:
+    prediction = replace(_prediction(), provider="cuda", provider_nodes={"cuda": 200, "cpu": 38})
+
+    line = json.loads(json.dumps(record(prediction)))
+
+    jsonschema.validate(line, SCHEMA)
+    assert line["engine"] == {"state": "ok", "provider": "cuda", "nodes": {"cuda": 200, "cpu": 38}}
+
+
 @pytest.mark.parametrize("name", ["direct", "drivable"])
 def test_schema_wants_every_area_named(name: str) -> None:
     line = json.loads(json.dumps(record(_prediction())))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import ClassVar
 
 import cv2
 import numpy as np
@@ -268,6 +269,7 @@ class FakeEngine:
     """Gives the logits of the picture's own levels: the brightest channel is the class."""
 
     provider = "cpu"
+    nodes: ClassVar = {"cpu": 1}
     state = EngineState.OK
     contract = ModelContract(
         "fake-1", ("direct", "alternative", "background"), INPUT_WH, PAD_BGR, STRIDE, "none", "Apache-2.0"
@@ -295,6 +297,7 @@ class TestPerceiver:
         assert (prediction.class_map == ALTERNATIVE).all()
         assert prediction.shares == (0.0, 1.0, 0.0)
         assert (prediction.model_id, prediction.provider, prediction.engine_state) == ("fake-1", "cpu", "ok")
+        assert prediction.provider_nodes == {"cpu": 1}
 
     def test_every_step_is_timed(self) -> None:
         prediction = Perceiver(FakeEngine())(coloured((0, 0, 0)))
