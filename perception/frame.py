@@ -118,7 +118,7 @@ class Certainty:
     what it was trained on, or has no such area. None where the model's file does not tell how sure it was."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class CameraLook:
     """What one frame looks like, whatever it shows; luma runs from 0 (black) to 255 (white).
 
@@ -132,12 +132,10 @@ class CameraLook:
     """Level that all but the darkest hundredth of the picture exceeds."""
     saturated_share: float
     """Share of the picture that is as good as white."""
-    sky_luma: float
-    """Mean of the top part."""
-    road_luma: float
-    """Mean of the bottom part."""
     fingerprint: int
     """Checksum of pixels at full resolution: equal only where the content is the same to the bit."""
+    block_luma: NDArray[np.float32]
+    """(9, 16) mean of every block."""
     sharpness: float | None = None
     """Fine detail over coarse detail: 0.25 is pure blur, about 0.6 to 1.2 is a sharp picture of a road. None
     where the frame is too small to tell."""
@@ -145,6 +143,8 @@ class CameraLook:
     """Of the whole picture; None where the frame is too small to tell."""
     part_structure: dict[str, float] = field(default_factory=dict)
     """Of the left, right, top and bottom part; empty where the frame is too small to tell."""
+    block_structure: NDArray[np.float32] | None = None
+    """(9, 16) of every block; None where the frame is too small to tell."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass, fields
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
 
 from perception.frame import CameraLook, CameraState
+from perception.scene.camera_look import OPPOSITE, PARTS
+from perception.scene.cover_watch import CoverWatch
+
+VERGES: Final = (np.s_[5:7, :3], np.s_[5:7, -3:])
+"""Blocks beside the road, which daylight reaches and headlights hardly do."""
 
 
 @dataclass(frozen=True)
@@ -23,17 +33,17 @@ class HealthSettings:
     clear_after_s: float = 1.0
     """A fault that was told stands until frames have been free of it for this time."""
     view_structure: float = 8.0
-    """The whole picture is no view of the road below this structure; 0 never tells it."""
+    """A picture with light on it is no view of the road below this structure; 0 never tells it."""
     part_structure: float = 4.8
-    """A half of the picture is covered below this structure; 0 never tells it."""
-    night_sky_luma: float = 30.0
-    """A top half darker than this over a dark road may be a night sky, which has next to no structure."""
-    night_road_luma: float = 45.0
-    """The road is dark if the bottom half is darker than this."""
-    night_sky_structure: float = 2.0
-    """Such a night sky counts as covered only below this structure."""
-    dark_luma: float = 25.0
-    """It is too dark if not even the brightest block of the picture has this luma; by night lamps do."""
+    """A half is flat below this structure, and so is a dark picture; 0 tells no half covered."""
+    lit_luma: float = 45.0
+    """A flat half brighter than this on the mean is covered: there is light, and nothing in it."""
+    day_luma: float = 50.0
+    """A flat dark half is covered if the opposite one is brighter than this all over: it is day there."""
+    black_luma: float = 25.0
+    """A flat dark picture is black if not even its brightest block has this luma."""
+    dark_luma: float = 12.0
+    """It is too dark if the brightest block of a picture is darker; the road may be seen down to this."""
     glare_share: float = 0.35
     """It is glare if more than this share of the picture is as good as white; 1 never tells it."""
     veil_luma: float = 100.0
@@ -58,7 +68,8 @@ class CameraJudge:
 
     Args:
         settings: thresholds and times.
-        may_freeze: whether equal pictures are a fault; in a folder of images they are not.
+        may_freeze: whether pictures follow each other in time, so that equal ones are a fault, and what one
+            lacks that those before it had shown may be covered; in a folder of images they do not.
     """
 
     def __init__(self, settings: HealthSettings, may_freeze: bool = True) -> None:
@@ -69,6 +80,7 @@ class CameraJudge:
         # what a decoder says of a frame is no guess: it is told at once
         self._damaged = _Alarm(0.0, 1, settings.clear_after_s)
         self._poor: dict[str, _Alarm] = {}
+        self._covers = CoverWatch(settings.part_structure)
         self._last_fingerprint: int | None = None
         self._last_ns = 0
 
@@ -84,6 +96,7 @@ class CameraJudge:
         """
         if time_ns < self._last_ns:
             self._last_fingerprint = None
+            self._covers.restart()
             for alarm in (self._blocked, self._frozen, self._damaged, *self._poor.values()):
                 alarm.restart(time_ns)
         self._damaged.update(is_damaged, time_ns)
@@ -108,7 +121,8 @@ class CameraJudge:
         self._blocked_reason = blocked_reason or self._blocked_reason
         self._blocked.update(blocked_reason is not None, time_ns)
         self._frozen.update(is_repeated, time_ns)
-        for reason, is_poor in poor_view(look, self._settings).items():
+        lost_parts = self._covers.lost_parts(look, time_ns) if self._may_freeze else set[str]()
+        for reason, is_poor in poor_view(look, self._settings, lost_parts).items():
             if reason not in self._poor:
                 self._poor[reason] = self._alarm(self._settings.alarm_after_s)
             self._poor[reason].update(is_poor, time_ns)
@@ -121,27 +135,72 @@ def no_view(look: CameraLook, settings: HealthSettings) -> str | None:
     """Why nothing of the road can be seen in a frame; None where something can, or where nobody can tell."""
     if look.structure is None or look.structure >= settings.view_structure:
         return None
-    if look.brightest_luma < settings.dark_luma:
-        return "black"
-    return "white" if look.saturated_share > 0.5 else "covered"
+    if look.saturated_share > 0.5:
+        return "white"
+    if look.block_luma.mean() > settings.lit_luma:
+        return "covered"
+    if look.structure >= settings.part_structure and not _is_even(look):
+        return None  # a network still sees the road in it
+    return "black" if look.brightest_luma < settings.black_luma else "dark"
 
 
-def poor_view(look: CameraLook, settings: HealthSettings) -> dict[str, bool]:
-    """What a frame suffers from, the worst first: every reason, and whether it holds."""
+def _is_even(look: CameraLook) -> bool:
+    """Whether all blocks have much the same structure: noise of a sensor that gets no light."""
+    assert look.block_structure is not None  # it has structure
+    blocks = np.sort(look.block_structure, axis=None)
+    return bool(blocks[blocks.size // 10] > 0.45 * blocks[blocks.size * 19 // 20])
+
+
+def poor_view(
+    look: CameraLook, settings: HealthSettings, lost_parts: Collection[str] = ()
+) -> dict[str, bool]:
+    """What a frame suffers from, the worst first: every reason, and whether it holds.
+
+    Args:
+        lost_parts: halves that at once stopped showing what they had shown.
+    """
     is_covered = {
-        part: structure < settings.part_structure for part, structure in look.part_structure.items()
+        part: part in lost_parts or covers_light(look, part, settings) for part in look.part_structure
     }
-    is_night = look.sky_luma < settings.night_sky_luma and look.road_luma < settings.night_road_luma
-    if is_night and look.part_structure:
-        is_covered["top"] = look.part_structure["top"] < settings.night_sky_structure
     # what spoils all of the picture stands before what it does to the halves
     return {
-        "dark": look.brightest_luma < settings.dark_luma,
+        "dark": is_dark(look, settings),
         "fogged": look.darkest_luma > settings.veil_luma,
         "blurred": look.sharpness is not None and look.sharpness < settings.sharpness,
-        **{f"{part} half covered": is_flat for part, is_flat in is_covered.items()},
+        **{f"{part} half covered": holds for part, holds in is_covered.items()},
         "glare": look.saturated_share > settings.glare_share,
     }
+
+
+def is_dark(look: CameraLook, settings: HealthSettings) -> bool:
+    """Whether nothing can be seen where the road is, for lack of light."""
+    if look.brightest_luma < settings.dark_luma:
+        return True
+    return (
+        look.part_structure.get("bottom", math.inf) < settings.part_structure
+        and look.block_luma[PARTS["bottom"]].mean() <= settings.lit_luma
+    )
+
+
+def covers_light(look: CameraLook, part: str, settings: HealthSettings) -> bool:
+    """Whether a flat half hides light that must be there, which darkness does not."""
+    luma = look.block_luma
+    if look.part_structure[part] >= settings.part_structure:
+        return False
+    if luma[PARTS[part]].mean() > settings.lit_luma:
+        return True
+    if part == "top":
+        return all(np.median(luma[verge]) > settings.day_luma for verge in VERGES)
+    if np.median(luma[PARTS[OPPOSITE[part]]]) > settings.day_luma:
+        return True
+    return part != "bottom" and _cuts_off(luma if part == "left" else luma[:, ::-1], settings.black_luma)
+
+
+def _cuts_off(luma: NDArray[np.float32], lit_luma: float) -> bool:
+    """Whether the light on the road ends left of the middle at once, which that of headlights never does."""
+    road = luma[PARTS["bottom"]]
+    row = road[int(np.argmax(road[:, 9]))]
+    return bool(row[9] >= lit_luma and row[6] < row[9] / 4)
 
 
 class _Alarm:

@@ -23,6 +23,7 @@ PARTS: Final[dict[str, tuple[slice, slice]]] = {
     "top": np.s_[:4, :],
     "bottom": np.s_[5:, :],
 }
+OPPOSITE: Final = {"left": "right", "right": "left", "top": "bottom", "bottom": "top"}
 # Decoders' planes run from 16 to 235.
 _FULL_RANGE: Final = ((np.arange(256) - 16) * 255 / 219).round().clip(0, 255).astype(np.uint8)
 _MOST_STRUCTURED: Final = 0.95
@@ -49,22 +50,23 @@ def look_at(frame: Frame) -> CameraLook:
     half = np.asarray(cv2.resize(small, HALF_WH, interpolation=cv2.INTER_AREA), np.uint8)
     block_luma = np.asarray(cv2.resize(half, BLOCKS_WH, interpolation=cv2.INTER_AREA), np.uint8)
     counts = np.cumsum(cv2.calcHist([small], [0], None, [256], [0, 256]))
-    sharpness, structure, part_structure = None, None, {}
+    sharpness, structure, block_structure, part_structure = None, None, None, {}
     if frame.frame_wh[0] >= SMALL_WH[0] and frame.frame_wh[1] >= SMALL_WH[1]:
         fine, coarse = _laplacian_energy(small), _laplacian_energy(half)
         sharpness = float(np.sqrt(_without_noise(fine) / max(_without_noise(coarse), 1e-4)))
         structure = _structure(coarse)
+        block_structure = np.sqrt(coarse)
         part_structure = {name: _structure(coarse[part]) for name, part in PARTS.items()}
     return CameraLook(
         brightest_luma=float(block_luma.max()),
         darkest_luma=float(np.searchsorted(counts, small.size / 100, side="right")),
         saturated_share=float(1 - counts[SATURATED_LUMA - 1] / small.size),
-        sky_luma=float(block_luma[PARTS["top"]].mean()),
-        road_luma=float(block_luma[PARTS["bottom"]].mean()),
         fingerprint=_fingerprint(rows),
         sharpness=sharpness,
         structure=structure,
         part_structure=part_structure,
+        block_luma=block_luma.astype(np.float32),
+        block_structure=block_structure,
     )
 
 

@@ -6,34 +6,65 @@ import re
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
 
+import numpy as np
 import pytest
 import yaml
+from numpy.typing import NDArray
 
 from perception.frame import CameraLook, CameraState
 from perception.scene.camera_health import CameraJudge, HealthSettings
+from perception.scene.camera_look import PARTS
 from perception.settings import parse, shipped_config
 
 Verdict = tuple[CameraState, str | None]
 
-ROAD = CameraLook(
-    brightest_luma=220,
-    darkest_luma=15,
-    saturated_share=0.01,
-    sky_luma=150,
-    road_luma=90,
-    fingerprint=0,
-    sharpness=0.9,
-    structure=90,
-    part_structure={"left": 80, "right": 80, "top": 60, "bottom": 80},
-)
-BLACK = replace(
-    ROAD, brightest_luma=3, darkest_luma=0, saturated_share=0, structure=2, sky_luma=2, road_luma=2
-)
+HALVES = {"left": np.s_[:, :8], "right": np.s_[:, 8:], "top": np.s_[:5, :], "bottom": np.s_[4:, :]}
+
+
+def look_of(luma: NDArray[np.float64], structure: NDArray[np.float64]) -> CameraLook:
+    """Of 9x16 blocks with these lumas and structures."""
+    blocks = structure.astype(np.float32)
+    return CameraLook(
+        brightest_luma=float(luma.max()),
+        darkest_luma=15,
+        saturated_share=0.01,
+        fingerprint=0,
+        block_luma=luma.astype(np.float32),
+        sharpness=0.9,
+        structure=most_of(blocks),
+        part_structure={part: most_of(blocks[place]) for part, place in PARTS.items()},
+        block_structure=blocks,
+    )
+
+
+def most_of(structure: NDArray[np.float32]) -> float:
+    return float(np.quantile(structure, 0.95))
+
+
+def covered(part: str, luma: float, structure: float = 3.0, over: CameraLook | None = None) -> CameraLook:
+    """The look with something of that luma and structure over a half of it."""
+    over = over or ROAD
+    assert over.block_structure is not None
+    lumas, structures = over.block_luma.astype(float), over.block_structure.astype(float)
+    lumas[HALVES[part]], structures[HALVES[part]] = luma, structure
+    return replace(look_of(lumas, structures), darkest_luma=over.darkest_luma)
+
+
+def unlit(beam_luma: float = 100.0, shift: float = 0.0) -> CameraLook:
+    """A road that headlights alone light: nothing in the top half, a beam in the bottom half.
+
+    Args:
+        shift: moves what the beam shows, as driving does.
+    """
+    rows, columns = np.mgrid[0:9, 0:16].astype(float)
+    beam = np.where(rows >= 4, np.exp(-(((columns - 7.5) / 4) ** 2)) * (1 - 0.15 * np.abs(rows - 6)), 0)
+    seen = 60 * beam * (1 + 0.3 * np.sin(shift + 2 * rows + columns))
+    return replace(look_of(1 + beam_luma * beam, seen + 0.5), darkest_luma=0)
+
+
+ROAD = look_of(np.full((9, 16), 110.0), np.full((9, 16), 60.0))
+BLACK = replace(look_of(np.full((9, 16), 3.0), np.full((9, 16), 2.0)), darkest_luma=0, saturated_share=0)
 OK: Verdict = (CameraState.OK, None)
-
-
-def with_part(part: str, structure: float, look: CameraLook = ROAD) -> CameraLook:
-    return replace(look, part_structure=look.part_structure | {part: structure})
 
 
 class Camera:
@@ -75,11 +106,10 @@ def states(verdicts: Iterable[Verdict]) -> set[CameraState]:
         (BLACK, "blocked", "black"),
         (replace(ROAD, structure=3, saturated_share=1, darkest_luma=250), "blocked", "white"),
         (replace(ROAD, structure=3), "blocked", "covered"),
-        (with_part("left", 4), "degraded", "left half covered"),
-        (with_part("right", 4), "degraded", "right half covered"),
-        (with_part("top", 4), "degraded", "top half covered"),
-        (with_part("bottom", 4), "degraded", "bottom half covered"),
-        (replace(ROAD, brightest_luma=20), "degraded", "dark"),
+        (replace(BLACK, brightest_luma=40), "blocked", "dark"),
+        *((covered(part, 120), "degraded", f"{part} half covered") for part in HALVES),
+        *((covered(part, 10), "degraded", f"{part} half covered") for part in ("left", "right", "top")),
+        (replace(ROAD, brightest_luma=10), "degraded", "dark"),
         (replace(ROAD, saturated_share=0.5), "degraded", "glare"),
         (replace(ROAD, sharpness=0.3), "degraded", "blurred"),
         (replace(ROAD, darkest_luma=130), "degraded", "fogged"),
@@ -165,18 +195,119 @@ def test_damage_is_told_at_once_and_for_a_while() -> None:
     assert 1.0 <= camera.seconds_to(CameraState.OK, ROAD) <= 1.1
 
 
-def test_by_night_a_flat_dark_top_is_the_sky_and_by_day_a_cover() -> None:
-    over_dark_road = with_part("top", 3, replace(ROAD, sky_luma=8, road_luma=20))
-    over_lit_road = with_part("top", 3, replace(ROAD, sky_luma=8, road_luma=90))
-    without_any_noise = with_part("top", 0.5, replace(ROAD, sky_luma=8, road_luma=20))
+@pytest.mark.parametrize("rate_hz", [5.0, 10.0, 30.0, 60.0])
+def test_an_unlit_road_is_well_seen(rate_hz: float) -> None:
+    camera = Camera(rate_hz)
 
-    assert Camera().show_for(1, over_dark_road)[-1] == OK
-    assert Camera().show_for(1, over_lit_road)[-1] == (CameraState.DEGRADED, "top half covered")
-    assert Camera().show_for(1, without_any_noise)[-1] == (CameraState.DEGRADED, "top half covered")
+    assert {camera.show(unlit(shift=frame)) for frame in range(round(5 * rate_hz))} == {OK}
+
+
+@pytest.mark.parametrize("luma", [5.0, 60.0, 150.0])
+@pytest.mark.parametrize("part", ["left", "right"])
+def test_a_half_of_an_unlit_road_that_loses_its_view_is_covered(part: str, luma: float) -> None:
+    for warm_s in (0, 2):  # from the first frame, and in the middle of a drive
+        camera = Camera(10.0)
+        for frame in range(10 * warm_s):
+            assert camera.show(unlit(shift=frame)) == OK
+
+        shown = [camera.show(covered(part, luma, 1.0, unlit(shift=frame))) for frame in range(5, 35)]
+
+        assert set(shown[4:]) == {(CameraState.DEGRADED, f"{part} half covered")}
+
+
+def test_a_beam_that_lights_one_side_alone_is_no_cover() -> None:
+    camera = Camera()
+    dim = unlit()
+    assert dim.block_structure is not None
+    fades = np.clip((np.arange(16) - 4) / 6, 0, 1)
+    one_sided = replace(look_of(dim.block_luma * fades, dim.block_structure * fades), darkest_luma=0)
+
+    assert one_sided.part_structure["left"] > 4.8
+    assert states(camera.show_for(2, one_sided)) == {"ok"}
+
+
+def test_lamps_that_are_left_behind_are_no_cover() -> None:
+    camera = Camera(10.0)
+    structure = np.array(unlit().block_structure, float)
+    structure[:4] = 40  # lit houses and trees
+    in_town = replace(look_of(unlit().block_luma.astype(float), structure), darkest_luma=0)
+
+    camera.show_for(5, in_town)
+    leaving = []
+    for share in np.linspace(1, 0, 30):  # within three seconds
+        structure[:4] = 40 * share
+        leaving.append(
+            camera.show(replace(look_of(in_town.block_luma.astype(float), structure), darkest_luma=0))
+        )
+    leaving += [camera.show(unlit(shift=frame)) for frame in range(50)]
+
+    assert set(leaving) == {OK}
+
+
+def test_mud_is_told_by_its_standing_still_where_the_road_had_moved() -> None:
+    def driving(frame: int) -> CameraLook:
+        moved = 1 + 0.3 * np.sin(frame + np.arange(144.0).reshape(9, 16))
+        return look_of(np.full((9, 16), 110.0), 40 * moved)
+
+    camera, passing = Camera(10.0), Camera(10.0)
+    for frame in range(20):
+        camera.show(driving(frame))
+        passing.show(driving(frame))
+
+    muddy = [camera.show(covered("left", 60, 50, driving(frame))) for frame in range(20, 50)]
+    moving = [
+        passing.show(covered("left", 60, 50 + 20 * (frame % 3), driving(frame))) for frame in range(20, 50)
+    ]
+
+    assert {(CameraState.DEGRADED, "left half covered")} == set(muddy[5:])
+    assert states(moving) == {"ok"}  # a lorry that passes, for one
+
+
+def test_a_cover_is_forgotten_once_the_view_is_back() -> None:
+    camera = Camera(10.0)
+    for frame in range(20):
+        camera.show(unlit(shift=frame))
+    for frame in range(100):
+        state, _ = camera.show(covered("left", 3, 1.0, unlit(shift=frame)))
+    assert state == CameraState.DEGRADED
+
+    back = [camera.show(unlit(shift=frame)) for frame in range(20)]
+
+    assert back[-1] == OK
+
+
+def test_pictures_that_do_not_follow_each_other_lose_no_view() -> None:
+    images = Camera(10.0, may_freeze=False)
+    for frame in range(20):
+        images.show(unlit(shift=frame))
+    dark_top = covered("top", 2, 0.5, unlit(60))
+
+    assert states(images.show_for(3, dark_top)) == {"ok"}
+
+
+def test_a_dark_flat_top_is_the_sky_unless_daylight_reaches_beside_the_road() -> None:
+    assert Camera().show_for(1, unlit(200))[-1] == OK
+    assert Camera().show_for(1, covered("top", 8))[-1] == (CameraState.DEGRADED, "top half covered")
+
+
+def test_a_road_in_the_dark_is_dark_and_not_covered() -> None:
+    lamps_above = covered("bottom", 3, 1.0)
+
+    assert Camera().show_for(1, replace(unlit(8), brightest_luma=8))[-1] == (CameraState.DEGRADED, "dark")
+    dim = look_of(lamps_above.block_luma * 0.3, np.array(lamps_above.block_structure, float))
+    assert Camera().show_for(1, replace(dim, darkest_luma=0))[-1] == (CameraState.DEGRADED, "dark")
+
+
+def test_a_lens_cap_under_a_sensor_that_turns_its_gain_up_is_black() -> None:
+    noise = look_of(np.full((9, 16), 16.0), np.random.default_rng(0).uniform(5, 7, (9, 16)))
+    road = replace(unlit(20), structure=6.0, darkest_luma=0)
+
+    assert Camera().show_for(1, replace(noise, darkest_luma=0))[-1] == (CameraState.BLOCKED, "black")
+    assert Camera().show_for(1, road)[-1] == OK
 
 
 def test_a_frame_too_small_to_tell_is_judged_by_its_light_alone() -> None:
-    small = replace(BLACK, structure=None, sharpness=None, part_structure={})
+    small = replace(BLACK, structure=None, sharpness=None, part_structure={}, block_structure=None)
 
     assert Camera().show_for(1, small)[-1] == (CameraState.DEGRADED, "dark")
     assert Camera().show_for(1, replace(small, brightest_luma=200))[-1] == OK

@@ -40,8 +40,12 @@ def road_bgr() -> Image:
 def test_a_picture_looks_alike_in_planes_and_in_bgr(road_bgr: Image) -> None:
     in_bgr, in_planes = look_at(frame_of(road_bgr)), look_at(frame_of(planes_of(road_bgr)))
 
-    for name in ("brightest_luma", "darkest_luma", "sky_luma", "road_luma"):
+    for name in ("brightest_luma", "darkest_luma"):
         assert getattr(in_planes, name) == pytest.approx(getattr(in_bgr, name), abs=2), name
+    np.testing.assert_allclose(in_planes.block_luma, in_bgr.block_luma, atol=3)
+    assert in_bgr.block_structure is not None
+    assert in_planes.block_structure is not None
+    np.testing.assert_allclose(in_planes.block_structure, in_bgr.block_structure, rtol=0.1, atol=2)
     assert in_bgr.sharpness is not None
     assert in_planes.sharpness == pytest.approx(in_bgr.sharpness, rel=0.05)
     assert in_planes.part_structure == pytest.approx(in_bgr.part_structure, rel=0.05)
@@ -63,7 +67,8 @@ def test_any_size_and_odd_ones_can_be_looked_at(wh: tuple[int, int]) -> None:
 
     look = look_at(frame_of(flat))
 
-    assert look.sky_luma == look.road_luma == look.brightest_luma == 100
+    assert look.block_luma.shape == (9, 16)
+    assert set(look.block_luma.ravel()) == {100}
     assert look.structure in (0, None)
 
 
@@ -71,6 +76,7 @@ def test_a_frame_below_160x90_tells_light_but_no_structure() -> None:
     look = look_at(frame_of(np.full((48, 64, 3), 7, np.uint8)))
 
     assert (look.structure, look.sharpness, look.part_structure) == (None, None, {})
+    assert look.block_structure is None
     assert look.brightest_luma == 7
 
 
