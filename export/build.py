@@ -109,7 +109,7 @@ def _int8(
 def contract_of(source: Source, config: ExportConfig, input_wh: tuple[int, int]) -> ModelContract:
     """What the file will promise."""
     return ModelContract(
-        model_id=config.model_id,
+        model_id=config.model_id(source.name),
         labels=source.labels,
         input_wh=input_wh,
         pad_bgr=source.pad_bgr,

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final, Literal
 
 from perception.contract import ANY_SIZE
+from train.check import NAME
 
 Target = Literal["cpu", "gpu", "plain"]
 Precision = Literal["fp32", "fp16", "int8"]
@@ -23,14 +25,17 @@ class ExportConfig:
     """One export."""
 
     model: str
-    """Name of the network, such as rt_m."""
+    """Name of the network, such as rt_m, or of the run that trained it."""
+    name: str | None = None
+    """What the file is called, and calls itself in records, cards and metrics; target and precision are
+    added. Without one, the name of its run, or MODEL-own where that has none."""
     checkpoint: str | None = None
     """Checkpoint of drivable-train, or a .onnx of drivable-export (target cpu, fp32; for target plain int8
     too). Without one, RUNS/MODEL/best.pt, and where there is none the shipped file of this name."""
     runs: str = "runs"
     """Folder that drivable-train wrote to."""
     out: str | None = None
-    """File to write; without one, MODEL.onnx in the current folder, with target and precision in its name."""
+    """File to write; without one, NAME.onnx in the current folder, with target and precision in its name."""
     target: Target = "cpu"
     """cpu: the node resizes the frame, and the graph gives logits. gpu: the graph takes the whole camera
     frame and gives the class map. plain: the usual float NCHW graph, without a contract, for other
@@ -83,14 +88,25 @@ class ExportConfig:
             )
         if self.random_weights and self.checkpoint:
             raise ValueError("a checkpoint and random_weights exclude each other")
+        if self.name is not None and not NAME.fullmatch(self.name):
+            raise ValueError(
+                f"name must be of letters, digits, dots, dashes and underscores, not {self.name!r}"
+            )
         if self.out is not None and not self.out.endswith(".onnx"):
             raise ValueError(f"out is {self.out}; the file's name must end in .onnx")
 
-    @property
-    def model_id(self) -> str:
-        """What the file calls itself: the network, and what is not as usual about it."""
+    def model_id(self, name: str) -> str:
+        """What the file calls itself: its name, and what is not as usual about it.
+
+        Args:
+            name: the source's, which `name` overrides.
+        """
         unusual = [part for part in (self.target, self.precision) if part not in ("cpu", "fp32")]
-        return "-".join([self.model, *unusual])
+        return "-".join([self.name or name, *unusual])
+
+    def file(self, name: str) -> Path:
+        """What to write; `name` as for `model_id`."""
+        return Path(self.out or f"{self.model_id(name)}.onnx")
 
     @property
     def camera_wh(self) -> tuple[int, int] | None:

@@ -121,6 +121,7 @@ def _number(value: float) -> float | None:
 def command_line(config: ExportConfig, source: Source, input_wh: tuple[int, int]) -> str:
     """The `drivable-export` line that makes this file again; paths by their names alone."""
     words = ["drivable-export", "--model", config.model, *source.arguments]
+    words += ["--name", config.name] if config.name else []
     words += ["--target", config.target, "--precision", config.precision, "--size", sides(input_wh)]
     if config.camera_wh is not None:
         words += ["--frame", sides(config.camera_wh)]

@@ -48,6 +48,7 @@ class FileSource:
             )
         self.file = file
         self.network: str = holds
+        self.name = contract.model_id if contract.precision == "fp32" else network
         self.parameters: int = card.get("parameters") or weights_of(packed.graph)
         self.labels = contract.labels
         self.pad_bgr = contract.pad_bgr

@@ -54,16 +54,19 @@ def export(config: ExportConfig, say: Say = print) -> Exported:
     Raises:
         ExportError, GateError, ValueError (of checkpoints and data too): in one line; nothing is left behind.
     """
-    out = Path(config.out or f"{config.model_id}.onnx")
+    if config.out:  # before torch is imported, which takes seconds
+        check_writable(Path(config.out))
+    source = open_source(config, say)
+    out = config.file(source.name)
     check_writable(out)
     if config.checkpoint and out.exists() and out.samefile(config.checkpoint):
         raise ExportError(f"{out}: is the file to export from; name another with --out")
-    return export_from(open_source(config, say), config, say)
+    return export_from(source, config, say)
 
 
 def export_from(source: Source, config: ExportConfig, say: Say = print) -> Exported:
     """`export` with the network at hand."""
-    out = Path(config.out or f"{config.model_id}.onnx")
+    out = config.file(source.name)
     input_wh = source.input_wh(config.size_wh)
     if config.size_wh not in (None, input_wh):
         asked = sides(config.size_wh)

@@ -21,6 +21,8 @@ class Source(Protocol):
     """A network, and what is known of it. Its answers are what an exported file must give."""
 
     network: str
+    name: str
+    """What files made of it are called, if nobody names them."""
     parameters: int
     labels: tuple[str, ...]
     pad_bgr: tuple[int, int, int]

@@ -21,7 +21,7 @@ from perception.letterbox import letterbox, nearest
 from train.checkpoint import Checkpoint, CheckpointError
 from train.config import GREY_LEVEL, GREY_STD, pad_bgr_of
 from train.evaluate import Normalise, logits_at_input
-from train.models import Network, build_model, size_of
+from train.models import Network, build_model, check_known, size_of
 
 SEED = 0
 CONTROL_SEED = 1
@@ -43,10 +43,11 @@ class TorchSource:
         told: dict[str, Any],
         arguments: list[str],
     ) -> None:
-        """`told`: training data, licence and training, as `Source` has them."""
+        """`told`: name, training data, licence and training, as `Source` has them."""
         self.model = model.eval()
         self.mean_bgr, self.std_bgr = mean_bgr, std_bgr
         self.network = model.name
+        self.name: str = told.get("name") or model.name
         self.parameters = size_of(model)[0]
         self.labels: tuple[str, ...] = LABELS
         self.pad_bgr = pad_bgr_of(mean_bgr)
@@ -75,18 +76,23 @@ class TorchSource:
         return cls(build_model(network, len(LABELS)), *grey, DEFAULT_SIZE_WH, told, ["--random-weights"])
 
     @classmethod
-    def trained(cls, file: Path, network: str) -> Self:
+    def trained(cls, file: Path, name: str) -> Self:
         """The network of a checkpoint.
+
+        Args:
+            name: of the network, or of the run.
 
         Raises:
             CheckpointError: if it cannot be used, or holds another network.
             ValueError: if there is no such network.
         """
-        model = build_model(network, len(LABELS))
         checkpoint = Checkpoint.load(file)
         settings = checkpoint.config
-        if settings["model"] != network:
-            raise CheckpointError(f"{file}: holds {settings['model']}, not {network}")
+        network, run = settings["model"], settings.get("name")
+        if name not in (network, run):
+            check_known(name)
+            raise CheckpointError(f"{file}: holds {network}, not {name}")
+        model = build_model(network, len(LABELS))
         try:
             model.load_state_dict(checkpoint.model)
         except RuntimeError as error:
@@ -96,6 +102,7 @@ class TorchSource:
         # A run that was broken off holds the weights of the stage it was in.
         stage = min(checkpoint.stage, len(settings["stages"]) - 1)
         told = {
+            "name": run or f"{network}-own",
             "training_data": training_data(settings, checkpoint.origin),
             "licence": licence(settings, model, checkpoint.origin),
             "training": training(settings, checkpoint.history),

@@ -11,7 +11,7 @@ from typing import Any, Final
 from perception.settings import SettingsError
 from train.config import Augment, Stage, Teacher, TrainConfig
 
-_NAME: Final = re.compile(r"[0-9A-Za-z_][0-9A-Za-z_.-]{0,99}")
+NAME: Final = re.compile(r"[0-9A-Za-z_][0-9A-Za-z_.-]{0,99}")
 """It becomes the name of a folder and of a file."""
 
 # A run goes on as it was begun; what is not named here may change, such as where the frames lie now.
@@ -81,7 +81,7 @@ def _wrong(config: TrainConfig) -> Iterator[str]:
         yield "weights and encoder_weights exclude each other: weights are of the whole network"
     if config.freeze_encoder and not (config.weights or config.encoder_weights or config.resume):
         yield "freeze_encoder without encoder_weights or weights would freeze an encoder that knows nothing"
-    if not _NAME.fullmatch(config.run_name):
+    if not NAME.fullmatch(config.run_name):
         yield f"name must be of letters, digits, dots, dashes and underscores, not {config.run_name!r}"
 
 

@@ -22,6 +22,7 @@ from export.torch_source import TorchSource  # noqa: E402
 from export.verify import Gate, GateError, compare  # noqa: E402
 from perception.engines import OnnxEngine  # noqa: E402
 from perception.labels import BACKGROUND  # noqa: E402
+from perception.node import main as node_main  # noqa: E402
 from perception.settings import parse  # noqa: E402
 from train.checkpoint import Checkpoint, CheckpointError  # noqa: E402
 from train.config import Stage, TrainConfig  # noqa: E402
@@ -92,6 +93,50 @@ def test_checkpoint_is_exported_with_its_own_normalisation_and_size(
     assert compare(source.infer(SIZE_WH), engine.infer, inputs_bgr).max_difference < 1e-4
     assert engine.contract.pad_bgr == (104, 116, 124)
     assert engine.contract.input_wh == SIZE_WH  # 90x50, rounded up
+
+
+@pytest.mark.parametrize(
+    ("run", "asked", "name", "wanted"),
+    [
+        (None, "rt_s", None, "rt_s-own"),
+        ("our_roads", "our_roads", None, "our_roads"),
+        ("our_roads", "rt_s", None, "our_roads"),
+        ("our_roads", "rt_s", "night", "night"),
+        (None, "rt_s", "rt_s", "rt_s"),
+    ],
+)
+def test_own_network_has_its_own_name_in_file_card_and_records(
+    run: str | None,
+    asked: str,
+    name: str | None,
+    wanted: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    _checkpoint(tmp_path / "runs" / asked / "best.pt", build_model("rt_s", 3), name=run)
+
+    exported = export(ExportConfig(asked, size_wh=SIZE_WH, name=name), lambda line: None).file
+
+    assert exported.resolve() == tmp_path / f"{wanted}.onnx"
+    card = json.loads(exported.with_suffix(".json").read_text())
+    assert (card["model_id"], card["network"]) == (wanted, "rt_s")
+    assert exported.with_suffix(".md").read_text().startswith(f"# {wanted}\n")
+    node = ["--source", "synthetic", "--synthetic.wh", "160x90", "--max-frames", "1", "--jsonl", "r.jsonl"]
+    assert node_main(["--model", str(exported), *node]) == 0
+    assert json.loads((tmp_path / "r.jsonl").read_text().splitlines()[0])["model_id"] == wanted
+
+
+def test_checkpoint_that_is_not_there_is_named_though_an_older_file_lies_in_the_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, only_error_line: Callable[[str], str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "rt_s.onnx").write_text("x")
+
+    assert main(["--model", "rt_s", "--checkpoint", "mising.pt", "--out", "rt_s.onnx"]) == 1
+
+    assert "mising.pt: no such checkpoint" in only_error_line("drivable-export")
+    assert (tmp_path / "rt_s.onnx").read_text() == "x"
 
 
 def test_checkpoint_of_other_layers_is_refused(tmp_path: Path) -> None:
