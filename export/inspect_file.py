@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import json
 from collections.abc import Callable
@@ -41,7 +42,7 @@ def inspect(config: InspectConfig, say: Callable[[str], None]) -> None:
     packed = unpack(file)
     where = where_it_runs(file)
     if config.json:
-        say(json.dumps(_for_machines(packed, file.name, where), indent=2, ensure_ascii=False))
+        say(json.dumps(_for_machines(packed, file, where), indent=2, ensure_ascii=False))
         return
     say(model_card(packed.card, packed.contract, file.name, packed.size_bytes, packed.known))
     say("Checksum and contract: as they were exported.")
@@ -49,21 +50,28 @@ def inspect(config: InspectConfig, say: Callable[[str], None]) -> None:
         say("Known answer: in the file, and each engine was checked by it.")
     else:
         say(f"Known answer: none, no engine was checked by one; `drivable-export renew {file}` adds it.")
+    say(f"In records and logs (`model_sha256`): {_sha256_of(file)}")
     say(f"{tensorrt_line(packed.graph)}.")
     say(f"Runs here on: {'; '.join(f'{name}: {told}' for name, told in where.items())}")
 
 
-def _for_machines(packed: Packed, file_name: str, where: dict[str, str]) -> dict[str, Any]:
+def _for_machines(packed: Packed, file: Path, where: dict[str, str]) -> dict[str, Any]:
     return {
         **packed.card,
         "left_by_tensorrt": left_by_tensorrt(packed.graph),
-        "file": file_name,
+        "file": file.name,
+        "file_sha256": _sha256_of(file),
         "sha256": packed.contract.sha256,
         "size_bytes": packed.size_bytes,
         "contract": asdict(packed.contract),
         "known_answer": known_answer_facts(packed.known),
         "runs_here_on": where,
     }
+
+
+def _sha256_of(file: Path) -> str:
+    """Of the whole file as it lies there, which is not the contract's: that has zeros in its own place."""
+    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def where_it_runs(file: Path) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -27,6 +28,7 @@ def test_card_and_providers_are_told(make_file: MakeFile, capsys: pytest.Capture
         "| output | logits, stride 8: direct, alternative, background |",
         "It was not: the weights are random. For trying out speed only.",
         "Checksum and contract: as they were exported.",
+        f"In records and logs (`model_sha256`): {hashlib.sha256(file.read_bytes()).hexdigest()}",
     ):
         assert line in said.splitlines()
     assert "Runs here on: cpu: yes; cuda: " in said
@@ -41,6 +43,7 @@ def test_json_holds_card_contract_and_providers(
 
     told = json.loads(capsys.readouterr().out)
     assert (told["network"], told["contract"]["model_id"]) == ("tiny", "tiny")
+    assert told["file_sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
     assert told["size_bytes"] == file.stat().st_size
     assert told["runs_here_on"]["cpu"] == "yes"
 
