@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import threading
 import time
@@ -17,6 +18,7 @@ from perception.pipeline import Pipeline
 from perception.sources.source import SourceInfo
 from perception.sources.synthetic import SyntheticSource
 
+BYTES = bytes(8_000_000)
 MakeGroups = Callable[..., Path]
 
 
@@ -140,9 +142,7 @@ class Counting:
             self._at_work += 1
             self.begun += 1
             self.beside_another += self._at_work > 1
-        until_s = time.thread_time() + 0.002  # a sleeping thread would leave its core to another
-        while time.thread_time() < until_s:
-            pass
+        hashlib.sha256(BYTES).digest()  # takes a core, and not the interpreter's lock
         with self._lock:
             self._at_work -= 1
 
@@ -183,4 +183,4 @@ def test_recording_keeps_no_more_threads_at_work_than_it_may() -> None:
 
     assert pipeline.wait(30)
     # A thread that other programs keep from its core for most of the time counts as one that waits.
-    assert counting.beside_another < counting.begun / 2
+    assert counting.beside_another < counting.begun / 5
