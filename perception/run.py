@@ -20,6 +20,7 @@ from perception.pipeline.watchdog import RunningTime
 from perception.process import tune_process
 from perception.settings import SettingsError
 from perception.sinks.sink import Sink, SinkError
+from perception.sources.counts import counts_of
 from perception.sources.registry import build_source
 from perception.sources.source import SourceError
 from perception.stop import StopSignals
@@ -98,6 +99,12 @@ def run(config: NodeConfig, stop: StopSignals | None = None) -> int:
     summary["source"] = monitor.source_counts()
     summary |= tracer.as_dict() | {"settings": covered_settings(config)}
     say_lines(as_table(summary))
+    counts = counts_of(source)
+    if counts.skipped or counts.slowed_ms:
+        say(
+            f"note: not read in real time: {counts.skipped} frames were skipped, "
+            f"and the recording slowed down by {counts.slowed_ms / 1e3:.1f} s"
+        )
     problems = _problems(pipeline, limit_s)
     if config.summary:
         try:

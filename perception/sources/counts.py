@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from perception.sources.pacing import Limited, Looped, Paced
@@ -24,15 +25,25 @@ class SourceCounts:
     """Processes of the source that were killed because nothing came of them in time."""
     deaths: int = 0
     """Processes of the source that ended by themselves."""
+    skipped: int = 0
+    """Frames of a recording in real time that were read too late, and left out."""
+    slowed_ms: int = 0
+    """By how much a recording that cannot be read in real time was slowed down."""
 
 
 def counts_of(source: Source) -> SourceCounts:
     """What the source counted, whatever it is wrapped in; 0 of what it does not count."""
-    inner = _innermost(source)
+    layers = list(_layers(source))
+    inner = layers[-1]
+    paced = [(layer.skipped, layer.slowed_ns // 1_000_000) for layer in layers if isinstance(layer, Paced)]
+    skipped, slowed_ms = paced[0] if paced else (0, 0)
     if not isinstance(inner, Supervised):
-        return SourceCounts(decode_errors=getattr(inner, "decode_errors", 0))
+        errors = getattr(inner, "decode_errors", 0)
+        return SourceCounts(decode_errors=errors, skipped=skipped, slowed_ms=slowed_ms)
     kept = inner.reconnects
     return SourceCounts(
+        skipped=skipped,
+        slowed_ms=slowed_ms,
         decode_errors=inner.counts.get("decode_errors", 0),
         io_errors=inner.counts.get("io_errors", 0),
         reconnect_attempts=kept.attempts,
@@ -50,7 +61,13 @@ def period_ns_of(source: Source, info: SourceInfo) -> int:
 
 
 def _innermost(source: Source) -> object:
+    return list(_layers(source))[-1]
+
+
+def _layers(source: Source) -> Iterator[object]:
+    """What a source is wrapped in, from the outside in, and itself."""
     inner: object = source
+    yield inner
     while isinstance(inner, Looped | Limited | Paced):
         inner = inner.inside
-    return inner
+        yield inner

@@ -6,10 +6,17 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Protocol, runtime_checkable
+from typing import Final, Protocol, runtime_checkable
 
 from perception.frame import Frame
 from perception.sources.source import EndOfSource, NoFrame, Source, SourceError, SourceInfo
+
+LATE_LIMIT_NS: Final = 250_000_000
+"""That a frame of a recording in real time may come late: half of the age at which a mask is withheld."""
+SKIP_LIMIT_NS: Final = 1_000_000_000
+"""That frames are skipped for at a time; what is still late then is made up by slowing the recording down."""
+TRIES: Final = 4
+"""Frames that are skipped before it is seen whether that helps."""
 
 
 class FrameTimes:
@@ -204,6 +211,10 @@ class Paced:
 
     A frame counts as captured at the start plus its own time. A camera has nothing to decode before the
     frame exists, so reading begins only when the frame is due: its age then holds the decoding.
+
+    A reader that has fallen behind, because it is slow or was paused, skips frames until it is in time again,
+    and counts them in `missed_before` of the next one. Where that does not help, because it takes as long to
+    skip a frame as it lasts, the recording is slowed down: all that follows counts as captured later.
     """
 
     def __init__(self, source: Source, clock: Clock | None = None) -> None:
@@ -211,28 +222,72 @@ class Paced:
         self._clock = clock or Clock()
         self._stopped = threading.Event()
         self._is_live = False
+        self.skipped = 0
+        """Frames that were read too late, and left out."""
+        self.slowed_ns = 0
+        """By how much the recording was slowed down in all."""
 
     def open(self) -> SourceInfo:
         """Open the source inside; the clock starts with the first `read`."""
         info = self._source.open()
         self._is_live = info.is_live
         self._period_ns = round(1e9 / info.rate_hz)
+        self._late_limit_ns = max(LATE_LIMIT_NS, 2 * self._period_ns)
         self._start_ns: int | None = None
-        self._last_ns = 0
+        self._last_ns = self._read_ns = 0
+        self._is_slow = self._has_ended = False
         return replace(info, is_live=True, is_replayed=not self._is_live)
 
     def read(self) -> Frame:
         """The next frame, not before its time; EndOfSource once stopped."""
         if self._is_live:
             return self._source.read()
+        if self._has_ended:
+            raise EndOfSource
         if self._start_ns is None:
             self._start_ns = self._clock.monotonic_ns()
         else:
             self._wait_until(self._start_ns + self._last_ns + self._period_ns)
-        frame = self._source.read()
+        frame = self._read()
+        if self._late_ns(frame) > self._late_limit_ns:
+            frame = self._in_time_again(frame)
         self._wait_until(self._start_ns + frame.time_ns)
         self._last_ns = frame.time_ns
         return replace(frame, captured_ns=self._start_ns + frame.time_ns)
+
+    def _in_time_again(self, frame: Frame) -> Frame:
+        """A newer frame instead of one that is late; or the same, and the recording slowed down."""
+        assert self._start_ns is not None
+        first_late_ns = late_ns = self._late_ns(frame)
+        began_ns, skipped, missed = self._clock.monotonic_ns(), 0, frame.missed_before
+        skips = not self._is_slow or first_late_ns > SKIP_LIMIT_NS  # a pause is worth another try
+        while skips and late_ns > self._period_ns and not self._stopped.is_set():
+            try:
+                frame = self._read()
+            except EndOfSource:  # the last frame is the newest there is
+                self._has_ended = True
+                break
+            skipped, missed = skipped + 1, missed + 1 + frame.missed_before
+            late_ns = self._late_ns(frame)
+            self._is_slow = skipped >= TRIES and late_ns >= first_late_ns
+            skips = not self._is_slow and self._clock.monotonic_ns() - began_ns < SKIP_LIMIT_NS
+        if late_ns > self._late_limit_ns:
+            # What stays is the time that reading takes: the next frame is due when this one is there.
+            slowed_ns = late_ns - min(self._read_ns, self._late_limit_ns // 2)
+            self._start_ns += slowed_ns
+            self.slowed_ns += slowed_ns
+        self.skipped += skipped
+        return replace(frame, missed_before=missed)
+
+    def _read(self) -> Frame:
+        began_ns = self._clock.monotonic_ns()
+        frame = self._source.read()
+        self._read_ns = self._clock.monotonic_ns() - began_ns
+        return frame
+
+    def _late_ns(self, frame: Frame) -> int:
+        assert self._start_ns is not None
+        return self._clock.monotonic_ns() - self._start_ns - frame.time_ns
 
     @property
     def inside(self) -> Source:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import threading
 import time
 from collections.abc import Callable
@@ -182,6 +183,68 @@ def test_a_frame_that_is_later_than_the_nominal_rate_is_waited_for() -> None:
     frame = paced.read()
 
     assert frame.captured_ns == fake.now_ns == (1_000 + 700) * MS
+
+
+def paced_run(
+    frames: int, decode_ms: int, pauses_ms: dict[int, int]
+) -> tuple[Paced, list[Frame], list[float]]:
+    """A recording of 10 Hz that takes so long to read, its frames and their ages in ms.
+
+    Before some reads the process is paused.
+    """
+    fake = FakeTime()
+    reads = iter(range(frames + 1))
+
+    def decode() -> None:
+        fake.now_ns += (decode_ms + pauses_ms.get(next(reads), 0)) * MS
+
+    paced = Paced(Scripted([100 * MS * number for number in range(frames)], on_read=decode), fake.clock)
+    paced.open()
+    given, ages_ms = [], []
+    with contextlib.suppress(EndOfSource):
+        while True:
+            given.append(paced.read())
+            ages_ms.append((fake.now_ns - given[-1].captured_ns) / MS)
+    return paced, given, ages_ms
+
+
+def test_a_recording_that_is_read_slower_than_it_plays_is_slowed_down_and_stays_fresh() -> None:
+    paced, given, ages_ms = paced_run(100, decode_ms=150, pauses_ms={})
+
+    assert max(ages_ms) <= 250
+    assert paced.skipped == 4  # it was tried once
+    assert len(given) == 96
+    assert paced.slowed_ns / MS == pytest.approx(100 * 50, abs=300)
+    assert all(after.captured_ns > before.captured_ns for before, after in itertools.pairwise(given))
+
+
+def test_a_pause_is_made_up_by_skipping_frames_which_are_counted() -> None:
+    paced, given, ages_ms = paced_run(200, decode_ms=5, pauses_ms={50: 6_000})
+
+    ids = [frame.frame_id for frame in given]
+    assert ids[:50] == list(range(50))
+    assert ids[50] == given[50].missed_before + 50 == pytest.approx(50 + 60 + 3, abs=2)
+    assert ids[51:] == list(range(ids[50] + 1, 200))
+    assert max(ages_ms) <= 100
+    assert paced.skipped == given[50].missed_before
+    assert sum(1 + frame.missed_before for frame in given) == 200
+    assert paced.slowed_ns == 0
+
+
+def test_a_pause_that_is_too_long_to_be_made_up_slows_the_recording_down() -> None:
+    paced, given, ages_ms = paced_run(200, decode_ms=50, pauses_ms={50: 60_000})
+
+    assert max(ages_ms) <= 250
+    assert 0 < paced.skipped <= 20
+    assert sum(1 + frame.missed_before for frame in given) == 200
+    assert paced.slowed_ns / MS == pytest.approx(60_000 - 1_000, abs=300)
+
+
+def test_a_recording_that_ends_while_frames_are_skipped_gives_its_last_one() -> None:
+    _, given, _ = paced_run(60, decode_ms=5, pauses_ms={50: 60_000})
+
+    assert given[-1].frame_id == 59
+    assert sum(1 + frame.missed_before for frame in given) == 60
 
 
 def test_a_live_source_is_not_paced() -> None:
