@@ -94,11 +94,11 @@ class Perceiver:
 
     def sign(self, outage: Outage) -> Outage:
         """The outage with the engine's name and state, which stand on every record."""
-        engine = self._engine
+        engine, is_stalled = self._engine, outage.engine_state is EngineState.STALLED
         return replace(
             outage,
             model_id=self._contract.model_id,
-            engine_state=engine.state,
+            engine_state=outage.engine_state if is_stalled else engine.state,
             provider=engine.provider,
             provider_nodes=engine.nodes,
         )

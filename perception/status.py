@@ -87,7 +87,8 @@ class NodeStatus:
     fresh_limit_s: float
     """A last mask older than this is not fresh."""
     record_age_s: float
-    """Since anything was published last, a record without a mask too, or since the run began."""
+    """Since anything was published last, a record without a mask too, or since the run began; records of a
+    network that is stalled do not count."""
     record_limit_s: float
     """A node that has published nothing for longer stands still."""
     frames: FrameCounts = field(default_factory=FrameCounts)
@@ -185,8 +186,10 @@ class LastOutput:
         """Let it be known that `output` goes to the sinks; its `published_ns` is set."""
         fresh_ns = output.published_ns if output.has_mask else self._told[1]
         # one assignment: who asks meanwhile gets all of the old or all of the new
+        # A record that nothing moves is no sign of life.
+        record_ns = self._told[2] if output.engine_state is EngineState.STALLED else output.published_ns
         states = (output.camera_state, output.camera_reason, output.engine_state, output.engine_reason)
-        self._told = (states, fresh_ns, output.published_ns)
+        self._told = (states, fresh_ns, record_ns)
 
     def ask(self) -> Published:
         """The same, with the ages of this moment."""

@@ -5,17 +5,19 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from math import isfinite
 from threading import Event, Thread
 
 from perception.cores import usable_cores
-from perception.frame import Frame, Output, Prediction, Seen
+from perception.frame import CameraState, EngineState, Frame, Outage, Output, Prediction, Seen
 from perception.pipeline.crew import Crew
 from perception.pipeline.gauges import Gauges
 from perception.pipeline.histogram import Histogram
 from perception.pipeline.ledger import Ledger
 from perception.pipeline.posts import SinkPost
-from perception.pipeline.relay import Relay
+from perception.pipeline.relay import PERCEIVE, Relay
 from perception.pipeline.sink_line import SinkLine
+from perception.pipeline.stalled import StallReports
 from perception.pipeline.supervision import Supervision
 from perception.pipeline.watchdog import HangWatch
 from perception.sinks.sink import HasReader, Sink
@@ -73,19 +75,29 @@ class Pipeline:
         self._sinks = {f"sink {sink.name}": sink for sink in sinks}
         self._is_live, self._source, self._info = info.is_live, source, info
         self._has_ended = Event()
+        self._in_hand: Seen | None = None
+        self._stalls: StallReports | None = None
         self._stopped_s: float | None = None
         self._threads: Relay | Crew
         if info.is_live:
             if len(perceivers) != 1:
                 raise ValueError(f"{len(perceivers)} perceivers for a live source; it needs one")
-            self._threads = Relay(
+            self._threads = relay = Relay(
                 self._capture,
-                partial(_perceive, perceivers[0]),
+                partial(self._perceive_live, perceivers[0]),
                 self._publish,
                 sinks,
                 self._gauges,
                 supervision=self._supervision,
                 on_displaced=self._displaced,
+            )
+            max_age_s = self._supervision.max_age_s
+            self._stalls = StallReports(
+                self._gauges.pulse_of(PERCEIVE),
+                # A mask that is older than it may be is withheld: until then there may be one.
+                max(self._supervision.watchdog.stalled_after_s, max_age_s if isfinite(max_age_s) else 0.0),
+                lambda: period_ns_of(source, info),
+                lambda busy_s: relay.report(self._stall(busy_s)),
             )
         else:
             self._threads = Crew(
@@ -108,6 +120,8 @@ class Pipeline:
         """Start the threads, and one that sees them all end."""
         self._threads.start()
         self._settler.start()
+        if self._stalls is not None:
+            self._stalls.start()
 
     def stop(self) -> None:
         """Take no more frames; what is in flight goes on to the sinks. Safe to call twice."""
@@ -191,6 +205,27 @@ class Pipeline:
         self.ledger.capture(frame.missed_before)
         return frame
 
+    def _perceive_live(self, perceive: Callable[[Frame], Prediction], seen: Seen) -> Output:
+        self._in_hand = seen
+        return _perceive(perceive, seen)
+
+    def _stall(self, busy_s: float) -> Outage:
+        """The record of a network that is at one frame for so long: it names that frame's time and age."""
+        seen = self._in_hand
+        assert seen is not None  # the stage is at it
+        now_ns = time.monotonic_ns()
+        last = self.last_output.ask()
+        return Outage(
+            source_id=seen.source_id,
+            frame_wh=seen.frame_wh,
+            time_ns=seen.time_ns + now_ns - (seen.captured_ns or now_ns),
+            captured_ns=seen.captured_ns,
+            camera_state=last.camera_state or CameraState.OK,
+            camera_reason=last.camera_reason,
+            engine_state=EngineState.STALLED,
+            engine_reason=f"{PERCEIVE}: at one frame for {busy_s:.1f} s",
+        )
+
     def _displaced(self, seen: Seen) -> None:
         if isinstance(seen, Frame):
             self.ledger.drop("newer frame")
@@ -211,6 +246,8 @@ class Pipeline:
     def _settle(self) -> None:
         """Once every stage has ended: close the source, and book what nobody took."""
         self._threads.wait_until_ending()
+        if self._stalls is not None:
+            self._stalls.stop()
         if self.errors:  # a source that waits for a frame does not see that nobody wants it any more
             self.stop()
         self._threads.join()

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from threading import Thread
+from threading import Lock, Thread
 from typing import Final, TypeVar
 
-from perception.frame import Output, Seen
+from perception.frame import Outage, Output, Seen
 from perception.pipeline.channel import Channel, Closed
 from perception.pipeline.gauges import Gauges
 from perception.pipeline.sink_line import SinkLine
@@ -21,6 +21,8 @@ from perception.sinks.sink import Sink
 A = TypeVar("A")
 B = TypeVar("B")
 
+PERCEIVE: Final = "perceive-0"
+"""Name of the stage that runs the network."""
 SINK_CAPACITY: Final = 8
 """Outputs that a sink may lag behind."""
 
@@ -50,7 +52,8 @@ class Relay:
             supervision: how sinks are started anew.
             on_displaced: told of what a newer frame took the place of.
         """
-        self._gauges = gauges
+        self._gauges, self._publish_step = gauges, publish
+        self._publishing = Lock()
         self._frames: Channel[Seen] = Channel(1, on_displaced)
         self.sinks = {sink.name: self._sink_line(sink, supervision) for sink in sinks}
         self._turns = _Turns()
@@ -58,12 +61,10 @@ class Relay:
 
         def perceive_and_publish(seen: Seen) -> Output:
             output = perceive(seen)
-            if self._outbox.is_closed:  # what comes too late was not published
-                raise Closed
-            return publish(output)
+            return self._publish(output)
 
         self._capturing = self._thread("capture", lambda turn: capture(), self._turns, self._frames)
-        self._perceiving = self._thread("perceive-0", perceive_and_publish, self._frames, self._outbox)
+        self._perceiving = self._thread(PERCEIVE, perceive_and_publish, self._frames, _Handed(self._outbox))
 
     def start(self) -> None:
         """Start a thread a stage."""
@@ -78,6 +79,22 @@ class Relay:
         self._frames.close()
         for line in self.sinks.values():
             line.stop()
+
+    def report(self, outage: Outage) -> bool:
+        """Publish a record beside a stage that does not move; False once nothing more can be published."""
+        try:
+            self._publish(outage)
+        except Closed:
+            return False
+        return True
+
+    def _publish(self, output: Output) -> Output:
+        with self._publishing:  # in one go, so that sinks get outputs in the order of their publication
+            if self._outbox.is_closed:  # what comes too late was not published
+                raise Closed
+            published = self._publish_step(output)
+            self._outbox.put(published)
+            return published
 
     def replace(self, stage: str) -> bool:
         """Start a sink anew that hangs; False if the stage is another, or cannot be started anew."""
@@ -136,6 +153,19 @@ class _Turns:
 
     def close(self) -> None:
         self._is_closed = True
+
+
+class _Handed:
+    """Outbox of a stage that has handed its outputs over already."""
+
+    def __init__(self, outbox: _FanOut) -> None:
+        self._outbox = outbox
+
+    def put(self, output: Output) -> None:
+        pass
+
+    def close(self) -> None:
+        self._outbox.close()
 
 
 class _FanOut:

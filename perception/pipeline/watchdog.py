@@ -17,14 +17,19 @@ class WatchdogSettings:
 
     stage_s: float = 10.0
     """A stage that is at one frame for so long is hung: a sink is replaced, any other ends the run."""
+    stalled_after_s: float = 0.5
+    """A network of a live run that is at one frame for so long (at least 3 periods, and as long as a mask may
+    be old) is stalled: records without a mask say so, at the nominal rate."""
     restarts: int = 5
     """A sink of a live run that failed or hung is started anew so many times within `window_s`."""
     window_s: float = 60.0
 
     def __post_init__(self) -> None:
         """Refuse limits that are none; raises ValueError."""
-        if self.stage_s <= 0 or self.window_s <= 0 or self.restarts < 0:
-            raise ValueError("watchdog: stage_s and window_s must be above 0, restarts 0 or more")
+        if min(self.stage_s, self.stalled_after_s, self.window_s) <= 0 or self.restarts < 0:
+            raise ValueError(
+                "watchdog: stage_s, stalled_after_s and window_s must be above 0, restarts 0 or more"
+            )
 
 
 class RunningTime:
