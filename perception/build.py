@@ -68,6 +68,7 @@ def source_settings(config: NodeConfig) -> SourceSettings:
         read_timeout_s=config.read_timeout_s,
         rtsp_transport=config.rtsp_transport,
         tls=tls,
+        open_retries=None if config.open_retries == "forever" else config.open_retries,
         freshness=config.freshness,
         reconnect=config.reconnect,
         isolates_recordings=config.isolate,

@@ -66,6 +66,8 @@ class NodeConfig:
     """Start a recording over when it ends; timestamps go on."""
     open_timeout_s: float = 10.0
     """Give up on a stream that does not open in this time."""
+    open_retries: int | Literal["forever"] = 0
+    """Try a camera or stream that does not open at first so often again, lost in all records meanwhile."""
     read_timeout_s: float = 5.0
     """A camera or stream that sends nothing for this time is opened again."""
     rtsp_transport: RtspTransport = "auto"
@@ -106,6 +108,8 @@ class NodeConfig:
                 raise ValueError(f"{name} is {value}; it must be above 0")
         if self.tls_ca and self.tls_insecure:
             raise ValueError("tls_insecure takes any certificate, and tls_ca some; leave one of them out")
+        if self.open_retries != "forever" and self.open_retries < 0:
+            raise ValueError(f"open_retries is {self.open_retries}; it must be 0 or more, or forever")
         if self.http is not None:
             parse_address(self.http)
         if self.min_free_mb < 0:

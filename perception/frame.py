@@ -230,10 +230,10 @@ class Outage:
     """No fresh frame, or no fresh prediction: what is published at the nominal rate instead of silence."""
 
     source_id: str
-    frame_wh: tuple[int, int]
-    """Width and height in pixels of the frames that are missing."""
+    frame_wh: tuple[int, int] | None
+    """Width and height in pixels of the frames that are missing; None before they are known."""
     time_ns: int
-    """The source's own time: that of the last frame and what passed since."""
+    """The source's own time: that of the last frame, or of the start of the run, and what passed since."""
     captured_ns: int | None
     """`time.monotonic_ns()` of the last frame; None before the first."""
     camera_state: CameraState

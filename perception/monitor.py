@@ -56,7 +56,7 @@ class Monitor:
             io_errors=counts.io_errors,
             reconnect_attempts=counts.reconnect_attempts,
             reconnects=counts.reconnects,
-            restarts={**restarts, "reader": counts.hangs + counts.deaths},
+            restarts={**restarts, "reader": counts.hangs + counts.deaths + counts.malformed},
             sinks={name: SinkStatus(sink.dropped, sink.trouble) for name, sink in pipeline.sinks.items()},
             memory=own_memory(),
             dead_end=pipeline.dead_end,

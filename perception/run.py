@@ -58,8 +58,8 @@ def run(config: NodeConfig, stop: StopSignals | None = None) -> int:
         stop.wake_by(getattr(source, "stop", None))
         info = source.open()
         stop.check()
-        width, height = info.frame_wh
-        told = [info.source_id, f"{width}x{height}", f"{info.rate_hz:g} Hz", info.description]
+        size = "{}x{}".format(*info.frame_wh) if info.frame_wh else ""
+        told = [info.source_id, size, f"{info.rate_hz:g} Hz", info.description]
         say(f"source: {', '.join(part for part in told if part)}")
         engine, perceivers = build_perceivers(file, config, info.is_live, info.rate_hz)
         for line in engine.notes:

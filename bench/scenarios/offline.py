@@ -119,6 +119,7 @@ def _record(spec: str, file: Path, frames: int) -> None:
     info = source.open()
     with av.open(str(file), "w") as container:
         stream = container.add_stream("libx264", rate=round(info.rate_hz))
+        assert info.frame_wh is not None  # a recording's
         stream.width, stream.height = info.frame_wh
         stream.pix_fmt = "yuv420p"
         for number in range(frames):

@@ -99,6 +99,8 @@ class Pipeline:
                 lambda: period_ns_of(source, info),
                 lambda busy_s: relay.report(self._stall(busy_s)),
             )
+        elif info.frame_wh is None:
+            raise ValueError(f"{info.source_id}: a recording tells its size when it is opened")
         else:
             self._threads = Crew(
                 self._capture,

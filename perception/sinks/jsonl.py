@@ -48,7 +48,7 @@ def record(output: Output) -> dict[str, Any]:
         },
         "model_id": output.model_id,
         **_traced(output.trace),
-        "frame_wh": list(output.frame_wh),
+        "frame_wh": list(output.frame_wh) if output.frame_wh else None,
         "certainty": _certainty(output) if isinstance(output, Prediction) and output.has_mask else None,
         "mask": _mask(output) if isinstance(output, Prediction) and output.has_mask else None,
     }

@@ -90,7 +90,10 @@ class OverlayVideoSink:
         self._is_open = True
 
     def write(self, output: Output) -> None:
-        """Draw and encode one frame, in the next segment if this one is over; none while there is no room."""
+        """Draw and encode one frame, in the next segment if this one is over; none while there is no room.
+
+        Of a source that has not told its size yet there is nothing to draw.
+        """
         if not self._is_open:
             raise SinkError(f"{self._file}: cannot write a video: the file is closed")
         if not self._segments.has_room():
@@ -98,6 +101,8 @@ class OverlayVideoSink:
             return
         if self._segment and self._segments.is_over(self._segment.size_bytes, output.time_ns):
             self._end_segment()
+        if output.frame_wh is None:
+            return  # there is no size yet to draw the outage in
         if self._segment is None:
             self._segment = self._next_segment(output.time_ns)
         try:
@@ -148,4 +153,5 @@ class OverlayVideoSink:
         if isinstance(pixels, Yuv420):
             self._matrix = pixels.matrix
         self._frame_wh = self._frame_wh or first.frame_wh
+        assert self._frame_wh is not None  # nothing is written before it is known
         return Picture(self._frame_wh, self._rate, self._matrix)

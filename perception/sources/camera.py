@@ -78,7 +78,7 @@ class CameraSource:
         kernel: Kernel | None = None,
         root: Path = ROOT,
     ) -> None:
-        self._name = _node_name(device)
+        self._name = node_name(device)
         self._settings = settings or CameraSettings()
         self._kernel = kernel
         self._root = root
@@ -208,10 +208,11 @@ class CameraSource:
 
 def identity_of(device: str, root: Path = ROOT) -> Identity | None:
     """Which camera a device file is now, without opening it; None where the system does not tell."""
-    return identify(_node_name(device), root)
+    return identify(node_name(device), root)
 
 
-def _node_name(device: str) -> str:
+def node_name(device: str) -> str:
+    """The device file that is asked for by its name or its number."""
     return f"/dev/video{device}" if device.isdecimal() else device
 
 

@@ -29,6 +29,10 @@ class SourceCounts:
     """Frames of a recording in real time that were read too late, and left out."""
     slowed_ms: int = 0
     """By how much a recording that cannot be read in real time was slowed down."""
+    malformed: int = 0
+    """Processes of the source that were replaced because of what they said."""
+    late: int = 0
+    """Sessions of a stream that were given up because their frames stayed too old."""
 
 
 def counts_of(source: Source) -> SourceCounts:
@@ -50,6 +54,8 @@ def counts_of(source: Source) -> SourceCounts:
         reconnects=kept.successes,
         hangs=kept.hangs,
         deaths=kept.deaths,
+        malformed=kept.malformed,
+        late=kept.late,
     )
 
 

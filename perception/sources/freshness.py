@@ -61,16 +61,26 @@ class Freshness:
     """
 
     def __init__(self, rate_hz: float, settings: FreshnessSettings, now_ns: int) -> None:
-        self._nominal_ns = round(1e9 / rate_hz)
         self._settings = settings
-        self._slowest_ns = max(_SLOWEST_PERIODS * self._nominal_ns, _SLOWEST_NS)
         self._intervals_ns: deque[int] = deque(maxlen=_INTERVALS_KEPT)
         self._fast_since_ns, self._fast_frames = now_ns, 0
         self._fast_ns: int | None = None
         self._last_ns = now_ns
         self._has_frame = False
         self._told_ns: int | None = None
-        self.period_ns = self._nominal_ns
+        self._nominal_ns = 0
+        self.set_rate(rate_hz)
+
+    def set_rate(self, rate_hz: float) -> None:
+        """Take another nominal rate, of a source that was opened again and tells it; the silence goes on."""
+        nominal_ns = round(1e9 / rate_hz)
+        if nominal_ns == self._nominal_ns:
+            return
+        self._nominal_ns = nominal_ns
+        self._slowest_ns = max(_SLOWEST_PERIODS * nominal_ns, _SLOWEST_NS)
+        self._intervals_ns.clear()
+        self._fast_ns = None
+        self.period_ns = nominal_ns
         """Between two frames, as learnt; may be read by any thread."""
 
     @property

@@ -11,18 +11,18 @@ from typing import Final
 
 from perception.cores import usable_cores
 from perception.masking import masked_url
-from perception.sources.camera import CameraSettings, CameraSource, identity_of
+from perception.sources.camera import CameraSettings, CameraSource, identity_of, node_name
 from perception.sources.freshness import FreshnessSettings, ReconnectSettings
 from perception.sources.images import IMAGE_SUFFIXES, ImagesSource
 from perception.sources.pacing import Limited, Looped, Paced
 from perception.sources.reader import IS_SUPPORTED, Reader
-from perception.sources.source import Source, SourceError
+from perception.sources.source import Source, SourceError, SourceInfo
 from perception.sources.stream import RtspTransport, StreamSource
 from perception.sources.supervised import Limits, Supervised
 from perception.sources.synthetic import SyntheticSource
 from perception.sources.tls import TlsSettings
 from perception.sources.v4l2.identity import Identity
-from perception.sources.video import VideoSource
+from perception.sources.video import FALLBACK_RATE_HZ, FILE_LIMIT_S, VideoSource
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,8 @@ class SourceSettings:
     """A live source that gives no frame for so long has failed, and is opened again."""
     rtsp_transport: RtspTransport = "auto"
     tls: TlsSettings = field(default_factory=TlsSettings)
+    open_retries: int | None = 0
+    """How often a live source that does not open at first is tried again; None for ever."""
     freshness: FreshnessSettings = field(default_factory=FreshnessSettings)
     reconnect: ReconnectSettings = field(default_factory=ReconnectSettings)
     isolates_recordings: bool = False
@@ -128,15 +130,38 @@ def build_source(spec: str, settings: SourceSettings | None = None) -> Source:
 
 
 def _supervised(kind: str, spec: str, settings: SourceSettings) -> Supervised:
-    build, name = partial(SOURCES[kind], spec, settings), masked_url(spec)
-    reconnect = settings.reconnect
-    if kind == "camera":
-        # Known here, so that a process that takes the place of a killed one finds the same camera.
-        build = partial(_build_camera, spec, settings, identity_of(spec))
+    name, reconnect = masked_url(spec), settings.reconnect
+    open_timeout_s, read_timeout_s = settings.open_timeout_s, settings.read_timeout_s
+    build, awaited = partial(SOURCES[kind], spec, settings), None
+    camera = _Camera(spec, settings) if kind == "camera" else None
+    if camera is not None:
         cap_s = min(CAMERA_CAP_S, reconnect.cap_s)
         reconnect = replace(reconnect, cap_s=cap_s, first_s=min(reconnect.first_s, cap_s))
-    limits = Limits(settings.open_timeout_s, settings.read_timeout_s, settings.freshness, reconnect)
-    return Supervised(lambda: Reader(build, name), name, limits)
+        awaited = SourceInfo(node_name(spec), True, None, settings.camera.rate_hz, "not open yet")
+    elif kind in LIVE:
+        awaited = SourceInfo(name, True, None, FALLBACK_RATE_HZ, "not open yet")
+    else:  # a file has limits of its own, and must not be given up before those
+        open_timeout_s, read_timeout_s = (
+            max(open_timeout_s, 2 * FILE_LIMIT_S),
+            max(read_timeout_s, FILE_LIMIT_S),
+        )
+    limits = Limits(open_timeout_s, read_timeout_s, settings.freshness, reconnect, settings.open_retries)
+    return Supervised(
+        lambda: Reader(camera.builder() if camera else build, name), name, limits, awaited=awaited
+    )
+
+
+class _Camera:
+    """What makes one camera: a process that takes the place of a killed one finds the same again."""
+
+    def __init__(self, spec: str, settings: SourceSettings) -> None:
+        self._spec, self._settings = spec, settings
+        self._identity = identity_of(spec)
+
+    def builder(self) -> Callable[[], Source]:
+        """Makes the camera in another process."""
+        self._identity = self._identity or identity_of(self._spec)  # it may have been away at first
+        return partial(_build_camera, self._spec, self._settings, self._identity)
 
 
 def kind_of(spec: str) -> str:

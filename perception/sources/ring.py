@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import sys
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,6 +13,11 @@ from typing import Final
 import numpy as np
 
 from perception.frame import Plane, Yuv420
+
+if sys.platform == "linux":  # the module is imported elsewhere too, and not used
+    import fcntl
+
+    _SEALS: Final = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW
 
 _ALIGNMENT: Final = 4096
 
@@ -62,8 +68,9 @@ class Ring:
         """Make the memory; it has no name, and goes when both processes have let go of it."""
         self.slots = slots
         self.slot_bytes = -(-slot_bytes // _ALIGNMENT) * _ALIGNMENT
-        self.descriptor = os.memfd_create("frames")
+        self.descriptor = os.memfd_create("frames", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         os.ftruncate(self.descriptor, self.slots * self.slot_bytes)
+        fcntl.fcntl(self.descriptor, fcntl.F_ADD_SEALS, _SEALS)
         self._memory = mmap.mmap(self.descriptor, self.slots * self.slot_bytes)
 
     def fill(self, slot: int, pixels: Plane | Yuv420) -> Layout:
@@ -82,14 +89,26 @@ class Ring:
 
 
 class RingView:
-    """The reader's side. Closes the descriptor; the memory stays for as long as a picture of it is in use."""
+    """The reader's side. Closes the descriptor; the memory stays for as long as a picture of it is in use.
+
+    Raises:
+        ValueError: for memory that is smaller than it is said to be, or could be made so: to read beyond its
+            end kills a process.
+        OSError: where it cannot be mapped.
+    """
 
     def __init__(self, descriptor: int, slots: int, slot_bytes: int) -> None:
-        self._slot_bytes = slot_bytes
+        self._slots, self._slot_bytes = slots, slot_bytes
         try:
+            if fcntl.fcntl(descriptor, fcntl.F_GET_SEALS) & _SEALS != _SEALS:
+                raise ValueError("memory that may shrink")
             self._memory = mmap.mmap(descriptor, slots * slot_bytes, access=mmap.ACCESS_READ)
         finally:
             os.close(descriptor)
+
+    def holds(self, slot: int, layout: Layout) -> bool:
+        """Whether there is such a slot, and room in it for such a picture."""
+        return 0 <= slot < self._slots and layout.size_bytes <= self._slot_bytes
 
     def pixels(self, slot: int, layout: Layout, on_release: Callable[[int], None]) -> Plane | Yuv420:
         """The picture in a slot, read only and in place; `on_release(slot)` once nobody holds it any more."""

@@ -32,7 +32,8 @@ class SourceInfo:
     """Short name without any password, as it stands in records and logs."""
     is_live: bool
     """Live: the newest frame wins. Recorded: nothing is dropped."""
-    frame_wh: tuple[int, int]
+    frame_wh: tuple[int, int] | None
+    """Width and height in pixels; None of a live source that has given no frame yet and does not tell."""
     rate_hz: float
     """Nominal frames per second."""
     description: str = ""

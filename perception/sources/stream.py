@@ -90,6 +90,7 @@ class StreamSource:
             decoder = Decoder(container, self._name, threads=1, frame_limit_s=self._read_timeout_s)
             # the first frame of a live stream would be stale before anybody reads it
             frame_wh = decoder.coded_wh if self._is_live else decoder.peek().pixels.frame_wh
+            known_wh = frame_wh if min(frame_wh) > 0 else None  # before its first picture, some tell none
         except (SourceError, TimeoutError) as error:
             container.close()
             self.close()
@@ -97,7 +98,7 @@ class StreamSource:
         self._decoder, self._frames_read = decoder, 0
         self._arrivals, self._capture_times = ArrivalClock(), CaptureTimes()
         self._times = FrameTimes(decoder.rate_hz)
-        return SourceInfo(self._name, self._is_live, frame_wh, decoder.rate_hz, decoder.description)
+        return SourceInfo(self._name, self._is_live, known_wh, decoder.rate_hz, decoder.description)
 
     def read(self) -> Frame:
         """The next frame; a live stream that ends is an error, for its sender has gone."""

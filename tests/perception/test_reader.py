@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import gc
 import os
+import resource
 import signal
+import socket
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -15,8 +18,10 @@ import numpy as np
 import pytest
 
 from perception.frame import Frame, Yuv420
+from perception.sources.freshness import FreshnessSettings, ReconnectSettings
 from perception.sources.reader import IS_SUPPORTED, SLOTS, Reader, ReaderDied
-from perception.sources.source import EndOfSource, SourceError, SourceInfo
+from perception.sources.source import EndOfSource, NoFrame, SourceError, SourceInfo
+from perception.sources.supervised import Limits, Supervised
 
 pytestmark = pytest.mark.skipif(not IS_SUPPORTED, reason="sources have processes of their own on Linux alone")
 
@@ -33,6 +38,7 @@ class ScriptedSource:
     planes: bool = False
     fails_at: int | None = None
     dies_at: int | None = None
+    dies_by: int = signal.SIGSEGV
     hangs_at: int | None = None
     opens: int = field(default=0, init=False)
     decode_errors: int = field(default=0, init=False)
@@ -48,7 +54,7 @@ class ScriptedSource:
         if number == self.fails_at:
             raise SourceError("scripted: failed")
         if number == self.dies_at:
-            os.kill(os.getpid(), signal.SIGSEGV)
+            os.kill(os.getpid(), self.dies_by)
         if number == self.hangs_at:
             time.sleep(3600)
         if number >= self.frames:
@@ -59,6 +65,40 @@ class ScriptedSource:
 
     def close(self) -> None:
         pass
+
+
+class DamagedSource(ScriptedSource):
+    """After a frame its process says to the node what no sound process would."""
+
+    said: bytes = b""
+
+    def __init__(self, said: bytes, **values: object) -> None:
+        super().__init__(**values)  # type: ignore[arg-type]
+        self.said = said
+
+    def read(self) -> Frame:
+        if self._next_id:
+            for name in os.listdir("/proc/self/fd"):
+                with suppress(OSError), socket.socket(fileno=os.dup(int(name))) as connection:
+                    if connection.type == socket.SOCK_SEQPACKET:
+                        connection.send(self.said)
+            time.sleep(3600)
+        return super().read()
+
+
+class FailsLater(ScriptedSource):
+    """Fails while the node hangs up."""
+
+    def read(self) -> Frame:
+        time.sleep(0.4)
+        raise SourceError("scripted: no frame for 0.4 s")
+
+
+class FailsLikeAFile(ScriptedSource):
+    """Fails by an error of the system, as a library over a device may."""
+
+    def read(self) -> Frame:
+        raise OSError(5, "Input/output error")
 
 
 class BrokenSource(ScriptedSource):
@@ -216,10 +256,7 @@ def test_frame_outlives_its_process(new_reader: NewReader) -> None:
 def test_process_that_hangs_is_killed(new_reader: NewReader) -> None:
     reader = opened(new_reader(frames=5, hangs_at=1))
     taken(reader)
-    process = reader._process
-    assert process is not None
-    pid = process.pid
-    assert pid
+    (pid,) = _children()
 
     before_s = time.monotonic()
     reader.close(0.0)
@@ -230,16 +267,14 @@ def test_process_that_hangs_is_killed(new_reader: NewReader) -> None:
 
 def test_process_that_is_told_to_end_ends_by_itself(new_reader: NewReader) -> None:
     reader = opened(new_reader(frames=10**9))
-    process = reader._process
-    assert process is not None
 
     reader.close(LIMIT_S)
 
-    assert reader._process is None
+    assert _children() == []
 
 
 def test_readers_leave_no_descriptor_behind(new_reader: NewReader) -> None:
-    opened(new_reader()).close()  # the first one starts the server of forks
+    opened(new_reader()).close()  # what the first one needs stays
     before = len(os.listdir("/proc/self/fd"))
 
     for _ in range(3):
@@ -259,3 +294,217 @@ def test_counts_of_the_source_come_with_its_frames(new_reader: NewReader) -> Non
         taken(reader)
 
     assert reader.counts == {"decode_errors": 2}
+
+
+@pytest.mark.parametrize(
+    ("number", "name"), [(signal.SIGRTMIN, "SIGRTMIN"), (signal.SIGRTMIN + 1, r"SIGRTMIN\+1"), (9, "SIGKILL")]
+)
+def test_process_that_died_by_any_signal_is_told_with_it(
+    new_reader: NewReader, number: int, name: str
+) -> None:
+    reader = opened(new_reader(frames=5, dies_at=0, dies_by=int(number)))
+
+    with pytest.raises(ReaderDied, match=f"was killed by {name}$"):
+        taken(reader)
+
+
+def test_reader_that_fails_while_it_is_closed_says_nothing(
+    new_reader: NewReader, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for _ in range(3):
+        reader = opened(new_reader(FailsLater))
+        reader.close(LIMIT_S)
+
+    assert capfd.readouterr().err == ""
+
+
+def test_error_of_the_system_is_no_death_of_the_process(new_reader: NewReader) -> None:
+    reader = opened(new_reader(FailsLikeAFile))
+
+    with pytest.raises(SourceError, match="Input/output error"):
+        taken(reader)
+
+    opened(reader)
+
+
+def test_source_that_cannot_be_made_in_its_process_is_an_error(new_reader: NewReader) -> None:
+    reader = new_reader(ScriptedSource, no_such_value=1)
+
+    reader.open()
+
+    with pytest.raises(SourceError, match=r"TypeError: .*no_such_value"):
+        taken(reader)
+
+
+def test_open_source_is_opened_again_when_it_is_asked_for(new_reader: NewReader) -> None:
+    reader = opened(new_reader(frames=10**9, is_live=True))
+    taken(reader)
+
+    reader.open()
+
+    items = (taken(reader) for _ in range(100))
+    assert next(it.description for it in items if isinstance(it, SourceInfo)) == "open 2"
+
+
+def test_reader_imports_nothing_that_it_does_not_need_and_no_program(new_reader: NewReader) -> None:
+    opened(new_reader())
+    (child,) = _children()
+
+    maps = Path(f"/proc/{child}/maps").read_text()
+    command = Path(f"/proc/{child}/cmdline").read_bytes()
+
+    assert "onnxruntime" not in maps
+    assert command.split(b"\0")[-2].endswith(b"reader_main.py")
+
+
+def _children() -> list[int]:
+    """Processes that this one has started and that live."""
+    return [
+        int(entry)
+        for entry in os.listdir("/proc")
+        if entry.isdecimal() and Path(f"/proc/{entry}/stat").exists() and _parent(int(entry)) == os.getpid()
+    ]
+
+
+def _parent(process: int) -> int:
+    with suppress(OSError):
+        state, parent, *_ = Path(f"/proc/{process}/stat").read_text().rpartition(") ")[2].split()
+        return 0 if state == "Z" else int(parent)
+    return 0
+
+
+@pytest.fixture
+def new_source() -> Iterator[Callable[..., Supervised]]:
+    """A live source that is watched over, open, with limits that a test can wait for."""
+    sources: list[Supervised] = []
+
+    def make(kind: type[ScriptedSource] = ScriptedSource, **values: object) -> Supervised:
+        build = partial(kind, is_live=True, **values)
+        limits = Limits(
+            open_timeout_s=LIMIT_S,
+            read_timeout_s=1.0,
+            freshness=FreshnessSettings(),
+            reconnect=ReconnectSettings(first_s=0.1, cap_s=0.2),
+        )
+        sources.append(Supervised(lambda: Reader(build, "scripted"), "scripted", limits))
+        sources[-1].open()
+        return sources[-1]
+
+    yield make
+    for source in sources:
+        source.close()
+
+
+def _frames_come(source: Supervised, frames: int = 3) -> list[str]:
+    """Waits for so many frames; gives the reasons of the outages before."""
+    reasons: list[str] = []
+    until_s = time.monotonic() + LIMIT_S
+    while frames and time.monotonic() < until_s:
+        try:
+            source.read()
+            frames -= 1
+        except NoFrame as silence:
+            reasons.append(silence.outage.camera_reason)
+    assert not frames
+    return reasons
+
+
+def _reasons_for(source: Supervised, seconds: float) -> list[str]:
+    reasons: list[str] = []
+    until_s = time.monotonic() + seconds
+    while time.monotonic() < until_s:
+        try:
+            source.read()
+        except NoFrame as silence:
+            reasons.append(silence.outage.camera_reason)
+    return reasons
+
+
+@contextmanager
+def _no_descriptors_left() -> Iterator[None]:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, os.listdir("/proc/self/fd"))), hard))
+    holes: list[int] = []
+    try:
+        with suppress(OSError):
+            while True:
+                holes.append(os.dup(0))
+        yield
+    finally:
+        for hole in holes:
+            os.close(hole)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_reader_that_cannot_be_started_for_want_of_descriptors_is_tried_again(
+    new_source: Callable[..., Supervised],
+) -> None:
+    source = new_source(frames=10**9)
+    _frames_come(source)
+    (child,) = _children()
+
+    with _no_descriptors_left():
+        os.kill(child, signal.SIGKILL)
+        reasons = _reasons_for(source, 1.5)
+
+    assert any("cannot be started: too many open files" in reason for reason in reasons)
+    _frames_come(source)
+    assert source.reconnects.deaths == 1
+
+
+def test_reader_that_cannot_be_started_for_want_of_a_program_is_tried_again(
+    new_source: Callable[..., Supervised], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = new_source(frames=10**9)
+    _frames_come(source)
+    (child,) = _children()
+
+    with monkeypatch.context() as patch:
+        patch.setattr("sys.executable", "/no/such/python")
+        os.kill(child, signal.SIGKILL)
+        reasons = _reasons_for(source, 1.0)
+
+    assert any("cannot be started: no such file" in reason for reason in reasons)
+    _frames_come(source)
+
+
+def test_node_with_many_descriptors_can_wait_for_a_reader(new_source: Callable[..., Supervised]) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < 1_200:
+        pytest.skip("this machine allows no descriptor above 1023")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 1_200), hard))
+    many = [os.dup(0) for _ in range(1_100)]
+    try:
+        _frames_come(new_source(frames=10**9))
+    finally:
+        for descriptor in many:
+            os.close(descriptor)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"\0",
+        b"not JSON",
+        b"[]",
+        b"{}",
+        b'{"kind": "frame"}',
+        b'{"kind": "NewFrame", "slot": 99, "layout": {}, "values": {}, "counts": {}}',
+        b'{"kind": "ring", "slots": -1, "slot_bytes": NaN, "generation": 1}',
+        b'{"kind": "NewRing", "slots": 24, "slot_bytes": 4096, "generation": 1}',
+        b'{"kind": "opened", "info": {"frame_wh": 5}}',
+        b"[" * 50_000,
+        b"1" * 5_000,
+        b"x" * 70_000,
+    ],
+)
+def test_reader_that_says_what_it_should_not_is_replaced(
+    new_source: Callable[..., Supervised], said: bytes
+) -> None:
+    source = new_source(DamagedSource, said=said, frames=10**9)
+
+    _frames_come(source, frames=2)  # one of each process
+
+    assert source.reconnects.malformed == 1
+    assert source.reconnects.deaths == source.reconnects.hangs == 0

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 import numpy as np
@@ -11,8 +12,8 @@ import pytest
 
 from perception.frame import CameraState, Frame
 from perception.sources.freshness import FreshnessSettings, ReconnectSettings
-from perception.sources.pacing import Looped
-from perception.sources.reader import ReaderDied
+from perception.sources.pacing import Limited, Looped
+from perception.sources.reader import ReaderDied, ReaderLost, ReaderMalformed
 from perception.sources.source import EndOfSource, NoFrame, SourceError, SourceInfo
 from perception.sources.supervised import MARGIN_S, Limits, Reconnects, Supervised, Waiting
 
@@ -99,7 +100,9 @@ def _steady(frames: int, from_ms: float = 1_000) -> list[Event]:
 class Rig:
     """A supervised source and the readers that it had, each with its scripts."""
 
-    def __init__(self, *scripts: list[list[Event]], limits: Limits = LIMITS) -> None:
+    def __init__(
+        self, *scripts: list[list[Event]], limits: Limits = LIMITS, awaited: SourceInfo | None = None
+    ) -> None:
         self.clock = FakeClock()
         self.readers: list[FakeReader] = []
         left = list(scripts)
@@ -108,8 +111,8 @@ class Rig:
             self.readers.append(FakeReader(self.clock, left.pop(0) if left else []))
             return self.readers[-1]
 
-        waiting = Waiting(lambda: self.clock.now_ns, self.clock.wait)
-        self.source = Supervised(new_reader, "cam", limits, waiting)
+        waiting = Waiting(lambda: self.clock.now_ns, lambda *told: self.clock.wait(*told))
+        self.source = Supervised(new_reader, "cam", limits, waiting, awaited)
 
     def read_until(self, ms: float) -> list[tuple[float, Frame | NoFrame]]:
         """What comes up to a time, with the milliseconds of the clock."""
@@ -128,8 +131,8 @@ class Rig:
 def rig_of() -> Callable[..., Rig]:
     rigs: list[Rig] = []
 
-    def make(*scripts: list[list[Event]], limits: Limits = LIMITS) -> Rig:
-        rigs.append(Rig(*scripts, limits=limits))
+    def make(*scripts: list[list[Event]], limits: Limits = LIMITS, awaited: SourceInfo | None = None) -> Rig:
+        rigs.append(Rig(*scripts, limits=limits, awaited=awaited))
         return rigs[-1]
 
     yield make  # type: ignore[misc]
@@ -366,3 +369,231 @@ def test_step_of_no_other_clock_matters(rig_of: RigOf, monkeypatch: pytest.Monke
     rig.source.open()
 
     assert rig.read_until(1_500)
+
+
+# A source that is not there at first.
+
+AWAITED = SourceInfo("cam", True, None, 25.0, "not open yet")
+NO_CAMERA = SourceError("cam: no such camera")
+
+
+def _retrying(retries: int | None) -> Limits:
+    return replace(LIMITS, open_retries=retries)
+
+
+def test_live_source_that_does_not_open_at_first_is_lost_until_it_does(rig_of: RigOf) -> None:
+    absent: list[Event] = [(10, NO_CAMERA)]
+    rig = rig_of([absent], [absent, absent, _steady(3, 2_750)], limits=_retrying(None), awaited=AWAITED)
+
+    assert rig.source.open() == AWAITED
+    seen = rig.read_until(2_830)
+
+    outages = [item.outage for _, item in seen if isinstance(item, NoFrame)]
+    frames = [item for _, item in seen if isinstance(item, Frame)]
+    assert {outage.camera_state for outage in outages} == {CameraState.LOST}
+    assert {outage.frame_wh for outage in outages} == {None}
+    assert (
+        outages[0].camera_reason == "no frame for 0.1 s; cam: no such camera; attempt 2 to open it in 0.1 s"
+    )
+    told_ms = [at_ms for at_ms, item in seen if isinstance(item, NoFrame)]
+    assert {round(later - before) for before, later in pairwise(told_ms)} == {40}
+    times_ns = [outage.time_ns for outage in outages] + [frame.time_ns for frame in frames]
+    assert times_ns == sorted(set(times_ns))
+    assert [frame.frame_id for frame in frames] == [0, 1, 2]
+    assert rig.source.reconnects.successes == 1
+
+
+@pytest.mark.parametrize("retries", [1, 3])
+def test_live_source_is_tried_so_often_and_then_given_up(rig_of: RigOf, retries: int) -> None:
+    rig = rig_of([[(10, NO_CAMERA)]], [[(10, NO_CAMERA)]] * 9, limits=_retrying(retries), awaited=AWAITED)
+    rig.source.open()
+
+    with pytest.raises(SourceError, match="no such camera"):
+        rig.read_until(20_000)
+
+    assert sum(len(reader.opened_ns) for reader in rig.readers) == 1 + retries
+
+
+def test_open_that_hangs_at_first_is_tried_again_too(rig_of: RigOf) -> None:
+    rig = rig_of([[]], [[]], [_steady(3, 9_500)], limits=_retrying(None), awaited=AWAITED)
+    rig.source.open()
+
+    frames = [item for _, item in rig.read_until(9_300) if isinstance(item, Frame)]
+
+    assert frames
+    assert rig.source.reconnects.hangs == 1
+
+
+def test_time_of_a_source_that_never_gives_a_frame_goes_on(rig_of: RigOf) -> None:
+    rig = rig_of([[(0, INFO)]])
+    limited = Limited(rig.source, duration_s=3)
+    limited.open()
+
+    with suppress(EndOfSource):
+        while rig.clock.now_ns < 60_000 * MS:
+            with suppress(NoFrame):
+                limited.read()
+
+    assert rig.clock.now_ns == pytest.approx(4_000 * MS, abs=100 * MS)
+
+
+def test_size_that_is_not_known_at_first_is_that_of_the_first_frame(rig_of: RigOf) -> None:
+    unknown = replace(INFO, frame_wh=None)
+    rig = rig_of([[(0, unknown), (500, _frame(0, 1_500))]])
+
+    assert rig.source.open() == unknown
+    seen = rig.read_until(2_000)
+
+    sizes = [(at_ms < 1_500, item.outage.frame_wh) for at_ms, item in seen if isinstance(item, NoFrame)]
+    assert set(sizes) == {(True, None), (False, (8, 6))}
+
+
+def test_recording_that_was_taken_for_a_live_source_ends_the_run(rig_of: RigOf) -> None:
+    recorded = replace(INFO, is_live=False)
+    rig = rig_of([[(10, NO_CAMERA)]], [[(0, recorded)]], limits=_retrying(None), awaited=AWAITED)
+    rig.source.open()
+
+    with pytest.raises(SourceError, match="is a recording"):
+        rig.read_until(5_000)
+
+
+def test_stopped_source_is_not_waited_for(rig_of: RigOf) -> None:
+    rig = rig_of([[(10, NO_CAMERA)]], limits=_retrying(None), awaited=AWAITED)
+    rig.source.open()
+
+    rig.source.stop()
+
+    with pytest.raises(EndOfSource):
+        rig.source.read()
+
+
+# A recording in a process of its own.
+
+
+def test_recording_whose_reader_hangs_ends_and_repeats_no_frame(rig_of: RigOf) -> None:
+    recorded = SourceInfo("clip", False, (8, 6), 25.0)
+    rig = rig_of(
+        [[(0, recorded), *((1, _frame(it, 1_001)) for it in range(3))]],
+        [[(0, recorded), *((1, _frame(it, 1_001)) for it in range(5)), (2, EndOfSource())]],
+    )
+    rig.source.open()
+    ids = [rig.source.read().frame_id for _ in range(3)]
+
+    with pytest.raises(SourceError, match=r"hung for 3\.0 s while it was read"):
+        rig.source.read()
+
+    assert ids == [0, 1, 2]
+    assert len(rig.readers) == 1
+    assert rig.source.reconnects.hangs == 1
+
+
+def test_recording_whose_reader_dies_ends_and_repeats_no_frame(rig_of: RigOf) -> None:
+    recorded = SourceInfo("clip", False, (8, 6), 25.0)
+    rig = rig_of(
+        [[(0, recorded), (1, _frame(0, 1_001)), (2, ReaderDied("clip: was killed by SIGSEGV"))]], [[]]
+    )
+    rig.source.open()
+    rig.source.read()
+
+    with pytest.raises(SourceError, match="SIGSEGV"):
+        rig.source.read()
+
+    assert rig.source.reconnects.deaths == 1
+    assert len(rig.readers) == 1
+
+
+def test_time_in_which_this_process_was_stopped_does_not_count_as_a_hang(rig_of: RigOf) -> None:
+    recorded = SourceInfo("clip", False, (8, 6), 25.0)
+    rig = rig_of([[(0, recorded), (1, _frame(0, 1_001)), (20_001, _frame(1, 21_000))]])
+    rig.source.open()
+    rig.source.read()
+    wait = rig.clock.wait
+
+    def stopped_meanwhile(descriptors: list[int], timeout_s: float) -> bool:
+        rig.clock.wait = wait  # type: ignore[method-assign]
+        rig.clock.now_ns += 19_000 * MS
+        return False
+
+    rig.clock.wait = stopped_meanwhile  # type: ignore[method-assign]
+
+    assert rig.source.read().frame_id == 1
+
+
+# Readers that cannot be gone on with.
+
+
+@pytest.mark.parametrize(
+    ("error", "malformed"),
+    [
+        (ReaderLost("cam: the process that reads it cannot be started"), 0),
+        (ReaderMalformed("cam: damaged"), 1),
+    ],
+)
+def test_reader_that_cannot_be_gone_on_with_is_replaced(
+    rig_of: RigOf, error: ReaderLost, malformed: int
+) -> None:
+    rig = rig_of([[*_steady(2), (41, error)]], [[(0, error)]], [_steady(5, 1_800)])
+    rig.source.open()
+
+    seen = rig.read_until(1_900)
+
+    assert len(rig.readers) == 3
+    assert len([item for _, item in seen if isinstance(item, Frame)]) > 2
+    assert rig.source.reconnects.malformed == 2 * malformed
+    assert rig.source.reconnects.deaths == 0
+
+
+# Frames that stay too old.
+
+
+def _late(frames: int, late_ms: float, opens_at_ms: float) -> list[Event]:
+    return [
+        (0, INFO),
+        *((40.0 * it, _frame(it, opens_at_ms + 40.0 * it - late_ms)) for it in range(frames)),
+    ]
+
+
+def test_stream_whose_frames_stay_too_old_is_opened_again_by_the_same_reader(rig_of: RigOf) -> None:
+    rig = rig_of([_late(100, 900, 1_000), _steady(20, 2_000)])
+    rig.source.open()
+
+    seen = rig.read_until(2_600)
+
+    (reader,) = rig.readers
+    assert [at_ns / MS for at_ns in reader.opened_ns] == [1_000, 2_000]
+    assert rig.source.reconnects.late == 1
+    after_ms = [(at_ms, item.captured_ns / MS) for at_ms, item in seen[-5:] if isinstance(item, Frame)]
+    assert len(after_ms) == 5
+    assert all(at_ms == captured_ms for at_ms, captured_ms in after_ms)
+
+
+def test_stream_that_catches_up_is_left_alone(rig_of: RigOf) -> None:
+    script: list[Event] = [(0, INFO), *((20.0 * it, _frame(it, 40.0 * it - 3_000)) for it in range(250))]
+    rig = rig_of([script])
+    rig.source.open()
+
+    rig.read_until(5_000)
+
+    assert rig.source.reconnects.late == 0
+
+
+def test_stream_that_is_always_late_is_opened_again_more_and_more_rarely(rig_of: RigOf) -> None:
+    rig = rig_of([_steady(2)])
+    rig.source.open()
+    (reader,) = rig.readers
+
+    def open_late() -> None:
+        now_ns = rig.clock.now_ns
+        reader.opened_ns.append(now_ns)
+        reader.events = [
+            (now_ns + round(after_ms * MS), what) for after_ms, what in _late(5_000, 900, now_ns / MS)
+        ]
+        rig.clock.next_event_ns = lambda: reader.events[0][0] if reader.events else None
+
+    reader.open = open_late  # type: ignore[method-assign]
+    open_late()
+    reader.events.pop(0)
+
+    rig.read_until(61_000)
+
+    assert 3 <= rig.source.reconnects.late <= 6

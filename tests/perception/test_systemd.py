@@ -14,10 +14,12 @@ from pathlib import Path
 
 import pytest
 
+from perception.config import NodeConfig
 from perception.engines.providers import cache_folder
 from perception.frame import CameraState, EngineState
 from perception.pipeline import DRAIN_LIMIT_S
 from perception.run import TICK_S
+from perception.settings import parse
 from perception.status import FrameCounts, NodeStatus, Phase, SinkStatus
 from perception.systemd import SystemdNotifier
 
@@ -341,10 +343,29 @@ def test_unit_misses_no_heartbeat_between_two_ticks(unit: dict[str, str]) -> Non
     assert float(unit["WatchdogSec"].removesuffix("s")) / 2 > TICK_S
 
 
+def test_unit_never_gives_up(unit: dict[str, str]) -> None:
+    assert unit["StartLimitIntervalSec"] == "0"
+    assert unit["Restart"] == "on-failure"
+
+
+@pytest.mark.parametrize("name", ["node/service", "node/live"])
+def test_shipped_settings_wait_for_a_camera_that_is_not_there_yet(name: str, tmp_path: Path) -> None:
+    own = tmp_path / "own.yaml"
+    own.write_text("source: rtsp://10.0.0.7/road\n")
+    stubborn = tmp_path / "stubborn.yaml"
+    stubborn.write_text("open_retries: 3\n")
+
+    waits = parse(NodeConfig, "drivable-node", "", ["--config", name, "--config", str(own)])
+    gives_up = parse(NodeConfig, "drivable-node", "", ["--config", name, "--config", str(stubborn)])
+
+    assert (waits.open_retries, waits.source) == ("forever", "rtsp://10.0.0.7/road")
+    assert gives_up.open_retries == 3
+
+
 def test_unit_puts_no_address_on_the_command_line(unit: dict[str, str]) -> None:
     _, *arguments = unit["ExecStart"].split()
 
-    assert arguments == ["--config", "${CREDENTIALS_DIRECTORY}/node.yaml"]
+    assert arguments == ["--config", "node/service", "--config", "${CREDENTIALS_DIRECTORY}/node.yaml"]
     assert unit["LoadCredential"].startswith("node.yaml:")
 
 

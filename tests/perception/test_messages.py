@@ -1,0 +1,126 @@
+"""What a damaged reader says costs its process and nothing else."""
+
+from __future__ import annotations
+
+import json
+import random
+from typing import Any
+
+import pytest
+
+from perception.sources.messages import (
+    Ended,
+    Failed,
+    MalformedMessage,
+    NewFrame,
+    NewRing,
+    Opened,
+    decoded,
+    encoded,
+)
+from perception.sources.ring import Layout
+from perception.sources.source import SourceInfo
+
+VALUES = {
+    "source_id": "cam",
+    "frame_id": 3,
+    "captured_ns": 5,
+    "time_ns": 7,
+    "name": "000003",
+    "is_damaged": False,
+    "missed_before": 0,
+}
+SOUND = (
+    NewRing(24, 4096, 7),
+    Opened(SourceInfo("cam", True, (640, 360), 25.0, "h264")),
+    Opened(SourceInfo("cam", True, None, 25.0)),
+    NewFrame(3, Layout("bt709", 640, 360), VALUES, {"decode_errors": 2}),
+    Ended(),
+    Failed("cam: unplugged"),
+)
+WRONG: tuple[Any, ...] = (
+    *(None, True, -1, 0, 1.5, float("nan"), float("inf"), 10**18, 10**400, -(10**30)),
+    *("", "\0", "a/b", "\ud800", "x" * 5_000, [], [1], [[]], {}, {"": None}, [0, 0], [-3, 5], [10**9, 10**9]),
+)
+
+
+@pytest.mark.parametrize("message", SOUND, ids=lambda it: type(it).__name__)
+def test_messages_come_as_they_were(message: Any) -> None:
+    assert decoded(encoded(message)) == message
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"slot": -1},
+        {"slot": 1e9},
+        {"slot": True},
+        {"layout": {"kind": "bgr", "width": -4, "height": 8}},
+        {"layout": {"kind": "jpeg", "width": 4, "height": 8}},
+        {"values": VALUES | {"captured_ns": 1 << 61}},
+        {"values": VALUES | {"name": "../../etc/passwd"}},
+        {"values": VALUES | {"frame_id": float("nan")}},
+        {"values": VALUES | {"missed_before": -1}},
+        {"values": VALUES | {"pixels": []}},
+        {"counts": {"decode_errors": -1}},
+        {"counts": {"passwords": 1}},
+        {"extra": 1},
+    ],
+)
+def test_frame_that_cannot_be_is_refused(changes: dict[str, Any]) -> None:
+    sound = json.loads(encoded(SOUND[3]))
+
+    with pytest.raises(MalformedMessage):
+        decoded(json.dumps(sound | changes).encode())
+
+
+@pytest.mark.parametrize("rate_hz", [0, -25, 1e-9, 1e300, "25", None, True])
+def test_source_of_an_impossible_rate_is_refused(rate_hz: Any) -> None:
+    sound = json.loads(encoded(SOUND[1]))
+    sound["info"]["rate_hz"] = rate_hz
+
+    with pytest.raises(MalformedMessage):
+        decoded(json.dumps(sound).encode())
+
+
+def _places(told: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    inner = told.items() if isinstance(told, dict) else enumerate(told) if isinstance(told, list) else ()
+    return [path, *(place for key, value in inner for place in _places(value, (*path, key)))]
+
+
+def _changed(told: Any, path: tuple[Any, ...], value: Any) -> Any:
+    if not path:
+        return value
+    copy = dict(told) if isinstance(told, dict) else list(told)
+    copy[path[0]] = _changed(copy[path[0]], path[1:], value)
+    return copy
+
+
+def test_no_bytes_raise_anything_else() -> None:
+    rng, refused = random.Random(15), 0
+    for _ in range(20_000):
+        data = encoded(rng.choice(SOUND))
+        match rng.randrange(4):
+            case 0:
+                told = json.loads(data)
+                data = json.dumps(_changed(told, rng.choice(_places(told)), rng.choice(WRONG))).encode()
+            case 1:
+                data = data[: rng.randrange(len(data))]
+            case 2:
+                at = rng.randrange(len(data))
+                data = data[:at] + rng.randbytes(rng.randrange(1, 9)) + data[at + 1 :]
+            case _:
+                data = rng.randbytes(rng.randrange(60))
+        try:
+            message = decoded(data)
+        except MalformedMessage:
+            refused += 1
+        else:
+            assert decoded(encoded(message)) == message
+
+    assert refused > 15_000
+
+
+def test_nesting_without_an_end_is_refused() -> None:
+    with pytest.raises(MalformedMessage):
+        decoded(b"[" * 60_000)
