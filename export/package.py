@@ -21,7 +21,8 @@ from perception.contract import (
     ModelContract,
     checksum,
 )
-from perception.engines import OnnxEngine
+from perception.engines import EngineError, OnnxEngine
+from perception.engines.whole_file import check_whole
 from perception.known_answer import KNOWN_ANSWER_KEY, KnownAnswer
 
 
@@ -73,7 +74,7 @@ def load_graph(file: Path) -> tuple[onnx.ModelProto, bytes]:
     """Any ONNX file, and its bytes.
 
     Raises:
-        ExportError: if it cannot be read or is no ONNX file.
+        ExportError: if it cannot be read, is no ONNX file, or keeps a part of the model in other files.
     """
     try:
         content = file.read_bytes()
@@ -85,6 +86,10 @@ def load_graph(file: Path) -> tuple[onnx.ModelProto, bytes]:
         raise ExportError(f"{file}: not an ONNX file, or a damaged one") from error
     if not graph.graph.node:
         raise ExportError(f"{file}: not an ONNX file, or one without a graph")
+    try:
+        check_whole(content, str(file))
+    except EngineError as error:
+        raise ExportError(str(error)) from error
     return graph, content
 
 

@@ -11,6 +11,7 @@ import onnxruntime as ort
 
 from perception.contract import METADATA_KEY, ContractError, ModelContract
 from perception.engines.engine import EngineError, one_line
+from perception.engines.whole_file import LARGEST_BYTES, check_whole
 from perception.known_answer import KNOWN_ANSWER_KEY, KnownAnswer
 
 Shape = list[int | None]
@@ -23,6 +24,8 @@ _SILENT: Final = 4  # a provider that does not load is told by us, in one line
 def read_model(file: Path) -> bytes:
     """The bytes of a model file; raises EngineError."""
     try:
+        if (size_bytes := file.stat().st_size) > LARGEST_BYTES:
+            raise EngineError(f"{file}: {size_bytes / 1e9:.1f} GB; an ONNX file has 2 GB at most")
         return file.read_bytes()
     except OSError as error:
         raise EngineError(f"{file}: the model cannot be read: {error.strerror}") from error
@@ -45,13 +48,16 @@ def load_session(
         entries: further settings of the session, by ONNX Runtime's keys.
 
     Raises:
-        EngineError: if it does not load, in one line.
+        EngineError: if it does not load, or keeps a part of the model in other files; in one line.
     """
+    check_whole(content, where)
     options = ort.SessionOptions()
     options.log_severity_level = _SILENT
     options.intra_op_num_threads = threads
     # Waiting threads that spin take 20 to 40 % of a small machine from the rest of the pipeline.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # What was checked is ONNX; the runtime knows another format, and would tell it by its first bytes.
+    options.add_session_config_entry("session.load_model_format", "ONNX")
     for key, value in entries.items():
         options.add_session_config_entry(key, value)
     ort.set_default_logger_severity(_SILENT)
