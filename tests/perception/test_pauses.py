@@ -30,6 +30,7 @@ def test_reader_of_the_records_that_pauses_is_no_hang(kind: tuple[str, ...], tmp
         [*NODE, *kind, "--jsonl", "-", "--summary", str(summary)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
+        bufsize=0,  # what readline read ahead, communicate would not give
     )
     assert node.stdout is not None
     first = node.stdout.readline()
