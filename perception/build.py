@@ -13,10 +13,11 @@ from perception.perceive import Perceiver
 from perception.pipeline import Supervision
 from perception.scene.camera_health import CameraJudge
 from perception.sinks.registry import SinkBuilder, SinkSettings
-from perception.sinks.sink import Sink
+from perception.sinks.sink import OwnedSink, Sink
 from perception.sources.registry import SourceSettings, kind_of
 from perception.sources.source import SourceInfo
 from perception.sources.tls import TlsSettings
+from perception.summary import SummaryFile
 from perception.trace import Tracer
 
 WORKERS_A_GPU = 2
@@ -90,21 +91,30 @@ class Sinks:
             masks=config.masks,
             rotate=config.rotate,
             min_free_mb=config.min_free_mb,
+            append=config.append,
+            durable=config.durable,
         )
         self._builder, self._info = SinkBuilder(settings), info
 
-    def open_all(self) -> list[Sink]:
-        """Every sink, open; none, if one of them cannot be opened: raises SinkError."""
-        opened: list[Sink] = []
+    def open_all(self, summary_file: SummaryFile | None = None) -> list[OwnedSink]:
+        """Every sink, open; none, if one of them cannot be opened: raises SinkError.
+
+        All are claimed, and the summary's file with them, before one of them touches what is there: a node
+        that is refused has spoiled nothing.
+        """
+        sinks = self._builder.build_all()
         try:
-            for sink in self._builder.build_all():
+            for sink in sinks:
+                sink.claim()
+            if summary_file is not None:
+                summary_file.claim()
+            for sink in sinks:
                 sink.open(self._info)
-                opened.append(sink)
         except BaseException:
-            for sink in opened:
+            for sink in sinks:
                 sink.close()
             raise
-        return opened
+        return sinks
 
     def anew(self, name: str) -> Sink:
         """A sink in the place of one that failed or hangs, open; raises SinkError."""

@@ -54,6 +54,10 @@ class NodeConfig:
     rotate: Rotate = field(default_factory=Rotate)
     min_free_mb: float = 200.0
     """Stop writing files while less is free on their disk (millions of bytes); 0 never stops."""
+    append: bool = False
+    """Go on with what the last run left: records in their file, video and masks under the next number."""
+    durable: bool = False
+    """Bring what is written to the disk once a second: a power cut costs no more than 1.5 s of it."""
     summary: str | None = None
     """File for the counts and times of the run, as JSON."""
     max_frames: int | None = None

@@ -19,12 +19,12 @@ from perception.pipeline import DRAIN_LIMIT_S, Pipeline, PipelineError
 from perception.pipeline.watchdog import RunningTime
 from perception.process import tune_process
 from perception.settings import SettingsError
-from perception.sinks.sink import Sink, SinkError
+from perception.sinks.sink import OwnedSink, SinkError
 from perception.sources.counts import counts_of
 from perception.sources.registry import build_source
 from perception.sources.source import SourceError
 from perception.stop import StopSignals
-from perception.summary import as_table, summarise, write_summary
+from perception.summary import SummaryFile, as_table, summarise
 from perception.systemd import SystemdNotifier
 
 TICK_S = 0.1
@@ -53,7 +53,8 @@ def run(config: NodeConfig, stop: StopSignals | None = None) -> int:
     file = model_file(config.model)
     endpoints = Endpoints(config.http) if config.http else None
     source = build_source(config.source, source_settings(config))
-    opened: list[Sink] = []
+    summary_file = SummaryFile(Path(config.summary)) if config.summary else None
+    opened: list[OwnedSink] = []
     try:
         stop.wake_by(getattr(source, "stop", None))
         info = source.open()
@@ -67,7 +68,7 @@ def run(config: NodeConfig, stop: StopSignals | None = None) -> int:
         if not engine.is_proven:
             say(f"{engine.contract.model_id}: not checked by a known answer; drivable-export renew adds one")
         sinks = Sinks(config, info)
-        opened = sinks.open_all()
+        opened = sinks.open_all(summary_file)
         tracer = build_tracer(config, engine, info)
         say(tracer.description)
         rules = supervision(config, perceivers[0], sinks, tracer)
@@ -87,6 +88,8 @@ def run(config: NodeConfig, stop: StopSignals | None = None) -> int:
             pipeline.wait(DRAIN_LIMIT_S)
             raise
     except BaseException:
+        if summary_file is not None:
+            summary_file.close()
         for close in (*(sink.close for sink in opened), source.close):
             with suppress(Exception):  # the error that ends the run is the one to tell
                 close()
@@ -106,11 +109,13 @@ def run(config: NodeConfig, stop: StopSignals | None = None) -> int:
             f"and the recording slowed down by {counts.slowed_ms / 1e3:.1f} s"
         )
     problems = _problems(pipeline, limit_s)
-    if config.summary:
+    if summary_file is not None:
         try:
-            write_summary(Path(config.summary), summary)
-        except OSError as error:
-            problems.append(f"{config.summary}: the summary cannot be written: {error.strerror}")
+            summary_file.write(summary)
+        except SinkError as error:
+            problems.append(str(error))
+        finally:
+            summary_file.close()
     for problem in problems:
         say(f"drivable-node: {problem}")
     return 1 if problems else 0

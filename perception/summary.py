@@ -10,6 +10,8 @@ from perception.atomic_file import write_atomically
 from perception.json_text import json_text
 from perception.pipeline import Pipeline
 from perception.pipeline.histogram import Histogram
+from perception.sinks.claim import Claim
+from perception.sinks.sink import SinkError
 from perception.status import own_memory
 
 SCHEMA = 1
@@ -64,22 +66,58 @@ def as_table(summary: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def write_summary(file: Path, summary: dict[str, Any]) -> None:
-    """Write it as JSON, whole or not at all: an older summary stays where this one cannot be written.
+class SummaryFile:
+    """Where the summary goes: ours from the beginning of the run, and written once, at its end."""
 
-    A link is followed; to a pipe or a device, such as /dev/stdout, it is written as to any stream.
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._named = Path(os.path.realpath(file))
+        self._is_stream = file.is_relative_to("/dev") or (self._named.exists() and not self._named.is_file())
+        self._claim = Claim()
 
-    Raises:
-        OSError: if it cannot be written.
-    """
-    content = (json_text(summary, indent=2) + "\n").encode()
-    named = Path(os.path.realpath(file))
-    if file.is_relative_to("/dev") or (named.exists() and not named.is_file()):
-        with file.open("ab", buffering=0) as stream:
-            stream.write(content)
-        return
-    named.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(named, content)
+    def claim(self) -> None:
+        """Keep others from writing there, until `close`; raises SinkError. What is there stays as it is."""
+        if self._is_stream:
+            return
+        try:
+            self._named.parent.mkdir(parents=True, exist_ok=True)
+            self._claim.take(self._named.with_name(f".{self._named.name}.lock"), is_lock_file=True)
+            if self._named.exists():
+                self._claim.take(self._named)
+        except OSError as error:
+            self.close()
+            raise self._unusable(error) from error
+        except SinkError:
+            self.close()
+            raise
+
+    def write(self, summary: dict[str, Any]) -> None:
+        """Write it as JSON, whole or not at all: an older summary stays where this one cannot be written.
+
+        A link is followed; to a pipe or a device, such as /dev/stdout, it is written as to any stream.
+
+        Raises:
+            SinkError: if it cannot be written, or another output has come there meanwhile.
+        """
+        content = (json_text(summary, indent=2) + "\n").encode()
+        try:
+            if self._is_stream:
+                with self._file.open("ab", buffering=0) as stream:
+                    stream.write(content)
+                return
+            self._named.parent.mkdir(parents=True, exist_ok=True)
+            if self._named.exists():
+                self._claim.take(self._named)
+            write_atomically(self._named, content)
+        except OSError as error:
+            raise self._unusable(error) from error
+
+    def close(self) -> None:
+        """Others may write there again. Safe to call twice."""
+        self._claim.release()
+
+    def _unusable(self, error: OSError) -> SinkError:
+        return SinkError(f"{self._file}: the summary cannot be written: {error.strerror}")
 
 
 def _quantiles(times: Histogram) -> dict[str, float | int | None]:

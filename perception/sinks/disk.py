@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import io
 import os
+import stat
 from pathlib import Path
+
+from perception.sinks.claim import Claim
+from perception.sinks.presence import Presence, Watched
+from perception.sinks.rotation import Opening
 
 
 class Disk:
@@ -13,14 +18,44 @@ class Disk:
     So a container that goes on to write its end cannot spoil what is whole.
     """
 
-    def __init__(self, file: Path, *, is_new: bool) -> None:
-        """Make the file; raises OSError, and FileExistsError where it must be new and is not."""
+    def __init__(self, file: Path, opening: Opening, claim: Claim) -> None:
+        """Make the file; nothing is written behind what is there, unless that is nothing at all.
+
+        Raises:
+            SinkError: if another writes to it.
+            OSError: if it cannot be made, and FileExistsError where it must be new or empty and is not.
+        """
         self._file = file
-        self._raw = io.FileIO(file, "x" if is_new else "w")
+        flags = os.O_WRONLY | os.O_CREAT | getattr(os, "O_BINARY", 0)
+        descriptor = os.open(file, flags | (os.O_EXCL if opening == "new" else 0), 0o666)
+        try:
+            claim.lock(descriptor, file)
+            is_regular = stat.S_ISREG(os.fstat(descriptor).st_mode)
+            if opening == "continue" and (claim.is_shared or os.fstat(descriptor).st_size):
+                raise FileExistsError(f"{file} is another segment")
+            if is_regular:
+                os.ftruncate(descriptor, 0)
+            self._watched = Watched(descriptor, file)
+            self._raw = io.FileIO(descriptor, "w")
+        except BaseException:
+            os.close(descriptor)
+            raise
         self._header_bytes = 0
         self._whole_bytes = 0
         self._is_stopped = False
         self.error: OSError | None = None
+
+    @property
+    def descriptor(self) -> int:
+        """Of the open file."""
+        return self._raw.fileno()
+
+    @property
+    def presence(self) -> Presence:
+        """Whether the file is still in its place, with all that was written to it."""
+        presence = self._watched.presence()
+        is_cut = presence != "removed" and os.fstat(self.descriptor).st_size < self._whole_bytes
+        return "removed" if is_cut else presence
 
     def write(self, data: bytes) -> int:
         """Write all of it, or keep the error for the sink to raise."""
@@ -52,9 +87,10 @@ class Disk:
 
     def finish(self) -> None:
         """Close the file; after an error, without what is not whole. A file without a frame is removed."""
-        if self._is_stopped:
+        if self._is_stopped and os.fstat(self.descriptor).st_size > self._whole_bytes:
             self._raw.truncate(self._whole_bytes)
         is_empty = self._whole_bytes == 0 or (self._is_stopped and self._whole_bytes == self._header_bytes)
+        is_there = self._watched.presence() == "there"
         self._raw.close()
-        if is_empty:
+        if is_empty and is_there:
             self._file.unlink(missing_ok=True)

@@ -13,8 +13,9 @@ from perception.json_text import json_text
 from perception.labels import IDS, LABELS_OF_TWO
 from perception.scene.outline import Polygon, outlines
 from perception.sinks.lines import LinesFile
-from perception.sinks.rotation import Keeping, Segments
+from perception.sinks.rotation import Keeping, Opening, Segments
 from perception.sinks.sink import SinkError
+from perception.sinks.syncing import Syncer
 from perception.sources.source import SourceInfo
 from perception.trace import Trace
 from perception.utc import utc_text
@@ -110,7 +111,9 @@ class JsonLinesSink:
     def __init__(self, target: str, keeping: Keeping | None = None) -> None:
         self._target = target
         self._where = "stdout" if target == STDOUT else target
-        self._segments = None if target == STDOUT else Segments(Path(target), keeping or Keeping())
+        keeping = keeping or Keeping()
+        self._segments = None if target == STDOUT else Segments(Path(target), keeping)
+        self._syncer = Syncer() if keeping.durable else None
         self._file: LinesFile | None = None
         self._is_open = False
 
@@ -125,11 +128,21 @@ class JsonLinesSink:
         file = self._file
         return file is not None and file.waits_for_reader
 
+    def claim(self) -> None:
+        """As of every sink."""
+        if self._segments is None:
+            return
+        try:
+            self._segments.take()
+        except OSError as error:
+            raise self._unusable(error) from error
+
     def open(self, info: SourceInfo, resumes: bool = False) -> None:
         """Make the file, and its folder if need be; a file that is there is replaced, or gone on with.
 
         Raises:
-            SinkError: if the file cannot be written, or a recorded source finds the disk nearly full.
+            SinkError: if the file cannot be written, is written by another, or a recorded source finds the
+                disk nearly full.
         """
         try:
             if self._segments is None:
@@ -138,11 +151,13 @@ class JsonLinesSink:
                 sys.stdout.flush()
                 self._file = LinesFile(os.dup(sys.stdout.fileno()))
             elif self._segments.prepare(info, resumes):
-                self._file = self._segments.begin(LinesFile.at)
+                self._file = self._segments.begin(self._make)
         except OSError as error:
-            raise SinkError(
-                f"{self._where}: cannot write records: {error.strerror}; choose another file"
-            ) from error
+            self.close()
+            raise self._unusable(error) from error
+        except SinkError:
+            self.close()
+            raise
         self._is_open = True
 
     def write(self, output: Output) -> None:
@@ -151,6 +166,8 @@ class JsonLinesSink:
             raise SinkError(f"{self._where}: cannot write records: the file is closed")
         line = json_text(record(output)).encode() + b"\n"
         try:
+            if self._syncer:
+                self._syncer.check()
             file = self._file_for(self._segments, output.time_ns) if self._segments else self._file
             if file:
                 file.write(line)
@@ -162,19 +179,44 @@ class JsonLinesSink:
         """Close the file; stdout stays open for others."""
         self._is_open = False
         self._end_file()
+        try:
+            if self._syncer:
+                self._syncer.close()
+        except OSError as error:
+            raise SinkError(f"{self._where}: cannot write records: {error.strerror}") from error
+        finally:
+            if self._segments:
+                self._segments.release()
+
+    def _unusable(self, error: OSError) -> SinkError:
+        return SinkError(f"{self._where}: cannot write records: {error.strerror}; choose another file")
+
+    def _make(self, file: Path, opening: Opening) -> LinesFile:
+        assert self._segments is not None
+        made = LinesFile.at(file, opening, self._segments.claim)
+        if self._syncer:
+            self._syncer.watch(made.descriptor, file)
+        return made
 
     def _file_for(self, segments: Segments, time_ns: int) -> LinesFile | None:
         """The segment that the record of this time goes to; None while there is no room."""
         if not segments.has_room():
             self._end_file()
             return None
+        if self._file and self._file.presence != "there":
+            self._end_file()
+            segments.take_again()
         if self._file and segments.is_over(self._file.size_bytes, time_ns):
             self._end_file()
         if self._file is None:
-            self._file = segments.begin(LinesFile.at, time_ns)
+            self._file = segments.begin(self._make, time_ns)
         return self._file
 
     def _end_file(self) -> None:
         file, self._file = self._file, None
+        if file and self._segments:
+            self._segments.note_end(file.presence, file.lines)
         if file:
+            if self._syncer:
+                self._syncer.finish(file.descriptor)
             file.close()

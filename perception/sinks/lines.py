@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import select
 import stat
-import sys
 from pathlib import Path
 from typing import Final
 
+from perception.sinks.claim import Claim
+from perception.sinks.presence import Presence, Watched
 from perception.sinks.rotation import Opening
 
 _LOOK_BACK_BYTES: Final = 65_536
@@ -19,36 +20,52 @@ _PIECE_BYTES: Final = 4_096
 class LinesFile:
     """Writes lines past all buffers."""
 
-    def __init__(self, descriptor: int) -> None:
-        """Take over an open descriptor."""
-        self._descriptor = descriptor
+    def __init__(self, descriptor: int, file: Path | None = None) -> None:
+        """Take over an open descriptor.
+
+        Args:
+            file: its name, if it is to be noticed that the file is moved or removed.
+        """
+        self.descriptor = descriptor
         self._is_regular = stat.S_ISREG(os.fstat(descriptor).st_mode)
         self.waits_for_reader = False
         """Whether `write` waits for who reads the pipe."""
-        self.size_bytes = os.fstat(descriptor).st_size if self._is_regular else 0
+        self._watched = Watched(descriptor, file) if file and self._is_regular else None
+        self.lines = 0
+        """Written to it."""
+
+    @property
+    def size_bytes(self) -> int:
+        """As it is now, whoever cut it; of a pipe 0."""
+        return os.fstat(self.descriptor).st_size if self._is_regular else 0
+
+    @property
+    def presence(self) -> Presence:
+        """Whether it is still in its place."""
+        return self._watched.presence() if self._watched else "there"
 
     @classmethod
-    def at(cls, file: Path, opening: Opening) -> LinesFile:
+    def at(cls, file: Path, opening: Opening, claim: Claim) -> LinesFile:
         """The file, empty or to be gone on with behind its last whole line.
 
-        Whoever writes to a file holds a lock on it. So one that a hanging sink may still write to is not
-        gone on with.
+        Lines always go to its end, wherever that is: a file that is copied and cut (logrotate's copytruncate)
+        has no hole. One that a hanging sink may still write to is not gone on with.
 
         Raises:
-            FileExistsError: if it must be new and is not, or may still be written to by another.
+            SinkError: if another writes to it.
+            FileExistsError: if it must be new and is not, or may still be written to by a hanging sink.
             OSError: if it cannot be written.
         """
-        flags = os.O_RDWR if opening == "continue" else os.O_WRONLY
-        descriptor = os.open(file, flags | os.O_CREAT | (os.O_EXCL if opening == "new" else 0), 0o666)
+        if opening == "continue" and claim.is_shared:
+            raise FileExistsError(f"{file} is being written to")
+        flags = os.O_RDWR if opening == "continue" and not _is_special(file) else os.O_WRONLY
+        flags |= os.O_CREAT | os.O_APPEND | (os.O_EXCL if opening == "new" else 0)
+        descriptor = os.open(file, flags, 0o666)
         try:
-            is_ours = _lock(descriptor)
+            claim.lock(descriptor, file)
             if stat.S_ISREG(os.fstat(descriptor).st_mode):
-                if opening == "continue" and not is_ours:
-                    raise FileExistsError(f"{file} is being written to")
-                end = _whole_bytes(descriptor) if opening == "continue" else 0
-                os.ftruncate(descriptor, end)
-                os.lseek(descriptor, end, os.SEEK_SET)
-            return cls(descriptor)
+                os.ftruncate(descriptor, _whole_bytes(descriptor) if opening == "continue" else 0)
+            return cls(descriptor, file)
         except BaseException:
             os.close(descriptor)
             raise
@@ -63,40 +80,32 @@ class LinesFile:
                 else:
                     self._wait_for_reader()
                     piece = line[written_bytes : written_bytes + _PIECE_BYTES]
-                written_bytes += os.write(self._descriptor, piece)
+                written_bytes += os.write(self.descriptor, piece)
         except OSError:
             if written_bytes and self._is_regular:
-                end = os.lseek(self._descriptor, 0, os.SEEK_CUR)
-                os.ftruncate(self._descriptor, end - written_bytes)
+                end = os.lseek(self.descriptor, 0, os.SEEK_CUR)
+                os.ftruncate(self.descriptor, end - written_bytes)
             raise
-        self.size_bytes += len(line)
+        self.lines += 1
 
     def _wait_for_reader(self) -> None:
         """Until a pipe has room for a piece; a reader that has gone is found by the write."""
         if not hasattr(select, "poll"):
             return
         poll = select.poll()
-        poll.register(self._descriptor, select.POLLOUT)
+        poll.register(self.descriptor, select.POLLOUT)
         self.waits_for_reader = True
         poll.poll()
         self.waits_for_reader = False
 
     def close(self) -> None:
         """Close it, and leave it to others."""
-        os.close(self._descriptor)
+        os.close(self.descriptor)
 
 
-def _lock(descriptor: int) -> bool:
-    """Whether nobody else holds it, as far as the system and the file system tell."""
-    if sys.platform == "win32":
-        return False
-    import fcntl
-
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
+def _is_special(file: Path) -> bool:
+    """Whether it is a pipe or a device, which nothing can be read back from."""
+    return file.exists() and not file.is_file()
 
 
 def _whole_bytes(descriptor: int) -> int:

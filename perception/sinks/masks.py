@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Final
 
 import cv2
 
-from perception.atomic_file import write_atomically
+from perception.atomic_file import create_new, write_atomically, write_partial
 from perception.frame import Output, Prediction
+from perception.sinks.presence import Presence, Watched
 from perception.sinks.rotation import Keeping, Opening, Segments
 from perception.sinks.sink import SinkError
+from perception.sinks.syncing import Syncer
 from perception.sources.source import SourceInfo
 
 # A class map is long runs of one value: run lengths alone make it small, and filters cost most of the
@@ -27,57 +30,126 @@ _BLOCK_BYTES: Final = 4096
 class MaskFolderSink:
     """Writes `<name of the frame>.png`: (H, W) uint8 ids, as `labels.IDS` has them, at the frame's size.
 
-    With rotation a segment is a numbered folder in the folder. It holds one mask in memory at a time.
+    With rotation a segment is a numbered folder in the folder; so is every run that goes on with an earlier
+    one's: an older mask never passes for one of this run. It holds one mask in memory at a time.
     """
 
     name = "masks"
 
     def __init__(self, folder: str, keeping: Keeping | None = None) -> None:
         self._folder = Path(folder)
-        self._segments = Segments(self._folder, keeping or Keeping(), are_folders=True)
-        self._segment: Path | None = None
-        self._segment_bytes = 0
+        keeping = keeping or Keeping()
+        self._segments = Segments(self._folder, keeping, are_folders=True)
+        self._syncer = Syncer() if keeping.durable else None
+        self._segment: MaskFolder | None = None
 
     @property
     def trouble(self) -> str | None:
         """As of every sink."""
         return self._segments.trouble
 
+    def claim(self) -> None:
+        """As of every sink."""
+        try:
+            self._segments.take()
+        except OSError as error:
+            raise self._unusable(error) from error
+
     def open(self, info: SourceInfo, resumes: bool = False) -> None:
         """Make the folder and try a file in it; masks that are there stay, but for those of the same name.
 
         Raises:
-            SinkError: if nothing can be written there, or a recorded source finds the disk nearly full.
+            SinkError: if nothing can be written there, another writes there, or a recorded source finds the
+                disk nearly full.
         """
         trial = self._folder / ".trial.part"
         try:
             if self._segments.prepare(info, resumes):
-                trial.write_bytes(b"")
+                os.close(create_new(trial))
                 trial.unlink(missing_ok=True)
         except OSError as error:
-            reason = f"cannot write masks: {error.strerror}; choose another folder"
-            raise SinkError(f"{self._folder}: {reason}") from error
+            self.close()
+            raise self._unusable(error) from error
+        except SinkError:
+            self.close()
+            raise
 
     def write(self, output: Output) -> None:
         """Write one PNG, whole or not at all; none where the camera did not see the road."""
         if not isinstance(output, Prediction) or not output.has_mask or not self._segments.has_room():
             return
-        file = self._folder / f"{output.frame.name}.png"
+        name = f"{output.frame.name}.png"
         _, png = cv2.imencode(".png", output.class_map_at(output.frame.frame_wh), _PNG)
         try:
-            if self._segment is None or self._segments.is_over(self._segment_bytes, output.time_ns):
-                self._segment = self._segments.begin(_make_folder, output.time_ns)
-                self._segment_bytes = 0
-            file = self._segment / file.name
-            write_atomically(file, png.tobytes(), waits_for_disk=False)
+            if self._syncer:
+                self._syncer.check()
+            if self._segment and self._segment.presence != "there":
+                self._end_segment()
+                self._segments.take_again()
+            if self._segment and self._segments.is_over(self._segment.size_bytes, output.time_ns):
+                self._end_segment()
+            if self._segment is None:
+                self._segment = self._segments.begin(MaskFolder.at, output.time_ns)
+            self._segment.write(name, png.tobytes(), self._syncer)
         except OSError as error:
+            file = (self._segment.folder if self._segment else self._folder) / name
             raise SinkError(f"{file}: cannot write a mask: {error.strerror}") from error
-        self._segment_bytes += -(-len(png) // _BLOCK_BYTES) * _BLOCK_BYTES
 
     def close(self) -> None:
-        """Nothing to do: every file is whole."""
+        """Wait for what is to be safe from a power cut; every file is whole."""
+        try:
+            if self._syncer:
+                self._syncer.close()
+        except OSError as error:
+            raise SinkError(f"{self._folder}: cannot write masks: {error.strerror}") from error
+        finally:
+            self._end_segment()
+            self._segments.release()
+
+    def _unusable(self, error: OSError) -> SinkError:
+        return SinkError(f"{self._folder}: cannot write masks: {error.strerror}; choose another folder")
+
+    def _end_segment(self) -> None:
+        segment, self._segment = self._segment, None
+        if segment:
+            self._segments.note_end(segment.presence, segment.masks)
+            segment.close()
 
 
-def _make_folder(folder: Path, opening: Opening) -> Path:
-    folder.mkdir(parents=True, exist_ok=opening != "new")
-    return folder
+class MaskFolder:
+    """One folder of masks."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.masks = 0
+        """Written to it."""
+        self.size_bytes = 0
+        self._descriptor = -1 if os.name == "nt" else os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        self._watched = None if os.name == "nt" else Watched(self._descriptor, folder)
+
+    @classmethod
+    def at(cls, folder: Path, opening: Opening) -> MaskFolder:
+        """The folder, made if need be; FileExistsError if it must be new and is not."""
+        folder.mkdir(parents=True, exist_ok=opening != "new")
+        return cls(folder)
+
+    @property
+    def presence(self) -> Presence:
+        """Whether it is still in its place."""
+        return self._watched.presence() if self._watched else "there"
+
+    def write(self, name: str, png: bytes, syncer: Syncer | None) -> None:
+        """Write a mask; with a syncer it gets its name once it is safe. Raises OSError."""
+        file = self.folder / name
+        if syncer:
+            syncer.rename(write_partial(file, png, waits_for_disk=False), file)
+        else:
+            write_atomically(file, png, waits_for_disk=False)
+        self.masks += 1
+        self.size_bytes += -(-len(png) // _BLOCK_BYTES) * _BLOCK_BYTES
+
+    def close(self) -> None:
+        """Nothing more is written; safe to call twice."""
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)

@@ -8,8 +8,8 @@ from typing import Final
 
 from perception.sinks.jsonl import JsonLinesSink
 from perception.sinks.masks import MaskFolderSink
-from perception.sinks.rotation import Keeping, MadeSegments, Rotate
-from perception.sinks.sink import Sink
+from perception.sinks.rotation import Keeping, Rotate
+from perception.sinks.sink import OwnedSink, Sink
 from perception.sinks.video import OverlayVideoSink
 
 
@@ -33,23 +33,27 @@ class SinkSettings:
     rotate: Rotate = field(default_factory=Rotate)
     min_free_mb: float = 200.0
     """Recording stops while less is free on the disk (millions of bytes); 0 never stops."""
+    append: bool = False
+    """Go on with what an earlier run left, and write over none of it."""
+    durable: bool = False
+    """What is written is safe from a power cut within about a second."""
 
 
-def _overlay(settings: SinkSettings, keeping: Keeping) -> Sink | None:
+def _overlay(settings: SinkSettings, keeping: Keeping) -> OwnedSink | None:
     if settings.out is None:
         return None
     return OverlayVideoSink(settings.out, settings.preset, settings.qp, settings.encoder_threads, keeping)
 
 
-def _jsonl(settings: SinkSettings, keeping: Keeping) -> Sink | None:
+def _jsonl(settings: SinkSettings, keeping: Keeping) -> OwnedSink | None:
     return None if settings.jsonl is None else JsonLinesSink(settings.jsonl, keeping)
 
 
-def _masks(settings: SinkSettings, keeping: Keeping) -> Sink | None:
+def _masks(settings: SinkSettings, keeping: Keeping) -> OwnedSink | None:
     return None if settings.masks is None else MaskFolderSink(settings.masks, keeping)
 
 
-SINKS: Final[dict[str, Callable[[SinkSettings, Keeping], Sink | None]]] = {
+SINKS: Final[dict[str, Callable[[SinkSettings, Keeping], OwnedSink | None]]] = {
     OverlayVideoSink.name: _overlay,
     JsonLinesSink.name: _jsonl,
     MaskFolderSink.name: _masks,
@@ -62,20 +66,22 @@ class SinkBuilder:
     def __init__(self, settings: SinkSettings) -> None:
         self._settings = settings
         self._keepings = {
-            name: Keeping(settings.rotate, settings.min_free_mb, MadeSegments()) for name in SINKS
+            name: Keeping(settings.rotate, settings.min_free_mb, settings.append, settings.durable)
+            for name in SINKS
         }
 
-    def build(self, name: str) -> Sink | None:
+    def build(self, name: str) -> OwnedSink | None:
         """A new sink of that name, not yet open; None if the settings do not turn it on.
 
-        It shares with those built before only the list of the segments that `rotate.keep` may remove.
+        It shares with those built before only what they hold: the claim, and the list of the segments that
+        `rotate.keep` may remove.
 
         Raises:
             SinkError: for a setting that no sink can be made from.
         """
         return SINKS[name](self._settings, self._keepings[name])
 
-    def build_all(self) -> list[Sink]:
+    def build_all(self) -> list[OwnedSink]:
         """Every sink that the settings turn on, not yet open; raises SinkError as `build` does."""
         return [sink for name in SINKS if (sink := self.build(name)) is not None]
 
@@ -86,4 +92,4 @@ def build_sinks(settings: SinkSettings) -> list[Sink]:
     Raises:
         SinkError: for a setting that no sink can be made from.
     """
-    return SinkBuilder(settings).build_all()
+    return [*SinkBuilder(settings).build_all()]

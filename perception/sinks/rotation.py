@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
+import stat
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from threading import Lock
 from typing import Final, Literal, TypeVar
 
+from perception.sinks.claim import Claim
+from perception.sinks.presence import Presence
+from perception.sinks.segment_index import SegmentIndex, save_names
 from perception.sinks.sink import SinkError
 from perception.sinks.space import SpaceWatch
 from perception.sources.source import SourceInfo
@@ -30,7 +34,7 @@ class Rotate:
     age_s: float = 0.0
     """A segment ends after so many seconds of the source's own time; 0 is no limit."""
     keep: int = 0
-    """Segments of this run that stay, the open one counted; the oldest are removed. 0 keeps all."""
+    """Segments that stay, the open one and earlier runs' counted; the oldest are removed. 0 keeps all."""
 
     def __post_init__(self) -> None:
         """Refuse what no recording can be cut by; raises ValueError."""
@@ -49,27 +53,6 @@ class Rotate:
         return self.size_mb > 0 or self.age_s > 0
 
 
-class MadeSegments:
-    """What this run made and may remove, oldest first; at most `keep` paths, so bounded.
-
-    A sink and the one that takes its place after a restart both know it. No file is touched under its
-    lock: a sink that hangs on its disk holds up nobody.
-    """
-
-    def __init__(self) -> None:
-        self._lock = Lock()
-        self._segments: list[Path] = []
-
-    def add(self, segment: Path, keep: int) -> list[Path]:
-        """Note a new segment; gives back those that are too many now."""
-        if not keep:
-            return []
-        with self._lock:
-            self._segments.append(segment)
-            spare, self._segments = self._segments[:-keep], self._segments[-keep:]
-        return spare
-
-
 @dataclass(frozen=True)
 class Keeping:
     """How a sink keeps what it writes."""
@@ -77,8 +60,13 @@ class Keeping:
     rotate: Rotate = field(default_factory=Rotate)
     min_free_mb: float = 200.0
     """Recording stops while less is free (millions of bytes); 0 never stops."""
-    made: MadeSegments = field(default_factory=MadeSegments)
-    """Of the sink whose place this one takes, if it takes one."""
+    append: bool = False
+    """Go on with what an earlier run left, and write over none of it."""
+    durable: bool = False
+    """What is written is safe from a power cut within about a second."""
+    index: SegmentIndex = field(default_factory=SegmentIndex)
+    """Of the sink whose place this one takes, if it takes one; as `claim`."""
+    claim: Claim = field(default_factory=Claim)
 
 
 class Segments:
@@ -88,41 +76,84 @@ class Segments:
     `out-000002.mp4`, …, and folders `masks/000001`, … A recording without rotation that goes on after a
     restart or a full disk does so in a numbered one, too. Numbers go on from the highest that is there,
     and a segment that is there is never opened: no run overwrites another's.
+
+    While it is claimed no other process writes there. What is locked is the target itself, and with rotation
+    of files, which leaves no file at the target, `.out.mp4.lock` beside it. What `keep` may remove stands in
+    `.out.mp4.segments`.
     """
 
     def __init__(self, target: Path, keeping: Keeping, *, are_folders: bool = False) -> None:
         self._target = target
         self._keeping = keeping
         self._are_folders = are_folders
-        self._space = SpaceWatch(target if are_folders else target.parent, keeping.min_free_mb)
+        self._folder = target if are_folders else target.parent
+        # Masks of another run would pass for this one's.
+        self._is_numbered = keeping.rotate.is_on or (are_folders and keeping.append)
+        self._space = SpaceWatch(self._folder, keeping.min_free_mb)
+        self._segment = target
         self._goes_on = False
+        self._is_claimed = False
         self._number = 0
         self._began_ns: int | None = None
-        self._frames_refused = 0
+        self._frames_refused = self._frames_lost = 0
         self._left_over: str | None = None
 
     @property
     def trouble(self) -> str | None:
         """What a reader of the recording must know: frames that are not in it, or segments not removed."""
+        troubles = []
         if self._frames_refused:
-            return (
+            troubles.append(
                 f"{self._target}: {self._frames_refused} frames not recorded, less than "
                 f"{self._keeping.min_free_mb:g} MB were free on the disk; make room, or set min_free_mb lower"
             )
-        return self._left_over
+        if self._frames_lost:
+            troubles.append(
+                f"{self._target}: {self._frames_lost} recorded frames are gone: "
+                f"they were removed while the recording went on"
+            )
+        return "; ".join([*troubles, *([self._left_over] if self._left_over else [])]) or None
+
+    @property
+    def claim(self) -> Claim:
+        """By which its files are locked."""
+        return self._keeping.claim
+
+    def take(self) -> None:
+        """Make the folder, and claim the target: nothing that is there is touched. Safe to call twice.
+
+        Raises:
+            SinkError: if another writes there.
+            OSError: if the folder cannot be made, or nothing can be written there.
+        """
+        if self._is_claimed:
+            return
+        self._is_claimed = True
+        self.claim.enter()
+        try:
+            self._take()
+        except BaseException:
+            self.release()
+            raise
+
+    def release(self) -> None:
+        """Others may write there again. Safe to call twice."""
+        if self._is_claimed:
+            self._is_claimed = False
+            self.claim.leave()
 
     def prepare(self, info: SourceInfo, resumes: bool) -> bool:
-        """Make the folder; True if there is room for a first segment.
+        """Claim the target; True if there is room for a first segment.
 
         Too little room is an error for a recorded source, whose user waits for the files. A vehicle must
         drive with a full disk, too: there the recording waits for room, and `trouble` says so.
 
         Raises:
-            SinkError: as said.
-            OSError: if the folder cannot be made.
+            SinkError: as said, and as `take` does.
+            OSError: as `take` does.
         """
-        (self._target if self._are_folders else self._target.parent).mkdir(parents=True, exist_ok=True)
-        self._goes_on = resumes
+        self.take()
+        self._goes_on = resumes or self._keeping.append
         has_room = self._space.has_room()
         if not has_room and not info.is_live and not resumes:
             raise SinkError(
@@ -148,6 +179,20 @@ class Segments:
             or (rotate.age_s and time_ns - self._began_ns >= rotate.age_s * _S)
         )
 
+    def note_end(self, presence: Presence, frames: int) -> None:
+        """The open segment, with so many frames of this run, is about to be closed; removed, they are lost.
+
+        But for one that a hanging sink comes back to after `keep` has removed it.
+        """
+        if presence == "removed" and not self._keeping.index.is_dropped(self._segment):
+            self._frames_lost += frames
+
+    def take_again(self) -> None:
+        """Claim what has come in the place of a target that was moved or removed; raises as `take` does."""
+        if not self.claim.is_shared:
+            self.claim.release()
+        self._take()
+
     def begin(self, make: Callable[[Path, Opening], T], time_ns: int | None = None) -> T:
         """What `make` gives for the next segment; then the oldest go.
 
@@ -157,14 +202,17 @@ class Segments:
             time_ns: of its first frame; None if that is not known yet.
 
         Raises:
+            SinkError: if another writes there.
             OSError: if it cannot be made.
         """
         self._began_ns = time_ns
         opening: Opening = "continue" if self._goes_on else "replace"
         self._goes_on = True
-        if not self._keeping.rotate.is_on:
+        if not self._is_numbered:
             with contextlib.suppress(FileExistsError):
-                return make(self._target, opening)
+                made = make(self._target, opening)
+                self._segment = self._target
+                return made
         self._number = self._number or self._highest()
         while True:
             self._number += 1
@@ -173,39 +221,75 @@ class Segments:
                 made = make(segment, "new")
             except FileExistsError:
                 continue
-            self._remove(self._keeping.made.add(segment, self._keeping.rotate.keep))
+            self._segment = segment
+            if self._keeping.rotate.keep:
+                self._keep(segment)
             return made
+
+    def _take(self) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        if self._keeping.rotate.is_on and not self._are_folders:
+            self.claim.take(self._beside("lock"), is_lock_file=True)
+        else:
+            self.claim.take(self._target)
+
+    def _beside(self, kind: str) -> Path:
+        return self._folder / (f".{kind}" if self._are_folders else f".{self._target.name}.{kind}")
 
     def _numbered(self, number: int) -> Path:
         if self._are_folders:
             return self._target / f"{number:06d}"
         return self._target.with_name(f"{self._target.stem}-{number:06d}{self._target.suffix}")
 
+    def _number_of(self, segment: Path) -> int:
+        """0 for what is none by its name."""
+        start, end = ("", "") if self._are_folders else (f"{self._target.stem}-", self._target.suffix)
+        match = re.fullmatch(rf"{re.escape(start)}(\d{{6,}}){re.escape(end)}", segment.name)
+        return int(match[1]) if match else 0
+
     def _highest(self) -> int:
         """The highest number of a segment that is there."""
-        folder, start, end = self._target.parent, f"{self._target.stem}-", self._target.suffix
-        if self._are_folders:
-            folder, start, end = self._target, "", ""
-        form = re.compile(rf"{re.escape(start)}(\d{{6,}}){re.escape(end)}")
-        matches = (form.fullmatch(path.name) for path in folder.iterdir())
-        return max((int(match[1]) for match in matches if match), default=0)
+        return max((self._number_of(path) for path in self._folder.iterdir()), default=0)
 
-    def _remove(self, segments: list[Path]) -> None:
-        """Remove what may be gone already; what cannot be removed is told, and recording goes on."""
-        for segment in segments:
+    def _keep(self, new: Path) -> None:
+        """Note the new segment, and remove the oldest; one that stays is told of, and recording goes on."""
+        index = self._beside("segments")
+        segments = self._keeping.index.add(index, new, self._is_segment)
+        try:
+            save_names(index, segments, durable=self._keeping.durable)
+        except OSError as error:
+            self._left_over = f"{index}: cannot be written: {error.strerror}; rotate.keep may keep more"
+        for segment in segments[: -self._keeping.rotate.keep]:
             try:
                 if self._are_folders:
                     _remove_folder(segment)
                 else:
-                    segment.unlink()
-            except FileNotFoundError:
-                continue
+                    segment.unlink(missing_ok=True)
+                self._keeping.index.drop(segment)
             except OSError as error:
                 self._left_over = f"{segment}: an old segment cannot be removed: {error.strerror}; remove it"
+
+    def _is_segment(self, path: Path) -> bool:
+        """Whether one is there with something in it; an empty one of a killed run is removed."""
+        try:
+            status = os.lstat(path)
+            if not self._number_of(path) or stat.S_ISDIR(status.st_mode) != self._are_folders:
+                return False
+            if self._are_folders:
+                with contextlib.suppress(OSError):
+                    path.rmdir()
+                    return False
+            elif status.st_size == 0 and not self.claim.is_shared:
+                path.unlink()
+                return False
+        except OSError:
+            return False
+        return True
 
 
 def _remove_folder(folder: Path) -> None:
     """Remove the masks in a folder, and then it; what is not ours keeps it there."""
     for mask in folder.glob("*.png"):
         mask.unlink(missing_ok=True)
-    folder.rmdir()
+    with contextlib.suppress(FileNotFoundError):
+        folder.rmdir()

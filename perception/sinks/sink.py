@@ -53,3 +53,15 @@ class HasReader(Protocol):
     def waits_for_reader(self) -> bool:
         """Whether a write waits for that program to take what is there; no sign that the sink hangs."""
         ...
+
+
+class OwnedSink(Sink, Protocol):
+    """A sink whose target nobody else may write to meanwhile."""
+
+    def claim(self) -> None:
+        """Keep others from writing there, before anything that is there is touched; `open` does it too.
+
+        Raises:
+            SinkError: if another writes there, or nothing can be written there.
+        """
+        ...

@@ -11,6 +11,7 @@ import av
 from perception.frame import Output, Prediction, Yuv420, YuvMatrix
 from perception.sinks.rotation import Keeping, Opening, Segments
 from perception.sinks.sink import SinkError
+from perception.sinks.syncing import Syncer
 from perception.sinks.video_segment import CONTAINERS, Picture, VideoSegment
 from perception.sources.source import SourceInfo
 
@@ -58,7 +59,9 @@ class OverlayVideoSink:
             raise SinkError(f"{file}: unknown x264 preset {preset}; known are {', '.join(PRESETS)}")
         self._options = {"preset": preset, "qp": str(qp), "tune": "zerolatency", "forced-idr": "1"}
         self._threads = encoder_threads
-        self._segments = Segments(self._file, keeping or Keeping())
+        keeping = keeping or Keeping()
+        self._segments = Segments(self._file, keeping)
+        self._syncer = Syncer() if keeping.durable else None
         self._segment: VideoSegment | None = None
         self._frame_wh: tuple[int, int] | None = None
         self._matrix: YuvMatrix = "bt601"
@@ -70,13 +73,22 @@ class OverlayVideoSink:
         """As of every sink."""
         return self._segments.trouble
 
+    def claim(self) -> None:
+        """As of every sink."""
+        try:
+            self._segments.take()
+        except OSError as error:
+            raise self._unusable(error) from error
+
     def open(self, info: SourceInfo, resumes: bool = False) -> None:
         """Make the file, and its folder if need be; a file that is there is replaced.
 
-        One that takes another's place leaves its file alone and begins a numbered one.
+        One that takes another's place, or goes on with an earlier run's, leaves its file alone and begins a
+        numbered one.
 
         Raises:
-            SinkError: if the file cannot be written, or a recorded source finds the disk nearly full.
+            SinkError: if the file cannot be written, is written by another, or a recorded source finds the
+                disk nearly full.
         """
         if info.rate_hz > 0:
             self._rate = Fraction(info.rate_hz).limit_denominator(1001)
@@ -84,9 +96,11 @@ class OverlayVideoSink:
             if self._segments.prepare(info, resumes):
                 self._segment = self._segments.begin(self._make)
         except OSError as error:
-            raise SinkError(
-                f"{self._file}: cannot write a video: {error.strerror}; choose another file"
-            ) from error
+            self.close()
+            raise self._unusable(error) from error
+        except SinkError:
+            self.close()
+            raise
         self._is_open = True
 
     def write(self, output: Output) -> None:
@@ -96,9 +110,13 @@ class OverlayVideoSink:
         """
         if not self._is_open:
             raise SinkError(f"{self._file}: cannot write a video: the file is closed")
+        if self._syncer:
+            self._check_disk(self._syncer)
         if not self._segments.has_room():
             self._end_segment()
             return
+        if self._segment and self._segment.presence != "there":
+            self._begin_again()
         if self._segment and self._segments.is_over(self._segment.size_bytes, output.time_ns):
             self._end_segment()
         if output.frame_wh is None:
@@ -120,12 +138,41 @@ class OverlayVideoSink:
             SinkError: if the disk took no more.
         """
         self._is_open = False
-        self._end_segment()
+        try:
+            self._end_segment()
+        finally:
+            try:
+                if self._syncer:
+                    self._syncer.close()
+            except OSError as error:
+                raise SinkError(f"{self._file}: cannot write a video: {error.strerror}") from error
+            finally:
+                self._segments.release()
+
+    def _unusable(self, error: OSError) -> SinkError:
+        return SinkError(f"{self._file}: cannot write a video: {error.strerror}; choose another file")
 
     def _make(self, file: Path, opening: Opening) -> VideoSegment:
-        if opening == "continue":  # nothing can be written behind the end of a video
-            raise FileExistsError(f"{file} is another segment")
-        return VideoSegment(file, self._options, self._threads, is_new=opening == "new")
+        segment = VideoSegment(file, self._options, self._threads, opening, self._segments.claim)
+        if self._syncer:
+            self._syncer.watch(segment.descriptor, file)
+        return segment
+
+    def _begin_again(self) -> None:
+        """The file was moved or removed: go on in another one."""
+        self._end_segment()
+        try:
+            self._segments.take_again()
+        except OSError as error:
+            self.close()
+            raise SinkError(f"{self._file}: cannot write a video: {error.strerror}") from error
+
+    def _check_disk(self, syncer: Syncer) -> None:
+        try:
+            syncer.check()
+        except OSError as error:
+            self.close()
+            raise SinkError(f"{self._file}: cannot write a video: {error.strerror}") from error
 
     def _next_segment(self, time_ns: int) -> VideoSegment:
         try:
@@ -138,10 +185,18 @@ class OverlayVideoSink:
         segment, self._segment = self._segment, None
         if segment is None:
             return
+        presence = segment.presence
+        self._segments.note_end(presence, segment.frames)
+        if presence == "removed":
+            segment.give_up()
+        descriptor = segment.descriptor
         try:
             segment.close()
         except av.FFmpegError as error:
             raise SinkError(f"{self._file}: cannot finish the video: {error.strerror}") from error
+        finally:
+            if self._syncer:
+                self._syncer.finish(descriptor)
         if segment.error is not None:
             raise SinkError(
                 f"{self._file}: cannot write a video: {segment.error.strerror}"

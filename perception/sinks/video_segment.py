@@ -18,8 +18,11 @@ from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTr
 from av.video.stream import VideoStream
 
 from perception.frame import Output, Plane, YuvMatrix
+from perception.sinks.claim import Claim
 from perception.sinks.disk import Disk
 from perception.sinks.overlay import Canvas, draw_overlay
+from perception.sinks.presence import Presence
+from perception.sinks.rotation import Opening
 
 # Fragments of a fifth of a second: what is on disk can be played at any moment. A clean end turns them
 # into a plain file with an index (hybrid), which players seek in and count frames by.
@@ -52,19 +55,25 @@ class Picture:
 class VideoSegment:
     """Holds what the encoder works on, a fifth of a second of its output and, of an mp4, its index."""
 
-    def __init__(self, file: Path, options: dict[str, str], threads: int, *, is_new: bool) -> None:
+    def __init__(
+        self, file: Path, options: dict[str, str], threads: int, opening: Opening, claim: Claim
+    ) -> None:
         """Make the file.
 
         Args:
             file: its suffix, one of `CONTAINERS`, names the container.
             options: x264's.
             threads: that the encoder may use.
-            is_new: whether nothing may be there.
+            opening: what may be there.
+            claim: that the file is locked by.
 
         Raises:
+            SinkError: if another writes to it.
             OSError: if the file cannot be made.
         """
-        self._disk = Disk(file, is_new=is_new)
+        self._disk = Disk(file, opening, claim)
+        self.frames = 0
+        """Written to it."""
         self._suffix = file.suffix.lower()
         self._options = options
         self._threads = threads
@@ -80,6 +89,20 @@ class VideoSegment:
     def size_bytes(self) -> int:
         """What is written so far."""
         return self._disk.tell()
+
+    @property
+    def descriptor(self) -> int:
+        """Of the open file."""
+        return self._disk.descriptor
+
+    @property
+    def presence(self) -> Presence:
+        """Whether the file is still in its place, with all that was written to it."""
+        return self._disk.presence
+
+    def give_up(self) -> None:
+        """Write no more of it: what was written is gone."""
+        self._disk.stop()
 
     @property
     def error(self) -> OSError | None:
@@ -101,6 +124,7 @@ class VideoSegment:
             raise
         if self._disk.error is None:
             self._disk.mark_whole()
+        self.frames += 1
 
     def close(self) -> None:
         """Finish the file; one that cannot be finished is cut off behind its last whole fragment.

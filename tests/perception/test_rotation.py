@@ -2,73 +2,35 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import av
-import numpy as np
 import pytest
+from recording import (
+    A_SECOND,
+    LIVE,
+    PERIOD_NS,
+    RECORDED,
+    TARGETS,
+    WH,
+    frames_of,
+    names,
+    predicted,
+    sink_at,
+    write,
+)
 
 from perception.config import NodeConfig
-from perception.frame import CameraState, Frame, Outage, Output, Prediction
-from perception.labels import DIRECT
+from perception.frame import CameraState, Outage, Output
 from perception.settings import SettingsError, parse
-from perception.sinks.jsonl import JsonLinesSink
-from perception.sinks.masks import MaskFolderSink
 from perception.sinks.registry import SinkBuilder, SinkSettings
 from perception.sinks.rotation import Keeping, Rotate
-from perception.sinks.sink import Sink, SinkError
-from perception.sinks.video import OverlayVideoSink
-from perception.sources.source import SourceInfo
-
-WH = (160, 96)
-PERIOD_NS = 40_000_000
-LIVE = SourceInfo("cam", True, WH, 25.0)
-RECORDED = replace(LIVE, is_live=False)
-A_SECOND = Keeping(Rotate(age_s=1.0))
-TARGETS = {"overlay": "out.mp4", "jsonl": "out.jsonl", "masks": "out"}
-
-
-def predicted(frame_id: int, wh: tuple[int, int] = WH) -> Prediction:
-    image_bgr = np.random.default_rng(frame_id).integers(0, 255, (wh[1], wh[0], 3), np.uint8)
-    frame = Frame("cam", frame_id, 0, frame_id * PERIOD_NS, image_bgr, f"{frame_id:06d}")
-    return Prediction(frame, np.full((48, 80), DIRECT, np.uint8), (1.0, 0.0, 0.0), "model")
-
-
-def sink_at(folder: Path, name: str, keeping: Keeping | None = None) -> Sink:
-    kinds: dict[str, Callable[..., Sink]] = {
-        "overlay": OverlayVideoSink,
-        "jsonl": JsonLinesSink,
-        "masks": MaskFolderSink,
-    }
-    return kinds[name](str(folder / TARGETS[name]), keeping=keeping)
-
-
-def write(sink: Sink, frame_ids: range) -> None:
-    for frame_id in frame_ids:
-        sink.write(predicted(frame_id))
-
-
-def names(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir())
-
-
-def frames_of(segment: Path) -> list[int]:
-    """Video: a frame's time in periods. Records and masks: its id."""
-    if segment.is_dir():
-        return sorted(int(mask.stem) for mask in segment.glob("*.png"))
-    if segment.suffix == ".jsonl":
-        return [json.loads(line)["frame_id"] for line in segment.read_text().splitlines()]
-    with av.open(segment) as container:
-        frames = list(container.decode(video=0))
-        assert not frames or frames[0].key_frame
-        return [round(frame.pts * frame.time_base * 25) for frame in frames]  # type: ignore[operator]
+from perception.sinks.sink import SinkError
 
 
 @pytest.fixture
@@ -134,7 +96,7 @@ def test_segment_ends_with_the_frame_that_reaches_the_size(tmp_path: Path, name:
 
 
 @pytest.mark.parametrize("name", list(TARGETS))
-def test_oldest_segments_of_this_run_go_and_no_others(tmp_path: Path, name: str) -> None:
+def test_oldest_segments_go_and_nothing_that_is_none_of_ours(tmp_path: Path, name: str) -> None:
     builder = SinkBuilder(
         SinkSettings(
             **{{"overlay": "out"}.get(name, name): str(tmp_path / TARGETS[name])},
@@ -218,7 +180,8 @@ def test_nearly_full_disk_refuses_a_recorded_source_and_lets_a_live_one_drive(
 
 def test_sink_in_the_place_of_a_hanging_one_touches_none_of_its_files(tmp_path: Path) -> None:
     for name, continuation in (("overlay", "out-000001.mp4"), ("jsonl", "out-000001.jsonl")):
-        hanging, new = sink_at(tmp_path, name), sink_at(tmp_path, name)
+        keeping = Keeping()
+        hanging, new = sink_at(tmp_path, name, keeping), sink_at(tmp_path, name, keeping)
         hanging.open(LIVE)
         write(hanging, range(10))
         new.open(LIVE, resumes=True)
@@ -253,7 +216,8 @@ def test_killed_process_leaves_every_segment_readable(tmp_path: Path) -> None:
     code = f"""
         import sys
         sys.path[:0] = [{str(here.parents[1])!r}, {str(here)!r}]
-        from test_rotation import A_SECOND, LIVE, Path, sink_at, write
+        from pathlib import Path
+        from recording import A_SECOND, LIVE, sink_at, write
         sink = sink_at(Path({str(tmp_path)!r}), "overlay", A_SECOND)
         sink.open(LIVE)
         write(sink, range(57))
