@@ -6,7 +6,7 @@ from pathlib import Path
 
 from perception.config import NodeConfig
 from perception.cores import usable_cores
-from perception.engines import Engine, OnnxEngine, OpenVinoEngine
+from perception.engines import Engine, EngineError, OnnxEngine, OpenVinoEngine
 from perception.frame import CameraState, Prediction
 from perception.identity import RunIdentity, checksum_of, covered_settings
 from perception.perceive import Perceiver
@@ -18,9 +18,12 @@ from perception.sources.registry import SourceSettings, kind_of
 from perception.sources.source import SourceInfo
 from perception.sources.tls import TlsSettings
 from perception.summary import SummaryFile
+from perception.time_limit import within
 from perception.trace import Tracer
 
 WORKERS_A_GPU = 2
+LOAD_S, TENSORRT_LOAD_S = 120.0, 900.0
+"""That a model gets, unless a setting says otherwise: CUDA may have to compile its kernels for a new GPU."""
 LOOKS_HZ = 10.0
 """How often the camera of a recording is looked at: an alarm within half a second needs no more, and at every
 frame it would cost the fastest network a twelfth of its frames a second."""
@@ -37,7 +40,21 @@ def build_perceivers(
 
     Args:
         rate_hz: the source's nominal rate.
+
+    Raises:
+        EngineError: if the model cannot be loaded and run once, or not in time.
     """
+    limit_s = config.load_timeout_s or (TENSORRT_LOAD_S if config.provider == "tensorrt" else LOAD_S)
+    try:
+        return within(limit_s, lambda: _loaded(file, config, is_live, rate_hz))
+    except TimeoutError as error:
+        raise EngineError(
+            f"{file}: the model was not loaded and run once within {limit_s:g} s, as where a GPU does not "
+            f"answer or a network has no end; --load_timeout_s gives it more"
+        ) from error
+
+
+def _loaded(file: Path, config: NodeConfig, is_live: bool, rate_hz: float) -> tuple[Engine, list[Perceiver]]:
     cores = config.threads or usable_cores()
     workers = 1 if is_live else cores
     engine: Engine

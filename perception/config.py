@@ -43,6 +43,9 @@ class NodeConfig:
     """Where ONNX Runtime runs the network: auto takes CUDA where it loads and the CPU elsewhere."""
     allow_fallback: bool = False
     """Go on elsewhere, marked in every record, if the provider asked for does not load."""
+    load_timeout_s: float | None = None
+    """Seconds in which the model has to be loaded and run once; without a number 120, and 900 with provider
+    tensorrt, which builds its engine then."""
     threads: int = 0
     """CPU threads at work at a time: the network's, and all of a recording; 0 takes every core."""
     out: str | None = None
@@ -106,7 +109,10 @@ class NodeConfig:
             raise ValueError(
                 f"provider {self.provider} is ONNX Runtime's; use --engine onnx, or leave it out"
             )
-        for name in ("max_frames", "duration_s", "open_timeout_s", "read_timeout_s", "images_rate_hz"):
+        for name in (
+            *("max_frames", "duration_s", "load_timeout_s", "open_timeout_s", "read_timeout_s"),
+            "images_rate_hz",
+        ):
             value = getattr(self, name)
             if value is not None and value <= 0:
                 raise ValueError(f"{name} is {value}; it must be above 0")

@@ -66,25 +66,20 @@ def counts_at_light() -> onnx.ModelProto:
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
 
 
-@pytest.mark.parametrize("is_bound", [True, False], ids=["in the device's thread", "in the stage's own"])
-@pytest.mark.parametrize("kind", ["live", "recorded"])
-def test_inference_that_never_returns_does_not_keep_the_process(
-    tmp_path: Path, is_bound: bool, kind: str
-) -> None:
-    file, records = tmp_path / "counts.onnx", tmp_path / "records.jsonl"
+def run_node(
+    folder: Path, pad_bgr: tuple[int, int, int], is_bound: bool, *arguments: str
+) -> subprocess.CompletedProcess[str]:
+    """The node with that network on a rendered road, its session bound as on a GPU or not."""
+    file = folder / "counts.onnx"
     labels = ("direct", "alternative", "background")
-    contract = ModelContract("counts-1", labels, INPUT_WH, (0, 0, 0), STRIDE, "none", "Apache-2.0")
+    contract = ModelContract("counts-1", labels, INPUT_WH, pad_bgr, STRIDE, "none", "Apache-2.0")
     file.write_bytes(pack(counts_at_light(), contract, {})[0])
     program = "import sys; from perception.node import main; sys.exit(main())"
     if is_bound:
         program = f"from perception.engines import onnx; onnx.DEVICES['cpu'] = 'cpu'; {program}"
-    arguments = ["--source", "synthetic", "--synthetic.wh", "640x360", "--provider", "cpu", "--threads", "1"]
-    arguments += ["--model", str(file), "--jsonl", str(records), "--watchdog.stage_s", str(WATCHDOG_S)]
-    arguments += ["--realtime"] if kind == "live" else []
-    summary = tmp_path / "summary.json"
-
-    ended = subprocess.run(
-        [sys.executable, "-c", program, *arguments, "--summary", str(summary)],
+    own = ["--source", "synthetic", "--synthetic.wh", "640x360", "--provider", "cpu", "--threads", "1"]
+    return subprocess.run(
+        [sys.executable, "-c", program, *own, "--model", str(file), *arguments],
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
@@ -92,8 +87,32 @@ def test_inference_that_never_returns_does_not_keep_the_process(
         check=False,
     )
 
+
+@pytest.mark.parametrize("is_bound", [True, False], ids=["in the device's thread", "in the stage's own"])
+@pytest.mark.parametrize("kind", ["live", "recorded"])
+def test_inference_that_never_returns_does_not_keep_the_process(
+    tmp_path: Path, is_bound: bool, kind: str
+) -> None:
+    records, summary = tmp_path / "records.jsonl", tmp_path / "summary.json"
+    arguments = ["--jsonl", str(records), "--summary", str(summary)]
+    arguments += ["--watchdog.stage_s", str(WATCHDOG_S), *(["--realtime"] if kind == "live" else [])]
+
+    ended = run_node(tmp_path, (0, 0, 0), is_bound, *arguments)
+
     assert ended.returncode == 1, ended.stderr
     assert "perceive-0: hung: at one frame for more than 2 s" in ended.stderr
     assert "Traceback" not in ended.stderr
     assert json.loads(summary.read_text())["elapsed_s"] < WATCHDOG_S + 2  # and not the 5 s of a drain
     assert all(json.loads(line)["mask"] is None for line in records.read_text().splitlines())
+
+
+@pytest.mark.parametrize("is_bound", [True, False], ids=["in the device's thread", "in the loader's own"])
+def test_model_that_never_runs_is_given_up_while_it_is_loaded(tmp_path: Path, is_bound: bool) -> None:
+    white = (255, 255, 255)  # the padding that it is run on first
+
+    ended = run_node(tmp_path, white, is_bound, "--load_timeout_s", "2")
+
+    assert ended.returncode == 1
+    (line,) = [line for line in ended.stderr.splitlines() if line.startswith("drivable-node:")]
+    assert "counts.onnx: the model was not loaded and run once within 2 s" in line
+    assert "Traceback" not in ended.stderr

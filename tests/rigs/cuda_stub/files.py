@@ -48,3 +48,12 @@ def for_gpu(name: str, precision: str, frame_wh: tuple[int, int]) -> Path:
     made = replace(contract, model_id=file.stem, precision=precision, frame_wh=frame_wh, output="class_map")
     file.write_bytes(pack(graph, made, {})[0])
     return file
+
+
+@cache
+def without_answer(name: str) -> Path:
+    """A shipped model without its known answer: the stub computes nothing, and the node would not run it."""
+    packed = unpack(model_file(name))
+    file = folder() / f"{name}.onnx"
+    file.write_bytes(pack(packed.graph, packed.contract, {})[0])
+    return file

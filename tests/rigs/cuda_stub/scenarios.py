@@ -11,12 +11,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
-from files import FRAME_WH, SHIPPED, for_gpu
+from files import FRAME_WH, SHIPPED, for_gpu, without_answer
 from lines import Line
 from stub import ROOT, Seen, environment, see
 
 from perception.contract import ANY_SIZE
-from perception.models import model_file
 
 START_LIMIT_S: Final = 60.0
 HANG_LIMIT_S: Final = 12.0
@@ -60,7 +59,7 @@ def placement(file: Path, is_whole: bool = True) -> Callable[[], Line]:
 def calls_of_a_frame() -> Line:
     """The order of CUDA's calls for one frame, and their thread."""
     with TemporaryDirectory() as name:
-        seen = see(model_file("rt_m"), Path(name), frames=5)
+        seen = see(without_answer("rt_m"), Path(name), frames=5)
     frames = seen.by_frame()
     threads = {call[0] for call in seen.calls if call[1] == "cudaGraphLaunch"}
     wanted = [*A_FRAME, "cudaMemcpy out pinned"]
@@ -77,7 +76,7 @@ def _fault(
 ) -> Callable[[], Line]:
     def scenario() -> Line:
         with TemporaryDirectory() as folder:
-            seen = see(model_file("rt_s"), Path(folder), provider, **settings)
+            seen = see(without_answer("rt_s"), Path(folder), provider, **settings)
         told = seen.told.get("error") or "; ".join(
             (f"{seen.told['provider']}, {seen.told['state']}", *seen.told["notes"])
         )
@@ -102,7 +101,7 @@ def _runs_on(provider: str, state: str, *words: str) -> Callable[[Seen], bool]:
 def _device_bytes(at_load: bool) -> int:
     """Memory of a device that is too small to load a model, or for its first run alone."""
     with TemporaryDirectory() as folder:
-        seen = see(model_file("rt_s"), Path(folder), frames=0)
+        seen = see(without_answer("rt_s"), Path(folder), frames=0)
     taken = [(int(call[2]), int(call[4])) for call in seen.calls if call[1] == "cudaMalloc"]
     first, last = taken[0], taken[-1]
     return first[1] // 2 if at_load else last[1] - last[0] + 4096
@@ -129,46 +128,40 @@ def _node(
     last_ns = max((line["published_ns"] for line in lines if line["frame_id"] is not None), default=ended_ns)
     said = [line for line in done.stderr.splitlines() if line.startswith("drivable-node:")]
     text = "; ".join(said) + ("; Traceback" if "Traceback" in done.stderr else "")
-    return done.returncode, text, (ended_ns - last_ns) / 1e9, lines
+    return done.returncode, text.replace(f"{ROOT}/", ""), (ended_ns - last_ns) / 1e9, lines
 
 
-def dead_kernels() -> Line:
+def _dead(name: str, asked: str, file: Callable[[], Path | str], *arguments: str) -> Callable[[], Line]:
     """A node whose kernels do nothing: every output is zeros."""
-    with TemporaryDirectory() as name:
-        status, said, _, lines = _node(Path(name), ["--model", "rt_m", "--max-frames", "40"])
-    masks = sum(line["mask"] is not None for line in lines)
-    states = sorted({line["engine"]["state"] for line in lines})
-    return Line.of_checks(
-        "node: kernels that compute nothing",
-        "no mask",
-        f"status {status}, {len(lines)} records, {masks} masks, engine {', '.join(states) or '-'}; {said}",
-        {
-            "no mask": masks == 0,
-            "said": bool(said) or states == ["suspect"],
-            "one line": "Traceback" not in said,
-        },
-    )
 
+    def scenario() -> Line:
+        with TemporaryDirectory() as folder:
+            model = ["--model", str(file()), "--max-frames", "40", *arguments]
+            status, said, _, lines = _node(Path(folder), model)
+        cpu = [line for line in lines if line["engine"]["provider"] == "cpu"]
+        masks = sum(line["mask"] is not None for line in lines if line not in cpu)
+        states = sorted({f"{line['engine']['provider']} {line['engine']['state']}" for line in lines})
+        return Line.of_checks(
+            f"node: kernels that compute nothing, {name}",
+            asked,
+            f"status {status}, {len(lines)} records ({', '.join(states) or '-'}), {masks} masks by CUDA; "
+            f"{said}",
+            {
+                "no mask": masks == 0,
+                "ends or goes on elsewhere": bool(cpu) == (status == 0) or states == ["cuda suspect"],
+                "one line": said.count("drivable-node:") == (0 if status == 0 else 1)
+                and "Traceback" not in said,
+            },
+        )
 
-def dead_kernels_of_a_graph_for_gpus() -> Line:
-    """The same with a graph that gives class maps."""
-    file = for_gpu("rt_m", "fp32", (640, 360))
-    with TemporaryDirectory() as name:
-        status, said, _, lines = _node(Path(name), ["--model", str(file), "--max-frames", "40"])
-    masks = sum(line["mask"] is not None for line in lines)
-    return Line.of_checks(
-        "node: kernels that compute nothing, graph for GPUs",
-        "no mask; one line, status 1",
-        f"status {status}, {len(lines)} records, {masks} masks; {said}",
-        {"no mask": masks == 0, "status": status == 1, "one line": bool(said) and "Traceback" not in said},
-    )
+    return scenario
 
 
 def error_in_mid_run() -> Line:
     """A launch that fails at the tenth frame."""
     with TemporaryDirectory() as name:
         status, said, _, lines = _node(
-            Path(name), ["--model", str(_without_answer()), "--max-frames", "90"], FAIL_AT=11
+            Path(name), ["--model", str(without_answer("rt_s")), "--max-frames", "90"], FAIL_AT=11
         )
     return Line.of_checks(
         "node: a launch that fails in mid-run (719)",
@@ -186,7 +179,7 @@ def error_in_mid_run() -> Line:
 def hang() -> Line:
     """A replay that never returns, with the watchdog as it is shipped."""
     with TemporaryDirectory() as name:
-        status, said, gone_s, lines = _node(Path(name), ["--model", str(_without_answer())], HANG_AT=20)
+        status, said, gone_s, lines = _node(Path(name), ["--model", str(without_answer("rt_s"))], HANG_AT=20)
     return Line.of_checks(
         "node: a replay that never returns",
         f"the process is gone <= {HANG_LIMIT_S:g} s later, status 1, one line, records whole",
@@ -200,9 +193,25 @@ def hang() -> Line:
     )
 
 
-def _without_answer() -> Path:
-    """A model that runs although its outputs are zeros: nobody knows what they should be."""
-    return model_file("rt_s")
+def hang_at_load() -> Line:
+    """A kernel that never starts, while the model is loaded."""
+    limit_s = 5
+    with TemporaryDirectory() as name:
+        started_s = time.monotonic()
+        arguments = ["--model", "rt_s", "--load_timeout_s", str(limit_s)]
+        status, said, _, lines = _node(Path(name), arguments, HANG_AT_KERNEL=1)
+        took_s = time.monotonic() - started_s
+    return Line.of_checks(
+        "node: a kernel that never starts, at load",
+        f"given up after load_timeout_s, status 1, one line, gone <= {HANG_LIMIT_S:g} s after the start",
+        f"status {status} {took_s:.1f} s after the start (load_timeout_s {limit_s}); {said}",
+        {
+            "in time": took_s <= HANG_LIMIT_S,
+            "status": status == 1,
+            "said": "was not loaded and run once within" in said and "Traceback" not in said,
+            "no record": not lines,
+        },
+    )
 
 
 _NO_MEMORY: Final = "Failed to allocate memory"
@@ -220,7 +229,10 @@ MARKED: Final = "the CPU, marked, and it is said"
 UNCAPTURED: Final = "CUDA without a captured graph, and it is said"
 
 SCENARIOS: Final[dict[str, Callable[[], Line]]] = {
-    **{f"cpu {name}": placement(model_file(name)) for name in SHIPPED},
+    **{
+        f"cpu {name}": lambda name=name: placement(without_answer(name))()  # type: ignore[misc]
+        for name in SHIPPED
+    },
     **{
         f"gpu {name}": lambda name=name: placement(for_gpu(name, "fp32", FRAME_WH))()  # type: ignore[misc]
         for name in ("rt_s", "rt_m", "rt_l")
@@ -264,9 +276,21 @@ SCENARIOS: Final[dict[str, Callable[[], Line]]] = {
         *("TensorRT is not installed", "an error that names the library"),
         *(_is_error("libnvinfer.so.10 is missing"), "tensorrt"),
     ),
-    "dead kernels": dead_kernels,
-    "dead kernels, gpu": dead_kernels_of_a_graph_for_gpus,
+    "dead kernels": _dead("a shipped file", "no mask; one line, status 1", lambda: "rt_m"),
+    "dead kernels, gpu": _dead(
+        "a graph for GPUs", "no mask; one line, status 1", lambda: for_gpu("rt_m", "fp32", (640, 360))
+    ),
+    "dead kernels, auto": _dead(
+        "--provider auto", "the CPU, and its masks alone", lambda: "rt_m", "--provider", "auto"
+    ),
+    "dead kernels, fallback": _dead(
+        "fallback allowed", "the CPU, marked, and its masks alone", lambda: "rt_m", "--allow_fallback", "true"
+    ),
+    "dead kernels, no answer": _dead(
+        "a file without a known answer", "no mask: suspect", lambda: without_answer("rt_m")
+    ),
     "error in mid-run": error_in_mid_run,
     "hang": hang,
+    "hang at load": hang_at_load,
 }
 """By name, for the command line."""
