@@ -15,6 +15,7 @@ from bench.report import compare
 from bench.report.data import ReportError, load
 from bench.report.page import write_page
 from bench.report.table import as_text
+from perception.command import say
 from perception.engines import EngineError
 from perception.masking import masked, masked_line
 from perception.pipeline import PipelineError
@@ -109,9 +110,9 @@ def _spelled(name: str, arguments: list[str]) -> list[str]:
 
 def _progress(line: str) -> None:
     """To standard error: standard output belongs to the tables."""
-    print(masked_line(line), file=sys.stderr, flush=True)
+    say(line)
 
 
 def _wrong(line: str, status: int = 1) -> int:
-    print(masked_line(f"{NAME}: {line}"), file=sys.stderr)
+    say(f"{NAME}: {line}")
     return status

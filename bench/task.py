@@ -14,10 +14,10 @@ from typing import Any, Final, Literal
 
 from bench import machine
 from bench.engines import EngineName
+from perception.command import say
 from perception.engines import EngineError
 from perception.engines.engine import one_line
 from perception.engines.providers import ProviderName
-from perception.masking import masked_line
 from perception.pipeline import PipelineError
 from perception.process import tune_process
 from perception.sinks.sink import SinkError
@@ -134,7 +134,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         values = import_module(f"bench.scenarios.{task.scenario}").measure(task)
     except EXPECTED as error:
-        print(masked_line(one_line(error)), file=sys.stderr)
+        say(one_line(error))
         return 1
     print(json.dumps(values))
     return 0

@@ -9,9 +9,10 @@ from collections.abc import Callable
 from typing import Any
 
 from export.config import ExportConfig
+from perception.command import say
 from perception.engines import EngineError
 from perception.engines.engine import one_line
-from perception.masking import masked, masked_line
+from perception.masking import masked
 from perception.settings import SettingsError, parse
 
 DESCRIPTION = (
@@ -51,7 +52,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _refused(why: str) -> int:
-    print(masked_line(f"drivable-export: {why}"), file=sys.stderr)
+    say(f"drivable-export: {why}")
     return 1
 
 

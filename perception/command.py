@@ -39,7 +39,10 @@ def run_command(name: str, body: Callable[[], int]) -> int:
     """
     open_standard_streams()
     report_unexpected_errors(name)
-    status = reported(name, body)
+    try:
+        status = reported(name, body)
+    except SystemExit as end:  # of --help
+        status = end.code if isinstance(end.code, int) else int(end.code is not None)
     if sys.stdout is not None:
         try:
             sys.stdout.flush()

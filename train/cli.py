@@ -9,7 +9,8 @@ from typing import Final
 
 import cv2
 
-from perception.masking import masked, masked_line
+from perception.command import say
+from perception.masking import masked
 from perception.process import keep_buffers
 from perception.settings import parse
 from train import inspect_data, table
@@ -64,5 +65,5 @@ def _train(arguments: list[str]) -> int:
 
 def _wrong(line: str) -> int:
     """Say it; the exit status."""
-    print(masked_line(f"drivable-train: {line}"), file=sys.stderr, flush=True)
+    say(f"drivable-train: {line}")
     return 1

@@ -13,8 +13,9 @@ from typing import Final
 import cv2
 
 from perception.atomic_file import write_atomically
+from perception.command import say
 from perception.labels import LABELS
-from perception.masking import masked, masked_line
+from perception.masking import masked
 from perception.process import tune_process
 from perception.settings import SettingsError, parse
 from train.data.contact_sheet import contact_sheet
@@ -48,10 +49,10 @@ def main(arguments: list[str]) -> int:
         config = parse(InspectConfig, "drivable-train inspect", "What a data set is made of.", arguments)
         inspect(config, lambda line: print(masked(line), flush=True))
     except (SettingsError, DataError) as error:
-        print(masked_line(f"drivable-train: {error}"), file=sys.stderr)
+        say(f"drivable-train: {error}")
         return 1
     except KeyboardInterrupt:
-        print("drivable-train: interrupted", file=sys.stderr)
+        say("drivable-train: interrupted")
         return 130
     return 0
 

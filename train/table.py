@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from perception.command import say
 from perception.labels import LABELS
-from perception.masking import masked_line
 from perception.settings import parse
 
 REPORT = Path("report") / "report.json"
@@ -32,7 +31,7 @@ def main(arguments: list[str]) -> int:
         config = parse(TableConfig, "drivable-train table", "Trained networks side by side.", arguments)
         table(config)
     except ValueError as error:  # what settings and reports raise are such
-        print(masked_line(f"drivable-train: {error}"), file=sys.stderr)
+        say(f"drivable-train: {error}")
         return 1
     return 0
 

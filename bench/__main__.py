@@ -1,0 +1,22 @@
+"""`drivable-bench` as a process: its edges are in order before anything else is imported."""
+
+from __future__ import annotations
+
+import sys
+
+from perception.command import run_command
+
+
+def main() -> int:
+    """Run the command with the arguments of the process; its exit status."""
+    return run_command("drivable-bench", _main)
+
+
+def _main() -> int:
+    from bench.cli import main as run
+
+    return run(sys.argv[1:])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
