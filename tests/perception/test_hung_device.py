@@ -103,7 +103,8 @@ def test_inference_that_never_returns_does_not_keep_the_process(
     assert "perceive-0: hung: at one frame for more than 2 s" in ended.stderr
     assert "Traceback" not in ended.stderr
     assert json.loads(summary.read_text())["elapsed_s"] < WATCHDOG_S + 2  # and not the 5 s of a drain
-    assert all(json.loads(line)["mask"] is None for line in records.read_text().splitlines())
+    written = records.read_text() if records.exists() else ""  # the first frame hangs: there may be none
+    assert all(json.loads(line)["mask"] is None for line in written.splitlines())
 
 
 @pytest.mark.parametrize("is_bound", [True, False], ids=["in the device's thread", "in the loader's own"])
