@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 import time
 from collections.abc import Generator
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from perception.frame import Frame, Plane, Yuv420, YuvMatrix
+from perception.sources.completeness import Completeness
 from perception.sources.damage import DamageTrace
 from perception.sources.pacing import FrameTimes
 from perception.sources.source import EndOfSource, SourceError, SourceInfo
@@ -35,7 +35,6 @@ FILE_LIMIT_S: Final = 10.0
 # One thread decodes 1280x720 at 350 Hz, faster than any network here; a second one would cost 5 % more
 # work, and pays only for larger pictures.
 ONE_THREAD_PIXELS: Final = 1_500_000
-MATROSKA_DURATION: Final = r"(\d+):(\d+):(\d+\.?\d*)"
 
 # ITU-T H.273, as libav numbers them; swscale has a number of its own for BT.601.
 _MATRIX_BT709, _SWSCALE_BT601 = 1, 5
@@ -69,10 +68,16 @@ class Decoder:
         name: of the file or stream, for errors.
         threads: of the decoder; 1 adds no delay, more give throughput, None chooses by size.
         frame_limit_s: how long the packets of one frame may take.
+        file: that the container was opened from; None over a network.
     """
 
     def __init__(
-        self, container: InputContainer, name: str, threads: int | None, frame_limit_s: float = math.inf
+        self,
+        container: InputContainer,
+        name: str,
+        threads: int | None,
+        frame_limit_s: float = math.inf,
+        file: Path | None = None,
     ) -> None:
         covers = av.stream.Disposition.attached_pic
         streams = [stream for stream in container.streams.video if not stream.disposition & covers]
@@ -92,10 +97,9 @@ class Decoder:
         codec.thread_count = threads
         codec.copy_opaque = True
         self._read_error: FFmpegError | None = None
-        self._last_end_s = 0.0
         self._over_network = container.format.name in ("rtsp", "rtp", "sdp")
-        self._damage = DamageTrace(self._over_network)
-        self._frames = self._decode_all()
+        self._file = file
+        self._begin()
         self._peeked: Decoded | None = None
 
     @property
@@ -127,24 +131,21 @@ class Decoder:
     def check_complete(self, frames_read: int, problem: str = "") -> None:
         """Raise SourceError if the end that `next` came to is not the end of the recording.
 
-        libav ends quietly on a file that was cut off. What shows it: bytes that the index names and the
-        file has not, or a last packet well before the end that the header tells.
+        Args:
+            frames_read: so far.
+            problem: what whoever gives the bytes knows of a part that is missing.
         """
-        if self._container.format.name.startswith("mov"):
-            # not by time: edit lists may leave out any part of what is there
-            index_end = max((entry.pos + entry.size for entry in self._stream.index_entries), default=0)
-            is_short = 0 < self._container.size < index_end
-        else:
-            is_short = self._last_end_s + 2 / self.rate_hz < 0.98 * self._duration_s()
-        if is_short or problem or self._read_error is not None:
-            reason = problem or (self._read_error.strerror if self._read_error else "the file ends early")
-            seen = f"{frames_read} frames of about {self.frames_expected} read"
+        reason = self._read_error.strerror if self._read_error else self._completeness.problem()
+        reason = problem or reason
+        if reason:
+            of_about = f" of about {self.frames_expected}" if self.frames_expected else ""
+            seen = f"{frames_read} frames{of_about} read"
             raise SourceError(f"{self._name}: incomplete: {seen}; {reason}")
 
     @property
     def frames_expected(self) -> int:
         """About how many frames the container promises; 0 if it does not."""
-        return self._stream.frames or round(self._duration_s() * self.rate_hz)
+        return self._completeness.frames_expected
 
     def close(self) -> None:
         """Release the container; pictures already handed out stay valid."""
@@ -155,8 +156,12 @@ class Decoder:
         """Begin again with the first picture, without opening the container anew; raises FFmpegError."""
         self._frames.close()
         self._container.seek(self._stream.start_time or 0, stream=self._stream)
-        self._last_end_s, self._read_error, self._peeked = 0.0, None, None
+        self._read_error, self._peeked = None, None
+        self._begin()
+
+    def _begin(self) -> None:
         self._damage = DamageTrace(self._over_network)
+        self._completeness = Completeness(self._container, self._stream, self.rate_hz, self._file)
         self._frames = self._decode_all()
 
     def _decode_all(self) -> Generator[Decoded, None, None]:
@@ -187,8 +192,7 @@ class Decoder:
     def _decode(self, packet: Packet[VideoStream] | None) -> Generator[Decoded, None, None]:
         received_ns = time.monotonic_ns()
         if packet is not None and packet.size:
-            end_s = float(((packet.pts or 0) + (packet.duration or 0)) * self._time_base)
-            self._last_end_s = max(self._last_end_s, end_s)
+            self._completeness.read(packet)
             if packet.is_corrupt and (packet.pos or 0) + packet.size >= self._container.size > 0:
                 self.decode_errors += 1  # cut in two by the end of the file: half a picture at best
                 return
@@ -198,6 +202,7 @@ class Decoder:
         try:
             for frame in self._stream.codec_context.decode(packet):
                 self.decode_errors += frame.is_corrupt
+                self._completeness.show(frame.is_corrupt)
                 pixels = _upright(_planes_of(frame), frame.rotation)
                 pts_ns = None if frame.pts is None else int(frame.pts * self._time_base * 1_000_000_000)
                 # a frame that the decoder held back keeps the time of its own packet
@@ -207,16 +212,7 @@ class Decoder:
         except FFmpegError:
             self.decode_errors += 1
             self._damage.lose_packet()
-
-    def _duration_s(self) -> float:
-        if self._stream.duration:
-            return float(self._stream.duration * self._time_base)
-        tag = re.fullmatch(MATROSKA_DURATION, self._stream.metadata.get("DURATION", ""))
-        if tag:
-            return int(tag[1]) * 3600 + int(tag[2]) * 60 + float(tag[3])
-        if len(self._container.streams) == 1 and self._container.duration:
-            return self._container.duration / av.time_base
-        return 0.0
+            self._completeness.fail()
 
 
 class VideoSource:
@@ -240,7 +236,7 @@ class VideoSource:
         """Open the file and decode its first frame."""
         container = open_file(self._file)
         try:
-            decoder = Decoder(container, str(self._file), self._threads)
+            decoder = Decoder(container, str(self._file), self._threads, file=self._file)
             frame_wh = decoder.peek().pixels.frame_wh
         except SourceError:
             container.close()

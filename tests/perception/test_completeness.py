@@ -1,0 +1,189 @@
+"""Recordings that are cut off or half gone end with an error, and whole ones do not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+
+from perception.sources.source import EndOfSource, SourceError
+from perception.sources.video import VideoSource
+
+FRAMES, RATE_HZ, WH = 100, 25, (160, 120)
+UNSEEN_FRAMES = 3  # a last frame's length is often not told
+
+
+@dataclass(frozen=True)
+class Kind:
+    """How a recording is written."""
+
+    codec: str
+    container: str | None = None
+    options: dict[str, str] = field(default_factory=dict)
+    sound: str = "aac"
+
+
+KINDS = {
+    "mpeg4.avi": Kind("mpeg4", sound="mp2"),
+    "mjpeg.avi": Kind("mjpeg", sound="mp2"),
+    "h264.avi": Kind("libx264", sound="mp2"),
+    "video.wmv": Kind("wmv2", "asf", sound="mp2"),
+    "video.ogv": Kind("libvpx", "ogg", sound="libopus"),
+    "video.nut": Kind("mpeg4", sound="mp2"),
+    "video.mpg": Kind("mpeg2video", "mpeg", sound="mp2"),
+    "video.m2ts": Kind("libx264", "mpegts", sound="mp2"),
+    "video.ts": Kind("libx264", "mpegts"),
+    "video.mp4": Kind("libx264"),
+    "start.mp4": Kind("libx264", options={"movflags": "faststart"}),
+    "parts.mp4": Kind("libx264", options={"movflags": "frag_keyframe+empty_moov"}),
+    "mjpeg.mov": Kind("mjpeg"),
+    "video.mkv": Kind("libx264"),
+    "video.webm": Kind("libvpx", sound="libopus"),
+    "video.flv": Kind("flv"),
+    "video.mxf": Kind("mpeg2video"),
+    "video.ivf": Kind("libvpx"),
+    "video.y4m": Kind("rawvideo", "yuv4mpegpipe"),
+    "video.h264": Kind("libx264", "h264"),
+    "video.mjpeg": Kind("mjpeg", "mjpeg"),
+}
+WITHOUT_SOUND = ("video.mxf", "video.ivf", "video.y4m", "video.h264", "video.mjpeg")
+# Of what these lack nothing may be seen: they tell no length, and may be cut between two frames.
+KNOWN_WHEREVER_CUT = [
+    name for name in KINDS if name not in ("video.m2ts", "video.ts", "video.h264", "video.mjpeg")
+]
+KNOWN_WHEN_HALF_GONE = [
+    name for name in KINDS if name not in ("video.h264", "video.mjpeg", "video.y4m", "video.ivf")
+]
+
+
+@cache
+def pictures() -> list[np.ndarray]:
+    noise = np.random.default_rng(0).integers(0, 255, (WH[1], WH[0], 3), np.uint8)
+    texture = np.asarray(cv2.GaussianBlur(noise, (9, 9), 0), np.uint8)
+    return [np.roll(texture, 3 * number, 1) for number in range(FRAMES)]
+
+
+def write(file: Path, kind: Kind, sound_s: float = 0.0) -> Path:
+    with av.open(str(file), "w", format=kind.container, options=kind.options) as container:
+        stream = container.add_stream(kind.codec, rate=RATE_HZ)
+        stream.width, stream.height = WH
+        stream.pix_fmt = "yuvj420p" if kind.codec == "mjpeg" else "yuv420p"
+        if kind.codec == "libx264":
+            stream.options = {"g": "25"}
+        sound = container.add_stream(kind.sound, rate=48000) if sound_s else None
+        sounded = 0
+        for number, picture in enumerate(pictures()):
+            frame = av.VideoFrame.from_ndarray(picture, format="bgr24").reformat(format=stream.pix_fmt)
+            frame.pts = number
+            container.mux(stream.encode(frame))
+            is_last = number == FRAMES - 1
+            until = round(48000 * (sound_s if is_last else min(sound_s, (number + 1) / RATE_HZ)))
+            while sound is not None and sounded < until:
+                count = min(960, until - sounded)
+                form = sound.codec_context.format.name
+                dtype = {"s16": np.int16, "s16p": np.int16, "flt": np.float32}.get(form, np.float32)
+                silence = np.zeros((1, count), dtype)
+                samples = av.AudioFrame.from_ndarray(silence, format=form, layout="mono")
+                samples.sample_rate, samples.pts = 48000, sounded
+                container.mux(sound.encode(samples))
+                sounded += count
+        container.mux(stream.encode(None))
+        if sound is not None:
+            container.mux(sound.encode(None))
+    return file
+
+
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], bytes]:
+    """A function that gives a recording's bytes."""
+    folder = tmp_path_factory.mktemp("recordings")
+
+    @cache
+    def make(name: str) -> bytes:
+        return write(folder / name, KINDS[name]).read_bytes()
+
+    return make
+
+
+def play(file: Path) -> tuple[int, str]:
+    """How many frames came, and what ended them; nothing at a normal end."""
+    source, frames = VideoSource(file), 0
+    try:
+        source.open()
+        while True:
+            source.read()
+            frames += 1
+    except EndOfSource:
+        return frames, ""
+    except SourceError as error:
+        return frames, str(error)
+    finally:
+        source.close()
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_a_whole_recording_ends_well(name: str, recording: Callable[[str], bytes], tmp_path: Path) -> None:
+    file = tmp_path / name
+    file.write_bytes(recording(name))
+
+    assert play(file) == (FRAMES, "")
+
+
+@pytest.mark.parametrize("sound_s", [3.0, 4.0, 9.0], ids=["shorter", "as long", "longer"])
+@pytest.mark.parametrize("name", [name for name in KINDS if name not in WITHOUT_SOUND])
+def test_a_whole_recording_with_sound_ends_well(name: str, sound_s: float, tmp_path: Path) -> None:
+    assert play(write(tmp_path / name, KINDS[name], sound_s)) == (FRAMES, "")
+
+
+@pytest.mark.parametrize("percent", [30, 70, 80, 99])
+@pytest.mark.parametrize("name", KNOWN_WHEREVER_CUT)
+def test_a_recording_that_was_cut_off_is_incomplete(
+    name: str, percent: int, recording: Callable[[str], bytes], tmp_path: Path
+) -> None:
+    whole, file = recording(name), tmp_path / name
+    file.write_bytes(whole[: len(whole) * percent // 100])
+
+    frames, problem = play(file)
+
+    assert problem or frames >= FRAMES - UNSEEN_FRAMES
+
+
+@pytest.mark.parametrize("name", ["video.m2ts", "video.ts", "video.h264"])
+def test_streams_that_tell_no_length_are_incomplete_where_a_picture_is_torn(
+    name: str, recording: Callable[[str], bytes], tmp_path: Path
+) -> None:
+    whole, file = recording(name), tmp_path / name
+    found = 0
+    for percent in range(40, 60):
+        file.write_bytes(whole[: len(whole) * percent // 100])
+        found += "the file ends early" in play(file)[1]
+
+    assert found >= 10  # of twenty; the others were cut between two pictures, or within the last bytes of one
+
+
+@pytest.mark.parametrize("name", KNOWN_WHEN_HALF_GONE)
+def test_a_recording_that_is_half_zeros_is_incomplete(
+    name: str, recording: Callable[[str], bytes], tmp_path: Path
+) -> None:
+    data, file = bytearray(recording(name)), tmp_path / name
+    begin, end = len(data) // 2, len(data) * 95 // 100
+    data[begin:end] = bytes(end - begin)
+    file.write_bytes(data)
+
+    frames, problem = play(file)
+
+    assert frames < FRAMES - UNSEEN_FRAMES
+    assert "incomplete: " in problem
+
+
+def test_recordings_joined_to_one_file_end_well(recording: Callable[[str], bytes], tmp_path: Path) -> None:
+    file = tmp_path / "joined.ts"
+    file.write_bytes(recording("video.ts") + recording("video.ts"))
+
+    assert play(file) == (2 * FRAMES, "")
