@@ -21,8 +21,12 @@ import onnxruntime as ort
 
 from perception.engines.engine import one_line
 
-DEVICES: Final = ("/dev/nvidia[0-9]*", "/proc/driver/nvidia/version", "/dev/nvgpu", "/dev/nvhost-gpu")
-"""What shows an NVIDIA device under Linux, loaded or not; the last two on a Jetson."""
+DEVICES: Final = (
+    *("/dev/nvidia[0-9]*", "/proc/driver/nvidia/version"),
+    *("/dev/nvgpu", "/dev/nvhost-gpu"),  # on a Jetson
+    "/usr/lib/wsl/lib/libcuda.so.1",
+)
+"""What shows an NVIDIA device under Linux, whether or not CUDA loads."""
 DRIVER_LIBRARY: Final = "libcuda.so.1"
 _MISSING: Final = re.compile(r"(\S+): cannot open shared object file")
 _FAILURE: Final = re.compile(r"(?:CU(?:DA|DNN|BLAS) failure \d+|Failed to allocate memory)[^;]*")
@@ -31,6 +35,11 @@ _FAILURE: Final = re.compile(r"(?:CU(?:DA|DNN|BLAS) failure \d+|Failed to alloca
 def is_device_visible(patterns: Sequence[str] = DEVICES) -> bool:
     """Whether this machine shows an NVIDIA device."""
     return any(next(Path("/").glob(pattern.lstrip("/")), None) is not None for pattern in patterns)
+
+
+def may_have_device() -> bool:
+    """Whether it is worth a second and 150 MB to load CUDA, unasked."""
+    return sys.platform != "linux" or is_device_visible()
 
 
 @cache

@@ -64,9 +64,9 @@ def first_that_runs(asked: Asked, provider: ProviderName, failures: list[str] | 
     found = Found(failures=list(failures or ()))
     cache = cache_folder() if provider == "tensorrt" else Path()  # nobody else keeps anything
     lists = attempts(provider, asked.contract, cache, ort.get_available_providers())
-    if lists:
+    if lists and (provider != "auto" or cuda.may_have_device()):
         cuda.prepare()
-    elif provider in DEVICES:
+    if not lists and provider in DEVICES:
         found.failures.append(cuda.why_not_loaded(provider) or f"ONNX Runtime does not offer {provider}")
     for providers in lists:
         if providers[0][0] == PROVIDERS["tensorrt"]:

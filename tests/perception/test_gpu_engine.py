@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -262,6 +263,24 @@ def test_auto_does_not_leave_a_visible_gpu_aside_in_silence(
 
     assert (engine.provider, engine.state) == ("cpu", "ok")
     assert [said in note for note in engine.notes] == [True]
+
+
+@pytest.mark.parametrize(
+    ("provider", "is_visible", "loads"),
+    [("auto", False, False), ("auto", True, True), ("cuda", False, True), ("cpu", True, False)],
+)
+def test_cuda_is_loaded_where_it_is_asked_for_or_a_device_is_visible(
+    on_gpu: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, provider: Any, is_visible: bool, loads: bool
+) -> None:
+    on_gpu(lambda captured: None)
+    monkeypatch.setattr(cuda, "is_device_visible", lambda: is_visible)
+    monkeypatch.setattr(sys, "platform", "linux")
+    prepared: list[bool] = []
+    monkeypatch.setattr(cuda, "prepare", lambda: prepared.append(True))
+
+    OnnxEngine(written(tmp_path), provider)
+
+    assert prepared == [True] * loads
 
 
 def test_devices_are_seen_by_their_files(tmp_path: Path) -> None:
