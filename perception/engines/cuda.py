@@ -50,11 +50,10 @@ def prepare() -> None:
     """
     # TensorRT rounds fp32 to TF32 unless this forbids it; a file that says fp32 gives the same everywhere.
     os.environ.setdefault("NVIDIA_TF32_OVERRIDE", "0")
-    if hasattr(ort, "preload_dlls"):  # since 1.21
-        # What it prints belongs to no records; what is missing is found out below, in one line.
-        with redirect_stdout(io.StringIO()), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            ort.preload_dlls()
+    # What it prints belongs to no records; what is missing is found out below, in one line.
+    with redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        ort.preload_dlls()
 
 
 def why_not_loaded(provider: str) -> str | None:

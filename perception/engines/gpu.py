@@ -121,7 +121,7 @@ def nodes_by_provider(session: ort.InferenceSession) -> dict[str, int]:
     try:
         for part in session.get_provider_graph_assignment_info():
             counts[short_name(part.ep_name)] += len(part.get_nodes())
-    except Exception:  # an ONNX Runtime that does not tell, or a session that was not asked to record it
+    except Exception:  # a session that was not asked to record it
         return {}
     first = short_name(session.get_providers()[0])
     return dict(sorted(counts.items(), key=lambda entry: entry[0] != first))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from tempfile import mkdtemp
+from tempfile import TemporaryDirectory
 from typing import Final
 
 from export.gpu import gpu_graph
@@ -23,10 +23,7 @@ SHIPPED: Final = tuple(
 )
 
 
-@cache
-def folder() -> Path:
-    """For the files made here."""
-    return Path(mkdtemp(prefix="drivable-cuda-stub-models-"))
+_FOLDER: Final = TemporaryDirectory()  # removed at the end
 
 
 @cache
@@ -44,7 +41,7 @@ def for_gpu(name: str, precision: str, frame_wh: tuple[int, int]) -> Path:
         network = next(quantise(network, inputs[:2], inputs[2:], form="tensorrt")).graph
     graph = gpu_graph(network, contract.labels, contract.input_wh, frame_wh, contract.pad_bgr)
     size = "any" if frame_wh == ANY_SIZE else f"{frame_wh[0]}x{frame_wh[1]}"
-    file = folder() / f"{name}-gpu-{precision}-{size}.onnx"
+    file = Path(_FOLDER.name) / f"{name}-gpu-{precision}-{size}.onnx"
     made = replace(contract, model_id=file.stem, precision=precision, frame_wh=frame_wh, output="class_map")
     file.write_bytes(pack(graph, made, {})[0])
     return file
@@ -54,6 +51,6 @@ def for_gpu(name: str, precision: str, frame_wh: tuple[int, int]) -> Path:
 def without_answer(name: str) -> Path:
     """A shipped model without its known answer: the stub computes nothing, and the node would not run it."""
     packed = unpack(model_file(name))
-    file = folder() / f"{name}.onnx"
+    file = Path(_FOLDER.name) / f"{name}.onnx"
     file.write_bytes(pack(packed.graph, packed.contract, {})[0])
     return file

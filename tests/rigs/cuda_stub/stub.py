@@ -11,13 +11,13 @@ from collections import Counter
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from tempfile import gettempdir
 from typing import Any, Final
 
 from build import VERSION, build, provide_packages
 from packages import RigError
 
 ROOT: Final = Path(__file__).parents[3]
+CACHE: Final = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "drivable-rigs/cuda_stub"
 LIMIT_S: Final = 120.0
 
 _PROBE: Final = """
@@ -48,20 +48,19 @@ print(json.dumps(told))
 
 @cache
 def environment() -> dict[str, str]:
-    """For programs on the stub; made once a machine, in the folder for temporary files.
+    """For programs on the stub. The packages are kept in the user's cache.
 
     Raises:
         RigError: if a compiler is missing, or the packages cannot be had.
     """
     if shutil.which("gcc") is None or shutil.which("nm") is None:
         raise RigError("the stub CUDA needs gcc and nm; install them with: sudo apt-get install gcc binutils")
-    folder = Path(gettempdir()) / f"drivable-cuda-stub-{os.getuid()}"
-    folder.mkdir(mode=0o700, exist_ok=True)
+    CACHE.mkdir(parents=True, exist_ok=True)
     try:
-        packages = provide_packages(folder)
+        packages = provide_packages(CACHE)
     except subprocess.CalledProcessError as error:
         raise RigError(f"onnxruntime-gpu {VERSION} could not be installed: {error}") from error
-    libraries = build(packages, folder)
+    libraries = build(packages, CACHE)
     return {
         **{name: value for name, value in os.environ.items() if not name.startswith("STUB_CUDA_")},
         "PYTHONPATH": os.pathsep.join((str(packages), str(ROOT))),
