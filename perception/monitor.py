@@ -49,7 +49,7 @@ class Monitor:
             # the youngest mask that may be published is as old as the oldest that may, and the next is due
             fresh_limit_s=self._freshness.max_age_s + silence_s,
             record_age_s=published.record_age_s,
-            record_limit_s=silence_limit_s(1e9 / period_ns),
+            record_limit_s=silence_limit_s(1e9 / period_ns) + self._freshness.stale_after_s,
             frames=FrameCounts.of_balance(pipeline.ledger.balance()),
             missed=pipeline.ledger.missed,
             decode_errors=counts.decode_errors,

@@ -21,12 +21,11 @@ from perception.pipeline.stalled import StallReports
 from perception.pipeline.supervision import Supervision
 from perception.pipeline.watchdog import HangWatch
 from perception.sinks.sink import HasReader, Sink
-from perception.sources.counts import period_ns_of
+from perception.sources.counts import longest_read_ns, period_ns_of
 from perception.sources.source import NoFrame, Source, SourceInfo
 from perception.status import LastOutput
 
 DRAIN_LIMIT_S = 5.0
-CAPTURE_PERIODS = 4  # of the source, that reading one frame may take at least
 
 
 class PipelineError(Exception):
@@ -165,7 +164,7 @@ class Pipeline:
         limit_ns = self._supervision.watchdog.stage_s * 1e9
         busy = self._hang_watch.look({name: pulse.since_ns for name, pulse in self._gauges.pulses.items()})
         for name, busy_ns in busy.items():
-            waits_ns = CAPTURE_PERIODS * period_ns_of(self._source, self._info) if name == "capture" else 0
+            waits_ns = longest_read_ns(self._source, self._info) if name == "capture" else 0
             if (
                 busy_ns > max(limit_ns, waits_ns)
                 and not self._waits_for_reader(name)

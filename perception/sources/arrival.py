@@ -34,10 +34,11 @@ class ArrivalClock:
     Args:
         offset_ns: between the sender's clock and ours, where that is known: 0 for a driver that reads our
             own clock. None finds it.
+        waited_ns: that the first frame may have waited before it was taken, as while a stream was looked at.
     """
 
-    def __init__(self, offset_ns: int | None = None) -> None:
-        self._offset_ns = offset_ns
+    def __init__(self, offset_ns: int | None = None, waited_ns: int = 0) -> None:
+        self._offset_ns, self._waited_ns = offset_ns, waited_ns
         self._drift = _DRIFT if offset_ns is None else 0.0
         self._last: tuple[int, int] | None = None
         self._steps_ns: deque[int] = deque(maxlen=_STEPS_KEPT)
@@ -52,10 +53,12 @@ class ArrivalClock:
             return received_ns
         delay_ns = received_ns - pts_ns
         if self._offset_ns is None:
-            self._offset_ns = delay_ns
+            self._offset_ns, self._doubt_ns = delay_ns - self._waited_ns, self._waited_ns
+        elif self._last is None and delay_ns - self._offset_ns > _PLAUSIBLE_NS:
+            self._doubt_ns = (
+                delay_ns  # a clock that is said to be ours, off by more than a driver keeps a frame
+            )
         if self._last is None:
-            # A clock that is said to be ours, and is off by more than a driver keeps a frame.
-            self._doubt_ns = delay_ns if delay_ns - self._offset_ns > _PLAUSIBLE_NS else 0
             self._window = _Window(received_ns)
         else:
             last_pts_ns, last_received_ns = self._last

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Final
 
 from perception.sources.pacing import Limited, Looped, Paced
 from perception.sources.source import Source, SourceInfo
 from perception.sources.supervised import Supervised
+
+READ_PERIODS: Final = 4
+"""That reading one frame may take at least."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,13 @@ def period_ns_of(source: Source, info: SourceInfo) -> int:
     inner = _innermost(source)
     learnt_ns = inner.period_ns if isinstance(inner, Supervised) else None
     return learnt_ns or round(1e9 / info.rate_hz)
+
+
+def longest_read_ns(source: Source, info: SourceInfo) -> int:
+    """How long one `read` of a sound source takes at most: a live one tells of a silence by then."""
+    inner, period_ns = _innermost(source), period_ns_of(source, info)
+    silence_ns = inner.stale_after_ns if isinstance(inner, Supervised) else None
+    return max(READ_PERIODS * period_ns, (silence_ns or 0) + period_ns)
 
 
 def _innermost(source: Source) -> object:

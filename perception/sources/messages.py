@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import Any, Final, NoReturn
 
 from perception.frame import Frame
@@ -76,7 +76,8 @@ def encoded(message: Message) -> bytes:
     """The message on its way."""
     if isinstance(message, Failed):
         message = Failed(_one_line(message.text))
-    return json.dumps({"kind": type(message).__name__, **asdict(message)}).encode()
+    # not `asdict`, which copies deeply and takes 30 us a frame
+    return json.dumps({"kind": type(message).__name__, **vars(message)}, default=vars).encode()
 
 
 def decoded(data: bytes) -> Message:

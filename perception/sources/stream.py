@@ -73,6 +73,7 @@ class StreamSource:
 
     def open(self) -> SourceInfo:
         """Connect and find the video."""
+        began_ns = time.monotonic_ns()
         try:
             container = self._open_container()
         except (ExitError, TimeoutError):
@@ -96,7 +97,9 @@ class StreamSource:
             self.close()
             raise SourceError(str(error) or self._silence) from None
         self._decoder, self._frames_read = decoder, 0
-        self._arrivals, self._capture_times = ArrivalClock(), CaptureTimes()
+        # what came while the stream was looked at lies ready, and may be as old as that took
+        self._arrivals = ArrivalClock(waited_ns=time.monotonic_ns() - began_ns)
+        self._capture_times = CaptureTimes()
         self._times = FrameTimes(decoder.rate_hz)
         return SourceInfo(self._name, self._is_live, known_wh, decoder.rate_hz, decoder.description)
 

@@ -217,6 +217,11 @@ class Supervised:
         return self._freshness.period_ns if self._info is not None else None
 
     @property
+    def stale_after_ns(self) -> int | None:
+        """How long it may be silent before `read` tells of it; None before `open`."""
+        return self._freshness.stale_after_ns if self._info is not None else None
+
+    @property
     def counts(self) -> dict[str, int]:
         """What the source counted, such as `decode_errors`, each time it was open."""
         return dict(self._counts_before + Counter(self._reader.counts if self._reader else {}))

@@ -197,3 +197,17 @@ def test_stamps_of_another_clock_are_found_out_within_a_second(by_ms: float) -> 
         ages_ms.append((received_ns - clock.captured_ns(received_ns + round(by_ms * MS), received_ns)) / MS)
 
     assert max(ages_ms[31:]) < 100
+
+
+@pytest.mark.parametrize("held_ms", [0, 700, 2_000])
+def test_frames_that_lay_ready_when_a_stream_was_opened_are_as_old_as_that_took(held_ms: int) -> None:
+    opened_ms, period_ms = 10_000 + 2_000, 40
+    clock, ages_ms = ArrivalClock(waited_ns=2_000 * MS), []
+    for number in range(100):
+        taken_ms = opened_ms - held_ms + number * period_ms
+        received_ms = max(taken_ms, opened_ms)
+        age_ns = received_ms * MS - clock.captured_ns(taken_ms * MS, received_ms * MS)
+        ages_ms.append((age_ns / MS, received_ms - taken_ms, received_ms - opened_ms))
+
+    assert all(told_ms >= true_ms - 1 for told_ms, true_ms, _ in ages_ms)
+    assert all(told_ms < true_ms + 60 for told_ms, true_ms, after_ms in ages_ms if after_ms > 600)
