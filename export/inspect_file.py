@@ -15,9 +15,11 @@ import onnxruntime as ort
 from export.card import known_answer_facts, model_card
 from export.package import Packed, unpack
 from export.tensorrt import left_by_tensorrt, tensorrt_line
+from perception.build import LOAD_S, TENSORRT_LOAD_S
 from perception.engines import ENGINES, Engine, EngineError
 from perception.engines.providers import PROVIDERS
 from perception.perceive import Perceiver
+from perception.time_limit import within
 
 OPENVINO: Final = "openvino"
 
@@ -82,20 +84,27 @@ def where_it_runs(file: Path) -> dict[str, str]:
     told = {}
     for name, full_name in PROVIDERS.items():
         if full_name in ort.get_available_providers():
-            told[name] = _tried(lambda name=name: ENGINES["onnx"](file, provider=name))  # type: ignore[misc]
+            limit_s = TENSORRT_LOAD_S if name == "tensorrt" else LOAD_S
+            told[name] = _tried(lambda name=name: ENGINES["onnx"](file, provider=name), limit_s)  # type: ignore[misc]
         else:
             told[name] = "no, it is not in this build of ONNX Runtime"
     if importlib.util.find_spec(OPENVINO):
-        told[OPENVINO] = _tried(lambda: ENGINES[OPENVINO](file))
+        told[OPENVINO] = _tried(lambda: ENGINES[OPENVINO](file), LOAD_S)
     else:
         told[OPENVINO] = "no, it is not installed"
     return told
 
 
-def _tried(load: Callable[[], Engine]) -> str:
-    try:
+def _tried(load: Callable[[], Engine], limit_s: float) -> str:
+    def warm() -> Engine:
         engine = load()
         Perceiver(engine).warm_up()
+        return engine
+
+    try:
+        engine = within(limit_s, warm)
+    except TimeoutError:
+        return f"no, it was not loaded and run once within {limit_s:g} s"
     except EngineError as error:
         # What to do about it, behind the semicolon, is for those who asked for this provider.
         return f"no, {str(error).partition(';')[0]}"

@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
+import onnxruntime as ort
 from numpy.typing import NDArray
 
 from perception.contract import ANY_SIZE, ModelContract
@@ -18,6 +19,10 @@ from perception.engines.gpu import Asked, Found, first_that_runs, nodes_by_provi
 from perception.engines.providers import DEVICES, ProviderName, short_name
 from perception.engines.session import CPU, contract_of, known_answer_of, load_session, read_model
 from perception.frame import EngineState
+from perception.time_limit import within
+
+FIRST_RUN_LIMIT_S: Final = 60.0
+"""The first frame takes the longest, and no network of ours two seconds."""
 
 
 class OnnxEngine(CheckedEngine):
@@ -65,6 +70,8 @@ class OnnxEngine(CheckedEngine):
         if self.runs_one_at_a_time and self._bound is None:
             self._bound = BoundSession(self._session, DEVICES[self.provider])
         self._input = self._session.get_inputs()[0].name
+        self._run_options = ort.RunOptions()
+        self._has_run = False
         self.is_proven = known is not None
         if found.session is None:  # on a GPU it was part of the attempt
             check_known_answer(known, self.contract, self.provider, self._run)
@@ -74,11 +81,26 @@ class OnnxEngine(CheckedEngine):
         try:
             if self._bound is not None:
                 return self._bound.run(batch)
-            outputs: list[NDArray[Any]] = self._session.run(None, {self._input: batch})
+            if self._has_run:
+                return self._run_on_cpu(batch)
+            # A graph can hold a loop without an end.
+            outputs = within(FIRST_RUN_LIMIT_S, lambda: self._run_on_cpu(batch))
+            self._has_run = True
             return outputs
+        except TimeoutError:
+            self._run_options.terminate = True  # ends it behind the node of the graph that it is at
+            name = self.contract.model_id
+            raise EngineError(
+                f"{name} was still at its first frame after {FIRST_RUN_LIMIT_S:g} s on {self.provider}; "
+                f"its graph may hold a loop without an end"
+            ) from None
         except Exception as error:  # ONNX Runtime raises several kinds, none with a base of its own
             name = self.contract.model_id
             raise EngineError(f"{name} does not run on {self.provider}: {cuda.reason_of(error)}") from error
+
+    def _run_on_cpu(self, batch: NDArray[np.uint8]) -> list[NDArray[Any]]:
+        outputs: list[NDArray[Any]] = self._session.run(None, {self._input: batch}, self._run_options)
+        return outputs
 
 
 def _notes(
