@@ -82,6 +82,7 @@ def source_settings(config: NodeConfig) -> SourceSettings:
         synthetic_rate_hz=config.synthetic.rate_hz,
         seed=config.synthetic.seed,
         images_rate_hz=config.images_rate_hz,
+        max_pixels=round(config.max_megapixels * 1e6),
         open_timeout_s=config.open_timeout_s,
         read_timeout_s=config.read_timeout_s,
         rtsp_transport=config.rtsp_transport,

@@ -14,6 +14,7 @@ from perception.scene.camera_health import HealthSettings
 from perception.sinks.rotation import Rotate
 from perception.sources.camera import CameraSettings
 from perception.sources.freshness import FreshnessSettings, ReconnectSettings
+from perception.sources.image_size import MAX_PIXELS
 from perception.sources.stream import RtspTransport
 
 
@@ -93,6 +94,8 @@ class NodeConfig:
     """Read recordings in a process of their own too: a file that crashes a decoder then costs that alone."""
     images_rate_hz: float = 10.0
     """Rate at which a folder of images plays."""
+    max_megapixels: float = MAX_PIXELS / 1e6
+    """Refuse pictures with more before they are decoded: a small file may ask for gigabytes."""
     camera: CameraSettings = field(default_factory=CameraSettings)
     synthetic: Synthetic = field(default_factory=Synthetic)
 
@@ -112,6 +115,7 @@ class NodeConfig:
         for name in (
             *("max_frames", "duration_s", "load_timeout_s", "open_timeout_s", "read_timeout_s"),
             "images_rate_hz",
+            "max_megapixels",
         ):
             value = getattr(self, name)
             if value is not None and value <= 0:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perception.frame import Frame
+from perception.sources.image_size import MAX_PIXELS, check_pixels, image_wh
 from perception.sources.source import EndOfSource, SourceError, SourceInfo
 
 IMAGE_SUFFIXES: Final = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
@@ -24,10 +25,11 @@ class ImagesSource:
     Args:
         pattern: a folder, a glob such as `trip/*.png`, or one image.
         rate_hz: images per second of the frames' own time.
+        max_pixels: a larger image is refused before it is decoded.
     """
 
-    def __init__(self, pattern: str, rate_hz: float = 10.0) -> None:
-        self._pattern = pattern
+    def __init__(self, pattern: str, rate_hz: float = 10.0, max_pixels: int = MAX_PIXELS) -> None:
+        self._pattern, self._max_pixels = pattern, max_pixels
         self._rate_hz = rate_hz
         self._files: list[Path] = []
         self._next_id = 0
@@ -35,7 +37,7 @@ class ImagesSource:
     def open(self) -> SourceInfo:
         """List the images and decode the first one."""
         self._files, self._next_id = _images_of(self._pattern), 0
-        height, width = read_image_bgr(self._files[0]).shape[:2]
+        height, width = read_image_bgr(self._files[0], self._max_pixels).shape[:2]
         description = f"{len(self._files)} images"
         return SourceInfo(self._pattern, False, (width, height), self._rate_hz, description)
 
@@ -50,7 +52,7 @@ class ImagesSource:
             frame_id=frame_id,
             captured_ns=time.monotonic_ns(),
             time_ns=round(frame_id * 1e9 / self._rate_hz),
-            pixels=read_image_bgr(file),
+            pixels=read_image_bgr(file, self._max_pixels),
             name=file.stem,
         )
 
@@ -59,21 +61,27 @@ class ImagesSource:
         self._files = []
 
 
-def read_image_bgr(file: Path) -> NDArray[np.uint8]:
+def read_image_bgr(file: Path, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
     """(H, W, 3) uint8 BGR of an image file, upright by its EXIF orientation.
 
     Grey becomes three equal channels, alpha is dropped, 16 bits become 8 by a fixed scale.
 
     Raises:
-        SourceError: if it cannot be read or decoded, or holds floats, which have no fixed scale.
+        SourceError: if it cannot be read or decoded, is larger than `max_pixels`, or holds floats, which have
+            no fixed scale.
     """
     try:
-        data = np.frombuffer(file.read_bytes(), np.uint8)
+        content = file.read_bytes()
     except OSError as error:
         raise SourceError(f"{file}: cannot be read: {error.strerror}") from error
+    wh = image_wh(content)
+    if wh is None:
+        raise SourceError(f"{file}: is corrupt, or not an image that can be read")
+    check_pixels(wh, max_pixels, str(file))
+    data = np.frombuffer(content, np.uint8)
     # not IMREAD_UNCHANGED: it leaves EXIF aside, and alpha and grey as they are
     try:
-        image = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH) if data.size else None
+        image = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
     except cv2.error:
         image = None
     if image is None:

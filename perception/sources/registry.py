@@ -13,6 +13,7 @@ from perception.cores import usable_cores
 from perception.masking import masked_url
 from perception.sources.camera import CameraSettings, CameraSource, identity_of, node_name
 from perception.sources.freshness import FreshnessSettings, ReconnectSettings
+from perception.sources.image_size import MAX_PIXELS
 from perception.sources.images import IMAGE_SUFFIXES, ImagesSource
 from perception.sources.pacing import Limited, Looped, Paced
 from perception.sources.reader import IS_SUPPORTED, Reader
@@ -35,6 +36,8 @@ class SourceSettings:
     seed: int = 0
     """Of the rendered drive."""
     images_rate_hz: float = 10.0
+    max_pixels: int = MAX_PIXELS
+    """Of a picture; a larger one is refused before it is decoded."""
     open_timeout_s: float = 10.0
     """Limit for connecting to a network stream and finding its video."""
     read_timeout_s: float = 5.0
@@ -64,11 +67,11 @@ Builder = Callable[[str, SourceSettings], Source]
 def _build_video(spec: str, settings: SourceSettings) -> Source:
     # frame threads hold frames back: in real time that would be delay
     is_single = settings.realtime or (settings.threads or usable_cores()) == 1
-    return VideoSource(Path(spec), decoder_threads=1 if is_single else None)
+    return VideoSource(Path(spec), decoder_threads=1 if is_single else None, max_pixels=settings.max_pixels)
 
 
 def _build_images(spec: str, settings: SourceSettings) -> Source:
-    return ImagesSource(spec, settings.images_rate_hz)
+    return ImagesSource(spec, settings.images_rate_hz, settings.max_pixels)
 
 
 def _build_camera(spec: str, settings: SourceSettings, identity: Identity | None = None) -> Source:
@@ -77,7 +80,8 @@ def _build_camera(spec: str, settings: SourceSettings, identity: Identity | None
 
 def _build_stream(spec: str, settings: SourceSettings) -> Source:
     return StreamSource(
-        spec, settings.open_timeout_s, settings.read_timeout_s, settings.rtsp_transport, settings.tls
+        *(spec, settings.open_timeout_s, settings.read_timeout_s, settings.rtsp_transport),
+        *(settings.tls, settings.max_pixels),
     )
 
 

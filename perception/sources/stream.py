@@ -12,6 +12,7 @@ from av.error import ExitError, FFmpegError
 from perception.frame import Frame
 from perception.masking import masked_url
 from perception.sources.arrival import ArrivalClock
+from perception.sources.image_size import MAX_PIXELS
 from perception.sources.pacing import CaptureTimes, FrameTimes
 from perception.sources.rtsp_redirect import check_redirects
 from perception.sources.source import EndOfSource, SourceError, SourceInfo
@@ -47,6 +48,7 @@ class StreamSource:
         rtsp_transport: "auto" takes TCP, and UDP where the camera refuses that. A wire that loses packets
             makes TCP late, for it sends them again, and the pictures of UDP damaged.
         tls: whom `https://` and `rtsps://` trust.
+        max_pixels: of a picture; of a larger one nothing is decoded.
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class StreamSource:
         read_timeout_s: float = 5.0,
         rtsp_transport: RtspTransport = "auto",
         tls: TlsSettings | None = None,
+        max_pixels: int = MAX_PIXELS,
     ) -> None:
         scheme, separator, rest = url.partition("://")
         self._url = scheme.lower() + separator + rest  # libav knows schemes in lower case alone
@@ -63,6 +66,7 @@ class StreamSource:
         self._open_timeout_s, self._read_timeout_s = open_timeout_s, read_timeout_s
         self._transport, self._tls = rtsp_transport, tls or TlsSettings()
         self._web: Web | None = None
+        self._max_pixels = max_pixels
         self._limit = TimeLimit()
         self._decoder: Decoder | None = None
         self._is_live = True
@@ -88,7 +92,12 @@ class StreamSource:
         self._is_live = not (self._web and container.duration)
         self._has_times = container.format.name != "mpjpeg"
         try:
-            decoder = Decoder(container, self._name, threads=1, frame_limit_s=self._read_timeout_s)
+            decoder = Decoder(
+                *(container, self._name),
+                threads=1,
+                frame_limit_s=self._read_timeout_s,
+                max_pixels=self._max_pixels,
+            )
             # the first frame of a live stream would be stale before anybody reads it
             frame_wh = decoder.coded_wh if self._is_live else decoder.peek().pixels.frame_wh
             known_wh = frame_wh if min(frame_wh) > 0 else None  # before its first picture, some tell none

@@ -22,6 +22,7 @@ from av.video.stream import VideoStream
 from perception.frame import Frame, Plane, Yuv420, YuvMatrix
 from perception.sources.completeness import Completeness
 from perception.sources.damage import DamageTrace
+from perception.sources.image_size import MAX_PIXELS, check_pixels
 from perception.sources.pacing import FrameTimes
 from perception.sources.source import EndOfSource, SourceError, SourceInfo
 
@@ -69,6 +70,7 @@ class Decoder:
         threads: of the decoder; 1 adds no delay, more give throughput, None chooses by size.
         frame_limit_s: how long the packets of one frame may take.
         file: that the container was opened from; None over a network.
+        max_pixels: of a picture; of a larger one nothing is decoded.
     """
 
     def __init__(
@@ -78,6 +80,7 @@ class Decoder:
         threads: int | None,
         frame_limit_s: float = math.inf,
         file: Path | None = None,
+        max_pixels: int = MAX_PIXELS,
     ) -> None:
         covers = av.stream.Disposition.attached_pic
         streams = [stream for stream in container.streams.video if not stream.disposition & covers]
@@ -91,6 +94,8 @@ class Decoder:
         self._container, self._stream, self._name = container, streams[0], name
         self._time_base = streams[0].time_base or Fraction(1, av.time_base)
         codec = self._stream.codec_context
+        check_pixels((codec.width, codec.height), max_pixels, name)
+        codec.options = {**codec.options, "max_pixels": str(max_pixels)}  # the size may change later
         if threads is None:
             threads = 1 if codec.width * codec.height <= ONE_THREAD_PIXELS else 2
         codec.thread_type = "SLICE" if threads == 1 else "FRAME"
@@ -222,10 +227,11 @@ class VideoSource:
         file: in any container and codec that libav reads.
         decoder_threads: more than 1 gives throughput for recordings; 1 adds no delay; None chooses by
             the size of the picture.
+        max_pixels: of a picture; a larger one is refused.
     """
 
-    def __init__(self, file: Path, decoder_threads: int | None = None) -> None:
-        self._file = file
+    def __init__(self, file: Path, decoder_threads: int | None = None, max_pixels: int = MAX_PIXELS) -> None:
+        self._file, self._max_pixels = file, max_pixels
         self._threads = decoder_threads
         self._decoder: Decoder | None = None
         self._frames_read = 0
@@ -236,7 +242,9 @@ class VideoSource:
         """Open the file and decode its first frame."""
         container = open_file(self._file)
         try:
-            decoder = Decoder(container, str(self._file), self._threads, file=self._file)
+            decoder = Decoder(
+                container, str(self._file), self._threads, file=self._file, max_pixels=self._max_pixels
+            )
             frame_wh = decoder.peek().pixels.frame_wh
         except SourceError:
             container.close()

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from perception.labels import ALTERNATIVE, BACKGROUND, DIRECT, IGNORE
 from perception.sources import images
+from perception.sources.image_size import MAX_PIXELS, check_pixels, image_wh
 from perception.sources.source import SourceError
 
 Rgb = tuple[int, int, int]
@@ -124,11 +125,17 @@ def _has_colours(label: NDArray[np.generic]) -> bool:
 
 def _read_as_it_is(file: Path) -> NDArray[np.generic]:
     """(H, W) or (H, W, channels) pixels of any depth."""
-    data = np.frombuffer(_read_whole(file), np.uint8)
-    try:
-        label = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if data.size else None
-    except cv2.error:
-        label = None
+    content = _read_whole(file)
+    wh = image_wh(content)
+    label = None
+    if wh is not None:
+        try:
+            check_pixels(wh, MAX_PIXELS, str(file))
+            label = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+        except SourceError as error:
+            raise DataError(str(error)) from error
+        except cv2.error:
+            pass
     if label is None:
         raise DataError(f"{file}: is corrupt, or not an image that can be read")
     return label
