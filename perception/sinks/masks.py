@@ -10,6 +10,7 @@ import cv2
 
 from perception.atomic_file import create_new, write_atomically, write_partial
 from perception.frame import Output, Prediction
+from perception.labels import IDS
 from perception.sinks.presence import Presence, Watched
 from perception.sinks.rotation import Keeping, Opening, Segments
 from perception.sinks.sink import SinkError
@@ -75,10 +76,18 @@ class MaskFolderSink:
             raise
 
     def write(self, output: Output) -> None:
-        """Write one PNG, whole or not at all; none where the camera did not see the road."""
-        if not isinstance(output, Prediction) or not output.has_mask or not self._segments.has_room():
+        """Write one PNG, whole or not at all; none where the camera did not see the road.
+
+        There a mask of that name, left by an earlier run, is removed: it is not of this frame.
+        """
+        if not isinstance(output, Prediction):
             return
         name = f"{output.frame.name}.png"
+        if not output.has_mask:
+            _remove_mask((self._segment.folder if self._segment else self._folder) / name)
+            return
+        if not self._segments.has_room():
+            return
         _, png = cv2.imencode(".png", output.class_map_at(output.frame.frame_wh), _PNG)
         try:
             if self._syncer:
@@ -114,6 +123,13 @@ class MaskFolderSink:
         if segment:
             self._segments.note_end(segment.presence, segment.masks)
             segment.close()
+
+
+def _remove_mask(file: Path) -> None:
+    """Remove what can only be a mask: a user's picture of the same name stays."""
+    image = cv2.imread(str(file), cv2.IMREAD_UNCHANGED) if file.is_file() else None
+    if image is not None and image.ndim == 2 and image.max() <= max(IDS.values()):
+        file.unlink(missing_ok=True)
 
 
 class MaskFolder:

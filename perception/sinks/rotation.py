@@ -288,8 +288,8 @@ class Segments:
 
 
 def _remove_folder(folder: Path) -> None:
-    """Remove the masks in a folder, and then it; what is not ours keeps it there."""
-    for mask in folder.glob("*.png"):
+    """Remove the masks in a folder, also those a killed run left unfinished, and then the folder."""
+    for mask in [*folder.glob("*.png"), *folder.glob("*.png.partial")]:
         mask.unlink(missing_ok=True)
     with contextlib.suppress(FileNotFoundError):
         folder.rmdir()

@@ -12,6 +12,7 @@ import pytest
 from perception.frame import CameraState, EngineState, Frame, Prediction
 from perception.labels import ALTERNATIVE, BACKGROUND, DIRECT, DRIVABLE, LABELS_OF_TWO
 from perception.sinks.masks import MaskFolderSink
+from perception.sinks.rotation import Keeping, Rotate
 from perception.sinks.sink import SinkError
 from perception.sources.source import SourceInfo
 
@@ -85,3 +86,50 @@ def test_unusable_folder_is_named_before_the_first_frame(tmp_path: Path, folder:
 
     with pytest.raises(SinkError, match=f"^{target}: cannot write masks: [^\n]+$"):
         MaskFolderSink(target).open(INFO)
+
+
+def test_mask_of_an_earlier_run_does_not_stay_where_this_one_has_none(tmp_path: Path) -> None:
+    for state in (CameraState.OK, CameraState.BLOCKED):
+        sink = MaskFolderSink(str(tmp_path))
+        sink.open(INFO)
+        sink.write(_prediction(state))
+        sink.close()
+
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("picture", [np.full((36, 64, 3), 0, np.uint8), np.full((36, 64), 90, np.uint8)])
+def test_picture_of_the_user_stays(tmp_path: Path, picture: np.ndarray) -> None:
+    cv2.imwrite(str(tmp_path / "street.png"), picture)
+    before = (tmp_path / "street.png").read_bytes()
+    sink = MaskFolderSink(str(tmp_path))
+    sink.open(INFO)
+    sink.write(_prediction(CameraState.BLOCKED))
+    sink.close()
+
+    assert (tmp_path / "street.png").read_bytes() == before
+
+
+def test_link_in_the_place_of_the_trial_file_is_not_followed(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.write_bytes(b"of somebody else")
+    (tmp_path / "masks").mkdir()
+    (tmp_path / "masks" / ".trial.part").symlink_to(elsewhere)
+
+    MaskFolderSink(str(tmp_path / "masks")).open(INFO)
+
+    assert elsewhere.read_bytes() == b"of somebody else"
+
+
+def test_old_folder_goes_with_what_a_killed_run_left_half_written(tmp_path: Path) -> None:
+    sink = MaskFolderSink(str(tmp_path), Keeping(Rotate(age_s=1.0, keep=1)))
+    sink.open(INFO)
+    for time_s in (0, 2):
+        frame = replace(_prediction().frame, time_ns=time_s * 10**9)
+        sink.write(replace(_prediction(), frame=frame))
+        if time_s == 0:
+            (tmp_path / "000001" / "cut.png.partial").write_bytes(b"half")
+    sink.close()
+
+    assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == ["000002"]
+    assert sink.trouble is None
