@@ -15,6 +15,7 @@ HERE: Final = Path(__file__).parent
 RIGS: Final[dict[str, list[str]]] = {
     "health": [],
     "node": [],
+    "power_off": ["--install"],
     "kernel_camera": ["--install", "--limit-s", "900"],
     "rtsp": ["--install"],
     "recordings": [],

@@ -24,27 +24,25 @@ def rig(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[ModuleType, ModuleTyp
 
 
 def test_modules_are_loaded_behind_those_they_need(
-    rig: tuple[ModuleType, ModuleType], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    rig: tuple[ModuleType, ModuleType], tmp_path: Path
 ) -> None:
     guest_kernel, _ = rig
     needs = {"vivid": "videodev,v4l2-tpg", "v4l2_tpg": "", "videodev": "mc", "mc": "", "9p": ""}
     for name, depends in needs.items():
         (tmp_path / name).write_bytes(b"\0license=GPL\0depends=" + depends.encode() + b"\0name=x\0")
-    monkeypatch.setattr(guest_kernel, "WANTED", ("9p", "vivid"))
 
-    order = guest_kernel.load_order({name: tmp_path / name for name in needs})
+    order = guest_kernel.load_order({name: tmp_path / name for name in needs}, ("9p", "vivid"))
 
     assert order == ["9p", "mc", "videodev", "v4l2_tpg", "vivid"]
 
 
 def test_a_module_that_is_not_there_is_named(
-    rig: tuple[ModuleType, ModuleType], monkeypatch: pytest.MonkeyPatch
+    rig: tuple[ModuleType, ModuleType],
 ) -> None:
     guest_kernel, _ = rig
-    monkeypatch.setattr(guest_kernel, "WANTED", ("vivid",))
 
     with pytest.raises(guest_kernel.RigError, match="no module vivid"):
-        guest_kernel.load_order({})
+        guest_kernel.load_order({}, ("vivid",))
 
 
 def test_the_first_file_system_is_a_cpio_archive_with_the_command_in_its_init(

@@ -6,20 +6,21 @@ import re
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from packages import RigError
 
-PACKAGES: Final = {
+BOOTS: Final = {
     "qemu-system-x86_64": "qemu-system-x86",
     "busybox": "busybox-static",
-    "v4l2-ctl": "v4l-utils",
     "dpkg-deb": "dpkg",
     "apt-get": "apt",
 }
-"""What must be there, and the Debian package that has it."""
+"""What must be there to boot a guest, and the Debian package that has it."""
+PACKAGES: Final = BOOTS | {"v4l2-ctl": "v4l-utils"}
 WANTED: Final = ("virtio_pci", "9pnet_virtio", "9p", "overlay", "vivid")
 _DEPENDS: Final = re.compile(rb"\0depends=([^\0]*)\0")
 
@@ -32,25 +33,30 @@ class GuestKernel:
     modules: tuple[Path, ...]
 
 
-def missing_packages() -> list[str]:
+def missing_packages(needed: Mapping[str, str] = PACKAGES) -> list[str]:
     """Debian packages that the rig needs and this machine has not."""
-    return sorted({package for tool, package in PACKAGES.items() if shutil.which(tool) is None})
+    return sorted({package for tool, package in needed.items() if shutil.which(tool) is None})
 
 
-def guest_kernel(cache: Path) -> GuestKernel:
-    """The newest kernel of this Debian, from the cache or from its archive; raises RigError."""
+def guest_kernel(cache: Path, wanted: Sequence[str] = WANTED) -> GuestKernel:
+    """The newest kernel of this Debian, from the cache or from its archive; raises RigError.
+
+    Args:
+        cache: a folder of its own for each set of modules.
+        wanted: names of modules; those that they need come with them.
+    """
     told = _output("apt-cache", "depends", "linux-image-amd64")
     found = re.search(r"Depends: (linux-image-[\w.+-]+)", told)
     if not found:
         raise RigError("apt knows no linux-image-amd64; run apt-get update on a Debian for amd64")
     kept = cache / found[1]
     if not (kept / "complete").exists():
-        _fetch(found[1], kept)
+        _fetch(found[1], kept, wanted)
     modules = {_module_name(file): file for file in kept.glob("*.ko")}
-    return GuestKernel(kept / "vmlinuz", tuple(modules[name] for name in load_order(modules)))
+    return GuestKernel(kept / "vmlinuz", tuple(modules[name] for name in load_order(modules, wanted)))
 
 
-def load_order(modules: dict[str, Path]) -> list[str]:
+def load_order(modules: dict[str, Path], wanted: Sequence[str] = WANTED) -> list[str]:
     """Names of the modules wanted and of all that they depend on, each behind those it needs."""
     order: list[str] = []
 
@@ -63,7 +69,7 @@ def load_order(modules: dict[str, Path]) -> list[str]:
             add(needed)
         order.append(name)
 
-    for name in WANTED:
+    for name in wanted:
         add(name)
     return order
 
@@ -74,7 +80,7 @@ def depends_of(module: bytes) -> list[str]:
     return [name.replace("-", "_") for name in found[1].decode().split(",") if name] if found else []
 
 
-def _fetch(package: str, kept: Path) -> None:
+def _fetch(package: str, kept: Path, wanted: Sequence[str]) -> None:
     kept.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=kept.parent) as scratch_name:
         scratch = Path(scratch_name)
@@ -84,7 +90,7 @@ def _fetch(package: str, kept: Path) -> None:
         modules = {_module_name(file): file for file in (scratch / "tree/lib/modules").rglob("*.ko")}
         shutil.rmtree(kept, ignore_errors=True)
         kept.mkdir()
-        for name in load_order(modules):
+        for name in load_order(modules, wanted):
             shutil.copy(modules[name], kept)
         (image,) = (scratch / "tree/boot").glob("vmlinuz-*")
         shutil.copy(image, kept / "vmlinuz")

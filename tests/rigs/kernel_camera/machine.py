@@ -37,7 +37,7 @@ def run_in_guest(
         initrd, console = Path(scratch) / "initramfs", Path(scratch) / "console"
         initrd.write_bytes(initramfs(kernel.modules, command, directory))
         with subprocess.Popen(
-            _qemu(kernel.image, initrd, console),
+            qemu_command(kernel.image, initrd, console),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -70,7 +70,8 @@ def _follow(machine: subprocess.Popen[str], on_line: Callable[[str], None]) -> i
     return None
 
 
-def _qemu(image: Path, initrd: Path, console: Path) -> list[str]:
+def qemu_command(image: Path, initrd: Path, console: Path, *more: str) -> list[str]:
+    """QEMU's command line; the program in the guest writes to its standard output."""
     arguments = {
         "-accel": "tcg,thread=multi",
         "-cpu": "max",
@@ -86,4 +87,4 @@ def _qemu(image: Path, initrd: Path, console: Path) -> list[str]:
     # the first serial port is the kernel's console, the second the command's output
     serial = ["-serial", f"file:{console}", "-serial", "stdio"]
     pairs = [part for pair in arguments.items() for part in pair]
-    return ["qemu-system-x86_64", "-no-reboot", *pairs, *serial]
+    return ["qemu-system-x86_64", "-no-reboot", *pairs, *serial, *more]
