@@ -118,9 +118,19 @@ class Pipeline:
         return self._threads.sinks
 
     def start(self) -> None:
-        """Start the threads, and one that sees them all end."""
-        self._threads.start()
-        self._settler.start()
+        """Start the threads, and one that sees them all end.
+
+        Raises:
+            RuntimeError: if the system has no more threads; then there is no end to wait for, and source and
+                sinks are the caller's to close.
+        """
+        try:
+            self._threads.start()
+            self._settler.start()
+        except RuntimeError:
+            self.stop()
+            self._has_ended.set()
+            raise
         if self._stalls is not None:
             self._stalls.start()
 
@@ -173,7 +183,9 @@ class Pipeline:
                 self._end_hung(name)
 
     def _waits_for_reader(self, stage: str) -> bool:
-        """Whether it is a sink that a pipe takes nothing from: whoever reads it may pause as it likes."""
+        """Whether a pipe takes nothing from it, or from what it waits for; who reads that may pause."""
+        if stage == "capture" and not self._is_live:  # may have to wait until frames in use are free again
+            return any(isinstance(sink, HasReader) and sink.waits_for_reader for sink in self._sinks.values())
         sink = self._sinks.get(stage)
         return isinstance(sink, HasReader) and sink.waits_for_reader
 

@@ -94,6 +94,11 @@ class Reader:
         except OSError:
             raise self._death() from None
 
+    @property
+    def waits_for_slot(self) -> bool:
+        """Whether the process waits for this one: every slot holds a frame that is still in use here."""
+        return len(self._held) >= SLOTS
+
     def fileno(self) -> int:
         """To wait for a message together with other things; -1 where there is no process."""
         return -1 if self._socket is None else self._socket.fileno()

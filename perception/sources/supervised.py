@@ -31,6 +31,8 @@ class FrameReader(Protocol):
 
     counts: dict[str, int]
 
+    @property
+    def waits_for_slot(self) -> bool: ...
     def open(self) -> None: ...
     def take(self) -> SourceInfo | Frame | None: ...
     def close(self, grace_s: float) -> None: ...
@@ -185,7 +187,9 @@ class Supervised:
                 now_ns = self._now_ns()
                 if frame is not None:
                     return self._fresh(frame, now_ns)
-                if self._phase != "idle" and now_ns >= self._hung_ns():
+                if self._reader is not None and self._reader.waits_for_slot:
+                    self._phase_ns = now_ns  # it is this process that keeps a recording waiting
+                elif self._phase != "idle" and now_ns >= self._hung_ns():
                     self._hung()
             except (SourceError, EndOfSource) as error:
                 self._failed(error)

@@ -56,6 +56,7 @@ class FakeReader:
     opened_ns: list[int] = field(default_factory=list)
     events: list[tuple[int, SourceInfo | Frame | Exception]] = field(default_factory=list)
     closed_with_s: float | None = None
+    waits_for_slot: bool = False
 
     def open(self) -> None:
         self.opened_ns.append(self.clock.now_ns)

@@ -21,6 +21,7 @@ RIGS: Final[dict[str, list[str]]] = {
     "recordings": [],
     "fuzz": [],
     "cuda_stub": [],
+    "stress": ["--runs", "60"],
 }
 """Each is a folder with a `run.py`; and what that is given."""
 
