@@ -67,13 +67,11 @@ $(DEV)/.ready: pyproject.toml $(CONSTRAINTS)
 	$(DEV)/bin/python -m pip install --constraint $(CONSTRAINTS) --editable '.[dev]'
 	touch $@
 
-# onnx and jsonschema are the tests' own: they make models, and read records.
 $(LOWEST)/.ready: pyproject.toml $(DEV)/.ready
 	$(PYTHON) -m venv --clear $(LOWEST)
 	$(UV) pip install --python $(LOWEST)/bin/python --resolution lowest-direct --requirements pyproject.toml \
 		--extra bench --extra openvino
-	$(UV) pip install --python $(LOWEST)/bin/python pytest pytest-timeout onnx jsonschema
-	$(UV) pip install --python $(LOWEST)/bin/python --no-deps --editable .
+	$(UV) pip install --python $(LOWEST)/bin/python --editable '.[test]'
 	touch $@
 
 $(VEHICLE)/.ready: pyproject.toml $(PINS).txt $(DEV)/.ready

@@ -11,8 +11,7 @@ import onnxslim
 from numpy.typing import NDArray
 from onnx import TensorProto, compose, helper, numpy_helper, version_converter
 
-from export.graph import OPSET
-from export.package import ExportError
+from export.package import OPSET, ExportError
 from perception.engines.engine import one_line
 from perception.labels import LABELS, LABELS_OF_TWO
 

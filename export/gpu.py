@@ -11,8 +11,7 @@ import onnx
 import onnxslim
 from onnx import compose, parser, version_converter
 
-from export.graph import OPSET
-from export.package import ExportError
+from export.package import OPSET, ExportError
 from perception.contract import ANY_SIZE
 from perception.labels import IDS
 from perception.letterbox import Bgr, Letterbox

@@ -14,9 +14,7 @@ from onnx import helper, numpy_helper
 from torch import Tensor, nn
 
 from export.linear import join_linear_pairs
-
-OPSET = 18
-"""Of all graphs of ours: the oldest that torch.onnx writes without converting."""
+from export.package import OPSET
 
 
 class CpuGraph(nn.Module):

@@ -25,6 +25,9 @@ from perception.engines import EngineError, OnnxEngine
 from perception.engines.whole_file import check_whole
 from perception.known_answer import KNOWN_ANSWER_KEY, KnownAnswer
 
+OPSET = 18
+"""Of all graphs of ours: the oldest that torch.onnx writes without converting."""
+
 
 class ExportError(RuntimeError):
     """Nothing was exported; the message says why and what to do."""

@@ -10,7 +10,8 @@ from onnx import helper, numpy_helper
 
 torch = pytest.importorskip("torch")
 
-from export.graph import OPSET, cpu_graph, with_stem_in_patches  # noqa: E402
+from export.graph import cpu_graph, with_stem_in_patches  # noqa: E402
+from export.package import OPSET  # noqa: E402
 
 MEAN_BGR, STD_BGR = (104.0, 116.5, 123.675), (57.0, 58.0, 59.0)
 INPUT_WH = (48, 32)
