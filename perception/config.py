@@ -90,6 +90,8 @@ class NodeConfig:
     health: HealthSettings = field(default_factory=HealthSettings)
     http: str | None = None
     """Where /healthz, /readyz and /metrics are told: a port of the loopback interface, or host:port."""
+    http_hosts: tuple[str, ...] = ()
+    """Names by which the node may be asked over HTTP, besides addresses and the machine's own; * is any."""
     isolate: bool = False
     """Read recordings in a process of their own too: a file that crashes a decoder then costs that alone."""
     images_rate_hz: float = 10.0

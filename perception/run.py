@@ -51,7 +51,7 @@ def run(config: NodeConfig, stop: StopSignals | None = None) -> int:
             "whoever answers gets the password and can send pictures"
         )
     file = model_file(config.model)
-    endpoints = Endpoints(config.http) if config.http else None
+    endpoints = Endpoints(config.http, config.http_hosts) if config.http else None
     source = build_source(config.source, source_settings(config))
     summary_file = SummaryFile(Path(config.summary)) if config.summary else None
     opened: list[OwnedSink] = []

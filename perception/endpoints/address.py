@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
+import socket
+from collections.abc import Collection
 from typing import Final
 
 LOOPBACK: Final = "127.0.0.1"
 _FORM: Final = re.compile(r"(?:(?P<host>[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.%A-Za-z]+\]):)?(?P<port>\d{1,5})")
+
+
+ANY_HOST: Final = "*"
+_HOST: Final = re.compile(r"(?P<name>\[[^\]]*\]|[^:\[\]]*)(?::\d*)?")
 
 
 class EndpointsError(Exception):
@@ -31,3 +38,32 @@ def parse_address(setting: str) -> tuple[str, int]:
             "such as 0.0.0.0:9464 or [::1]:9464"
         )
     return (match["host"] or LOOPBACK).strip("[]"), port
+
+
+def is_own_host(header: str, names: Collection[str]) -> bool:
+    """Whether a request's `Host` is one by which this node may be asked.
+
+    A page on the web can let its own name point here and have a browser on this machine read the answers; the
+    name that it asked for is then in the request. An address is no name, and cannot be pointed.
+
+    Args:
+        header: `name`, `name:port`, `1.2.3.4:port` or `[::1]:port`; empty where the client sent none, as no
+            browser does.
+        names: known besides `localhost` and the machine's own name; `*` is any.
+
+    Example:
+        >>> is_own_host("127.0.0.1:9464", ()), is_own_host("attacker.example", ())
+        (True, False)
+    """
+    match = _HOST.fullmatch(header.strip())
+    name = match["name"].rstrip(".").lower() if match else ""
+    if not header or ANY_HOST in names:
+        return True
+    known = {"localhost", socket.gethostname().lower(), *(known.lower() for known in names)}
+    if name in known or name.endswith(".localhost"):
+        return bool(name)
+    try:
+        ipaddress.ip_address(name.strip("[]"))
+    except ValueError:
+        return False
+    return True

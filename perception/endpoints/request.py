@@ -17,6 +17,9 @@ WRITE_LIMIT_S: Final = 5.0
 HEAD_LIMIT_BYTES: Final = 8192
 
 
+_NOT_OURS: Final = "the name in Host is none of this node's; --http-hosts names others\n"
+
+
 @dataclass(frozen=True)
 class Answer:
     """What a client gets."""
@@ -33,10 +36,11 @@ Answers = Mapping[str, Callable[[str], Answer]]
 class Request(BaseHTTPRequestHandler):
     """GET or HEAD of one of a few known paths, once per connection; no file is ever looked for.
 
-    A class made from this one has the `answers`.
+    A class made from this one has the `answers`, and knows by which `Host` it may be asked.
     """
 
     answers: ClassVar[Answers]
+    is_own_host: ClassVar[Callable[[str], bool]]
     server_version = "drivable"
     sys_version = ""
     default_request_version = "HTTP/1.0"  # or what cannot be read would be answered without a status line
@@ -52,6 +56,10 @@ class Request(BaseHTTPRequestHandler):
         """Answer, by path alone."""
         if self._head.is_too_large:
             self.send_error(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+            return
+        is_own_host = type(self).is_own_host
+        if not all(is_own_host(host) for host in self.headers.get_all("Host", [])):
+            self._reply(Answer(HTTPStatus.MISDIRECTED_REQUEST, _NOT_OURS))
             return
         answer = self.answers.get(self.path.partition("?")[0])
         if answer is None:

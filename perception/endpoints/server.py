@@ -8,21 +8,26 @@ from __future__ import annotations
 
 import socket
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
+from functools import partial
 from http import HTTPStatus
 from socketserver import TCPServer, ThreadingMixIn
-from threading import BoundedSemaphore, Thread
+from threading import BoundedSemaphore, Lock, Thread
 from typing import Any, Final
 
 from perception.command import say
-from perception.endpoints.address import EndpointsError, parse_address
+from perception.endpoints.address import EndpointsError, is_own_host, parse_address
 from perception.endpoints.request import Answer, Answers, Request
 from perception.masking import masked_line
 from perception.pipeline.histogram import Histogram
 from perception.status import NodeStatus
 
-CONNECTIONS: Final = 32
-"""At once; each is over within the limits of `request.py`, and one more is closed unanswered."""
+CONNECTIONS: Final = 64
+"""At once; each is over within the limits of `request.py`. For one more the oldest is hung up on: an answer
+takes milliseconds, and only a client that dawdles is ever the oldest of so many."""
+THREADS: Final = 2 * CONNECTIONS
+"""With those that are about to end; one connection more is closed unanswered."""
 POLL_S: Final = 0.2
 """How long `close` may wait for the thread to see it."""
 
@@ -38,11 +43,13 @@ class Endpoints:
 
     Args:
         setting: a port on the loopback interface, or `host:port`.
+        names: by which the node may be asked besides addresses, `localhost` and the machine's own; * is any.
     """
 
-    def __init__(self, setting: str) -> None:
+    def __init__(self, setting: str, names: Collection[str] = ()) -> None:
         """Raises EndpointsError, if that is no address."""
         self._host, self._port = parse_address(setting)
+        self._names = (self._host, *names)
         self._server: _Server | None = None
 
     def start(self, status: Status, age: Histogram, stages: Mapping[str, Histogram]) -> None:
@@ -62,7 +69,7 @@ class Endpoints:
             "/metrics": _metrics(status, age, stages),
         }
         try:
-            self._server = _Server(self._host, self._port, answers)
+            self._server = _Server(self._host, self._port, answers, self._names)
         except OSError as error:
             where = f"[{self._host}]" if ":" in self._host else self._host
             raise EndpointsError(
@@ -110,35 +117,50 @@ def _metrics(status: Status, age: Histogram, stages: Mapping[str, Histogram]) ->
 
 
 class _Server(ThreadingMixIn, TCPServer):
-    """A thread for each connection, and no more than `CONNECTIONS` of them."""
+    """A thread for each connection, no more than `CONNECTIONS` of which are waited for."""
 
     allow_reuse_address = True  # a node that was restarted must not wait for old connections to be forgotten
     daemon_threads = True
     block_on_close = False
     request_queue_size = CONNECTIONS
 
-    def __init__(self, host: str, port: int, answers: Answers) -> None:
+    def __init__(self, host: str, port: int, answers: Answers, names: Collection[str]) -> None:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         self.address_family = found[0][0]
         address: Any = found[0][4]  # of two or four parts, as the family has them
-        self._free = BoundedSemaphore(CONNECTIONS)
-        super().__init__(address, type("NodeRequest", (Request,), {"answers": answers}))
+        self._free = BoundedSemaphore(THREADS)
+        self._lock = Lock()
+        self._open: dict[Any, None] = {}  # the oldest first
+        own = {"answers": answers, "is_own_host": partial(is_own_host, names=names)}
+        super().__init__(address, type("NodeRequest", (Request,), own))
 
     def process_request(self, request: Any, client_address: Any) -> None:
         if not self._free.acquire(blocking=False):
             self.shutdown_request(request)
             return
+        with self._lock:
+            self._open[request] = None
+            oldest = next(iter(self._open)) if len(self._open) > CONNECTIONS else None
+            if oldest is not None:
+                del self._open[oldest]
+                with suppress(OSError):  # it has just ended by itself
+                    oldest.shutdown(socket.SHUT_RDWR)
         try:
             super().process_request(request, client_address)
         except BaseException:  # no thread could be started
-            self._free.release()
+            self._ended(request)
             raise
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         try:
             super().process_request_thread(request, client_address)
         finally:
-            self._free.release()
+            self._ended(request)
+
+    def _ended(self, request: Any) -> None:
+        with self._lock:
+            self._open.pop(request, None)
+        self._free.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Tell of an error of ours in one line; that a client has gone is none."""
