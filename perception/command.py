@@ -89,6 +89,8 @@ def describe(error: BaseException) -> str:
             line = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
         case MemoryError():
             line = f"not enough memory{f': {text}' if text else ''}"
+        case ImportError():  # a library that is not there, or that no memory is left for
+            line = f"cannot be loaded: {text}"
         case RuntimeError() if text == "can't start new thread":
             line = "no thread can be started: the limit of processes is reached (ulimit -u, TasksMax)"
         case _:

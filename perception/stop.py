@@ -74,14 +74,16 @@ class StopSignals:
         wakeup_before = signal.set_wakeup_fd(writing.fileno(), warn_on_full_buffer=False)
         before = {}
         for number in _numbers():
-            if signal.getsignal(number) is not signal.SIG_IGN or number == signal.SIGINT:  # not with nohup
+            is_ignored = signal.getsignal(number) is signal.SIG_IGN
+            if not (is_ignored and number == getattr(signal, "SIGHUP", None)):  # which is nohup's
                 before[number] = signal.signal(number, handle)
         try:
             yield heard
         finally:
             for number, handler in before.items():
                 # Python gives its own handlers back before it has ended, and a late signal would kill.
-                signal.signal(number, signal.SIG_IGN if is_own_process else handler)
+                given_back = signal.SIG_DFL if handler is None else handler  # None: not Python's
+                signal.signal(number, signal.SIG_IGN if is_own_process else given_back)
             signal.set_wakeup_fd(wakeup_before)
             writing.close()  # which ends the thread
 

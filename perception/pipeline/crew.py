@@ -81,6 +81,11 @@ class Crew:
             Thread(target=self._run, name=f"crew-{number}", daemon=True) for number in range(len(self._posts))
         ]
 
+    @property
+    def count(self) -> int:
+        """Threads."""
+        return len(self._threads)
+
     def start(self) -> None:
         """Start the threads."""
         for thread in self._threads:

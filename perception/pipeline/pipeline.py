@@ -19,6 +19,7 @@ from perception.pipeline.relay import PERCEIVE, Relay
 from perception.pipeline.sink_line import SinkLine
 from perception.pipeline.stalled import StallReports
 from perception.pipeline.supervision import Supervision
+from perception.pipeline.threads import require_threads
 from perception.pipeline.watchdog import HangWatch
 from perception.sinks.sink import HasReader, Sink
 from perception.sources.counts import longest_read_ns, period_ns_of
@@ -125,6 +126,7 @@ class Pipeline:
                 sinks are the caller's to close.
         """
         try:
+            require_threads(self._threads.count + 1)
             self._threads.start()
             self._settler.start()
         except RuntimeError:

@@ -66,6 +66,11 @@ class Relay:
         self._capturing = self._thread("capture", lambda turn: capture(), self._turns, self._frames)
         self._perceiving = self._thread(PERCEIVE, perceive_and_publish, self._frames, _Handed(self._outbox))
 
+    @property
+    def count(self) -> int:
+        """Threads: one a stage."""
+        return 2 + len(self.sinks)
+
     def start(self) -> None:
         """Start a thread a stage."""
         for line in self.sinks.values():

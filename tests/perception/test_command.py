@@ -329,3 +329,35 @@ def test_error_while_stages_run_leaves_whole_files(
     assert only_error_line("drivable-node") == "drivable-node: not enough memory"
     assert lines_of(records) == frames_of(video) > 0
     assert not [thread for thread in threading.enumerate() if thread.name.startswith(("sink", "capture"))]
+
+
+@pytest.mark.parametrize("kind", [["--max-frames", "20"], ["--max-frames", "20", "--realtime"]])
+@pytest.mark.parametrize("started", [1, 2, 3, 4, 6])
+def test_limit_of_threads_is_one_line_and_leaves_nothing_running(
+    kind: list[str],
+    started: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    only_error_line: Callable[[str], str],
+) -> None:
+    before = set(threading.enumerate())
+    start = threading.Thread.start
+
+    def limited(thread: threading.Thread) -> None:
+        if len(set(threading.enumerate()) - before) >= started:
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", limited)
+    records, video = tmp_path / "r.jsonl", tmp_path / "o.mp4"
+
+    status = main(["--synthetic.wh", "160x90", *kind, "--jsonl", str(records), "--out", str(video)])
+
+    line = only_error_line("drivable-node")
+    assert status == 1
+    assert "no thread can be started" in line or "can't start new thread" in line
+    assert not records.exists() or records.read_bytes() == b""
+    limit_s = time.monotonic() + 5
+    while set(threading.enumerate()) - before and time.monotonic() < limit_s:
+        time.sleep(0.01)
+    assert set(threading.enumerate()) == before

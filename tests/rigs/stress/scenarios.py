@@ -30,6 +30,7 @@ def signals(case: Case) -> None:
     """One to four of those that ask for an end, from the first moment on."""
     case.choose_outputs()
     case.start()
+    case.wait_until_heard()
     case.sleep(4.0)
     for _ in range(case.chance.randint(1, 4)):
         number = case.chance.choice(ASKED)
@@ -160,6 +161,7 @@ def surroundings(case: Case) -> None:
     case.notes.append(case.redirections)
     case.start()
     if case.chance.random() < 0.5:
+        case.wait_until_heard()
         case.sleep(4.0)
         case.is_stopped = True
         case.send(case.chance.choice(ASKED))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -158,6 +159,17 @@ class Case:
         assert self.process is not None
         if self.process.poll() is None:
             self.process.send_signal(number)
+
+    def wait_until_heard(self) -> None:
+        """Until signals are the node's: before, no code of ours has been run by the interpreter."""
+        assert self.process is not None
+        while self.process.poll() is None:
+            with suppress(OSError, IndexError):
+                status = Path(f"/proc/{self.process.pid}/status").read_text()
+                caught = int(status.split("SigCgt:")[1].split()[0], 16)
+                if caught >> (signal.SIGTERM - 1) & 1:
+                    return
+            time.sleep(0.005)
 
     def sleep(self, longest_s: float, shortest_s: float = 0.0) -> None:
         """By chance; shorter where the node ends."""
