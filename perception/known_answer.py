@@ -31,7 +31,8 @@ MOST_CONFIDENCE_OFF: Final = 0.1
 """Between the mean confidences: tells an answer of one class from an output of nothing."""
 LEAST_SHARE: Final = 0.01
 """A class that covers less of the answer does not count: single cells would decide."""
-_LARGEST_SIDE_PX: Final = 8192
+_LARGEST_PICTURE_PX: Final = 1024
+_PNG_BEGINS: Final = b"\x89PNG\r\n\x1a\n"
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,14 +89,17 @@ class KnownAnswer:
         try:
             values = json.loads(text)
             answer = cls(
-                _pixels(values["picture_png"], cv2.IMREAD_COLOR),
-                _pixels(values["class_map_png"], cv2.IMREAD_GRAYSCALE),
+                _pixels(values["picture_png"], cv2.IMREAD_COLOR, _LARGEST_PICTURE_PX),
+                _pixels(values["class_map_png"], cv2.IMREAD_GRAYSCALE, max(width, height)),
                 float(values["confidence"]),
                 str(values["picture"]),
             )
         except (ValueError, KeyError, TypeError, RecursionError, struct.error, cv2.error) as error:
             raise ContractError(f"{where}: the known answer in the file is damaged: {error}") from error
-        if answer.class_map.shape != (height // stride, width // stride):
+        ids = {IDS[label] for label in contract.labels}
+        if answer.class_map.shape != (height // stride, width // stride) or not ids >= set(
+            np.unique(answer.class_map).tolist()
+        ):
             raise ContractError(f"{where}: the known answer in the file is of another graph")
         return answer
 
@@ -138,12 +142,15 @@ def _png(pixels: NDArray[np.uint8]) -> str:
     return base64.b64encode(png.tobytes()).decode()
 
 
-def _pixels(text: str, flag: int) -> NDArray[np.uint8]:
+def _pixels(text: str, flag: int, largest_side_px: int) -> NDArray[np.uint8]:
+    """Decoded; what is larger than that is refused before it takes memory."""
     png = base64.b64decode(text, validate=True)
     sides = struct.unpack(">II", png[16:24])
-    if not all(0 < side <= _LARGEST_SIDE_PX for side in sides):
+    if not png.startswith(_PNG_BEGINS):
+        raise ValueError("not a PNG")
+    if not all(0 < side <= largest_side_px for side in sides):
         raise ValueError(f"a picture of {sides[0]}x{sides[1]}")
     pixels = cv2.imdecode(np.frombuffer(png, np.uint8), flag)
     if pixels is None:
-        raise ValueError("not a PNG")
+        raise ValueError("a PNG that cannot be decoded")
     return np.asarray(pixels, np.uint8)

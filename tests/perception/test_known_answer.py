@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import itertools
 import json
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import onnx
 import pytest
@@ -31,6 +33,10 @@ ENGINES: dict[str, Callable[[Path], Engine]] = {
     "openvino-bf16": lambda file: OpenVinoEngine(file, precision="bf16"),
 }
 WELL_ABOVE, WELL_BELOW = 0.95, 0.76
+
+
+def png(pixels: NDArray[np.uint8]) -> str:
+    return base64.b64encode(cv2.imencode(".png", pixels)[1].tobytes()).decode()
 
 
 def engine_or_skip(name: str, file: Path) -> Engine:
@@ -160,6 +166,9 @@ def test_file_without_an_answer_runs_and_the_node_says_that_it_was_not_checked(
     [
         {"picture_png": "no base64"},
         {"class_map_png": "AAAA"},
+        {"picture_png": png(np.zeros((2, 5000, 3), np.uint8))},
+        {"picture_png": base64.b64encode(cv2.imencode(".bmp", np.zeros((9, 9, 3), np.uint8))[1]).decode()},
+        {"picture_png": png(np.zeros((9, 9, 3), np.uint8))[:-40]},
         {"confidence": "much"},
         {"confidence": None},
     ],
@@ -171,6 +180,15 @@ def test_answer_that_is_damaged_is_refused_in_one_line(change: dict[str, Any]) -
 
     with pytest.raises(ValueError, match=r"^rt_s: the known answer in the file is damaged: [^\n]*$"):
         KnownAnswer.from_json(text, packed.contract, "rt_s")
+
+
+def test_classes_that_the_network_does_not_know_are_refused() -> None:
+    packed = unpack(model_file("rt_s"))
+    assert packed.known is not None
+    strange = replace(packed.known, class_map=np.full_like(packed.known.class_map, 200))
+
+    with pytest.raises(ValueError, match="of another graph"):
+        KnownAnswer.from_json(strange.to_json(), packed.contract, "rt_s")
 
 
 def test_answer_of_another_graph_is_refused() -> None:
