@@ -77,7 +77,7 @@ def test_wheel_runs_the_node_from_any_folder(tmp_path: Path) -> None:
     )
 
     assert done.returncode == 0, done.stderr
-    assert len(list((elsewhere / "masks").iterdir())) == 3
+    assert len(list((elsewhere / "masks").rglob("*.png"))) == 3
     assert wheel.name.startswith(f"drivable-{__version__}-")
 
 
