@@ -21,7 +21,7 @@ from perception.models import DEFAULT_MODEL, model_file
 from perception.perceive import Perceiver
 from perception.process import tune_process
 from perception.settings import SettingsError
-from perception.sources.drive import SCENES, DriveRenderer
+from perception.sources.drive import MIXED, DriveRenderer
 from train.data.frames import INDEX_FILE, DataError, LabelledFrame, rows_of_index
 from train.data.frames import LabelledFrames as NamedFrames
 from train.data.layouts import AUTO, open_frames
@@ -166,13 +166,9 @@ class BuiltInRoad:
     """Labelled frames of one drive a scene, from 1 up in all: each scene is a recording."""
 
     def __init__(self, frames: int) -> None:
-        scenes = [name for name in SCENES if name != "mixed"]
         self._places = [
-            (index, number)
-            for index in range(len(scenes))
-            for number in range((frames + index) // len(scenes))
+            (index, number) for index in range(len(MIXED)) for number in range((frames + index) // len(MIXED))
         ]
-        self._scenes = scenes
         self._drive: tuple[int, DriveRenderer] | None = None
 
     def __len__(self) -> int:
@@ -181,13 +177,13 @@ class BuiltInRoad:
     def __getitem__(self, index: int) -> LabelledFrame:
         scene, number = self._places[index]
         if self._drive is None or self._drive[0] != scene:  # one at a time: a drive takes 8 MB
-            drive = DriveRenderer(self._scenes[scene], SYNTHETIC_FRAME_WH, 30.0, SYNTHETIC_SEED + scene)
+            drive = DriveRenderer(MIXED[scene], SYNTHETIC_FRAME_WH, 30.0, SYNTHETIC_SEED + scene)
             self._drive = scene, drive
         return self._drive[1].render(number * SYNTHETIC_STEP_FRAMES)
 
     def recording(self, index: int) -> str:
         """Name of the scene."""
-        return self._scenes[self._places[index][0]]
+        return MIXED[self._places[index][0]]
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,17 @@ SMALL_WH = (320, 180)
 
 def test_scenes_hold_the_promised_names() -> None:
     assert {"day", "dusk", "night", "rain", "shadows", "highway", "city", "mixed"} <= set(SCENES)
+    assert {"unlit", "unlit_rain"} <= set(SCENES)
+
+
+@pytest.mark.parametrize("scene", ["unlit", "unlit_rain"])
+def test_an_unlit_road_is_lit_by_headlights_alone(scene: str) -> None:
+    for seed in range(4):
+        image, class_map = DriveRenderer(scene, SMALL_WH, rate_hz=1.0, seed=seed).render(7)
+
+        luma = image.mean(axis=2)
+        assert np.median(luma[:60]) < 12  # no sky and nothing under it
+        assert luma[class_map == DIRECT].mean() > 2 * np.median(luma[:60])
 
 
 @pytest.mark.parametrize("scene", list(SCENES))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from perception.sources.drive import SCENES, DriveRenderer
+from perception.sources.drive import MIXED, DriveRenderer
 from train.data.frames import LabelledFrame
 
 SECONDS_BETWEEN_FRAMES = 1.7  # far enough apart for another curve, another car, another shadow
@@ -24,9 +24,8 @@ class SyntheticDrives:
         self._renderer = lru_cache(maxsize=None)(self._build)
 
     def _build(self, drive: int) -> DriveRenderer:
-        scenes = [name for name in SCENES if name != "mixed"]
         seed = self.first_seed + drive
-        return DriveRenderer(scenes[drive % len(scenes)], self.frame_wh, 1 / SECONDS_BETWEEN_FRAMES, seed)
+        return DriveRenderer(MIXED[drive % len(MIXED)], self.frame_wh, 1 / SECONDS_BETWEEN_FRAMES, seed)
 
     def __len__(self) -> int:
         return self.drives * self.frames_per_drive

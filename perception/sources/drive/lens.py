@@ -21,14 +21,20 @@ class Lens:
     def __init__(self, rng: np.random.Generator, scene: Scene, frame_wh: tuple[int, int]) -> None:
         self._wh = frame_wh
         self._rain = scene.rain
-        sigma = scene.noise_sigma * float(rng.uniform(0.6, 1.4))
+        self._rain_light = 1.0 if scene.street_lamps else 0.25  # what drops scatter, they must get
+        sigma = scene.noise_sigma * float(rng.uniform(*scene.noise_spread))
         grain = cv2.GaussianBlur(rng.standard_normal((NOISE_PX, NOISE_PX, 3), dtype=np.float32), (0, 0), 0.6)
         self._grain = to_image(np.asarray(grain * (1.7 * sigma) + 128.0, dtype=np.float32))
         self._softness = float(rng.uniform(0.3, 0.75))
         self._grade = self._make_grade(rng, scene)
         self._vignette = self._make_vignette(float(rng.uniform(0.05, 0.35)))
         self._seed = int(rng.integers(1 << 31))
-        streaks = np.maximum(noise(rng, (NOISE_PX, NOISE_PX), (1, 1)) - 2.6, 0) * 60.0 * scene.rain
+        streaks = (
+            np.maximum(noise(rng, (NOISE_PX, NOISE_PX), (1, 1)) - 2.6, 0)
+            * 60.0
+            * scene.rain
+            * self._rain_light
+        )
         tail = np.zeros((21, 21), np.float32)
         cv2.line(tail, (8, 0), (12, 20), (0.35,), 1, cv2.LINE_AA)
         self._streaks = to_image(np.asarray(cv2.filter2D(streaks, -1, tail), dtype=np.float32))
@@ -37,11 +43,12 @@ class Lens:
     def _make_grade(rng: np.random.Generator, scene: Scene) -> Image:
         """Exposure, contrast and white balance as one table, (1, 256, 3)."""
         level = np.linspace(0, 1, 256, dtype=np.float32)[:, None]
-        gain = float(rng.uniform(0.85, 1.2)) * rng.uniform(0.95, 1.05, 3).astype(np.float32)
+        gain = float(rng.uniform(*scene.gains)) * rng.uniform(0.95, 1.05, 3).astype(np.float32)
         graded = (level * gain) ** float(rng.uniform(0.82, 1.2))
         contrast = float(rng.uniform(0.0, 0.5)) * (1.0 - scene.rain)
         curved = graded + contrast * (graded * graded * (3 - 2 * graded) - graded)
-        lifted = 255.0 * np.clip(curved, 0, 1) * (1 - 0.12 * scene.rain) + 18.0 * scene.rain
+        veil = 18.0 if scene.street_lamps else 4.0
+        lifted = 255.0 * np.clip(curved, 0, 1) * (1 - 0.12 * scene.rain) + veil * scene.rain
         return to_image(np.asarray(lifted, dtype=np.float32))[None]
 
     def _make_vignette(self, depth: float) -> Image:
@@ -101,4 +108,4 @@ class Lens:
                 -1,
             )
             behind = cv2.blur(cv2.flip(part, 0), (5, 5))
-            cv2.copyTo(cv2.addWeighted(behind, 0.85, behind, 0.0, 22.0), mask, part)
+            cv2.copyTo(cv2.addWeighted(behind, 0.85, behind, 0.0, 22.0 * self._rain_light), mask, part)

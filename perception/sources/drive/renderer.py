@@ -19,7 +19,7 @@ from perception.sources.drive.lens import Lens
 from perception.sources.drive.traffic import paint_vehicles, shadow_quads
 from perception.sources.drive.vehicles import Shape, shape_of
 from perception.sources.drive.view import View
-from perception.sources.drive.world import SCENES, Scene, Vehicle, World, hash_unit, mixed_hash
+from perception.sources.drive.world import MIXED, SCENES, Scene, Vehicle, World, hash_unit, mixed_hash
 
 Image = NDArray[np.uint8]
 Floats = NDArray[np.float64]
@@ -28,7 +28,7 @@ MIXED_SCENE_S = 6.0
 VEHICLE_FAR_M = 170.0
 MARK_FAR_M = 110.0
 DRIVABLE_FAR_M = 75.0  # annotators of BDD100K stop about here on a flat road by day
-TREE_CELL_M, POLE_CELL_M, CROSSING_CELL_M = 9.0, 34.0, 90.0
+TREE_CELL_M, POLE_CELL_M, POST_CELL_M, CROSSING_CELL_M = 9.0, 34.0, 25.0, 90.0
 
 
 class DriveRenderer:
@@ -53,7 +53,7 @@ class DriveRenderer:
     ) -> None:
         if scene not in SCENES:
             raise ValueError(f"unknown scene {scene!r}; known: {', '.join(SCENES)}")
-        names = [name for name in SCENES if name != "mixed"] if scene == "mixed" else [scene]
+        names = MIXED if scene == "mixed" else (scene,)
         self._names = names
         self._frame_wh = frame_wh
         self._rate_hz = rate_hz
@@ -100,7 +100,7 @@ class _Stage:
             self._barrier = (-road.median_m / 2, rail)
         self._trees = [paint.sprite_pyramid(dim(textures.tree_sprite(rng), lit)) for _ in range(4)]
         self._tree_share = float(rng.uniform(0.0, 0.8))
-        self._has_poles = bool(rng.random() < 0.7)
+        self._has_poles = bool(rng.random() < 0.7) and scene.street_lamps
         self._dash_m = (3.0, 12.0) if rng.random() < 0.6 else (3.0, 9.0)
         self._mark_half_m = float(rng.uniform(0.05, 0.08))
         self._white = float(rng.uniform(165, 235))
@@ -113,6 +113,9 @@ class _Stage:
             self._glows[name + "_wet"] = np.asarray(self._glows[name] * 0.35, dtype=np.uint8)
         self._lens = Lens(rng, scene, frame_wh)
         self._sun_lean_m = float(rng.uniform(-1.2, 1.2)) * (scene.sun > 0.3)
+        self._beam_half_m, self._beam_reach_m = 2.0, 17.0
+        if not scene.street_lamps:
+            self._beam_half_m, self._beam_reach_m = float(rng.uniform(1.4, 2.6)), float(rng.uniform(11, 28))
 
     def _choose_walls(self, rng: np.random.Generator, lit: float) -> list[tuple[float, list[Image]]]:
         """What stands along the road, as (place across in metres, texture), the outermost first."""
@@ -209,7 +212,9 @@ class _Stage:
         z = row_z[:, None]
         x = (u - view.cx) * z / view.f
         cone = (
-            np.exp(-((x / (2.0 + 0.16 * z)) ** 2)) * (1 - np.exp(-((z / 3.5) ** 2))) / (1 + (z / 17.0) ** 2)
+            np.exp(-((x / (self._beam_half_m + 0.16 * z)) ** 2))
+            * (1 - np.exp(-((z / 3.5) ** 2)))
+            / (1 + (z / self._beam_reach_m) ** 2)
         )
         to_pole = np.mod(view.s_m + z, POLE_CELL_M) - POLE_CELL_M / 2
         pool = np.exp(-((to_pole / 9.0) ** 2)) * (0.22 if self._has_poles else 0.0)
@@ -282,7 +287,9 @@ class _Stage:
         places: list[tuple[float, float, int, int]] = []
         for side, edge_m in ((1, road.paved_right_m), (-1, road.paved_left_m)):
             out_m = edge_m + side * (min(road.walk_m, 1.0) if road.walk_m else 2.2)
-            for kind, cell_m, reach_m in ((0, TREE_CELL_M, 85.0), (1, POLE_CELL_M, 120.0)):
+            for kind, cell_m, reach_m in (
+                (0, TREE_CELL_M, 85.0), (1, POLE_CELL_M, 120.0), (2, POST_CELL_M, 110.0),
+            ):  # fmt: skip
                 first = math.floor(view.s_m / cell_m)
                 for cell in range(first, first + int(reach_m / cell_m) + 1):
                     z = (cell + 0.5) * cell_m - view.s_m
@@ -291,6 +298,8 @@ class _Stage:
         for z, d_m, kind, identity in sorted(places, reverse=True):
             if kind == 1 and self._has_poles:
                 self._paint_pole(image, class_map, view, d_m, z)
+            elif kind == 2 and not self._scene.street_lamps:
+                self._paint_post(image, class_map, view, d_m, z)
             elif kind == 0 and hash_unit(identity, 2) < self._tree_share:
                 shift = 3.0 * hash_unit(identity, 3) * (1 if d_m > 0 else -1) * (road.walk_m == 0)
                 foot = view.project(d_m + shift, 0.0, np.array([z]))[0]
@@ -308,6 +317,16 @@ class _Stage:
         if self._scene.headlights:
             lamp = view.project(d_m + inward * 2.2, 8.1, np.array([z]))[0]
             paint.add_glow(image, self._glows["lamp"], lamp, view.f * 2.6 / z, view.f * 2.6 / z)
+
+    def _paint_post(self, image: Image, class_map: Image, view: View, d_m: float, z: float) -> None:
+        """A post of plastic whose reflector throws the headlights back."""
+        shine = 1.0 / (1.0 + (z / 45.0) ** 2)
+        for bottom_m, top_m, bgr in ((0.0, 1.0, (90.0, 95.0, 95.0)), (0.7, 0.9, (235.0, 245.0, 250.0))):
+            d = np.array([d_m - 0.06, d_m + 0.06, d_m + 0.06, d_m - 0.06])
+            outline = view.project(d, np.array([bottom_m, bottom_m, top_m, top_m]), np.full(4, z))
+            light = shine if bottom_m else shine / (1.0 + (z / 12.0) ** 2)
+            paint.fill(image, [outline], tuple(light * level for level in bgr))
+            paint.fill(class_map, [outline], (BACKGROUND,), smooth=False)
 
     def _paint_reflection(self, image: Image, view: View) -> None:
         """The wet road mirrors what stands above the horizon, smeared along the road."""

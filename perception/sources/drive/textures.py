@@ -293,7 +293,7 @@ def sky_texture(rng: np.random.Generator, scene: Scene, setting: str) -> Image:
     land = low * 0.55 + tint(rng, (55, 75, 65), 0.3) * (0.45 * scene.ambient)
     rows = np.arange(height)[:, None]
     sky[rows > SKY_HORIZON_PX - skyline[None]] = land
-    if scene.headlights:
+    if scene.headlights and scene.street_lamps:
         lights = (
             (rng.random((height, width)) < 0.012)
             & (rows > SKY_HORIZON_PX - skyline[None])

@@ -8,7 +8,7 @@ Everything is a closed function of time or a table made once, so that any frame 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -44,6 +44,10 @@ class Scene:
     noise_sigma: float  # grey levels of 255
     lamps_on: bool = False
     headlights: bool = False
+    street_lamps: bool = True
+    traffic: float = 1.0  # how many vehicles, relative to a usual road of the kind
+    gains: tuple[float, float] = (0.85, 1.2)  # of the cameras
+    noise_spread: tuple[float, float] = (0.6, 1.4)  # the same, of `noise_sigma`
 
 
 CLEAR = Scene(
@@ -72,6 +76,12 @@ SHADOWS = Scene(("suburb", "city"), (215, 150, 85), (245, 228, 205), 0.25, 1.1, 
 HIGHWAY = Scene(("highway",), (200, 150, 100), (235, 222, 205), 0.55, 0.95, 0.55, 0.0, 0.0, 420.0, 2.5)
 CITY = Scene(("city",), (205, 180, 155), (238, 232, 225), 0.7, 0.85, 0.45, 0.2, 0.0, 300.0, 3.0)
 
+UNLIT = Scene(
+    ("suburb", "highway"), (3, 2, 2), (5, 4, 4), 0.3, 0.01, 0.0, 0.0, 0.0, 110.0, 2.5, True, True,
+    street_lamps=False, traffic=0.15, gains=(1.1, 2.8), noise_spread=(0.0, 2.5),
+)  # fmt: skip
+UNLIT_RAIN = replace(UNLIT, rain=1.0, visibility_m=80.0)
+
 SCENES: dict[str, Scene] = {
     "day": CLEAR,
     "dusk": DUSK,
@@ -80,8 +90,12 @@ SCENES: dict[str, Scene] = {
     "shadows": SHADOWS,
     "highway": HIGHWAY,
     "city": CITY,
-    "mixed": CLEAR,  # begins by day; the renderer goes through the other scenes every few seconds
+    "mixed": CLEAR,  # begins by day; the renderer goes through those of MIXED every few seconds
+    "unlit": UNLIT,
+    "unlit_rain": UNLIT_RAIN,
 }
+MIXED = ("day", "dusk", "night", "rain", "shadows", "highway", "city")
+"""The scenes of `mixed`, of training on the built-in road and of accuracy on it."""
 
 
 def mixed_hash(*numbers: int) -> int:
@@ -235,7 +249,8 @@ class World:
         )
         self._shake_phases = rng.uniform(0, 6.28, 6)
         self._wander = rng.uniform(0, 6.28, 2)
-        self.density = float(rng.uniform(0.5, 1.6)) * {"highway": 1.0, "suburb": 0.7, "city": 1.3}[setting]
+        usual = {"highway": 1.0, "suburb": 0.7, "city": 1.3}[setting]
+        self.density = float(rng.uniform(0.5, 1.6)) * usual * scene.traffic
         self._times_s = np.arange(0.0, PERIOD_S + TABLE_STEP_S / 2, TABLE_STEP_S)
         self._lane_table = self._drive_lanes(rng)
         self._make_traffic(rng)
