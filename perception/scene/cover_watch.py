@@ -30,9 +30,13 @@ FEWEST_BLOCKS: Final = 6
 """Of some 64 in a half. With fewer that showed structure there was next to nothing to lose."""
 LOST_SHARE: Final = 0.75
 MOST_LOST_OPPOSITE: Final = 0.4
+MOST_LEFT_OPPOSITE: Final = 0.25
+"""Where more of the opposite half is far from what it had shown, the scene has changed, as at a cut."""
 SUDDEN_SHARE: Final = 0.7
 """Of their mean structure before, which the blocks must have had until just now. Less: it faded."""
 LEAST_REPLACED: Final = 0.4
+FEWEST_MOVING: Final = 3
+DARK_LUMA: Final = 25.0
 HALF: Final = 0.5
 # of structure and of luma: how far a block must leave the range in which it had been
 _BELOW: Final = np.array([[[0.6]], [[0.8]]], np.float32), np.array([[[2]], [[6]]], np.float32)
@@ -85,8 +89,9 @@ class CoverWatch:
             if loss.stands(now, self._flat) or loss.is_instead(self._still(now, time_ns))
         }
         if self._before is not None:
-            self._find_lost(now, self._before)
-            self._find_replaced(now, time_ns, self._before)
+            is_below, is_above = self._before.is_left_by(now)
+            self._find_lost(now, self._before, is_below | is_above)
+            self._find_replaced(now, time_ns, self._before, is_below, is_above)
         if is_due:
             place = self._count % len(self._looks)
             self._times_ns[place], self._looks[place] = time_ns, now
@@ -110,9 +115,10 @@ class CoverWatch:
         least, share = _STILL_STRUCTURE
         return np.asarray((structure <= np.maximum(least, share * most[0])) & (luma <= _STILL_LUMA), np.bool_)
 
-    def _find_lost(self, now: Blocks, before: _Before) -> None:
+    def _find_lost(self, now: Blocks, before: _Before, has_left: Mask) -> None:
         """Halves whose blocks show nothing any more."""
-        is_lost = before.is_shown & (now[0] < np.maximum(self._flat, LEFT_OF_STRUCTURE * before.structure))
+        left = np.minimum(self._flat, HALF * before.structure)
+        is_lost = before.is_shown & (now[0] < np.maximum(left, LEFT_OF_STRUCTURE * before.structure))
         if np.count_nonzero(is_lost) < LOST_SHARE * FEWEST_BLOCKS:
             return
         for part, place in PARTS.items():
@@ -124,29 +130,38 @@ class CoverWatch:
                 and shown >= FEWEST_BLOCKS
                 and lost >= LOST_SHARE * shown
                 and np.count_nonzero(is_lost[opposite]) <= most_lost
+                and has_left[opposite].mean() <= MOST_LEFT_OPPOSITE
+                and np.count_nonzero(now[0][place] >= SHOWN_STRUCTURE) <= HALF * shown  # or it only moved
                 and before.is_shown_until_now(where := _only(is_lost, place))
             ):
                 self._losses[part] = _Loss(where, before.structure, None)
 
-    def _find_replaced(self, now: Blocks, time_ns: int, before: _Before) -> None:
-        """Halves whose blocks show something else, which stands still."""
-        has_jumped = before.is_live & before.is_left_by(now)
-        if np.count_nonzero(has_jumped) < HALF * FEWEST_BLOCKS:
+    def _find_replaced(
+        self, now: Blocks, time_ns: int, before: _Before, is_below: Mask, is_above: Mask
+    ) -> None:
+        """Halves whose blocks show something else, which stands still; more light where nothing had moved."""
+        has_left = is_below | is_above
+        if max(has_left[place].mean() for place in PARTS.values()) < LEAST_REPLACED:
             return
-        is_still = before.is_live & self._still(now, time_ns)
-        is_replaced, has_changed = is_still & has_jumped, is_still | has_jumped
+        is_still = self._still(now, time_ns)
+        has_stopped, is_moving = is_still & has_left, before.is_live & ~is_still
+        # what only grew dark may be the night
+        is_replaced = has_stopped & (is_above | (now[0] >= self._flat) | (now[1] >= DARK_LUMA))
         for part, place in PARTS.items():
             opposite = PARTS[OPPOSITE[part]]
             live, opposite_live = (np.count_nonzero(before.is_live[it]) for it in (place, opposite))
-            replaced = np.count_nonzero(is_replaced[place])
+            stopped = np.count_nonzero((has_stopped & before.is_live)[place])
             if (
                 part not in self._losses
-                and live >= FEWEST_BLOCKS
-                and replaced >= max(HALF * live, LEAST_REPLACED * before.count_shown(place))
+                and max(live, opposite_live) >= FEWEST_BLOCKS
+                and is_replaced[place].mean() >= LEAST_REPLACED
                 and (
-                    opposite_live < FEWEST_BLOCKS
-                    or np.count_nonzero(has_changed[opposite]) <= HALF * opposite_live
+                    stopped >= HALF * live
+                    if live >= FEWEST_BLOCKS
+                    else (is_replaced & is_above)[place].mean() >= LEAST_REPLACED
                 )
+                and has_left[opposite].mean() <= MOST_LEFT_OPPOSITE
+                and (opposite_live < FEWEST_BLOCKS or np.count_nonzero(is_moving[opposite]) >= FEWEST_MOVING)
             ):
                 self._losses[part] = _Loss(_only(is_replaced, place), before.structure, now)
 
@@ -176,11 +191,11 @@ class _Before:
         is_live = is_shown & (most[0] - least[0] > np.maximum(at_least, share * most[0]))
         return cls(structure, is_shown, is_live, least, most, looks.mean(axis=0), newest)
 
-    def is_left_by(self, now: Blocks) -> Mask:
-        """(9, 16) whether a block is far from all that it had shown."""
+    def is_left_by(self, now: Blocks) -> tuple[Mask, Mask]:
+        """(9, 16) whether a block is far below, and far above, all that it had shown."""
         is_below = now < _BELOW[0] * self.least - _BELOW[1]
         is_above = now > _ABOVE[0] * self.most + _ABOVE[1]
-        return np.asarray((is_below | is_above).any(axis=0), np.bool_)
+        return np.asarray(is_below.any(axis=0), np.bool_), np.asarray(is_above.any(axis=0), np.bool_)
 
     def is_shown_until_now(self, where: Mask) -> bool:
         """Whether these blocks had their structure until the newest of the looks, and did not fade before."""

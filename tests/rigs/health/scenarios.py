@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 import cv2
+import night
 import numpy as np
 from lines import Line
 from numpy.typing import NDArray
@@ -27,9 +29,11 @@ SHARED: Final = Path(__file__).parents[4] / "shared"
 ALARM_S: Final = 0.5
 FAULT_FROM_S: Final = 0.6
 FAULT_FOR_S: Final = 0.8
-SYNTHETIC_MINUTES: Final = 30
-SYNTHETIC_HZ: Final = 5
-SCENES: Final = ("day", "dusk", "night", "rain", "shadows", "highway", "city", "mixed")
+HOURS_OF: Final = ("day", "dusk", "rain", "unlit")
+OTHER_SCENES: Final = ("night", "shadows", "highway", "city", "unlit_rain")
+DRIVE_S: Final = 60
+LOOKS_HZ: Final = 10
+RENDERED_WH: Final = (320, 180)
 
 Image = NDArray[np.uint8]
 Fault = Callable[[Image, np.random.Generator], Image]
@@ -142,7 +146,7 @@ def _faults(name: str) -> Callable[[], Line]:
         told, faults = FAULTS[name]
         drives: dict[str, Callable[[], Iterator[Frame]]] = {
             **{clip: partial(_frames_of, file) for clip, file in _clips().items()},
-            **{f"synthetic:{scene}": partial(_rendered, scene) for scene in ("day", "rain")},
+            **{f"synthetic:{scene}": partial(_rendered, scene) for scene in ("day", "rain", "unlit")},
         }
         took_s = {
             drive: max(_alarm_s(frames(), fault, told) for fault in faults)
@@ -174,16 +178,40 @@ def _no_alarm(what: str, parts: Iterable[tuple[int, list[str]]]) -> Line:
     return Line(f"{what}: no alarm", "0 frames", seen, total > 0 and not alarms)
 
 
-def synthetic_drive() -> Line:
-    """Half an hour of it, every scene as long as the others."""
-    frames = SYNTHETIC_MINUTES * 60 * SYNTHETIC_HZ // len(SCENES)
+def _alarms_of_drive(scene: str, seed: int) -> list[str]:
+    """What is told first whenever a minute of rendered driving is not ok."""
+    source = SyntheticSource(scene, RENDERED_WH, LOOKS_HZ, seed=seed, frames=DRIVE_S * LOOKS_HZ)
+    source.open()
+    judge, alarms, was_ok = CameraJudge(HealthSettings()), [], True
+    for _ in range(DRIVE_S * LOOKS_HZ):
+        frame = source.read()
+        state, reason = judge.judge(look_at(frame), frame.time_ns, frame.is_damaged)
+        if was_ok and state is not CameraState.OK:
+            alarms.append(f"{scene} of seed {seed} after {frame.time_ns / 1e9:.0f} s: {reason}")
+        was_ok = state is CameraState.OK
+    return alarms
 
-    def of(scene: str) -> tuple[int, list[str]]:
-        source = SyntheticSource(scene, (640, 360), SYNTHETIC_HZ, seed=7, frames=frames)
-        source.open()
-        return _alarms((source.read() for _ in range(frames)), CameraJudge(HealthSettings()))
 
-    return _no_alarm(f"{SYNTHETIC_MINUTES} min of synthetic driving at {SYNTHETIC_HZ} Hz", map(of, SCENES))
+def _rendered_driving(scenes: tuple[str, ...], minutes: int, most: int) -> Line:
+    """Minutes of each scene, every one of another road, traffic and camera."""
+    with ProcessPoolExecutor() as pool:
+        drives = [
+            pool.submit(_alarms_of_drive, scene, 1000 + seed) for scene in scenes for seed in range(minutes)
+        ]
+        alarms = [alarm for drive in drives for alarm in drive.result()]
+    what = f"{minutes * len(scenes) / 60:g} h of rendered driving at {LOOKS_HZ} Hz ({', '.join(scenes)})"
+    seen = f"{len(alarms)} alarms" + (f"; {alarms[0]}" if alarms else "")
+    return Line(f"{what}: no alarm", f"<= {most}", seen, len(alarms) <= most)
+
+
+def rendered_hours() -> Line:
+    """An hour of each kind of light and weather."""
+    return _rendered_driving(HOURS_OF, 60, len(HOURS_OF))
+
+
+def other_scenes() -> Line:
+    """Some minutes of every other scene."""
+    return _rendered_driving(OTHER_SCENES, 6, 0)
 
 
 def clips() -> Line:
@@ -212,7 +240,11 @@ def validation_split() -> Line:
 
 SCENARIOS: Final[dict[str, Callable[[], Line]]] = {
     **{name: _faults(name) for name in FAULTS},
-    "synthetic_drive": synthetic_drive,
+    "unlit_road": night.unlit_road,
+    "unlit_covers": night.covers_in_a_drive,
+    "unlit_covers_at_start": night.covers_at_start,
+    "rendered_hours": rendered_hours,
+    "other_scenes": other_scenes,
     "clips": clips,
     "validation_split": validation_split,
 }
