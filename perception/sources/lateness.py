@@ -8,6 +8,7 @@ from perception.frame import Frame
 
 LATE_S: Final = 1.0
 """That every frame may be too old for a mask, and not catch up, before a stream is opened again."""
+_LEAST_S: Final = 0.2  # by less frames are late on any network, and no new session helps
 _CATCHES_UP: Final = 0.25  # of the time: by less, it would be late for as long again and more
 _LATE_PAUSES_S: Final = (2.0, 60.0)  # between two such attempts: doubled each time, up to the second
 
@@ -19,7 +20,7 @@ class Lateness:
     """
 
     def __init__(self, max_age_s: float) -> None:
-        self._max_age_ns = max_age_s * 1e9
+        self._max_age_ns = max(max_age_s, _LEAST_S) * 1e9
         self._since: tuple[int, int] | None = None
         self._pause_s, self._not_before_ns = 0.0, 0
 

@@ -7,6 +7,7 @@ this process, and nothing else.
 from __future__ import annotations
 
 import json
+import os
 import time
 from dataclasses import dataclass, fields
 from typing import Any, Final, NoReturn
@@ -19,7 +20,7 @@ LARGEST_MESSAGE: Final = 65_536
 GENERATIONS: Final = 255  # of rings, told in a byte; the one left over asks to open
 COUNTS: Final = ("decode_errors", "io_errors")
 _LONGEST_TEXT: Final = 2_000
-_LARGEST_SIDE_PX: Final = 65_535
+_LARGEST_SIDE_PX: Final = 1 << 20
 _LARGEST_RING: Final = 1 << 40  # bytes
 _LARGEST_COUNT: Final = 1 << 62
 _RATES_HZ: Final = (1e-6, 1e6)
@@ -199,5 +200,5 @@ def _one_line(text: str) -> str:
 def _text(value: Any) -> str:
     if not isinstance(value, str):
         raise MalformedMessage(f"{type(value).__name__} for a text")
-    value.encode()  # lone surrogates go into no file and no log
+    os.fsencode(value)  # what no file can be named, no file is named; raises ValueError
     return value

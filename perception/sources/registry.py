@@ -19,7 +19,7 @@ from perception.sources.pacing import Limited, Looped, Paced
 from perception.sources.reader import IS_SUPPORTED, Reader
 from perception.sources.source import Source, SourceError, SourceInfo
 from perception.sources.stream import RtspTransport, StreamSource
-from perception.sources.supervised import Limits, Supervised
+from perception.sources.supervised import MARGIN_S, Limits, Supervised
 from perception.sources.synthetic import SyntheticSource
 from perception.sources.tls import TlsSettings
 from perception.sources.v4l2.identity import Identity
@@ -144,11 +144,9 @@ def _supervised(kind: str, spec: str, settings: SourceSettings) -> Supervised:
         awaited = SourceInfo(node_name(spec), True, None, settings.camera.rate_hz, "not open yet")
     elif kind in LIVE:
         awaited = SourceInfo(name, True, None, FALLBACK_RATE_HZ, "not open yet")
-    else:  # a file has limits of its own, and must not be given up before those
-        open_timeout_s, read_timeout_s = (
-            max(open_timeout_s, 2 * FILE_LIMIT_S),
-            max(read_timeout_s, FILE_LIMIT_S),
-        )
+    else:  # a file has limits of its own, which are longer; it is given up before its stage counts as hung
+        open_timeout_s = max(open_timeout_s, 2 * FILE_LIMIT_S)
+        read_timeout_s = max(read_timeout_s, FILE_LIMIT_S - 2 * MARGIN_S)
     limits = Limits(open_timeout_s, read_timeout_s, settings.freshness, reconnect, settings.open_retries)
     return Supervised(
         lambda: Reader(camera.builder() if camera else build, name), name, limits, awaited=awaited

@@ -120,6 +120,7 @@ class Supervised:
         self._phase: Phase = "idle"
         self._phase_ns = 0  # when it began, or when the last frame came
         self._problem = ""
+        self._end: Exception | None = None
         self._next_attempt_ns = 0
         self._numbers = Numbers()
         self._lateness = Lateness(self._limits.freshness.max_age_s)
@@ -163,7 +164,7 @@ class Supervised:
         if self._is_stopped:
             return
         self._keep_counts()
-        self._numbers = Numbers()
+        self._numbers, self._end = Numbers(), None
         try:
             self._opened_by(self._ask)
         except SourceError:
@@ -179,6 +180,8 @@ class Supervised:
         """
         if self._info is None:
             raise SourceError(f"{self._name}: not open")
+        if self._end is not None:  # what ended is not opened again: it would repeat its frames
+            raise self._end
         while not self._is_stopped:
             try:
                 if self._phase == "idle" and self._now_ns() >= self._next_attempt_ns:
@@ -194,6 +197,7 @@ class Supervised:
             except (SourceError, EndOfSource) as error:
                 self._failed(error)
                 if not self._is_worth_trying(error):
+                    self._end = error
                     raise
                 continue
             if self._info.is_live and now_ns >= self._freshness.due_ns():

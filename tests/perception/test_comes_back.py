@@ -326,3 +326,22 @@ def test_end_while_the_camera_is_silent_is_quiet(new_node: NewNode, camera: Came
     status, said = node.end()
 
     assert (status, "Traceback" in said) == (0, False)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+def test_isolated_recording_whose_reader_is_lost_ends_with_one_line_and_repeats_no_frame(
+    new_node: NewNode, make_clip: Callable[..., Path], number: int
+) -> None:
+    clip = make_clip(frames=600, wh=(640, 480), rate_hz=25)
+    node = new_node("--source", str(clip), "--isolate", "--max-frames", "100000", "--loop")
+    node.wait_for(has_mask, 30)
+    (reader,) = _family(node.process.pid)[1:]
+
+    os.kill(reader, number)
+    status = node.process.wait(LIMIT_S)
+
+    said = [line for line in node.end()[1].splitlines() if line.startswith("drivable-node:")]
+    ids = [record["frame_id"] for record in node.records]
+    assert (status, len(said)) == (1, 1)
+    assert ("hung for" if number == signal.SIGSTOP else "was killed by SIGKILL") in said[0]
+    assert ids == list(range(len(ids)))

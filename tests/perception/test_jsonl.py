@@ -14,7 +14,7 @@ import jsonschema
 import numpy as np
 import pytest
 
-from perception.frame import CameraState, Certainty, EngineState, Frame, Prediction
+from perception.frame import CameraState, Certainty, EngineState, Frame, Outage, Prediction
 from perception.labels import ALTERNATIVE, BACKGROUND, DIRECT, DRIVABLE, LABELS_OF_TWO
 from perception.sinks.jsonl import JsonLinesSink, record
 from perception.sinks.sink import SinkError
@@ -84,6 +84,15 @@ def test_without_a_mask_nothing_is_said_of_certainty(state: CameraState) -> None
     prediction = replace(_prediction(state=state), certainty=Certainty(0.9, 0.5, 0.25))
 
     assert record(prediction)["certainty"] is None
+
+
+def test_outage_before_the_first_picture_has_no_size() -> None:
+    outage = Outage("cam", None, 7, None, CameraState.LOST, "not open yet", "rt_m", provider="cpu")
+
+    line = json.loads(json.dumps(record(outage)))
+
+    jsonschema.validate(line, SCHEMA)
+    assert (line["frame_wh"], line["captured_ns"], line["age_ms"]) == (None, None, None)
 
 
 @pytest.mark.parametrize("engine_state", list(EngineState))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 from typing import Any
 
@@ -46,6 +47,13 @@ WRONG: tuple[Any, ...] = (
 
 @pytest.mark.parametrize("message", SOUND, ids=lambda it: type(it).__name__)
 def test_messages_come_as_they_were(message: Any) -> None:
+    assert decoded(encoded(message)) == message
+
+
+def test_names_of_files_come_as_they_were_whatever_their_encoding() -> None:
+    name = os.fsdecode(b"stra\xdfe-\xff")
+    message = NewFrame(3, Layout("bgr", 640, 360), VALUES | {"name": name, "source_id": name}, {})
+
     assert decoded(encoded(message)) == message
 
 

@@ -13,7 +13,9 @@ import pytest
 from perception.frame import CameraState, Frame, Outage, Output, Prediction
 from perception.pipeline import Pipeline, PipelineError, Supervision
 from perception.pipeline.watchdog import WatchdogSettings
+from perception.sources.freshness import FreshnessSettings
 from perception.sources.source import EndOfSource, NoFrame, SourceInfo
+from perception.sources.supervised import Limits, Supervised
 
 LIMIT_S = 5.0
 LIVE, RECORDED = (SourceInfo("cam", is_live, (2, 2), 30.0) for is_live in (True, False))
@@ -246,3 +248,41 @@ def test_hung_sink_of_a_live_run_is_replaced_and_the_run_goes_on() -> None:
     assert second.written
     pipeline.raise_first_error()
     assert pipeline.sinks["first"].restarts == 1
+
+
+class SilentReader:
+    """A camera that opens, and then gives nothing for a while."""
+
+    def __init__(self) -> None:
+        self.counts: dict[str, int] = {}
+        self._coming: list[SourceInfo] = []
+
+    def open(self) -> None:
+        self._coming = [LIVE]
+
+    def take(self) -> SourceInfo | None:
+        return self._coming.pop() if self._coming else None
+
+    def close(self, grace_s: float) -> None:
+        pass
+
+    def fileno(self) -> int:
+        return -1
+
+
+def test_silence_that_is_allowed_for_long_is_no_stage_that_hangs() -> None:
+    sink = KeepingSink()
+    source = Supervised(SilentReader, "cam", Limits(freshness=FreshnessSettings(stale_after_s=0.8)))
+    info = source.open()
+    settings = WatchdogSettings(stage_s=0.2)
+    pipeline = Pipeline(source, info, [_perceive], [sink], Supervision(watchdog=settings))
+    pipeline.start()
+    until_s = time.monotonic() + LIMIT_S
+    while not sink.written and time.monotonic() < until_s:
+        pipeline.watch()
+        time.sleep(0.01)
+    pipeline.stop()
+
+    assert pipeline.wait(LIMIT_S)
+    pipeline.raise_first_error()
+    assert [it.camera_state for it in sink.written[:1]] == [CameraState.STALE]

@@ -483,9 +483,25 @@ def test_recording_whose_reader_hangs_ends_and_repeats_no_frame(rig_of: RigOf) -
     with pytest.raises(SourceError, match=r"hung for 3\.0 s while it was read"):
         rig.source.read()
 
+    with pytest.raises(SourceError, match="hung"):
+        rig.source.read()
     assert ids == [0, 1, 2]
     assert len(rig.readers) == 1
     assert rig.source.reconnects.hangs == 1
+
+
+def test_recording_that_has_ended_is_not_begun_again_by_reading_on(rig_of: RigOf) -> None:
+    rig = rig_of([_recorded_round(2), _recorded_round(2)])
+    rig.source.open()
+    for _ in range(2):
+        rig.source.read()
+
+    for _ in range(3):
+        rig.clock.now_ns += 10_000 * MS
+        with pytest.raises(EndOfSource):
+            rig.source.read()
+
+    assert len(rig.readers[0].opened_ns) == 1
 
 
 def test_recording_whose_reader_dies_ends_and_repeats_no_frame(rig_of: RigOf) -> None:

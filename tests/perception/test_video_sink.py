@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import pytest
 
-from perception.frame import Frame, Prediction, Yuv420, YuvMatrix
+from perception.frame import CameraState, Frame, Outage, Prediction, Yuv420, YuvMatrix
 from perception.labels import DIRECT
 from perception.sinks.registry import SINKS, SinkSettings, build_sinks
 from perception.sinks.sink import SinkError
@@ -236,6 +236,22 @@ def test_recording_without_frames_leaves_no_file(tmp_path: Path) -> None:
     _opened(tmp_path / "overlay.mp4").close()
 
     assert list(tmp_path.iterdir()) == []
+
+
+def test_outages_before_a_size_is_known_are_left_out_and_the_rest_is_drawn(tmp_path: Path) -> None:
+    file = tmp_path / "road.mkv"
+    unknown = SourceInfo("cam", True, None, 30.0)
+    sink = OverlayVideoSink(str(file))
+    sink.open(unknown)
+    for number in range(5):
+        sink.write(Outage("cam", None, number * 33_000_000, None, CameraState.LOST, "not open yet"))
+    sink.write(_prediction(0, time_ns=200_000_000))
+    sink.write(Outage("cam", WH, 300_000_000, None, CameraState.LOST, "no frame for 0.1 s"))
+    sink.close()
+
+    with av.open(str(file)) as container:
+        sizes = [(frame.width, frame.height) for frame in container.decode(video=0)]
+    assert sizes == [WH, WH]
 
 
 @pytest.mark.parametrize("target", ["/proc/overlay.mp4", "{tmp}/file/overlay.mp4", "{tmp}/folder.mkv"])
