@@ -126,15 +126,15 @@ class Pipeline:
                 sinks are the caller's to close.
         """
         try:
-            require_threads(self._threads.count + 1)
+            require_threads(self._threads.count + 1 + (self._stalls is not None))
             self._threads.start()
+            if self._stalls is not None:
+                self._stalls.start()
             self._settler.start()
         except RuntimeError:
             self.stop()
             self._has_ended.set()
             raise
-        if self._stalls is not None:
-            self._stalls.start()
 
     def stop(self) -> None:
         """Take no more frames; what is in flight goes on to the sinks. Safe to call twice."""
