@@ -15,6 +15,7 @@ from urllib.error import URLError
 from perception.masking import masked_url
 from perception.sources.address import Address
 from perception.sources.source import SourceError
+from perception.sources.time_limit import TimeLimit
 from perception.sources.tls import TlsSettings, untrusted
 
 _MOST_REDIRECTS: Final = 5
@@ -22,12 +23,12 @@ _MOST_LINES: Final = 100
 _LONGEST_LINE: Final = 8192
 
 
-def check_redirects(url: str, tls: TlsSettings, timeout_s: float) -> None:
+def check_redirects(url: str, tls: TlsSettings, limit: TimeLimit) -> None:
     """Ask for the stream's description, as libav will, and see where that leads.
 
     Args:
         url: with the user and the password, if it needs any.
-        timeout_s: for each part of an answer.
+        limit: for all of it.
 
     Raises:
         SourceError: if it leads to another scheme, host or port, or if nobody answers in RTSP; the message
@@ -37,7 +38,7 @@ def check_redirects(url: str, tls: TlsSettings, timeout_s: float) -> None:
     given = Address.of(url)
     here = given.bare_url
     for _ in range(_MOST_REDIRECTS):
-        location = _location(here, given, tls, timeout_s)
+        location = _location(here, given, tls, limit)
         if location is None:
             return
         if location.startswith("/"):
@@ -52,17 +53,19 @@ def check_redirects(url: str, tls: TlsSettings, timeout_s: float) -> None:
     raise SourceError("redirects without an end")
 
 
-def _location(url: str, given: Address, tls: TlsSettings, timeout_s: float) -> str | None:
+def _location(url: str, given: Address, tls: TlsSettings, limit: TimeLimit) -> str | None:
     """Where the camera redirects to; None where it answers by itself, whatever it says."""
     scheme, host, port = given.origin
     try:
-        with socket.create_connection((host, port), timeout_s) as plain:
+        with socket.create_connection((host, port), limit.left_s()) as plain:
             connection = plain
             if scheme == "rtsps":
                 connection = tls.context().wrap_socket(plain, server_hostname=host)
             with connection, connection.makefile("rb") as answers:
+                connection.settimeout(limit.left_s())
                 answer = _ask(connection, answers, url, 1)
                 if answer.status == 401 and (authorization := _authorization(answer, url, given)):
+                    connection.settimeout(limit.left_s())
                     answer = _ask(connection, answers, url, 2, authorization)
     except TimeoutError:
         raise

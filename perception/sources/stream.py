@@ -16,9 +16,10 @@ from perception.sources.image_size import MAX_PIXELS
 from perception.sources.pacing import CaptureTimes, FrameTimes
 from perception.sources.rtsp_redirect import check_redirects
 from perception.sources.source import EndOfSource, SourceError, SourceInfo
+from perception.sources.time_limit import TimeLimit
 from perception.sources.tls import TlsSettings
 from perception.sources.video import Decoded, Decoder
-from perception.sources.web import TimeLimit, Web
+from perception.sources.web import Web
 
 # Not "fflags=nobuffer", as is often advised: it throws away what was read while the streams were looked
 # at, the first key frame with it, and nothing can be decoded until the next one.
@@ -68,6 +69,7 @@ class StreamSource:
         self._web: Web | None = None
         self._max_pixels = max_pixels
         self._limit = TimeLimit()
+        self._asked_ns = 0  # when libav began to connect
         self._decoder: Decoder | None = None
         self._is_live = True
         self._has_times = True
@@ -77,7 +79,6 @@ class StreamSource:
 
     def open(self) -> SourceInfo:
         """Connect and find the video."""
-        began_ns = time.monotonic_ns()
         try:
             container = self._open_container()
         except (ExitError, TimeoutError):
@@ -98,6 +99,7 @@ class StreamSource:
                 frame_limit_s=self._read_timeout_s,
                 max_pixels=self._max_pixels,
             )
+            self._limit.start(self._read_timeout_s)
             # the first frame of a live stream would be stale before anybody reads it
             frame_wh = decoder.coded_wh if self._is_live else decoder.peek().pixels.frame_wh
             known_wh = frame_wh if min(frame_wh) > 0 else None  # before its first picture, some tell none
@@ -107,7 +109,7 @@ class StreamSource:
             raise SourceError(str(error) or self._silence) from None
         self._decoder, self._frames_read = decoder, 0
         # what came while the stream was looked at lies ready, and may be as old as that took
-        self._arrivals = ArrivalClock(waited_ns=time.monotonic_ns() - began_ns)
+        self._arrivals = ArrivalClock(waited_ns=time.monotonic_ns() - self._asked_ns)
         self._capture_times = CaptureTimes()
         self._times = FrameTimes(decoder.rate_hz)
         return SourceInfo(self._name, self._is_live, known_wh, decoder.rate_hz, decoder.description)
@@ -146,22 +148,27 @@ class StreamSource:
 
     def _open_container(self) -> InputContainer:
         # libav spends the limit twice: on connecting, and on looking at the streams
-        limits_s = (self._open_timeout_s / 2, self._read_timeout_s)
+        connect_limit_s = self._open_timeout_s / 2
         if self._url.startswith("http"):
+            self._asked_ns = time.monotonic_ns()
             self._limit.start(self._open_timeout_s)
             self._web = Web(self._url, self._tls, self._limit)
             return av.open(
                 *(self._web.url, "r"),
                 options=_WEB_OPTIONS,
-                timeout=limits_s,
+                timeout=(connect_limit_s, self._read_timeout_s),
                 metadata_errors="replace",
                 io_open=self._web.open,
             )
         if "@" in self._url or self._url.startswith("rtsps"):
-            check_redirects(self._url, self._tls, self._open_timeout_s / 2)
+            self._limit.start(connect_limit_s)
+            check_redirects(self._url, self._tls, self._limit)
+            connect_limit_s = self._limit.left_s()
         options = {"protocol_whitelist": _RTSP_PROTOCOLS, **_TRANSPORTS[self._transport]}
         if self._url.startswith("rtsps"):
             options |= self._tls.libav_options()
+        limits_s = (connect_limit_s, self._read_timeout_s)
+        self._asked_ns = time.monotonic_ns()
         return av.open(self._url, "r", options=options, timeout=limits_s, metadata_errors="replace")
 
     def _next(self, decoder: Decoder) -> Decoded:

@@ -10,7 +10,6 @@ import http.client
 import socket
 import ssl
 import string
-import time
 import urllib.request
 from collections.abc import Callable
 from functools import partial
@@ -21,29 +20,12 @@ from weakref import WeakSet
 
 from perception.sources.address import Address
 from perception.sources.source import SourceError
+from perception.sources.time_limit import TimeLimit
 from perception.sources.tls import TlsSettings, untrusted
 from perception.sources.web_body import Answer, Body
 
 USER_AGENT: Final = "drivable"
 Connecting = Callable[[socket.socket], None]
-
-
-class TimeLimit:
-    """A moment by which something must have come; begun again for every frame."""
-
-    def __init__(self) -> None:
-        self._ends_s = float("inf")
-
-    def start(self, limit_s: float) -> None:
-        """From now on."""
-        self._ends_s = time.monotonic() + limit_s
-
-    def left_s(self) -> float:
-        """Above 0; raises TimeoutError."""
-        left_s = self._ends_s - time.monotonic()
-        if left_s <= 0:
-            raise TimeoutError
-        return left_s
 
 
 class Web:

@@ -48,16 +48,17 @@ def _payloads(units: list[bytes]) -> Iterator[tuple[bool, bytes]]:
 
 
 def serve_once(listener: socket.socket, sdp: bytes, packets: bytes) -> None:
-    """Answer one client: describe with `sdp`, set up, play `packets`, and hang up."""
-    with contextlib.suppress(OSError):  # a client may leave at any point
-        client, _ = listener.accept()
-        with client, client.makefile("rb") as requests:
-            while request := _request(requests):
-                method, number = request
-                client.sendall(_answer(method, number, sdp))
-                if method == "PLAY":
-                    client.sendall(packets)
-                    return
+    """Answer clients, one after the other, until one has played `packets`: the first only asks where it is."""
+    with contextlib.suppress(OSError):  # nobody listens any more
+        while True:
+            client, _ = listener.accept()
+            with contextlib.suppress(OSError), client, client.makefile("rb") as requests:
+                while request := _request(requests):
+                    method, number = request
+                    client.sendall(_answer(method, number, sdp))
+                    if method == "PLAY":
+                        client.sendall(packets)
+                        return
 
 
 def _request(lines: Iterator[bytes]) -> tuple[str, str] | None:
