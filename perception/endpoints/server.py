@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import socket
 import sys
+import time
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from functools import partial
@@ -133,6 +134,14 @@ class _Server(ThreadingMixIn, TCPServer):
         self._open: dict[Any, None] = {}  # the oldest first
         own = {"answers": answers, "is_own_host": partial(is_own_host, names=names)}
         super().__init__(address, type("NodeRequest", (Request,), own))
+
+    def get_request(self) -> Any:
+        """As the library does; without descriptors it waits a little, or it would be asked again at once."""
+        try:
+            return super().get_request()
+        except OSError:
+            time.sleep(POLL_S)
+            raise
 
     def process_request(self, request: Any, client_address: Any) -> None:
         if not self._free.acquire(blocking=False):

@@ -185,11 +185,5 @@ class _Plain(http.client.HTTPConnection):
         self._tell(self.sock)
 
 
-class _Encrypted(http.client.HTTPSConnection):
-    def __init__(self, host: str, *, connected: Connecting, **options: Any) -> None:
-        super().__init__(host, **options)
-        self._tell = connected
-
-    def connect(self) -> None:
-        super().connect()
-        self._tell(self.sock)
+class _Encrypted(_Plain, http.client.HTTPSConnection):
+    """The same over TLS."""

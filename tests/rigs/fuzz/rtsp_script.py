@@ -48,7 +48,7 @@ def _payloads(units: list[bytes]) -> Iterator[tuple[bool, bytes]]:
 
 
 def serve_once(listener: socket.socket, sdp: bytes, packets: bytes) -> None:
-    """Answer clients, one after the other, until one has played `packets`: the first only asks where it is."""
+    """Answer clients in turn until one has played `packets`: the first only asks where the stream is."""
     with contextlib.suppress(OSError):  # nobody listens any more
         while True:
             client, _ = listener.accept()
