@@ -11,7 +11,7 @@ import av
 import cv2
 import jsonschema
 from command import ROOT, do_books_balance
-from setting import CLIP_FRAMES, Case
+from setting import Case
 
 CRIES: Final = ("Traceback (most recent", "terminate called", "Exception ignored", "Fatal Python error")
 KILLED: Final = -9
@@ -118,8 +118,8 @@ def _check_books(
     dropped_by_video = summary["sinks"].get("overlay", {}).get("dropped", 0)
     if frames is not None and frames + dropped_by_video < counts["published"] + counts["withheld"]:
         wrong.append(f"silent loss: {frames} frames of video of {counts['published']} published")
-    if case.mode in ("recorded", "isolate") and not case.is_stopped and counts["captured"] != CLIP_FRAMES:
-        wrong.append(f"silent loss: {counts['captured']} frames captured of {CLIP_FRAMES}")
+    if case.mode in ("recorded", "isolate") and not case.is_stopped and counts["captured"] != case.frames:
+        wrong.append(f"silent loss: {counts['captured']} frames captured of {case.frames}")
 
 
 def _check_lost(summary: dict[str, Any], records: list[dict[str, Any]], wrong: list[str]) -> None:

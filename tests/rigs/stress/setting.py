@@ -24,6 +24,8 @@ from perception.sources.drive import DriveRenderer
 
 CLIP_S: Final = 4.0
 CLIP_FRAMES: Final = round(30 * CLIP_S)
+LOOPED_FRAMES: Final = 900
+"""Of a recording that is to last until something was done to the node."""
 SIZE_WH: Final = (160, 96)
 MODES: Final = ("recorded", "realtime", "http", "isolate")
 LIVE_S: Final = 4.0
@@ -81,6 +83,10 @@ class Case:
     """By us, so that it can say nothing."""
     is_stopped: bool = False
     """By a signal that asks: it may end before its source does."""
+    frames: int = CLIP_FRAMES
+    """That a recording gives in all."""
+    is_replaced: bool = False
+    """By another node, whose outputs now lie there."""
     loses_outputs: bool = False
     """Something else than the node took them away or changed them."""
     notes: list[str] = field(default_factory=list)
@@ -100,7 +106,7 @@ class Case:
 
     @property
     def summary(self) -> Path:
-        return self.folder / "s.json"
+        return self.folder / ("other.json" if self.is_replaced else "s.json")
 
     @property
     def out(self) -> Path:
@@ -114,9 +120,12 @@ class Case:
     def is_live(self) -> bool:
         return self.mode in ("realtime", "http")
 
-    def choose_outputs(self, records: str | None = None) -> None:
-        """Records always, a video and masks by chance."""
+    def choose_outputs(self, records: str | None = None, *, may_loop: bool = True) -> None:
+        """Records always, a video and masks by chance; a recording may be looped, to last."""
         self.out.mkdir(exist_ok=True)
+        if may_loop and self.mode in ("recorded", "isolate") and self.chance.random() < 0.7:
+            self.frames = LOOPED_FRAMES
+            self.arguments += ["--loop", "--max-frames", str(self.frames)]
         self.arguments += ["--jsonl", records or str(self.records), "--summary", str(self.summary)]
         if self.chance.random() < 0.7:
             self.arguments += ["--out", str(self.video)]
