@@ -16,7 +16,7 @@ from setting import LIVE_S, Action, Case
 
 ASKED: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 SURROUNDINGS: Final = {"HOME": None, "TMPDIR": "/nowhere", "LANG": "C", "LC_ALL": "C", "PATH": None}
-CLOCKS: Final = ("-3600", "+86400", "+0 x1.5", "+0 x0.7", "2000-01-01 00:00:00", "@2037-12-31 23:59:58")
+CLOCKS: Final = ("-3600", "+86400", "+0 x1.5", "+0 x0.7", "@2000-01-01 00:00:00", "@2037-12-31 23:59:58")
 FAKETIME: Final = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1")
 
 
@@ -231,15 +231,14 @@ def consumer(case: Case) -> None:
 
 
 def clock(case: Case) -> None:
-    """The clock that counts from 1970 jumps, and all clocks run fast or slow."""
+    """The clock that counts from 1970 is far off, or runs fast or slow; the monotonic one is as it is."""
     case.choose_outputs(may_loop=False)  # each look at faketime's clock takes its time
     offset = case.chance.choice(
-        ["-3600", "+86400", "+0 x1.5", "+0 x0.7", "2000-01-01 00:00:00", "@2037-12-31 23:59:58"]
+        ["-3600", "+86400", "+0 x1.5", "+0 x0.7", "@2000-01-01 00:00:00", "@2037-12-31 23:59:58"]
     )
     case.notes.append(offset)
     case.environment |= {"LD_PRELOAD": str(FAKETIME), "FAKETIME": offset}
-    if case.chance.random() < 0.6:
-        case.environment["FAKETIME_DONT_FAKE_MONOTONIC"] = "1"
+    case.environment["FAKETIME_DONT_FAKE_MONOTONIC"] = "1"  # which does not do so on any machine
     case.start()
 
 
