@@ -68,6 +68,9 @@ class MaskFolderSink:
             if self._segments.prepare(info, resumes):
                 os.close(create_new(trial))
                 trial.unlink(missing_ok=True)
+                if not self._segments.claim.is_shared:
+                    for folder in {self._folder, self._segments.latest()}:
+                        _remove_unfinished(folder)
         except OSError as error:
             self.close()
             raise self._unusable(error) from error
@@ -123,6 +126,12 @@ class MaskFolderSink:
         if segment:
             self._segments.note_end(segment.presence, segment.masks)
             segment.close()
+
+
+def _remove_unfinished(folder: Path) -> None:
+    """What a killed run left there; nobody else writes to it now."""
+    for partial in folder.glob("*.png.partial"):
+        partial.unlink(missing_ok=True)
 
 
 def _remove_mask(file: Path) -> None:

@@ -187,6 +187,11 @@ class Segments:
         if presence == "removed" and not self._keeping.index.is_dropped(self._segment):
             self._frames_lost += frames
 
+    def latest(self) -> Path:
+        """The newest numbered segment that is there; the target where there is none."""
+        number = self._highest()
+        return self._numbered(number) if number else self._target
+
     def take_again(self) -> None:
         """Claim what has come in the place of a target that was moved or removed; raises as `take` does."""
         if not self.claim.is_shared:

@@ -133,3 +133,16 @@ def test_old_folder_goes_with_what_a_killed_run_left_half_written(tmp_path: Path
 
     assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == ["000002"]
     assert sink.trouble is None
+
+
+@pytest.mark.parametrize("folder", [".", "000003"])
+def test_what_a_killed_run_left_half_written_goes_at_the_next_start(tmp_path: Path, folder: str) -> None:
+    (tmp_path / folder).mkdir(exist_ok=True)
+    (tmp_path / folder / "cut.png.partial").write_bytes(b"half")
+    (tmp_path / folder / "notes.partial").write_bytes(b"of the user")
+
+    sink = MaskFolderSink(str(tmp_path), Keeping(append=True))
+    sink.open(INFO)
+    sink.close()
+
+    assert [path.name for path in tmp_path.rglob("*.partial")] == ["notes.partial"]
