@@ -9,11 +9,13 @@ import atexit
 import io
 import os
 import select
+import signal
 import sys
 import threading
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
+from types import FrameType
 from typing import Any, Final
 
 from perception.masking import masked, masked_line
@@ -39,6 +41,8 @@ def run_command(name: str, body: Callable[[], int]) -> int:
     """
     open_standard_streams()
     report_unexpected_errors(name)
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _interrupt)
     try:
         status = reported(name, body)
     except SystemExit as end:  # of --help
@@ -60,6 +64,15 @@ def run_command(name: str, body: Callable[[], int]) -> int:
     return status
 
 
+_interrupts: list[int] = []
+
+
+def _interrupt(number: int, where: FrameType | None) -> None:
+    """Python's own way, remembered."""
+    _interrupts.append(number)
+    signal.default_int_handler(number, where)
+
+
 def reported(name: str, body: Callable[[], int]) -> int:
     """The status of `body`, or that of what it raised, which is told in one line.
 
@@ -75,6 +88,9 @@ def reported(name: str, body: Callable[[], int]) -> int:
         say(f"{name}: nobody reads standard output any more")
         return 1
     except Exception as error:
+        if _interrupts:  # inside a library's import, which made another error of it
+            say(f"{name}: interrupted")
+            return INTERRUPTED
         say_lines(f"{name}: {describe(error)}")
         return 1
 
