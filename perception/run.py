@@ -12,6 +12,7 @@ from perception.command import say, say_lines, show
 from perception.config import NodeConfig
 from perception.endpoints import Endpoints, EndpointsError
 from perception.engines import EngineError
+from perception.frame import EngineState
 from perception.identity import covered_settings
 from perception.models import model_file
 from perception.monitor import Monitor
@@ -170,4 +171,6 @@ def _problems(pipeline: Pipeline, limit_s: float) -> list[str]:
     except PipelineError as error:
         return [str(error)]
     problems = [f"{stage} did not end within {limit_s:.1f} s" for stage in pipeline.stuck_stages()]
+    if suspect := pipeline.ledger.withheld_by.get(f"engine {EngineState.SUSPECT}"):
+        problems.append(f"{suspect} frames have no mask: the network's output told nothing of them")
     return problems + [f"{sink.name}: {sink.trouble}" for sink in pipeline.sinks.values() if sink.trouble]

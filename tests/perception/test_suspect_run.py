@@ -65,7 +65,7 @@ def test_frames_whose_output_is_constant_have_records_and_no_masks(
 ) -> None:
     records, masks, summary = tmp_path / "o.jsonl", tmp_path / "masks", tmp_path / "s.json"
 
-    main(
+    status = main(
         [
             *("--model", str(model), "--source", str(images), "--health.enabled", "false"),
             *("--jsonl", str(records), "--masks", str(masks), "--summary", str(summary)),
@@ -85,7 +85,10 @@ def test_frames_whose_output_is_constant_have_records_and_no_masks(
     told: dict[str, Any] = json.loads(summary.read_text())
     assert (told["frames"]["published"], told["frames"]["withheld"]) == (len(GOOD), len(CONSTANT))
     assert told["withheld_by"] == {"engine suspect": len(CONSTANT)}
-    assert "3 engine suspect" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "3 engine suspect" in error
+    assert status == 1
+    assert "drivable-node: 3 frames have no mask: the network's output told nothing of them" in error
 
 
 def test_readyz_and_metrics_say_that_the_engine_is_suspect(
