@@ -6,7 +6,6 @@ alive.
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from collections.abc import Mapping
@@ -22,7 +21,7 @@ from perception.utc import ClockTie
 SILENCE_PERIODS = 5
 SILENCE_LEAST_S = 5.0
 
-_STATM = Path("/proc/self/statm")
+_PROC_STATUS = Path("/proc/self/status")
 
 
 class Phase(StrEnum):
@@ -209,15 +208,19 @@ def silence_limit_s(rate_hz: float) -> float:
 
 
 def own_memory() -> Memory:
-    """What this process holds now and has held at most."""
+    """What this process holds now and has held at most.
+
+    By Linux's own file: `getrusage` would count what the process held that started this one.
+    """
+    try:
+        lines = dict(line.split(":", 1) for line in _PROC_STATUS.read_text().splitlines())
+        resident_bytes, peak_bytes = (int(lines[name].split()[0]) * 1024 for name in ("VmRSS", "VmHWM"))
+        return Memory(resident_bytes, max(resident_bytes, peak_bytes))
+    except (OSError, KeyError, ValueError):  # no Linux
+        pass
     try:
         import resource
     except ImportError:  # Windows
         return Memory()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    peak_bytes = peak if sys.platform == "darwin" else peak * 1024
-    try:
-        resident_bytes = int(_STATM.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except OSError:  # no /proc
-        return Memory(None, peak_bytes)
-    return Memory(resident_bytes, max(resident_bytes, peak_bytes))  # the kernel's peak lags behind a little
+    return Memory(None, peak if sys.platform == "darwin" else peak * 1024)

@@ -26,9 +26,11 @@ OURS = ["--data-name", "our own roads"]
 FRAMES = {"train": 12, "val": 4, "test": 4}
 
 
-# The default network as it is trained here, and a large one by the recipe of the published study.
+# The default network as it is fine-tuned here, and a large one by the recipe of the published study, for long
+# enough to be surer than chance: what is not gives no masks.
 SETTINGS = {
     "rt_m": """
+        weights: rt_m
         stages: [{input_wh: [160, 96], epochs: 2, batch_size: 4, max_learning_rate: 1.0e-3}]
     """,
     "pspnet": """
@@ -39,7 +41,7 @@ SETTINGS = {
         choose_by: loss
         mean_bgr: [103.53, 116.28, 123.675]
         std_bgr: [57.375, 57.12, 58.395]
-        stages: [{input_wh: [80, 45], epochs: 1, batch_size: 4, max_learning_rate: 1.0e-3}]
+        stages: [{input_wh: [80, 45], epochs: 4, batch_size: 4, max_learning_rate: 3.0e-2}]
     """,
 }
 
@@ -75,7 +77,7 @@ def test_train_export_node_and_bench_in_a_row(
     settings.write_text(f"model: {name}\n{textwrap.dedent(SETTINGS[name])}")
 
     assert train.cli.main(["--config", str(settings), "--data", str(data), "--out", str(runs), *OURS]) == 0
-    assert export.cli.main(["--model", name, "--size", size, "--data", str(data)]) == 0
+    assert export.cli.main(["--model", name, "--name", name, "--size", size, "--data", str(data)]) == 0
     outputs = "--out o.mp4 --jsonl o.jsonl --masks masks --summary summary.json"
     status = perception.node.main(
         ["--source", str(data / "images"), "--model", f"{name}.onnx", *outputs.split()]
@@ -100,4 +102,4 @@ def test_train_export_node_and_bench_in_a_row(
         "in_flight": 0,
     }
     assert "mean IoU" in capsys.readouterr().out
-    assert "| training data | our own roads |" in Path(f"{name}.md").read_text()
+    assert "| training data | our own roads" in Path(f"{name}.md").read_text()

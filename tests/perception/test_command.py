@@ -360,4 +360,4 @@ def test_limit_of_threads_is_one_line_and_leaves_nothing_running(
     limit_s = time.monotonic() + 5
     while set(threading.enumerate()) - before and time.monotonic() < limit_s:
         time.sleep(0.01)
-    assert set(threading.enumerate()) == before
+    assert set(threading.enumerate()) <= before

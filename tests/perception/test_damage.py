@@ -58,9 +58,10 @@ def test_frames_of_a_damaged_recording_are_marked(make_clip: Callable[..., Path]
     file = make_clip(frames=30, wh=(320, 240), options={"bf": "0", "g": "10", "qp": "4"})
     with av.open(str(file)) as container:
         entry = container.streams.video[0].index_entries[13]
+        start, size = entry.pos, entry.size  # they go with the container
     data, choice = bytearray(file.read_bytes()), random.Random(0)
     for _ in range(8):
-        data[entry.pos + choice.randrange(12, entry.size)] ^= 0xFF
+        data[start + choice.randrange(12, size)] ^= 0xFF
     file.write_bytes(data)
     source, frames = VideoSource(file), []
     source.open()

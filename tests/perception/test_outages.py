@@ -255,6 +255,7 @@ class SilentReader:
 
     def __init__(self) -> None:
         self.counts: dict[str, int] = {}
+        self.waits_for_slot = False
         self._coming: list[SourceInfo] = []
 
     def open(self) -> None:

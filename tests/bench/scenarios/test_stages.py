@@ -113,6 +113,7 @@ class Network:
         self.contract, self.provider = engine.contract, engine.provider
         self.model_sha256, self.nodes, self.notes = engine.model_sha256, engine.nodes, engine.notes
         self.state, self.runs_one_at_a_time = engine.state, engine.runs_one_at_a_time
+        self.is_proven = engine.is_proven
         self._processor = processor
 
     def infer(self, input_bgr: NDArray[np.uint8]) -> NDArray[np.float32]:
