@@ -286,7 +286,8 @@ def bgr_from_yuv(pixels: Yuv420) -> NDArray[np.uint8]:
         ]
         for plane in (pixels.u, pixels.v)
     )
-    luma = np.maximum(pixels.y, np.uint8(16))  # below black there is nothing darker
+    # Below black there is nothing darker. numpy's own maximum takes four times as long.
+    luma = cv2.max(pixels.y, np.full_like(pixels.y, 16))
     yuv = cv2.merge((luma, full_u, full_v))
     return np.asarray(cv2.transform(yuv, yuv_to_bgr_matrix(pixels.matrix)), np.uint8)
 

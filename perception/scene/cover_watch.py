@@ -15,6 +15,8 @@ Blocks = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
 SNAPSHOT_EVERY_NS: Final = 75_000_000
+BEFORE_RENEWED_EVERY_NS: Final = 150_000_000
+"""What was shown before is worked out so often: it takes as long as all the rest of a look."""
 REMEMBERED_NS: Final = 2_000_000_000
 BEFORE_NS: Final = 400_000_000
 """What the picture showed before is taken from looks that are at least so old."""
@@ -45,6 +47,11 @@ _STILL_STRUCTURE: Final = 2.0, 0.08
 _STILL_LUMA: Final = 1.5
 _LIVE_STRUCTURE: Final = 2.0, 0.15
 _NEVER_NS: Final = -(2**62)
+_SMALLEST_PART: Final = min(
+    len(range(*rows.indices(BLOCKS_WH[1]))) * len(range(*columns.indices(BLOCKS_WH[0])))
+    for rows, columns in PARTS.values()
+)
+"""Blocks of it."""
 
 
 class CoverWatch:
@@ -68,11 +75,12 @@ class CoverWatch:
         self._count = 0
         self._last_ns = _NEVER_NS
         self._before: _Before | None = None
+        self._before_ns = _NEVER_NS
         self._losses: dict[str, _Loss] = {}
 
     def restart(self) -> None:
         """Forget the looks, for the time went back; losses stand until their blocks show something."""
-        self._times_ns[:] = self._last_ns = _NEVER_NS
+        self._times_ns[:] = self._last_ns = self._before_ns = _NEVER_NS
         self._before = None
 
     def lost_parts(self, look: CameraLook, time_ns: int) -> set[str]:
@@ -81,8 +89,8 @@ class CoverWatch:
             return set()
         now = np.stack([look.block_structure, look.block_luma])
         is_due = time_ns - self._last_ns >= SNAPSHOT_EVERY_NS
-        if is_due:
-            self._before = self._shown_before(time_ns)
+        if time_ns - self._before_ns >= BEFORE_RENEWED_EVERY_NS:
+            self._before, self._before_ns = self._shown_before(time_ns), time_ns
         self._losses = {
             part: loss
             for part, loss in self._losses.items()
@@ -141,6 +149,8 @@ class CoverWatch:
     ) -> None:
         """Halves whose blocks show something else, which stands still; more light where nothing had moved."""
         has_left = is_below | is_above
+        if np.count_nonzero(has_left) < LEAST_REPLACED * _SMALLEST_PART:  # as nearly always
+            return
         if max(has_left[place].mean() for place in PARTS.values()) < LEAST_REPLACED:
             return
         is_still = self._still(now, time_ns)
@@ -168,7 +178,7 @@ class CoverWatch:
 
 @dataclass(frozen=True, eq=False)
 class _Before:
-    """What the blocks showed in the time before, (9, 16) each; the range is of structure and of luma."""
+    """What the blocks showed before, (9, 16) each; looks and range are of structure and of luma."""
 
     structure: Blocks
     is_shown: Mask
@@ -177,7 +187,7 @@ class _Before:
     """Whether that structure changed, as that of a road does that is driven on."""
     least: Blocks
     most: Blocks
-    mean: Blocks
+    looks: Blocks
     newest: Blocks
 
     @classmethod
@@ -189,7 +199,7 @@ class _Before:
         is_shown = structure >= SHOWN_STRUCTURE
         at_least, share = _LIVE_STRUCTURE
         is_live = is_shown & (most[0] - least[0] > np.maximum(at_least, share * most[0]))
-        return cls(structure, is_shown, is_live, least, most, looks.mean(axis=0), newest)
+        return cls(structure, is_shown, is_live, least, most, looks, newest)
 
     def is_left_by(self, now: Blocks) -> tuple[Mask, Mask]:
         """(9, 16) whether a block is far below, and far above, all that it had shown."""
@@ -199,7 +209,8 @@ class _Before:
 
     def is_shown_until_now(self, where: Mask) -> bool:
         """Whether these blocks had their structure until the newest of the looks, and did not fade before."""
-        return bool(self.newest[0][where].sum() >= SUDDEN_SHARE * self.mean[0][where].sum())
+        mean = self.looks[:, 0].mean(axis=0)
+        return bool(self.newest[0][where].sum() >= SUDDEN_SHARE * mean[where].sum())
 
     def count_shown(self, place: tuple[slice, slice]) -> int:
         return int(np.count_nonzero(self.is_shown[place]))
