@@ -358,12 +358,18 @@ def test_reader_imports_nothing_that_it_does_not_need_and_no_program(new_reader:
 
 
 def _children() -> list[int]:
-    """Processes that this one has started and that live."""
+    """Readers that this process has started and that live."""
     return [
         int(entry)
         for entry in os.listdir("/proc")
-        if entry.isdecimal() and Path(f"/proc/{entry}/stat").exists() and _parent(int(entry)) == os.getpid()
+        if entry.isdecimal() and _parent(int(entry)) == os.getpid() and _is_reader(int(entry))
     ]
+
+
+def _is_reader(process: int) -> bool:
+    with suppress(OSError):
+        return b"reader_main.py" in Path(f"/proc/{process}/cmdline").read_bytes()
+    return False
 
 
 def _parent(process: int) -> int:
