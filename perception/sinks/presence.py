@@ -11,7 +11,7 @@ Presence = Literal["there", "moved", "removed"]
 
 
 class Watched:
-    """An open file or folder, and the name it was opened by; asking takes 3 microseconds."""
+    """An open file or folder, and the name it was opened by; asking takes some microseconds."""
 
     def __init__(self, descriptor: int, file: Path) -> None:
         self._descriptor, self._file = descriptor, file
