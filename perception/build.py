@@ -83,6 +83,7 @@ def source_settings(config: NodeConfig) -> SourceSettings:
         seed=config.synthetic.seed,
         images_rate_hz=config.images_rate_hz,
         max_pixels=round(config.max_megapixels * 1e6),
+        stream=str(config.stream),
         open_timeout_s=config.open_timeout_s,
         read_timeout_s=config.read_timeout_s,
         rtsp_transport=config.rtsp_transport,

@@ -13,6 +13,7 @@ from perception.pipeline.watchdog import WatchdogSettings
 from perception.scene.camera_health import HealthSettings
 from perception.sinks.rotation import Rotate
 from perception.sources.camera import CameraSettings
+from perception.sources.choice import BEST, Choice
 from perception.sources.freshness import FreshnessSettings, ReconnectSettings
 from perception.sources.image_size import MAX_PIXELS
 from perception.sources.stream import RtspTransport
@@ -34,6 +35,9 @@ class NodeConfig:
 
     source: str = "synthetic"
     """Video file, folder or glob of images, /dev/video0 or 0, rtsp(s)://, http(s)://, synthetic[:scene]."""
+    stream: int | str = BEST
+    """Which of several videos in a file, stream or playlist: best, an index from 0, or WxH, the largest that is
+    not larger."""
     model: str = DEFAULT_MODEL
     """Name of a shipped model, or an ONNX file of drivable-export."""
     engine: Literal["onnx", "openvino"] = "onnx"
@@ -122,6 +126,7 @@ class NodeConfig:
             value = getattr(self, name)
             if value is not None and value <= 0:
                 raise ValueError(f"{name} is {value}; it must be above 0")
+        Choice.of(str(self.stream))
         if self.tls_ca and self.tls_insecure:
             raise ValueError("tls_insecure takes any certificate, and tls_ca some; leave one of them out")
         if self.open_retries != "forever" and self.open_retries < 0:

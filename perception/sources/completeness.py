@@ -154,6 +154,8 @@ class Completeness:
     def _has_hole(self) -> bool:
         if not self._steps_bytes or self._container.size < 1 or self._format == "mov":
             return False  # mov may keep its streams one behind the other
+        if len(self._container.streams.video) > 1:
+            return False  # the pictures of another stream lie between
         least_bytes = max(HOLE_SHARE * self._container.size, HOLE_STEPS * median(self._steps_bytes))
         return self._largest_gap_bytes > least_bytes
 

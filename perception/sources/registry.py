@@ -12,6 +12,7 @@ from typing import Final
 from perception.cores import usable_cores
 from perception.masking import masked_url
 from perception.sources.camera import CameraSettings, CameraSource, identity_of, node_name
+from perception.sources.choice import BEST, Choice
 from perception.sources.freshness import FreshnessSettings, ReconnectSettings
 from perception.sources.image_size import MAX_PIXELS
 from perception.sources.images import IMAGE_SUFFIXES, ImagesSource
@@ -38,6 +39,8 @@ class SourceSettings:
     images_rate_hz: float = 10.0
     max_pixels: int = MAX_PIXELS
     """Of a picture; a larger one is refused before it is decoded."""
+    stream: str = BEST
+    """Which of several videos: `best`, an index from 0, or a size that it is not to exceed, as 1280x720."""
     open_timeout_s: float = 10.0
     """Limit for connecting to a network stream and finding its video."""
     read_timeout_s: float = 5.0
@@ -67,7 +70,7 @@ Builder = Callable[[str, SourceSettings], Source]
 def _build_video(spec: str, settings: SourceSettings) -> Source:
     # frame threads hold frames back: in real time that would be delay
     is_single = settings.realtime or (settings.threads or usable_cores()) == 1
-    return VideoSource(Path(spec), decoder_threads=1 if is_single else None, max_pixels=settings.max_pixels)
+    return VideoSource(Path(spec), 1 if is_single else None, settings.max_pixels, Choice.of(settings.stream))
 
 
 def _build_images(spec: str, settings: SourceSettings) -> Source:
@@ -81,7 +84,7 @@ def _build_camera(spec: str, settings: SourceSettings, identity: Identity | None
 def _build_stream(spec: str, settings: SourceSettings) -> Source:
     return StreamSource(
         *(spec, settings.open_timeout_s, settings.read_timeout_s, settings.rtsp_transport),
-        *(settings.tls, settings.max_pixels),
+        *(settings.tls, settings.max_pixels, Choice.of(settings.stream)),
     )
 
 
@@ -103,6 +106,7 @@ SOURCES: Final[dict[str, Builder]] = {
 
 LIVE: Final = ("camera", "rtsp", "rtsps", "http", "https")
 """Kinds that are read in a process of their own: they may hang in a driver, and come back."""
+ONE_VIDEO: Final = ("images", "camera", "synthetic")
 CAMERA_CAP_S: Final = 0.5
 
 FORMS: Final = (
@@ -119,6 +123,8 @@ def build_source(spec: str, settings: SourceSettings | None = None) -> Source:
     """
     settings = settings or SourceSettings()
     kind = kind_of(spec)
+    if settings.stream != BEST and kind in ONE_VIDEO:
+        raise SourceError(f"{masked_url(spec)}: has one video; leave --stream {settings.stream} out")
 
     def build() -> Source:
         if IS_SUPPORTED and (kind in LIVE or settings.isolates_recordings):

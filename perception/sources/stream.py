@@ -12,6 +12,7 @@ from av.error import ExitError, FFmpegError
 from perception.frame import Frame
 from perception.masking import masked_url
 from perception.sources.arrival import ArrivalClock
+from perception.sources.choice import Choice
 from perception.sources.image_size import MAX_PIXELS
 from perception.sources.pacing import CaptureTimes, FrameTimes
 from perception.sources.rtsp_redirect import check_redirects
@@ -50,6 +51,7 @@ class StreamSource:
             makes TCP late, for it sends them again, and the pictures of UDP damaged.
         tls: whom `https://` and `rtsps://` trust.
         max_pixels: of a picture; of a larger one nothing is decoded.
+        choice: of its videos; the best where nothing else is asked for.
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class StreamSource:
         rtsp_transport: RtspTransport = "auto",
         tls: TlsSettings | None = None,
         max_pixels: int = MAX_PIXELS,
+        choice: Choice | None = None,
     ) -> None:
         scheme, separator, rest = url.partition("://")
         self._url = scheme.lower() + separator + rest  # libav knows schemes in lower case alone
@@ -67,7 +70,7 @@ class StreamSource:
         self._open_timeout_s, self._read_timeout_s = open_timeout_s, read_timeout_s
         self._transport, self._tls = rtsp_transport, tls or TlsSettings()
         self._web: Web | None = None
-        self._max_pixels = max_pixels
+        self._max_pixels, self._choice = max_pixels, choice
         self._limit = TimeLimit()
         self._asked_ns = 0  # when libav began to connect
         self._decoder: Decoder | None = None
@@ -98,6 +101,7 @@ class StreamSource:
                 threads=1,
                 frame_limit_s=self._read_timeout_s,
                 max_pixels=self._max_pixels,
+                choice=self._choice,
             )
             self._limit.start(self._read_timeout_s)
             # the first frame of a live stream would be stale before anybody reads it

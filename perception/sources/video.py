@@ -20,11 +20,13 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from perception.frame import Frame, Plane, Yuv420, YuvMatrix
+from perception.sources.choice import Choice
 from perception.sources.completeness import Completeness
 from perception.sources.damage import DamageTrace
 from perception.sources.image_size import MAX_PIXELS, check_pixels
 from perception.sources.pacing import FrameTimes
 from perception.sources.source import EndOfSource, SourceError, SourceInfo
+from perception.sources.video_streams import chosen_stream
 
 av.logging.set_level(None)  # libav would write to stderr; what matters is raised or counted
 
@@ -71,6 +73,7 @@ class Decoder:
         frame_limit_s: how long the packets of one frame may take.
         file: that the container was opened from; None over a network.
         max_pixels: of a picture; of a larger one nothing is decoded.
+        choice: of the video streams; the best where nothing else is asked for.
     """
 
     def __init__(
@@ -81,18 +84,14 @@ class Decoder:
         frame_limit_s: float = math.inf,
         file: Path | None = None,
         max_pixels: int = MAX_PIXELS,
+        choice: Choice | None = None,
     ) -> None:
-        covers = av.stream.Disposition.attached_pic
-        streams = [stream for stream in container.streams.video if not stream.disposition & covers]
-        if not streams:
-            raise SourceError(f"{name}: has no video stream")
-        if streams[0].codec_context is None:
-            raise SourceError(f"{name}: no decoder for its video; convert it to H.264")
+        stream, self._choice_told = chosen_stream(container, choice or Choice(), name)
         self.decode_errors, self._frame_limit_s = 0, frame_limit_s
-        rates = [float(rate) for rate in (streams[0].average_rate, streams[0].guessed_rate) if rate]
+        rates = [float(rate) for rate in (stream.average_rate, stream.guessed_rate) if rate]
         self.rate_hz = next((rate for rate in rates if 0 < rate <= MAX_RATE_HZ), FALLBACK_RATE_HZ)
-        self._container, self._stream, self._name = container, streams[0], name
-        self._time_base = streams[0].time_base or Fraction(1, av.time_base)
+        self._container, self._stream, self._name = container, stream, name
+        self._time_base = stream.time_base or Fraction(1, av.time_base)
         codec = self._stream.codec_context
         check_pixels((codec.width, codec.height), max_pixels, name)
         codec.options = {**codec.options, "max_pixels": str(max_pixels)}  # the size may change later
@@ -114,9 +113,10 @@ class Decoder:
 
     @property
     def description(self) -> str:
-        """Codec, pixel format and rate, for the log."""
+        """Codec, pixel format and rate, and which of several streams it is, for the log."""
         codec, form = self._stream.codec_context, self._container.format.name.split(",")[0]
-        return f"{codec.name} {codec.pix_fmt} {codec.width}x{codec.height} at {self.rate_hz:g} Hz in {form}"
+        what = f"{codec.name} {codec.pix_fmt} {codec.width}x{codec.height} at {self.rate_hz:g} Hz in {form}"
+        return f"{what}, {self._choice_told}" if self._choice_told else what
 
     def peek(self) -> Decoded:
         """The picture that `next` will give: it tells the true size; raises SourceError if there is none."""
@@ -228,10 +228,17 @@ class VideoSource:
         decoder_threads: more than 1 gives throughput for recordings; 1 adds no delay; None chooses by
             the size of the picture.
         max_pixels: of a picture; a larger one is refused.
+        choice: of its video streams; the best where nothing else is asked for.
     """
 
-    def __init__(self, file: Path, decoder_threads: int | None = None, max_pixels: int = MAX_PIXELS) -> None:
-        self._file, self._max_pixels = file, max_pixels
+    def __init__(
+        self,
+        file: Path,
+        decoder_threads: int | None = None,
+        max_pixels: int = MAX_PIXELS,
+        choice: Choice | None = None,
+    ) -> None:
+        self._file, self._max_pixels, self._choice = file, max_pixels, choice
         self._threads = decoder_threads
         self._decoder: Decoder | None = None
         self._frames_read = 0
@@ -243,7 +250,10 @@ class VideoSource:
         container = open_file(self._file)
         try:
             decoder = Decoder(
-                container, str(self._file), self._threads, file=self._file, max_pixels=self._max_pixels
+                *(container, str(self._file), self._threads),
+                file=self._file,
+                max_pixels=self._max_pixels,
+                choice=self._choice,
             )
             frame_wh = decoder.peek().pixels.frame_wh
         except SourceError:
