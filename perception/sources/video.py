@@ -16,15 +16,15 @@ import numpy as np
 from av.container import InputContainer
 from av.error import ExitError, FFmpegError, InvalidDataError
 from av.packet import Packet
-from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from perception.frame import Frame, Plane, Yuv420, YuvMatrix
+from perception.frame import Frame, Yuv420
 from perception.sources.choice import Choice
 from perception.sources.completeness import Completeness
 from perception.sources.damage import DamageTrace
 from perception.sources.image_size import MAX_PIXELS, check_pixels
 from perception.sources.pacing import FrameTimes
+from perception.sources.planes import PixelFormatError, colour_note, planes_of
 from perception.sources.source import EndOfSource, SourceError, SourceInfo
 from perception.sources.video_streams import chosen_stream
 
@@ -38,10 +38,6 @@ FILE_LIMIT_S: Final = 10.0
 # One thread decodes 1280x720 at 350 Hz, faster than any network here; a second one would cost 5 % more
 # work, and pays only for larger pictures.
 ONE_THREAD_PIXELS: Final = 1_500_000
-
-# ITU-T H.273, as libav numbers them; swscale has a number of its own for BT.601.
-_MATRIX_BT709, _SWSCALE_BT601 = 1, 5
-_LIMITED_RANGE, _FULL_RANGE = 1, 2
 
 # Degrees counterclockwise, as libav gives the display matrix of a phone held upright.
 _TURNS = {90: cv2.ROTATE_90_COUNTERCLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_CLOCKWISE}
@@ -101,6 +97,7 @@ class Decoder:
         codec.thread_count = threads
         codec.copy_opaque = True
         self._read_error: FFmpegError | None = None
+        self._colour_note: str | None = None
         self._over_network = container.format.name in ("rtsp", "rtp", "sdp")
         self._file = file
         self._begin()
@@ -113,10 +110,10 @@ class Decoder:
 
     @property
     def description(self) -> str:
-        """Codec, pixel format and rate, and which of several streams it is, for the log."""
+        """Codec, pixel format and rate, which of several streams it is, and how its colours are read."""
         codec, form = self._stream.codec_context, self._container.format.name.split(",")[0]
         what = f"{codec.name} {codec.pix_fmt} {codec.width}x{codec.height} at {self.rate_hz:g} Hz in {form}"
-        return f"{what}, {self._choice_told}" if self._choice_told else what
+        return ", ".join(filter(None, (what, self._choice_told, self._colour_note)))
 
     def peek(self) -> Decoded:
         """The picture that `next` will give: it tells the true size; raises SourceError if there is none."""
@@ -208,12 +205,16 @@ class Decoder:
             for frame in self._stream.codec_context.decode(packet):
                 self.decode_errors += frame.is_corrupt
                 self._completeness.show(frame.is_corrupt)
-                pixels = _upright(_planes_of(frame), frame.rotation)
+                if self._colour_note is None:
+                    self._colour_note = colour_note(frame, self._stream.codec_context.codec_tag)
+                pixels = _upright(planes_of(frame), frame.rotation)
                 pts_ns = None if frame.pts is None else int(frame.pts * self._time_base * 1_000_000_000)
                 # a frame that the decoder held back keeps the time of its own packet
                 own_ns = frame.opaque if isinstance(frame.opaque, int) else received_ns
                 is_damaged = self._damage.is_damaged(frame.is_corrupt, frame.key_frame, pts_ns)
                 yield Decoded(pixels, pts_ns, own_ns, is_damaged)
+        except PixelFormatError as error:
+            raise SourceError(f"{self._name}: {error}; convert it to yuv420p") from None
         except FFmpegError:
             self.decode_errors += 1
             self._damage.lose_packet()
@@ -330,27 +331,6 @@ def open_file(file: Path) -> InputContainer:
 
 def _silence_of_a_file() -> str:
     return f"gives nothing for {FILE_LIMIT_S:g} s; is it on a mount that hangs, or a playlist without an end?"
-
-
-def _planes_of(frame: VideoFrame) -> Yuv420:
-    """The frame's own memory where it is 8 bit, 4:2:0, limited range; else swscale's conversion to that."""
-    matrix: YuvMatrix = "bt709" if frame.colorspace == _MATRIX_BT709 else "bt601"
-    if frame.format.name != "yuv420p" or frame.color_range == _FULL_RANGE:
-        frame = frame.reformat(
-            format="yuv420p",
-            dst_colorspace=_MATRIX_BT709 if matrix == "bt709" else _SWSCALE_BT601,
-            dst_color_range=_LIMITED_RANGE,
-            threads=1,
-        )
-    return Yuv420(_rows_of(frame, 0), _rows_of(frame, 1), _rows_of(frame, 2), matrix)
-
-
-def _rows_of(frame: VideoFrame, index: int) -> Plane:
-    plane = frame.planes[index]
-    rows = np.frombuffer(memoryview(plane), np.uint8).reshape(plane.height, abs(plane.line_size))
-    rows = (rows if plane.line_size > 0 else rows[::-1])[:, : plane.width]
-    rows.flags.writeable = False  # the decoder may predict the next frame from this memory
-    return rows
 
 
 def _upright(pixels: Yuv420, rotation: int) -> Yuv420:
