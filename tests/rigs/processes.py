@@ -25,10 +25,14 @@ def family(pid: int) -> list[int]:
 
 def held(pid: int) -> tuple[int, int, int]:
     """Processes, threads and descriptors of a process and all below it."""
-    members = family(pid)
-    threads = sum(len(os.listdir(f"/proc/{member}/task")) for member in members)
-    descriptors = sum(len(os.listdir(f"/proc/{member}/fd")) for member in members)
-    return len(members), threads, descriptors
+    counts = []
+    for member in family(pid):
+        try:
+            counts.append((1, len(os.listdir(f"/proc/{member}/task")), len(os.listdir(f"/proc/{member}/fd"))))
+        except FileNotFoundError:
+            continue  # it ended while we looked
+    processes, threads, descriptors = map(sum, zip(*counts, strict=True))
+    return processes, threads, descriptors
 
 
 class Removed(ABC):
