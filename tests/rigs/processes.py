@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -33,6 +34,16 @@ def held(pid: int) -> tuple[int, int, int]:
             continue  # it ended while we looked
     processes, threads, descriptors = map(sum, zip(*counts, strict=True))
     return processes, threads, descriptors
+
+
+def holds(pid: int, file: Path) -> bool:
+    """Whether a process, or one below it, has a file open."""
+    for member in family(pid):
+        for descriptor in Path(f"/proc/{member}/fd").glob("*"):
+            with suppress(OSError):  # it ended, or was closed, while we looked
+                if descriptor.samefile(file):
+                    return True
+    return False
 
 
 class Removed(ABC):

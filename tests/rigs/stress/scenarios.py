@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from processes import holds
 from setting import LIVE_S, Action, Case
 
 ASKED: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -99,8 +100,10 @@ def disk(case: Case) -> None:
 def removed(case: Case) -> None:
     """The folder or a file of the outputs is removed or renamed under the node."""
     case.choose_outputs()
-    case.start()
+    process = case.start()
     case.sleep(4.0, 1.0)
+    if not holds(process.pid, case.records):  # not there yet, or whole already: what happens now is no loss
+        return
     case.loses_outputs = True
     what = case.chance.choice(["remove folder", "rename folder", "remove records", "rename records"])
     case.notes.append(what)
