@@ -15,6 +15,7 @@ from perception.sources.arrival import ArrivalClock
 from perception.sources.choice import Choice
 from perception.sources.image_size import MAX_PIXELS
 from perception.sources.pacing import CaptureTimes, FrameTimes
+from perception.sources.picture_stream import FORM, PictureStream, are_pictures
 from perception.sources.rtsp_redirect import check_redirects
 from perception.sources.source import EndOfSource, SourceError, SourceInfo
 from perception.sources.time_limit import TimeLimit
@@ -70,12 +71,12 @@ class StreamSource:
         self._open_timeout_s, self._read_timeout_s = open_timeout_s, read_timeout_s
         self._transport, self._tls = rtsp_transport, tls or TlsSettings()
         self._web: Web | None = None
+        self._pictures: PictureStream | None = None
         self._max_pixels, self._choice = max_pixels, choice
         self._limit = TimeLimit()
         self._asked_ns = 0  # when libav began to connect
         self._decoder: Decoder | None = None
         self._is_live = True
-        self._has_times = True
         self._frames_read = 0
         self.decode_errors = 0
         """Packets that could not be decoded and pictures that came out damaged, so far."""
@@ -86,7 +87,7 @@ class StreamSource:
             container = self._open_container()
         except (ExitError, TimeoutError):
             self.close()
-            raise SourceError(f"{self._name}: no video within {self._open_timeout_s:g} s") from None
+            raise SourceError(f"{self._name}: {self._nothing_came}") from None
         except FFmpegError as error:  # its own text and its cause would show the password
             self.close()
             raise SourceError(f"{self._name}: cannot be opened: {error.strerror}") from None
@@ -94,7 +95,6 @@ class StreamSource:
             self.close()
             raise SourceError(f"{self._name}: cannot be opened: {error}") from None
         self._is_live = not (self._web and container.duration)
-        self._has_times = container.format.name != "mpjpeg"
         try:
             decoder = Decoder(
                 *(container, self._name),
@@ -103,20 +103,21 @@ class StreamSource:
                 max_pixels=self._max_pixels,
                 choice=self._choice,
             )
+            if self._pictures:
+                decoder.form = "pictures over HTTP"
             self._limit.start(self._read_timeout_s)
-            # the first frame of a live stream would be stale before anybody reads it
-            frame_wh = decoder.coded_wh if self._is_live else decoder.peek().pixels.frame_wh
-            known_wh = frame_wh if min(frame_wh) > 0 else None  # before its first picture, some tell none
+            waited_ns = time.monotonic_ns() - self._asked_ns
+            frame_wh = decoder.peek().pixels.frame_wh  # what gives no picture is not open
         except (SourceError, TimeoutError) as error:
             container.close()
             self.close()
             raise SourceError(str(error) or self._silence) from None
         self._decoder, self._frames_read = decoder, 0
         # what came while the stream was looked at lies ready, and may be as old as that took
-        self._arrivals = ArrivalClock(waited_ns=time.monotonic_ns() - self._asked_ns)
+        self._arrivals = ArrivalClock(waited_ns=waited_ns)
         self._capture_times = CaptureTimes()
         self._times = FrameTimes(decoder.rate_hz)
-        return SourceInfo(self._name, self._is_live, known_wh, decoder.rate_hz, decoder.description)
+        return SourceInfo(self._name, self._is_live, frame_wh, decoder.rate_hz, decoder.description)
 
     def read(self) -> Frame:
         """The next frame; a live stream that ends is an error, for its sender has gone."""
@@ -125,8 +126,8 @@ class StreamSource:
         decoded = self._next(self._decoder)
         frame_id = self._frames_read
         self._frames_read += 1
-        # MJPEG over HTTP has no clock, libav makes one up: the time of arrival is the better one
-        pts_ns = decoded.pts_ns if self._has_times else None
+        # pictures over HTTP have no clock, what libav has is made up: the time of arrival is the better one
+        pts_ns = None if self._pictures else decoded.pts_ns
         if self._is_live:
             captured_ns = self._arrivals.captured_ns(pts_ns, decoded.received_ns)
             time_ns = self._capture_times.time_ns(captured_ns)
@@ -156,7 +157,13 @@ class StreamSource:
         if self._url.startswith("http"):
             self._asked_ns = time.monotonic_ns()
             self._limit.start(self._open_timeout_s)
+            self._pictures = None
             self._web = Web(self._url, self._tls, self._limit)
+            answer = self._web.first()
+            if are_pictures(answer.content_type, answer.start):
+                self._pictures = PictureStream(answer)
+                self._pictures.wait()
+                return av.open(self._pictures, "r", format=FORM)
             return av.open(
                 *(self._web.url, "r"),
                 options=_WEB_OPTIONS,
@@ -189,9 +196,18 @@ class StreamSource:
                 decoder.check_complete(self._frames_read, str(failure or ""))
                 raise
         finally:
-            self.decode_errors = decoder.decode_errors
+            self.decode_errors = decoder.decode_errors + (self._pictures.torn if self._pictures else 0)
         cause = f"; {failure}" if failure else ""
         raise SourceError(f"{self._name}: the stream ended after {self._frames_read} frames{cause}")
+
+    @property
+    def _nothing_came(self) -> str:
+        within = f"within {self._open_timeout_s:g} s"
+        return (
+            f"no picture {within} in its answer{self._pictures.parts}"
+            if self._pictures
+            else f"no video {within}"
+        )
 
     @property
     def _silence(self) -> str:

@@ -87,6 +87,8 @@ class Decoder:
         rates = [float(rate) for rate in (stream.average_rate, stream.guessed_rate) if rate]
         self.rate_hz = next((rate for rate in rates if 0 < rate <= MAX_RATE_HZ), FALLBACK_RATE_HZ)
         self._container, self._stream, self._name = container, stream, name
+        self.form = container.format.name.split(",")[0]
+        """Of the container, for the log."""
         self._time_base = stream.time_base or Fraction(1, av.time_base)
         codec = self._stream.codec_context
         check_pixels((codec.width, codec.height), max_pixels, name)
@@ -111,8 +113,10 @@ class Decoder:
     @property
     def description(self) -> str:
         """Codec, pixel format and rate, which of several streams it is, and how its colours are read."""
-        codec, form = self._stream.codec_context, self._container.format.name.split(",")[0]
-        what = f"{codec.name} {codec.pix_fmt} {codec.width}x{codec.height} at {self.rate_hz:g} Hz in {form}"
+        codec = self._stream.codec_context
+        what = (
+            f"{codec.name} {codec.pix_fmt} {codec.width}x{codec.height} at {self.rate_hz:g} Hz in {self.form}"
+        )
         return ", ".join(filter(None, (what, self._choice_told, self._colour_note)))
 
     def peek(self) -> Decoded:

@@ -52,6 +52,7 @@ class Web:
         """The last address that could not be opened, or ended early: libav goes on without what it names."""
         self._limit = limit
         self._bodies: WeakSet[Body] = WeakSet()
+        self._first: Body | None = None
         self._socket: socket.socket | None = None
         self._only_https = address.scheme == "https"
         self._opener = urllib.request.OpenerDirector()
@@ -70,15 +71,24 @@ class Web:
         for handler in handlers:
             self._opener.add_handler(handler)
 
+    def first(self) -> Body:
+        """The answer of the address itself; `open` gives it once more. Raises SourceError or TimeoutError."""
+        if self._first is None:
+            self._first = self.open(self.url)
+        return self._first
+
     def open(self, url: str, flags: int = 0, options: dict[str, str] | None = None) -> Body:
         """The bytes at an address, for `av.open(io_open=…)`; raises SourceError or TimeoutError."""
         wanted = options or {}
-        first, end = int(wanted.get("offset", 0)), int(wanted.get("end_offset", 0))
+        first, self._first = self._first, None
+        if first is not None and url == self.url and not wanted.keys() & {"offset", "end_offset"}:
+            return first
+        begin, end = int(wanted.get("offset", 0)), int(wanted.get("end_offset", 0))
         try:
             scheme = _web_address(url).scheme
             if self._only_https and scheme != "https":
                 raise SourceError(f"a playlist leads from https to {scheme}, which is not followed")
-            body = Body(partial(self._fetch, url), self._limit.left_s, self._failed, first, end)
+            body = Body(partial(self._fetch, url), self._limit.left_s, self._failed, begin, end)
         except (SourceError, TimeoutError) as error:
             self.failure = error
             raise

@@ -54,8 +54,19 @@ class Body:
         self._is_seekable = response.status == http.client.PARTIAL_CONTENT
         length = response.headers.get("Content-Length", "")
         self._size = int(length) if length.isdecimal() else None
+        self.content_type = response.headers.get_content_type() if "Content-Type" in response.headers else ""
+        """Of the answer, in lower case and without parameters; empty where it has none."""
         self._at = self._answer_at = 0
+        self._start: bytes | None = None
         self._is_retried = False
+
+    @property
+    def start(self) -> bytes:
+        """What comes first, as much as comes at once; it is still read. Raises TimeoutError."""
+        if self._start is None:
+            self._start = self._read_from_server(_READ_BYTES)
+            self._at = 0
+        return self._start
 
     def readable(self) -> bool:
         """It always is."""
@@ -81,6 +92,13 @@ class Body:
         Raises:
             TimeoutError: if nothing comes in time.
         """
+        if self._start and self._at < len(self._start):
+            data = self._start[self._at : self._at + size_bytes]
+            self._at += len(data)
+            return data
+        return self._read_from_server(size_bytes)
+
+    def _read_from_server(self, size_bytes: int) -> bytes:
         while self._size is None or self._at < self._size:
             try:
                 data = self._read_on(size_bytes)
