@@ -103,12 +103,8 @@ def run(config: NodeConfig, stop: StopSignals | None = None) -> int:
     summary["source"] = monitor.source_counts()
     summary |= tracer.as_dict() | {"settings": covered_settings(config)}
     say_lines(as_table(summary))
-    counts = counts_of(source)
-    if counts.skipped or counts.slowed_ms:
-        say(
-            f"note: not read in real time: {counts.skipped} frames were skipped, "
-            f"and the recording slowed down by {counts.slowed_ms / 1e3:.1f} s"
-        )
+    for note in counts_of(source).notes():
+        say(f"note: {note}")
     problems = _problems(pipeline, limit_s)
     if summary_file is not None:
         try:

@@ -10,7 +10,7 @@ from typing import Final
 
 from perception.frame import Frame
 from perception.sources.arrival import ArrivalClock
-from perception.sources.pacing import CaptureTimes
+from perception.sources.frame_times import CaptureTimes
 from perception.sources.source import SourceError, SourceInfo
 from perception.sources.v4l2.device import Device, Given, UnusableError
 from perception.sources.v4l2.identity import ROOT, Identity, find_again, identify

@@ -91,7 +91,7 @@ class Choice:
 
     @staticmethod
     def _by_size(offers: Sequence[Offer], most_wh: tuple[int, int]) -> Offer:
-        fitting = [o for o in offers if 0 < o.pixels and o.wh[0] <= most_wh[0] and o.wh[1] <= most_wh[1]]
+        fitting = [o for o in offers if o.pixels > 0 and o.wh[0] <= most_wh[0] and o.wh[1] <= most_wh[1]]
         if fitting:
             return max(fitting, key=lambda offer: (offer.pixels, offer.rank))
         return min(offers, key=lambda offer: (offer.pixels, offer.rank))

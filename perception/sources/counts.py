@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from perception.sources.messages import COUNTS
 from perception.sources.pacing import Limited, Looped, Paced
 from perception.sources.source import Source, SourceInfo
 from perception.sources.supervised import Supervised
@@ -37,6 +38,28 @@ class SourceCounts:
     """Processes of the source that were replaced because of what they said."""
     late: int = 0
     """Sessions of a stream that were given up because their frames stayed too old."""
+    clock_steps: int = 0
+    """Times that another clock began in a recording's timestamps, and the recording's time went on."""
+    strays: int = 0
+    """Frames of a recording that were stamped wrong between others that were not."""
+    gaps: int = 0
+    """Pauses of more than a second in a recording, as its timestamps tell them."""
+
+    def notes(self) -> list[str]:
+        """What whoever plays a recording must know of its times, a line each."""
+        notes = []
+        if self.skipped or self.slowed_ms:
+            notes.append(
+                f"not read in real time: {self.skipped} frames were skipped, "
+                f"and the recording slowed down by {self.slowed_ms / 1e3:.1f} s"
+            )
+        stamps = [
+            (self.gaps, "{} of more than a second, kept", "pause", "pauses"),
+            (self.clock_steps, "{} to another clock, where time goes on one period later", "jump", "jumps"),
+            (self.strays, "{} stamped wrong, and set right by the others", "frame", "frames"),
+        ]
+        told = [text.format(f"{n} {one if n == 1 else many}") for n, text, one, many in stamps if n]
+        return [*notes, *([f"timestamps of the recording: {', '.join(told)}"] if told else [])]
 
 
 def counts_of(source: Source) -> SourceCounts:
@@ -46,14 +69,13 @@ def counts_of(source: Source) -> SourceCounts:
     paced = [(layer.skipped, layer.slowed_ns // 1_000_000) for layer in layers if isinstance(layer, Paced)]
     skipped, slowed_ms = paced[0] if paced else (0, 0)
     if not isinstance(inner, Supervised):
-        errors = getattr(inner, "decode_errors", 0)
-        return SourceCounts(decode_errors=errors, skipped=skipped, slowed_ms=slowed_ms)
+        counted = {name: getattr(inner, name, 0) for name in COUNTS}
+        return SourceCounts(skipped=skipped, slowed_ms=slowed_ms, **counted)
     kept = inner.reconnects
     return SourceCounts(
         skipped=skipped,
         slowed_ms=slowed_ms,
-        decode_errors=inner.counts.get("decode_errors", 0),
-        io_errors=inner.counts.get("io_errors", 0),
+        **{name: inner.counts.get(name, 0) for name in COUNTS},
         reconnect_attempts=kept.attempts,
         reconnects=kept.successes,
         hangs=kept.hangs,

@@ -18,7 +18,7 @@ from perception.sources.source import SourceInfo
 
 LARGEST_MESSAGE: Final = 65_536
 GENERATIONS: Final = 255  # of rings, told in a byte; the one left over asks to open
-COUNTS: Final = ("decode_errors", "io_errors")
+COUNTS: Final = ("decode_errors", "io_errors", "clock_steps", "strays", "gaps")
 _LONGEST_TEXT: Final = 2_000
 _LARGEST_SIDE_PX: Final = 1 << 20
 _LARGEST_RING: Final = 1 << 40  # bytes

@@ -1,4 +1,4 @@
-"""When frames come: times for frames that have none, and sources that loop, end early or keep real time."""
+"""When frames come: sources that loop, end early or keep real time."""
 
 from __future__ import annotations
 
@@ -17,44 +17,6 @@ SKIP_LIMIT_NS: Final = 1_000_000_000
 """That frames are skipped for at a time; what is still late then is made up by slowing the recording down."""
 TRIES: Final = 4
 """Frames that are skipped before it is seen whether that helps."""
-
-
-class FrameTimes:
-    """Times of frames since the first one: by their PTS, or by the nominal rate where those fail."""
-
-    def __init__(self, rate_hz: float) -> None:
-        self._period_ns = round(1e9 / rate_hz)
-        self._origin_ns: int | None = None
-        self._last_ns = -self._period_ns
-
-    def time_ns(self, pts_ns: int | None) -> int:
-        """Time of the next frame in nanoseconds; always later than the one before."""
-        next_ns = self._last_ns + self._period_ns
-        if pts_ns is not None:
-            if self._origin_ns is None:
-                self._origin_ns = pts_ns - next_ns
-            if pts_ns - self._origin_ns > self._last_ns:
-                next_ns = pts_ns - self._origin_ns
-        self._last_ns = next_ns
-        return next_ns
-
-
-class CaptureTimes:
-    """Times of a live source's frames since the first one: by when they were captured.
-
-    Its timestamps jump whenever the sender's clock is set; a run of three seconds would last hours, or none.
-    """
-
-    def __init__(self) -> None:
-        self._first_ns: int | None = None
-        self._last_ns = -1
-
-    def time_ns(self, captured_ns: int) -> int:
-        """Time of the next frame in nanoseconds; always later than the one before."""
-        if self._first_ns is None:
-            self._first_ns = captured_ns
-        self._last_ns = max(captured_ns - self._first_ns, self._last_ns + 1)
-        return self._last_ns
 
 
 @runtime_checkable

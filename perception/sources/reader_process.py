@@ -175,4 +175,4 @@ def _rights(descriptor: int) -> tuple[int, int, Any]:
 
 
 def _counts(source: Source) -> dict[str, int]:
-    return {name: getattr(source, name) for name in COUNTS if hasattr(source, name)}
+    return {name: count for name in COUNTS if (count := getattr(source, name, 0))}

@@ -13,8 +13,8 @@ from perception.frame import Frame
 from perception.masking import masked_url
 from perception.sources.arrival import ArrivalClock
 from perception.sources.choice import Choice
+from perception.sources.frame_times import CaptureTimes, FrameTimes, Stamped
 from perception.sources.image_size import MAX_PIXELS
-from perception.sources.pacing import CaptureTimes, FrameTimes
 from perception.sources.picture_stream import FORM, PictureStream, are_pictures
 from perception.sources.rtsp_redirect import check_redirects
 from perception.sources.source import EndOfSource, SourceError, SourceInfo
@@ -38,7 +38,7 @@ _RTSP_PROTOCOLS: Final = "rtsp,rtp,udp,tcp,tls"
 _WEB_OPTIONS: Final = {"protocol_whitelist": "http,https", "http_persistent": "0", "http_multiple": "0"}
 
 
-class StreamSource:
+class StreamSource(Stamped):
     """An `rtsp(s)://` or `http(s)://` stream.
 
     Live, except for an HTTP address whose container tells a duration: that is a finished file, and is
@@ -65,6 +65,7 @@ class StreamSource:
         max_pixels: int = MAX_PIXELS,
         choice: Choice | None = None,
     ) -> None:
+        super().__init__()
         scheme, separator, rest = url.partition("://")
         self._url = scheme.lower() + separator + rest  # libav knows schemes in lower case alone
         self._name = masked_url(self._url)
@@ -132,7 +133,7 @@ class StreamSource:
             captured_ns = self._arrivals.captured_ns(pts_ns, decoded.received_ns)
             time_ns = self._capture_times.time_ns(captured_ns)
         else:
-            captured_ns, time_ns = time.monotonic_ns(), self._times.time_ns(pts_ns)
+            captured_ns, time_ns = time.monotonic_ns(), self._recorded_ns(self._decoder, pts_ns)
         return Frame(
             source_id=self._name,
             frame_id=frame_id,
@@ -199,6 +200,14 @@ class StreamSource:
             self.decode_errors = decoder.decode_errors + (self._pictures.torn if self._pictures else 0)
         cause = f"; {failure}" if failure else ""
         raise SourceError(f"{self._name}: the stream ended after {self._frames_read} frames{cause}")
+
+    def _recorded_ns(self, decoder: Decoder, pts_ns: int | None) -> int:
+        """The time of a recording's frame."""
+        self._limit.start(self._read_timeout_s)
+        try:
+            return self._times.time_ns(pts_ns, decoder.next_pts_ns)
+        except TimeoutError:
+            raise SourceError(self._silence) from None
 
     @property
     def _nothing_came(self) -> str:

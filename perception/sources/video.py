@@ -22,8 +22,8 @@ from perception.frame import Frame, Yuv420
 from perception.sources.choice import Choice
 from perception.sources.completeness import Completeness
 from perception.sources.damage import DamageTrace
+from perception.sources.frame_times import FrameTimes, Stamped
 from perception.sources.image_size import MAX_PIXELS, check_pixels
-from perception.sources.pacing import FrameTimes
 from perception.sources.planes import PixelFormatError, colour_note, planes_of
 from perception.sources.source import EndOfSource, SourceError, SourceInfo
 from perception.sources.video_streams import chosen_stream
@@ -127,6 +127,12 @@ class Decoder:
             raise SourceError(f"{self._name}: no frame of its video could be decoded")
         return self._peeked
 
+    def next_pts_ns(self) -> int | None:
+        """The time in the container of the picture that `next` will give; None where there is none."""
+        if self._peeked is None:
+            self._peeked = next(self._frames, None)
+        return self._peeked.pts_ns if self._peeked else None
+
     def next(self) -> Decoded:
         """The next picture; raises EndOfSource, or TimeoutError where a time limit ran out."""
         decoded, self._peeked = self._peeked or next(self._frames, None), None
@@ -225,7 +231,7 @@ class Decoder:
             self._completeness.fail()
 
 
-class VideoSource:
+class VideoSource(Stamped):
     """A video file, frame by frame.
 
     Args:
@@ -243,6 +249,7 @@ class VideoSource:
         max_pixels: int = MAX_PIXELS,
         choice: Choice | None = None,
     ) -> None:
+        super().__init__()
         self._file, self._max_pixels, self._choice = file, max_pixels, choice
         self._threads = decoder_threads
         self._decoder: Decoder | None = None
@@ -278,6 +285,7 @@ class VideoSource:
             raise SourceError(f"{self._file}: not open")
         try:
             decoded = self._decoder.next()
+            time_ns = self._times.time_ns(decoded.pts_ns, self._decoder.next_pts_ns)
         except EndOfSource:
             self._decoder.check_complete(self._frames_read)
             raise
@@ -290,7 +298,7 @@ class VideoSource:
             self._file.name,
             frame_id,
             captured_ns=time.monotonic_ns(),
-            time_ns=self._times.time_ns(decoded.pts_ns),
+            time_ns=time_ns,
             pixels=decoded.pixels,
             name=f"{frame_id:06d}",
             is_damaged=decoded.is_damaged,

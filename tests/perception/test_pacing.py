@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from perception.frame import Frame
-from perception.sources.pacing import CaptureTimes, Clock, FrameTimes, Limited, Looped, Paced
+from perception.sources.pacing import Clock, Limited, Looped, Paced
 from perception.sources.source import EndOfSource, SourceError, SourceInfo
 
 MS = 1_000_000
@@ -61,27 +61,6 @@ def read_all(source: Looped | Limited | Paced) -> list[Frame]:
         while True:
             frames.append(source.read())
     return frames
-
-
-def test_frame_times_follow_the_pts_and_keep_a_variable_rate() -> None:
-    times = FrameTimes(10.0)
-
-    assert [times.time_ns(pts) for pts in (500 * MS, 600 * MS, 950 * MS)] == [0, 100 * MS, 450 * MS]
-
-
-@pytest.mark.parametrize("bad", [None, 100 * MS, 0, 200 * MS])
-def test_missing_and_backward_pts_go_on_by_the_nominal_rate(bad: int | None) -> None:
-    times = FrameTimes(10.0)
-
-    given = [times.time_ns(pts) for pts in (0, 200 * MS, bad, 400 * MS)]
-
-    assert given == [0, 200 * MS, 300 * MS, 400 * MS]
-
-
-def test_times_of_a_live_source_are_those_of_capture_and_always_rise() -> None:
-    times = CaptureTimes()
-
-    assert [times.time_ns(captured_ns) for captured_ns in (500, 540, 530, 580)] == [0, 40, 41, 80]
 
 
 def test_a_loop_goes_on_with_ids_and_times_and_gives_new_names() -> None:
