@@ -150,11 +150,11 @@ def _config_first(given: list[str]) -> list[str]:
     return configs + others
 
 
-def shipped_config(name: str) -> Path | None:
+def shipped_config(name: str, suffix: str = ".yaml") -> Path | None:
     """The file of a shipped config such as `train/rt_m`; None where there is none of that name."""
     package = Path(str(files("perception")))
     for folder in (package / "configs", package.parent / "configs"):  # a wheel's, a checkout's
-        file = folder / f"{name}.yaml"
+        file = folder / f"{name}{suffix}"
         if file.is_file():
             return file
     return None

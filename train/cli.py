@@ -13,7 +13,7 @@ from perception.command import say
 from perception.masking import masked
 from perception.process import keep_buffers
 from perception.settings import parse
-from train import inspect_data, table
+from train import inspect_data, subset, table
 from train.check import check
 from train.config import TrainConfig
 from train.recipe import completed
@@ -21,9 +21,13 @@ from train.torchrun import rank, the_first_speaks_first
 
 DESCRIPTION = (
     "Train a network on labelled frames. `drivable-train inspect --data DIR` looks at the frames first, "
-    "`drivable-train table` sets trained networks side by side."
+    "`subset` takes some of a data set, `table` sets trained networks side by side."
 )
-COMMANDS: Final[dict[str, Callable[[list[str]], int]]] = {"inspect": inspect_data.main, "table": table.main}
+COMMANDS: Final[dict[str, Callable[[list[str]], int]]] = {
+    "inspect": inspect_data.main,
+    "subset": subset.main,
+    "table": table.main,
+}
 
 
 def main(arguments: list[str] | None = None) -> int:
