@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perception.labels import LABELS
-from perception.letterbox import nearest
+from perception.letterbox import SQUARE, PixelAspect, nearest
 from perception.trace import Trace
 
 Plane = NDArray[np.uint8]
@@ -61,6 +61,8 @@ class Frame:
     """The decoder or the driver says that parts of the picture are not what the camera saw."""
     missed_before: int = 0
     """Frames that the camera took since the one before and nobody got: gaps in its own sequence numbers."""
+    pixel_aspect: PixelAspect = SQUARE
+    """Width and height of a pixel (sample aspect ratio): the shape that is meant is that much wider."""
 
     @property
     def frame_wh(self) -> tuple[int, int]:
@@ -197,6 +199,11 @@ class Prediction:
         return self.frame.frame_wh
 
     @property
+    def pixel_aspect(self) -> PixelAspect:
+        """Width and height of a pixel of the frame."""
+        return self.frame.pixel_aspect
+
+    @property
     def age_ms(self) -> float:
         """From capture to publication."""
         return (self.published_ns - self.captured_ns) / 1e6
@@ -249,6 +256,8 @@ class Outage:
     """`time.monotonic_ns()` when it was handed to the sinks."""
     trace: Trace | None = None
     """As of a prediction; its capture is the last frame's."""
+    pixel_aspect: PixelAspect = SQUARE
+    """As of the frames that are missing."""
 
     has_mask: ClassVar[bool] = False
 

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 Bgr = tuple[int, int, int]
+PixelAspect = tuple[int, int]
+"""Width and height of a pixel, in lowest terms: sample aspect ratio."""
+
+SQUARE: Final[PixelAspect] = (1, 1)
 
 
 @dataclass(frozen=True)
@@ -20,10 +25,14 @@ class Letterbox:
     left_px: int
     top_px: int
     content_wh: tuple[int, int]
+    pixel_aspect: PixelAspect = SQUARE
+    """Of the frame's pixels; the input's are square."""
 
     @classmethod
-    def fit(cls, frame_wh: tuple[int, int], input_wh: tuple[int, int]) -> Letterbox:
-        """The largest centred placement that keeps the frame's aspect ratio.
+    def fit(
+        cls, frame_wh: tuple[int, int], input_wh: tuple[int, int], pixel_aspect: PixelAspect = SQUARE
+    ) -> Letterbox:
+        """The largest centred placement that keeps the shape which the frame is meant to have.
 
         Raises:
             ValueError: if a side is not positive.
@@ -31,14 +40,17 @@ class Letterbox:
         Example:
             >>> Letterbox.fit((1280, 720), (640, 384)).content_wh
             (640, 360)
+            >>> Letterbox.fit((720, 576), (640, 384), (64, 45)).content_wh
+            (640, 360)
         """
         if min(*frame_wh, *input_wh) < 1:
             raise ValueError(f"cannot fit {frame_wh} into {input_wh}: sides must be positive")
-        scale = min(input_wh[0] / frame_wh[0], input_wh[1] / frame_wh[1])
-        width = max(1, round(frame_wh[0] * scale))
+        shape_w = frame_wh[0] * pixel_aspect[0] / pixel_aspect[1]
+        scale = min(input_wh[0] / shape_w, input_wh[1] / frame_wh[1])
+        width = max(1, round(shape_w * scale))
         height = max(1, round(frame_wh[1] * scale))
         left, top = (input_wh[0] - width) // 2, (input_wh[1] - height) // 2
-        return cls(frame_wh, input_wh, left, top, (width, height))
+        return cls(frame_wh, input_wh, left, top, (width, height), pixel_aspect)
 
     @property
     def rows(self) -> slice:
@@ -81,7 +93,8 @@ class Letterbox:
         Above that, the two pixels that linear interpolation reads leave none out, for a quarter of
         the time (0.4 ms against 1.6 ms from 960x540 to 640x360).
         """
-        halves = 2 * self.content_wh[0] <= self.frame_wh[0]
+        side = int(self.pixel_aspect[0] > self.pixel_aspect[1])  # that is shrunk more
+        halves = 2 * self.content_wh[side] <= self.frame_wh[side]
         return cv2.INTER_AREA if halves else cv2.INTER_LINEAR
 
 
@@ -107,6 +120,19 @@ def letterbox(
     buffer_bgr = box.blank(pad_bgr)
     box.place(image_bgr, buffer_bgr)
     return buffer_bgr, box
+
+
+def in_square_pixels(frame_wh: tuple[int, int], pixel_aspect: PixelAspect) -> tuple[int, int]:
+    """Width and height of the shape that is meant: one side enlarged, so that no row or column is lost.
+
+    Example:
+        >>> in_square_pixels((720, 576), (64, 45)), in_square_pixels((720, 480), (8, 9))
+        ((1024, 576), (720, 540))
+    """
+    (width, height), (across, down) = frame_wh, pixel_aspect
+    return (
+        (round(width * across / down), height) if across >= down else (width, round(height * down / across))
+    )
 
 
 def nearest(pixels: NDArray[np.uint8], to_wh: tuple[int, int]) -> NDArray[np.uint8]:

@@ -15,7 +15,7 @@ from perception.contract import ModelContract
 from perception.engines import Engine
 from perception.frame import EngineState, Frame, Outage, Prediction, Yuv420, bgr_from_yuv
 from perception.labels import ALTERNATIVE, BACKGROUND, DRIVABLE, IDS, LABELS
-from perception.letterbox import Letterbox, nearest
+from perception.letterbox import SQUARE, Letterbox, PixelAspect, in_square_pixels, nearest
 from perception.scene.camera_look import look_at
 from perception.suspicion import why_suspect
 
@@ -33,7 +33,8 @@ class Perceiver:
         self._engine = engine
         self._looks_every = looks_every
         self._contract = engine.contract
-        self._box: Letterbox | None = None
+        self._fits: tuple[tuple[int, int], PixelAspect] | None = None
+        self._box = Letterbox.fit(self._contract.takes_wh, self._contract.input_wh)
         self._input_bgr = np.empty(0, np.uint8)
         self._planes = np.empty(0, np.float32)
 
@@ -45,13 +46,14 @@ class Perceiver:
         Raises:
             EngineError: if the graph takes frames of another size only, or gives no finite numbers.
         """
-        if self._box is None or self._box.frame_wh != frame.frame_wh:
-            self._box = Letterbox.fit(frame.frame_wh, self._contract.input_wh)
-            self._input_bgr = self._box.blank(self._contract.pad_bgr)
-            self._planes = working_planes(self._box)
+        shape = frame.frame_wh, frame.pixel_aspect
+        if shape != self._fits:
+            self._fit(*shape)
         started_ns = time.monotonic_ns()
         if self._contract.output == "class_map":
             image_bgr = frame.image_bgr
+            if frame.pixel_aspect != SQUARE:
+                image_bgr = np.asarray(cv2.resize(image_bgr, self._box.frame_wh), np.uint8)
             prepared_ns = time.monotonic_ns()
             classified = self._engine.classify(image_bgr)
             inferred_ns = time.monotonic_ns()
@@ -91,6 +93,15 @@ class Perceiver:
             look=look,
             certainty=certainty,
         )
+
+    def _fit(self, frame_wh: tuple[int, int], pixel_aspect: PixelAspect) -> None:
+        """Place frames of this shape in the network's input."""
+        self._fits = frame_wh, pixel_aspect
+        if self._contract.output == "class_map":  # the graph places them itself, and as of square pixels
+            frame_wh, pixel_aspect = in_square_pixels(frame_wh, pixel_aspect), SQUARE
+        self._box = Letterbox.fit(frame_wh, self._contract.input_wh, pixel_aspect)
+        self._input_bgr = self._box.blank(self._contract.pad_bgr)
+        self._planes = working_planes(self._box)
 
     def sign(self, outage: Outage) -> Outage:
         """The outage with the engine's name and state, which stand on every record."""
@@ -154,7 +165,7 @@ def interpret(
             which doubled the time where other stages ran in between. None makes them.
 
     Returns:
-        (H, W) uint8 of the frame's size, or of its size inside the input where that is smaller.
+        (H, W) uint8 of the frame's size, of each side that of the frame inside the input where it is smaller.
         Where logits are equal background wins, and between the others the first class.
     """
     first, second = working_planes(box) if planes is None else planes
@@ -194,7 +205,9 @@ def inside(plane: NDArray[np.uint8], box: Letterbox) -> NDArray[np.uint8]:
 
 
 def _at_most_the_frame(plane: NDArray[np.uint8], box: Letterbox) -> NDArray[np.uint8]:
-    return nearest(plane, box.frame_wh) if box.frame_wh[0] < box.content_wh[0] else plane
+    (frame_w, frame_h), (width, height) = box.frame_wh, box.content_wh
+    is_smaller = frame_w < width or frame_h < height
+    return nearest(plane, (min(frame_w, width), min(frame_h, height))) if is_smaller else plane
 
 
 def class_shares(class_map: NDArray[np.uint8], labels: tuple[str, ...] = LABELS) -> tuple[float, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable, Mapping, Sequence
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -43,11 +44,16 @@ def make_clip(tmp_path: Path) -> MakeClip:
         matrix: int | None = None,
         color_range: int | None = None,
         rotation: int | None = None,
+        flips: tuple[bool, bool] = (False, False),
+        pixel_aspect: Fraction | None = None,
         pts: Sequence[int] | None = None,
         options: dict[str, str] | None = None,
         container_options: dict[str, str] | None = None,
     ) -> Path:
-        """`matrix` and `color_range` are libav's numbers; `pts` counts in periods of `rate_hz`."""
+        """`matrix` and `color_range` are libav's numbers; `pts` counts in periods of `rate_hz`.
+
+        `rotation` is counterclockwise, and then `flips`: left with right, top with bottom.
+        """
         file = tmp_path / name
         with av.open(str(file), "w", options=container_options or {}) as container:
             stream = container.add_stream(codec, rate=rate_hz, options=options or {})
@@ -58,7 +64,9 @@ def make_clip(tmp_path: Path) -> MakeClip:
             if color_range is not None:
                 stream.codec_context.color_range = color_range
             if rotation is not None:
-                stream.set_display_rotation(rotation)
+                stream.set_display_rotation(rotation, *flips)
+            if pixel_aspect is not None:
+                stream.codec_context.sample_aspect_ratio = pixel_aspect
             for frame_id in range(frames):
                 frame = av.VideoFrame.from_ndarray(card_bgr(frame_id, wh), format="bgr24").reformat(
                     format=pix_fmt, dst_colorspace=matrix, dst_color_range=color_range

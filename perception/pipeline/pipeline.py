@@ -233,6 +233,7 @@ class Pipeline:
         return Outage(
             source_id=seen.source_id,
             frame_wh=seen.frame_wh,
+            pixel_aspect=seen.pixel_aspect,
             time_ns=seen.time_ns + now_ns - (seen.captured_ns or now_ns),
             captured_ns=seen.captured_ns,
             camera_state=last.camera_state or CameraState.OK,

@@ -11,6 +11,7 @@ from typing import Any, Final
 from perception.frame import Output, Prediction
 from perception.json_text import json_text
 from perception.labels import IDS, LABELS_OF_TWO
+from perception.letterbox import SQUARE
 from perception.scene.outline import Polygon, outlines
 from perception.sinks.lines import LinesFile
 from perception.sinks.rotation import Keeping, Opening, Segments
@@ -50,6 +51,7 @@ def record(output: Output) -> dict[str, Any]:
         "model_id": output.model_id,
         **_traced(output.trace),
         "frame_wh": list(output.frame_wh) if output.frame_wh else None,
+        **({} if output.pixel_aspect == SQUARE else {"pixel_aspect": list(output.pixel_aspect)}),
         "certainty": _certainty(output) if isinstance(output, Prediction) and output.has_mask else None,
         "mask": _mask(output) if isinstance(output, Prediction) and output.has_mask else None,
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import Final
 
@@ -24,6 +25,7 @@ from perception.frame import (
     yuv_to_bgr_matrix,
 )
 from perception.labels import COLOURS_RGB, IDS, LABELS
+from perception.letterbox import SQUARE, Letterbox, PixelAspect
 from perception.scene.outline import area_rings
 
 # An area keeps its texture: chroma moves most of the way to the colour, luma only a little, up on a
@@ -46,27 +48,53 @@ Points = NDArray[np.int32]
 """(points, 2) x and y, in pixels with `_SUBPIXEL_BITS` of fraction; 0 is the first pixel's centre."""
 
 
+@dataclass(frozen=True, eq=False)
 class Canvas(YuvPlanes):
     """Planes to draw on. Chroma is halved (4:2:0) or, for odd sizes, whole (4:4:4)."""
+
+    pixel_aspect: PixelAspect = SQUARE
+    """Width and height of a pixel, as it will be shown."""
+
+    @property
+    def is_halved(self) -> bool:
+        """Whether a chroma sample colours 2x2 pixels."""
+        return self.u.shape != self.y.shape
 
 
 def draw_overlay(canvas: Canvas, output: Output) -> None:
     """Fill the canvas with the frame, its areas, a legend, a line of state, and a banner if need be.
 
-    A frame of another size than the canvas is resized to it. Where there is no frame the canvas is black:
-    the last one would look like a view of the road.
+    A frame of another size than the canvas is resized to it; one of another shape lies in its middle, with
+    black around it. Where there is no frame the canvas is black: the last one would look like a view of the
+    road.
     """
-    if isinstance(output, Prediction):
-        copy_frame(canvas, output.frame)
-    else:
+    place = place_of(canvas, output.frame) if isinstance(output, Prediction) else None
+    if place is not canvas:
         blacken(canvas)
+    if place is not None and isinstance(output, Prediction):
+        copy_frame(place, output.frame)
     top_px = 0
     if output.camera_state != CameraState.OK or output.engine_state not in ENGINE_SEES:
         top_px = draw_banner(canvas, banner_text(output))
-    if isinstance(output, Prediction) and output.has_mask:
-        tint_areas(canvas, output.class_map, output.labels)
+    if place is not None and isinstance(output, Prediction) and output.has_mask:
+        tint_areas(place, output.class_map, output.labels)
         draw_legend(canvas, top_px, output.labels)
     draw_status(canvas, status_text(output))
+
+
+def place_of(canvas: Canvas, frame: Frame) -> Canvas:
+    """The part of the canvas that shows a frame in its own shape; all of it, as a rule."""
+    if frame.frame_wh == canvas.frame_wh and frame.pixel_aspect == canvas.pixel_aspect:
+        return canvas
+    (across, down), (canvas_across, canvas_down) = frame.pixel_aspect, canvas.pixel_aspect
+    box = Letterbox.fit(frame.frame_wh, canvas.frame_wh, (across * canvas_down, down * canvas_across))
+    if box.content_wh == canvas.frame_wh:
+        return canvas
+    left, top, (width, height) = box.left_px, box.top_px, box.content_wh
+    if canvas.is_halved:
+        left, top = left // 2 * 2, top // 2 * 2
+        width, height = max(2, width // 2 * 2), max(2, height // 2 * 2)
+    return Canvas(*_cut(canvas, (left, top, width, height)), canvas.matrix, canvas.pixel_aspect)
 
 
 def blacken(canvas: Canvas) -> None:
@@ -200,7 +228,7 @@ def _colours(labels: Sequence[str]) -> dict[str, tuple[int, int, int]]:
 
 def _copy_bgr(canvas: Canvas, image_bgr: NDArray[np.uint8]) -> None:
     height = canvas.frame_wh[1]
-    if canvas.matrix == "bt601" and canvas.u.shape != canvas.y.shape:
+    if canvas.matrix == "bt601" and canvas.is_halved:
         packed = cv2.cvtColor(image_bgr, cv2.COLOR_BGR2YUV_I420)
         np.copyto(canvas.y, packed[:height])
         np.copyto(canvas.u, packed[height:].ravel()[: canvas.u.size].reshape(canvas.u.shape))
@@ -233,7 +261,7 @@ def _fixed_point(ring: NDArray[np.float64]) -> Points:
 
 def _in_chroma(rings: Sequence[Points], canvas: Canvas) -> Sequence[Points]:
     """The same rings for drawing on chroma."""
-    if canvas.u.shape == canvas.y.shape:
+    if not canvas.is_halved:
         return rings
     half_pixel = 1 << (_SUBPIXEL_BITS - 1)  # by which a plane's corner lies before its first pixel's centre
     return [(ring - half_pixel) >> 1 for ring in rings]
@@ -242,7 +270,7 @@ def _in_chroma(rings: Sequence[Points], canvas: Canvas) -> Sequence[Points]:
 def _cut(canvas: Canvas, box: Box) -> tuple[Plane, Plane, Plane]:
     """The planes' views of a box of the frame."""
     left, top, width, height = box
-    halves = 2 if canvas.u.shape != canvas.y.shape else 1
+    halves = 2 if canvas.is_halved else 1
     chroma = np.s_[top // halves : (top + height) // halves, left // halves : (left + width) // halves]
     return canvas.y[top : top + height, left : left + width], canvas.u[chroma], canvas.v[chroma]
 

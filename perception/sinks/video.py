@@ -8,7 +8,9 @@ from typing import Final
 
 import av
 
+from perception.command import say
 from perception.frame import Output, Prediction, Yuv420, YuvMatrix
+from perception.letterbox import Letterbox, PixelAspect
 from perception.sinks.rotation import Keeping, Opening, Segments
 from perception.sinks.sink import SinkError
 from perception.sinks.syncing import Syncer
@@ -19,10 +21,12 @@ PRESETS: Final = (
     *("ultrafast", "superfast", "veryfast", "faster", "fast"),
     *("medium", "slow", "slower", "veryslow"),
 )
+MAX_SIDE_PX: Final = 16_384
+"""That x264 takes."""
 
 
 class OverlayVideoSink:
-    """Draws the overlay and encodes it: the first frame's size, the source's own timestamps.
+    """Draws the overlay and encodes it: the first frame's size and pixel aspect, the source's own timestamps.
 
     It holds one picture, the encoder's own and a fifth of a second of encoded video at a time.
     """
@@ -63,7 +67,7 @@ class OverlayVideoSink:
         self._segments = Segments(self._file, keeping)
         self._syncer = Syncer() if keeping.durable else None
         self._segment: VideoSegment | None = None
-        self._frame_wh: tuple[int, int] | None = None
+        self._shape: tuple[tuple[int, int], PixelAspect] | None = None
         self._matrix: YuvMatrix = "bt601"
         self._rate = Fraction(30)
         self._is_open = False
@@ -203,10 +207,27 @@ class OverlayVideoSink:
             ) from segment.error
 
     def _picture_from(self, first: Output) -> Picture:
-        """Of a segment: the first frame's size of all, and the matrix of the last planes that were seen."""
+        """Of a segment: the first frame's shape of all, and the matrix of the last planes that were seen."""
         pixels = first.frame.pixels if isinstance(first, Prediction) else None
         if isinstance(pixels, Yuv420):
             self._matrix = pixels.matrix
-        self._frame_wh = self._frame_wh or first.frame_wh
-        assert self._frame_wh is not None  # nothing is written before it is known
-        return Picture(self._frame_wh, self._rate, self._matrix)
+        if self._shape is None:
+            assert first.frame_wh is not None  # nothing is written before it is known
+            self._shape = encodable_wh(first.frame_wh), first.pixel_aspect
+            if self._shape[0] != first.frame_wh:
+                sizes = "{}x{}, not {}x{}".format(*self._shape[0], *first.frame_wh)
+                say(f"{self._file}: pictures of {sizes}: no side may be longer than {MAX_SIDE_PX} in H.264")
+        wh, pixel_aspect = self._shape
+        return Picture(wh, self._rate, self._matrix, pixel_aspect)
+
+
+def encodable_wh(frame_wh: tuple[int, int]) -> tuple[int, int]:
+    """Width and height of a video of such frames: their own, or less where the encoder takes no such size.
+
+    Example:
+        >>> encodable_wh((1280, 720)), encodable_wh((17000, 200))
+        ((1280, 720), (16384, 193))
+    """
+    if max(frame_wh) <= MAX_SIDE_PX:
+        return frame_wh
+    return Letterbox.fit(frame_wh, (MAX_SIDE_PX, MAX_SIDE_PX)).content_wh

@@ -18,6 +18,7 @@ from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTr
 from av.video.stream import VideoStream
 
 from perception.frame import Output, Plane, YuvMatrix
+from perception.letterbox import SQUARE, PixelAspect
 from perception.sinks.claim import Claim
 from perception.sinks.disk import Disk
 from perception.sinks.overlay import Canvas, draw_overlay
@@ -50,6 +51,8 @@ class Picture:
     rate: Fraction
     """Nominal frames per second."""
     matrix: YuvMatrix
+    pixel_aspect: PixelAspect = SQUARE
+    """Width and height of a pixel, as a player is to show it."""
 
 
 class VideoSegment:
@@ -80,6 +83,7 @@ class VideoSegment:
         self._container: OutputContainer | None = None
         self._stream: VideoStream | None = None
         self._matrix: YuvMatrix = "bt601"
+        self._pixel_aspect = SQUARE
         self._rate = Fraction(30)
         self._offset_ticks = 0
         self._last_ticks = -1
@@ -153,7 +157,7 @@ class VideoSegment:
         self._offset_ticks = -self._ticks(time_ns)
         if time_ns:
             container.metadata["comment"] = f"begins {time_ns / 1e9:.3f} s into the source"
-        self._rate, self._matrix = picture.rate, picture.matrix
+        self._rate, self._matrix, self._pixel_aspect = picture.rate, picture.matrix, picture.pixel_aspect
         stream = container.add_stream("libx264", rate=self._rate, options=self._options)
         stream.width, stream.height = width, height
         # 4:2:0 cannot hold an odd size.
@@ -161,6 +165,8 @@ class VideoSegment:
         encoder = stream.codec_context
         encoder.time_base = Fraction(1, TICKS_HZ[self._suffix])
         encoder.thread_count = self._threads
+        if picture.pixel_aspect != SQUARE:
+            encoder.sample_aspect_ratio = Fraction(*picture.pixel_aspect)
         encoder.gop_size = max(1, round(self._rate * _KEY_EVERY_S))
         encoder.colorspace = _MATRICES[self._matrix]
         encoder.color_range = ColorRange.MPEG
@@ -171,7 +177,7 @@ class VideoSegment:
     def _encode(self, stream: VideoStream, output: Output) -> list[Packet[VideoStream]]:
         picture = av.VideoFrame(stream.width, stream.height, stream.pix_fmt or "yuv420p")
         y, u, v = (_view(plane) for plane in picture.planes)
-        draw_overlay(Canvas(y, u, v, self._matrix), output)
+        draw_overlay(Canvas(y, u, v, self._matrix, self._pixel_aspect), output)
         first = self._last_ticks < 0
         picture.pts = self._next_ticks(output.time_ns)
         picture.time_base = stream.codec_context.time_base

@@ -13,6 +13,8 @@ from dataclasses import dataclass, fields
 from typing import Any, Final, NoReturn
 
 from perception.frame import Frame
+from perception.letterbox import PixelAspect
+from perception.sources.pixel_aspect import FARTHEST
 from perception.sources.ring import Layout
 from perception.sources.source import SourceInfo
 
@@ -122,6 +124,7 @@ def _opened(told: dict[str, Any]) -> Opened:
             rate_hz=float(rate_hz),
             description=_text(info["description"]),
             is_replayed=_flag(info["is_replayed"]),
+            pixel_aspect=_aspect(info["pixel_aspect"]),
         )
     )
 
@@ -137,6 +140,7 @@ def _frame(told: dict[str, Any]) -> NewFrame:
         raise MalformedMessage("name")
     _text(values["source_id"])
     _flag(values["is_damaged"])
+    values["pixel_aspect"] = _aspect(values["pixel_aspect"])
     for count in ("frame_id", "time_ns", "missed_before"):
         _whole(values[count], 0, _LARGEST_COUNT)
     _whole(values["captured_ns"], -_LARGEST_COUNT, time.monotonic_ns())  # one clock for both of us
@@ -185,6 +189,13 @@ def _whole(value: Any, least: int, most: int) -> int:
 
 def _side(value: Any) -> int:
     return _whole(value, 1, _LARGEST_SIDE_PX)
+
+
+def _aspect(value: Any) -> PixelAspect:
+    width, height = (_side(side) for side in value)
+    if not 1 / FARTHEST <= width / height <= FARTHEST:
+        raise MalformedMessage("pixel_aspect")
+    return width, height
 
 
 def _flag(value: Any) -> bool:

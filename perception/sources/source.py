@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from perception.frame import Frame, Outage
+from perception.letterbox import SQUARE, PixelAspect
 
 
 class EndOfSource(Exception):
@@ -40,6 +41,8 @@ class SourceInfo:
     """What the driver or the container really gave, for the log."""
     is_replayed: bool = False
     """A recording that is played as if it were live: its frames were not taken when they came."""
+    pixel_aspect: PixelAspect = SQUARE
+    """As of a frame."""
 
     @property
     def is_taken_now(self) -> bool:

@@ -108,7 +108,7 @@ class StreamSource(Stamped):
                 decoder.form = "pictures over HTTP"
             self._limit.start(self._read_timeout_s)
             waited_ns = time.monotonic_ns() - self._asked_ns
-            frame_wh = decoder.peek().pixels.frame_wh  # what gives no picture is not open
+            first = decoder.peek()  # what gives no picture is not open
         except (SourceError, TimeoutError) as error:
             container.close()
             self.close()
@@ -118,7 +118,10 @@ class StreamSource(Stamped):
         self._arrivals = ArrivalClock(waited_ns=waited_ns)
         self._capture_times = CaptureTimes()
         self._times = FrameTimes(decoder.rate_hz)
-        return SourceInfo(self._name, self._is_live, frame_wh, decoder.rate_hz, decoder.description)
+        return SourceInfo(
+            *(self._name, self._is_live, first.pixels.frame_wh, decoder.rate_hz, decoder.description),
+            pixel_aspect=first.pixel_aspect,
+        )
 
     def read(self) -> Frame:
         """The next frame; a live stream that ends is an error, for its sender has gone."""
@@ -142,6 +145,7 @@ class StreamSource(Stamped):
             pixels=decoded.pixels,
             name=f"{frame_id:06d}",
             is_damaged=decoded.is_damaged,
+            pixel_aspect=decoded.pixel_aspect,
         )
 
     def close(self) -> None:

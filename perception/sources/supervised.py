@@ -309,8 +309,9 @@ class Supervised:
             self.reconnects.late += 1
             self._phase = "idle"
             self._next_attempt_ns = now_ns
-        if self._info is not None and self._info.frame_wh is None:
-            self._info = replace(self._info, frame_wh=frame.frame_wh)
+        info = self._info
+        if info is not None and (info.frame_wh, info.pixel_aspect) != (frame.frame_wh, frame.pixel_aspect):
+            self._info = replace(info, frame_wh=frame.frame_wh, pixel_aspect=frame.pixel_aspect)
         return self._numbers.give(frame)
 
     def _failed(self, error: Exception) -> None:
@@ -363,6 +364,7 @@ class Supervised:
             captured_ns=self._numbers.last_captured_ns,
             camera_state=state,
             camera_reason=reason,
+            pixel_aspect=info.pixel_aspect,
         )
 
     def _hung_ns(self) -> int:

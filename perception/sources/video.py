@@ -11,19 +11,21 @@ from pathlib import Path
 from typing import Final
 
 import av
-import cv2
-import numpy as np
+from av.codec.context import Flags
 from av.container import InputContainer
 from av.error import ExitError, FFmpegError, InvalidDataError
 from av.packet import Packet
 from av.video.stream import VideoStream
 
 from perception.frame import Frame, Yuv420
+from perception.letterbox import SQUARE, PixelAspect
 from perception.sources.choice import Choice
 from perception.sources.completeness import Completeness
 from perception.sources.damage import DamageTrace
 from perception.sources.frame_times import FrameTimes, Stamped
 from perception.sources.image_size import MAX_PIXELS, check_pixels
+from perception.sources.orientation import Orientation
+from perception.sources.pixel_aspect import PixelAspects
 from perception.sources.planes import PixelFormatError, colour_note, planes_of
 from perception.sources.source import EndOfSource, SourceError, SourceInfo
 from perception.sources.video_streams import chosen_stream
@@ -39,9 +41,6 @@ FILE_LIMIT_S: Final = 10.0
 # work, and pays only for larger pictures.
 ONE_THREAD_PIXELS: Final = 1_500_000
 
-# Degrees counterclockwise, as libav gives the display matrix of a phone held upright.
-_TURNS = {90: cv2.ROTATE_90_COUNTERCLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_CLOCKWISE}
-
 
 @dataclass(frozen=True, eq=False)
 class Decoded:
@@ -54,6 +53,16 @@ class Decoded:
     """`time.monotonic_ns()` when its packet had been read, before it was decoded."""
     is_damaged: bool
     """Parts of it were concealed, or are predicted from what was."""
+    pixel_aspect: PixelAspect
+    """Width and height of a pixel, as the picture is shown."""
+
+
+@dataclass(slots=True, eq=False)
+class _Origin:
+    """What is known of a packet, for the frames that come of it."""
+
+    received_ns: int
+    pixel_aspect: PixelAspect = SQUARE
 
 
 class Decoder:
@@ -98,25 +107,21 @@ class Decoder:
         codec.thread_type = "SLICE" if threads == 1 else "FRAME"
         codec.thread_count = threads
         codec.copy_opaque = True
+        codec.flags |= Flags.unaligned  # else libav leaves columns that the stream cuts off at the left
         self._read_error: FFmpegError | None = None
         self._colour_note: str | None = None
         self._over_network = container.format.name in ("rtsp", "rtp", "sdp")
         self._file = file
+        self._aspects, self._orientation = PixelAspects(container, self._stream), Orientation()
         self._begin()
         self._peeked: Decoded | None = None
-
-    @property
-    def coded_wh(self) -> tuple[int, int]:
-        """Width and height in pixels as the container tells them, before any rotation."""
-        return self._stream.codec_context.width, self._stream.codec_context.height
 
     @property
     def description(self) -> str:
         """Codec, pixel format and rate, which of several streams it is, and how its colours are read."""
         codec = self._stream.codec_context
-        what = (
-            f"{codec.name} {codec.pix_fmt} {codec.width}x{codec.height} at {self.rate_hz:g} Hz in {self.form}"
-        )
+        size = f"{codec.width}x{codec.height}{self._aspects.told}"
+        what = f"{codec.name} {codec.pix_fmt} {size} at {self.rate_hz:g} Hz in {self.form}"
         return ", ".join(filter(None, (what, self._choice_told, self._colour_note)))
 
     def peek(self) -> Decoded:
@@ -210,19 +215,25 @@ class Decoder:
                 return
             if packet.is_corrupt:
                 self._damage.lose_packet()
-            packet.opaque = received_ns
+        origin = _Origin(received_ns)
+        if packet is not None:
+            packet.opaque = origin
         try:
-            for frame in self._stream.codec_context.decode(packet):
+            frames = self._stream.codec_context.decode(packet)
+            origin.pixel_aspect = self._aspects.now()
+            for frame in frames:
                 self.decode_errors += frame.is_corrupt
                 self._completeness.show(frame.is_corrupt)
                 if self._colour_note is None:
                     self._colour_note = colour_note(frame, self._stream.codec_context.codec_tag)
-                pixels = _upright(planes_of(frame), frame.rotation)
+                turn = self._orientation.of(frame)
+                pixels = turn.of(planes_of(frame))
                 pts_ns = None if frame.pts is None else int(frame.pts * self._time_base * 1_000_000_000)
-                # a frame that the decoder held back keeps the time of its own packet
-                own_ns = frame.opaque if isinstance(frame.opaque, int) else received_ns
+                # a frame that the decoder held back keeps what is known of its own packet
+                own = frame.opaque if isinstance(frame.opaque, _Origin) else origin
                 is_damaged = self._damage.is_damaged(frame.is_corrupt, frame.key_frame, pts_ns)
-                yield Decoded(pixels, pts_ns, own_ns, is_damaged)
+                aspect = turn.of_aspect(own.pixel_aspect)
+                yield Decoded(pixels, pts_ns, own.received_ns, is_damaged, aspect)
         except PixelFormatError as error:
             raise SourceError(f"{self._name}: {error}; convert it to yuv420p") from None
         except FFmpegError:
@@ -267,7 +278,7 @@ class VideoSource(Stamped):
                 max_pixels=self._max_pixels,
                 choice=self._choice,
             )
-            frame_wh = decoder.peek().pixels.frame_wh
+            first = decoder.peek()
         except SourceError:
             container.close()
             raise
@@ -277,7 +288,10 @@ class VideoSource(Stamped):
         self._decoder, self._frames_read = decoder, 0
         self._times = FrameTimes(decoder.rate_hz)
         description = f"{decoder.description}, about {decoder.frames_expected} frames"
-        return SourceInfo(self._file.name, False, frame_wh, decoder.rate_hz, description)
+        return SourceInfo(
+            *(self._file.name, False, first.pixels.frame_wh, decoder.rate_hz, description),
+            pixel_aspect=first.pixel_aspect,
+        )
 
     def read(self) -> Frame:
         """The next frame; a file that was cut off gives all frames up to the cut, and then SourceError."""
@@ -302,6 +316,7 @@ class VideoSource(Stamped):
             pixels=decoded.pixels,
             name=f"{frame_id:06d}",
             is_damaged=decoded.is_damaged,
+            pixel_aspect=decoded.pixel_aspect,
         )
 
     def rewind(self) -> None:
@@ -343,11 +358,3 @@ def open_file(file: Path) -> InputContainer:
 
 def _silence_of_a_file() -> str:
     return f"gives nothing for {FILE_LIMIT_S:g} s; is it on a mount that hangs, or a playlist without an end?"
-
-
-def _upright(pixels: Yuv420, rotation: int) -> Yuv420:
-    turn = _TURNS.get(rotation % 360)
-    if turn is None:
-        return pixels
-    y, u, v = (np.asarray(cv2.rotate(plane, turn), np.uint8) for plane in (pixels.y, pixels.u, pixels.v))
-    return Yuv420(y, u, v, pixels.matrix)

@@ -146,4 +146,4 @@ def test_side_that_is_not_positive_is_refused(wh: tuple[int, int]) -> None:
 
 
 def test_examples_in_the_docstrings_hold() -> None:
-    assert doctest.testmod(perception.letterbox) == (0, 1)
+    assert doctest.testmod(perception.letterbox) == (0, 3)

@@ -30,11 +30,13 @@ VALUES = {
     "name": "000003",
     "is_damaged": False,
     "missed_before": 0,
+    "pixel_aspect": (64, 45),
 }
 SOUND = (
     NewRing(24, 4096, 7),
     Opened(SourceInfo("cam", True, (640, 360), 25.0, "h264")),
     Opened(SourceInfo("cam", True, None, 25.0)),
+    Opened(SourceInfo("cam", True, (720, 576), 25.0, pixel_aspect=(64, 45))),
     NewFrame(3, Layout("bt709", 640, 360), VALUES, {"decode_errors": 2}),
     Ended(),
     Failed("cam: unplugged"),
@@ -70,13 +72,16 @@ def test_names_of_files_come_as_they_were_whatever_their_encoding() -> None:
         {"values": VALUES | {"frame_id": float("nan")}},
         {"values": VALUES | {"missed_before": -1}},
         {"values": VALUES | {"pixels": []}},
+        {"values": VALUES | {"pixel_aspect": [1, 0]}},
+        {"values": VALUES | {"pixel_aspect": [1, 1000]}},
+        {"values": VALUES | {"pixel_aspect": [4, 3, 2]}},
         {"counts": {"decode_errors": -1}},
         {"counts": {"passwords": 1}},
         {"extra": 1},
     ],
 )
 def test_frame_that_cannot_be_is_refused(changes: dict[str, Any]) -> None:
-    sound = json.loads(encoded(SOUND[3]))
+    sound = json.loads(encoded(SOUND[4]))
 
     with pytest.raises(MalformedMessage):
         decoded(json.dumps(sound | changes).encode())

@@ -1,0 +1,104 @@
+"""How a decoded picture is turned and mirrored, by its display matrix: all eight ways."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
+
+import cv2
+import numpy as np
+from av.sidedata.sidedata import SideData, Type
+from av.video.frame import VideoFrame
+
+from perception.frame import Plane, Yuv420
+from perception.letterbox import PixelAspect
+
+_MATRIX: Final = struct.Struct("=9i")
+"""By rows: a b u, c d v, x y w; (x, y) of the picture goes to (a x + c y, b x + d y), y downwards."""
+
+
+def _unnamed(cls: type[Type], number: int) -> Type:
+    """A kind of side data that PyAV has no name for yet.
+
+    It would make all side data of a frame unreadable, and the EXIF of a JPEG is one.
+    """
+    kind = object.__new__(cls)
+    kind._name_, kind._value_ = f"NUMBER_{number}", number  # type: ignore[assignment]
+    return kind
+
+
+Type._missing_ = classmethod(_unnamed)  # type: ignore[assignment]
+
+
+@dataclass(frozen=True)
+class Turn:
+    """From the stored picture to the shown one: sides exchanged first, then mirrored.
+
+    The nearest of the eight where a matrix turns by something else than a quarter.
+    """
+
+    is_transposed: bool = False
+    flips_x: bool = False
+    """Left becomes right."""
+    flips_y: bool = False
+    """Top becomes bottom."""
+
+    def of_plane(self, plane: Plane) -> Plane:
+        """(H, W) uint8 as it is shown; (W, H) where sides are exchanged."""
+        match self.is_transposed, self.flips_x, self.flips_y:
+            case False, False, False:
+                return plane
+            case False, _, _:
+                # OpenCV: 0 exchanges top and bottom, 1 left and right, -1 both
+                return np.asarray(cv2.flip(plane, -1 if self.flips_x and self.flips_y else int(self.flips_x)))
+            case _, True, False:
+                return np.asarray(cv2.rotate(plane, cv2.ROTATE_90_CLOCKWISE), np.uint8)
+            case _, False, True:
+                return np.asarray(cv2.rotate(plane, cv2.ROTATE_90_COUNTERCLOCKWISE), np.uint8)
+        transposed = np.asarray(cv2.transpose(plane), np.uint8)
+        return np.asarray(cv2.flip(transposed, -1), np.uint8) if self.flips_x else transposed
+
+    def of_aspect(self, aspect: PixelAspect) -> PixelAspect:
+        """Width and height of a pixel as it is shown."""
+        return (aspect[1], aspect[0]) if self.is_transposed else aspect
+
+    def of(self, pixels: Yuv420) -> Yuv420:
+        """The picture as it is shown; itself where it is shown as it is stored."""
+        if self == UPRIGHT:
+            return pixels
+        y, u, v = (self.of_plane(plane) for plane in (pixels.y, pixels.u, pixels.v))
+        return Yuv420(y, u, v, pixels.matrix)
+
+
+UPRIGHT: Final = Turn()
+
+
+class Orientation:
+    """How the frames of a stream are to be shown: by their container, by the stream itself (SEI), by EXIF."""
+
+    def __init__(self) -> None:
+        self._last = UPRIGHT
+
+    def of(self, frame: VideoFrame) -> Turn:
+        """The turn of the next decoded frame; the SEI of a key frame holds up to the next one."""
+        data = frame.side_data
+        matrix = data.get("DISPLAYMATRIX") if len(data) else None
+        if isinstance(matrix, SideData):
+            self._last = _turn_by(bytes(matrix))
+        elif frame.key_frame:
+            self._last = UPRIGHT
+        return self._last
+
+
+@lru_cache(16)
+def _turn_by(matrix: bytes) -> Turn:
+    if len(matrix) != _MATRIX.size:
+        return UPRIGHT
+    a, b, _, c, d, *_ = _MATRIX.unpack(matrix)
+    if a * d == b * c:  # nothing of the picture would be left
+        return UPRIGHT
+    if abs(b) + abs(c) > abs(a) + abs(d):
+        return Turn(True, flips_x=c < 0, flips_y=b < 0)
+    return Turn(False, flips_x=a < 0, flips_y=d < 0)
