@@ -11,7 +11,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.busy import verdict
 from bench.engines import EngineName, open_engine
+from bench.meter import Meter
 from bench.scenarios.bare import PICTURES, pictures_for
 from perception.contract import ModelContract
 from perception.engines import Engine
@@ -67,14 +69,17 @@ def run(config: InferConfig) -> list[str]:
     for rival in rivals:
         for _ in range(WARM_UP_FRAMES):
             rival.run()
-    for start in range(0, config.frames, ROUND_FRAMES):
-        for rival in rivals:
-            for _ in range(min(ROUND_FRAMES, config.frames - start)):
-                started_ns = time.perf_counter_ns()
-                rival.run()
-                rival.times_ms.append((time.perf_counter_ns() - started_ns) / 1e6)
+    with Meter() as meter:
+        for start in range(0, config.frames, ROUND_FRAMES):
+            for rival in rivals:
+                for _ in range(min(ROUND_FRAMES, config.frames - start)):
+                    started_ns = time.perf_counter_ns()
+                    rival.run()
+                    rival.times_ms.append((time.perf_counter_ns() - started_ns) / 1e6)
     threads = f"{config.threads} thread{'s' * (config.threads != 1)}" if config.threads else "all cores"
-    return [f"network alone, {threads}, {config.frames} frames each, in turns", *_table(rivals)]
+    head = f"network alone, {threads}, {config.frames} frames each, in turns"
+    busy = verdict([meter.values()])
+    return [head, *_table(rivals), *([busy] if busy else [])]
 
 
 def _rival(model: str, engine_name: EngineName, config: InferConfig) -> _Rival:

@@ -14,6 +14,8 @@ from pathlib import Path
 import numpy as np
 import yaml
 
+from bench.busy import verdict
+from bench.meter import Meter
 from perception.masking import masked_url
 from perception.models import DEFAULT_MODEL
 from perception.pipeline import PipelineError
@@ -49,7 +51,8 @@ def run(config: LiveConfig) -> list[str]:
         f"{'round':8}{'frames':>8}{'dropped':>9}{'age p50 ms':>12}{'p99 ms':>8}{'max ms':>8}"
         f"{'last/first minute':>19}{'memory MB':>11}{'range MB':>10}",
     ]
-    rounds = [_play(config) for _ in range(config.rounds)]
+    with Meter(children=True) as meter:
+        rounds = [_play(config) for _ in range(config.rounds)]
     for number, played in enumerate(rounds, start=1):
         ages, memory = np.array(played.ages_ms), played.memory_mb
         minute = max(1, len(ages) // max(1, round(config.duration_s / 60)))
@@ -62,7 +65,8 @@ def run(config: LiveConfig) -> list[str]:
         )
     p50 = statistics.median(float(np.median(played.ages_ms)) for played in rounds)
     p99 = statistics.median(float(np.quantile(played.ages_ms, 0.99)) for played in rounds)
-    return [*rows, f"{'median':8}{'':17}{p50:12.1f}{p99:8.1f}"]
+    busy = verdict([meter.values()])
+    return [*rows, f"{'median':8}{'':17}{p50:12.1f}{p99:8.1f}", *([busy] if busy else [])]
 
 
 def _play(config: LiveConfig) -> _Round:

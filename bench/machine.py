@@ -30,6 +30,7 @@ def machine(proc: Path = PROC, cpus: Path = CPUS) -> dict[str, Any]:
     return {
         "cpu": _field(proc / "cpuinfo", "model name") or platform.processor() or None,
         "cores": usable_cores(),
+        "all_cores": os.cpu_count(),
         "clock_mhz": _clock_mhz(proc),
         "governor": _text(cpus / "cpu0/cpufreq/scaling_governor"),
         "memory_gb": _memory_gb(proc),

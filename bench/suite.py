@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 from bench import machine
+from bench.busy import warning_now
 from bench.config import BenchConfig
 from bench.plan import Plan, plan
 from bench.report.data import (
@@ -35,6 +36,8 @@ _MUST_STAY: Final = {
     **{"source_sha256": "has", "commit": "has", "machine": "has"},
 }
 """What all rounds of a report have in common."""
+QUICK_TASK_S: Final = 7.0
+"""That one measurement of `--quick` takes in the middle, on two cores of an AMD EPYC (Zen 5)."""
 Say = Callable[[str], None]
 Turn = tuple[int, Task, int]
 """Number of the round, what is measured, and which build measures it."""
@@ -76,13 +79,15 @@ def run(config: BenchConfig, folder: Path, command: str, say: Say) -> Report:
         builds.append(Build(config.against, folder / AGAINST))
     folder.mkdir(parents=True, exist_ok=True)
     reports = [_begun(build, config, planned, command) for build in builds]
-    say(f"report: {folder}")
-
     todo = [
         (number, task, which)
         for number, task, which in _in_turns(planned, effective.rounds, len(builds))
         if not _is_known(reports[which], task, number)
     ]
+    needs = f"; about {_minutes(len(todo) * QUICK_TASK_S)} on two idle cores" if config.quick else ""
+    say(f"report: {folder}{needs}")
+    if todo and (warning := warning_now()) is not None:
+        say(f"warning: {warning}")
     with _road(planned) as road:
         _work_off(todo, reports, builds, road, say)
     for which, build in enumerate(builds):
@@ -215,8 +220,11 @@ class _Clock:
         if not self._took_s:
             return ""
         usual_s = sum(self._took_s.values()) / len(self._took_s)
-        left_s = sum(self._took_s.get(task.key, usual_s) for task in tasks)
-        return f", {left_s / 60:.0f} min to go" if left_s >= 60 else f", {left_s:.0f} s to go"
+        return f", {_minutes(sum(self._took_s.get(task.key, usual_s) for task in tasks))} to go"
+
+
+def _minutes(seconds: float) -> str:
+    return f"{seconds / 60:.0f} min" if seconds >= 60 else f"{seconds:.0f} s"
 
 
 def _now() -> str:

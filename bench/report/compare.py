@@ -21,7 +21,7 @@ from typing import Any, Final, Literal
 
 import numpy as np
 
-from bench.report.data import Report, Result, load
+from bench.report.data import Report, Result, busy_verdict, load
 from bench.report.paired import Change, paired_change
 from bench.task import ScenarioName, Task
 
@@ -253,6 +253,11 @@ def _head(config: CompareConfig, a: Report, b: Report) -> list[str]:
     told = [
         f"{name}: {file}, commit {report.commit or 'unknown'}, {report.started}"
         for name, file, report in (("A", config.a, a), ("B", config.b, b))
+    ]
+    told += [
+        f"{name} was {said}"
+        for name, report in (("A", a), ("B", b))
+        if (said := busy_verdict(report)) is not None
     ]
     changed = [
         f"{name} {a.versions.get(name, 'none')} → {b.versions.get(name, 'none')}"

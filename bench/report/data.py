@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final, NoReturn, get_args
 
+from bench.busy import verdict
 from bench.task import ScenarioName, Task
 from perception.atomic_file import write_atomically
 from perception.contract import CARD_KEY
@@ -121,6 +122,11 @@ class Report:
     source_sha256: str | None = None
     """Of the video file; None where the frames are rendered."""
     schema: int = SCHEMA_NUMBER
+
+
+def busy_verdict(report: Report) -> str | None:
+    """What to say where other programs had the machine meanwhile; None where it was quiet."""
+    return verdict((result.values for result in report.results), report.machine.get("all_cores"))
 
 
 def describe_model(model: str) -> ModelFile:

@@ -8,7 +8,7 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from bench.report.data import Report, Result
+from bench.report.data import Report, Result, busy_verdict
 from bench.report.rows import Row, rows_of
 from bench.report.table import NONE, Table, as_markdown, label, number, place, quantile_of, share, tables
 from perception.atomic_file import write_atomically
@@ -153,6 +153,8 @@ def _head(report: Report) -> Iterator[str]:
     yield f'<p class="soft">{escape(place(report))}</p>'
     if report.is_partial:
         yield '<p class="warn">Partial: this run has not come to its end.</p>'
+    if (said := busy_verdict(report)) is not None:
+        yield f'<p class="warn">{escape(said)}</p>'
     told = {
         "command": f"<code>{escape(report.command)}</code>",
         "measured": escape(f"{report.started} to {report.ended}"),

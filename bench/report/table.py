@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from bench.quantiles import Quantile
-from bench.report.data import Report
+from bench.report.data import Report, busy_verdict
 from bench.report.rows import SHARES, AccuracyFigures, Latency, Offline, Rate, Row, Spread, Stages, rows_of
 from perception.masking import masked_line
 
@@ -44,7 +44,7 @@ def as_text(report: Report) -> list[str]:
     lines: list[str] = []
     for table in tables(report):
         lines += [*_text(table), ""]
-    return [*lines, *_missing(report), origin(report)]
+    return [*lines, *_missing(report), *_busy(report), origin(report)]
 
 
 def as_markdown(report: Report) -> str:
@@ -64,6 +64,8 @@ def as_markdown(report: Report) -> str:
             f"{_escaped(table.note)}  ",
         ]
         blocks.append("\n".join([*lines, f"{_escaped(place(report))}: `{_code(report.command)}`", ""]))
+    if (said := busy_verdict(report)) is not None:
+        blocks.append(f"**{_escaped(said)}**\n")
     return "\n".join(blocks)
 
 
@@ -81,6 +83,12 @@ def place(report: Report) -> str:
     commit = f"commit {report.commit}" if report.commit else "commit unknown"
     partial = ["partial: the run has not come to its end"] if report.is_partial else []
     return ", ".join(str(it) for it in (*told, commit, *partial) if it)
+
+
+def _busy(report: Report) -> Iterator[str]:
+    said = busy_verdict(report)
+    if said is not None:
+        yield from _wrapped(said)
 
 
 def _missing(report: Report) -> Iterator[str]:

@@ -20,9 +20,15 @@ def test_each_network_on_each_engine_has_a_row_and_the_first_is_the_measure() ->
     rows = run(InferConfig(models=[str(SHIPPED)], engines=["onnx", "openvino-f32"], threads=1, frames=3))
 
     assert "1 thread, 3 frames each" in rows[0]
-    first, second = rows[2:]
+    first, second = rows[2:4]
     assert re.match(rf"{SHIPPED.stem} +cpu +\d+x\d+ .* 1\.00x$", first)
     assert re.match(rf"{SHIPPED.stem} +openvino f32 ", second)
+
+
+def test_busy_machine_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bench.infer.verdict", lambda measured: "too busy")
+
+    assert run(InferConfig(models=[str(SHIPPED)], threads=1, frames=1))[-1] == "too busy"
 
 
 @pytest.mark.parametrize(

@@ -41,6 +41,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[Call]:
     monkeypatch.setattr("bench.suite.run_task", fake)
     monkeypatch.setattr("bench.suite.recording_of", lambda spec, folder: str(folder / "road.mp4"))
     monkeypatch.setattr("bench.machine.of_installation", installation)
+    monkeypatch.setattr("bench.suite.warning_now", lambda: None)
     return made
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from bench.report.data import Missing, ModelFile, Report, Result
 from bench.report.page import NO_PLOTS, PUBLISHED, page, write_page
+from bench.report.table import as_markdown, as_text
 from bench.task import Task
 
 METER: dict[str, Any] = {
@@ -140,6 +141,15 @@ def test_no_text_becomes_markup() -> None:
 def test_partial_report_says_so() -> None:
     assert "Partial: this run has not come to its end" in page(report(is_partial=True), [])
     assert "Partial" not in page(report(), [])
+
+
+def test_machine_that_was_too_busy_is_told_on_page_and_terminal() -> None:
+    busy = Result(Task("single_stream", "rt_s"), 0, 5.0, SINGLE | {"other_cpu_s": 3.0})
+    told = report(results=[busy], machine={"cores": 1, "all_cores": 2})
+
+    for text in (page(told, []), " ".join(as_text(told)), as_markdown(told)):
+        assert "other programs had up to 50% of the cores meanwhile" in text.replace("\n", " ")
+    assert "too busy" not in page(report(), []) + " ".join(as_text(report()))
 
 
 def test_published_networks_are_marked_as_measured_by_others() -> None:
