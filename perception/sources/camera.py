@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from perception.command import say
 from perception.frame import Frame
 from perception.sources.arrival import ArrivalClock
 from perception.sources.frame_times import CaptureTimes
@@ -20,6 +21,8 @@ from perception.sources.v4l2.pixels import BrokenPictureError, decode
 from perception.sources.v4l2.sequence import SequenceGaps
 
 MAX_BROKEN_PICTURES: Final = 10
+MAX_BROKEN_AT_FIRST: Final = 60
+"""While a camera warms up, and within `read_timeout_s`."""
 OPEN_ATTEMPTS: Final = 2  # a USB camera that was just plugged in may refuse a call once
 _WHY_NOT: Final = {
     errno.EBUSY: "is in use by another program",
@@ -84,6 +87,7 @@ class CameraSource:
         self._root = root
         self._identity = identity
         self._device: Device | None = None
+        self._has_told_size = False
         self.decode_errors = 0
         """Pictures that came damaged, or could not be decoded at all, since it was opened."""
         self.io_errors = 0
@@ -110,21 +114,27 @@ class CameraSource:
         if self._device is None or self._kernel is None:
             raise SourceError(f"{self._name}: not open")
         until_ns = self._kernel.monotonic_ns() + round(self._settings.read_timeout_s * 1e9)
-        for _ in range(MAX_BROKEN_PICTURES):
-            taken = self._take(until_ns)
+        broken, problem = 0, ""
+        while broken < (MAX_BROKEN_PICTURES if self._frames_read else MAX_BROKEN_AT_FIRST):
+            try:
+                taken = self._take(until_ns)
+            except SourceError:
+                if broken and self._kernel.monotonic_ns() >= until_ns:
+                    break  # not for want of pictures
+                raise
             try:
                 picture = decode(taken.data, self._layout)
             except BrokenPictureError as error:
                 self._gaps.pass_over()
                 self.decode_errors += 1
-                problem = error
+                broken, problem = broken + 1, str(error)
                 continue
             is_damaged = picture.is_damaged or taken.has_error
             self.decode_errors += is_damaged
             captured_ns = self._stamps.captured_ns(taken.stamp_ns, taken.received_ns)
             frame_id = self._frames_read
             self._frames_read += 1
-            return Frame(
+            frame = Frame(
                 source_id=self._name,
                 frame_id=frame_id,
                 captured_ns=captured_ns,
@@ -134,7 +144,10 @@ class CameraSource:
                 is_damaged=is_damaged,
                 missed_before=self._gaps.missed_before(taken.sequence),
             )
-        raise SourceError(f"{self._name}: {MAX_BROKEN_PICTURES} broken pictures in a row: {problem}")
+            if frame.frame_wh != self._layout.wh:
+                self._tell_size(frame.frame_wh)
+            return frame
+        raise SourceError(f"{self._name}: {broken} broken pictures in a row: {problem}")
 
     def close(self) -> None:
         """Give the device back; raises nothing."""
@@ -178,6 +191,13 @@ class CameraSource:
             raise SourceError(f"{self._name}: {problem}") from None
         finally:
             self.io_errors = self._errors_at_open + self._newest.io_errors
+
+    def _tell_size(self, frame_wh: tuple[int, int]) -> None:
+        """Say once that pictures are of another size than the driver tells; they count as they are."""
+        if not self._has_told_size:
+            self._has_told_size = True
+            (width, height), (told_w, told_h) = frame_wh, self._layout.wh
+            say(f"{self._name}: gives pictures of {width}x{height}; its driver says {told_w}x{told_h}")
 
     def _node(self) -> str:
         """The device file to open: the one asked for, and later wherever that camera is."""

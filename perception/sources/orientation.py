@@ -46,7 +46,7 @@ class Turn:
     """Top becomes bottom."""
 
     def of_plane(self, plane: Plane) -> Plane:
-        """(H, W) uint8 as it is shown; (W, H) where sides are exchanged."""
+        """(H, W) or (H, W, 3) uint8 as it is shown; (W, H) where sides are exchanged."""
         match self.is_transposed, self.flips_x, self.flips_y:
             case False, False, False:
                 return plane

@@ -48,7 +48,7 @@ class FakeDriver:
     """A camera of 25 Hz on a clock of its own, which goes on in `wait` and `sleep` only."""
 
     def __init__(self, formats: tuple[str, ...] = ("YUYV",)) -> None:
-        self.formats, self.picture = formats, grey_yuyv
+        self.formats, self.picture, self.wh = formats, grey_yuyv, WH
         self.now_ns, self.sequence, self.due_ns = 1_000_000_000, -1, 0
         self.flags = structs.FLAG_TIMESTAMP_MONOTONIC
         self.stamp_shift_ns = 0
@@ -132,7 +132,7 @@ class FakeDriver:
         pix = answer.fmt.pix
         fourcc = structs.fourcc_letters(pix.pixelformat)
         self.asked.append(f"{pix.width}x{pix.height} {fourcc}")
-        pix.width, pix.height = WH
+        pix.width, pix.height = self.wh
         given = fourcc if fourcc in self.formats else self.formats[0]
         pix.pixelformat = structs.fourcc_number(given)
 
@@ -485,6 +485,65 @@ def test_broken_pictures_are_passed_over_and_counted_until_they_are_too_many(
     assert source.decode_errors == 2
     with pytest.raises(SourceError, match="10 broken pictures in a row: 100 bytes, where 6144 are wanted"):
         source.read()
+
+
+def jpeg_of_size(wh: tuple[int, int]) -> NDArray[np.uint8]:
+    return np.asarray(cv2.imencode(".jpg", np.full((wh[1], wh[0], 3), 90, np.uint8))[1], np.uint8).reshape(-1)
+
+
+def test_pictures_of_another_size_than_the_driver_tells_are_taken_and_told_once(
+    make: Make, driver: FakeDriver, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sizes = [(64, 52), (64, 52), (80, 60), (64, 48), (32, 24)]
+    driver.formats, driver.picture = ("MJPG",), lambda number: jpeg_of_size(sizes[number])
+    source = make()
+    assert source.open().frame_wh == WH
+
+    assert [source.read().frame_wh for _ in sizes] == sizes
+    assert source.decode_errors == 0
+    said = capsys.readouterr().err.splitlines()
+    assert said == ["/dev/video0: gives pictures of 64x52; its driver says 64x48"]
+
+
+def test_a_jpeg_with_its_last_blocks_filled_up_is_as_large_as_the_driver_tells(
+    make: Make, driver: FakeDriver, capsys: pytest.CaptureFixture[str]
+) -> None:
+    driver.formats, driver.picture = ("MJPG",), lambda number: jpeg_of_size((64, 64 if number else 48))
+    driver.wh = (64, 45)
+    source = make()
+    source.open()
+
+    assert source.read().frame_wh == (64, 45)
+    assert source.read().frame_wh == (64, 64)
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+@pytest.mark.parametrize("first", [b"", b"\xff\xd8", b"\xff\xd8\xff\xd9", bytes(900)])
+def test_a_camera_that_warms_up_may_give_broken_pictures_at_first(
+    make: Make, driver: FakeDriver, first: bytes
+) -> None:
+    whole = jpeg_of_size(WH)
+    driver.formats = ("MJPG",)
+    driver.picture = lambda number: whole if number >= 40 else np.frombuffer(first, np.uint8)
+    source = make()
+    source.open()
+
+    frame = source.read()
+
+    assert (frame.frame_id, frame.missed_before, source.decode_errors) == (0, 40, 40)
+
+
+def test_one_that_never_gives_a_whole_picture_is_told_within_the_limit(
+    make: Make, driver: FakeDriver
+) -> None:
+    driver.formats, driver.picture = ("MJPG",), lambda number: np.frombuffer(b"\xff\xd8", np.uint8)
+    source = make(read_timeout_s=2.0)
+    source.open()
+    opened_ns = driver.now_ns
+
+    with pytest.raises(SourceError, match=r"/dev/video0: \d+ broken pictures in a row: not a JPEG that can"):
+        source.read()
+    assert driver.now_ns - opened_ns <= 2_000_000_000
 
 
 def test_a_source_opens_again_after_any_error_and_leaks_nothing(make: Make, driver: FakeDriver) -> None:

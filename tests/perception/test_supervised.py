@@ -560,6 +560,17 @@ def test_reader_that_cannot_be_gone_on_with_is_replaced(
     assert rig.source.reconnects.deaths == 0
 
 
+def test_outages_tell_the_shape_that_frames_had_last(rig_of: RigOf) -> None:
+    of_another_size = replace(_frame(1, 1_040), pixels=np.zeros((9, 16, 3), np.uint8), pixel_aspect=(4, 3))
+    rig = rig_of([[(0, INFO), (0, _frame(0, 1_000)), (40, of_another_size)]])
+    rig.source.open()
+
+    seen = rig.read_until(1_500)
+
+    outages = [item.outage for _, item in seen if isinstance(item, NoFrame)]
+    assert {(outage.frame_wh, outage.pixel_aspect) for outage in outages} == {((16, 9), (4, 3))}
+
+
 # Frames that stay too old.
 
 

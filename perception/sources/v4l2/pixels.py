@@ -13,6 +13,8 @@ from av.error import FFmpegError
 from numpy.typing import NDArray
 
 from perception.frame import Plane, Yuv420, YuvMatrix
+from perception.sources.image_size import MAX_PIXELS
+from perception.sources.orientation import Orientation
 
 Bytes = NDArray[np.uint8]
 Pixels = NDArray[np.uint8] | Yuv420
@@ -60,7 +62,9 @@ def decode(data: Bytes, layout: Layout) -> Picture:
 
 
 def _jpeg(data: Bytes, layout: Layout) -> Picture:
-    """Decoded by libav, which is silent, and takes pictures without Huffman tables as webcams send them.
+    """At the size that its header tells, for some drivers tell another; without what only fills its blocks.
+
+    Decoded by libav, which is silent, and takes pictures without Huffman tables as webcams send them.
 
     With "explode" it refuses what is damaged: seen for each of 100 pictures with one USB packet lost,
     and for none of 182 good ones. A refused picture is decoded again for what there is of it, by a new
@@ -72,35 +76,55 @@ def _jpeg(data: Bytes, layout: Layout) -> Picture:
         pass
     try:
         return Picture(_jpeg_pixels(data, layout, "ignore_err"), is_damaged=True)
-    except FFmpegError as error:
-        raise BrokenPictureError(f"not a JPEG: {error.strerror}") from None
+    except FFmpegError:
+        raise BrokenPictureError("not a JPEG that can be decoded") from None
 
 
 def _jpeg_pixels(data: Bytes, layout: Layout, on_error: str) -> Pixels:
     decoder = av.CodecContext.create("mjpeg", "r")
     decoder.thread_count = 1
-    decoder.options = {"err_detect": on_error}
+    decoder.options = {"err_detect": on_error, "max_pixels": str(MAX_PIXELS)}
     packet = av.Packet(data.tobytes())
     frames = decoder.decode(packet)
     if not frames:
         raise BrokenPictureError("an empty JPEG")
     frame = frames[0]
-    if not isinstance(frame, av.VideoFrame) or (frame.width, frame.height) != layout.wh:
-        raise BrokenPictureError("a JPEG of another size than the driver says")
+    if not isinstance(frame, av.VideoFrame):
+        raise BrokenPictureError("a JPEG without a picture")
     if not frame.format.name.startswith(("yuv", "gray")):
         raise BrokenPictureError(f"a JPEG with {frame.format.name} pixels, where YUV or grey is wanted")
     planes = [
         np.frombuffer(memoryview(plane), np.uint8).reshape(plane.height, plane.line_size)[:, : plane.width]
         for plane in frame.planes
     ]
+    width, height = _unpadded((frame.width, frame.height), layout.wh)
+    planes = [
+        plane[: -(-height * plane.shape[0] // frame.height), : -(-width * plane.shape[1] // frame.width)]
+        for plane in planes
+    ]
+    turn = Orientation().of(frame)
     if len(planes) == 1:
-        return _bgr_of_grey(planes[0])
+        return turn.of_plane(_bgr_of_grey(planes[0]))
     y, u, v = planes
     if on_error == "ignore_err":
         is_hole = (u == 0) & (v == 0)  # memory as it was allocated: a green like that of grass
         u, v = (np.where(is_hole, np.uint8(128), chroma) for chroma in (u, v))
     # JFIF: full range, BT.601
-    return _yuv(y, u, v, "bt601", is_full_range=True)
+    return turn.of(_yuv(y, u, v, "bt601", is_full_range=True))
+
+
+def _unpadded(jpeg_wh: tuple[int, int], told_wh: tuple[int, int]) -> tuple[int, int]:
+    """How much of a JPEG is picture: what the driver tells, where the rest only makes whole blocks.
+
+    Example:
+        >>> _unpadded((1920, 1088), (1920, 1080)), _unpadded((1600, 900), (1600, 896))
+        ((1920, 1080), (1600, 900))
+    """
+    is_padding = all(
+        side in (-(-told // block_px) * block_px for block_px in _JPEG_BLOCKS_PX)
+        for side, told in zip(jpeg_wh, told_wh, strict=True)
+    )
+    return told_wh if is_padding else jpeg_wh
 
 
 def _packed_yuv(first_luma: int) -> Callable[[Bytes, Layout], Picture]:
@@ -172,6 +196,8 @@ DECODERS: Final[dict[str, Callable[[Bytes, Layout], Picture]]] = {
 """Formats that can be read; where the one asked for is not offered, the first of these that is."""
 
 
+_JPEG_BLOCKS_PX: Final = (8, 16)
+"""Sides of what a JPEG is coded in, with chroma whole or halved."""
 _CHROMA_PIXELS: Final = {"YUYV": (2, 1), "UYVY": (2, 1), "NV12": (2, 2), "YU12": (2, 2), "YV12": (2, 2)}
 """Columns and rows of pixels that share a chroma sample."""
 

@@ -211,13 +211,45 @@ def test_padding_behind_a_jpeg_is_no_damage() -> None:
         (np.zeros(0, np.uint8), "an empty JPEG"),
         (np.full(4000, 77, np.uint8), "not a JPEG"),
         (np.array([0xFF, 0xD8, 0xFF, 0xD9], np.uint8), "not a JPEG"),
-        (jpeg_of(road_bgr((32, 32))), "a JPEG of another size"),
     ],
-    ids=["nothing", "no JPEG", "no picture in it", "another size"],
+    ids=["nothing", "no JPEG", "no picture in it"],
 )
 def test_what_is_no_picture_is_refused(data: Bytes, problem: str) -> None:
     with pytest.raises(BrokenPictureError, match=problem):
         decode(data, Layout(WH, "MJPG"))
+
+
+@pytest.mark.parametrize(
+    ("jpeg_wh", "told_wh", "wh"),
+    [
+        ((64, 48), (64, 48), (64, 48)),
+        ((64, 48), (64, 45), (64, 45)),
+        ((64, 48), (62, 45), (62, 45)),
+        ((64, 48), (61, 43), (61, 43)),
+        ((64, 56), (64, 50), (64, 50)),
+        ((64, 50), (64, 48), (64, 50)),
+        ((48, 32), (64, 48), (48, 32)),
+        ((80, 60), (64, 48), (80, 60)),
+        ((64, 64), (62, 32), (64, 64)),
+        ((31, 17), (64, 48), (31, 17)),
+    ],
+)
+@pytest.mark.parametrize("sampling", [*SUBSAMPLINGS.values(), None], ids=[*SUBSAMPLINGS, "grey"])
+def test_a_jpeg_counts_as_its_header_tells_but_for_what_fills_its_blocks(
+    jpeg_wh: tuple[int, int], told_wh: tuple[int, int], wh: tuple[int, int], sampling: int | None
+) -> None:
+    image_bgr = road_bgr(jpeg_wh)
+    if sampling is None:
+        image_bgr = np.repeat(image_bgr[..., :1], 3, axis=2)
+        jpeg = jpeg_of(image_bgr[..., 0])
+    else:
+        jpeg = jpeg_of(image_bgr, sampling)
+
+    picture = decode(jpeg, Layout(told_wh, "MJPG"))
+
+    assert not picture.is_damaged
+    assert bgr_of(picture).shape == (wh[1], wh[0], 3)
+    assert largest_error(picture, image_bgr[: wh[1], : wh[0]]) <= 16
 
 
 def test_random_bytes_raise_one_error_only() -> None:
