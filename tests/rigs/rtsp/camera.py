@@ -60,12 +60,15 @@ class Camera(Removed):
 
     Args:
         transport: the only one that the server offers, "tcp" or "udp".
+        certificate: PEM file of its certificate and key, for rtsps; without one it speaks rtsp.
     """
 
     url: Final = f"rtsp://ann:{PASSWORD}@{THEIRS}:8554/road"
+    encrypted_url: Final = url.replace("rtsp:", "rtsps:")
 
-    def __init__(self, transport: str = "tcp") -> None:
+    def __init__(self, transport: str = "tcp", certificate: Path | None = None) -> None:
         self._transport = transport
+        self._certificate = certificate
         self._folder = TemporaryDirectory(prefix="rtsp-rig-")
         self._tag = f"rig{os.getpid()}"
         self._wire: subprocess.Popen[str] | None = None
@@ -81,6 +84,7 @@ class Camera(Removed):
         """Start the server; monotonic nanoseconds at which it was seen to listen."""
         command = ["ip", "netns", "exec", self._tag, "/usr/bin/python3", str(HERE / "server.py")]
         arguments = [self._folder.name, "--rate-hz", str(RATE_HZ), "--transport", self._transport]
+        arguments += ["--certificate", str(self._certificate)] if self._certificate else []
         self._server = subprocess.Popen(
             [*command, *arguments, "--password", PASSWORD], stdout=sys.stderr, stderr=sys.stderr
         )

@@ -6,9 +6,12 @@ import re
 import subprocess
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Final
 
-from camera import PASSWORD, RATE_HZ, Camera
+import trustme
+from camera import PASSWORD, RATE_HZ, THEIRS, Camera
 from command import do_books_balance
 from lines import Line
 from node_run import NodeRun, has_mask, is_damaged
@@ -139,20 +142,62 @@ def unlosable_is_unmarked() -> Line:
 
 def refused(problem: str, url: str) -> Line:
     """The camera refuses at the start: one line, and no password in it."""
-    with Camera() as camera:
-        assert url.startswith(camera.url.split("@")[0][:7])
-        node = NodeRun(url, PASSWORD)
-        try:
-            status = node.process.wait(WAIT_S)
-        except subprocess.TimeoutExpired:
-            status = None
-        log, leaks = node.log(), node.leaks()
-        node.remove()
+    with Camera():
+        return _refusal(problem, NodeRun(url, PASSWORD))
+
+
+def _refusal(problem: str, node: NodeRun) -> Line:
+    try:
+        status = node.process.wait(WAIT_S)
+    except subprocess.TimeoutExpired:
+        status = None
+    log, leaks = node.log(), node.leaks()
+    node.remove()
     lines = log.strip().splitlines()
     checks = {"status": status == 1, "one line": len(lines) == 1, "password": not leaks}
     return Line.of_checks(
         problem, "status 1, one line, no password", f"status {status}: {' | '.join(lines)}", checks
     )
+
+
+def encrypted() -> Line:
+    """A camera of rtsps whose authority is known."""
+    with TemporaryDirectory() as folder:
+        authority, certificate = _authority_and_certificate(Path(folder), THEIRS)
+        with (
+            Camera("tcp", certificate) as camera,
+            NodeRun(camera.encrypted_url, PASSWORD, "--tls-ca", str(authority)) as node,
+        ):
+            node.wait(SETTLE_S)
+            status, records, summary = node.end(), node.records(), node.summary()
+            leaks = node.leaks()
+    masks = sum(map(has_mask, records))
+    checks = {
+        "status": status == 0,
+        "masks": masks >= 0.8 * SETTLE_S * RATE_HZ,
+        "books": do_books_balance(summary),
+        "password": not leaks,
+    }
+    seen = f"status {status}, {masks} masks in {SETTLE_S:g} s"
+    return Line.of_checks("none, rtsps of a known authority", "masks at the rate, no password", seen, checks)
+
+
+def distrusted(problem: str, name: str, *, is_known: bool) -> Line:
+    """A camera of rtsps that is not who it must be: one line, and no password in it."""
+    with TemporaryDirectory() as folder:
+        authority, certificate = _authority_and_certificate(Path(folder), name)
+        trusted = ["--tls-ca", str(authority)] if is_known else []
+        with Camera("tcp", certificate) as camera:
+            return _refusal(problem, NodeRun(camera.encrypted_url, PASSWORD, *trusted))
+
+
+def _authority_and_certificate(folder: Path, name: str) -> tuple[Path, Path]:
+    """PEM files: of an authority, and of a certificate with its key for a host of this name."""
+    authority = trustme.CA()
+    files = folder / "authority.pem", folder / "camera.pem"
+    authority.cert_pem.write_to_path(str(files[0]))
+    authority.issue_cert(name).private_key_and_cert_chain_pem.write_to_path(str(files[1]))
+    return files
 
 
 SCENARIOS: Final[dict[str, Callable[[], Line]]] = {
@@ -165,4 +210,7 @@ SCENARIOS: Final[dict[str, Callable[[], Line]]] = {
     "calm": unlosable_is_unmarked,
     "wrong_path": partial(refused, "no such stream", Camera.url.replace("/road", "/nowhere")),
     "wrong_user": partial(refused, "password refused", Camera.url.replace("//ann:", "//bob:")),
+    "encrypted": encrypted,
+    "unknown_authority": partial(distrusted, "rtsps of an unknown authority", THEIRS, is_known=False),
+    "wrong_host": partial(distrusted, "rtsps with another host's certificate", "10.77.0.9", is_known=True),
 }

@@ -1,6 +1,6 @@
 """An RTSP camera: GStreamer's server, a folder of JPEG files as its picture, H.264, a password.
 
-    /usr/bin/python3 server.py FOLDER --rate-hz 25 --transport tcp --password SECRET
+    /usr/bin/python3 server.py FOLDER --rate-hz 25 --transport tcp --password SECRET [--certificate FILE.pem]
 
 Run by the system's Python, which has Debian's python3-gi. Like a camera it takes no picture while it is
 stopped: its frames are stamped when they are taken, not when they were due.
@@ -16,7 +16,7 @@ import gi
 
 gi.require_version("Gst", "1.0")
 gi.require_version("GstRtspServer", "1.0")
-from gi.repository import GLib, Gst, GstRtspServer  # noqa: E402
+from gi.repository import Gio, GLib, Gst, GstRtspServer  # noqa: E402
 
 USER, ROLE = "ann", "driver"
 PORT, MOUNT = "8554", "/road"
@@ -29,10 +29,11 @@ def main() -> None:
     parser.add_argument("--rate-hz", type=int, default=25)
     parser.add_argument("--transport", choices=("tcp", "udp"), default="tcp")
     parser.add_argument("--password", required=True)
+    parser.add_argument("--certificate", help="with its key: rtsps in place of rtsp")
     asked = parser.parse_args()
     Gst.init(None)
     server = GstRtspServer.RTSPServer(service=PORT)
-    server.set_auth(_auth(asked.password))
+    server.set_auth(_auth(asked.password, asked.certificate))
     server.get_mount_points().add_factory(MOUNT, _factory(asked))
     server.attach(None)
     GLib.MainLoop().run()
@@ -62,10 +63,12 @@ def _factory(asked: argparse.Namespace) -> GstRtspServer.RTSPMediaFactory:
     return factory
 
 
-def _auth(password: str) -> GstRtspServer.RTSPAuth:
+def _auth(password: str, certificate: str | None) -> GstRtspServer.RTSPAuth:
     auth, token = GstRtspServer.RTSPAuth(), GstRtspServer.RTSPToken()
     token.set_string("media.factory.role", ROLE)
     auth.add_basic(GstRtspServer.RTSPAuth.make_basic(USER, password), token)
+    if certificate:
+        auth.set_tls_certificate(Gio.TlsCertificate.new_from_file(certificate))
     return auth
 
 
