@@ -15,11 +15,13 @@ from bench.report import compare
 from bench.report.data import ReportError, load
 from bench.report.page import write_page
 from bench.report.table import as_text
-from perception.command import say
+from perception.command import NOTHING_GIVEN, say, say_lines
 from perception.engines import EngineError
 from perception.masking import masked, masked_line
 from perception.pipeline import PipelineError
-from perception.settings import SettingsError, parse
+from perception.settings import SettingsError, parse, usage
+from perception.settings.command_line import bare_word
+from perception.settings.names import known_settings
 from perception.sources.source import SourceError
 from train.data.frames import DataError
 
@@ -43,8 +45,11 @@ COMMANDS: Final[dict[str, tuple[type[Any], Callable[[Any], tuple[list[str], int]
     ),
     "live": (live.LiveConfig, lambda config: (live.run(config), 0), "Age and memory of a long live run."),
 }
-REPEATABLE: Final = ("--peer",)
-"""Settings that may be given more than once; the parser alone would keep the last."""
+USAGE: Final = (
+    "--quick                                # every shipped model, within five minutes on two cores",
+    "accuracy --model rt_m-int8 --data DIR  # mean IoU on labelled frames",
+    "infer --models rt_s-int8,rt_m-int8     # the networks alone, side by side",
+)
 EXPECTED: Final = (
     *(DataError, EngineError, PipelineError, SettingsError, SourceError),
     ValueError,  # what reports and settings raise are such
@@ -55,13 +60,15 @@ INTERRUPTED: Final = 130
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; 0 when the measurement was made, and `compare` found nothing worse than allowed."""
     given = sys.argv[1:] if arguments is None else arguments
+    if not given:
+        say_lines(usage(NAME, *USAGE))
+        return NOTHING_GIVEN
     name = given[0] if given and not given[0].startswith("-") else None
     try:
         if name is None:
             return _suite(given)
         if name not in COMMANDS:
-            (nearest,) = difflib.get_close_matches(name, COMMANDS, n=1, cutoff=0.0)
-            return _wrong(f"{name}: no such command; the nearest known one is {nearest}")
+            return _wrong(_unknown(name))
         kind, run, description = COMMANDS[name]
         rows, status = run(parse(kind, f"{NAME} {name}", description, _spelled(name, given[1:])))
     except EXPECTED as error:
@@ -72,6 +79,13 @@ def main(arguments: list[str] | None = None) -> int:
         return _wrong("interrupted", INTERRUPTED)
     print(masked("\n".join(rows)))
     return status
+
+
+def _unknown(word: str) -> str:
+    """What to say of a first word that is no command."""
+    if nearest := difflib.get_close_matches(word, COMMANDS, n=1):
+        return f"{word}: no such command; the nearest known one is {nearest[0]}"
+    return f"{word}: {bare_word(word, known_settings(BenchConfig))}"
 
 
 def _suite(given: list[str]) -> int:
@@ -98,14 +112,10 @@ def _suite(given: list[str]) -> int:
 
 
 def _spelled(name: str, arguments: list[str]) -> list[str]:
-    """As the parser spells it: `--a A --b B` for `compare A B`, `--peer+ A` for every `--peer A`."""
+    """As the parser spells it: `--a A --b B` for `compare A B`."""
     if name == "compare" and len(arguments) > 1 and not any(it.startswith("-") for it in arguments[:2]):
         arguments = ["--a", arguments[0], "--b", arguments[1], *arguments[2:]]
-    spelled = []
-    for argument in arguments:
-        option, equals, value = argument.partition("=")
-        spelled.append(f"{option}+{equals}{value}" if option in REPEATABLE else argument)
-    return spelled
+    return arguments
 
 
 def _progress(line: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import logging
 import sys
 import warnings
@@ -9,11 +10,11 @@ from collections.abc import Callable
 from typing import Any
 
 from export.config import ExportConfig
-from perception.command import say
+from perception.command import NOTHING_GIVEN, say, say_lines
 from perception.engines import EngineError
 from perception.engines.engine import one_line
 from perception.masking import masked
-from perception.settings import SettingsError, parse
+from perception.settings import SettingsError, parse, usage
 
 DESCRIPTION = (
     "Export a trained network for the node. "
@@ -23,12 +24,21 @@ DESCRIPTION = (
     "`drivable-export renew` writes FILE, or every shipped file, with a known answer, its graph as it was, "
     "`drivable-export table` exports every network and sets them side by side."
 )
+USAGE = (
+    "--model my_roads --data DIR               # runs/my_roads/best.pt becomes my_roads.onnx",
+    "--model rt_s --precision int8 --data DIR  # rt_s-int8.onnx, calibrated on DIR",
+    "inspect FILE.onnx                         # what a file is, and where it runs",
+)
+COMMANDS = ("inspect", "wrap", "certainty", "renew", "table")
 TAKES_A_FILE = ("inspect", "wrap", "certainty", "renew")
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; 0 when the file was written and every gate held."""
     given = sys.argv[1:] if arguments is None else list(arguments)
+    if not given:
+        say_lines(usage("drivable-export", *USAGE))
+        return NOTHING_GIVEN
     try:
         from export.package import ExportError
         from export.verify import GateError
@@ -82,6 +92,8 @@ def _run(given: list[str], say: Callable[[str], None]) -> int:
         from export.table import TableConfig, table
 
         return table(_parsed(TableConfig, given, "Export every network, and set them side by side."), say)
+    elif nearest := difflib.get_close_matches(command, COMMANDS, n=1):
+        raise SettingsError(f"{command}: no such command; the nearest known one is {nearest[0]}")
     else:
         config = parse(ExportConfig, "drivable-export", DESCRIPTION, given)
         from export.run import export

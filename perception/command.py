@@ -22,6 +22,8 @@ from perception.masking import masked, masked_line
 
 INTERRUPTED: Final = 130
 """Exit status of a command that SIGINT ended, by the shell's convention: 128 and the signal's number."""
+NOTHING_GIVEN: Final = 2
+"""Exit status of a command that was given nothing to do, as where arguments are wanted."""
 TRACEBACK_VARIABLE: Final = "DRIVABLE_TRACEBACK"
 """Environment variable that lets an unexpected error show its traceback."""
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, field, replace
+from typing import Final, Literal
 
 from perception.endpoints import parse_address
 from perception.engines.openvino import EnginePrecision
@@ -11,12 +11,15 @@ from perception.engines.providers import ProviderName
 from perception.models import DEFAULT_MODEL
 from perception.pipeline.watchdog import WatchdogSettings
 from perception.scene.camera_health import HealthSettings
+from perception.settings.error import SettingsError
 from perception.sinks.rotation import Rotate
 from perception.sources.camera import CameraSettings
 from perception.sources.choice import BEST, Choice
 from perception.sources.freshness import FreshnessSettings, ReconnectSettings
 from perception.sources.image_size import MAX_PIXELS
 from perception.sources.stream import RtspTransport
+
+BUILT_IN: Final = "synthetic"
 
 
 @dataclass(frozen=True)
@@ -33,8 +36,9 @@ class Synthetic:
 class NodeConfig:
     """One run of the node."""
 
-    source: str = "synthetic"
-    """Video file, folder or glob of images, /dev/video0 or 0, rtsp(s)://, http(s)://, synthetic[:scene]."""
+    source: str = ""
+    """Video file, folder or glob of images, /dev/video0 or 0, rtsp(s)://, http(s)://, synthetic[:scene];
+    without one the built-in road, where max_frames or duration ends it."""
     stream: int | str = BEST
     """Which of several videos in a file, stream or playlist: best, an index from 0, or WxH, the largest that is
     not larger."""
@@ -104,6 +108,17 @@ class NodeConfig:
     """Refuse pictures with more before they are decoded: a small file may ask for gigabytes."""
     camera: CameraSettings = field(default_factory=CameraSettings)
     synthetic: Synthetic = field(default_factory=Synthetic)
+
+    def with_source(self) -> NodeConfig:
+        """With the built-in road if no source is named; raises SettingsError if that would never end."""
+        if self.source:
+            return self
+        if self.max_frames is None and self.duration_s is None:
+            raise SettingsError(
+                "no source is named: --source drive.mp4, a camera's --source /dev/video0 or rtsp://…, or "
+                "--source synthetic for the built-in road, which plays until it is stopped"
+            )
+        return replace(self, source=BUILT_IN)
 
     def __post_init__(self) -> None:
         """Refuse values that no run can be made from; raises ValueError."""

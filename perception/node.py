@@ -8,12 +8,19 @@ from __future__ import annotations
 import os
 import sys
 
-from perception.command import reported, run_command, say
+from perception.command import NOTHING_GIVEN, reported, run_command, say, say_lines
 from perception.stop import Stopped, StopSignals
 
 NAME = "drivable-node"
 LIBRARIES = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 """Threads that libraries of numpy would start, one a core, when they are imported: the node has its own."""
+
+
+USAGE = (
+    "--source drive.mp4 --out overlay.mp4            # a recording, with the road drawn into it",
+    "--source /dev/video0 --jsonl records.jsonl      # a camera; or rtsp://user:password@camera/road",
+    "--source synthetic --duration 20 --masks masks  # the built-in road, no camera needed",
+)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -32,11 +39,15 @@ def _main(arguments: list[str], *, is_own_process: bool) -> int:
     with StopSignals.installed(NAME, is_own_process=is_own_process) as stop:
         from perception.config import NodeConfig
         from perception.run import ERRORS, run
-        from perception.settings import parse
+        from perception.settings import parse, usage
 
+        if not arguments:
+            say_lines(usage(NAME, *USAGE))
+            return NOTHING_GIVEN
         try:
             stop.check()
-            return run(parse(NodeConfig, NAME, "Frames in, drivable area out.", arguments), stop)
+            config = parse(NodeConfig, NAME, "Frames in, drivable area out.", arguments)
+            return run(config.with_source(), stop)
         except Stopped as stopped:
             say(f"{NAME}: {stopped}")
             return stopped.status

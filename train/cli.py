@@ -9,10 +9,12 @@ from typing import Final
 
 import cv2
 
-from perception.command import say
+from perception.command import NOTHING_GIVEN, say, say_lines
 from perception.masking import masked
 from perception.process import keep_buffers
-from perception.settings import parse
+from perception.settings import parse, usage
+from perception.settings.command_line import bare_word
+from perception.settings.names import known_settings
 from train import inspect_data, subset, table
 from train.check import check
 from train.config import TrainConfig
@@ -22,6 +24,11 @@ from train.torchrun import rank, the_first_speaks_first
 DESCRIPTION = (
     "Train a network on labelled frames. `drivable-train inspect --data DIR` looks at the frames first, "
     "`subset` takes some of a data set, `table` sets trained networks side by side."
+)
+USAGE: Final = (
+    "inspect --data DIR                                      # what a data set is made of",
+    "--model rt_m --data DIR --weights rt_m --name my_roads  # fine-tunes a shipped network",
+    "--resume --out runs                                     # goes on with the run in that folder",
 )
 COMMANDS: Final[dict[str, Callable[[list[str]], int]]] = {
     "inspect": inspect_data.main,
@@ -33,6 +40,9 @@ COMMANDS: Final[dict[str, Callable[[list[str]], int]]] = {
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; 0 when training ended well, or `inspect` found nothing wrong."""
     given = sys.argv[1:] if arguments is None else arguments
+    if not given:
+        say_lines(usage("drivable-train", *USAGE))
+        return NOTHING_GIVEN
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # what does not decode, we tell
     name = given[0] if given and not given[0].startswith("-") else None
     try:
@@ -46,8 +56,14 @@ def main(arguments: list[str] | None = None) -> int:
         if not rank():
             _wrong("interrupted; --resume continues after the last whole epoch")
         return 130
-    (nearest,) = difflib.get_close_matches(name, COMMANDS, n=1, cutoff=0.0)
-    return _wrong(f"{name}: no such command; the nearest known one is {nearest}")
+    return _wrong(_unknown(name))
+
+
+def _unknown(word: str) -> str:
+    """What to say of a first word that is no command."""
+    if nearest := difflib.get_close_matches(word, COMMANDS, n=1):
+        return f"{word}: no such command; the nearest known one is {nearest[0]}"
+    return f"{word}: {bare_word(word, known_settings(TrainConfig))}"
 
 
 def _train(arguments: list[str]) -> int:

@@ -12,6 +12,7 @@ from typing import Any, Final
 import yaml
 
 from perception.settings import SettingsError, shipped_config
+from perception.settings.command_line import HELP, VERSION
 from train.config import TrainConfig
 
 LAST: Final = "last.pt"
@@ -52,7 +53,7 @@ def completed(arguments: Sequence[str]) -> Iterator[list[str]]:
     """
     given = list(arguments)
     names = _given(given)
-    asks_for_help = {"help", "h"} & names.keys() or "-h" in given
+    asks_for_help = any(word in given for word in (*HELP, *VERSION))
     misspelt = {name.partition(".")[0] for name in names} - {field.name for field in fields(TrainConfig)}
     if asks_for_help or "config" in names or misspelt:  # what is misspelt is better said than what is missing
         yield given

@@ -150,7 +150,11 @@ def test_wrapped_file_gives_what_theirs_gives(
         ({}, {"classes": {"road": [1], "background": [0]}}, "classes names background, road; it must name"),
         ({}, {"classes": {"drivable": [], "background": [0]}}, "classes.drivable is empty"),
         ({}, {"layout": "NHWC"}, "pixels has 64 channels in layout NHWC, not 3"),
-        ({}, {"colour": "RGB"}, "theirs.yaml: unknown setting colour; the nearest known one is colour_order"),
+        (
+            {},
+            {"colour": "RGB"},
+            "theirs.yaml: line 6: unknown setting colour; the nearest known one is colour_order",
+        ),
         ({}, {"std": [1, 0, 1]}, "std is (1.0, 0.0, 1.0); none of it can be 0"),
         ({"batch": "N"}, {}, "pixels has the shape Nx3x32x64; only fixed shapes of one frame"),
         ({"batch": 2}, {}, "only fixed shapes of one frame"),

@@ -289,6 +289,8 @@ def test_full_disk_ends_the_run_in_one_line_and_leaves_whole_lines(tmp_path: Pat
         sys.executable,
         "-m",
         "perception.node",
+        "--source",
+        "synthetic",
         "--synthetic.wh",
         "[160, 90]",
         "--jsonl",
@@ -313,6 +315,8 @@ def _start(tmp_path: Path, *arguments: str) -> subprocess.Popen[str]:
             sys.executable,
             "-m",
             "perception.node",
+            "--source",
+            "synthetic",
             "--synthetic.wh",
             "[320, 180]",
             "--jsonl",
@@ -364,7 +368,7 @@ def test_kill_leaves_a_playable_video_and_whole_lines(tmp_path: Path) -> None:
 
 def test_stop_while_the_source_waits_ends_at_once(tmp_path: Path) -> None:
     records = tmp_path / "o.jsonl"
-    rarely = ["--realtime", "--synthetic.rate_hz", "0.05"]
+    rarely = ["--source", "synthetic", "--realtime", "--synthetic.rate_hz", "0.05"]
     process = subprocess.Popen(
         [sys.executable, "-m", "perception.node", *rarely, "--jsonl", str(records)],
         stderr=subprocess.DEVNULL,

@@ -22,6 +22,7 @@ from perception.sinks.registry import SinkBuilder, SinkSettings
 from perception.sinks.rotation import Keeping, Rotate
 from perception.sinks.sink import Sink
 
+ENDLESS = ("--source", "synthetic", "--realtime")
 SMALL = ("--model", "rt_s-int8", "--synthetic.wh", "[160, 90]")
 SETTINGS = {"overlay": "out", "jsonl": "jsonl", "masks": "masks"}
 A_SECOND = Rotate(age_s=1.0)
@@ -44,7 +45,7 @@ def node() -> Iterator[Callable[..., subprocess.Popen[str]]]:
     started = []
 
     def start(records: Path, *arguments: str, beyond_bytes: int = 0) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "perception.node", "--realtime", *SMALL, *arguments]
+        command = [sys.executable, "-m", "perception.node", *ENDLESS, *SMALL, *arguments]
         process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
         started.append(process)
         limit_s = time.monotonic() + 60

@@ -16,7 +16,17 @@ from perception.pipeline.watchdog import HangWatch
 
 LIMIT_S = 1.0
 NODE = (
-    *(sys.executable, "-m", "perception.node", "--model", "rt_s-int8", "--synthetic.wh", "160x90"),
+    *(
+        sys.executable,
+        "-m",
+        "perception.node",
+        "--model",
+        "rt_s-int8",
+        "--source",
+        "synthetic",
+        "--synthetic.wh",
+        "160x90",
+    ),
     *("--watchdog.stage_s", str(LIMIT_S), "--watchdog.restarts", "0"),
 )
 RECORDED = ("--max-frames", "300")

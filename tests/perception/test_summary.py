@@ -46,7 +46,7 @@ def test_summary_that_cannot_be_written_leaves_the_older_one(tmp_path: Path) -> 
 def test_sinks_own_error_is_said_before_that_of_the_summary(tmp_path: Path) -> None:
     records, summary = tmp_path / "o.jsonl", tmp_path / "s.json"
 
-    done = run_limited(1, "--jsonl", str(records), "--summary", str(summary))
+    done = run_limited(1, "--source", "synthetic", "--jsonl", str(records), "--summary", str(summary))
 
     assert done.returncode == 1
     assert errors_of(done.stderr) == [
@@ -58,7 +58,9 @@ def test_sinks_own_error_is_said_before_that_of_the_summary(tmp_path: Path) -> N
 def test_summary_is_written_after_an_error_too(tmp_path: Path) -> None:
     summary = tmp_path / "s.json"
 
-    done = run_limited(8, "--jsonl", str(tmp_path / "o.jsonl"), "--summary", str(summary))
+    done = run_limited(
+        8, "--source", "synthetic", "--jsonl", str(tmp_path / "o.jsonl"), "--summary", str(summary)
+    )
 
     assert done.returncode == 1
     assert json.loads(summary.read_text())["errors"] == [

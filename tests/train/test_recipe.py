@@ -116,7 +116,7 @@ def test_resumed_run_may_find_its_data_elsewhere(
     ("arguments", "message"),
     [
         (["--data", "DIR"], "nothing says what to train: name a network, e.g. --model rt_m, or a recipe"),
-        ([], "shipped recipes: train/published, train/rt_l, train/rt_m, train/rt_s"),
+        (["--loss", "dice"], "shipped recipes: train/published, train/rt_l, train/rt_m, train/rt_s"),
         (["--model", "yolo", "--data", "DIR"], "model yolo: no such network; known: rt_l, rt_m, rt_s, fcn"),
         (["--resume", "--out", "nowhere"], "nowhere: holds no run to resume"),
         (["--resume", "--model", "rt_s", "--out", "nowhere"], "nowhere/rt_s/last.pt: no such checkpoint"),

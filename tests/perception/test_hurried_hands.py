@@ -1,0 +1,337 @@
+"""What people type from other tools and write into YAML: understood, or told in one line what is meant."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.config import BenchConfig
+from perception import __version__
+from perception.config import NodeConfig
+from perception.node import main
+from perception.settings import SettingsError, parse
+
+Yaml = Callable[[str | bytes], str]
+
+
+def node(*arguments: str) -> NodeConfig:
+    return parse(NodeConfig, "drivable-node", "", arguments)
+
+
+def refusal(*arguments: str, kind: type[Any] = NodeConfig) -> str:
+    """What the command says; one line, in none of a library's words."""
+    with pytest.raises(SettingsError) as raised:
+        parse(kind, "drivable-node", "", arguments)
+    line = str(raised.value)
+    assert "\n" not in line
+    assert not any(word in line for word in ("Parser key", "<class", "typing.", "Union", "argument"))
+    return line
+
+
+@pytest.fixture
+def yaml(tmp_path: Path) -> Yaml:
+    def write(content: str | bytes) -> str:
+        file = tmp_path / "node.yaml"
+        file.write_bytes(content.encode() if isinstance(content, str) else content)
+        return str(file)
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("--input", "--source"),
+        ("-i", "--source"),
+        ("--video", "--source"),
+        ("--camera-index", "--source"),
+        ("--stream-url", "--source"),
+        ("--output", "--out"),
+        ("-o", "--out"),
+        ("--save", "--out"),
+        ("--config-file", "--config"),
+        ("--weights", "--model"),
+        ("--ckpt", "--model"),
+        ("--device", "--provider"),
+        ("--gpu", "--provider"),
+        ("--port", "--http"),
+        ("--width", "--camera.width"),
+        ("--limit", "--max_frames"),
+    ],
+)
+def test_names_of_other_tools_are_told_ours(typed: str, meant: str) -> None:
+    assert f"here it is {meant}" in refusal(typed, "x")
+
+
+@pytest.mark.parametrize(
+    ("typed", "told"),
+    [
+        ("--show", "there is no window: --out"),
+        ("--view-img", "there is no window: --out"),
+        ("--conf", "no class has a threshold"),
+        ("--conf", "--config FILE"),
+        ("--verbose", "the log has one level"),
+        ("-v", "the log has one level"),
+        ("-q", "2>/dev/null"),
+        ("--fps", "--camera.rate_hz"),
+        ("--imgsz", "the model's own"),
+        ("--half", "--model rt_m-int8"),
+        ("--classes", "the model's own"),
+        ("--foo", "drivable-node --help lists them all"),
+    ],
+)
+def test_what_there_is_not_is_told_with_what_there_is(typed: str, told: str) -> None:
+    line = refusal("--source", "a", typed)
+
+    assert told in line
+    assert "nearest" not in line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["a.mp4"], "a.mp4: no setting stands before it; a source is named by --source a.mp4"),
+        (["rtsp://c/x"], "rtsp://c/x: no setting stands before it; a source is named by --source rtsp://c/x"),
+        (["best.pt"], "best.pt: no setting stands before it; a model is named by --model best.pt"),
+        (["a.yaml"], "a.yaml: no setting stands before it; a file of settings is named by --config a.yaml"),
+        (["source=a.mp4"], "source=a.mp4: settings begin with two dashes: --source=a.mp4"),
+        (["-source", "a"], "-source: settings begin with two dashes: --source"),
+        (
+            ["\u2013source", "a"],
+            "\u2013source: begins with a typographic dash; two hyphens are wanted: --source",
+        ),
+        (["\u2014max-frames=3"], "typographic dash; two hyphens are wanted: --max_frames"),
+        (["--source", "\u201ca.mp4\u201d"], "the shell takes plain quotes alone"),
+        (["--source"], "source has no value; --source VALUE is wanted"),
+        (["--source="], "source has no value; --source VALUE is wanted"),
+        (["--source", "--loop"], "source has no value; --source VALUE is wanted"),
+        (["--source", "C:\\a.mp4"], "source is C:\\a.mp4, a path of Windows"),
+        (["--max-frames", "abc"], "max_frames is abc; a whole number is wanted"),
+        (["--max-frames=1.5"], "max_frames is 1.5; a whole number is wanted"),
+        (["--provider", "gpu"], "provider is gpu; it is one of auto, cpu, cuda, tensorrt"),
+        (["--threads", "four"], "threads is four; a whole number is wanted"),
+        (["--realtime=maybe"], "realtime is maybe; true or false is wanted"),
+        (["--duration", "10x"], "duration_s is 10x; a number of seconds is wanted, such as 90, 90s"),
+        (["--duration", "nan"], "duration_s is nan; a number of seconds is wanted"),
+        (["--duration", "2,5"], "with a point: 2.5"),
+        (["--synthetic.wh", "640"], "synthetic.wh is 640; a width and a height are wanted, such as 1280x720"),
+        (["--open-retries", "never"], "open_retries is never; a whole number or forever is wanted"),
+        (["--config", "node/liv"], "no shipped config of that name; shipped: node/live"),
+        (["--camera", "{width: x}"], "camera.width is x; a whole number is wanted"),
+        (["--camera", "{width: 5"], "camera cannot be read: in line 1: a group without its }"),
+        (["--", "a.mp4"], "nothing stands behind two bare dashes"),
+        ([""], "no setting stands before it"),
+    ],
+)
+def test_command_line_that_cannot_be_used_is_one_line(arguments: list[str], line: str) -> None:
+    assert line in refusal(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--duration", "10s"], NodeConfig(duration_s=10)),
+        (["--duration", "1500ms"], NodeConfig(duration_s=1.5)),
+        (["--duration", "2min"], NodeConfig(duration_s=120)),
+        (["--duration", "1:30"], NodeConfig(duration_s=90)),
+        (["--duration=0:01:30.5"], NodeConfig(duration_s=90.5)),
+        (["--images-rate", "30fps"], NodeConfig(images_rate_hz=30)),
+        (["--min-free", "2GB"], NodeConfig(min_free_mb=2000)),
+        (["--max-frames", "1e3"], NodeConfig(max_frames=1000)),
+        (["--max-frames", "1_000"], NodeConfig(max_frames=1000)),
+        (["--realtime=yes", "--loop", "ON"], NodeConfig(realtime=True, loop=True)),
+        (["--no-realtime"], NodeConfig()),
+        (["--provider", "CUDA"], NodeConfig(provider="cuda")),
+        (["--jsonl", "-"], NodeConfig(jsonl="-")),
+        (["--http-hosts", "a,b"], NodeConfig(http_hosts=("a", "b"))),
+        (["--http-hosts", "a", "b", "--loop"], NodeConfig(http_hosts=("a", "b"), loop=True)),
+        (["--http-hosts", "a", "--http-hosts", "[b]"], NodeConfig(http_hosts=("a", "b"))),
+        (["--source", "a", "--source", "a"], NodeConfig(source="a")),
+    ],
+)
+def test_what_can_only_mean_one_thing_is_understood(arguments: list[str], expected: NodeConfig) -> None:
+    assert node(*arguments) == expected
+
+
+def test_of_what_is_given_twice_the_last_counts_and_that_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    assert node("--source", "rtsp://ann:hunter2@c/x", "--source", "b").source == "b"
+
+    said = capsys.readouterr().err
+    assert said == "note: --source is given twice: b counts, and rtsp://ann:***@c/x does not\n"
+
+
+@pytest.mark.parametrize("typed", ["rt_s", "[rt_s]", "rt_s,", "{a: b}", "[[a]]"])
+def test_one_name_is_a_list_of_one(typed: str) -> None:
+    if typed in ("rt_s", "[rt_s]"):
+        assert parse(BenchConfig, "drivable-bench", "", ["--models", typed]).models == ["rt_s"]
+    else:
+        assert "models" in refusal("--models", typed, kind=BenchConfig)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("source: 0", NodeConfig(source="0")),
+        ("http: 9464", NodeConfig(http="9464")),
+        ("http: 127.0.0.1:9464", NodeConfig(http="127.0.0.1:9464")),
+        ("source: on\nrealtime: on", NodeConfig(source="on", realtime=True)),
+        ("source: 1.10", NodeConfig(source="1.10")),
+        ("source: 2026-01-01", NodeConfig(source="2026-01-01")),
+        ("source: 2026-02-30", NodeConfig(source="2026-02-30")),
+        ("realtime: 'yes'\nloop: 0", NodeConfig(realtime=True)),
+        ("max_frames: '10'", NodeConfig(max_frames=10)),
+        ("max_frames: 1_000", NodeConfig(max_frames=1000)),
+        ("max_frames: 0x10", NodeConfig(max_frames=16)),
+        ("max_frames: 010", NodeConfig(max_frames=10)),
+        ("max_frames: 1e3", NodeConfig(max_frames=1000)),
+        ("duration: 1:30", NodeConfig(duration_s=90)),
+        ("duration_s: 1e1", NodeConfig(duration_s=10)),
+        ("max-frames: 5", NodeConfig(max_frames=5)),
+        ("out: null\nmax_frames: ~", NodeConfig()),
+        ("http_hosts: a, b", NodeConfig(http_hosts=("a", "b"))),
+        ("http_hosts: 'a, b'", NodeConfig(http_hosts=("a, b",))),
+        ("http_hosts: [a, 5]", NodeConfig(http_hosts=("a", "5"))),
+        ('{"source": "a", "max_frames": 5}', NodeConfig(source="a", max_frames=5)),
+        ("source: a\r\nloop: true\r\n", NodeConfig(source="a", loop=True)),
+        (b"\xef\xbb\xbfsource: a", NodeConfig(source="a")),
+        ("source: a\r\nloop: true".encode("utf-16"), NodeConfig(source="a", loop=True)),
+    ],
+)
+def test_setting_says_how_its_value_in_yaml_is_read(
+    yaml: Yaml, text: str | bytes, expected: NodeConfig
+) -> None:
+    assert node("--config", yaml(text)) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("source: a\nmax_frames: abc", "line 2: max_frames is abc; a whole number is wanted"),
+        ("max_frames: 1:30", "line 1: max_frames is 1:30; a whole number is wanted"),
+        ("max_frames: true", "line 1: max_frames is true; a whole number is wanted"),
+        ("duration: 2026-01-01", "line 1: duration_s is 2026-01-01; a number of seconds is wanted"),
+        ("min_free_mb: .inf", "line 1: min_free_mb is .inf; a number of megabytes is wanted"),
+        ("source:", "line 1: source has no value; one text is wanted"),
+        ("source: ''", "line 1: source has no value"),
+        ("source: [a, b]", "line 1: source is a list; one text is wanted"),
+        ("source: {a: b}", "line 1: source is a group; one text is wanted"),
+        ("loop: true\ncamera: {widht: 4}", "line 2: unknown setting camera.widht; the nearest known one is"),
+        ("weights: a.onnx", "line 1: unknown setting weights; here it is model"),
+        ("duration: 3\nduration_s: 4", "line 2: duration_s stands twice"),
+        ('source: "C:\\temp"', "line 1: source holds a control character"),
+        ("source: !!python/object:os.system x", "line 1: source has the tag"),
+        ("? [a]\n: b", "line 1: holds a name that is none"),
+        ("source: a\n\tloop: true", "not readable as YAML: in line 2: a tab where spaces are wanted"),
+        ('source: "C:\\q"', "in line 1: in double quotes"),
+        ("source: *a", "in line 1: an alias"),
+        ("source: a: b", "in line 1: a colon too much"),
+        ("source: a\n---\nsource: b", "in line 2: a second document begins"),
+        ("source: [a", "in line 1: a list without its ]"),
+        (b"a: b\nsource: \xff", "it is no text in UTF-8: a byte 0xff in line 2"),
+    ],
+)
+def test_yaml_that_cannot_be_used_names_its_line(yaml: Yaml, text: str | bytes, line: str) -> None:
+    file = yaml(text)
+
+    told = refusal("--config", file)
+
+    assert told.startswith(f"{file}: ")
+    assert line in told
+
+
+def test_no_value_of_a_list_or_group_is_shown(yaml: Yaml) -> None:
+    assert "hunter2" not in refusal("--config", yaml("source: [rtsp://ann:hunter2@cam/x]"))
+
+
+def test_home_is_found_where_no_shell_finds_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/ann")
+
+    assert node("--out=~/a.mp4").out == "/home/ann/a.mp4"
+
+
+COMMANDS = ("perception.node", "bench.cli", "train.cli", "export.cli")
+
+
+def _main(command: str) -> Callable[[list[str]], int]:
+    if command in ("train.cli", "export.cli"):
+        pytest.importorskip("torch")
+    main: Callable[[list[str]], int] = import_module(command).main
+    return main
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_without_arguments_a_command_shows_what_it_can_do(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    assert _main(command)([]) == 2
+
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert told.err.startswith("usage: drivable-")
+    assert len(told.err.splitlines()) == 4
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("typed", [["--version"], ["-V"], ["--nothing", "--version"]])
+def test_version_is_told(command: str, typed: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as raised:
+        _main(command)(typed)
+
+    assert raised.value.code == 0
+    assert capsys.readouterr().out.endswith(f" {__version__}\n")
+
+
+@pytest.mark.parametrize("command", ["bench.cli infer", "train.cli inspect", "export.cli wrap"])
+def test_version_of_a_command_of_a_command_is_told(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    name, inner = command.split()
+
+    with pytest.raises(SystemExit):
+        _main(name)([inner, "--version"])
+
+    assert capsys.readouterr().out == f"drivable-{name.removesuffix('.cli')} {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("command", "typed", "told"),
+    [
+        ("bench.cli", ["mine.onnx"], "a model is named by --models mine.onnx"),
+        ("bench.cli", ["acuracy"], "no such command; the nearest known one is accuracy"),
+        ("bench.cli", ["infer", "--models", "rt_x"], "rt_x: no such model file"),
+        ("train.cli", ["frames/"], "a folder of labelled frames is named by --data frames/"),
+        ("train.cli", ["inspekt"], "no such command; the nearest known one is inspect"),
+        ("train.cli", ["--data", "x"], "e.g. --config train/rt_m; shipped recipes: train/"),
+        ("train.cli", ["--config", "train/rt_x", "--data", "x"], "of that name; shipped: train/rt_"),
+        ("train.cli", ["--config", "rt_m", "--data", "x"], "of that name; shipped: train/rt_m"),
+        ("train.cli", ["--config", "train/rt_m", "--epochs", "1"], "part of the schedule: --stages '[{"),
+        ("train.cli", ["--config", "train/rt_m", "--batch-size", "1"], "part of the schedule: --stages '[{"),
+        ("export.cli", ["best.pt"], "a checkpoint is named by --checkpoint best.pt"),
+        ("export.cli", ["inspct", "a.onnx"], "no such command; the nearest known one is inspect"),
+        ("export.cli", ["--model", "rt_s", "--size", "640"], "a width and a height are wanted"),
+        ("export.cli", ["--size", "640x384"], "model is missing; name it: --model MODEL"),
+    ],
+)
+def test_other_commands_are_as_clear(
+    command: str, typed: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _main(command)(typed) == 1
+
+    said = capsys.readouterr().err
+    assert told in said
+    assert len(said.splitlines()) == 1
+
+
+def test_built_in_road_that_nobody_named_does_not_play_for_ever(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--out", str(tmp_path / "a.mp4")]) == 1
+
+    assert "no source is named: --source drive.mp4" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+    assert node("--max-frames", "3").with_source().source == "synthetic"
