@@ -40,8 +40,8 @@ class NodeConfig:
     """Video file, folder or glob of images, /dev/video0 or 0, rtsp(s)://, http(s)://, synthetic[:scene];
     without one the built-in road, where max_frames or duration ends it."""
     stream: int | str = BEST
-    """Which of several videos in a file, stream or playlist: best, an index from 0, or WxH, the largest that is
-    not larger."""
+    """Which of several videos in a file, stream or playlist: best, an index from 0, or WxH, the largest that
+    is not larger."""
     model: str = DEFAULT_MODEL
     """Name of a shipped model, or an ONNX file of drivable-export."""
     engine: Literal["onnx", "openvino"] = "onnx"

@@ -58,7 +58,7 @@ class Choice:
             raise ValueError(f"stream is {text!r}; it must be {BEST}, an index from 0, or a size as 1280x720")
         return cls(most_wh=(int(size[1]), int(size[2])))
 
-    def among(self, offers: Sequence[Offer], name: str) -> int:
+    def among(self, offers: Sequence[Offer]) -> int:
         """The index of the offer that is taken.
 
         The best is what can be decoded and moves, is the default (unless that is a small preview of another),
@@ -66,12 +66,12 @@ class Choice:
         smallest where all are.
 
         Raises:
-            SourceError: if there is none of that index; the message begins with `name` and lists what is there.
+            SourceError: if there is none of that index; the message lists what is there.
         """
         if self.index is not None:
             if self.index >= len(offers):
                 there = "; ".join(f"{index}: {_told(offer)}" for index, offer in enumerate(offers))
-                raise SourceError(f"{name}: has no video stream {self.index}; it has {there}")
+                raise SourceError(f"has no video stream {self.index}; it has {there}")
             return self.index
         sound = [
             offer for offer in offers if offer.is_decodable and not offer.is_still and not offer.is_aside

@@ -142,6 +142,11 @@ class Stamped:
         self._times = FrameTimes(1.0)
 
     @property
+    def times(self) -> FrameTimes:
+        """Of its frames."""
+        return self._times
+
+    @property
     def clock_steps(self) -> int:
         """As of `FrameTimes`."""
         return self._times.clock_steps

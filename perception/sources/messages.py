@@ -26,6 +26,7 @@ _LARGEST_SIDE_PX: Final = 1 << 20
 _LARGEST_RING: Final = 1 << 40  # bytes
 _LARGEST_COUNT: Final = 1 << 62
 _RATES_HZ: Final = (1e-6, 1e6)
+_LONGEST_BURST_S: Final = 1e6
 _LAYOUTS: Final = ("bgr", "bt601", "bt709")
 
 
@@ -125,6 +126,7 @@ def _opened(told: dict[str, Any]) -> Opened:
             description=_text(info["description"]),
             is_replayed=_flag(info["is_replayed"]),
             pixel_aspect=_aspect(info["pixel_aspect"]),
+            burst_s=_seconds(info["burst_s"]),
         )
     )
 
@@ -196,6 +198,12 @@ def _aspect(value: Any) -> PixelAspect:
     if not 1 / FARTHEST <= width / height <= FARTHEST:
         raise MalformedMessage("pixel_aspect")
     return width, height
+
+
+def _seconds(value: Any) -> float:
+    if type(value) not in (int, float) or not 0 <= value <= _LONGEST_BURST_S:
+        raise MalformedMessage("seconds")
+    return float(value)
 
 
 def _flag(value: Any) -> bool:

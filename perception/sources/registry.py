@@ -17,6 +17,7 @@ from perception.sources.freshness import FreshnessSettings, ReconnectSettings
 from perception.sources.image_size import MAX_PIXELS
 from perception.sources.images import IMAGE_SUFFIXES, ImagesSource
 from perception.sources.pacing import Limited, Looped, Paced
+from perception.sources.playlist import PlaylistSource, is_live_playlist, is_playlist
 from perception.sources.reader import IS_SUPPORTED, Reader
 from perception.sources.source import Source, SourceError, SourceInfo
 from perception.sources.stream import RtspTransport, StreamSource
@@ -84,7 +85,14 @@ def _build_camera(spec: str, settings: SourceSettings, identity: Identity | None
 def _build_stream(spec: str, settings: SourceSettings) -> Source:
     return StreamSource(
         *(spec, settings.open_timeout_s, settings.read_timeout_s, settings.rtsp_transport),
-        *(settings.tls, settings.max_pixels, Choice.of(settings.stream)),
+        *(settings.tls, settings.max_pixels, Choice.of(settings.stream), settings.images_rate_hz),
+    )
+
+
+def _build_playlist(spec: str, settings: SourceSettings) -> Source:
+    is_single = settings.realtime or (settings.threads or usable_cores()) == 1
+    return PlaylistSource.of_file(
+        Path(spec), Choice.of(settings.stream), 1 if is_single else None, settings.max_pixels
     )
 
 
@@ -95,6 +103,8 @@ def _build_synthetic(spec: str, settings: SourceSettings) -> Source:
 
 SOURCES: Final[dict[str, Builder]] = {
     "video": _build_video,
+    "playlist": _build_playlist,
+    "live playlist": _build_playlist,
     "images": _build_images,
     "camera": _build_camera,
     "rtsp": _build_stream,
@@ -104,7 +114,7 @@ SOURCES: Final[dict[str, Builder]] = {
     "synthetic": _build_synthetic,
 }
 
-LIVE: Final = ("camera", "rtsp", "rtsps", "http", "https")
+LIVE: Final = ("camera", "live playlist", "rtsp", "rtsps", "http", "https")
 """Kinds that are read in a process of their own: they may hang in a driver, and come back."""
 ONE_VIDEO: Final = ("images", "camera", "synthetic")
 CAMERA_CAP_S: Final = 0.5
@@ -188,8 +198,15 @@ def kind_of(spec: str) -> str:
         return "camera"
     path = Path(spec)
     if path.is_file():
-        return "images" if path.suffix.lower() in IMAGE_SUFFIXES else "video"
+        return "images" if path.suffix.lower() in IMAGE_SUFFIXES else _kind_of_file(path)
     if spec and (path.is_dir() or re.search(r"[*?\[]", spec)) and not scheme:
         return "images"
     problem = "no such file or folder" if not scheme and spec else "no source of a known form"
     raise SourceError(f"{masked_url(spec)!r}: {problem}; a source is {FORMS}")
+
+
+def _kind_of_file(file: Path) -> str:
+    with file.open("rb") as opened:
+        if not is_playlist(opened.read(64)):
+            return "video"
+    return "live playlist" if is_live_playlist(file) else "playlist"

@@ -43,6 +43,8 @@ class SourceInfo:
     """A recording that is played as if it were live: its frames were not taken when they came."""
     pixel_aspect: PixelAspect = SQUARE
     """As of a frame."""
+    burst_s: float = 0.0
+    """Its frames come to this machine in pieces that last so long; 0 where each comes by itself."""
 
     @property
     def is_taken_now(self) -> bool:

@@ -16,12 +16,15 @@ from perception.sources.choice import Choice
 from perception.sources.frame_times import CaptureTimes, FrameTimes, Stamped
 from perception.sources.image_size import MAX_PIXELS
 from perception.sources.picture_stream import FORM, PictureStream, are_pictures
+from perception.sources.playlist import PlaylistSource, WebPlaces, is_playlist
 from perception.sources.rtsp_redirect import check_redirects
 from perception.sources.source import EndOfSource, SourceError, SourceInfo
 from perception.sources.time_limit import TimeLimit
 from perception.sources.tls import TlsSettings
 from perception.sources.video import Decoded, Decoder
 from perception.sources.web import Web
+from perception.sources.web_body import Body
+from perception.sources.web_picture import WebPicture, picture_suffix
 
 # Not "fflags=nobuffer", as is often advised: it throws away what was read while the streams were looked
 # at, the first key frame with it, and nothing can be decoded until the next one.
@@ -41,8 +44,9 @@ _WEB_OPTIONS: Final = {"protocol_whitelist": "http,https", "http_persistent": "0
 class StreamSource(Stamped):
     """An `rtsp(s)://` or `http(s)://` stream.
 
-    Live, except for an HTTP address whose container tells a duration: that is a finished file, and is
-    played as a recording from which nothing is dropped.
+    Live, except for what has an end: an answer over HTTP of which the server tells the length or the
+    container the duration, a playlist with its end, one picture. That is played as a recording, from which
+    nothing is dropped.
 
     Args:
         url: may hold a user and a password; the password appears in no message and no record.
@@ -53,6 +57,7 @@ class StreamSource(Stamped):
         tls: whom `https://` and `rtsps://` trust.
         max_pixels: of a picture; of a larger one nothing is decoded.
         choice: of its videos; the best where nothing else is asked for.
+        pictures_hz: pictures per second where the address is that of an animation.
     """
 
     def __init__(
@@ -64,6 +69,7 @@ class StreamSource(Stamped):
         tls: TlsSettings | None = None,
         max_pixels: int = MAX_PIXELS,
         choice: Choice | None = None,
+        pictures_hz: float = 10.0,
     ) -> None:
         super().__init__()
         scheme, separator, rest = url.partition("://")
@@ -72,8 +78,11 @@ class StreamSource(Stamped):
         self._open_timeout_s, self._read_timeout_s = open_timeout_s, read_timeout_s
         self._transport, self._tls = rtsp_transport, tls or TlsSettings()
         self._web: Web | None = None
+        self._answer: Body | None = None
         self._pictures: PictureStream | None = None
-        self._max_pixels, self._choice = max_pixels, choice
+        self._max_pixels, self._choice, self._pictures_hz = max_pixels, choice, pictures_hz
+        self._inside: PlaylistSource | WebPicture | None = None
+        self._last_number: int | None = None  # of the segments of a playlist
         self._limit = TimeLimit()
         self._asked_ns = 0  # when libav began to connect
         self._decoder: Decoder | None = None
@@ -84,8 +93,12 @@ class StreamSource(Stamped):
 
     def open(self) -> SourceInfo:
         """Connect and find the video."""
+        inside: PlaylistSource | WebPicture | None = None
         try:
-            container = self._open_container()
+            if self._url.startswith("http"):
+                inside = self._ask()
+            if inside is None:
+                container = self._open_container()
         except (ExitError, TimeoutError):
             self.close()
             raise SourceError(f"{self._name}: {self._nothing_came}") from None
@@ -95,7 +108,9 @@ class StreamSource(Stamped):
         except SourceError as error:
             self.close()
             raise SourceError(f"{self._name}: cannot be opened: {error}") from None
-        self._is_live = not (self._web and container.duration)
+        if inside is not None:
+            return self._open_inside(inside)
+        self._is_live = self._has_no_end(container)
         try:
             decoder = Decoder(
                 *(container, self._name),
@@ -125,6 +140,11 @@ class StreamSource(Stamped):
 
     def read(self) -> Frame:
         """The next frame; a live stream that ends is an error, for its sender has gone."""
+        if self._inside is not None:
+            try:
+                return self._inside.read()
+            finally:
+                self.decode_errors = self._inside.decode_errors
         if self._decoder is None:
             raise SourceError(f"{self._name}: not open")
         decoded = self._next(self._decoder)
@@ -150,23 +170,59 @@ class StreamSource(Stamped):
 
     def close(self) -> None:
         """Hang up."""
+        if self._inside is not None:
+            self._inside.close()
+            if isinstance(self._inside, PlaylistSource):
+                self._last_number = self._inside.last_number
+            self._inside = None
         if self._decoder is not None:
             self._decoder.close()
             self._decoder = None
         if self._web is not None:
             self._web.close()
 
+    def _ask(self) -> PlaylistSource | WebPicture | None:
+        """Ask an HTTP address: what its answer is, where libav does not read it as it comes."""
+        self._asked_ns = time.monotonic_ns()
+        self._limit.start(self._open_timeout_s)
+        self._pictures = None
+        self._web = web = Web(self._url, self._tls, self._limit)
+        answer = self._answer = web.first()
+        if suffix := picture_suffix(answer):
+            return WebPicture(self._name, web, answer, suffix, self._pictures_hz, self._max_pixels)
+        if is_playlist(answer.start):
+            self._limit.start_each(self._read_timeout_s)
+            return PlaylistSource(
+                *(self._name, answer.url, WebPlaces(web).fetch, self._choice),
+                *(self._open_timeout_s, self._read_timeout_s),
+                max_pixels=self._max_pixels,
+                behind=self._last_number,
+            )
+        return None
+
+    def _open_inside(self, inside: PlaylistSource | WebPicture) -> SourceInfo:
+        self._inside = inside
+        try:
+            info = inside.open()
+        except (SourceError, TimeoutError) as error:
+            self.close()
+            raise SourceError(str(error) or f"{self._name}: {self._nothing_came}") from None
+        if isinstance(inside, Stamped):
+            self._times = inside.times
+        return info
+
+    def _has_no_end(self, container: InputContainer) -> bool:
+        """Whether a stream is live: by what it is, for libav knows no duration of some recordings."""
+        if self._answer is None or (self._pictures and self._answer.content_type.startswith("multipart/")):
+            return True
+        return self._answer.size_bytes is None and not container.duration
+
     def _open_container(self) -> InputContainer:
         # libav spends the limit twice: on connecting, and on looking at the streams
         connect_limit_s = self._open_timeout_s / 2
-        if self._url.startswith("http"):
-            self._asked_ns = time.monotonic_ns()
-            self._limit.start(self._open_timeout_s)
-            self._pictures = None
-            self._web = Web(self._url, self._tls, self._limit)
-            answer = self._web.first()
-            if are_pictures(answer.content_type, answer.start):
-                self._pictures = PictureStream(answer)
+        if self._web is not None and self._answer is not None:
+            if are_pictures(self._answer.content_type, self._answer.start):
+                self._pictures = PictureStream(self._answer)
                 self._pictures.wait()
                 return av.open(self._pictures, "r", format=FORM)
             return av.open(

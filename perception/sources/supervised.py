@@ -241,7 +241,7 @@ class Supervised:
         return retries is None or self._backoff.attempts <= retries
 
     def _is_worth_trying(self, error: Exception) -> bool:
-        if self._info is None or not self._info.is_live or isinstance(error, _RecordedError):
+        if self._info is None or not self._info.is_live or isinstance(error, _RecordedError | EndOfSource):
             return False
         return self._was_open or self._may_try_again
 
@@ -369,10 +369,10 @@ class Supervised:
 
     def _hung_ns(self) -> int:
         """When the reader has been silent for too long."""
-        limit_s = (
-            self._limits.open_timeout_s if self._phase == "opening" else self._limits.read_timeout_s
-        ) + MARGIN_S
-        return self._phase_ns + round(limit_s * 1e9)
+        limit_s = self._limits.open_timeout_s
+        if self._phase == "running":
+            limit_s = self._limits.read_timeout_s + (self._info.burst_s if self._info else 0.0)
+        return self._phase_ns + round((limit_s + MARGIN_S) * 1e9)
 
     def _next_event_ns(self, info: SourceInfo) -> int:
         next_ns = self._next_attempt_ns if self._phase == "idle" else self._hung_ns()

@@ -10,13 +10,20 @@ class TimeLimit:
 
     def __init__(self) -> None:
         self._ends_s = float("inf")
+        self._each_s: float | None = None
 
     def start(self, limit_s: float) -> None:
         """From now on."""
-        self._ends_s = time.monotonic() + limit_s
+        self._ends_s, self._each_s = time.monotonic() + limit_s, None
+
+    def start_each(self, limit_s: float) -> None:
+        """From now on for every wait anew: of what is read ahead, by a thread of its own."""
+        self._each_s = limit_s
 
     def left_s(self) -> float:
         """Above 0; raises TimeoutError."""
+        if self._each_s is not None:
+            return self._each_s
         left_s = self._ends_s - time.monotonic()
         if left_s <= 0:
             raise TimeoutError

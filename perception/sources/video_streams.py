@@ -38,7 +38,10 @@ def chosen_stream(container: InputContainer, choice: Choice, name: str) -> tuple
     if all(stream.disposition & _COVERS for stream in streams) and (choice.index is None or not streams):
         raise SourceError(f"{name}: has no video stream")
     offers = _offers(streams)
-    index = choice.among(offers, name)
+    try:
+        index = choice.among(offers)
+    except SourceError as error:
+        raise SourceError(f"{name}: {error}") from None
     stream = streams[index]
     if stream.codec_context is None:
         raise SourceError(f"{name}: no decoder for its video; convert it to H.264")

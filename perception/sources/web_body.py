@@ -56,9 +56,16 @@ class Body:
         self._size = int(length) if length.isdecimal() else None
         self.content_type = response.headers.get_content_type() if "Content-Type" in response.headers else ""
         """Of the answer, in lower case and without parameters; empty where it has none."""
+        self.url = response.url
+        """Where it came from, after all redirects."""
         self._at = self._answer_at = 0
         self._start: bytes | None = None
         self._is_retried = False
+
+    @property
+    def size_bytes(self) -> int | None:
+        """As the server tells it; None of what has no end, or none that is known."""
+        return self._size
 
     @property
     def start(self) -> bytes:

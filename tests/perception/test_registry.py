@@ -80,6 +80,10 @@ def test_anything_else_is_one_line_that_lists_the_forms(spec: str) -> None:
 def test_every_kind_is_in_the_dict(tmp_path: Path) -> None:
     specs = ["0", "rtsp://a/b", "rtsps://a/b", "http://a/b", "https://a/b", "synthetic", str(tmp_path)]
 
+    for name, end in (("whole.m3u8", "#EXT-X-ENDLIST"), ("live.m3u8", "")):
+        (tmp_path / name).write_text(f"#EXTM3U\n#EXTINF:2,\nroad.ts\n{end}")
+        specs.append(str(tmp_path / name))
+
     assert {kind_of(spec) for spec in specs} | {"video"} == set(SOURCES)
 
 

@@ -1,0 +1,54 @@
+"""When pictures of a live stream that comes in pieces of seconds are due."""
+
+from __future__ import annotations
+
+import statistics
+from collections import deque
+from typing import Final
+
+LATE_NS: Final = 100_000_000
+"""That a picture may be late before all that follows is put off: nothing more lay ready."""
+_LONGEST_NS: Final = 1_000_000_000
+_LONGEST_STEPS: Final = 5
+_STEPS_KEPT: Final = 15
+
+
+class PlayClock:
+    """Paces pictures by their own times, from the moment at which the first was there.
+
+    A step of the timestamps that is no pace (back, or over what is missing) counts as one period.
+
+    Args:
+        rate_hz: nominal frames per second.
+    """
+
+    def __init__(self, rate_hz: float) -> None:
+        self._period_ns = round(1e9 / rate_hz)
+        self._steps_ns: deque[int] = deque(maxlen=_STEPS_KEPT)
+        self._last_pts_ns: int | None = None
+        self._due_ns: int | None = None
+
+    def due_ns(self, pts_ns: int | None, ready_ns: int) -> int:
+        """When a picture is to be shown, on the monotonic clock.
+
+        Args:
+            pts_ns: its time in the stream.
+            ready_ns: when it was decoded.
+        """
+        step_ns = self._step_ns(pts_ns)
+        due_ns = ready_ns if self._due_ns is None else self._due_ns + step_ns
+        if ready_ns - due_ns > LATE_NS:
+            due_ns = ready_ns
+        self._due_ns = due_ns
+        return due_ns
+
+    def _step_ns(self, pts_ns: int | None) -> int:
+        last_ns, self._last_pts_ns = self._last_pts_ns, pts_ns
+        if last_ns is None or pts_ns is None:
+            return self._period_ns
+        step_ns = pts_ns - last_ns
+        if not 0 < step_ns <= max(_LONGEST_NS, _LONGEST_STEPS * self._period_ns):
+            return self._period_ns
+        self._steps_ns.append(step_ns)
+        self._period_ns = round(statistics.median(self._steps_ns))
+        return step_ns

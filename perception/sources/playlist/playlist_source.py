@@ -1,0 +1,229 @@
+"""A playlist as a source: a recording whose segments follow each other, or a live stream at its own pace."""
+
+from __future__ import annotations
+
+import math
+import time
+from pathlib import Path
+
+import av
+from av.error import FFmpegError
+
+from perception.frame import Frame
+from perception.sources.choice import Choice
+from perception.sources.frame_times import CaptureTimes, FrameTimes, Stamped
+from perception.sources.image_size import MAX_PIXELS
+from perception.sources.playlist.feed import Feed
+from perception.sources.playlist.parts import Place
+from perception.sources.playlist.places import FilePlaces, read_text
+from perception.sources.playlist.play_clock import PlayClock
+from perception.sources.playlist.segments import FROM_THE_END, Segments
+from perception.sources.playlist.video import Fetch, PlaylistVideo
+from perception.sources.source import EndOfSource, SourceError, SourceInfo
+from perception.sources.video import Decoded, Decoder
+
+
+class PlaylistSource(Stamped):
+    """The best video of a playlist.
+
+    Live, where the playlist has no end: it begins some segments before the newest, as players do, and each
+    picture comes at its own pace; it counts as captured when it is due.
+
+    Args:
+        name: without any password, for errors.
+        url: of the playlist.
+        fetch: opens that and what it names.
+        choice: of its variants, or where it has none of the streams in its segments.
+        open_timeout_s: limit for the first picture.
+        read_timeout_s: limit for each picture, beside the length of a segment.
+        threads: of the decoder; None chooses by size.
+        max_pixels: of a picture; of a larger one nothing is decoded.
+        behind: number of the last segment that was read in an earlier session.
+        source_id: its short name; `name`, if there is none.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        url: str,
+        fetch: Fetch,
+        choice: Choice | None = None,
+        open_timeout_s: float = 10.0,
+        read_timeout_s: float = 5.0,
+        threads: int | None = 1,
+        max_pixels: int = MAX_PIXELS,
+        behind: int | None = None,
+        source_id: str | None = None,
+    ) -> None:
+        super().__init__()
+        self._name, self._url, self._fetch = name, url, fetch
+        self._source_id = source_id or name
+        self._choice = choice or Choice()
+        self._open_timeout_s, self._read_timeout_s = open_timeout_s, read_timeout_s
+        self._threads, self._max_pixels = threads, max_pixels
+        self.last_number = behind
+        """Of the last segment that was read."""
+        self._segments: Segments | None = None
+        self._feed: Feed | None = None
+        self._decoder: Decoder | None = None
+        self._problem = ""
+        self._frames_read = self._part_frames = self._errors_before = 0
+        self._silent_after_s = read_timeout_s
+
+    @classmethod
+    def of_file(
+        cls, file: Path, choice: Choice | None = None, threads: int | None = 1, max_pixels: int = MAX_PIXELS
+    ) -> PlaylistSource:
+        """The source of a playlist on disk."""
+        return cls(
+            *(str(file), file.absolute().as_uri(), FilePlaces().fetch, choice),
+            threads=threads,
+            max_pixels=max_pixels,
+            source_id=file.name,
+        )
+
+    @property
+    def decode_errors(self) -> int:
+        """Packets that could not be decoded and pictures that came out damaged, so far."""
+        return self._errors_before + (self._decoder.decode_errors if self._decoder else 0)
+
+    def open(self) -> SourceInfo:
+        """Read the playlist and decode the first picture."""
+        try:
+            try:
+                text = read_text(self._fetch(Place(self._url)))
+                video = PlaylistVideo(self._url, text, self._fetch, self._choice)
+            except SourceError as error:
+                raise SourceError(f"{self._name}: cannot be opened: {error}") from None
+            return self._open(video)
+        except TimeoutError:
+            self.close()
+            raise SourceError(f"{self._name}: no video within {self._open_timeout_s:g} s") from None
+        except SourceError:
+            self.close()
+            raise
+
+    def _open(self, video: PlaylistVideo) -> SourceInfo:
+        self._segments = Segments(video.load, self._fetch, video.playlist, self.last_number)
+        self._feed = Feed(self._segments, self._open_timeout_s)
+        self._problem, self._frames_read, self._errors_before = "", 0, 0
+        self._choice_in_part = Choice() if video.has_variants else self._choice
+        decoder = self._decoder = self._next_part(self._feed)
+        picture = decoder.peek()
+        is_live, longest_s = self._segments.is_live, video.playlist.longest_s
+        self._silent_after_s = self._read_timeout_s + longest_s * is_live
+        self._feed.wait_up_to(self._silent_after_s)
+        self._times, self._capture_times = FrameTimes(decoder.rate_hz), CaptureTimes()
+        self._clock = PlayClock(decoder.rate_hz)
+        behind_s = sum(segment.duration_s for segment in video.playlist.segments[-FROM_THE_END:])
+        delay = f"about {behind_s:.0f} s behind" if is_live else ""
+        description = ", ".join(filter(None, (f"{decoder.description} by HLS", delay, video.told)))
+        return SourceInfo(
+            *(self._source_id, is_live, picture.pixels.frame_wh, decoder.rate_hz, description),
+            pixel_aspect=picture.pixel_aspect,
+            burst_s=longest_s if is_live else 0.0,
+        )
+
+    def read(self) -> Frame:
+        """The next frame, of a live stream not before it is due.
+
+        Raises:
+            EndOfSource: also of a live stream whose playlist has come to its end.
+            SourceError: of a recording of which segments are missing, at its end.
+        """
+        if self._decoder is None or self._segments is None:
+            raise SourceError(f"{self._name}: not open")
+        decoded = self._next()
+        now_ns = time.monotonic_ns()
+        if self._segments.is_live:
+            captured_ns = self._clock.due_ns(decoded.pts_ns, now_ns)
+            time_ns = self._capture_times.time_ns(captured_ns)
+            time.sleep(max(0, captured_ns - now_ns) / 1e9)
+        else:
+            captured_ns, time_ns = now_ns, self._times.time_ns(decoded.pts_ns, self._next_pts_ns)
+        frame_id, self._frames_read = self._frames_read, self._frames_read + 1
+        return Frame(
+            source_id=self._source_id,
+            frame_id=frame_id,
+            captured_ns=captured_ns,
+            time_ns=time_ns,
+            pixels=decoded.pixels,
+            name=f"{frame_id:06d}",
+            is_damaged=decoded.is_damaged,
+            pixel_aspect=decoded.pixel_aspect,
+        )
+
+    def close(self) -> None:
+        """Let go of everything."""
+        if self._feed is not None:
+            self._feed.close()
+        self._end_part()
+        if self._segments is not None:
+            self.last_number = self._segments.last_number
+
+    def _next(self) -> Decoded:
+        assert self._feed is not None
+        while self._decoder is not None:
+            try:
+                decoded = self._decoder.next()
+                self._part_frames += 1
+                return decoded
+            except TimeoutError:
+                raise SourceError(f"{self._name}: no frame for {self._silent_after_s:g} s") from None
+            except EndOfSource:
+                self._end_part()
+                if self._feed.has_part:
+                    self._decoder = self._next_part(self._feed)
+        self._check_complete()
+        raise EndOfSource
+
+    def _next_pts_ns(self) -> int | None:
+        return self._decoder.next_pts_ns() if self._decoder is not None else None
+
+    def _next_part(self, feed: Feed) -> Decoder:
+        """A decoder for what goes on until the encoding changes, or something is missing."""
+        feed.next_part()
+        try:
+            container = av.open(feed, "r", metadata_errors="replace")
+        except FFmpegError:
+            problem = self._segments.problem if self._segments else ""
+            problem = problem or "its segments are no video that can be read"
+            raise SourceError(f"{self._name}: cannot be opened: {problem}") from None
+        self._part_frames = 0
+        return Decoder(
+            *(container, self._name, self._threads, math.inf, None, self._max_pixels, self._choice_in_part)
+        )
+
+    def _end_part(self) -> None:
+        decoder, self._decoder = self._decoder, None
+        if decoder is None:
+            return
+        self._errors_before += decoder.decode_errors
+        if self._segments is not None and not self._segments.is_live:
+            try:
+                decoder.check_complete(self._part_frames)
+            except SourceError as error:
+                self._problem = self._problem or str(error)
+        decoder.close()
+
+    def _check_complete(self) -> None:
+        segments = self._segments
+        if segments is None or segments.is_live:
+            return
+        if segments.missing:
+            raise SourceError(
+                f"{self._name}: incomplete: {self._frames_read} frames read; "
+                f"{segments.missing} of its segments are missing; {segments.problem}"
+            )
+        if self._problem:
+            raise SourceError(self._problem)
+
+
+def is_live_playlist(file: Path) -> bool:
+    """Whether more is to come of a playlist on disk; not of one that cannot be read, which `open` tells."""
+    try:
+        text = read_text(FilePlaces().fetch(Place(file.absolute().as_uri())))
+        video = PlaylistVideo(file.absolute().as_uri(), text, FilePlaces().fetch, Choice())
+    except SourceError:
+        return False
+    return not video.playlist.has_end
