@@ -6,8 +6,8 @@ from dataclasses import asdict
 
 from perception.engines import Engine
 from perception.pipeline import Pipeline
-from perception.sources.counts import counts_of, period_ns_of
-from perception.sources.freshness import FreshnessSettings, allowed_silence_ns
+from perception.sources.counts import counts_of, period_ns_of, silence_ns_of
+from perception.sources.freshness import FreshnessSettings
 from perception.sources.source import Source, SourceInfo
 from perception.status import FrameCounts, NodeStatus, Phase, SinkStatus, own_memory, silence_limit_s
 from perception.trace import Tracer
@@ -35,7 +35,7 @@ class Monitor:
         counts = counts_of(self._source)
         restarts = {sink.name: sink.restarts for sink in pipeline.sinks.values()}
         period_ns = period_ns_of(self._source, self._info)
-        silence_s = allowed_silence_ns(period_ns, self._freshness) / 1e9
+        silence_s = silence_ns_of(self._source, self._info, self._freshness) / 1e9
         return NodeStatus(
             source_id=self._info.source_id,
             model_id=self._engine.contract.model_id,

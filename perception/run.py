@@ -61,7 +61,7 @@ def run(config: NodeConfig, stop: StopSignals | None = None) -> int:
         info = source.open()
         stop.check()
         size = "{}x{}".format(*info.frame_wh) if info.frame_wh else ""
-        told = [info.source_id, size, f"{info.rate_hz:g} Hz", info.description]
+        told = [info.source_id, size, str(info.rate), info.description]
         say(f"source: {', '.join(part for part in told if part)}")
         engine, perceivers = build_perceivers(file, config, info.is_live, info.rate_hz)
         for line in engine.notes:

@@ -12,6 +12,7 @@ from perception.command import say
 from perception.frame import Frame
 from perception.sources.arrival import ArrivalClock
 from perception.sources.frame_times import CaptureTimes
+from perception.sources.rate import Rate
 from perception.sources.source import SourceError, SourceInfo
 from perception.sources.v4l2.device import Device, Given, UnusableError
 from perception.sources.v4l2.identity import ROOT, Identity, find_again, identify
@@ -106,8 +107,9 @@ class CameraSource:
         self._errors_at_open, self._frames_read = self.io_errors, 0
         # stamps of the kernel's monotonic clock, which is ours; some drivers reckon them, and make jumps
         self._stamps, self._times = ArrivalClock(offset_ns=0), CaptureTimes()
-        rate_hz = given.rate_hz or self._settings.rate_hz
-        return SourceInfo(self._name, True, given.layout.wh, rate_hz, self._told(given, node))
+        told = self._told(given, node)
+        rate = Rate(given.rate_hz) if given.rate_hz else Rate(self._settings.rate_hz, "assumed")
+        return SourceInfo(self._name, True, given.layout.wh, rate.hz, told, rate_kind=rate.kind)
 
     def read(self) -> Frame:
         """The newest picture; SourceError where the camera gives none within `read_timeout_s`."""

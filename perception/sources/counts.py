@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from perception.sources.freshness import FreshnessSettings, allowed_silence_ns
 from perception.sources.messages import COUNTS
 from perception.sources.pacing import Limited, Looped, Paced
 from perception.sources.source import Source, SourceInfo
@@ -90,6 +91,13 @@ def period_ns_of(source: Source, info: SourceInfo) -> int:
     inner = _innermost(source)
     learnt_ns = inner.period_ns if isinstance(inner, Supervised) else None
     return learnt_ns or round(1e9 / info.rate_hz)
+
+
+def silence_ns_of(source: Source, info: SourceInfo, settings: FreshnessSettings) -> int:
+    """How long the source may give nothing before it is stale: as learnt, or three nominal periods."""
+    inner = _innermost(source)
+    learnt_ns = inner.stale_after_ns if isinstance(inner, Supervised) else None
+    return learnt_ns or allowed_silence_ns(1e9 / info.rate_hz, settings)
 
 
 def longest_read_ns(source: Source, info: SourceInfo) -> int:

@@ -10,6 +10,7 @@ from typing import Final
 
 from perception.frame import CameraState
 from perception.sources.arrival import ArrivalClock
+from perception.sources.rate import Rate
 
 __all__ = [
     "ArrivalClock",
@@ -24,8 +25,17 @@ PERIODS_UNTIL_STALE: Final = 3
 _INTERVALS_KEPT: Final = 9
 _INTERVALS_RECENT: Final = 3
 _SLOWEST_PERIODS: Final = 16  # a tenth of the nominal rate, and its jitter
-_SLOWEST_NS: Final = 1_000_000_000  # for streams whose rate is made up
+_SLOWEST_NS: Final = 1_000_000_000  # for streams that tell a rate of their own making
+_SLOWEST_UNTOLD_NS: Final = 5_000_000_000  # for sources that tell none: a picture in a few seconds
 _FAST_FOR_NS: Final = 1_000_000_000
+_UNEVEN_KEPT: Final = 32
+_UNEVEN: Final = 1.5
+"""A source is allowed so many times the second longest of its latest intervals."""
+_UNEVEN_MAX_NS: Final = 1_500_000_000
+_MEASURED_INTERVALS, _MEASURED_NS = 3, 1_000_000_000
+_READY: Final = 4  # so many times as fast as the rate that is assumed, frames had been waiting
+UNTOLD_SILENCE_NS: Final = 3_000_000_000
+"""That a source may be silent whose rate nobody told, and which was not measured yet."""
 
 
 @dataclass(frozen=True)
@@ -55,30 +65,39 @@ class Freshness:
 
     The period is learnt: cameras take fewer pictures in the dark or over a slow bus, and some streams tell
     a rate that is made up. Two slow intervals of three are enough to wait longer; to wait as short as before
-    takes five of nine. Faster than nominal counts once frames have come so for a second, without a gap that
+    takes 31 frames. Faster than nominal counts once frames have come so for a second, without a gap that
     a burst would leave. An interval beyond 16 nominal periods, or a second where that is more, is an outage
     and no period.
+
+    Intervals that vary (of a phone, of a busy camera, of frames in bursts) are no silence: the second longest
+    of the latest 32 may come again, and half as long again, up to 1.5 s. A rate that nobody told is
+    measured first, over three intervals and a second: until then a silence is one after 3 s.
     """
 
-    def __init__(self, rate_hz: float, settings: FreshnessSettings, now_ns: int) -> None:
+    def __init__(self, rate: Rate, settings: FreshnessSettings, now_ns: int) -> None:
         self._settings = settings
         self._intervals_ns: deque[int] = deque(maxlen=_INTERVALS_KEPT)
+        self._uneven_ns: deque[int] = deque(maxlen=_UNEVEN_KEPT)
         self._fast_since_ns, self._fast_frames = now_ns, 0
         self._fast_ns: int | None = None
         self._last_ns = now_ns
         self._has_frame = False
         self._told_ns: int | None = None
-        self._nominal_ns = 0
-        self.set_rate(rate_hz)
+        self._nominal_ns = self._measured = self._measured_ns = self._allowed_ns = 0
+        self._rate: Rate | None = None
+        self.set_rate(rate)
 
-    def set_rate(self, rate_hz: float) -> None:
+    def set_rate(self, rate: Rate) -> None:
         """Take another nominal rate, of a source that was opened again and tells it; the silence goes on."""
-        nominal_ns = round(1e9 / rate_hz)
-        if nominal_ns == self._nominal_ns:
+        if rate == self._rate:
             return
-        self._nominal_ns = nominal_ns
-        self._slowest_ns = max(_SLOWEST_PERIODS * nominal_ns, _SLOWEST_NS)
+        self._rate, self._is_told = rate, rate.kind != "assumed"
+        self._nominal_ns = nominal_ns = round(1e9 / rate.hz)
+        slowest_ns = _SLOWEST_NS if self._is_told else _SLOWEST_UNTOLD_NS
+        self._slowest_ns = max(_SLOWEST_PERIODS * nominal_ns, slowest_ns)
         self._intervals_ns.clear()
+        self._uneven_ns.clear()
+        self._measured = self._measured_ns = self._allowed_ns = 0
         self._fast_ns = None
         self.period_ns = nominal_ns
         """Between two frames, as learnt; may be read by any thread."""
@@ -86,7 +105,15 @@ class Freshness:
     @property
     def stale_after_ns(self) -> int:
         """How long a source may be silent."""
-        return allowed_silence_ns(self.period_ns, self._settings)
+        if self._settings.stale_after_s:
+            return round(self._settings.stale_after_s * 1e9)
+        least_ns = self._allowed_ns if self._is_measured else UNTOLD_SILENCE_NS
+        return max(PERIODS_UNTIL_STALE * self.period_ns, least_ns)
+
+    @property
+    def _is_measured(self) -> bool:
+        is_long = self._measured >= _MEASURED_INTERVALS and self._measured_ns >= _MEASURED_NS
+        return self._is_told or is_long
 
     def frame(self, now_ns: int) -> None:
         """A frame came."""
@@ -105,8 +132,14 @@ class Freshness:
             if fast_for_ns >= _FAST_FOR_NS:
                 self._fast_ns = fast_for_ns // self._fast_frames
                 self._fast_since_ns, self._fast_frames = now_ns, 0
-        if interval_ns <= self._slowest_ns:
+        lay_ready = not self._is_measured and interval_ns < self._nominal_ns // _READY
+        if interval_ns <= self._slowest_ns and not lay_ready:
+            self._measured, self._measured_ns = self._measured + 1, self._measured_ns + interval_ns
             self._intervals_ns.append(interval_ns)
+            self._uneven_ns.append(interval_ns)
+            if len(self._uneven_ns) > 1:
+                second_ns = sorted(self._uneven_ns)[-2]
+                self._allowed_ns = min(round(_UNEVEN * second_ns), _UNEVEN_MAX_NS)
         self.period_ns = self._fast_ns or max(self._nominal_ns, self._slow_ns())
 
     def _slow_ns(self) -> int:
@@ -120,10 +153,11 @@ class Freshness:
         """Since the last frame."""
         return now_ns - self._last_ns
 
-    def due_ns(self) -> int:
-        """When the silence is to be told next, if no frame comes before."""
+    def due_ns(self, is_open: bool = True) -> int:
+        """When the silence is to be told next, if no frame comes before: at once of a source that is gone."""
         if self._told_ns is None:
-            return self._last_ns + self.stale_after_ns
+            gone_ns = allowed_silence_ns(self._nominal_ns, self._settings)
+            return self._last_ns + (self.stale_after_ns if is_open else min(gone_ns, self.stale_after_ns))
         return self._told_ns + max(self.period_ns, self._nominal_ns)
 
     def tell(self, now_ns: int) -> CameraState:

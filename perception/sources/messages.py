@@ -15,6 +15,7 @@ from typing import Any, Final, NoReturn
 from perception.frame import Frame
 from perception.letterbox import PixelAspect
 from perception.sources.pixel_aspect import FARTHEST
+from perception.sources.rate import RATE_KINDS
 from perception.sources.ring import Layout
 from perception.sources.source import SourceInfo
 
@@ -114,6 +115,8 @@ def _opened(told: dict[str, Any]) -> Opened:
     rate_hz, frame_wh = info["rate_hz"], info["frame_wh"]
     if type(rate_hz) not in (int, float) or not _RATES_HZ[0] <= rate_hz <= _RATES_HZ[1]:
         raise MalformedMessage("rate_hz")
+    if info["rate_kind"] not in RATE_KINDS:
+        raise MalformedMessage("rate_kind")
     if frame_wh is not None:
         width, height = frame_wh
         frame_wh = (_side(width), _side(height))
@@ -127,6 +130,7 @@ def _opened(told: dict[str, Any]) -> Opened:
             is_replayed=_flag(info["is_replayed"]),
             pixel_aspect=_aspect(info["pixel_aspect"]),
             burst_s=_seconds(info["burst_s"]),
+            rate_kind=info["rate_kind"],
         )
     )
 

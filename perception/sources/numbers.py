@@ -12,11 +12,11 @@ class Numbers:
 
     def __init__(self) -> None:
         self.last_captured_ns: int | None = None
-        self._next_id, self._last_time_ns = 0, 0
+        self._next_id, self._last_time_ns = 0, 0  # the time by the last frame's capture
+        self._given_ns = -1  # the latest time of a frame or an outage: what follows is later
         self._first_id, self._first_time_ns = 0, 0
         self._is_new_session = True
         self._began_ns = 0
-        self._told_ns: int | None = None
 
     def begin(self, now_ns: int) -> None:
         """The run begins: its time counts from here, where no frame comes."""
@@ -34,18 +34,19 @@ class Numbers:
             self._first_time_ns = self._begins_at_ns(frame.captured_ns) - frame.time_ns
         frame_id, time_ns = self._first_id + frame.frame_id, self._first_time_ns + frame.time_ns
         self._next_id, self._last_time_ns, self.last_captured_ns = frame_id + 1, time_ns, frame.captured_ns
+        self._given_ns = time_ns = max(time_ns, self._given_ns + 1)
         name = f"{frame_id:06d}" if frame.name == f"{frame.frame_id:06d}" else frame.name
         return replace(frame, frame_id=frame_id, time_ns=time_ns, name=name)
 
     def tell(self, now_ns: int) -> int:
-        """The source's own time at a moment after the last frame, for an outage."""
-        self._told_ns = self._time_ns(now_ns)
-        return self._told_ns
+        """The source's own time at a moment after the last frame, for an outage; later than all before."""
+        self._given_ns = max(self._time_ns(now_ns), self._given_ns + 1)
+        return self._given_ns
 
     def _begins_at_ns(self, captured_ns: int) -> int:
         """The time of a session's first frame: 0 of the first of all, if no outage was told before it."""
         if self.last_captured_ns is None:
-            return 0 if self._told_ns is None else max(self._told_ns + 1, self._time_ns(captured_ns))
+            return 0 if self._given_ns < 0 else self._time_ns(captured_ns)
         return self._time_ns(captured_ns)
 
     def _time_ns(self, now_ns: int) -> int:

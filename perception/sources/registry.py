@@ -18,6 +18,7 @@ from perception.sources.image_size import MAX_PIXELS
 from perception.sources.images import IMAGE_SUFFIXES, ImagesSource
 from perception.sources.pacing import Limited, Looped, Paced
 from perception.sources.playlist import PlaylistSource, is_live_playlist, is_playlist
+from perception.sources.rate import FALLBACK_RATE_HZ
 from perception.sources.reader import IS_SUPPORTED, Reader
 from perception.sources.source import Source, SourceError, SourceInfo
 from perception.sources.stream import RtspTransport, StreamSource
@@ -25,7 +26,7 @@ from perception.sources.supervised import MARGIN_S, Limits, Supervised
 from perception.sources.synthetic import SyntheticSource
 from perception.sources.tls import TlsSettings
 from perception.sources.v4l2.identity import Identity
-from perception.sources.video import FALLBACK_RATE_HZ, FILE_LIMIT_S, VideoSource
+from perception.sources.video import FILE_LIMIT_S, VideoSource
 
 
 @dataclass(frozen=True)
@@ -157,9 +158,11 @@ def _supervised(kind: str, spec: str, settings: SourceSettings) -> Supervised:
     if camera is not None:
         cap_s = min(CAMERA_CAP_S, reconnect.cap_s)
         reconnect = replace(reconnect, cap_s=cap_s, first_s=min(reconnect.first_s, cap_s))
-        awaited = SourceInfo(node_name(spec), True, None, settings.camera.rate_hz, "not open yet")
+        awaited = SourceInfo(
+            node_name(spec), True, None, settings.camera.rate_hz, "not open yet", rate_kind="assumed"
+        )
     elif kind in LIVE:
-        awaited = SourceInfo(name, True, None, FALLBACK_RATE_HZ, "not open yet")
+        awaited = SourceInfo(name, True, None, FALLBACK_RATE_HZ, "not open yet", rate_kind="assumed")
     else:  # a file has limits of its own, which are longer; it is given up before its stage counts as hung
         open_timeout_s = max(open_timeout_s, 2 * FILE_LIMIT_S)
         read_timeout_s = max(read_timeout_s, FILE_LIMIT_S - 2 * MARGIN_S)
@@ -167,6 +170,11 @@ def _supervised(kind: str, spec: str, settings: SourceSettings) -> Supervised:
     return Supervised(
         lambda: Reader(camera.builder() if camera else build, name), name, limits, awaited=awaited
     )
+
+
+def _awaited(name: str, rate_hz: float) -> SourceInfo:
+    """What is known of a live source before it was ever open."""
+    return SourceInfo(name, True, None, rate_hz, "not open yet", rate_kind="assumed")
 
 
 class _Camera:

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from perception.frame import Frame, Outage
 from perception.letterbox import SQUARE, PixelAspect
+from perception.sources.rate import Rate, RateKind
 
 
 class EndOfSource(Exception):
@@ -45,6 +46,13 @@ class SourceInfo:
     """As of a frame."""
     burst_s: float = 0.0
     """Its frames come to this machine in pieces that last so long; 0 where each comes by itself."""
+    rate_kind: RateKind = "declared"
+    """Who says `rate_hz`: one that is assumed is nothing to judge a silence by."""
+
+    @property
+    def rate(self) -> Rate:
+        """`rate_hz`, and who says so."""
+        return Rate(self.rate_hz, self.rate_kind)
 
     @property
     def is_taken_now(self) -> bool:

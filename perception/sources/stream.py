@@ -118,6 +118,7 @@ class StreamSource(Stamped):
                 frame_limit_s=self._read_timeout_s,
                 max_pixels=self._max_pixels,
                 choice=self._choice,
+                has_clock=self._pictures is None,
             )
             if self._pictures:
                 decoder.form = "pictures over HTTP"
@@ -132,10 +133,11 @@ class StreamSource(Stamped):
         # what came while the stream was looked at lies ready, and may be as old as that took
         self._arrivals = ArrivalClock(waited_ns=waited_ns)
         self._capture_times = CaptureTimes()
-        self._times = FrameTimes(decoder.rate_hz)
+        self._times = FrameTimes(decoder.rate.hz)
         return SourceInfo(
-            *(self._name, self._is_live, first.pixels.frame_wh, decoder.rate_hz, decoder.description),
+            *(self._name, self._is_live, first.pixels.frame_wh, decoder.rate.hz, decoder.description),
             pixel_aspect=first.pixel_aspect,
+            rate_kind=decoder.rate.kind,
         )
 
     def read(self) -> Frame:
@@ -150,13 +152,11 @@ class StreamSource(Stamped):
         decoded = self._next(self._decoder)
         frame_id = self._frames_read
         self._frames_read += 1
-        # pictures over HTTP have no clock, what libav has is made up: the time of arrival is the better one
-        pts_ns = None if self._pictures else decoded.pts_ns
         if self._is_live:
-            captured_ns = self._arrivals.captured_ns(pts_ns, decoded.received_ns)
+            captured_ns = self._arrivals.captured_ns(decoded.pts_ns, decoded.received_ns)
             time_ns = self._capture_times.time_ns(captured_ns)
         else:
-            captured_ns, time_ns = time.monotonic_ns(), self._recorded_ns(self._decoder, pts_ns)
+            captured_ns, time_ns = time.monotonic_ns(), self._recorded_ns(self._decoder, decoded.pts_ns)
         return Frame(
             source_id=self._name,
             frame_id=frame_id,

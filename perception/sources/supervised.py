@@ -150,7 +150,7 @@ class Supervised:
                 raise
             self._problem, self._info = str(error), self._awaited
             info = self._awaited
-        self._freshness = Freshness(info.rate_hz, self._limits.freshness, self._now_ns())
+        self._freshness = Freshness(info.rate, self._limits.freshness, self._now_ns())
         self._numbers.begin(self._now_ns())
         return info
 
@@ -200,7 +200,7 @@ class Supervised:
                     self._end = error
                     raise
                 continue
-            if self._info.is_live and now_ns >= self._freshness.due_ns():
+            if self._info.is_live and now_ns >= self._due_ns():
                 raise NoFrame(self._outage(self._info, now_ns))
             self._wait(self._next_event_ns(self._info) - now_ns)
         raise EndOfSource
@@ -289,7 +289,7 @@ class Supervised:
                 f"{self._name}: is a recording, not the live source that was waited for; start again"
             )
         if self._info is not None and self._info.is_live:
-            self._freshness.set_rate(taken.rate_hz)
+            self._freshness.set_rate(taken.rate)
         if self._info is None or self._info.is_live:
             self._info = taken
         self._was_open = True
@@ -376,7 +376,10 @@ class Supervised:
 
     def _next_event_ns(self, info: SourceInfo) -> int:
         next_ns = self._next_attempt_ns if self._phase == "idle" else self._hung_ns()
-        return min(next_ns, self._freshness.due_ns()) if info.is_live else next_ns
+        return min(next_ns, self._due_ns()) if info.is_live else next_ns
+
+    def _due_ns(self) -> int:
+        return self._freshness.due_ns(is_open=self._phase == "running")
 
     def _now_ns(self) -> int:
         return self._waiting.monotonic_ns()

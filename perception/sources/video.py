@@ -27,13 +27,12 @@ from perception.sources.image_size import MAX_PIXELS, check_pixels
 from perception.sources.orientation import Orientation
 from perception.sources.pixel_aspect import PixelAspects
 from perception.sources.planes import PixelFormatError, colour_note, planes_of
+from perception.sources.rate import CLOCKLESS, rate_of
 from perception.sources.source import EndOfSource, SourceError, SourceInfo
 from perception.sources.video_streams import chosen_stream
 
 av.logging.set_level(None)  # libav would write to stderr; what matters is raised or counted
 
-FALLBACK_RATE_HZ: Final = 25.0
-MAX_RATE_HZ: Final = 1000.0  # beyond it, a container tells its clock and not its frames
 MAX_READ_FAILURES: Final = 8
 # For a disk that has to spin up, or a slow mount; a playlist without an end would be read for ever.
 FILE_LIMIT_S: Final = 10.0
@@ -79,6 +78,7 @@ class Decoder:
         file: that the container was opened from; None over a network.
         max_pixels: of a picture; of a larger one nothing is decoded.
         choice: of the video streams; the best where nothing else is asked for.
+        has_clock: its pictures carry times; those of the bare stream of a codec never do.
     """
 
     def __init__(
@@ -90,14 +90,15 @@ class Decoder:
         file: Path | None = None,
         max_pixels: int = MAX_PIXELS,
         choice: Choice | None = None,
+        has_clock: bool = True,
     ) -> None:
         stream, self._choice_told = chosen_stream(container, choice or Choice(), name)
         self.decode_errors, self._frame_limit_s = 0, frame_limit_s
-        rates = [float(rate) for rate in (stream.average_rate, stream.guessed_rate) if rate]
-        self.rate_hz = next((rate for rate in rates if 0 < rate <= MAX_RATE_HZ), FALLBACK_RATE_HZ)
         self._container, self._stream, self._name = container, stream, name
         self.form = container.format.name.split(",")[0]
         """Of the container, for the log."""
+        self._has_clock = has_clock and self.form not in CLOCKLESS
+        self.rate = rate_of(stream, self.form, self._has_clock)
         self._time_base = stream.time_base or Fraction(1, av.time_base)
         codec = self._stream.codec_context
         check_pixels((codec.width, codec.height), max_pixels, name)
@@ -118,10 +119,10 @@ class Decoder:
 
     @property
     def description(self) -> str:
-        """Codec, pixel format and rate, which of several streams it is, and how its colours are read."""
+        """Codec and pixel format, which of several streams it is, and how its colours are read."""
         codec = self._stream.codec_context
         size = f"{codec.width}x{codec.height}{self._aspects.told}"
-        what = f"{codec.name} {codec.pix_fmt} {size} at {self.rate_hz:g} Hz in {self.form}"
+        what = f"{codec.name} {codec.pix_fmt} {size} in {self.form}"
         return ", ".join(filter(None, (what, self._choice_told, self._colour_note)))
 
     def peek(self) -> Decoded:
@@ -178,7 +179,7 @@ class Decoder:
 
     def _begin(self) -> None:
         self._damage = DamageTrace(self._over_network)
-        self._completeness = Completeness(self._container, self._stream, self.rate_hz, self._file)
+        self._completeness = Completeness(self._container, self._stream, self.rate.hz, self._file)
         self._frames = self._decode_all()
 
     def _decode_all(self) -> Generator[Decoded, None, None]:
@@ -228,7 +229,8 @@ class Decoder:
                     self._colour_note = colour_note(frame, self._stream.codec_context.codec_tag)
                 turn = self._orientation.of(frame)
                 pixels = turn.of(planes_of(frame))
-                pts_ns = None if frame.pts is None else int(frame.pts * self._time_base * 1_000_000_000)
+                pts = frame.pts if self._has_clock else None
+                pts_ns = None if pts is None else int(pts * self._time_base * 1_000_000_000)
                 # a frame that the decoder held back keeps what is known of its own packet
                 own = frame.opaque if isinstance(frame.opaque, _Origin) else origin
                 is_damaged = self._damage.is_damaged(frame.is_corrupt, frame.key_frame, pts_ns)
@@ -286,11 +288,12 @@ class VideoSource(Stamped):
             container.close()
             raise SourceError(f"{self._file}: {_silence_of_a_file()}") from None
         self._decoder, self._frames_read = decoder, 0
-        self._times = FrameTimes(decoder.rate_hz)
+        self._times = FrameTimes(decoder.rate.hz)
         description = f"{decoder.description}, about {decoder.frames_expected} frames"
         return SourceInfo(
-            *(self._file.name, False, first.pixels.frame_wh, decoder.rate_hz, description),
+            *(self._file.name, False, first.pixels.frame_wh, decoder.rate.hz, description),
             pixel_aspect=first.pixel_aspect,
+            rate_kind=decoder.rate.kind,
         )
 
     def read(self) -> Frame:
@@ -327,7 +330,7 @@ class VideoSource(Stamped):
             self._decoder.rewind()
         except FFmpegError as error:
             raise SourceError(f"{self._file}: cannot be played again: {error.strerror}") from None
-        self._frames_read, self._times = 0, FrameTimes(self._decoder.rate_hz)
+        self._frames_read, self._times = 0, FrameTimes(self._decoder.rate.hz)
 
     def close(self) -> None:
         """Release the file."""

@@ -14,13 +14,14 @@ from perception.sources.freshness import (
     FreshnessSettings,
     ReconnectSettings,
 )
+from perception.sources.rate import Rate, RateKind
 
 MS = 1_000_000
 
 
 def _fed(rate_hz: float, interval_ms: float, frames: int, **settings: float) -> tuple[Freshness, int]:
     """A source that gave so many frames, and the time of the last one."""
-    freshness = Freshness(rate_hz, FreshnessSettings(**settings), 0)
+    freshness = Freshness(Rate(rate_hz), FreshnessSettings(**settings), 0)
     now_ns = 0
     for number in range(frames):
         now_ns = round(number * interval_ms * MS)
@@ -44,7 +45,7 @@ def test_source_is_stale_first_and_lost_after_the_next_limit() -> None:
 
 
 def test_source_that_never_gave_a_frame_is_told_of_too() -> None:
-    freshness = Freshness(25, FreshnessSettings(), 0)
+    freshness = Freshness(Rate(25), FreshnessSettings(), 0)
 
     assert freshness.due_ns() == 120 * MS
 
@@ -70,9 +71,9 @@ def test_length_of_an_outage_is_no_period() -> None:
     assert freshness.period_ns == 40 * MS
 
 
-def _stale_ms(rate_hz: float, arrivals_ms: list[float]) -> list[float]:
+def _stale_ms(rate_hz: float, arrivals_ms: list[float], kind: RateKind = "declared") -> list[float]:
     """When a source that gives frames at these times is reported as stale."""
-    freshness, reported_ms = Freshness(rate_hz, FreshnessSettings(), 0), []
+    freshness, reported_ms = Freshness(Rate(rate_hz, kind), FreshnessSettings(), 0), []
     for arrival_ms in arrivals_ms:
         while freshness.due_ns() < arrival_ms * MS:
             reported_ms.append(freshness.due_ns() / MS)
@@ -101,15 +102,67 @@ def test_rate_that_a_camera_really_has_is_learnt_within_two_seconds(
     assert [at_ms - steady[-1] for at_ms in changed_later_ms if at_ms > steady[-1] + 2300] == []
 
 
+@pytest.mark.parametrize("real_hz", [0.5, 1.0, 2.0, 5.0, 15.0, 25.0, 60.0])
+@pytest.mark.parametrize("jitter", [0.0, 0.3])
+@pytest.mark.parametrize("lay_ready", [0, 12])
+def test_rate_that_nobody_told_is_measured_before_the_camera_is_called_stale(
+    real_hz: float, jitter: float, lay_ready: int
+) -> None:
+    rng = random.Random(1)
+    ready = [200 + 0.1 * number for number in range(lay_ready)]
+    arrivals = [200 + (number + rng.uniform(0, jitter)) * 1000 / real_hz for number in range(100)]
+
+    assert _stale_ms(25.0, [*ready, *arrivals], "assumed") == []
+
+
+def test_camera_of_an_untold_rate_that_was_measured_is_stale_after_three_periods() -> None:
+    freshness = Freshness(Rate(25, "assumed"), FreshnessSettings(), 0)
+    assert freshness.due_ns() == 3_000 * MS
+    for number in range(26):
+        freshness.frame(number * 40 * MS)
+    assert freshness.due_ns() == (25 * 40 + 120) * MS
+
+    night_ms = [number * 200.0 for number in range(50)]
+    assert [at_ms for at_ms in _stale_ms(15, night_ms, "assumed") if at_ms > 2_000] == []
+
+
+def test_source_that_is_gone_is_told_of_at_once_whoever_told_its_rate() -> None:
+    freshness = Freshness(Rate(25, "assumed"), FreshnessSettings(), 0)
+
+    assert freshness.due_ns(is_open=False) == 120 * MS
+
+
+@pytest.mark.parametrize("kind", ["declared", "assumed"])
+def test_intervals_that_vary_are_no_silence(kind: RateKind) -> None:
+    """A phone's, a camera's that leaves out pictures by chance, frames in bursts, a dashcam's."""
+    rng, phone, chance, dashcam = random.Random(3), [0.0], [0.0], [0.0]
+    phone_hz = 30.0
+    for _ in range(600):
+        phone_hz = min(60, max(5, phone_hz * rng.uniform(0.75, 1.3)))
+        phone.append(phone[-1] + 1000 / phone_hz)
+        dashcam.append(dashcam[-1] + 1000 / rng.choice((25, 30)))
+        steps = next(count for count in range(1, 20) if rng.random() < 0.4 or count == 19)
+        chance.append(chance[-1] + 40 * steps)
+    bursts = [burst * 240 + 0.5 * number for burst in range(100) for number in range(6)]
+
+    counts = [
+        sum(at_ms > 2_000 for at_ms in _stale_ms(25, arrivals, kind))
+        for arrivals in (phone, bursts, dashcam, chance)
+    ]
+
+    assert counts[:3] == [0, 0, 0]
+    assert counts[3] < 30  # of some 60,000 ms / 40 ms
+
+
 def test_camera_that_is_faster_than_its_nominal_rate_is_stale_sooner() -> None:
     freshness, last_ns = _fed(30, 1000 / 60, 130)
 
     assert freshness.due_ns() == pytest.approx(last_ns + 50 * MS, abs=MS)
 
 
-def test_camera_that_is_fast_again_is_stale_as_soon_as_before() -> None:
+def test_camera_that_is_fast_again_is_stale_as_soon_as_before_a_second_later() -> None:
     freshness, last_ns = _fed(30, 300, 20)
-    for number in range(1, 7):
+    for number in range(1, 33):
         freshness.frame(last_ns + round(number * 33.3 * MS))
 
     assert freshness.stale_after_ns == pytest.approx(100 * MS, abs=MS)

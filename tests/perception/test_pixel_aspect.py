@@ -59,7 +59,7 @@ def test_what_a_file_tells_is_taken(make_clip: Callable[..., Path], suffix: str)
 
     assert (info.frame_wh, info.pixel_aspect) == ((64, 48), (64, 45))
     assert {(frame.frame_wh, frame.pixel_aspect) for frame in frames} == {((64, 48), (64, 45))}
-    assert "64x48 in pixels of 64:45 at" in info.description
+    assert "64x48 in pixels of 64:45 in " in info.description
 
 
 def test_square_pixels_are_not_spoken_of(make_clip: Callable[..., Path]) -> None:

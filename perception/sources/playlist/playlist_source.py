@@ -113,14 +113,15 @@ class PlaylistSource(Stamped):
         is_live, longest_s = self._segments.is_live, video.playlist.longest_s
         self._silent_after_s = self._read_timeout_s + longest_s * is_live
         self._feed.wait_up_to(self._silent_after_s)
-        self._times, self._capture_times = FrameTimes(decoder.rate_hz), CaptureTimes()
-        self._clock = PlayClock(decoder.rate_hz)
+        self._times, self._capture_times = FrameTimes(decoder.rate.hz), CaptureTimes()
+        self._clock = PlayClock(decoder.rate.hz)
         behind_s = sum(segment.duration_s for segment in video.playlist.segments[-FROM_THE_END:])
         delay = f"about {behind_s:.0f} s behind" if is_live else ""
         description = ", ".join(filter(None, (f"{decoder.description} by HLS", delay, video.told)))
         return SourceInfo(
-            *(self._source_id, is_live, picture.pixels.frame_wh, decoder.rate_hz, description),
+            *(self._source_id, is_live, picture.pixels.frame_wh, decoder.rate.hz, description),
             pixel_aspect=picture.pixel_aspect,
+            rate_kind=decoder.rate.kind,
             burst_s=longest_s if is_live else 0.0,
         )
 
