@@ -105,7 +105,7 @@ def _offer(told: dict[str, str]) -> Offer | None:
     return Offer(
         what=" ".join(what) or "unknown",
         wh=wh,
-        is_decodable=all(_DECODERS.get(codec, "h264") in av.codecs_available for codec in videos),
+        is_decodable=all(_DECODERS.get(codec) in av.codecs_available for codec in videos),
         is_aside=told.get("VIDEO-RANGE", "SDR") != "SDR",
         rank=bits_per_s,
     )

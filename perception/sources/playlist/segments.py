@@ -17,7 +17,7 @@ NEW_PART: Final = b""
 """Stands before what does not go on from the bytes before: another encoding, or behind what is missing."""
 _TRIES: Final = 3
 _TRIED_AGAIN_S: Final = 0.5
-_SOONEST_S: Final = 0.2
+SOONEST_S: Final = 0.2
 _PIECE_BYTES: Final = 1 << 16
 
 
@@ -148,10 +148,10 @@ class Segments:
     def _reload(self, number: int) -> None:
         """Wait for a playlist that has a segment from `number` on, begins anew, or has its end."""
         before = self._playlist
-        longest_s = max(_SOONEST_S, before.longest_s)
+        longest_s = max(SOONEST_S, before.longest_s)
         last_s = before.segments[-1].duration_s if before.segments else 0.0
         wait_s, asked_s = min(last_s or longest_s, longest_s), self._asked_s
-        while not self._stopped.wait(max(_SOONEST_S, asked_s + wait_s - time.monotonic())):
+        while not self._stopped.wait(max(SOONEST_S, asked_s + wait_s - time.monotonic())):
             asked_s = self._asked_s = time.monotonic()
             wait_s = longest_s / 2
             try:
