@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import struct
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Final, Literal
 
 from perception.sources.source import SourceError
 
@@ -13,14 +15,22 @@ MAX_PIXELS: Final = 100_000_000
 
 Size = tuple[int, int]
 
+JPEG: Final = b"\xff\xd8"
+PNG: Final = b"\x89PNG\r\n\x1a\n"
+"""What such files begin with."""
+
 _JPEG_ALONE: Final = (0x01, *range(0xD0, 0xD9))  # markers without a length
+_JPEG_SCAN: Final = 0xDA
 _JPEG_FRAMES: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-_TIFF_WIDTH, _TIFF_HEIGHT = 256, 257
+_TIFF_SIGNATURES: Final = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_TIFF_SUBFILE, _TIFF_WIDTH, _TIFF_HEIGHT = 254, 256, 257
+_TIFF_MOST_PAGES: Final = 100_000
+_HEIF_BRANDS: Final = frozenset((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"))
 _TIFF_BYTES: Final = {1: 1, 3: 2, 4: 4, 16: 8}
 
 
 def image_wh(data: bytes) -> Size | None:
-    """Width and height in pixels of a JPEG, PNG, TIFF, WebP or BMP; None of anything else."""
+    """Width and height in pixels of a JPEG, PNG, TIFF, WebP, AVIF or BMP; None of anything else."""
     for signature, read in _READERS:
         if data.startswith(signature):
             try:
@@ -41,20 +51,32 @@ def check_pixels(wh: Size, max_pixels: int, where: str) -> None:
 
 
 def _jpeg(data: bytes) -> Size | None:
-    """Of the first frame header, as decoders find it: they pass over whatever stands between two markers."""
-    at = 2
-    while (at := data.find(b"\xff", at)) >= 0:
-        marker = data[at + 1]
+    """Of the first frame header."""
+    for marker, at in _jpeg_markers(data):
         if marker in _JPEG_FRAMES:
             height, width = struct.unpack_from(">HH", data, at + 5)
             return width, height
+    return None
+
+
+def jpeg_scan_at(data: bytes) -> int:
+    """Where the first scan begins, behind all headers and the thumbnail in them; 0 where there is none."""
+    try:
+        return next((at for marker, at in _jpeg_markers(data) if marker == _JPEG_SCAN), 0)
+    except (struct.error, IndexError):
+        return 0
+
+
+def _jpeg_markers(data: bytes) -> Iterator[tuple[int, int]]:
+    """Each marker and where it stands, as decoders find it: they pass over whatever stands between two."""
+    at = 2
+    while (at := data.find(b"\xff", at)) >= 0:
+        marker = data[at + 1]
         if marker in (0x00, 0xFF):
             at += 1
-        elif marker in _JPEG_ALONE:
-            at += 2
-        else:
-            at += 2 + max(2, struct.unpack_from(">H", data, at + 2)[0])
-    return None
+            continue
+        yield marker, at
+        at += 2 if marker in _JPEG_ALONE else 2 + max(2, struct.unpack_from(">H", data, at + 2)[0])
 
 
 def _png(data: bytes) -> Size | None:
@@ -86,28 +108,92 @@ def _webp(data: bytes) -> Size | None:
 
 
 def _tiff(data: bytes) -> Size | None:
-    """Of the first directory, the largest of what it says twice."""
+    """Of the first directory."""
+    return next((page.wh for page in _tiff_directories(data)), None)
+
+
+@dataclass(frozen=True)
+class TiffPage:
+    """One picture of a TIFF."""
+
+    number: int
+    """Counts directories from 0."""
+    wh: Size
+    """Width and height in pixels."""
+    is_reduced: bool
+    """A smaller copy of another one."""
+
+
+def tiff_pages(data: bytes) -> list[TiffPage]:
+    """The pictures of a TIFF in their order, without smaller copies; none of any other file."""
+    if not data.startswith(_TIFF_SIGNATURES):
+        return []
+    pages = []
+    try:
+        for page in _tiff_directories(data):
+            pages.append(page)
+    except (struct.error, IndexError):  # it ends within a directory
+        pass
+    return [page for page in pages if not page.is_reduced] or pages
+
+
+def _tiff_directories(data: bytes) -> Iterator[TiffPage]:
+    """Each with the largest of what it says twice of its size."""
     order = "<" if data.startswith(b"II") else ">"
+    byte_order: Literal["little", "big"] = "little" if order == "<" else "big"
     is_big = struct.unpack_from(order + "H", data, 2)[0] == 43
-    first = struct.unpack_from(order + ("Q" if is_big else "I"), data, 8 if is_big else 4)[0]
-    count = struct.unpack_from(order + ("Q" if is_big else "H"), data, first)[0]
-    first, entry_bytes, value_at = (first + 8, 20, 12) if is_big else (first + 2, 12, 8)
-    sides = {_TIFF_WIDTH: 0, _TIFF_HEIGHT: 0}
-    for entry in range(first, min(first + count * entry_bytes, len(data)), entry_bytes):
-        tag, kind = struct.unpack_from(order + "HH", data, entry)
-        if tag in sides and kind in _TIFF_BYTES:
-            value = data[entry + value_at : entry + value_at + _TIFF_BYTES[kind]]
-            sides[tag] = max(sides[tag], int.from_bytes(value, "little" if order == "<" else "big"))
-    return (sides[_TIFF_WIDTH], sides[_TIFF_HEIGHT]) if all(sides.values()) else None
+    offset, count_kind = (order + "Q", order + "Q") if is_big else (order + "I", order + "H")
+    entry_bytes, value_at = (20, 12) if is_big else (12, 8)
+    (start,) = struct.unpack_from(offset, data, 8 if is_big else 4)
+    seen: set[int] = set()
+    while start and start not in seen and len(seen) < _TIFF_MOST_PAGES:
+        seen.add(start)
+        (count,) = struct.unpack_from(count_kind, data, start)
+        first = start + struct.calcsize(count_kind)
+        end = first + count * entry_bytes
+        found = {_TIFF_WIDTH: 0, _TIFF_HEIGHT: 0, _TIFF_SUBFILE: 0}
+        for entry in range(first, min(end, len(data)), entry_bytes):
+            tag, kind = struct.unpack_from(order + "HH", data, entry)
+            if tag in found and kind in _TIFF_BYTES:
+                value = data[entry + value_at : entry + value_at + _TIFF_BYTES[kind]]
+                found[tag] = max(found[tag], int.from_bytes(value, byte_order))
+        wh = found[_TIFF_WIDTH], found[_TIFF_HEIGHT]
+        if not all(wh):
+            return
+        yield TiffPage(len(seen) - 1, wh, bool(found[_TIFF_SUBFILE] & 1))
+        (start,) = struct.unpack_from(offset, data, end)
+
+
+def is_avif(data: bytes) -> bool:
+    """Whether it is an AVIF, a still picture or an animation."""
+    return b"avif" in _brands(data) or b"avis" in _brands(data)
+
+
+def is_heif(data: bytes) -> bool:
+    """Whether it is a HEIF of anything else, such as HEIC."""
+    return bool(set(_brands(data)) & _HEIF_BRANDS) and not is_avif(data)
+
+
+def _brands(data: bytes) -> list[bytes]:
+    if data[4:8] != b"ftyp":
+        return []
+    end = min(int.from_bytes(data[:4], "big"), len(data), 256)
+    return [data[at : at + 4] for at in (8, *range(16, end - 3, 4))]
+
+
+def _avif(data: bytes) -> Size | None:
+    """The largest that any of its items has."""
+    if not is_avif(data):
+        return None
+    sizes = [struct.unpack_from(">II", data, found.end() + 4) for found in re.finditer(b"ispe", data[:65536])]
+    return max(sizes, key=lambda wh: wh[0] * wh[1], default=None)
 
 
 _READERS: Final[tuple[tuple[bytes, Callable[[bytes], Size | None]], ...]] = (
-    (b"\xff\xd8", _jpeg),
-    (b"\x89PNG\r\n\x1a\n", _png),
+    (JPEG, _jpeg),
+    (PNG, _png),
     (b"BM", _bmp),
+    (b"\0\0\0", _avif),
     (b"RIFF", _webp),
-    (b"II*\0", _tiff),
-    (b"MM\0*", _tiff),
-    (b"II+\0", _tiff),
-    (b"MM\0+", _tiff),
+    *((signature, _tiff) for signature in _TIFF_SIGNATURES),
 )

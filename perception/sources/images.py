@@ -8,89 +8,135 @@ import time
 from pathlib import Path
 from typing import Final
 
-import cv2
-import numpy as np
-from numpy.typing import NDArray
-
+from perception.command import say
 from perception.frame import Frame
-from perception.sources.image_size import MAX_PIXELS, check_pixels, image_wh
+from perception.sources.image_file import ImageFile, Picture
+from perception.sources.image_size import MAX_PIXELS
 from perception.sources.source import EndOfSource, SourceError, SourceInfo
 
-IMAGE_SUFFIXES: Final = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+IMAGE_SUFFIXES: Final = (
+    *(".avif", ".bmp", ".heic", ".heif", ".jfif", ".jpe", ".jpeg", ".jpg"),
+    *(".mpo", ".png", ".tif", ".tiff", ".webp"),
+)
 
 
 class ImagesSource:
     """Images as a recording with a fixed rate; every frame is named after its file.
 
+    An image that cannot be read is told of and passed over: the frame after it has it in `missed_before`. Of one
+    file with several pictures (an animation, pages) each is a frame; of such a file among others the first.
+
     Args:
         pattern: a folder, a glob such as `trip/*.png`, or one image.
         rate_hz: images per second of the frames' own time.
-        max_pixels: a larger image is refused before it is decoded.
+        max_pixels: a larger image is not decoded.
     """
 
     def __init__(self, pattern: str, rate_hz: float = 10.0, max_pixels: int = MAX_PIXELS) -> None:
         self._pattern, self._max_pixels = pattern, max_pixels
         self._rate_hz = rate_hz
         self._files: list[Path] = []
-        self._next_id = 0
+        self._alone: ImageFile | None = None
+        self._frames = self._next_id = self._missed = 0
+        self._first: Picture | None = None
+        self._told: set[Path] = set()
+        self.decode_errors = 0
+        """Images that could not be read, and pictures that came out damaged, so far."""
+        self.unreadable = 0
+        """Images, and pictures of one, that could not be read so far, each counted once."""
 
     def open(self) -> SourceInfo:
-        """List the images and decode the first one."""
-        self._files, self._next_id = _images_of(self._pattern), 0
-        height, width = read_image_bgr(self._files[0], self._max_pixels).shape[:2]
-        description = f"{len(self._files)} images"
-        return SourceInfo(self._pattern, False, (width, height), self._rate_hz, description)
+        """List the images and decode the first one that can be; raises SourceError if there is none."""
+        self._files = _images_of(self._pattern)
+        self._frames, self._alone = len(self._files), None
+        if self._frames == 1:
+            self._alone = ImageFile(self._files[0], self._max_pixels)
+            self._frames = self._alone.pictures
+        self._begin()
+        problems: list[str] = []
+        while self._first is None:
+            try:
+                self._first = self._picture(self._next_id)
+            except SourceError as error:
+                problems.append(str(error))
+                self._next_id += 1
+                if self._next_id == self._frames:
+                    raise self._nothing(problems) from None
+        for index, problem in enumerate(problems):
+            self._miss(index, problem)
+        height, width = self._first.image_bgr.shape[:2]
+        return SourceInfo(self._pattern, False, (width, height), self._rate_hz, self._description())
 
     def read(self) -> Frame:
-        """The next image; a corrupt one raises SourceError with its name."""
-        if self._next_id >= len(self._files):
-            raise EndOfSource
-        frame_id, file = self._next_id, self._files[self._next_id]
-        self._next_id += 1
-        return Frame(
-            source_id=self._pattern,
-            frame_id=frame_id,
-            captured_ns=time.monotonic_ns(),
-            time_ns=round(frame_id * 1e9 / self._rate_hz),
-            pixels=read_image_bgr(file, self._max_pixels),
-            name=file.stem,
-        )
+        """The next image that can be read; raises EndOfSource."""
+        while self._next_id < self._frames:
+            frame_id, self._next_id = self._next_id, self._next_id + 1
+            first, self._first = self._first, None
+            try:
+                picture = first or self._picture(frame_id)
+            except SourceError as error:
+                self._miss(frame_id, str(error))
+                continue
+            missed, self._missed = self._missed, 0
+            self.decode_errors += picture.is_damaged
+            return Frame(
+                source_id=self._pattern,
+                frame_id=frame_id,
+                captured_ns=time.monotonic_ns(),
+                time_ns=round(frame_id * 1e9 / self._rate_hz),
+                pixels=picture.image_bgr,
+                name=self._name(frame_id),
+                is_damaged=picture.is_damaged,
+                missed_before=missed,
+            )
+        raise EndOfSource
+
+    def rewind(self) -> None:
+        """Begin again with the first image."""
+        self._begin()
 
     def close(self) -> None:
         """Forget the list."""
-        self._files = []
+        self._files, self._alone, self._first = [], None, None
 
+    def _begin(self) -> None:
+        self._next_id = self._missed = 0
+        self._first = None
 
-def read_image_bgr(file: Path, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
-    """(H, W, 3) uint8 BGR of an image file, upright by its EXIF orientation.
+    def _picture(self, frame_id: int) -> Picture:
+        if self._alone is not None:
+            return self._alone.picture(frame_id)
+        file = self._files[frame_id]
+        image = ImageFile(file, self._max_pixels)
+        if image.pictures > 1 and file not in self._told:
+            self._told.add(file)
+            say(f"{file}: holds {image.pictures} pictures, the first is taken")
+        return image.picture()
 
-    Grey becomes three equal channels, alpha is dropped, 16 bits become 8 by a fixed scale.
+    def _name(self, frame_id: int) -> str:
+        if self._alone is None:
+            return self._files[frame_id].stem
+        stem = self._files[0].stem
+        return stem if self._frames == 1 else f"{stem}_{frame_id:0{len(str(self._frames - 1))}d}"
 
-    Raises:
-        SourceError: if it cannot be read or decoded, is larger than `max_pixels`, or holds floats, which have
-            no fixed scale.
-    """
-    try:
-        content = file.read_bytes()
-    except OSError as error:
-        raise SourceError(f"{file}: cannot be read: {error.strerror}") from error
-    wh = image_wh(content)
-    if wh is None:
-        raise SourceError(f"{file}: is corrupt, or not an image that can be read")
-    check_pixels(wh, max_pixels, str(file))
-    data = np.frombuffer(content, np.uint8)
-    # not IMREAD_UNCHANGED: it leaves EXIF aside, and alpha and grey as they are
-    try:
-        image = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
-    except cv2.error:
-        image = None
-    if image is None:
-        raise SourceError(f"{file}: is corrupt, or not an image that can be read")
-    if image.dtype == np.uint16:
-        image = cv2.convertScaleAbs(image, alpha=1 / 257)
-    if image.dtype != np.uint8:
-        raise SourceError(f"{file}: has {image.dtype} pixels; 8 or 16 bits per channel are wanted")
-    return np.asarray(image, np.uint8)
+    def _miss(self, frame_id: int, problem: str) -> None:
+        self._missed += 1
+        self.decode_errors += 1
+        picture = self._files[0] / str(frame_id) if self._alone else self._files[frame_id]
+        if picture not in self._told:
+            self._told.add(picture)
+            self.unreadable += 1
+            say(f"{problem}; it is left out")
+
+    def _description(self) -> str:
+        if self._alone is None:
+            return f"{self._frames} images"
+        return f"{self._frames} pictures in one file" if self._frames > 1 else "1 images"
+
+    def _nothing(self, problems: list[str]) -> SourceError:
+        if self._frames == 1:
+            return SourceError(problems[0])
+        return SourceError(f"{self._pattern}: none of its {self._frames} images can be read; {problems[0]}")
 
 
 def _images_of(pattern: str) -> list[Path]:

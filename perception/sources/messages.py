@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, Final, NoReturn
 
 from perception.frame import Frame
@@ -21,7 +21,7 @@ from perception.sources.source import SourceInfo
 
 LARGEST_MESSAGE: Final = 65_536
 GENERATIONS: Final = 255  # of rings, told in a byte; the one left over asks to open
-COUNTS: Final = ("decode_errors", "io_errors", "clock_steps", "strays", "gaps")
+COUNTS: Final = ("decode_errors", "io_errors", "unreadable", "clock_steps", "strays", "gaps")
 _LONGEST_TEXT: Final = 2_000
 _LARGEST_SIDE_PX: Final = 1 << 20
 _LARGEST_RING: Final = 1 << 40  # bytes
@@ -65,6 +65,8 @@ class NewFrame:
 @dataclass(frozen=True)
 class Ended:
     """A recording came to its end."""
+
+    counts: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -150,16 +152,26 @@ def _frame(told: dict[str, Any]) -> NewFrame:
     for count in ("frame_id", "time_ns", "missed_before"):
         _whole(values[count], 0, _LARGEST_COUNT)
     _whole(values["captured_ns"], -_LARGEST_COUNT, time.monotonic_ns())  # one clock for both of us
-    for name, count in counts.items():
-        if name not in COUNTS:
-            raise MalformedMessage("counts")
-        _whole(count, 0, _LARGEST_COUNT)
+    _check_counts(counts)
     return NewFrame(
         _whole(told.pop("slot"), 0, 254),
         Layout(layout["kind"], _side(layout["width"]), _side(layout["height"])),
         values,
         counts,
     )
+
+
+def _ended(told: dict[str, Any]) -> Ended:
+    counts = _mapping(told.pop("counts"))
+    _check_counts(counts)
+    return Ended(counts)
+
+
+def _check_counts(counts: dict[str, Any]) -> None:
+    for name, count in counts.items():
+        if name not in COUNTS:
+            raise MalformedMessage("counts")
+        _whole(count, 0, _LARGEST_COUNT)
 
 
 def _failed(told: dict[str, Any]) -> Failed:
@@ -172,7 +184,7 @@ _BY_KIND: Final[dict[str, Any]] = {
     NewRing.__name__: _ring,
     Opened.__name__: _opened,
     NewFrame.__name__: _frame,
-    Ended.__name__: lambda told: Ended(),
+    Ended.__name__: _ended,
     Failed.__name__: _failed,
 }
 

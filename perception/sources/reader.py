@@ -122,7 +122,8 @@ class Reader:
                     return self._frame(message)
                 case NewRing():
                     pass
-                case Ended():
+                case Ended(counts):
+                    self.counts = counts
                     raise EndOfSource
                 case _:
                     raise SourceError(message.text)

@@ -68,7 +68,7 @@ def _outcome(writer: _Writer, source: Source) -> Ended | Failed | None:
     except _OpenAgain:
         pass
     except EndOfSource:
-        outcome = Ended()
+        outcome = Ended(_counts(source))
     except SourceError as error:
         outcome = Failed(str(error))
     except _NodeGone:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import struct
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -13,15 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perception.labels import ALTERNATIVE, BACKGROUND, DIRECT, IGNORE
-from perception.sources import images
-from perception.sources.image_size import MAX_PIXELS, check_pixels, image_wh
+from perception.sources import image_file
+from perception.sources.image_file import whole_png
+from perception.sources.image_size import MAX_PIXELS, PNG, check_pixels, image_wh
 from perception.sources.source import SourceError
 
 Rgb = tuple[int, int, int]
 
 _NO_CLASS: Final = 254
-_PNG_SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
-_PNG_FRAME_BYTES: Final = 12  # length and name before a chunk's content, checksum after it
 
 
 class DataError(ValueError):
@@ -34,9 +31,8 @@ def read_image_bgr(file: Path) -> NDArray[np.uint8]:
     Raises:
         DataError: if it does not decode.
     """
-    _read_whole(file)
     try:
-        return images.read_image_bgr(file)
+        return image_file.read_image_bgr(file)
     except SourceError as error:
         raise DataError(str(error)) from error
 
@@ -142,32 +138,12 @@ def _read_as_it_is(file: Path) -> NDArray[np.generic]:
 
 
 def _read_whole(file: Path) -> bytes:
-    """The bytes of an image file; a PNG that was cut off or damaged raises DataError.
-
-    libpng would decode it in part, and complain on the error output without naming the file.
-    """
+    """The bytes of an image file; a PNG that was cut off or damaged raises DataError."""
     try:
         content = file.read_bytes()
     except OSError as error:
         raise DataError(f"{file}: cannot be read: {error.strerror}") from error
-    if content.startswith(_PNG_SIGNATURE) and not _is_whole_png(content):
-        raise DataError(f"{file}: is corrupt: this PNG is cut off or damaged")
-    return content
-
-
-def _is_whole_png(content: bytes) -> bool:
-    """Whether each chunk that counts has its checksum, up to the one that ends a PNG (ISO/IEC 15948)."""
-    view, start = memoryview(content), len(_PNG_SIGNATURE)
-    while start + _PNG_FRAME_BYTES <= len(view):
-        length, kind = struct.unpack_from(">I4s", view, start)
-        end = start + _PNG_FRAME_BYTES + length
-        if end > len(view):
-            return False
-        (checksum,) = struct.unpack_from(">I", view, end - 4)
-        is_critical = not kind[0] & 0x20  # the first letter of its name is a capital
-        if is_critical and zlib.crc32(view[start + 4 : end - 4]) != checksum:
-            return False
-        if kind == b"IEND":
-            return True
-        start = end
-    return False
+    try:
+        return whole_png(content, str(file)) if content.startswith(PNG) else content
+    except SourceError as error:
+        raise DataError(str(error)) from error

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from perception.frame import CameraState, Frame
 from perception.scene.camera_health import CameraJudge, HealthSettings
 from perception.scene.camera_look import look_at
-from perception.sources.images import read_image_bgr
+from perception.sources.image_file import read_image_bgr
 from perception.sources.source import EndOfSource
 from perception.sources.synthetic import SyntheticSource
 from perception.sources.video import VideoSource

@@ -1,0 +1,250 @@
+"""Pictures out of image files: whatever their suffix says, several in one file, and damaged ones."""
+
+from __future__ import annotations
+
+import re
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import av
+import cv2
+import numpy as np
+from av.error import FFmpegError
+from av.video.frame import VideoFrame
+from numpy.typing import NDArray
+
+from perception.frame import bgr_from_yuv
+from perception.sources.image_size import (
+    JPEG,
+    MAX_PIXELS,
+    PNG,
+    check_pixels,
+    image_wh,
+    is_avif,
+    is_heif,
+    jpeg_scan_at,
+    tiff_pages,
+)
+from perception.sources.planes import PixelFormatError, planes_of
+from perception.sources.source import SourceError
+
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # what does not decode, we tell
+
+_JPEG_END: Final = b"\xff\xd9"
+# Markers that no scan holds, and sectors that were never written: cheap to look for, and reason enough to ask
+# a decoder that tells of damage. libjpeg tells nobody but the terminal.
+_JPEG_DAMAGE: Final = re.compile(rb"\xff[^\x00\xc4\xd0-\xdb\xdd\xfe\xff]|\x00{64}")
+_PNG_END: Final = b"\0\0\0\0IEND\xaeB`\x82"
+_PNG_FRAME_BYTES: Final = 12  # length and name before a chunk's content, checksum after it
+_PNG_EXTRAS: Final = (b"tRNS", b"eXIf", b"acTL", b"fcTL", b"fdAT")
+"""Chunks beside the critical ones that matter here; of others libpng may complain on the terminal."""
+_BATCH_BYTES: Final = 1 << 26
+_ROTATIONS: Final = {90: cv2.ROTATE_90_COUNTERCLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_CLOCKWISE}
+_UNREADABLE: Final = "is corrupt, or not an image that can be read"
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """One picture of a file."""
+
+    image_bgr: NDArray[np.uint8]
+    """(H, W, 3), upright by its EXIF orientation."""
+    is_damaged: bool = False
+    """Parts of it are missing."""
+
+
+class ImageFile:
+    """An image file in memory, of which one picture at a time is decoded."""
+
+    def __init__(self, file: Path, max_pixels: int = MAX_PIXELS) -> None:
+        """Read the file and look at its header.
+
+        Raises:
+            SourceError: if it cannot be read, is no image, or is larger than `max_pixels`.
+        """
+        self._file, self._max_pixels = file, max_pixels
+        try:
+            content = file.read_bytes()
+        except OSError as error:
+            raise SourceError(f"{file}: cannot be read: {error.strerror}") from error
+        if not content:
+            raise SourceError(f"{file}: is empty")
+        if is_heif(content):
+            raise SourceError(f"{file}: is HEIC, which is not read here; convert it to JPEG or PNG")
+        wh = image_wh(content)
+        if wh is None:
+            raise SourceError(f"{file}: {_UNREADABLE}")
+        check_pixels(wh, max_pixels, str(file))
+        if content.startswith(PNG):
+            content = whole_png(content, str(file))
+        self._content = content
+        self._pages = tiff_pages(content)
+        self._batch_size = max(1, _BATCH_BYTES // (wh[0] * wh[1] * 4))
+        self._batch_start = 0
+        self._batch: list[NDArray[np.uint8]] = []
+        self.pictures = len(self._pages) or _animation_frames(content)
+        """How many it holds; at least 1."""
+
+    def picture(self, index: int = 0) -> Picture:
+        """One of them, decoded.
+
+        Grey becomes three equal channels, alpha is dropped, 16 bits become 8 by a fixed scale.
+
+        Raises:
+            SourceError: if it cannot be decoded, is too large, or holds floats, which have no fixed scale.
+        """
+        if self._content.startswith(JPEG):
+            return self._jpeg()
+        if self.pictures == 1:
+            return Picture(self._of_8_bits(_decoded(self._content)))
+        if self._pages:
+            page = self._pages[index]
+            check_pixels(page.wh, self._max_pixels, str(self._file))
+            return Picture(self._of_8_bits(_decoded_page(self._content, page.number)))
+        return Picture(self._frame_of_animation(index))
+
+    def _jpeg(self) -> Picture:
+        """One that was cut off behind its last pixel is whole; where parts are missing it is damaged."""
+        content, scan_at = self._content, jpeg_scan_at(self._content)
+        end = content.find(_JPEG_END, scan_at)
+        if end < 0:
+            content += _JPEG_END
+        if (end < 0 or _JPEG_DAMAGE.search(content, scan_at, end)) and _decoded_jpeg(content, "explode") is None:
+            frame = _decoded_jpeg(self._content, "ignore_err")
+            image_bgr = None if frame is None else _image_of(frame)
+            if image_bgr is None:
+                raise SourceError(f"{self._file}: {_UNREADABLE}")
+            return Picture(image_bgr, is_damaged=True)
+        return Picture(self._of_8_bits(_decoded(content)))
+
+    def _frame_of_animation(self, index: int) -> NDArray[np.uint8]:
+        if not self._batch_start <= index < self._batch_start + len(self._batch):
+            data = np.frombuffer(self._content, np.uint8)
+            try:
+                _, animation = cv2.imdecodeanimation(data, start=index, count=self._batch_size)
+                self._batch = [np.asarray(frame, np.uint8) for frame in animation.frames]
+            except cv2.error:
+                self._batch = []
+            self._batch_start = index
+        if not self._batch:
+            raise SourceError(f"{self._file}: its picture {index + 1} of {self.pictures} cannot be decoded")
+        return np.ascontiguousarray(self._batch[index - self._batch_start][:, :, :3])
+
+    def _of_8_bits(self, image: NDArray[np.generic] | None) -> NDArray[np.uint8]:
+        if image is None:
+            raise SourceError(f"{self._file}: {_UNREADABLE}")
+        if image.dtype == np.uint16:
+            image = cv2.convertScaleAbs(image, alpha=1 / 257)
+        if image.dtype != np.uint8:
+            raise SourceError(
+                f"{self._file}: has {image.dtype} pixels; 8 or 16 bits per channel are wanted"
+            )
+        return np.asarray(image, np.uint8)
+
+
+def read_image_bgr(file: Path, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
+    """(H, W, 3) uint8 BGR of an image file's first picture, whole.
+
+    Raises:
+        SourceError: if it cannot be read or decoded, parts of it are missing, it is larger than `max_pixels`,
+            or holds floats, which have no fixed scale.
+    """
+    picture = ImageFile(file, max_pixels).picture()
+    if picture.is_damaged:
+        raise SourceError(f"{file}: is corrupt: parts of the picture are missing")
+    return picture.image_bgr
+
+
+def whole_png(content: bytes, where: str) -> bytes:
+    """The same with the chunks that matter here; the mark of its end may be missing.
+
+    libpng would decode a damaged one in part, and complain on the error output without naming the file.
+
+    Raises:
+        SourceError: if a chunk that counts is cut off, or its checksum is wrong (ISO/IEC 15948); `where` begins
+            the message.
+    """
+    view, kept, start = memoryview(content), [content[: len(PNG)]], len(PNG)
+    while start + 8 <= len(view):
+        length, kind = struct.unpack_from(">I4s", view, start)
+        end = start + _PNG_FRAME_BYTES + length
+        is_critical = not kind[0] & 0x20  # the first letter of its name is a capital
+        if kind == b"IEND" or (end > len(view) and not is_critical):
+            break
+        if is_critical and (
+            end > len(view)
+            or zlib.crc32(view[start + 4 : end - 4]) != struct.unpack_from(">I", view, end - 4)[0]
+        ):
+            raise SourceError(f"{where}: is corrupt: this PNG is cut off or damaged")
+        if is_critical or kind in _PNG_EXTRAS:
+            kept.append(bytes(view[start:end]))
+        start = end
+    if not any(chunk[4:8] == b"IDAT" for chunk in kept):
+        raise SourceError(f"{where}: is corrupt: this PNG is cut off or damaged")
+    return b"".join([*kept, _PNG_END])
+
+
+def _decoded(content: bytes) -> NDArray[np.generic] | None:
+    # not IMREAD_UNCHANGED: it leaves EXIF aside, and alpha and grey as they are
+    try:
+        return cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
+    except cv2.error:
+        return None
+
+
+def _decoded_page(content: bytes, number: int) -> NDArray[np.generic] | None:
+    flags = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH
+    try:
+        _, pages = cv2.imdecodemulti(np.frombuffer(content, np.uint8), flags, range=(number, number + 1))
+    except cv2.error:
+        return None
+    return pages[0] if pages else None
+
+
+def _decoded_jpeg(content: bytes, on_error: str) -> VideoFrame | None:
+    """By libav: with "explode" nothing comes of a damaged one."""
+    decoder = av.CodecContext.create("mjpeg", "r")
+    decoder.thread_count = 1
+    decoder.options = {"err_detect": on_error}
+    try:
+        frames = decoder.decode(av.Packet(content))
+    except FFmpegError:
+        return None
+    return frames[0] if frames and isinstance(frames[0], VideoFrame) else None
+
+
+def _image_of(frame: VideoFrame) -> NDArray[np.uint8] | None:
+    try:
+        image_bgr = bgr_from_yuv(planes_of(frame))
+    except PixelFormatError:
+        return None
+    turn = _ROTATIONS.get(frame.rotation % 360)
+    return image_bgr if turn is None else np.asarray(cv2.rotate(image_bgr, turn), np.uint8)
+
+
+def _animation_frames(content: bytes) -> int:
+    """Of an animated PNG, WebP or AVIF; 1 of all else."""
+    if content.startswith(PNG):
+        at = content.find(b"acTL", 0, content.find(b"IDAT"))
+        return max(1, struct.unpack_from(">I", content, at + 4)[0]) if at > 0 else 1
+    if content.startswith(b"RIFF"):
+        return max(1, sum(kind == b"ANMF" for kind in _riff_chunks(content)))
+    if is_avif(content) and b"avis" in content[:64]:
+        try:
+            _, animation = cv2.imdecodeanimation(np.frombuffer(content, np.uint8))
+        except cv2.error:
+            return 1
+        return max(1, len(animation.frames))
+    return 1
+
+
+def _riff_chunks(content: bytes) -> Iterator[bytes]:
+    at = 12
+    while at + 8 <= len(content):
+        kind, length = struct.unpack_from("<4sI", content, at)
+        yield kind
+        at += 8 + length + length % 2
