@@ -21,7 +21,7 @@ from perception.pipeline.watchdog import RunningTime
 from perception.process import tune_process
 from perception.settings import SettingsError
 from perception.sinks.sink import OwnedSink, SinkError
-from perception.sources.counts import counts_of
+from perception.sources.counts import SourceCounts, counts_of
 from perception.sources.registry import build_source
 from perception.sources.source import SourceError
 from perception.stop import StopSignals
@@ -103,9 +103,10 @@ def run(config: NodeConfig, stop: StopSignals | None = None) -> int:
     summary["source"] = monitor.source_counts()
     summary |= tracer.as_dict() | {"settings": covered_settings(config)}
     say_lines(as_table(summary))
-    for note in counts_of(source).notes():
+    counts = counts_of(source)
+    for note in counts.notes():
         say(f"note: {note}")
-    problems = _problems(pipeline, limit_s)
+    problems = _problems(pipeline, counts, limit_s)
     if summary_file is not None:
         try:
             summary_file.write(summary)
@@ -160,7 +161,7 @@ def _progress(pipeline: Pipeline, started_s: float) -> str:
     return f"{published} frames  {fps:.1f} fps  age {age}  dropped {pipeline.ledger.dropped}"
 
 
-def _problems(pipeline: Pipeline, limit_s: float) -> list[str]:
+def _problems(pipeline: Pipeline, counts: SourceCounts, limit_s: float) -> list[str]:
     """What went wrong in the run, a line each: what ended it, or else what is missing or did not end."""
     try:
         pipeline.raise_first_error()
@@ -169,4 +170,11 @@ def _problems(pipeline: Pipeline, limit_s: float) -> list[str]:
     problems = [f"{stage} did not end within {limit_s:.1f} s" for stage in pipeline.stuck_stages()]
     if suspect := pipeline.ledger.withheld_by.get(f"engine {EngineState.SUSPECT}"):
         problems.append(f"{suspect} frames have no mask: the network's output told nothing of them")
+    if counts.unreadable:
+        who = (
+            "1 image could not be read and has"
+            if counts.unreadable == 1
+            else (f"{counts.unreadable} images could not be read and have")
+        )
+        problems.append(f"{who} no mask")
     return problems + [f"{sink.name}: {sink.trouble}" for sink in pipeline.sinks.values() if sink.trouble]

