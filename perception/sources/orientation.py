@@ -80,9 +80,13 @@ class Orientation:
 
     def __init__(self) -> None:
         self._last = UPRIGHT
+        self._rotation = 0
 
     def of(self, frame: VideoFrame) -> Turn:
         """The turn of the next decoded frame; the SEI of a key frame holds up to the next one."""
+        if not frame.key_frame and frame.rotation == self._rotation:
+            return self._last  # to read a matrix takes ten times as long as the angle, which libav gives
+        self._rotation = frame.rotation
         data = frame.side_data
         matrix = data.get("DISPLAYMATRIX") if len(data) else None
         if isinstance(matrix, SideData):
