@@ -102,7 +102,10 @@ class ScheduledSource:
     def open(self) -> SourceInfo:
         """What it gives; the clock starts with the first `read`."""
         first = self._frames[0]
-        return SourceInfo(first.source_id, True, first.frame_wh, self._rate_hz, "at a constant rate")
+        return SourceInfo(
+            *(first.source_id, True, first.frame_wh, self._rate_hz, "at a constant rate"),
+            pixel_aspect=first.pixel_aspect,
+        )
 
     def read(self) -> Frame:
         """The next frame, not before it is due; EndOfSource after the last."""
