@@ -1,4 +1,4 @@
-"""Segments of a live playlist that moves on: none twice, none left out in silence, none waited for without end."""
+"""Segments of a live playlist that moves on: none twice, none left out in silence, no wait without end."""
 
 from __future__ import annotations
 

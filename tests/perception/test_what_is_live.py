@@ -1,0 +1,137 @@
+"""What is live, and what is a recording, by what an address gives; and the address of one image."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from web_server import Page, serving
+
+from perception.sources.reader import IS_SUPPORTED
+from perception.sources.registry import SourceSettings, build_source
+from perception.sources.source import EndOfSource, SourceError
+from perception.sources.stream import StreamSource
+
+MakeClip = Callable[..., Path]
+
+
+def picture(suffix: str) -> bytes:
+    image = cv2.GaussianBlur(np.random.default_rng(1).integers(0, 255, (48, 64, 3), np.uint8), (5, 5), 0)
+    return cv2.imencode(suffix, image)[1].tobytes()
+
+
+JPEG, PNG, WEBP = picture(".jpg"), picture(".png"), picture(".webp")
+PICTURES: dict[str, Any] = {
+    "photo.jpg": Page(JPEG, "image/jpeg"),
+    "photo.png": Page(PNG, "image/png"),
+    "photo.webp": Page(WEBP, "image/webp"),
+    "snapshot": Page(JPEG, "image/jpeg", has_ranges=False),
+    "cgi-bin/snapshot.cgi": Page(JPEG, "image/jpeg", has_ranges=False, tells_length=False),
+    "chunks": Page(PNG, "image/png", has_ranges=False, is_chunked=True),
+    "odd-type": Page(JPEG, "image/jpg; q=1"),
+    "bytes.jpg": Page(JPEG, "application/octet-stream"),
+    "no-type": Page(WEBP),
+    "moved": Page(b"", location="/photo.png"),
+}
+
+
+@pytest.mark.parametrize("path", [*PICTURES, "photo.jpg?token=a/b.mjpeg&x=1", "snapshot?size=640x480"])
+def test_the_address_of_one_picture_gives_one_picture_and_ends(path: str) -> None:
+    with serving(PICTURES) as server:
+        source = StreamSource(server.url(path))
+        info, frame = source.open(), source.read()
+        with pytest.raises(EndOfSource):
+            source.read()
+        source.close()
+
+    assert not info.is_live
+    assert (frame.frame_wh, frame.frame_id, frame.source_id) == ((64, 48), 0, info.source_id)
+    assert "b.mjpeg" not in info.source_id
+    assert len(server.asked) == (2 if path == "moved" else 1)
+
+
+@pytest.mark.skipif(not IS_SUPPORTED, reason="sources have processes of their own on Linux alone")
+def test_a_picture_is_asked_for_once_and_named_after_its_address() -> None:
+    with serving(PICTURES) as server:
+        source = build_source(server.url("photo.png?token=1"), SourceSettings(open_retries=None))
+        source.open()
+        frame = source.read()
+        with pytest.raises(EndOfSource):
+            source.read()
+        source.close()
+
+    assert frame.name == "photo"
+    assert server.asked == ["photo.png"]
+
+
+@pytest.mark.parametrize(
+    ("page", "problem"),
+    [
+        (
+            Page(PNG, "image/png", has_ranges=False, cut_after=len(PNG) // 2),
+            "incomplete: the connection was cut",
+        ),
+        (Page(PNG[:200], "image/png"), "corrupt"),
+        (Page(b"", "image/png"), "road"),
+    ],
+)
+def test_a_picture_that_does_not_come_whole_is_one_line(page: Page, problem: str) -> None:
+    with serving({"road": page}) as server, pytest.raises(SourceError) as told:
+        source = StreamSource(server.url("road"))
+        source.open()
+        source.read()
+
+    assert problem in str(told.value)
+    assert "\n" not in str(told.value)
+    assert "/tmp" not in str(told.value)
+
+
+def test_pictures_in_parts_are_a_stream_whatever_length_is_told() -> None:
+    parts = b"".join(b"--b\r\nContent-Type: image/jpeg\r\n\r\n" + JPEG + b"\r\n" for _ in range(3))
+    with serving({"road": Page(parts, "multipart/x-mixed-replace; boundary=b")}) as server:
+        source = StreamSource(server.url("road"))
+        info = source.open()
+        source.close()
+
+    assert info.is_live
+
+
+@pytest.mark.parametrize(
+    ("container", "answer", "is_live"),
+    [
+        ("ts", {}, False),
+        ("ts", {"has_ranges": False}, False),
+        ("ts", {"has_ranges": False, "tells_length": False}, True),
+        ("ts", {"has_ranges": False, "is_chunked": True}, True),
+        ("mkv", {"has_ranges": False, "is_chunked": True}, False),
+        ("mkv", {"has_ranges": False}, False),
+        ("mp4", {}, False),
+        ("mp4", {"has_ranges": False, "is_chunked": True}, False),
+        ("flv", {"has_ranges": False}, False),
+    ],
+)
+def test_a_stream_is_live_where_neither_length_nor_duration_is_told(
+    make_clip: MakeClip, container: str, answer: dict[str, bool], is_live: bool
+) -> None:
+    options = {"movflags": "faststart"} if container == "mp4" else {}
+    clip = make_clip(f"road.{container}", frames=30, container_options=options).read_bytes()
+    with serving({"road": Page(clip, **answer)}) as server:
+        source = StreamSource(server.url("road"))
+        info = source.open()
+        frames = 0
+        try:
+            while True:
+                source.read()
+                frames += 1
+        except EndOfSource:
+            ended = True
+        except SourceError as error:
+            print(error)
+            ended = False
+        source.close()
+
+    assert (info.is_live, frames, ended) == (is_live, 30, not is_live)
