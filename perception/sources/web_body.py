@@ -107,6 +107,8 @@ class Body:
 
     def _read_from_server(self, size_bytes: int) -> bytes:
         while self._size is None or self._at < self._size:
+            if self._size is None and self._at_end_of(self._answer):
+                return b""
             try:
                 data = self._read_on(size_bytes)
             except TimeoutError as error:
@@ -131,6 +133,10 @@ class Body:
         if answer is not None:
             with suppress(OSError):
                 answer.response.close()
+
+    def _at_end_of(self, answer: Answer | None) -> bool:
+        """Whether all of an answer of unknown length was read: the library has hung up by itself."""
+        return answer is not None and answer.response.isclosed() and self._at == self._answer_at
 
     def _read_on(self, size_bytes: int) -> bytes:
         """The next bytes; none at the end of the answer; hung up too where the connection broke."""
