@@ -14,6 +14,7 @@ _SETTLE_NS: Final = 400_000_000
 _DRAIN: Final = 0.1  # a queue that gets shorter does so by this share of the time at least
 _PLAUSIBLE_NS: Final = 1_000_000_000  # between the end of an exposure and its frame in our hands
 _JITTER_NS: Final = 100_000_000
+_USUAL: Final = 1.25  # times the second longest of the latest steps: no more than cameras' intervals vary
 _SMALL: Final = 1 / 16  # of a period: a difference that tells nothing
 
 
@@ -29,7 +30,8 @@ class ArrivalClock:
     than the delay can have shrunk, it is the sender's clock that was set: one period is counted instead,
     and the delay goes on as it was. Where nothing arrived meanwhile too, nobody can tell how much of the
     silence the frame spent on its way: it counts as all of it, until frames have come at their own pace
-    for 0.4 s. What waited somewhere would have come faster.
+    for 0.4 s. What waited somewhere would have come faster. A step such as there were others of late is the
+    camera's own: it leaves out pictures in the dark, or takes them as they come.
 
     Args:
         offset_ns: between the sender's clock and ours, where that is known: 0 for a driver that reads our
@@ -44,6 +46,9 @@ class ArrivalClock:
         self._steps_ns: deque[int] = deque(maxlen=_STEPS_KEPT)
         self._latest_ns: deque[int] = deque(maxlen=7)  # steps as they came, to find a small one that was set
         self._period_ns = 0
+        self._rising_ns: deque[int] = deque(maxlen=_STEPS_KEPT)  # all that rise, those that were set too
+        self._gaps_ns: deque[int] = deque(maxlen=_STEPS_KEPT)  # between arrivals: some send several at a time
+        self._usual_ns = 0, 0  # the shortest and the longest step that are no surprise
         self._doubt_ns = 0
         self._window = _Window(0)
 
@@ -80,7 +85,8 @@ class ArrivalClock:
             gap_ns: between their arrivals.
             excess_ns: of the delay of the frame before over the least.
         """
-        period_ns = self._period_ns
+        period_ns, (shortest_ns, longest_ns) = self._period_ns, self._usual_ns
+        self._get_used_to(step_ns)
         if not period_ns:
             if step_ns <= 0:
                 return gap_ns - step_ns
@@ -90,15 +96,25 @@ class ArrivalClock:
         if step_ns <= 0:
             self._doubt(gap_ns - period_ns)
             return period_ns - step_ns
-        if 2 * step_ns < period_ns and -2 * shrinks_ns > period_ns:
+        if 2 * step_ns < min(period_ns, shortest_ns) and -2 * shrinks_ns > period_ns:
             return min(period_ns, gap_ns) - step_ns
-        if 2 * step_ns > 3 * period_ns and abs(shrinks_ns) > max(2 * period_ns, _JITTER_NS):
+        # a parser holds a picture until the next begins: the last one was as late as this one was after it
+        was_held = longest_ns > 2 * shortest_ns and abs(step_ns - shortest_ns - excess_ns) < _JITTER_NS / 2
+        is_long = step_ns > max(1.5 * period_ns, longest_ns) and not was_held
+        if is_long and abs(shrinks_ns) > max(2 * period_ns, _JITTER_NS):
             # the frames between may be lost, and others have waited or come faster; or the clock was set
             is_sure = 2 * (shrinks_ns - excess_ns) > period_ns
             self._doubt((gap_ns if is_sure else step_ns) - period_ns)
             return period_ns - step_ns
         self._learn(step_ns)
         return self._set_a_little()
+
+    def _get_used_to(self, step_ns: int) -> None:
+        if 0 < step_ns < _PLAUSIBLE_NS:
+            self._rising_ns.append(step_ns)
+        if len(self._rising_ns) >= _STEPS_NEEDED:
+            in_order = sorted(self._rising_ns)
+            self._usual_ns = in_order[1], round(_USUAL * in_order[-2])
 
     def _learn(self, step_ns: int) -> None:
         self._steps_ns.append(step_ns)
@@ -127,10 +143,14 @@ class ArrivalClock:
         if 2 * excess_ns <= self._period_ns:
             self._doubt_ns = 0  # it came down by itself: frames did wait somewhere
             return 0
-        is_pause = received_ns - last_received_ns > 2 * self._period_ns + _SETTLE_NS // 4
+        usual_gap_ns = round(_USUAL * sorted(self._gaps_ns)[-2]) if len(self._gaps_ns) > 1 else 0
+        gap_ns = received_ns - last_received_ns
+        is_pause = gap_ns > max(2 * self._period_ns + _SETTLE_NS // 4, usual_gap_ns)
+        if gap_ns < _PLAUSIBLE_NS:
+            self._gaps_ns.append(gap_ns)
         if is_pause or not self._window.began_ns:
             self._window = _Window(received_ns)
-        length_ns = max(_SETTLE_NS, 4 * self._period_ns)
+        length_ns = max(_SETTLE_NS, 4 * self._period_ns, 4 * usual_gap_ns)
         self._window.add(excess_ns, received_ns, length_ns)
         if received_ns - self._window.began_ns < length_ns:
             return 0

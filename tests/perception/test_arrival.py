@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 import random
 from dataclasses import dataclass
 
@@ -211,3 +213,46 @@ def test_frames_that_lay_ready_when_a_stream_was_opened_are_as_old_as_that_took(
 
     assert all(told_ms >= true_ms - 1 for told_ms, true_ms, _ in ages_ms)
     assert all(told_ms < true_ms + 60 for told_ms, true_ms, after_ms in ages_ms if after_ms > 600)
+
+
+def _taken_ms(camera: str, seed: int) -> list[float]:
+    """When a camera that does not keep a rate takes its pictures."""
+    rng, at_ms, rate_hz = random.Random(seed), [0.0], 30.0
+    for number in range(600):
+        rate_hz = min(60, max(5, rate_hz * rng.uniform(0.75, 1.3)))
+        step_ms = {
+            "leaves out pictures by chance": 40.0 * next(n for n in range(1, 99) if rng.random() < 0.4),
+            "phone": 1000 / rate_hz,
+            "dashcam": 1000 / rng.choice((25, 30)),
+            "slow at night": 66.7 if number < 200 else 200,
+            "sends pieces": 40,
+        }[camera]
+        at_ms.append(at_ms[-1] + step_ms)
+    return at_ms
+
+
+@pytest.mark.parametrize("waited_ms", [0, 1_500])
+@pytest.mark.parametrize("is_held", [False, True])
+@pytest.mark.parametrize(
+    "camera", ["leaves out pictures by chance", "phone", "dashcam", "slow at night", "sends pieces"]
+)
+def test_intervals_that_vary_are_no_clock_that_was_set(camera: str, is_held: bool, waited_ms: int) -> None:
+    """A picture may be held until the next begins, as by libav's parser: it is so old when it comes."""
+    for seed in range(20):
+        taken_ms = _taken_ms(camera, seed)
+        jitter = random.Random(seed)
+        piece_ms = 240 if camera == "sends pieces" else 1
+        came_ms = [
+            math.ceil((after if is_held else at) / piece_ms) * piece_ms + jitter.uniform(5, 15)
+            for at, after in itertools.pairwise(taken_ms)
+        ]
+        least_ms = min(came - at for at, came in zip(taken_ms, came_ms, strict=False))
+        clock = ArrivalClock(waited_ns=waited_ms * MS)
+        off_ms = []
+        for at, came in zip(taken_ms, came_ms, strict=False):
+            received_ns = round((10_000 + came) * MS)
+            age_ms = (received_ns - clock.captured_ns(round(at * MS), received_ns)) / MS
+            off_ms.append((at, age_ms - (came - at - least_ms)))
+
+        assert [it for it in off_ms if it[0] > 500 and it[1] < -60] == []
+        assert sum(at > 3_000 and off > 60 for at, off in off_ms) < 0.02 * len(off_ms)

@@ -101,7 +101,7 @@ def test_one_that_is_not_believed_is_told(make_clip: Callable[..., Path]) -> Non
     info, frames = played(make_clip("clip.ts", 2, pixel_aspect=Fraction(1, 20)))
 
     assert frames[0].pixel_aspect == SQUARE
-    assert "64x48 (pixels of 1:20 are not believed) at" in info.description
+    assert "64x48 (pixels of 1:20 are not believed) in " in info.description
 
 
 def with_bits(file: Path, bits: str) -> Path:
