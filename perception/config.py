@@ -37,8 +37,8 @@ class NodeConfig:
     """One run of the node."""
 
     source: str = ""
-    """Video file, folder or glob of images, /dev/video0 or 0, rtsp(s)://, http(s)://, synthetic[:scene];
-    without one the built-in road, where max_frames or duration ends it."""
+    """Video file, pipe or - (standard input), folder or glob of images, /dev/video0 or 0, rtsp(s)://, http(s)://,
+    synthetic[:scene]; without one the built-in road, where max_frames or duration ends it."""
     stream: int | str = BEST
     """Which of several videos in a file, stream or playlist: best, an index from 0, or WxH, the largest that
     is not larger."""

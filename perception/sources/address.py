@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from ipaddress import IPv6Address
 from typing import Final
 from urllib.parse import unquote, urlsplit
-from urllib.request import HTTPPasswordMgr
 
 from perception.sources.source import SourceError
 
 PORTS: Final = {"http": 80, "https": 443, "rtsp": 554, "rtsps": 322}
+
+# No at sign in these: whoever masks passwords takes all that stands before the last one for a part of one.
+ESCAPES: Final = "/ ? # and at signs in a password are written %2F %3F %23 %40"
+_BRACKETED: Final = re.compile(r"\[([0-9A-Fa-f:.]+)(%[\w.%~-]+)?\](?::(.*))?")
+_HIGHEST_PORT: Final = 65535
 
 Origin = tuple[str, str, int]
 """Scheme, host and port."""
@@ -24,6 +30,8 @@ class Address:
     origin: Origin
     userinfo: str
     """`user:password` as it stands in the address; empty where there is none."""
+    may_be_cut: bool = False
+    """An at sign follows behind the host: what was taken for the host may be the begin of a password."""
 
     @classmethod
     def of(cls, url: str) -> Address:
@@ -34,35 +42,63 @@ class Address:
         """
         try:
             parts = urlsplit(url)
-            port = parts.port
         except ValueError:
-            raise SourceError("no address of the form scheme://user:password@host:port/path") from None
+            raise SourceError(
+                f"what stands in brackets is no IPv6 address; {ESCAPES}, brackets %5B %5D"
+            ) from None
         if parts.scheme not in PORTS:
             raise SourceError(f"no address of {', '.join(f'{scheme}://' for scheme in PORTS)}")
-        if not parts.hostname:
-            raise SourceError("no host in the address")
         userinfo, _, authority = parts.netloc.rpartition("@")
-        origin = (parts.scheme, parts.hostname.lower(), port or PORTS[parts.scheme])
-        return cls(parts._replace(netloc=authority).geturl(), origin, userinfo)
+        may_be_cut = "@" in parts.path + parts.query + parts.fragment
+        host, port = _host_and_port(authority, may_be_cut)
+        bare_url = parts._replace(netloc=authority).geturl()
+        return cls(bare_url, (parts.scheme, host, port or PORTS[parts.scheme]), userinfo, may_be_cut)
 
     @property
     def scheme(self) -> str:
         """In lower case."""
         return self.origin[0]
 
-    def passwords(self) -> OneOrigin:
-        """What the library's answers to a challenge need."""
-        user, _, password = self.userinfo.partition(":")
-        return OneOrigin(self.origin, unquote(user), unquote(password))
+    @property
+    def user(self) -> str:
+        """As the server knows it; empty where there is none."""
+        return unquote(self.userinfo.partition(":")[0])
+
+    @property
+    def password(self) -> str:
+        """As the server knows it; empty where there is none."""
+        return unquote(self.userinfo.partition(":")[2])
 
 
-class OneOrigin(HTTPPasswordMgr):
-    """A user and a password for one scheme, host and port, whatever the server calls its realm."""
+def _host_and_port(authority: str, is_cut: bool) -> tuple[str, int | None]:
+    """The port is None where none is told."""
+    hint = f"; {ESCAPES}" if is_cut else ""
+    if "[" in authority:
+        found = _BRACKETED.fullmatch(authority)
+        if not found or not _is_ipv6(found[1]):
+            raise SourceError(f"what stands in brackets is no IPv6 address{hint}")
+        host, port = found[1] + unquote(found[2] or ""), found[3] or ""
+    elif authority.count(":") > 1 and _is_ipv6(authority):
+        raise SourceError("an IPv6 address needs brackets, as in [::1]:554")
+    else:
+        host, _, port = authority.partition(":")
+    if not host:
+        raise SourceError(f"no host in the address{hint}")
+    if re.search(r"[\s\\^`{|}<>\"]", host):
+        raise SourceError(f"a host has no blanks or such signs in its name{hint}")
+    if port and not (port.isascii() and port.isdecimal()):
+        raise SourceError(f"behind the host's colon stands no port{hint or '; it is a number'}")
+    if port and not 1 <= int(port[:9]) <= _HIGHEST_PORT:
+        raise SourceError(f"its port is not one of 1 to {_HIGHEST_PORT}{hint}")
+    return host.lower(), int(port) if port else None
 
-    def __init__(self, origin: Origin, user: str, password: str) -> None:
-        super().__init__()
-        self._origin, self._given = origin, (user, password)
 
-    def find_user_password(self, realm: str, authuri: str) -> tuple[str | None, str | None]:
-        """Of the library's protocol: None, None for any other place."""
-        return self._given if Address.of(authuri).origin == self._origin else (None, None)
+def _is_ipv6(text: str) -> bool:
+    """Whether it is one, or one and a port behind it."""
+    for candidate in (text, text.rpartition(":")[0]):
+        try:
+            IPv6Address(candidate.partition("%")[0])
+        except ValueError:
+            continue
+        return True
+    return False

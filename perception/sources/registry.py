@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -15,12 +14,14 @@ from perception.sources.camera import CameraSettings, CameraSource, identity_of,
 from perception.sources.choice import BEST, Choice
 from perception.sources.freshness import FreshnessSettings, ReconnectSettings
 from perception.sources.image_size import MAX_PIXELS
-from perception.sources.images import IMAGE_SUFFIXES, ImagesSource
+from perception.sources.images import ImagesSource
 from perception.sources.pacing import Limited, Looped, Paced
-from perception.sources.playlist import PlaylistSource, is_live_playlist, is_playlist
+from perception.sources.pipe import PipeSource
+from perception.sources.playlist import PlaylistSource
 from perception.sources.rate import FALLBACK_RATE_HZ
 from perception.sources.reader import IS_SUPPORTED, Reader
 from perception.sources.source import Source, SourceError, SourceInfo
+from perception.sources.spec import Spec
 from perception.sources.stream import RtspTransport, StreamSource
 from perception.sources.supervised import MARGIN_S, Limits, Supervised
 from perception.sources.synthetic import SyntheticSource
@@ -75,6 +76,10 @@ def _build_video(spec: str, settings: SourceSettings) -> Source:
     return VideoSource(Path(spec), 1 if is_single else None, settings.max_pixels, Choice.of(settings.stream))
 
 
+def _build_pipe(spec: str, settings: SourceSettings) -> Source:
+    return PipeSource(Path(spec), 1, settings.max_pixels, Choice.of(settings.stream))
+
+
 def _build_images(spec: str, settings: SourceSettings) -> Source:
     return ImagesSource(spec, settings.images_rate_hz, settings.max_pixels)
 
@@ -106,6 +111,7 @@ SOURCES: Final[dict[str, Builder]] = {
     "video": _build_video,
     "playlist": _build_playlist,
     "live playlist": _build_playlist,
+    "pipe": _build_pipe,
     "images": _build_images,
     "camera": _build_camera,
     "rtsp": _build_stream,
@@ -120,11 +126,6 @@ LIVE: Final = ("camera", "live playlist", "rtsp", "rtsps", "http", "https")
 ONE_VIDEO: Final = ("images", "camera", "synthetic")
 CAMERA_CAP_S: Final = 0.5
 
-FORMS: Final = (
-    "a video file, an image, a folder or glob of images, /dev/video0 or 0, "
-    "rtsp(s)://…, http(s)://… or synthetic[:scene]"
-)
-
 
 def build_source(spec: str, settings: SourceSettings | None = None) -> Source:
     """The source for `spec`, not yet open, wrapped as the settings ask.
@@ -133,12 +134,14 @@ def build_source(spec: str, settings: SourceSettings | None = None) -> Source:
         SourceError: if `spec` has none of the known forms; the message lists them.
     """
     settings = settings or SourceSettings()
-    kind = kind_of(spec)
+    kind, spec = Spec.of(spec)
     if settings.stream != BEST and kind in ONE_VIDEO:
         raise SourceError(f"{masked_url(spec)}: has one video; leave --stream {settings.stream} out")
+    if settings.loop and kind == "pipe":
+        raise SourceError(f"{spec}: is a pipe, which gives everything once; leave --loop out")
 
     def build() -> Source:
-        if IS_SUPPORTED and (kind in LIVE or settings.isolates_recordings):
+        if IS_SUPPORTED and (kind in LIVE or (settings.isolates_recordings and kind != "pipe")):
             return _supervised(kind, spec, settings)
         return SOURCES[kind](spec, settings)
 
@@ -197,24 +200,4 @@ def kind_of(spec: str) -> str:
         >>> kind_of("rtsp://10.0.0.7/road"), kind_of("0"), kind_of("synthetic:night")
         ('rtsp', 'camera', 'synthetic')
     """
-    scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]*)://", spec)
-    if scheme and scheme[1].lower() in ("rtsp", "rtsps", "http", "https"):
-        return scheme[1].lower()
-    if re.fullmatch(r"synthetic(:.*)?", spec):
-        return "synthetic"
-    if re.fullmatch(r"\d+|/dev/.+", spec):
-        return "camera"
-    path = Path(spec)
-    if path.is_file():
-        return "images" if path.suffix.lower() in IMAGE_SUFFIXES else _kind_of_file(path)
-    if spec and (path.is_dir() or re.search(r"[*?\[]", spec)) and not scheme:
-        return "images"
-    problem = "no such file or folder" if not scheme and spec else "no source of a known form"
-    raise SourceError(f"{masked_url(spec)!r}: {problem}; a source is {FORMS}")
-
-
-def _kind_of_file(file: Path) -> str:
-    with file.open("rb") as opened:
-        if not is_playlist(opened.read(64)):
-            return "video"
-    return "live playlist" if is_live_playlist(file) else "playlist"
+    return Spec.of(spec).kind

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from typing import Final, Literal
 
 import av
 from av.container import InputContainer
-from av.error import ExitError, FFmpegError
+from av.error import ExitError, FFmpegError, InvalidDataError
 
 from perception.frame import Frame
 from perception.masking import masked_url
@@ -15,12 +16,14 @@ from perception.sources.arrival import ArrivalClock
 from perception.sources.choice import Choice
 from perception.sources.frame_times import CaptureTimes, FrameTimes, Stamped
 from perception.sources.image_size import MAX_PIXELS
+from perception.sources.mp4_index import is_index_behind
 from perception.sources.picture_stream import FORM, PictureStream, are_pictures
 from perception.sources.playlist import PlaylistSource, WebPlaces, is_playlist
-from perception.sources.rtsp_redirect import check_redirects
+from perception.sources.rtsp_inquiry import check_answers, check_redirects
 from perception.sources.source import EndOfSource, SourceError, SourceInfo
 from perception.sources.time_limit import TimeLimit
 from perception.sources.tls import TlsSettings
+from perception.sources.unreadable import INDEX_IS_BEHIND, MOVE_INDEX, in_words, why_no_video
 from perception.sources.video import Decoded, Decoder
 from perception.sources.web import Web
 from perception.sources.web_body import Body
@@ -102,12 +105,10 @@ class StreamSource(Stamped):
         except (ExitError, TimeoutError):
             self.close()
             raise SourceError(f"{self._name}: {self._nothing_came}") from None
-        except FFmpegError as error:  # its own text and its cause would show the password
+        except (SourceError, FFmpegError) as error:  # libav's own text and its cause would show the password
             self.close()
-            raise SourceError(f"{self._name}: cannot be opened: {error.strerror}") from None
-        except SourceError as error:
-            self.close()
-            raise SourceError(f"{self._name}: cannot be opened: {error}") from None
+            problem = error if isinstance(error, SourceError) else in_words(error)
+            raise SourceError(f"{self._name}: cannot be opened: {problem}") from None
         if inside is not None:
             return self._open_inside(inside)
         self._is_live = self._has_no_end(container)
@@ -180,6 +181,8 @@ class StreamSource(Stamped):
             self._decoder = None
         if self._web is not None:
             self._web.close()
+        if self._answer is not None:
+            self._answer.close()
 
     def _ask(self) -> PlaylistSource | WebPicture | None:
         """Ask an HTTP address: what its answer is, where libav does not read it as it comes."""
@@ -221,17 +224,7 @@ class StreamSource(Stamped):
         # libav spends the limit twice: on connecting, and on looking at the streams
         connect_limit_s = self._open_timeout_s / 2
         if self._web is not None and self._answer is not None:
-            if are_pictures(self._answer.content_type, self._answer.start):
-                self._pictures = PictureStream(self._answer)
-                self._pictures.wait()
-                return av.open(self._pictures, "r", format=FORM)
-            return av.open(
-                *(self._web.url, "r"),
-                options=_WEB_OPTIONS,
-                timeout=(connect_limit_s, self._read_timeout_s),
-                metadata_errors="replace",
-                io_open=self._web.open,
-            )
+            return self._open_answer(self._web, self._answer, (connect_limit_s, self._read_timeout_s))
         if "@" in self._url or self._url.startswith("rtsps"):
             self._limit.start(connect_limit_s)
             check_redirects(self._url, self._tls, self._limit)
@@ -241,7 +234,50 @@ class StreamSource(Stamped):
             options |= self._tls.libav_options()
         limits_s = (connect_limit_s, self._read_timeout_s)
         self._asked_ns = time.monotonic_ns()
-        return av.open(self._url, "r", options=options, timeout=limits_s, metadata_errors="replace")
+        try:
+            return av.open(self._url, "r", options=options, timeout=limits_s, metadata_errors="replace")
+        except ExitError:
+            raise
+        except FFmpegError:
+            self._limit.start(connect_limit_s)
+            with suppress(TimeoutError):
+                check_answers(self._url, self._transport, self._tls, self._limit)
+            raise
+
+    def _open_answer(self, web: Web, answer: Body, limits_s: tuple[float, float]) -> InputContainer:
+        if are_pictures(answer.content_type, answer.start):
+            self._pictures = PictureStream(answer)
+            self._pictures.wait()
+            return av.open(self._pictures, "r", format=FORM)
+        problem = why_no_video(answer.start, answer.head)
+        if problem:
+            raise SourceError(problem)
+        if is_index_behind(answer.start) and not answer.seekable():
+            self._keep(answer)
+        try:
+            return av.open(
+                *(web.url, "r"),
+                options=_WEB_OPTIONS,
+                timeout=limits_s,
+                metadata_errors="replace",
+                io_open=web.open,
+            )
+        except InvalidDataError:
+            raise SourceError(f"the server answers {answer.head}: no video that can be read") from None
+
+    def _keep(self, answer: Body) -> None:
+        """Take the whole of a file that can only be read from its end."""
+        within = f" within {self._open_timeout_s:g} s (--open_timeout_s)"
+        try:
+            if answer.keep():
+                return
+            within = ""
+        except TimeoutError:
+            pass
+        raise SourceError(
+            f"{INDEX_IS_BEHIND}, the server gives no ranges, and the whole is too much{within}; "
+            f"download it, or {MOVE_INDEX}"
+        )
 
     def _next(self, decoder: Decoder) -> Decoded:
         self._limit.start(self._read_timeout_s)

@@ -29,6 +29,7 @@ from perception.sources.pixel_aspect import PixelAspects
 from perception.sources.planes import PixelFormatError, colour_note, planes_of
 from perception.sources.rate import CLOCKLESS, rate_of
 from perception.sources.source import EndOfSource, SourceError, SourceInfo
+from perception.sources.unreadable import why_unreadable
 from perception.sources.video_streams import chosen_stream
 
 av.logging.set_level(None)  # libav would write to stderr; what matters is raised or counted
@@ -272,11 +273,11 @@ class VideoSource(Stamped):
 
     def open(self) -> SourceInfo:
         """Open the file and decode its first frame."""
-        container = open_file(self._file)
+        container = self._container()
         try:
             decoder = Decoder(
                 *(container, str(self._file), self._threads),
-                file=self._file,
+                file=self._on_disk,
                 max_pixels=self._max_pixels,
                 choice=self._choice,
             )
@@ -286,7 +287,7 @@ class VideoSource(Stamped):
             raise
         except TimeoutError:
             container.close()
-            raise SourceError(f"{self._file}: {_silence_of_a_file()}") from None
+            raise SourceError(f"{self._file}: {self._silence}") from None
         self._decoder, self._frames_read = decoder, 0
         self._times = FrameTimes(decoder.rate.hz)
         description = f"{decoder.description}, about {decoder.frames_expected} frames"
@@ -307,7 +308,7 @@ class VideoSource(Stamped):
             self._decoder.check_complete(self._frames_read)
             raise
         except TimeoutError:
-            raise SourceError(f"{self._file}: {_silence_of_a_file()}") from None
+            raise SourceError(f"{self._file}: {self._silence}") from None
         finally:
             self.decode_errors = self._decoder.decode_errors
         frame_id, self._frames_read = self._frames_read, self._frames_read + 1
@@ -338,6 +339,17 @@ class VideoSource(Stamped):
             self._decoder.close()
             self._decoder = None
 
+    @property
+    def _on_disk(self) -> Path | None:
+        return self._file
+
+    @property
+    def _silence(self) -> str:
+        return _silence_of_a_file()
+
+    def _container(self) -> InputContainer:
+        return open_file(self._file)
+
 
 def open_file(file: Path) -> InputContainer:
     """An open container; raises SourceError with one line that says what is wrong with the file."""
@@ -349,12 +361,7 @@ def open_file(file: Path) -> InputContainer:
     except ExitError:
         raise SourceError(f"{file}: {_silence_of_a_file()}") from None
     except InvalidDataError:
-        with file.open("rb") as stream:
-            head = stream.read(8)
-        problem = "is not a video file that can be read" if head else "is empty"
-        if head[4:] == b"ftyp":
-            problem = "incomplete: its index (moov) is missing; the recording or a copy of it was cut off"
-        raise SourceError(f"{file}: {problem}") from None
+        raise SourceError(f"{file}: {why_unreadable(file)}") from None
     except FFmpegError as error:
         raise SourceError(f"{file}: cannot be opened: {error.strerror}") from None
 

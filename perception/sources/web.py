@@ -12,6 +12,7 @@ import ssl
 import string
 import urllib.request
 from collections.abc import Callable
+from email.message import Message
 from functools import partial
 from typing import IO, Any, Final
 from urllib.error import HTTPError, URLError
@@ -19,12 +20,15 @@ from urllib.parse import quote
 from weakref import WeakSet
 
 from perception.sources.address import Address
+from perception.sources.authorization import answer, best_of, challenges_of
+from perception.sources.refusal import no_answer, refusal
 from perception.sources.source import SourceError
 from perception.sources.time_limit import TimeLimit
-from perception.sources.tls import TlsSettings, untrusted
+from perception.sources.tls import TlsSettings
 from perception.sources.web_body import Answer, Body
 
 USER_AGENT: Final = "drivable"
+_MOST_STALE: Final = 2  # answers in a row that a server calls stale; more is a fault of its own
 Connecting = Callable[[socket.socket], None]
 
 
@@ -45,7 +49,7 @@ class Web:
     """
 
     def __init__(self, url: str, tls: TlsSettings, limit: TimeLimit) -> None:
-        address = _web_address(url)
+        address = self._address = _web_address(url)
         self.url = address.bare_url
         """The address without user and password: what libav may know."""
         self.failure: SourceError | TimeoutError | None = None
@@ -65,9 +69,7 @@ class Web:
             _RedirectHandler(),
         ]
         if address.userinfo:
-            passwords = address.passwords()
-            handlers.append(urllib.request.HTTPBasicAuthHandler(passwords))
-            handlers.append(urllib.request.HTTPDigestAuthHandler(passwords))
+            handlers.append(_PasswordHandler(address))
         for handler in handlers:
             self._opener.add_handler(handler)
 
@@ -108,12 +110,12 @@ class Web:
             response = self._opener.open(request, timeout=self._limit.left_s())
         except HTTPError as error:
             error.close()
-            reason = http.client.responses.get(error.code, "")
-            raise SourceError(f"the server answers {error.code} {reason}".rstrip()) from None
+            raise SourceError(_meaning(error, self._address)) from None
         except URLError as error:
-            raise _problem(error.reason) from None
-        except (OSError, http.client.HTTPException, ValueError) as error:
-            raise _problem(error) from None
+            reason = error.reason if isinstance(error.reason, Exception) else error
+            raise no_answer(reason, self._address) from None
+        except (OSError, http.client.HTTPException, ValueError, SourceError) as error:
+            raise no_answer(error, self._address) from None
         assert isinstance(response, http.client.HTTPResponse)
         assert self._socket is not None
         return Answer(response, self._socket)
@@ -132,20 +134,17 @@ def _web_address(url: str) -> Address:
     return address
 
 
-def _problem(reason: object) -> SourceError | TimeoutError:
-    match reason:
-        case SourceError() | TimeoutError():
-            return reason
-        case ssl.SSLCertVerificationError():
-            return SourceError(untrusted(reason))
-        case ssl.SSLError():
-            what = (reason.reason or "handshake failed").replace("_", " ").lower()
-            return SourceError(f"no encrypted connection: {what}")
-        case http.client.BadStatusLine():
-            return SourceError("the server does not answer in HTTP")
-        case OSError():
-            return SourceError(reason.strerror or type(reason).__name__)
-    return SourceError(f"no answer that can be read: {type(reason).__name__}")
+def _meaning(error: HTTPError, address: Address) -> str:
+    location = error.headers.get("Location")
+    if not 300 <= error.code < 400:
+        challenges = challenges_of(error.headers.get_all("WWW-Authenticate", []))
+        return refusal(error.code, error.reason if isinstance(error.reason, str) else "", address, challenges)
+    if location is None:
+        return f"the server answers {error.code} and leads nowhere"
+    scheme = location.partition(":")[0].lower()
+    if "://" in location and scheme not in ("http", "https"):
+        return f"the server leads to {scheme}://, which is not followed; give that address as the source"
+    return "the server leads in a circle, or too far: redirects without an end"
 
 
 class _RedirectHandler(urllib.request.HTTPRedirectHandler):
@@ -163,6 +162,36 @@ class _RedirectHandler(urllib.request.HTTPRedirectHandler):
             fp.close()
             raise
         return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+class _PasswordHandler(urllib.request.BaseHandler):
+    """Answers a demand for the password: once, for repeating what was refused locks users out.
+
+    Args:
+        address: whom the user and the password are for; nobody else gets them.
+    """
+
+    def __init__(self, address: Address) -> None:
+        self._address = address
+
+    def http_error_401(
+        self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: Message
+    ) -> Any:
+        """Of the library's protocol: None where there is nothing to be answered. Raises SourceError."""
+        challenges = challenges_of(headers.get_all("WWW-Authenticate", []))
+        if Address.of(req.full_url).origin != self._address.origin or not challenges:
+            return None
+        challenge = best_of(challenges)
+        refusals = getattr(req, "refusals", 0)
+        if refusals > (_MOST_STALE if challenge.is_stale else 0):
+            return None
+        fp.close()
+        again = urllib.request.Request(req.full_url, headers=req.headers)
+        user, password = self._address.user, self._address.password
+        told = answer(challenge, user, password, req.get_method(), req.selector)
+        again.add_unredirected_header("Authorization", told)
+        vars(again)["refusals"] = refusals + 1
+        return self.parent.open(again, timeout=req.timeout)
 
 
 class _PlainHandler(urllib.request.HTTPHandler):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import os
 import socket
+import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -14,6 +15,9 @@ from perception.sources.source import SourceError
 
 SKIPPED_BYTES: Final = 1 << 18
 """A step forward of no more than this is read over; a longer one, or one back, asks the server again."""
+KEPT_BYTES: Final = 1 << 30
+"""The largest file that is kept."""
+KEPT_IN_MEMORY_BYTES: Final = 1 << 26
 _READ_BYTES: Final = 1 << 16
 
 
@@ -58,9 +62,12 @@ class Body:
         """Of the answer, in lower case and without parameters; empty where it has none."""
         self.url = response.url
         """Where it came from, after all redirects."""
+        self.head = f"{response.status} {response.reason}, {self.content_type or 'without a type'}"
+        """Status and type, for messages."""
         self._at = self._answer_at = 0
         self._start: bytes | None = None
         self._is_retried = False
+        self._kept: tempfile.SpooledTemporaryFile[bytes] | None = None
 
     @property
     def size_bytes(self) -> int | None:
@@ -80,8 +87,8 @@ class Body:
         return True
 
     def seekable(self) -> bool:
-        """Whether the server gives parts, and told the size."""
-        return self._is_seekable and self._size is not None
+        """Whether the server gives parts, and told the size; or all of it is kept."""
+        return self._kept is not None or self._can_ask_again
 
     def tell(self) -> int:
         """Where the next byte comes from."""
@@ -99,11 +106,43 @@ class Body:
         Raises:
             TimeoutError: if nothing comes in time.
         """
+        if self._kept is not None:
+            self._kept.seek(self._at)
+            data = self._kept.read(size_bytes)
+            self._at += len(data)
+            return data
         if self._start and self._at < len(self._start):
             data = self._start[self._at : self._at + size_bytes]
             self._at += len(data)
             return data
         return self._read_from_server(size_bytes)
+
+    def keep(self) -> bool:
+        """Take all of it into a file of its own, from which any place can be read.
+
+        Returns:
+            False where it is too large, or its size is not told.
+
+        Raises:
+            TimeoutError: if it does not come in time; the answer is of no use then.
+        """
+        if self._size is None or self._size > KEPT_BYTES:
+            return False
+        file = tempfile.SpooledTemporaryFile(KEPT_IN_MEMORY_BYTES)  # noqa: SIM115, as long as this
+        try:
+            while data := self.read(_READ_BYTES):
+                file.write(data)
+        except TimeoutError:
+            file.close()
+            raise
+        except OSError as error:
+            file.close()
+            raise SourceError(f"has to be kept on this disk, and cannot be: {error.strerror}") from None
+        if self._at < self._size:
+            file.close()
+            raise SourceError(f"the connection was cut after {self._at} of {self._size} bytes")
+        self._kept, self._at = file, 0
+        return True
 
     def _read_from_server(self, size_bytes: int) -> bytes:
         while self._size is None or self._at < self._size:
@@ -119,8 +158,8 @@ class Body:
                 return data
             if self._size is None and self._answer is not None:
                 return b""  # the server closes where it has nothing more
-            self.close()
-            if self._is_retried or not self.seekable():
+            self._hang_up()
+            if self._is_retried or not self._can_ask_again:
                 whole = "" if self._size is None else f" of {self._size}"
                 self._failed(f"the connection was cut after {self._at}{whole} bytes")
                 return b""
@@ -128,7 +167,16 @@ class Body:
         return b""
 
     def close(self) -> None:
-        """Hang up; safe to call twice."""
+        """Hang up, and forget what was kept; safe to call twice."""
+        if self._kept is not None:
+            self._kept.close()
+        self._hang_up()
+
+    @property
+    def _can_ask_again(self) -> bool:
+        return self._is_seekable and self._size is not None
+
+    def _hang_up(self) -> None:
         answer, self._answer = self._answer, None
         if answer is not None:
             with suppress(OSError):
@@ -155,7 +203,7 @@ class Body:
             ValueError,
             SourceError,
         ):  # ValueError: of a chunk's length
-            self.close()
+            self._hang_up()
             return b""
         self._at += len(data)
         self._answer_at = self._at
@@ -173,7 +221,7 @@ class Body:
                 self._answer_at += skipped
             else:
                 return answer
-        self.close()
+        self._hang_up()
         fetched = self._fetch(self._first + self._at, self._end)
         if fetched.response.status != http.client.PARTIAL_CONTENT:
             fetched.response.close()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -78,7 +79,9 @@ def test_anything_else_is_one_line_that_lists_the_forms(spec: str) -> None:
 
 
 def test_every_kind_is_in_the_dict(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
     specs = ["0", "rtsp://a/b", "rtsps://a/b", "http://a/b", "https://a/b", "synthetic", str(tmp_path)]
+    specs.append(str(tmp_path / "pipe"))
 
     for name, end in (("whole.m3u8", "#EXT-X-ENDLIST"), ("live.m3u8", "")):
         (tmp_path / name).write_text(f"#EXTM3U\n#EXTINF:2,\nroad.ts\n{end}")

@@ -1,0 +1,25 @@
+"""Where the index of an mp4 stands: in most recordings at the end, of use only to who can go back."""
+
+from __future__ import annotations
+
+import struct
+from typing import Final
+
+_INDEXES: Final = (b"moov", b"moof")
+
+
+def is_index_behind(start: bytes) -> bool:
+    """Whether the pictures come before the index, by how a file begins; False of all but mp4 and mov."""
+    at = 0
+    if start[4:8] not in (b"ftyp", b"wide", b"free", b"skip", b"mdat", b"moov"):
+        return False
+    while len(start) >= at + 8:
+        size_bytes, kind = struct.unpack_from(">I4s", start, at)
+        if kind in _INDEXES:
+            return False
+        if kind == b"mdat":
+            return True
+        if size_bytes < 8:
+            return False
+        at += int(size_bytes)
+    return False

@@ -1,0 +1,301 @@
+"""Servers that give no video: one line says what the address answered, and what to do."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import trustme
+
+from perception.sources.source import EndOfSource, SourceError
+from perception.sources.stream import RtspTransport, StreamSource
+from perception.sources.tls import TlsSettings
+
+Answer = Callable[[str], bytes]
+SDP = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=road\r\nt=0 0\r\n"
+VIDEO = "m=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\na=control:track0\r\n"
+
+
+class Server:
+    """Answers every request of every connection by a function of its head; nothing hangs up."""
+
+    def __init__(self, answer: Answer, certificate: trustme.LeafCert | None = None) -> None:
+        self.heads: list[str] = []
+        self._answer = answer
+        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER) if certificate else None
+        if certificate and self._context:
+            certificate.configure_cert(self._context)
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def url(self, scheme: str, path: str = "road", user: str = "") -> str:
+        return f"{scheme}://{user}127.0.0.1:{self.port}/{path}"
+
+    def close(self) -> None:
+        self._listener.close()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client = self._listener.accept()[0]
+                threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+
+    def _serve(self, client: socket.socket) -> None:
+        with client, contextlib.suppress(OSError):
+            connection = self._context.wrap_socket(client, server_side=True) if self._context else client
+            with connection, connection.makefile("rb") as requests:
+                head = ""
+                for line in requests:
+                    head += line.decode("latin-1")
+                    if not line.strip():
+                        self.heads.append(head)
+                        told = self._answer(head)
+                        connection.sendall(told)
+                        if not told.startswith(b"RTSP"):
+                            return
+                        head = ""
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[..., Server]]:
+    """A function that starts a server."""
+    started: list[Server] = []
+
+    def start(answer: Answer, certificate: trustme.LeafCert | None = None) -> Server:
+        started.append(Server(answer, certificate))
+        return started[-1]
+
+    yield start
+    for server in started:
+        server.close()
+
+
+Serve = Callable[..., Server]
+
+
+def problem_of(url: str, transport: RtspTransport = "auto", tls: TlsSettings | None = None) -> str:
+    source = StreamSource(url, 4.0, 1.0, transport, tls)
+    with pytest.raises(SourceError) as caught:
+        source.open()
+    source.close()
+    told = str(caught.value)
+    assert "hunter2" not in told
+    assert "\n" not in told
+    return told.partition("cannot be opened: ")[2] or told
+
+
+def http(status: str, *headers: str, body: bytes = b"") -> Answer:
+    lines = [f"HTTP/1.1 {status}", *headers, f"Content-Length: {len(body)}", "Connection: close", "", ""]
+    return lambda _: "\r\n".join(lines).encode() + body
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        (http("403 Forbidden"), "answers 403 Forbidden: this user may not see it"),
+        (http("404 Not Found"), "answers 404 Not Found: it has nothing under that path"),
+        (http("404"), "answers 404 Not Found"),
+        (http("500 Oops"), "answers 500 Oops: the fault is the server's own"),
+        (http("503 Service Unavailable", "Retry-After: 5"), "it is busy, or not ready yet; try again later"),
+        (http("418 I'm a teapot"), "answers 418 I'm a teapot"),
+        (
+            http("401 Unauthorized", 'WWW-Authenticate: Digest realm="a", nonce="1"'),
+            "wants a user and a password",
+        ),
+        (http("401 Unauthorized"), "wants a user and a password"),
+        (
+            http("401 Unauthorized", "WWW-Authenticate: NTLM"),
+            "wants a password by NTLM, which is not known here",
+        ),
+        (
+            http("200 OK", "Content-Type: text/html", body=b"\n<!doctype HTML>..."),
+            "200 OK, text/html: a web page",
+        ),
+        (http("200 OK", "Content-Type: video/mp4", body=b"<html>..."), "200 OK, video/mp4: a web page"),
+        (http("200 OK", "Content-Type: application/json", body=b"{}"), "200 OK, application/json: no video"),
+        (http("200 OK", body=b"hello" * 99), "200 OK, without a type: no video that can be read"),
+        (http("200 OK", body=b'<?xml version="1.0"?><MPD/>'), "a DASH manifest, which is not read"),
+        (http("200 OK", "Content-Type: video/mp4"), "200 OK, video/mp4, and sends nothing"),
+        (http("204 No Content"), "204 No Content, without a type, and sends nothing"),
+        (http("302 Found", "Location: /road"), "redirects without an end"),
+        (http("302 Found"), "answers 302 and leads nowhere"),
+        (http("301 Moved", "Location: rtsp://cam/road"), "leads to rtsp://, which is not followed"),
+        (lambda _: b"RTSP/1.0 400 Bad Request\r\n\r\n", "answers RTSP, not HTTP; is it rtsp://?"),
+        (lambda _: b"\x15\x03\x01\0\2\2\n", "answers encrypted, not HTTP; is it https://?"),
+        (lambda _: b"SSH-2.0-OpenSSH_9\r\n", "answers SSH, not HTTP"),
+        (lambda _: b"hello\r\n", "does not answer in HTTP"),
+        (lambda _: b"", "hangs up without an answer"),
+    ],
+)
+def test_what_a_web_server_answers_is_told(answer: Answer, told: str, serve: Serve) -> None:
+    assert told in problem_of(serve(answer).url("http"))
+
+
+def rtsp(status: str, *headers: str, body: str = "", methods: str = "DESCRIBE SETUP PLAY") -> Answer:
+    """This to these methods, and what is well to all others."""
+
+    def answer(head: str) -> bytes:
+        method = head.split()[0]
+        number = next(line for line in head.splitlines() if line.lower().startswith("cseq"))
+        first, lines, text = "200 OK", ("Public: DESCRIBE, SETUP, PLAY",), ""
+        if method in methods.split():
+            first, lines, text = status, headers, body
+        elif method == "DESCRIBE":
+            text = SDP + VIDEO
+        lines = (*lines, f"Content-Length: {len(text)}", *(["Content-Type: application/sdp"] if text else []))
+        return "\r\n".join([f"RTSP/1.0 {first}", number, *lines, "", text]).encode()
+
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        (rtsp("401 Unauthorized", 'WWW-Authenticate: Basic realm="a"'), "wants a user and a password"),
+        (rtsp("403 Forbidden"), "answers 403 Forbidden: this user may not see it"),
+        (rtsp("404 Stream Not Found"), "answers 404 Stream Not Found: it has nothing under that path"),
+        (rtsp("453 x", methods="SETUP"), "453 Not Enough Bandwidth: it has no bandwidth left"),
+        (rtsp("454 x", methods="SETUP"), "454 Session Not Found: it has lost the session"),
+        (rtsp("461 x", methods="SETUP"), "461 Unsupported Transport: it does not send in the way"),
+        (
+            rtsp("500 Internal Server Error"),
+            "answers 500 Internal Server Error: the fault is the server's own",
+        ),
+        (rtsp("503 Service Unavailable"), "it is busy, or not ready yet"),
+        (rtsp("200 OK", body=SDP, methods="DESCRIBE"), "has no video stream"),
+        (http("400 Bad Request"), "answers HTTP, not RTSP; is it http://?"),
+        (lambda _: b"<!DOCTYPE HTML>\n", "answers HTTP, not RTSP; is it http://?"),
+        (lambda _: b"\x15\x03\x01\0\2\2\n", "answers encrypted, not RTSP; is it rtsps://?"),
+        (lambda _: b"hello\r\n", "does not answer in RTSP"),
+        (lambda _: b"", "hangs up without an answer"),
+    ],
+)
+def test_what_an_rtsp_server_answers_is_told(answer: Answer, told: str, serve: Serve) -> None:
+    assert told in problem_of(serve(answer).url("rtsp"))
+
+
+@pytest.mark.parametrize("scheme", ["http", "rtsp"])
+@pytest.mark.parametrize("user", ["ann:hunter2@", "ann@"])
+def test_a_refused_password_is_sent_once_and_told(scheme: str, user: str, serve: Serve) -> None:
+    kind = {"http": http, "rtsp": rtsp}[scheme]
+    server = serve(kind("401 Unauthorized", 'WWW-Authenticate: Digest realm="a", nonce="1", qop="auth"'))
+
+    told = problem_of(server.url(scheme, user=user))
+
+    assert ("refuses this user or password" if "hunter2" in user else "without a password") in told
+    if scheme == "http":
+        assert ["Authorization" in head for head in server.heads] == [False, True]
+
+
+@pytest.mark.parametrize("scheme", ["http", "rtsp"])
+def test_a_digest_that_is_not_known_over_rtsp_is_known_over_http_or_told(scheme: str, serve: Serve) -> None:
+    kind = {"http": http, "rtsp": rtsp}[scheme]
+    refused = kind("401 Unauthorized", 'WWW-Authenticate: Digest realm="a", nonce="1", algorithm=SHA-256')
+    found = kind("404 Not Found") if scheme == "http" else rtsp("200 OK", methods="")
+    server = serve(lambda head: (found if "SHA-256" in head else refused)(head))
+
+    told = problem_of(server.url(scheme, user="ann:hunter2@"))
+
+    assert ("404 Not Found" if scheme == "http" else "by Digest SHA-256") in told
+
+
+def test_a_stale_nonce_is_answered_anew(serve: Serve) -> None:
+    answers = iter(["nonce=1", "nonce=2, stale=true", ""])
+
+    def answer(head: str) -> bytes:
+        nonce = next(answers)
+        if not nonce:
+            return http("404 Not Found")(head)
+        return http("401 Unauthorized", f"WWW-Authenticate: Digest realm=a, {nonce}")(head)
+
+    server = serve(answer)
+
+    assert "404 Not Found" in problem_of(server.url("http", user="ann:hunter2@"))
+    assert 'nonce="2"' in server.heads[-1]
+
+
+@pytest.mark.parametrize("scheme", ["http", "https", "rtsp", "rtsps"])
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (
+            ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused"),
+            "Connection refused: nothing listens",
+        ),
+        (
+            socket.gaierror(socket.EAI_NONAME, "Name or service not known"),
+            "no host of that name; / ? # and at",
+        ),
+        (
+            socket.gaierror(socket.EAI_AGAIN, "Temporary failure"),
+            "no host of that name, as far as can be told",
+        ),
+        (OSError(errno.ENETUNREACH, "Network is unreachable"), "Network is unreachable: there is no way"),
+        (OSError(errno.EHOSTUNREACH, "No route to host"), "No route to host: there is no way"),
+    ],
+)
+def test_a_host_that_is_not_reached_is_told(
+    scheme: str, error: OSError, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("socket.create_connection", fail)
+
+    assert told in problem_of(f"{scheme}://127.0.0.1:1/live/2@b")
+
+
+@pytest.mark.parametrize("scheme", ["http", "rtsp"])
+def test_a_port_at_which_nobody_listens_is_told(scheme: str) -> None:
+    assert "Connection refused: nothing listens on port 1 there" in problem_of(
+        f"{scheme.upper()}://127.0.0.1:1/"
+    )
+
+
+def test_an_encrypted_port_and_one_that_is_not_are_told_apart(serve: Serve, tmp_path: Path) -> None:
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    tls = TlsSettings(ca=str(tmp_path / "ca.pem"))
+
+    def refuse(listener: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                with listener.accept()[0] as client:
+                    client.recv(1 << 16)
+                    client.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=refuse, args=(listener,), daemon=True).start()
+        for scheme in ("http", "rtsp"):
+            told = problem_of(f"{scheme}s://127.0.0.1:{listener.getsockname()[1]}/road", tls=tls)
+            assert f"does not answer encrypted; is it {scheme}://?" in told
+
+
+def test_an_mp4_whose_index_is_at_its_end_plays_without_ranges(
+    make_clip: Callable[..., Path], serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clip = make_clip(frames=120, wh=(320, 240)).read_bytes()
+    server = serve(http("200 OK", "Content-Type: video/mp4", body=clip))
+    source, frames = StreamSource(server.url("http"), 4.0, 2.0), 0
+
+    assert not source.open().is_live
+    with contextlib.suppress(EndOfSource):
+        while True:
+            source.read()
+            frames += 1
+    source.close()
+    monkeypatch.setattr("perception.sources.web_body.KEPT_BYTES", 10)
+    told = problem_of(server.url("http"))
+
+    assert frames == 120
+    assert told.startswith(
+        "the index of this mp4 stands at its end, the server gives no ranges, and the whole"
+    )
+    assert "move the index to the front (ffmpeg -movflags +faststart)" in told
