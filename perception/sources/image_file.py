@@ -33,6 +33,7 @@ from perception.sources.image_size import (
     jpeg_scan_at,
     tiff_pages,
 )
+from perception.sources.orientation import Orientation
 from perception.sources.planes import PixelFormatError, planes_of
 from perception.sources.source import SourceError
 
@@ -48,7 +49,6 @@ _PNG_FRAME_BYTES: Final = 12  # length and name before a chunk's content, checks
 _PNG_EXTRAS: Final = (b"tRNS", b"eXIf", b"acTL", b"fcTL", b"fdAT")
 """Chunks beside the critical ones that matter here; of others libpng may complain on the terminal."""
 _BATCH_BYTES: Final = 1 << 26
-_ROTATIONS: Final = {90: cv2.ROTATE_90_COUNTERCLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_CLOCKWISE}
 _UNREADABLE: Final = "is corrupt, or not an image that can be read"
 
 
@@ -248,11 +248,9 @@ def _decoded_jpeg(content: bytes, on_error: str) -> VideoFrame | None:
 
 def _image_of(frame: VideoFrame) -> NDArray[np.uint8] | None:
     try:
-        image_bgr = bgr_from_yuv(planes_of(frame))
+        return bgr_from_yuv(Orientation().of(frame).of(planes_of(frame)))
     except PixelFormatError:
         return None
-    turn = _ROTATIONS.get(frame.rotation % 360)
-    return image_bgr if turn is None else np.asarray(cv2.rotate(image_bgr, turn), np.uint8)
 
 
 def _animation_frames(content: bytes) -> int:

@@ -134,6 +134,20 @@ def test_jpeg_with_missing_parts_is_damaged_and_keeps_the_rest(
     assert capfd.readouterr().err == ""
 
 
+def test_damaged_jpeg_is_upright_as_a_whole_one_is(tmp_path: Path) -> None:
+    content = packed(".jpg", picture(wh=LARGE_WH))
+    quarter_turn = b"Exif\0\0II*\0" + struct.pack("<IHHHIHHI", 8, 1, 0x0112, 3, 1, 6, 0, 0)
+    segment = b"\xff\xe1" + struct.pack(">H", len(quarter_turn) + 2) + quarter_turn
+    turned = content[:2] + segment + content[2:]
+
+    seen = ImageFile(saved(tmp_path, "a.jpg", turned[: len(turned) * 6 // 10])).picture()
+
+    assert seen.is_damaged
+    whole_bgr = read_image_bgr(saved(tmp_path, "b.jpg", turned))
+    assert seen.image_bgr.shape == whole_bgr.shape == (LARGE_WH[0], LARGE_WH[1], 3)
+    assert np.abs(seen.image_bgr[:, -16:].astype(int) - whole_bgr[:, -16:]).mean() < 12
+
+
 def test_flat_jpeg_whose_codes_are_zeros_is_whole(tmp_path: Path) -> None:
     content = packed(".jpg", np.zeros((512, 1024, 3), np.uint8), cv2.IMWRITE_JPEG_OPTIMIZE, 1)
     assert bytes(64) in content
