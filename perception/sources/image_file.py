@@ -33,7 +33,7 @@ from perception.sources.image_size import (
     jpeg_scan_at,
     tiff_pages,
 )
-from perception.sources.orientation import Orientation
+from perception.sources.orientation import UPRIGHT, Orientation, Turn, turn_by_exif
 from perception.sources.planes import PixelFormatError, planes_of
 from perception.sources.source import SourceError
 
@@ -137,7 +137,8 @@ class ImageFile:
             data = np.frombuffer(self._content, np.uint8)
             try:
                 _, animation = cv2.imdecodeanimation(data, start=index, count=self._batch_size)
-                self._batch = [np.asarray(frame, np.uint8) for frame in animation.frames]
+                turn = _turn_of_animation(self._content)  # OpenCV turns single pictures alone
+                self._batch = [turn.of_plane(np.asarray(frame, np.uint8)) for frame in animation.frames]
             except cv2.error:
                 self._batch = []
             self._batch_start = index
@@ -259,7 +260,7 @@ def _animation_frames(content: bytes) -> int:
         at = content.find(b"acTL", 0, content.find(b"IDAT"))
         return max(1, struct.unpack_from(">I", content, at + 4)[0]) if at > 0 else 1
     if content.startswith(b"RIFF"):
-        return max(1, sum(kind == b"ANMF" for kind in _riff_chunks(content)))
+        return max(1, sum(kind == b"ANMF" for kind, _ in _riff_chunks(content)))
     if is_avif(content) and b"avis" in content[:64]:
         try:
             _, animation = cv2.imdecodeanimation(np.frombuffer(content, np.uint8))
@@ -269,9 +270,20 @@ def _animation_frames(content: bytes) -> int:
     return 1
 
 
-def _riff_chunks(content: bytes) -> Iterator[bytes]:
+def _turn_of_animation(content: bytes) -> Turn:
+    """By its EXIF."""
+    at = 0
+    if content.startswith(PNG):
+        at = content.find(b"eXIf") + 4
+    elif content.startswith(b"RIFF"):
+        at = next((start for kind, start in _riff_chunks(content) if kind == b"EXIF"), 0)
+    return turn_by_exif(content[at:].removeprefix(b"Exif\0\0")) if at > 4 else UPRIGHT
+
+
+def _riff_chunks(content: bytes) -> Iterator[tuple[bytes, int]]:
+    """The name of each, and where its content begins."""
     at = 12
     while at + 8 <= len(content):
         kind, length = struct.unpack_from("<4sI", content, at)
-        yield kind
+        yield kind, at + 8
         at += 8 + length + length % 2

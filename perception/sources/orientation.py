@@ -75,6 +75,34 @@ class Turn:
 UPRIGHT: Final = Turn()
 
 
+_BY_EXIF: Final = {
+    1: UPRIGHT,
+    2: Turn(False, True, False),
+    3: Turn(False, True, True),
+    4: Turn(False, False, True),
+    5: Turn(True, False, False),
+    6: Turn(True, True, False),
+    7: Turn(True, True, True),
+    8: Turn(True, False, True),
+}
+_EXIF_ORIENTATION: Final = 274
+
+
+def turn_by_exif(exif: bytes) -> Turn:
+    """As an EXIF block tells, a directory as of TIFF; upright where it tells nothing."""
+    order = "<" if exif.startswith(b"II") else ">"
+    try:
+        (start,) = struct.unpack_from(order + "I", exif, 4)
+        (entries,) = struct.unpack_from(order + "H", exif, start)
+        for at in range(start + 2, start + 2 + 12 * entries, 12):
+            tag, _, _, value = struct.unpack_from(order + "HHIH", exif, at)
+            if tag == _EXIF_ORIENTATION:
+                return _BY_EXIF.get(value, UPRIGHT)
+    except struct.error:  # it ends before
+        pass
+    return UPRIGHT
+
+
 class Orientation:
     """How the frames of a stream are to be shown: by their container, by the stream itself (SEI), by EXIF."""
 

@@ -16,7 +16,7 @@ from av.bitstream import BitStreamFilterContext
 from numpy.typing import NDArray
 
 from perception.frame import Frame
-from perception.sources.images import read_image_bgr
+from perception.sources.image_file import ImageFile, read_image_bgr
 from perception.sources.source import EndOfSource
 from perception.sources.video import VideoSource
 
@@ -195,6 +195,51 @@ def test_an_image_is_upright_by_its_exif(tmp_path: Path, kind: str, orientation:
         file.write_bytes(with_exif(kind, orientation, order))
 
         assert same_quarters(read_image_bgr(file), AS_EXIF[orientation](quarters_bgr()))
+
+
+@pytest.mark.parametrize("orientation", AS_EXIF)
+@pytest.mark.parametrize("kind", ["png", "webp"])
+def test_so_is_every_picture_of_an_animation(tmp_path: Path, kind: str, orientation: int) -> None:
+    animation = cv2.Animation()
+    opaque = np.full((*WH[::-1], 1), 255, np.uint8)
+    animation.frames = [np.dstack([image, opaque]) for image in (quarters_bgr(), quarters_bgr() // 2)]
+    animation.durations = np.array([100, 100])
+    data = cv2.imencodeanimation(f".{kind}", animation)[1].tobytes()
+    told = exif(orientation, ">")
+    if kind == "png":
+        chunk = b"eXIf" + told
+        chunk = struct.pack(">I", len(told)) + chunk + struct.pack(">I", zlib.crc32(chunk))
+        data = data[:33] + chunk + data[33:]
+    else:
+        data = b"RIFF" + struct.pack("<I", len(data) + len(told)) + data[8:]
+        data += b"EXIF" + struct.pack("<I", len(told)) + told
+    file = tmp_path / f"image.{kind}"
+    file.write_bytes(data)
+
+    image = ImageFile(file)
+
+    assert image.pictures == 2
+    assert same_quarters(image.picture(0).image_bgr, AS_EXIF[orientation](quarters_bgr()))
+    assert same_quarters(image.picture(1).image_bgr, AS_EXIF[orientation](quarters_bgr() // 2))
+
+
+@pytest.mark.parametrize("orientation", AS_EXIF)
+def test_so_is_what_is_left_of_a_damaged_jpeg(tmp_path: Path, orientation: int) -> None:
+    noise = np.random.default_rng(0).integers(0, 60, (480, 640, 3), np.uint8)
+    whole_bgr = np.asarray(cv2.add(quarters_bgr((640, 480)) // 2, noise), np.uint8)
+    data = cv2.imencode(".jpg", whole_bgr)[1].tobytes()
+    told = b"Exif\0\0" + exif(orientation, "<")
+    data = data[:2] + b"\xff\xe1" + struct.pack(">H", len(told) + 2) + told + data[2:]
+    file = tmp_path / "image.jpg"
+    file.write_bytes(data[: len(data) * 4 // 5])
+
+    picture = ImageFile(file).picture()
+
+    assert picture.is_damaged
+    expected = AS_EXIF[orientation](whole_bgr)
+    has_come = AS_EXIF[orientation](np.repeat([True, False], [200, 280])[:, None].repeat(640, axis=1))
+    assert picture.image_bgr.shape == expected.shape
+    assert np.abs(picture.image_bgr[has_come].astype(int) - expected[has_come]).mean() < 25
 
 
 @pytest.mark.parametrize("orientation", [2, 5, 6])
