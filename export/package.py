@@ -22,6 +22,7 @@ from perception.contract import (
     checksum,
 )
 from perception.engines import EngineError, OnnxEngine
+from perception.engines.file_kind import what_else
 from perception.engines.whole_file import check_whole
 from perception.known_answer import KNOWN_ANSWER_KEY, KnownAnswer
 
@@ -86,9 +87,11 @@ def load_graph(file: Path) -> tuple[onnx.ModelProto, bytes]:
     try:
         graph = onnx.load_model_from_string(content)
     except DecodeError as error:
-        raise ExportError(f"{file}: not an ONNX file, or a damaged one") from error
+        told = what_else(content, str(file)) or "it is damaged, or something else"
+        raise ExportError(f"{file}: not an ONNX file: {told}") from error
     if not graph.graph.node:
-        raise ExportError(f"{file}: not an ONNX file, or one without a graph")
+        told = what_else(content, str(file)) or "it holds no graph"
+        raise ExportError(f"{file}: not an ONNX file: {told}")
     try:
         check_whole(content, str(file))
     except EngineError as error:

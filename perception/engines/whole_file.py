@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Final
 
 from perception.engines.engine import EngineError
+from perception.engines.file_kind import what_else
 
 LARGEST_BYTES: Final = 2**31 - 1
 """More than protobuf, which ONNX files are, can hold."""
@@ -45,6 +46,8 @@ def check_whole(content: bytes, where: str) -> None:
     Raises:
         EngineError: naming the tensor or node; or if this is no protobuf.
     """
+    if not content:
+        raise EngineError(f"{where}: not a model that ONNX Runtime can load: it is empty")
     waiting = [("model", 0, len(content))]  # not by recursion: graphs may lie in graphs as deep as they like
     try:
         while waiting:
@@ -68,9 +71,8 @@ def check_whole(content: bytes, where: str) -> None:
                         f"the network itself"
                     )
     except _Damaged:
-        raise EngineError(
-            f"{where}: not a model that ONNX Runtime can load: damaged, or not an ONNX file"
-        ) from None
+        told = what_else(content, where) or "damaged, or not an ONNX file"
+        raise EngineError(f"{where}: not a model that ONNX Runtime can load: {told}") from None
 
 
 def _field(content: bytes, at: int, end: int) -> tuple[int, int, int, int, int]:

@@ -37,7 +37,8 @@ def parse(
         SystemExit: once help, the version or the settings themselves were printed.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
-    parser = _parser(kind, program, description)
+    hashable: Any = kind  # which mypy does not see in a type of dataclasses
+    parser = _parser(hashable, program, description)
     if any(argument in HELP for argument in given):
         parser.print_help()
         raise SystemExit(0)
