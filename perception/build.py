@@ -108,6 +108,8 @@ class Sinks:
             out=config.out,
             jsonl=config.jsonl,
             masks=config.masks,
+            mask_palette=config.mask_palette,
+            quality=config.quality,
             rotate=config.rotate,
             min_free_mb=config.min_free_mb,
             append=config.append,

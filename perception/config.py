@@ -61,8 +61,12 @@ class NodeConfig:
     """Overlay video to write: FILE.mp4 or FILE.mkv."""
     jsonl: str | None = None
     """Records to write, one JSON object a line: a file, or - for standard output."""
+    quality: int | None = None
+    """Of the overlay, 1 to 100 as of JPEG: more is better and larger; without a number 75 for a video."""
     masks: str | None = None
-    """Folder for one class map a frame, as PNG."""
+    """Folder for one class map a frame, as PNG: its grey values are the ids, 0 to 3, so it looks black."""
+    mask_palette: bool = False
+    """Mask PNGs in the overlay's colours: Pillow still gives the ids, but OpenCV gives the colours."""
     rotate: Rotate = field(default_factory=Rotate)
     min_free_mb: float = 200.0
     """Stop writing files while less is free on their disk (millions of bytes); 0 never stops."""
@@ -148,6 +152,8 @@ class NodeConfig:
             raise ValueError(f"open_retries is {self.open_retries}; it must be 0 or more, or forever")
         if self.http is not None:
             parse_address(self.http)
+        if self.quality is not None and not 1 <= self.quality <= 100:
+            raise ValueError(f"quality is {self.quality}; it runs from 1 to 100")
         if self.min_free_mb < 0:
             raise ValueError(f"min_free_mb is {self.min_free_mb}; 0 turns it off")
         if self.synthetic.rate_hz <= 0 or min(self.synthetic.wh) < 1:

@@ -7,23 +7,18 @@ from pathlib import Path
 from typing import Final
 
 import cv2
+import numpy as np
 
 from perception.atomic_file import create_new, write_atomically, write_partial
 from perception.frame import Output, Prediction
 from perception.labels import IDS
+from perception.mask_png import mask_png, with_ids
 from perception.sinks.presence import Presence, Watched
 from perception.sinks.rotation import Keeping, Opening, Segments
 from perception.sinks.sink import SinkError
 from perception.sinks.syncing import Syncer
 from perception.sources.source import SourceInfo
 
-# A class map is long runs of one value: run lengths alone make it small, and filters cost most of the
-# time (9 ms at 1280x720 with OpenCV's own choice, 1 ms without).
-_PNG = (
-    *(cv2.IMWRITE_PNG_COMPRESSION, 1),
-    *(cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE),
-    *(cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_NONE),
-)
 # What a small file takes on the disk, whatever is in it.
 _BLOCK_BYTES: Final = 4096
 
@@ -31,14 +26,16 @@ _BLOCK_BYTES: Final = 4096
 class MaskFolderSink:
     """Writes `<name of the frame>.png`: (H, W) uint8 ids, as `labels.IDS` has them, at the frame's size.
 
+    With a palette they are indices of the overlay's colours.
+
     With rotation a segment is a numbered folder in the folder; so is every run that goes on with an earlier
     one's: an older mask never passes for one of this run. It holds one mask in memory at a time.
     """
 
     name = "masks"
 
-    def __init__(self, folder: str, keeping: Keeping | None = None) -> None:
-        self._folder = Path(folder)
+    def __init__(self, folder: str, keeping: Keeping | None = None, *, has_palette: bool = False) -> None:
+        self._folder, self._has_palette = Path(folder), has_palette
         keeping = keeping or Keeping()
         self._segments = Segments(self._folder, keeping, are_folders=True)
         self._syncer = Syncer() if keeping.durable else None
@@ -91,7 +88,7 @@ class MaskFolderSink:
             return
         if not self._segments.has_room():
             return
-        _, png = cv2.imencode(".png", output.class_map_at(output.frame.frame_wh), _PNG)
+        png = mask_png(output.class_map_at(output.frame.frame_wh), has_palette=self._has_palette)
         try:
             if self._syncer:
                 self._syncer.check()
@@ -102,7 +99,7 @@ class MaskFolderSink:
                 self._end_segment()
             if self._segment is None:
                 self._segment = self._segments.begin(MaskFolder.at, output.time_ns)
-            self._segment.write(name, png.tobytes(), self._syncer)
+            self._segment.write(name, png, self._syncer)
         except OSError as error:
             file = (self._segment.folder if self._segment else self._folder) / name
             raise SinkError(f"{file}: cannot write a mask: {error.strerror}") from error
@@ -136,7 +133,8 @@ def _remove_unfinished(folder: Path) -> None:
 
 def _remove_mask(file: Path) -> None:
     """Remove what can only be a mask: a user's picture of the same name stays."""
-    image = cv2.imread(str(file), cv2.IMREAD_UNCHANGED) if file.is_file() else None
+    png = with_ids(file.read_bytes()) if file.is_file() else b""
+    image = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_UNCHANGED) if png else None
     if image is not None and image.ndim == 2 and image.max() <= max(IDS.values()):
         file.unlink(missing_ok=True)
 

@@ -10,7 +10,7 @@ from perception.sinks.jsonl import JsonLinesSink
 from perception.sinks.masks import MaskFolderSink
 from perception.sinks.rotation import Keeping, Rotate
 from perception.sinks.sink import OwnedSink, Sink
-from perception.sinks.video import OverlayVideoSink
+from perception.sinks.video import VIDEO_QUALITY, OverlayVideoSink
 
 
 @dataclass(frozen=True)
@@ -23,10 +23,12 @@ class SinkSettings:
     """File for the records, one JSON object a line; "-" is stdout."""
     masks: str | None = None
     """Folder for the masks, one PNG a frame."""
+    mask_palette: bool = False
+    """Masks have a palette of the overlay's colours."""
+    quality: int | None = None
+    """Of the overlay, 1 to 100 as of JPEG; None takes what suits its format."""
     preset: str = "ultrafast"
     """x264 preset of the video."""
-    qp: int = 26
-    """x264 quality of the video: lower is better and larger."""
     encoder_threads: int = 1
     """Threads that the video encoder may use."""
 
@@ -42,7 +44,8 @@ class SinkSettings:
 def _overlay(settings: SinkSettings, keeping: Keeping) -> OwnedSink | None:
     if settings.out is None:
         return None
-    return OverlayVideoSink(settings.out, settings.preset, settings.qp, settings.encoder_threads, keeping)
+    quality = VIDEO_QUALITY if settings.quality is None else settings.quality
+    return OverlayVideoSink(settings.out, settings.preset, quality, settings.encoder_threads, keeping)
 
 
 def _jsonl(settings: SinkSettings, keeping: Keeping) -> OwnedSink | None:
@@ -50,7 +53,11 @@ def _jsonl(settings: SinkSettings, keeping: Keeping) -> OwnedSink | None:
 
 
 def _masks(settings: SinkSettings, keeping: Keeping) -> OwnedSink | None:
-    return None if settings.masks is None else MaskFolderSink(settings.masks, keeping)
+    return (
+        None
+        if settings.masks is None
+        else MaskFolderSink(settings.masks, keeping, has_palette=settings.mask_palette)
+    )
 
 
 SINKS: Final[dict[str, Callable[[SinkSettings, Keeping], OwnedSink | None]]] = {

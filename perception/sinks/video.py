@@ -25,6 +25,10 @@ MAX_SIDE_PX: Final = 16_384
 """That x264 takes."""
 
 
+VIDEO_QUALITY: Final = 75
+_WORST_QP: Final = 51
+
+
 class OverlayVideoSink:
     """Draws the overlay and encodes it: the first frame's size and pixel aspect, the source's own timestamps.
 
@@ -37,7 +41,7 @@ class OverlayVideoSink:
         self,
         file: str,
         preset: str = "ultrafast",
-        qp: int = 26,
+        quality: int = VIDEO_QUALITY,
         encoder_threads: int = 1,
         keeping: Keeping | None = None,
     ) -> None:
@@ -46,9 +50,9 @@ class OverlayVideoSink:
         Args:
             file: where to write; its suffix names the container.
             preset: x264's; CPU time per 1280x720 frame is 3 ms with ultrafast, 7 with superfast.
-            qp: x264's quantiser, lower is better and larger. Constant: at the size and signal-to-noise
-                ratio of `crf` 23 (9 Mbit/s and 39 dB at 1280x720), x264 need not look at every frame
-                twice, which costs a sixth of the encoding.
+            quality: 1 to 100, as of JPEG. Three steps of it are one of x264's quantiser, and 75 is 26. Constant:
+                at the size and signal-to-noise ratio of `crf` 23 (9 Mbit/s and 39 dB at 1280x720), x264 need
+                not look at every frame twice, which costs a sixth of the encoding.
             encoder_threads: one leaves the other cores to the network.
             keeping: when a segment ends, and how much room stays free.
 
@@ -61,6 +65,7 @@ class OverlayVideoSink:
             raise SinkError(f"{file}: unknown kind of video; end its name in {' or '.join(CONTAINERS)}")
         if preset not in PRESETS:
             raise SinkError(f"{file}: unknown x264 preset {preset}; known are {', '.join(PRESETS)}")
+        qp = round(_WORST_QP - quality / 3)
         self._options = {"preset": preset, "qp": str(qp), "tune": "zerolatency", "forced-idr": "1"}
         self._threads = encoder_threads
         keeping = keeping or Keeping()

@@ -5,12 +5,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import av
 import cv2
 import numpy as np
 import pytest
 
 from perception.frame import CameraState, EngineState, Frame, Prediction
-from perception.labels import ALTERNATIVE, BACKGROUND, DIRECT, DRIVABLE, LABELS_OF_TWO
+from perception.labels import ALTERNATIVE, BACKGROUND, COLOURS_RGB, DIRECT, DRIVABLE, LABELS_OF_TWO
+from perception.mask_png import with_ids
 from perception.sinks.masks import MaskFolderSink
 from perception.sinks.rotation import Keeping, Rotate
 from perception.sinks.sink import SinkError
@@ -36,6 +38,27 @@ def test_mask_holds_the_class_ids_at_the_size_of_the_frame(tmp_path: Path) -> No
     mask = cv2.imread(str(tmp_path / "new" / "masks" / "street.png"), cv2.IMREAD_UNCHANGED)
     np.testing.assert_array_equal(mask, _prediction().class_map_at((64, 36)))
     assert [file.name for file in (tmp_path / "new" / "masks").iterdir()] == ["street.png"]
+
+
+def test_mask_with_a_palette_has_the_ids_as_indices_and_the_overlays_colours(tmp_path: Path) -> None:
+    sink = MaskFolderSink(str(tmp_path), has_palette=True)
+    sink.open(INFO)
+
+    sink.write(_prediction())
+    sink.close()
+
+    png, class_map = (tmp_path / "street.png").read_bytes(), _prediction().class_map_at((64, 36))
+    seen_bgr = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_UNCHANGED)
+    for index, colour_rgb in {**COLOURS_RGB, BACKGROUND: (0, 0, 0)}.items():
+        assert (seen_bgr[class_map == index] == colour_rgb[::-1]).all()
+    decoder = av.CodecContext.create("png", "r")
+    (frame,) = decoder.decode(av.Packet(png))
+    assert frame.format.name == "pal8"
+    rows = np.frombuffer(memoryview(frame.planes[0]), np.uint8).reshape(36, -1)
+    np.testing.assert_array_equal(rows[:, :64], class_map)
+    np.testing.assert_array_equal(
+        cv2.imdecode(np.frombuffer(with_ids(png), np.uint8), cv2.IMREAD_UNCHANGED), class_map
+    )
 
 
 def test_mask_of_two_classes_holds_their_ids(tmp_path: Path) -> None:

@@ -96,6 +96,28 @@ def test_colours_are_tagged_as_the_planes_are(tmp_path: Path, matrix: YuvMatrix,
         assert abs(int(picture.to_ndarray()[40, 80]) - 100) <= 3
 
 
+def test_quality_is_a_scale_from_small_to_true(tmp_path: Path) -> None:
+    texture = np.random.default_rng(0).integers(0, 256, (WH[1] // 4, WH[0] // 4, 3), np.uint8)
+    image_bgr = np.asarray(cv2.resize(texture, WH), np.uint8)
+    frame = Frame("cam", 0, 0, 0, image_bgr, "0")
+    sizes, errors = [], []
+    for quality in (10, 50, 75, 100):
+        file = tmp_path / f"{quality}.mp4"
+        (sink,) = build_sinks(SinkSettings(out=str(file), quality=quality))
+        sink.open(SourceInfo("cam", False, WH, 25.0))
+        sink.write(Prediction(frame, np.full((48, 80), 2, np.uint8), (0.0, 0.0, 1.0), "model"))
+        sink.close()
+        sizes.append(file.stat().st_size)
+        with av.open(str(file)) as container:
+            seen = next(container.decode(video=0)).to_ndarray(format="bgr24")
+        middle = np.s_[30:60, 10:100]  # between legend and state
+        errors.append(np.abs(seen[middle].astype(int) - image_bgr[middle]).mean())
+
+    assert sizes == sorted(sizes)
+    assert sizes[-1] > 2 * sizes[0]
+    assert errors == sorted(errors, reverse=True)
+
+
 def test_frame_that_changes_size_is_resized_to_the_first(tmp_path: Path) -> None:
     file = tmp_path / "overlay.mp4"
     sink = _opened(file)

@@ -12,6 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from perception.labels import ALTERNATIVE, BACKGROUND, DIRECT, IGNORE
+from perception.mask_png import mask_png
 from train.data.camvid import read_camvid
 from train.data.frames import DataError
 from train.data.layouts import LAYOUTS, open_frames, read_data_set, recognise
@@ -263,6 +264,14 @@ def test_image_without_a_label_and_label_without_an_image_are_named(kind: str, t
         ):
             open_frames(tmp_path, split)
         (tmp_path / file).write_bytes(kept)
+
+
+def test_mask_of_the_node_with_a_palette_is_a_label(tmp_path: Path) -> None:
+    build_indexed(tmp_path)
+    ids = np.where(OURS == IGNORE, BACKGROUND, OURS).astype(np.uint8)
+    (tmp_path / "labels" / "0b000000-00000000.png").write_bytes(mask_png(ids, has_palette=True))
+
+    np.testing.assert_array_equal(open_frames(tmp_path, "val")[0][1], ids)
 
 
 @pytest.mark.parametrize("kind", FILES)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perception.labels import ALTERNATIVE, BACKGROUND, DIRECT, IGNORE
+from perception.mask_png import with_ids
 from perception.sources import image_file
 from perception.sources.image_file import whole_png
 from perception.sources.image_size import MAX_PIXELS, PNG, check_pixels, image_wh
@@ -138,12 +139,15 @@ def _read_as_it_is(file: Path) -> NDArray[np.generic]:
 
 
 def _read_whole(file: Path) -> bytes:
-    """The bytes of an image file; a PNG that was cut off or damaged raises DataError."""
+    """The bytes of an image file; a PNG that was cut off or damaged raises DataError.
+
+    A mask of the node's with a palette comes with its ids as grey values.
+    """
     try:
         content = file.read_bytes()
     except OSError as error:
         raise DataError(f"{file}: cannot be read: {error.strerror}") from error
     try:
-        return whole_png(content, str(file)) if content.startswith(PNG) else content
+        return with_ids(whole_png(content, str(file))) if content.startswith(PNG) else content
     except SourceError as error:
         raise DataError(str(error)) from error

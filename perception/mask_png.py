@@ -1,0 +1,64 @@
+"""Class maps as PNG: ids as grey values or, for people, as indices of a palette of the overlay's colours."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from typing import Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from perception.labels import COLOURS_RGB, IDS
+
+# A class map is long runs of one value: run lengths alone make it small, and filters cost most of the
+# time (9 ms at 1280x720 with OpenCV's own choice, 1 ms without).
+_ENCODING: Final = (
+    *(cv2.IMWRITE_PNG_COMPRESSION, 1),
+    *(cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE),
+    *(cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_NONE),
+)
+_IHDR_AT, _COLOUR_TYPE_AT, _IHDR_END = 8, 25, 33
+_GREY, _INDEXED = 0, 3
+_BACKGROUND_RGB: Final = (0, 0, 0)
+
+
+def _chunk(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+
+_PALETTE: Final = _chunk(
+    b"PLTE",
+    b"".join(bytes(COLOURS_RGB.get(index, _BACKGROUND_RGB)) for index in range(max(IDS.values()) + 1)),
+)
+
+
+def mask_png(class_map: NDArray[np.uint8], *, has_palette: bool = False) -> bytes:
+    """The PNG of an (H, W) class map: its samples are the ids in both forms.
+
+    With a palette Pillow gives the ids too, and OpenCV the colours, for it always resolves palettes.
+    """
+    png = cv2.imencode(".png", class_map, _ENCODING)[1].tobytes()
+    return _with_colour_type(png, _INDEXED, _PALETTE, png[_IHDR_END:]) if has_palette else png
+
+
+def with_ids(png: bytes) -> bytes:
+    """The same as OpenCV can read it: a mask with our palette as one of grey values, all else as it is."""
+    after = _IHDR_END + len(_PALETTE)
+    if not is_indexed(png):
+        return png
+    return _with_colour_type(png, _GREY, b"", png[after:])
+
+
+def is_indexed(png: bytes) -> bool:
+    """Whether it is a mask with our palette; its first 64 bytes are enough."""
+    return png[_IHDR_END : _IHDR_END + len(_PALETTE)] == _PALETTE and png[_COLOUR_TYPE_AT] == _INDEXED
+
+
+def _with_colour_type(png: bytes, colour_type: int, palette: bytes, rest: bytes) -> bytes:
+    """Samples of 8 bits lie alike in both forms: only the header says what they mean."""
+    header = (
+        png[_IHDR_AT + 8 : _COLOUR_TYPE_AT] + bytes([colour_type]) + png[_COLOUR_TYPE_AT + 1 : _IHDR_END - 4]
+    )
+    return png[:_IHDR_AT] + _chunk(b"IHDR", header) + palette + rest
