@@ -13,7 +13,7 @@ from urllib.parse import unquote
 from perception.masking import masked_url
 from perception.sources.address import PORTS, Address
 from perception.sources.images import IMAGE_SUFFIXES
-from perception.sources.playlist import is_live_playlist, is_playlist
+from perception.sources.playlist import HEAD_BYTES, is_live_playlist, is_playlist
 from perception.sources.source import SourceError
 
 FORMS: Final = (
@@ -129,7 +129,7 @@ def _kind_of_entry(name: str) -> str:
 def _kind_of_file(file: Path) -> str:
     try:
         with file.open("rb") as opened:
-            if not is_playlist(opened.read(64)):
+            if not is_playlist(opened.read(HEAD_BYTES)):
                 return "video"
     except OSError as error:
         raise SourceError(f"{file}: cannot be read: {error.strerror}") from None

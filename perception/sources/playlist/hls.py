@@ -6,19 +6,13 @@ import re
 from typing import Final
 from urllib.parse import urljoin
 
-import av
-
 from perception.sources.choice import Offer
+from perception.sources.playlist.codecs import are_decodable, videos_among
 from perception.sources.playlist.parts import Place, Playlist, Segment, Variant
 from perception.sources.source import SourceError
 
 MARK: Final = "#EXTM3U"
 _ATTRIBUTE: Final = re.compile(r'([A-Z0-9-]+)=("[^"]*"|[^,]*)')
-_DECODERS: Final = {
-    **{"avc1": "h264", "avc3": "h264", "hvc1": "hevc", "hev1": "hevc", "av01": "libdav1d", "vp09": "vp9"},
-    **{"vp08": "vp8", "mp4v": "mpeg4", "dvh1": "hevc", "dvhe": "hevc", "vvc1": "vvc", "vvi1": "vvc"},
-}
-_SOUND_AND_TEXT: Final = ("mp4a", "ac-3", "ec-3", "ac-4", "opus", "flac", "alac", "stpp", "wvtt", "mp3")
 
 
 def variants_of(text: str, url: str) -> list[Variant]:
@@ -93,10 +87,9 @@ def _attributes(text: str) -> dict[str, str]:
 
 def _offer(told: dict[str, str]) -> Offer | None:
     """None of what is no video."""
-    codecs = [codec.strip().split(".")[0].lower() for codec in told.get("CODECS", "").split(",")]
-    videos = [codec for codec in codecs if codec and codec not in _SOUND_AND_TEXT]
+    codecs = told.get("CODECS", "")
     size = re.fullmatch(r"(\d+)[xX](\d+)", told.get("RESOLUTION", ""))
-    if told.get("CODECS") and not videos and size is None:
+    if codecs and not videos_among(codecs) and size is None:
         return None
     wh = (int(size[1]), int(size[2])) if size else (0, 0)
     bits = re.fullmatch(r"\d+", told.get("BANDWIDTH", ""))
@@ -105,7 +98,7 @@ def _offer(told: dict[str, str]) -> Offer | None:
     return Offer(
         what=" ".join(what) or "unknown",
         wh=wh,
-        is_decodable=all(_DECODERS.get(codec) in av.codecs_available for codec in videos),
+        is_decodable=are_decodable(codecs),
         is_aside=told.get("VIDEO-RANGE", "SDR") != "SDR",
         rank=bits_per_s,
     )

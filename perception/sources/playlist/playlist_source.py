@@ -117,7 +117,7 @@ class PlaylistSource(Stamped):
         self._clock = PlayClock(decoder.rate.hz)
         behind_s = sum(segment.duration_s for segment in video.playlist.segments[-FROM_THE_END:])
         delay = f"about {behind_s:.0f} s behind" if is_live else ""
-        description = ", ".join(filter(None, (f"{decoder.description} by HLS", delay, video.told)))
+        description = ", ".join(filter(None, (f"{decoder.description} by {video.form}", delay, video.told)))
         return SourceInfo(
             *(self._source_id, is_live, picture.pixels.frame_wh, decoder.rate.hz, description),
             pixel_aspect=picture.pixel_aspect,
