@@ -23,8 +23,9 @@ test: $(DEV)/.ready check
 # The runtime, its plots and OpenVINO in the lowest versions that pyproject.toml allows: what stands on a package.
 LOWEST_TESTS := $(patsubst %,tests/perception/test_%.py,boundary camera_look completeness confidence damage \
 	encrypted_streams endpoints frame gpu_engine images imports jsonl known_answer letterbox masks models node \
-	onnx_engine openvino_engine outline overlay perceive providers settings stream_transport trace video \
-	video_sink whole_file) tests/perception/v4l2 tests/bench/report tests/bench/test_infer.py tests/bench/test_cli.py
+	onnx_engine openvino_engine orientation outline overlay perceive pixel_aspect providers settings \
+	stream_transport trace video video_sink whole_file) \
+	tests/perception/v4l2 tests/bench/report tests/bench/test_infer.py tests/bench/test_cli.py
 
 test-lowest: $(LOWEST)/.ready
 	$(LOWEST)/bin/python -m pytest -W default -m "not slow and not slow_large" $(LOWEST_TESTS)

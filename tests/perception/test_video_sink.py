@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import doctest
 import shutil
 import signal
 import subprocess
@@ -15,6 +16,7 @@ import pytest
 
 from perception.frame import CameraState, Frame, Outage, Prediction, Yuv420, YuvMatrix
 from perception.labels import DIRECT
+from perception.sinks import video
 from perception.sinks.registry import SINKS, SinkSettings, build_sinks
 from perception.sinks.sink import SinkError
 from perception.sinks.video import OverlayVideoSink
@@ -127,6 +129,37 @@ def test_frame_that_changes_size_is_resized_to_the_first(tmp_path: Path) -> None
 
     with av.open(file) as container:
         assert [(frame.width, frame.height) for frame in container.decode(video=0)] == [WH] * 3
+
+
+def test_side_that_the_encoder_does_not_take_makes_the_video_smaller_and_is_said_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "panorama.mp4"
+    sink = _opened(file, (17_000, 20))
+    for frame_id in range(3):
+        sink.write(_prediction(frame_id, (17_000, 20)))
+    sink.close()
+
+    with av.open(file) as container:
+        assert [(frame.width, frame.height) for frame in container.decode(video=0)] == [(16_384, 19)] * 3
+    said = capsys.readouterr().err.splitlines()
+    expected = "pictures of 16384x19, not 17000x20: no side may be longer than 16384 in H.264"
+    assert said == [f"{file}: {expected}"]
+
+
+@pytest.mark.parametrize("wh", [(1, 1), (2, 2), (1, 300), (300, 1), (16_384, 3)])
+def test_smallest_and_longest_pictures_are_encoded(tmp_path: Path, wh: tuple[int, int]) -> None:
+    file = tmp_path / "overlay.mp4"
+    sink = _opened(file, wh)
+    sink.write(_prediction(0, wh))
+    sink.close()
+
+    with av.open(file) as container:
+        assert [(frame.width, frame.height) for frame in container.decode(video=0)] == [wh]
+
+
+def test_example_in_the_docstring_holds() -> None:
+    assert doctest.testmod(video) == (0, 1)
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
