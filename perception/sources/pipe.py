@@ -17,7 +17,8 @@ from perception.frame import Frame
 from perception.sources.mp4_index import is_index_behind
 from perception.sources.source import EndOfSource, SourceError
 from perception.sources.unreadable import INDEX_IS_BEHIND, MOVE_INDEX
-from perception.sources.video import FILE_LIMIT_S, VideoSource
+from perception.sources.video import VideoSource
+from perception.sources.video_file import FILE_LIMIT_S
 
 _DESCRIPTOR: Final = re.compile(r"/(?:dev|proc/self)/(?:fd/(\d+)|(stdin))")
 _READ_BYTES: Final = 1 << 16

@@ -27,7 +27,8 @@ from perception.sources.supervised import MARGIN_S, Limits, Supervised
 from perception.sources.synthetic import SyntheticSource
 from perception.sources.tls import TlsSettings
 from perception.sources.v4l2.identity import Identity
-from perception.sources.video import FILE_LIMIT_S, VideoSource
+from perception.sources.video import VideoSource
+from perception.sources.video_file import FILE_LIMIT_S
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from typing import Final
 
 from av.error import FFmpegError, HTTPClientError, HTTPServerError, HTTPUnauthorizedError, InvalidDataError
 
+from perception.sources.file_end import ENDS_BEFORE_FIRST, is_cut_off
 from perception.sources.mp4_index import is_index_behind
 
 _HEAD_BYTES: Final = 1 << 16
@@ -41,7 +42,7 @@ def why_unreadable(file: Path) -> str:
         return "is an archive; unpack it"
     if head[4:8] == b"ftyp" or is_index_behind(head):
         return "incomplete: its index (moov) is missing; the recording or a copy of it was cut off"
-    return "is not a video file that can be read"
+    return ENDS_BEFORE_FIRST if is_cut_off(file) else "is not a video file that can be read"
 
 
 def is_web_page(start: bytes) -> bool:

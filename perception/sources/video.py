@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import math
+import os
 import time
 from collections.abc import Generator
 from dataclasses import dataclass
@@ -13,15 +15,16 @@ from typing import Final
 import av
 from av.codec.context import Flags
 from av.container import InputContainer
-from av.error import ExitError, FFmpegError, InvalidDataError
+from av.error import ExitError, FFmpegError
 from av.packet import Packet
-from av.video.stream import VideoStream
+from av.stream import Stream
 
 from perception.frame import Frame, Yuv420
 from perception.letterbox import SQUARE, PixelAspect
 from perception.sources.choice import Choice
 from perception.sources.completeness import Completeness
 from perception.sources.damage import DamageTrace
+from perception.sources.file_end import ENDS_BEFORE_FIRST, is_cut_off
 from perception.sources.frame_times import FrameTimes, Stamped
 from perception.sources.image_size import MAX_PIXELS, check_pixels
 from perception.sources.orientation import Orientation
@@ -29,14 +32,17 @@ from perception.sources.pixel_aspect import PixelAspects
 from perception.sources.planes import PixelFormatError, colour_note, planes_of
 from perception.sources.rate import CLOCKLESS, rate_of
 from perception.sources.source import EndOfSource, SourceError, SourceInfo
-from perception.sources.unreadable import why_unreadable
-from perception.sources.video_streams import chosen_stream
+from perception.sources.video_file import open_file, silence_told
+from perception.sources.video_streams import NoVideo, chosen_stream
 
 av.logging.set_level(None)  # libav would write to stderr; what matters is raised or counted
 
 MAX_READ_FAILURES: Final = 8
-# For a disk that has to spin up, or a slow mount; a playlist without an end would be read for ever.
-FILE_LIMIT_S: Final = 10.0
+_OF_THE_DISK: Final = (errno.EIO, errno.ESTALE, errno.ENXIO, errno.ENODEV)
+# libav finds the first place in MPEG-TS and MPEG-PS that it can go to by time: behind the first key frames.
+_WITHOUT_INDEX: Final = ("mpegts", "mpeg")
+SEARCH_BYTES: Final = 1 << 16
+"""In which libav looks for the next packet of MPEG-TS before it says that there is none."""
 # One thread decodes 1280x720 at 350 Hz, faster than any network here; a second one would cost 5 % more
 # work, and pays only for larger pictures.
 ONE_THREAD_PIXELS: Final = 1_500_000
@@ -131,7 +137,7 @@ class Decoder:
         if self._peeked is None:
             self._peeked = next(self._frames, None)
         if self._peeked is None:
-            raise SourceError(f"{self._name}: no frame of its video could be decoded")
+            raise NoVideo(f"{self._name}: no frame of its video could be decoded")
         return self._peeked
 
     def next_pts_ns(self) -> int | None:
@@ -154,8 +160,9 @@ class Decoder:
             frames_read: so far.
             problem: what whoever gives the bytes knows of a part that is missing.
         """
-        reason = self._read_error.strerror if self._read_error else self._completeness.problem()
-        reason = problem or reason
+        reason = problem or self._completeness.problem(is_read_through=self._read_error is None)
+        if self._read_error and self._read_error.errno in _OF_THE_DISK:
+            reason = f"{os.strerror(self._read_error.errno).lower()} as it was read on"
         if reason:
             of_about = f" of about {self.frames_expected}" if self.frames_expected else ""
             seen = f"{frames_read} frames{of_about} read"
@@ -171,47 +178,70 @@ class Decoder:
         self._frames.close()
         self._container.close()
 
-    def rewind(self) -> None:
-        """Begin again with the first picture, without opening the container anew; raises FFmpegError."""
+    def rewind(self) -> bool:
+        """Begin again with the first picture, without opening the container anew; false where that fails."""
+        if self._container.format.name in _WITHOUT_INDEX:
+            return False
         self._frames.close()
-        self._container.seek(self._stream.start_time or 0, stream=self._stream)
         self._read_error, self._peeked = None, None
-        self._begin()
+        try:
+            self._container.seek(self._stream.start_time or 0, stream=self._stream)
+            self._begin()
+            self.peek()
+        except (FFmpegError, NoVideo):  # raw streams cannot be sought in, nor flv of one frame
+            return False
+        return True
 
     def _begin(self) -> None:
         self._damage = DamageTrace(self._over_network)
         self._completeness = Completeness(self._container, self._stream, self.rate.hz, self._file)
+        self._has_searched = False
         self._frames = self._decode_all()
 
     def _decode_all(self) -> Generator[Decoded, None, None]:
-        failures, waiting_since_s = 0, time.monotonic()
-        packets = self._container.demux(self._stream)
-        while failures < MAX_READ_FAILURES:
+        failures, searches, waiting_since_s = 0, 0, time.monotonic()
+        most_searches = MAX_READ_FAILURES + max(0, self._container.size) // SEARCH_BYTES
+        packets = self._container.demux()  # the other streams tell of the end, too
+        while failures < MAX_READ_FAILURES and searches < most_searches:
             try:
                 packet = next(packets)
             except StopIteration:
                 return
             except ExitError:
                 raise TimeoutError from None
+            except IndexError:  # of PyAV: a stream begins that was not there when the container was opened
+                packets = self._container.demux()
+                continue
+            except BlockingIOError:  # libav found no packet of MPEG-TS in so many bytes: zeros, or garbage
+                searches, self._has_searched = searches + 1, True
+                packets = self._container.demux()
+                continue
             except FFmpegError as error:  # one bad spot is passed over; many in a row are the end
                 failures += 1
                 self.decode_errors += 1
                 self._damage.lose_packet()
                 self._read_error = error
-                packets = self._container.demux(self._stream)
+                packets = self._container.demux()
                 continue
             failures, self._read_error = 0, None
-            for decoded in self._decode(packet):
-                yield decoded
-                waiting_since_s = time.monotonic()
+            if packet.stream is not self._stream:
+                self._completeness.pass_by(packet)
+            else:
+                for decoded in self._decode(packet):
+                    yield decoded
+                    waiting_since_s = time.monotonic()
             if time.monotonic() - waiting_since_s > self._frame_limit_s:
                 raise TimeoutError  # packets enough, but no frame comes of them
         yield from self._decode(None)
 
-    def _decode(self, packet: Packet[VideoStream] | None) -> Generator[Decoded, None, None]:
+    def _decode(self, packet: Packet[Stream] | None) -> Generator[Decoded, None, None]:
         received_ns = time.monotonic_ns()
         if packet is not None and packet.size:
             self._completeness.read(packet)
+            if self._has_searched and self._completeness.gap_bytes > SEARCH_BYTES // 2:
+                self._has_searched = False
+                self.decode_errors += 1
+                self._damage.lose_packet()
             if packet.is_corrupt and (packet.pos or 0) + packet.size >= self._container.size > 0:
                 self.decode_errors += 1  # cut in two by the end of the file: half a picture at best
                 return
@@ -282,6 +312,11 @@ class VideoSource(Stamped):
                 choice=self._choice,
             )
             first = decoder.peek()
+        except NoVideo:
+            container.close()
+            if self._on_disk and is_cut_off(self._on_disk):
+                raise SourceError(f"{self._file}: {ENDS_BEFORE_FIRST}") from None
+            raise
         except SourceError:
             container.close()
             raise
@@ -290,7 +325,8 @@ class VideoSource(Stamped):
             raise SourceError(f"{self._file}: {self._silence}") from None
         self._decoder, self._frames_read = decoder, 0
         self._times = FrameTimes(decoder.rate.hz)
-        description = f"{decoder.description}, about {decoder.frames_expected} frames"
+        frames = f", about {decoder.frames_expected} frames" if decoder.frames_expected else ""
+        description = decoder.description + frames
         return SourceInfo(
             *(self._file.name, False, first.pixels.frame_wh, decoder.rate.hz, description),
             pixel_aspect=first.pixel_aspect,
@@ -328,9 +364,16 @@ class VideoSource(Stamped):
         if self._decoder is None:
             raise SourceError(f"{self._file}: not open")
         try:
-            self._decoder.rewind()
-        except FFmpegError as error:
-            raise SourceError(f"{self._file}: cannot be played again: {error.strerror}") from None
+            is_rewound = self._decoder.rewind()
+        except TimeoutError:
+            raise SourceError(f"{self._file}: {self._silence}") from None
+        if not is_rewound and self._on_disk is None:
+            raise SourceError(f"{self._file}: cannot be played again: what came through a pipe is gone")
+        if not is_rewound:
+            decode_errors = self.decode_errors
+            self.close()
+            self.open()
+            self._decoder.decode_errors += decode_errors
         self._frames_read, self._times = 0, FrameTimes(self._decoder.rate.hz)
 
     def close(self) -> None:
@@ -345,26 +388,7 @@ class VideoSource(Stamped):
 
     @property
     def _silence(self) -> str:
-        return _silence_of_a_file()
+        return silence_told()
 
     def _container(self) -> InputContainer:
         return open_file(self._file)
-
-
-def open_file(file: Path) -> InputContainer:
-    """An open container; raises SourceError with one line that says what is wrong with the file."""
-    if file.is_dir():
-        raise SourceError(f"{file}: is a directory, not a video file")
-    try:
-        # "file:", for libav takes a name with a colon for an address
-        return av.open(f"file:{file}", "r", metadata_errors="replace", timeout=FILE_LIMIT_S)
-    except ExitError:
-        raise SourceError(f"{file}: {_silence_of_a_file()}") from None
-    except InvalidDataError:
-        raise SourceError(f"{file}: {why_unreadable(file)}") from None
-    except FFmpegError as error:
-        raise SourceError(f"{file}: cannot be opened: {error.strerror}") from None
-
-
-def _silence_of_a_file() -> str:
-    return f"gives nothing for {FILE_LIMIT_S:g} s; is it on a mount that hangs, or a playlist without an end?"

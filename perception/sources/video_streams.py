@@ -11,6 +11,7 @@ from av.stream import Discard, Disposition
 from av.video.stream import VideoStream
 
 from perception.sources.choice import Choice, Offer, choice_told
+from perception.sources.completeness import reads_all_streams
 from perception.sources.source import SourceError
 
 _COVERS: Final = Disposition.attached_pic
@@ -23,8 +24,14 @@ _FEW, _MANY = 3, 10  # AVI counts up to three frames of a track with one picture
 _DURATION: Final = r"(\d+):(\d+):(\d+\.?\d*)"
 
 
+class NoVideo(SourceError):
+    """There is no video that can be decoded."""
+
+
 def chosen_stream(container: InputContainer, choice: Choice, name: str) -> tuple[VideoStream, str]:
-    """The video stream to read, and what is to be said of the choice; the demuxer leaves all others out.
+    """The video stream to read, and what is to be said of the choice.
+
+    The demuxer leaves all others out, unless their ends tell whether the recording is whole.
 
     Args:
         container: open.
@@ -36,7 +43,7 @@ def chosen_stream(container: InputContainer, choice: Choice, name: str) -> tuple
     """
     streams = container.streams.video
     if all(stream.disposition & _COVERS for stream in streams) and (choice.index is None or not streams):
-        raise SourceError(f"{name}: has no video stream")
+        raise NoVideo(f"{name}: has no video stream")
     offers = _offers(streams)
     try:
         index = choice.among(offers)
@@ -44,10 +51,11 @@ def chosen_stream(container: InputContainer, choice: Choice, name: str) -> tuple
         raise SourceError(f"{name}: {error}") from None
     stream = streams[index]
     if stream.codec_context is None:
-        raise SourceError(f"{name}: no decoder for its video; convert it to H.264")
-    for other in container.streams:
-        if other.index != stream.index:
-            other.discard = Discard.all
+        raise NoVideo(f"{name}: no decoder for its video; convert it to H.264")
+    if not reads_all_streams(container, stream):
+        for other in container.streams:
+            if other.index != stream.index:
+                other.discard = Discard.all
     return stream, choice_told(offers, index)
 
 

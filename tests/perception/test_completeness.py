@@ -3,30 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
-import av
-import cv2
-import numpy as np
 import pytest
+from clips import FRAMES, Kind, play, write
 
-from perception.sources.source import EndOfSource, SourceError
-from perception.sources.video import VideoSource
-
-FRAMES, RATE_HZ, WH = 100, 25, (160, 120)
 UNSEEN_FRAMES = 3  # a last frame's length is often not told
-
-
-@dataclass(frozen=True)
-class Kind:
-    """How a recording is written."""
-
-    codec: str
-    container: str | None = None
-    options: dict[str, str] = field(default_factory=dict)
-    sound: str = "aac"
 
 
 KINDS = {
@@ -62,43 +45,6 @@ KNOWN_WHEN_HALF_GONE = [
 ]
 
 
-@cache
-def pictures() -> list[np.ndarray]:
-    noise = np.random.default_rng(0).integers(0, 255, (WH[1], WH[0], 3), np.uint8)
-    texture = np.asarray(cv2.GaussianBlur(noise, (9, 9), 0), np.uint8)
-    return [np.roll(texture, 3 * number, 1) for number in range(FRAMES)]
-
-
-def write(file: Path, kind: Kind, sound_s: float = 0.0) -> Path:
-    with av.open(str(file), "w", format=kind.container, options=kind.options) as container:
-        stream = container.add_stream(kind.codec, rate=RATE_HZ)
-        stream.width, stream.height = WH
-        stream.pix_fmt = "yuvj420p" if kind.codec == "mjpeg" else "yuv420p"
-        if kind.codec == "libx264":
-            stream.options = {"g": "25"}
-        sound = container.add_stream(kind.sound, rate=48000) if sound_s else None
-        sounded = 0
-        for number, picture in enumerate(pictures()):
-            frame = av.VideoFrame.from_ndarray(picture, format="bgr24").reformat(format=stream.pix_fmt)
-            frame.pts = number
-            container.mux(stream.encode(frame))
-            is_last = number == FRAMES - 1
-            until = round(48000 * (sound_s if is_last else min(sound_s, (number + 1) / RATE_HZ)))
-            while sound is not None and sounded < until:
-                count = min(960, until - sounded)
-                form = sound.codec_context.format.name
-                dtype = {"s16": np.int16, "s16p": np.int16, "flt": np.float32}.get(form, np.float32)
-                silence = np.zeros((1, count), dtype)
-                samples = av.AudioFrame.from_ndarray(silence, format=form, layout="mono")
-                samples.sample_rate, samples.pts = 48000, sounded
-                container.mux(sound.encode(samples))
-                sounded += count
-        container.mux(stream.encode(None))
-        if sound is not None:
-            container.mux(sound.encode(None))
-    return file
-
-
 @pytest.fixture(scope="module")
 def recording(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], bytes]:
     """A function that gives a recording's bytes."""
@@ -109,22 +55,6 @@ def recording(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], bytes
         return write(folder / name, KINDS[name]).read_bytes()
 
     return make
-
-
-def play(file: Path) -> tuple[int, str]:
-    """How many frames came, and what ended them; nothing at a normal end."""
-    source, frames = VideoSource(file), 0
-    try:
-        source.open()
-        while True:
-            source.read()
-            frames += 1
-    except EndOfSource:
-        return frames, ""
-    except SourceError as error:
-        return frames, str(error)
-    finally:
-        source.close()
 
 
 @pytest.mark.parametrize("name", KINDS)
