@@ -42,6 +42,7 @@ class ArrivalClock:
     def __init__(self, offset_ns: int | None = None, waited_ns: int = 0) -> None:
         self._offset_ns, self._waited_ns = offset_ns, waited_ns
         self._drift = _DRIFT if offset_ns is None else 0.0
+        self._age_ns = waited_ns  # of the frame before
         self._last: tuple[int, int] | None = None
         self._steps_ns: deque[int] = deque(maxlen=_STEPS_KEPT)
         self._latest_ns: deque[int] = deque(maxlen=7)  # steps as they came, to find a small one that was set
@@ -53,9 +54,12 @@ class ArrivalClock:
         self._window = _Window(0)
 
     def captured_ns(self, pts_ns: int | None, received_ns: int) -> int:
-        """The time of a frame, never after its arrival; that itself where it carries no timestamp."""
-        if pts_ns is None:
-            return received_ns
+        """The time of a frame, never after its arrival; without a timestamp it is as old as the one before."""
+        if pts_ns is not None:
+            self._age_ns = received_ns - self._captured_ns(pts_ns, received_ns)
+        return received_ns - self._age_ns
+
+    def _captured_ns(self, pts_ns: int, received_ns: int) -> int:
         delay_ns = received_ns - pts_ns
         if self._offset_ns is None:
             self._offset_ns, self._doubt_ns = delay_ns - self._waited_ns, self._waited_ns

@@ -18,7 +18,8 @@ class DamageTrace:
 
     Args:
         loses_frames: packets may be lost on the way, as over a network: a step in time well beyond the
-            median of those before then means lost frames, of which the decoder knows nothing.
+            median of those before then means lost frames, of which the decoder knows nothing. Not so of a
+            sender whose steps vary.
     """
 
     def __init__(self, loses_frames: bool = False) -> None:
@@ -54,6 +55,8 @@ class DamageTrace:
             return False
         step_ns = pts_ns - before_ns
         is_known = len(self._steps_ns) == STEPS_KEPT
-        has_gap = is_known and step_ns > MISSING_STEPS * median(self._steps_ns)
+        longest_ns = MISSING_STEPS * median(self._steps_ns) if is_known else 0
+        is_steady = is_known and sorted(self._steps_ns)[-2] <= longest_ns  # but for one loss before
+        has_gap = is_steady and step_ns > longest_ns
         self._steps_ns.append(step_ns)
         return has_gap

@@ -132,7 +132,7 @@ class StreamSource(Stamped):
             raise SourceError(str(error) or self._silence) from None
         self._decoder, self._frames_read = decoder, 0
         # what came while the stream was looked at lies ready, and may be as old as that took
-        self._arrivals = ArrivalClock(waited_ns=waited_ns)
+        self._arrivals = ArrivalClock(waited_ns=waited_ns if decoder.has_clock else 0)
         self._capture_times = CaptureTimes()
         self._times = FrameTimes(decoder.rate.hz)
         return SourceInfo(

@@ -26,6 +26,7 @@ from perception.sources.completeness import Completeness
 from perception.sources.damage import DamageTrace
 from perception.sources.file_end import ENDS_BEFORE_FIRST, is_cut_off
 from perception.sources.frame_times import FrameTimes, Stamped
+from perception.sources.h264_numbers import HEAD_BYTES, PictureNumbers
 from perception.sources.image_size import MAX_PIXELS, check_pixels
 from perception.sources.orientation import Orientation
 from perception.sources.pixel_aspect import PixelAspects
@@ -104,8 +105,9 @@ class Decoder:
         self._container, self._stream, self._name = container, stream, name
         self.form = container.format.name.split(",")[0]
         """Of the container, for the log."""
-        self._has_clock = has_clock and self.form not in CLOCKLESS
-        self.rate = rate_of(stream, self.form, self._has_clock)
+        self.has_clock = has_clock and self.form not in CLOCKLESS
+        """Its pictures carry times."""
+        self.rate = rate_of(stream, self.form, self.has_clock)
         self._time_base = stream.time_base or Fraction(1, av.time_base)
         codec = self._stream.codec_context
         check_pixels((codec.width, codec.height), max_pixels, name)
@@ -194,6 +196,9 @@ class Decoder:
 
     def _begin(self) -> None:
         self._damage = DamageTrace(self._over_network)
+        codec = self._stream.codec_context
+        follows = self._over_network and codec.name == "h264"
+        self._numbers = PictureNumbers(codec.extradata) if follows else None
         self._completeness = Completeness(self._container, self._stream, self.rate.hz, self._file)
         self._has_searched = False
         self._frames = self._decode_all()
@@ -245,7 +250,8 @@ class Decoder:
             if packet.is_corrupt and (packet.pos or 0) + packet.size >= self._container.size > 0:
                 self.decode_errors += 1  # cut in two by the end of the file: half a picture at best
                 return
-            if packet.is_corrupt:
+            head = bytes(memoryview(packet)[:HEAD_BYTES]) if self._numbers else b""
+            if packet.is_corrupt or (self._numbers and self._numbers.misses_before(head)):
                 self._damage.lose_packet()
         origin = _Origin(received_ns)
         if packet is not None:
@@ -260,11 +266,14 @@ class Decoder:
                     self._colour_note = colour_note(frame, self._stream.codec_context.codec_tag)
                 turn = self._orientation.of(frame)
                 pixels = turn.of(planes_of(frame))
-                pts = frame.pts if self._has_clock else None
+                pts = frame.pts if self.has_clock else None
                 pts_ns = None if pts is None else int(pts * self._time_base * 1_000_000_000)
                 # a frame that the decoder held back keeps what is known of its own packet
                 own = frame.opaque if isinstance(frame.opaque, _Origin) else origin
-                is_damaged = self._damage.is_damaged(frame.is_corrupt, frame.key_frame, pts_ns)
+                # what is missing the numbers know, and times suggest
+                is_numbered = self._numbers is not None and self._numbers.are_known
+                step_pts_ns = None if is_numbered else pts_ns
+                is_damaged = self._damage.is_damaged(frame.is_corrupt, frame.key_frame, step_pts_ns)
                 aspect = turn.of_aspect(own.pixel_aspect)
                 yield Decoded(pixels, pts_ns, own.received_ns, is_damaged, aspect)
         except PixelFormatError as error:

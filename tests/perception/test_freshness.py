@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from itertools import pairwise
 
 import pytest
 
@@ -266,3 +267,18 @@ def test_sender_that_sets_its_clock_back_is_followed() -> None:
 
 def test_frame_without_a_timestamp_was_taken_when_it_came() -> None:
     assert ArrivalClock().captured_ns(None, 7 * MS) == 7 * MS
+
+
+def test_frame_without_a_timestamp_among_others_is_as_old_as_the_one_before() -> None:
+    """The first of an RTSP stream has none: what its arrival told would set the others' times back."""
+    arrivals = ArrivalClock(waited_ns=2_000 * MS)
+    stamps_ms = [None, 40, 80, None, 160, 200]
+
+    captured_ns = [
+        arrivals.captured_ns(None if stamp_ms is None else stamp_ms * MS, (10_000 + number) * MS)
+        for number, stamp_ms in enumerate(stamps_ms)
+    ]
+
+    assert captured_ns[0] == 8_000 * MS
+    assert all(after > before for before, after in pairwise(captured_ns))
+    assert captured_ns[5] - captured_ns[1] == pytest.approx(160 * MS, abs=MS)
