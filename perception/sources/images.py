@@ -18,6 +18,7 @@ IMAGE_SUFFIXES: Final = (
     *(".avif", ".bmp", ".heic", ".heif", ".jfif", ".jpe", ".jpeg", ".jpg"),
     *(".mpo", ".png", ".tif", ".tiff", ".webp"),
 )
+_VIDEO_SUFFIXES: Final = (".avi", ".m2ts", ".m3u8", ".mkv", ".mov", ".mp4", ".ts", ".webm")
 
 
 class ImagesSource:
@@ -145,7 +146,10 @@ class ImagesSource:
 def _images_of(pattern: str) -> list[Path]:
     where = Path(pattern)
     if where.is_dir():
-        found = list(where.iterdir())
+        try:
+            found = list(where.iterdir())
+        except OSError as error:
+            raise SourceError(f"{pattern}: cannot be looked into: {error.strerror}") from None
     elif where.exists():
         found = [where]
     else:
@@ -157,7 +161,9 @@ def _images_of(pattern: str) -> list[Path]:
     ]
     if not files:
         problem = "holds" if where.is_dir() else "matches"
-        raise SourceError(f"{pattern}: {problem} no image ({' '.join(IMAGE_SUFFIXES)})")
+        video = next((file for file in found if file.suffix.lower() in _VIDEO_SUFFIXES), None)
+        hint = f"; videos are given one at a time: {video}" if video else ""
+        raise SourceError(f"{pattern}: {problem} no image ({' '.join(IMAGE_SUFFIXES)}){hint}")
     files.sort(key=_natural_key)
     stems: dict[str, Path] = {}
     for file in files:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import itertools
 import os
 import re
 import stat
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 from urllib.parse import unquote
@@ -23,6 +25,7 @@ FORMS: Final = (
 STANDARD_INPUT: Final = "/dev/stdin"
 
 _SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(/*)")
+_MOST_NAMES: Final = 1000
 _DESCRIPTORS: Final = ("/dev/stdin", "/dev/fd/", "/proc/")
 _WINDOWS: Final = re.compile(r"[A-Za-z]:[\\/]|\\\\")
 _HOST_ALONE: Final = re.compile(
@@ -165,6 +168,18 @@ def _problem(text: str, name: str) -> str:
         return "no such file or folder; an address begins with rtsp:// or http://"
     if variable := _VARIABLE.search(text):
         return f"no such file or folder; {variable[0]} is not replaced here: write it out"
+    if text[0] in "'\"" and text[-1] == text[0]:
+        return "no such file or folder; the quotes around it are part of it"
     if os.path.islink(name):
         return f"is a link to {os.readlink(name)!r}, which is not there"
-    return "no such file or folder"
+    nearest = _nearest(Path(name))
+    return f"no such file or folder; {nearest} is meant?" if nearest else "no such file or folder"
+
+
+def _nearest(path: Path) -> str:
+    """A name in the same folder that is nearly that; empty where there is none."""
+    with suppress(OSError, ValueError), os.scandir(path.parent) as entries:
+        names = [entry.name for entry in itertools.islice(entries, _MOST_NAMES)]
+        found = difflib.get_close_matches(path.name, names, 1, 0.8)
+        return str(path.with_name(found[0])) if found else ""
+    return ""

@@ -34,8 +34,6 @@ def why_unreadable(file: Path) -> str:
         )
     if is_web_page(head):
         return "is a web page"
-    if is_dash(head):
-        return "is a DASH manifest, which is not read; HLS (.m3u8) is"
     if text.startswith(b"version https://git-lfs"):
         return "is a pointer of Git LFS; `git lfs pull` fetches the file itself"
     if head.startswith(_ARCHIVES):
@@ -50,11 +48,6 @@ def is_web_page(start: bytes) -> bool:
     return start.lstrip(b"\xef\xbb\xbf \t\r\n")[:15].lower().startswith((b"<!doctype html", b"<html"))
 
 
-def is_dash(start: bytes) -> bool:
-    """Whether something is a manifest of MPEG-DASH, by its beginning."""
-    return start.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<") and b"<MPD" in start[:4096]
-
-
 def why_no_video(start: bytes, head: str) -> str:
     """What is wrong with an answer of a web server, by its beginning; empty where nothing is known to be.
 
@@ -67,8 +60,6 @@ def why_no_video(start: bytes, head: str) -> str:
         return f"{told}, and sends nothing"
     if is_web_page(start):
         return f"{told}: a web page and no video, perhaps one to log in at, or the camera's own"
-    if is_dash(start):
-        return f"{told}: a DASH manifest, which is not read; HLS (.m3u8) is"
     return ""
 
 

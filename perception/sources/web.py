@@ -16,18 +16,19 @@ from email.message import Message
 from functools import partial
 from typing import IO, Any, Final
 from urllib.error import HTTPError, URLError
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 from weakref import WeakSet
 
 from perception.sources.address import Address
 from perception.sources.authorization import answer, best_of, challenges_of
-from perception.sources.refusal import no_answer, refusal
+from perception.sources.refusal import UNAUTHORIZED, no_answer, refusal
 from perception.sources.source import SourceError
 from perception.sources.time_limit import TimeLimit
 from perception.sources.tls import TlsSettings
 from perception.sources.web_body import Answer, Body
 
 USER_AGENT: Final = "drivable"
+_NO_RANGES: Final = (400, 406, 416, 501)  # of servers that stumble over the wish for a part
 _MOST_STALE: Final = 2  # answers in a row that a server calls stale; more is a fault of its own
 Connecting = Callable[[socket.socket], None]
 
@@ -104,21 +105,35 @@ class Web:
 
     def _fetch(self, url: str, first: int, end: int) -> Answer:
         """The answer to a request for the bytes from `first` up to `end` (0: all there are)."""
-        headers = {"User-Agent": USER_AGENT, "Range": f"bytes={first}-{end - 1 if end else ''}"}
+        wanted = f"bytes={first}-{end - 1 if end else ''}"
+        try:
+            response = self._ask(url, {"Range": wanted})
+        except HTTPError as error:
+            if first or end or error.code not in _NO_RANGES:
+                raise SourceError(_meaning(error, self._address)) from None
+            try:
+                response = self._ask(url, {})
+            except HTTPError as again:
+                raise SourceError(_meaning(again, self._address)) from None
+        assert self._socket is not None
+        return Answer(response, self._socket)
+
+    def _ask(self, url: str, headers: dict[str, str]) -> http.client.HTTPResponse:
         request = urllib.request.Request(quote(url, safe=string.punctuation), headers=headers)
+        request.add_header("User-Agent", USER_AGENT)
         try:
             response = self._opener.open(request, timeout=self._limit.left_s())
         except HTTPError as error:
             error.close()
-            raise SourceError(_meaning(error, self._address)) from None
-        except URLError as error:
-            reason = error.reason if isinstance(error.reason, Exception) else error
-            raise no_answer(reason, self._address) from None
+            raise
         except (OSError, http.client.HTTPException, ValueError, SourceError) as error:
-            raise no_answer(error, self._address) from None
+            reason = error.reason if isinstance(error, URLError) else error
+            problem = no_answer(reason if isinstance(reason, Exception) else error, Address.of(url))
+            if isinstance(problem, SourceError) and request.host != urlsplit(request.full_url).netloc:
+                problem = SourceError(f"{problem} ({request.host} is the proxy that http_proxy names)")
+            raise problem from None
         assert isinstance(response, http.client.HTTPResponse)
-        assert self._socket is not None
-        return Answer(response, self._socket)
+        return response
 
     def _connected(self, connected: socket.socket) -> None:
         self._socket = connected
@@ -135,10 +150,19 @@ def _web_address(url: str) -> Address:
 
 
 def _meaning(error: HTTPError, address: Address) -> str:
-    location = error.headers.get("Location")
+    """What an answer means that brings nothing, of the address itself or of where it leads to."""
+    location, here = error.headers.get("Location"), Address.of(error.url)
     if not 300 <= error.code < 400:
         challenges = challenges_of(error.headers.get_all("WWW-Authenticate", []))
-        return refusal(error.code, error.reason if isinstance(error.reason, str) else "", address, challenges)
+        is_given = here.origin == address.origin
+        reason = error.reason if isinstance(error.reason, str) else ""
+        told = refusal(error.code, reason, address if is_given else here, challenges)
+        if is_given:
+            return told
+        hint = (
+            "; the password given is not for there" if address.userinfo and error.code == UNAUTHORIZED else ""
+        )
+        return f"it leads to {here.origin[1]}, and there {told}{hint}"
     if location is None:
         return f"the server answers {error.code} and leads nowhere"
     scheme = location.partition(":")[0].lower()

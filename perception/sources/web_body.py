@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import os
+import re
 import socket
 import tempfile
 from collections.abc import Callable
@@ -223,7 +224,10 @@ class Body:
                 return answer
         self._hang_up()
         fetched = self._fetch(self._first + self._at, self._end)
-        if fetched.response.status != http.client.PARTIAL_CONTENT:
+        told = fetched.response.headers.get("Content-Range", "")
+        begins = re.match(r"bytes\s+(\d+)-", told, re.IGNORECASE)
+        is_other = begins is not None and int(begins[1]) != self._first + self._at
+        if fetched.response.status != http.client.PARTIAL_CONTENT or is_other:
             fetched.response.close()
             return None
         self._answer, self._answer_at = fetched, self._at

@@ -91,6 +91,20 @@ def problem_of(url: str, transport: RtspTransport = "auto", tls: TlsSettings | N
     return told.partition("cannot be opened: ")[2] or told
 
 
+def frames_of(url: str) -> int:
+    """Of a recording."""
+    source, frames = StreamSource(url, 4.0, 2.0), 0
+    try:
+        assert not source.open().is_live
+        while True:
+            source.read()
+            frames += 1
+    except EndOfSource:
+        return frames
+    finally:
+        source.close()
+
+
 def http(status: str, *headers: str, body: bytes = b"") -> Answer:
     lines = [f"HTTP/1.1 {status}", *headers, f"Content-Length: {len(body)}", "Connection: close", "", ""]
     return lambda _: "\r\n".join(lines).encode() + body
@@ -121,7 +135,6 @@ def http(status: str, *headers: str, body: bytes = b"") -> Answer:
         (http("200 OK", "Content-Type: video/mp4", body=b"<html>..."), "200 OK, video/mp4: a web page"),
         (http("200 OK", "Content-Type: application/json", body=b"{}"), "200 OK, application/json: no video"),
         (http("200 OK", body=b"hello" * 99), "200 OK, without a type: no video that can be read"),
-        (http("200 OK", body=b'<?xml version="1.0"?><MPD/>'), "a DASH manifest, which is not read"),
         (http("200 OK", "Content-Type: video/mp4"), "200 OK, video/mp4, and sends nothing"),
         (http("204 No Content"), "204 No Content, without a type, and sends nothing"),
         (http("302 Found", "Location: /road"), "redirects without an end"),
@@ -283,14 +296,7 @@ def test_an_mp4_whose_index_is_at_its_end_plays_without_ranges(
 ) -> None:
     clip = make_clip(frames=120, wh=(320, 240)).read_bytes()
     server = serve(http("200 OK", "Content-Type: video/mp4", body=clip))
-    source, frames = StreamSource(server.url("http"), 4.0, 2.0), 0
-
-    assert not source.open().is_live
-    with contextlib.suppress(EndOfSource):
-        while True:
-            source.read()
-            frames += 1
-    source.close()
+    frames = frames_of(server.url("http"))
     monkeypatch.setattr("perception.sources.web_body.KEPT_BYTES", 10)
     told = problem_of(server.url("http"))
 
@@ -299,3 +305,42 @@ def test_an_mp4_whose_index_is_at_its_end_plays_without_ranges(
         "the index of this mp4 stands at its end, the server gives no ranges, and the whole"
     )
     assert "move the index to the front (ffmpeg -movflags +faststart)" in told
+
+
+@pytest.mark.parametrize("status", ["400 Bad Request", "416 Range Not Satisfiable", "501 Not Implemented"])
+def test_a_server_that_stumbles_over_ranges_is_asked_for_all(
+    status: str, make_clip: Callable[..., Path], serve: Serve
+) -> None:
+    clip = make_clip("clip.ts", frames=10).read_bytes()
+    server = serve(lambda head: (http(status) if "Range" in head else http("200 OK", body=clip))(head))
+
+    assert frames_of(server.url("http", "clip.ts")) == 10
+
+
+def test_a_server_that_gives_another_part_than_was_asked_for_is_not_believed(
+    make_clip: Callable[..., Path], serve: Serve
+) -> None:
+    clip = make_clip(frames=200, wh=(320, 240), options={"qp": "1"}).read_bytes()
+    lies = [f"Content-Range: bytes 0-{len(clip) - 1}/{len(clip)}", "Content-Type: video/mp4"]
+    server = serve(http("206 Partial Content", *lies, body=clip))
+
+    with pytest.raises(SourceError):
+        frames_of(server.url("http", "clip.mp4"))
+
+
+def test_what_another_host_answers_is_told_of_that_host(serve: Serve) -> None:
+    elsewhere = serve(http("401 Unauthorized", 'WWW-Authenticate: Basic realm="a"'))
+    location = elsewhere.url("http").replace("127.0.0.1", "localhost")
+    first = serve(http("302 Found", f"Location: {location}"))
+
+    told = problem_of(first.url("http", user="ann:hunter2@"))
+
+    assert told.startswith("it leads to localhost, and there the server answers 401 Unauthorized")
+    assert told.endswith("the password given is not for there")
+
+
+def test_a_proxy_that_is_in_the_way_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    monkeypatch.setenv("no_proxy", "")
+
+    assert "(127.0.0.1:1 is the proxy that http_proxy names)" in problem_of("http://10.0.0.7/road")

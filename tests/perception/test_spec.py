@@ -72,6 +72,7 @@ def test_addresses_and_cameras_are_taken_as_they_are_meant(typed: str, kind: str
         ("x" * 5000, "no such file or folder"),
         ("a\0b", "no such file or folder"),
         (" ", "no source is given"),
+        ("'rtsp://cam/road'", "the quotes around it are part of it"),
     ],
 )
 def test_what_is_none_is_one_line_that_says_why(typed: str, problem: str) -> None:
@@ -146,7 +147,6 @@ def test_entries_that_are_neither_file_nor_folder_are_told(
     [
         ("a.sdp", "v=0\no=- 0 0 IN IP4 127.0.0.1\nm=video 5004 RTP/AVP 96\n", "(SDP), which is not read"),
         ("a.mp4", "<!DOCTYPE html><html>not found</html>", "is a web page"),
-        ("a.mpd", '<?xml version="1.0"?>\n<MPD></MPD>', "is a DASH manifest"),
         ("a.mp4", "version https://git-lfs.github.com/spec/v1\noid sha256:00\n", "is a pointer of Git LFS"),
         ("a.mp4", "PK\x03\x04 and so on", "is an archive"),
         ("a.mp4", "", "is empty"),
@@ -162,3 +162,18 @@ def test_files_that_are_no_video_are_told_by_what_they_are(
         build_source(str(tmp_path / name)).open()
 
     assert problem in str(caught.value)
+
+
+def test_what_nearly_is_there_is_named(make_clip: Callable[..., Path], tmp_path: Path) -> None:
+    clip = make_clip("drive.mp4")
+
+    with pytest.raises(SourceError, match=r"no such file or folder; .*/drive\.mp4 is meant\?"):
+        Spec.of(str(clip.with_name("drvie.mp4")))
+    with pytest.raises(
+        SourceError, match=r"holds no image .*; videos are given one at a time: .*/drive\.mp4$"
+    ):
+        build_source(str(tmp_path)).open()
+    with pytest.raises(
+        SourceError, match=r"matches no image .*; videos are given one at a time: .*/drive\.mp4$"
+    ):
+        build_source(f"{tmp_path}/*.mp4").open()
