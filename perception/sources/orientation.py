@@ -108,7 +108,7 @@ class Orientation:
 
     def __init__(self) -> None:
         self._last = UPRIGHT
-        self._rotation = 0
+        self._rotation: int | None = None
 
     def of(self, frame: VideoFrame) -> Turn:
         """The turn of the next decoded frame; the SEI of a key frame holds up to the next one."""
