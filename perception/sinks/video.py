@@ -14,7 +14,7 @@ from perception.letterbox import Letterbox, PixelAspect
 from perception.sinks.rotation import Keeping, Opening, Segments
 from perception.sinks.sink import SinkError
 from perception.sinks.syncing import Syncer
-from perception.sinks.video_segment import CONTAINERS, Picture, VideoSegment
+from perception.sinks.video_segment import CONTAINERS, LONGEST_STEP_S, Picture, VideoSegment
 from perception.sources.source import SourceInfo
 
 PRESETS: Final = (
@@ -100,7 +100,7 @@ class OverlayVideoSink:
                 disk nearly full.
         """
         if info.rate_hz > 0:
-            self._rate = Fraction(info.rate_hz).limit_denominator(1001)
+            self._rate = max(Fraction(info.rate_hz).limit_denominator(1001), Fraction(1, LONGEST_STEP_S))
         try:
             if self._segments.prepare(info, resumes):
                 self._segment = self._segments.begin(self._make)

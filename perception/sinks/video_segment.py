@@ -39,6 +39,8 @@ TICKS_HZ: Final = {".mp4": 90_000, ".mkv": 1000}
 
 _KEY_EVERY_S: Final = 1
 _STEP_BACK_S: Final = 1
+LONGEST_STEP_S: Final = 60
+"""That a frame is shown at most: a player would stand still for hours, and mp4 keeps 32 bits of a step."""
 _MATRICES: Final = {"bt601": Colorspace.ITU601, "bt709": Colorspace.ITU709}
 
 
@@ -194,7 +196,7 @@ class VideoSegment:
         return round(time_ns * TICKS_HZ[self._suffix] / 1e9)
 
     def _next_ticks(self, time_ns: int) -> int:
-        """The source's own time, but always later than the frame before."""
+        """The source's own time, but always later than the frame before, and not by more than a minute."""
         ticks_hz = TICKS_HZ[self._suffix]
         ticks = self._ticks(time_ns) + self._offset_ticks
         if ticks < self._last_ticks - _STEP_BACK_S * ticks_hz:
@@ -202,6 +204,10 @@ class VideoSegment:
             restarted_ticks = self._last_ticks + round(ticks_hz / self._rate)
             self._offset_ticks += restarted_ticks - ticks
             ticks = restarted_ticks
+        longest_ticks = LONGEST_STEP_S * ticks_hz
+        if self._last_ticks >= 0 and ticks - self._last_ticks > longest_ticks:
+            self._offset_ticks -= ticks - self._last_ticks - longest_ticks
+            ticks = self._last_ticks + longest_ticks
         self._last_ticks = max(ticks, self._last_ticks + 1)
         return self._last_ticks
 

@@ -54,7 +54,7 @@ class ArrivalClock:
         self._window = _Window(0)
 
     def captured_ns(self, pts_ns: int | None, received_ns: int) -> int:
-        """The time of a frame, never after its arrival; without a timestamp it is as old as the one before."""
+        """The time of a frame, never after its arrival; without a timestamp it is as old as the last."""
         if pts_ns is not None:
             self._age_ns = received_ns - self._captured_ns(pts_ns, received_ns)
         return received_ns - self._age_ns

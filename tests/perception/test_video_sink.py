@@ -83,6 +83,41 @@ def test_times_of_the_source_are_kept_and_always_rise(tmp_path: Path) -> None:
     assert _times_ms(file) == [0, 33, 100, 100, 100, 5000, 5040, 5080]
 
 
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_a_pause_of_hours_is_a_minute_and_the_rest_plays_at_its_speed(tmp_path: Path, suffix: str) -> None:
+    """mp4 holds no step beyond 13 hours: what followed was squeezed into a millisecond."""
+    file, hours_ms = tmp_path / f"overlay{suffix}", 25 * 3_600_000
+    given_ms = [
+        0,
+        40,
+        80,
+        *(hours_ms + number * 40 for number in range(30)),
+        2 * hours_ms,
+        2 * hours_ms + 500,
+    ]
+    sink = _opened(file)
+    for frame_id, time_ms in enumerate(given_ms):
+        sink.write(_prediction(frame_id, time_ns=time_ms * 1_000_000))
+    sink.close()
+
+    again_ms = 80 + 60_000
+    after = [again_ms + number * 40 for number in range(30)]
+    assert _times_ms(file) == [0, 40, 80, *after, after[-1] + 60_000, after[-1] + 60_500]
+
+
+@pytest.mark.parametrize("rate_hz", [1e-5, 1 / 60, 29.97, 480.0])
+def test_varying_times_are_kept_whatever_the_rate_is(tmp_path: Path, rate_hz: float) -> None:
+    file, rng = tmp_path / "overlay.mp4", np.random.default_rng(1)
+    times_ms = [0, *np.cumsum(rng.integers(16, 200, 39)).tolist()]
+    sink = OverlayVideoSink(str(file))
+    sink.open(SourceInfo("phone", False, WH, rate_hz))
+    for frame_id, time_ms in enumerate(times_ms):
+        sink.write(_prediction(frame_id, time_ns=time_ms * 1_000_000))
+    sink.close()
+
+    assert _times_ms(file) == times_ms
+
+
 @pytest.mark.parametrize(("matrix", "tag"), [("bt601", 5), ("bt709", 1)])
 def test_colours_are_tagged_as_the_planes_are(tmp_path: Path, matrix: YuvMatrix, tag: int) -> None:
     file = tmp_path / "overlay.mp4"
