@@ -228,6 +228,7 @@ def test_a_live_one_begins_three_segments_back_and_keeps_its_pace_until_its_end(
         (listed([]), "names no segments"),
         (listed(["seg0.ts"]).replace("0.4", "long"), "cannot be read: 'long' for a number"),
         (MASTER.partition("#EXT-X-STREAM-INF:BANDWIDTH=100000")[0], "has no video stream"),
+        ("#EXTM3U\n#EXTINF:-1 logo=a.png,Channel 1\nhttp://10.0.0.7/one\n", "is a list of videos (M3U)"),
         (listed(["text.ts"]), "its segments are no video that can be read"),
     ],
 )

@@ -84,7 +84,7 @@ def test_every_kind_is_in_the_dict(tmp_path: Path) -> None:
     specs.append(str(tmp_path / "pipe"))
 
     for name, end in (("whole.m3u8", "#EXT-X-ENDLIST"), ("live.m3u8", "")):
-        (tmp_path / name).write_text(f"#EXTM3U\n#EXTINF:2,\nroad.ts\n{end}")
+        (tmp_path / name).write_text(f"#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:2,\nroad.ts\n{end}")
         specs.append(str(tmp_path / name))
 
     assert {kind_of(spec) for spec in specs} | {"video"} == set(SOURCES)

@@ -83,6 +83,10 @@ def test_segments_come_in_their_order_each_once(
     assert segments.missing == missing
 
 
+def test_what_was_live_and_has_ended_meanwhile_is_played_to_its_end() -> None:
+    assert read([playlist(0, 7, has_end=True)], content, behind=4).given == [b"5", b"6"]  # type: ignore[attr-defined]
+
+
 @pytest.mark.parametrize(("behind", "given"), [(4, "5 6"), (2, "4 5 6"), (6, ""), (90, "4 5 6")])
 def test_a_session_goes_on_behind_the_last_one_without_what_was_seen(behind: int, given: str) -> None:
     segments = read([playlist(0, 7), playlist(0, 7, has_end=True)], content, behind=behind)

@@ -285,6 +285,28 @@ def test_stop_ends_reading(rig_of: RigOf) -> None:
         rig.source.read()
 
 
+def test_live_source_that_says_that_it_has_ended_is_not_opened_again(rig_of: RigOf) -> None:
+    rig = rig_of([[*_steady(2), (80, EndOfSource())]])
+    rig.source.open()
+
+    assert [rig.source.read().frame_id for _ in range(2)] == [0, 1]
+    for _ in range(2):
+        with pytest.raises(EndOfSource):
+            rig.source.read()
+    assert len(rig.readers[0].opened_ns) == 1
+
+
+def test_source_whose_frames_come_in_pieces_may_be_silent_for_one_more(rig_of: RigOf) -> None:
+    in_pieces = replace(INFO, burst_s=8.0)
+    rig = rig_of([[(0, in_pieces), (1, _frame(0, 1_001))]], [_steady(5, 12_100)])
+    rig.source.open()
+
+    rig.read_until(1_000 + 1 + 1000 * (2 + 8 + MARGIN_S) - 100)
+    assert rig.source.reconnects.hangs == 0
+    rig.read_until(12_500)
+    assert rig.source.reconnects.hangs == 1
+
+
 def test_recording_ends_and_fails_as_one(rig_of: RigOf) -> None:
     recorded = SourceInfo("clip", False, (8, 6), 25.0)
     rig = rig_of([[(0, recorded), (1, _frame(0, 1_001)), (500, SourceError("clip: incomplete"))]])

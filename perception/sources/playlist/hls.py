@@ -38,6 +38,8 @@ def has_variants(text: str) -> bool:
 
 def playlist_of(text: str, url: str) -> Playlist:
     """The segments that a playlist names; raises SourceError if it cannot be read."""
+    if "#EXT-X-" not in text:
+        raise SourceError("is a list of videos (M3U) and no HLS playlist; give one of what it names")
     number, longest_s, duration_s = 0, 0.0, 0.0
     has_end = is_discontinuous = is_missing = False
     init: Place | None = None

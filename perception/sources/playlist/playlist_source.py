@@ -38,7 +38,7 @@ class PlaylistSource(Stamped):
         read_timeout_s: limit for each picture, beside the length of a segment.
         threads: of the decoder; None chooses by size.
         max_pixels: of a picture; of a larger one nothing is decoded.
-        behind: number of the last segment that was read in an earlier session.
+        behind: number of the last segment that an earlier session of a live stream read.
         source_id: its short name; `name`, if there is none.
     """
 
@@ -62,7 +62,7 @@ class PlaylistSource(Stamped):
         self._open_timeout_s, self._read_timeout_s = open_timeout_s, read_timeout_s
         self._threads, self._max_pixels = threads, max_pixels
         self.last_number = behind
-        """Of the last segment that was read."""
+        """Of the last segment of a live stream that was read."""
         self._segments: Segments | None = None
         self._feed: Feed | None = None
         self._decoder: Decoder | None = None
@@ -159,7 +159,7 @@ class PlaylistSource(Stamped):
         if self._feed is not None:
             self._feed.close()
         self._end_part()
-        if self._segments is not None:
+        if self._segments is not None and self._segments.is_live:
             self.last_number = self._segments.last_number
 
     def _next(self) -> Decoded:

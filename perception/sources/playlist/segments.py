@@ -35,7 +35,7 @@ class Segments:
         load: gives the playlist as it is now.
         fetch: opens the bytes of a place. Both raise SourceError or TimeoutError.
         first: the playlist as it was found.
-        behind: number of the last segment that an earlier session read; None where there was none.
+        behind: number of the last segment that an earlier session of a live stream read.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class Segments:
         behind: int | None = None,
     ) -> None:
         self._load, self._fetch, self._playlist = load, fetch, first
-        self.is_live = not first.has_end
+        self.is_live = not first.has_end or behind is not None
         self.last_number = behind
         """Of the segment that was begun last."""
         self.missing = 0
@@ -103,7 +103,7 @@ class Segments:
         """Of the segment to begin with."""
         segments = self._playlist.segments
         if not self.is_live or not segments:
-            return segments[0].number if segments and behind is None else 0
+            return segments[0].number if segments else 0
         number = segments[-FROM_THE_END:][0].number
         if behind is not None and segments[-1].number + len(segments) >= behind:
             return max(number, behind + 1)
