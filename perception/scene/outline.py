@@ -42,9 +42,16 @@ def outlines(
     return [
         Polygon(exterior=rings[0], holes=rings[1:])
         for rings in (
-            [ring.round(1).tolist() for ring in area]
+            [_short(ring) for ring in area]
             for area in area_rings(class_map, label, frame_wh, min_area_share)
         )
+    ]
+
+
+def _short(ring: NDArray[np.float64]) -> Ring:
+    """Tenths of a pixel, and whole numbers without a point: as long as they are exact."""
+    return [
+        [int(x) if x.is_integer() else x, int(y) if y.is_integer() else y] for x, y in ring.round(1).tolist()
     ]
 
 

@@ -40,7 +40,7 @@ def record(output: Output) -> dict[str, Any]:
         "captured_ns": output.captured_ns,
         "time_ns": output.time_ns,
         "published_ns": output.published_ns,
-        "age_ms": None if output.age_ms is None else round(output.age_ms, 3),
+        "age_ms": None if output.age_ms is None else round(output.age_ms, 1),
         "camera": {"state": output.camera_state, "reason": output.camera_reason},
         "engine": {
             "state": output.engine_state,
@@ -87,7 +87,7 @@ def _mask(prediction: Prediction) -> dict[str, Any]:
     if prediction.labels != LABELS_OF_TWO:
         told["drivable"] = told["direct"] + told["alternative"]
     names = ("direct", "alternative", "background", "drivable")
-    shares = {name: round(told[name], 6) if name in told else None for name in names}
+    shares = {name: round(told[name], 4) if name in told else None for name in names}
 
     def areas(name: str) -> list[Polygon] | None:
         if name not in prediction.labels:

@@ -130,14 +130,26 @@ def test_record_says_what_was_seen_and_when() -> None:
     assert (line["frame_id"], line["age_ms"], line["frame_wh"]) == (3, 34.0, [1280, 720])
     assert line["camera"] == {"state": "ok", "reason": None}
     assert line["mask"]["shares"] == {
-        "direct": round(29_500 / 230_400, 6),
-        "alternative": round(32_000 / 230_400, 6),
-        "background": round(168_900 / 230_400, 6),
-        "drivable": round(61_500 / 230_400, 6),
+        "direct": round(29_500 / 230_400, 4),
+        "alternative": round(32_000 / 230_400, 4),
+        "background": round(168_900 / 230_400, 4),
+        "drivable": round(61_500 / 230_400, 4),
     }
     assert line["mask"]["drivable"] is None
     assert [len(polygon["holes"]) for polygon in line["mask"]["direct"]] == [1]
     assert len(line["mask"]["alternative"]) == 1
+
+
+def test_numbers_are_as_short_as_they_are_exact() -> None:
+    late = replace(_prediction(), published_ns=39_123_456, shares=(0.1234567, 1 / 3, 0.5432100))
+
+    text = json_text(record(late))
+
+    assert '"age_ms":34.1,' in text
+    assert '"shares":{"direct":0.1235,"alternative":0.3333,"background":0.5432,"drivable":0.4568}' in text
+    assert ".0," not in text
+    assert ".0]" not in text
+    assert max(len(number) for number in re.findall(r"\.(\d+)", text)) <= 4
 
 
 @pytest.mark.parametrize(
