@@ -137,6 +137,10 @@ class Sinks:
             raise
         return sinks
 
+    def written(self) -> list[str]:
+        """As of `SinkBuilder`."""
+        return self._builder.written()
+
     def anew(self, name: str) -> Sink:
         """A sink in the place of one that failed or hangs, open; raises SinkError."""
         sink = self._builder.build(name)

@@ -51,6 +51,7 @@ class Monitor:
             record_age_s=published.record_age_s,
             record_limit_s=silence_limit_s(1e9 / period_ns) + self._freshness.stale_after_s,
             frames=FrameCounts.of_balance(pipeline.ledger.balance()),
+            withheld_by=pipeline.ledger.withheld_by,
             missed=pipeline.ledger.missed,
             decode_errors=counts.decode_errors,
             io_errors=counts.io_errors,

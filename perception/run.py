@@ -29,6 +29,8 @@ from perception.summary import SummaryFile, as_table, summarise
 from perception.systemd import SystemdNotifier
 
 TICK_S = 0.1
+_CLEARED = "\r" + " " * 70 + "\r"
+"""The line of progress, gone."""
 URGENT_LIMIT_S = 1.0
 """That files get to be finished once SIGINT came twice."""
 ERRORS = (
@@ -114,6 +116,8 @@ def run(config: NodeConfig, stop: StopSignals | None = None) -> int:
             problems.append(str(error))
         finally:
             summary_file.close()
+    if written := [*sinks.written(), *([config.summary] if config.summary else [])]:
+        say(f"files: {', '.join(written)}")
     for problem in problems:
         say(f"drivable-node: {problem}")
     return 1 if problems else 0
@@ -144,13 +148,23 @@ def _watch(
             limit_s = min(limit_s, drained_s + URGENT_LIMIT_S)
         pipeline.watch()
         tell_systemd()
+        _tell_changes(pipeline, shows_progress)
         if shows_progress:
             show(f"\r{_progress(pipeline, started_s):70}")
     tell_systemd()
     notifier.close()
     if shows_progress:
-        show("\r" + " " * 70 + "\r")
+        show(_CLEARED)
+    _tell_changes(pipeline, is_over=True)
     return limit_s
+
+
+def _tell_changes(pipeline: Pipeline, shows_progress: bool = False, *, is_over: bool = False) -> None:
+    """What became of camera and engine since; a line of progress makes room."""
+    for line in pipeline.changes.lines(all_of_them=is_over):
+        if shows_progress:
+            show(_CLEARED)
+        say(line)
 
 
 def _progress(pipeline: Pipeline, started_s: float) -> str:

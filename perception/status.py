@@ -91,6 +91,8 @@ class NodeStatus:
     record_limit_s: float
     """A node that has published nothing for longer stands still."""
     frames: FrameCounts = field(default_factory=FrameCounts)
+    withheld_by: Mapping[str, int] = field(default_factory=dict)
+    """Frames without a mask, by reason, such as "camera stale"."""
     missed: int = 0
     """Frames that the camera took and never handed over, by its own numbers."""
     decode_errors: int = 0

@@ -16,7 +16,7 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
-from perception.frame import CameraState, EngineState
+from perception.frame import CAMERA_SEES, ENGINE_SEES, CameraState, EngineState
 from perception.masking import masked_line
 from perception.pipeline.histogram import Histogram
 from perception.status import NodeStatus, Phase
@@ -45,6 +45,13 @@ BUCKETS_MS: Final = (
     5000,
 )
 """Upper limits, closest where a frame of 15 to 60 Hz should be; the same for ages and for stages."""
+
+
+_WITHHELD: Final = (
+    *(f"camera {state}" for state in CameraState if state not in CAMERA_SEES),
+    *(f"engine {state}" for state in EngineState if state not in ENGINE_SEES),
+)
+"""Every reason that a mask is withheld for: from 0 on, so that the first one shows as an increase."""
 
 
 class NodeCollector(Collector):
@@ -123,11 +130,6 @@ def _counts(status: NodeStatus) -> Iterator[Metric]:
     for name, text, count in (
         ("frames_captured", "Frames that came in.", frames.captured),
         ("frames_published", "Frames whose mask was published.", frames.published),
-        (
-            "frames_withheld",
-            "Frames without a mask: no view of the road, or a suspect engine.",
-            frames.withheld,
-        ),
         ("frames_missed", "Frames the camera took and never handed over.", status.missed),
         ("decode_errors", "Packets and pictures that were damaged.", status.decode_errors),
         ("io_errors", "Calls to the driver that failed and were tried again.", status.io_errors),
@@ -135,6 +137,9 @@ def _counts(status: NodeStatus) -> Iterator[Metric]:
         ("reconnects", "Attempts that succeeded.", status.reconnects),
     ):
         yield CounterMetricFamily(f"drivable_{name}", text, value=count)
+    text = "Frames without a mask: no view of the road, or an engine that is not to be believed."
+    withheld = dict.fromkeys(_WITHHELD, 0) | dict(status.withheld_by)
+    yield _counters("drivable_frames_withheld", text, "reason", withheld.items())
     yield _counters("drivable_frames_dropped", "Frames thrown away.", "reason", frames.dropped.items())
     yield _counters("drivable_restarts", "Restarts of a stage.", "stage", status.restarts.items())
 

@@ -8,6 +8,7 @@ from functools import partial
 from math import isfinite
 from threading import Event, Thread
 
+from perception.changes import StateChanges
 from perception.cores import usable_cores
 from perception.frame import CameraState, EngineState, Frame, Outage, Output, Prediction, Seen
 from perception.pipeline.crew import Crew
@@ -68,7 +69,7 @@ class Pipeline:
         self.ledger = Ledger()
         self.age = Histogram()
         self.times, self.errors = self._gauges.times, self._gauges.errors
-        self.last_output = LastOutput()
+        self.last_output, self.changes = LastOutput(), StateChanges()
         self._supervision = supervision or Supervision()
         self._hung: set[str] = set()
         self._hang_watch = HangWatch()
@@ -257,6 +258,7 @@ class Pipeline:
             for stage, duration_ns in published.stage_ns.items():
                 self.times.setdefault(stage, Histogram()).add(duration_ns)
         self.last_output.tell(published)
+        self.changes.tell(published)
         return published
 
     def _settle(self) -> None:

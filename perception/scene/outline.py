@@ -42,8 +42,7 @@ def outlines(
     return [
         Polygon(exterior=rings[0], holes=rings[1:])
         for rings in (
-            [_short(ring) for ring in area]
-            for area in area_rings(class_map, label, frame_wh, min_area_share)
+            [_short(ring) for ring in area] for area in area_rings(class_map, label, frame_wh, min_area_share)
         )
     ]
 

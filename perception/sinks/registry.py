@@ -67,6 +67,14 @@ SINKS: Final[dict[str, Callable[[SinkSettings, Keeping], OwnedSink | None]]] = {
 }
 
 
+FRAMES_ARE: Final = {
+    OverlayVideoSink.name: "frames",
+    JsonLinesSink.name: "records",
+    MaskFolderSink.name: "masks",
+}
+"""What the frames of each are called."""
+
+
 class SinkBuilder:
     """Builds a run's sinks, and the ones that take their places after a restart."""
 
@@ -87,6 +95,11 @@ class SinkBuilder:
             SinkError: for a setting that no sink can be made from.
         """
         return SINKS[name](self._settings, self._keepings[name])
+
+    def written(self) -> list[str]:
+        """What every sink has left, such as `out.mp4 (300 frames, 4.2 MB)`; once they are closed."""
+        told = (self._keepings[name].written.told(what) for name, what in FRAMES_ARE.items())
+        return [line for line in told if line]
 
     def build_all(self) -> list[OwnedSink]:
         """Every sink that the settings turn on, not yet open; raises SinkError as `build` does."""

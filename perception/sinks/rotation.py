@@ -16,6 +16,7 @@ from perception.sinks.presence import Presence
 from perception.sinks.segment_index import SegmentIndex, save_names
 from perception.sinks.sink import SinkError
 from perception.sinks.space import SpaceWatch
+from perception.sinks.written import Written
 from perception.sources.source import SourceInfo
 
 T = TypeVar("T")
@@ -67,6 +68,8 @@ class Keeping:
     index: SegmentIndex = field(default_factory=SegmentIndex)
     """Of the sink whose place this one takes, if it takes one; as `claim`."""
     claim: Claim = field(default_factory=Claim)
+    written: Written = field(default_factory=Written)
+    """By it and by those whose place it took."""
 
 
 class Segments:
@@ -186,6 +189,8 @@ class Segments:
         """
         if presence == "removed" and not self._keeping.index.is_dropped(self._segment):
             self._frames_lost += frames
+        if presence != "removed":
+            self._keeping.written.frames += frames
 
     def latest(self) -> Path:
         """The newest numbered segment that is there; the target where there is none."""
@@ -217,6 +222,7 @@ class Segments:
             with contextlib.suppress(FileExistsError):
                 made = make(self._target, opening)
                 self._segment = self._target
+                self._keeping.written.paths.append(self._target)
                 return made
         self._number = self._number or self._highest()
         while True:
@@ -227,6 +233,7 @@ class Segments:
             except FileExistsError:
                 continue
             self._segment = segment
+            self._keeping.written.paths.append(segment)
             if self._keeping.rotate.keep:
                 self._keep(segment)
             return made

@@ -37,6 +37,7 @@ FRESH = NodeStatus(
     record_age_s=0.03,
     record_limit_s=5.0,
     frames=FrameCounts(100, 90, 1, {"newer frame": 7, "run ended": 1}, 1),
+    withheld_by={"camera blocked": 1},
     missed=4,
     decode_errors=3,
     io_errors=4,
@@ -189,7 +190,9 @@ def test_metrics_tell_the_counts_and_states(node: Node) -> None:
         >= {
             "drivable_frames_captured_total": 100,
             "drivable_frames_published_total": 90,
-            "drivable_frames_withheld_total": 1,
+            "drivable_frames_withheld_total{reason=camera blocked}": 1,
+            "drivable_frames_withheld_total{reason=camera lost}": 0,
+            "drivable_frames_withheld_total{reason=engine suspect}": 0,
             "drivable_frames_dropped_total{reason=newer frame}": 7,
             "drivable_frames_dropped_total{reason=run ended}": 1,
             "drivable_frames_in_flight": 1,

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import textwrap
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 
 from perception.frame import CameraState, Certainty, EngineState, Frame, Outage, Prediction
+from perception.json_text import json_text
 from perception.labels import ALTERNATIVE, BACKGROUND, DIRECT, DRIVABLE, LABELS_OF_TWO
 from perception.sinks.jsonl import JsonLinesSink, record
 from perception.sinks.sink import SinkError
