@@ -58,6 +58,8 @@ class PictureFinder:
         self._have_ends = self._lack_ends = self._lengths_hold = False
         self.torn = 0
         """Pictures that broke off."""
+        self.is_cut_off = False
+        """The last one did, by the end of what came."""
         self.part_type = ""
         """`Content-Type` of the last part that had one."""
 
@@ -82,6 +84,16 @@ class PictureFinder:
         if len(self._data) > LARGEST_BYTES:
             raise SourceError(f"a picture in its answer has no end within {LARGEST_BYTES >> 20} MB")
         return pictures
+
+    def finish(self) -> list[bytes]:
+        """What is left at the end: a picture where none has an end marker, and else a torn one."""
+        rest, has_begun = bytes(self._data), self._at > 0
+        self._drop(len(rest))
+        if not has_begun:
+            return []
+        self.is_cut_off = rest[0] != 0xFF or self._is_torn(rest)
+        self.torn += self.is_cut_off
+        return [] if self.is_cut_off else [rest]
 
     def _begins(self) -> bool:
         """Whether a picture begins in what has come; what stands before it is dropped."""
@@ -192,6 +204,11 @@ class PictureStream:
         return self._finder.torn
 
     @property
+    def is_cut_off(self) -> bool:
+        """The answer ended within a picture."""
+        return self._finder.is_cut_off
+
+    @property
     def parts(self) -> str:
         """What the server calls its parts, for a message; empty where it does not."""
         return f"; its parts are {self._finder.part_type}" if self._finder.part_type else ""
@@ -210,7 +227,7 @@ class PictureStream:
         """Whether there is a picture, once there is one or none will come."""
         while not self._pictures:
             data = self._body.read(_READ_BYTES)
+            self._pictures += self._finder.feed(data) if data else self._finder.finish()
             if not data:
-                return False
-            self._pictures += self._finder.feed(data)
-        return True
+                break
+        return bool(self._pictures)

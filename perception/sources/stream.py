@@ -290,7 +290,8 @@ class StreamSource(Stamped):
             if isinstance(failure, TimeoutError):  # libav may take it for the end
                 raise SourceError(self._silence) from None
             if not self._is_live:
-                decoder.check_complete(self._frames_read, str(failure or ""))
+                cut = "the file ends early" if self._pictures and self._pictures.is_cut_off else ""
+                decoder.check_complete(self._frames_read, str(failure or cut))
                 raise
         finally:
             self.decode_errors = decoder.decode_errors + (self._pictures.torn if self._pictures else 0)

@@ -12,7 +12,7 @@ import av
 import cv2
 import numpy as np
 
-from perception.sources.source import EndOfSource, SourceError
+from perception.sources.source import EndOfSource, Source, SourceError
 from perception.sources.video import VideoSource
 
 FRAMES, RATE_HZ, WH = 100, 25, (160, 120)
@@ -93,7 +93,12 @@ def write(
 
 def play(file: Path) -> tuple[int, str]:
     """How many frames came, and what ended them; nothing at a normal end."""
-    source, frames = VideoSource(file), 0
+    return played(VideoSource(file))
+
+
+def played(source: Source) -> tuple[int, str]:
+    """The same of any source."""
+    frames = 0
     try:
         source.open()
         while True:

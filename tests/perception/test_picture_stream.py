@@ -195,3 +195,23 @@ def test_nothing_is_open_before_its_first_picture(camera: Camera) -> None:
     assert "no picture within 2 s in its answer; its parts are text/plain" in (widths_of(silent)[1])
     assert "its answer ends before a picture; its parts are text/plain" in widths_of(ended)[1]
     assert widths_of(broken)[0] == []
+
+
+@pytest.mark.parametrize("pictures", [JPEGS, PNGS], ids=["jpeg", "png"])
+def test_the_end_of_an_answer_within_a_picture_is_told(pictures: list[bytes]) -> None:
+    finder = PictureFinder()
+
+    found = finder.feed(b"".join(pictures)[:-100]) + finder.finish()
+
+    assert found == pictures[:-1]
+    assert (finder.torn, finder.is_cut_off) == (1, True)
+
+
+def test_the_last_of_pictures_without_end_markers_is_not_lost() -> None:
+    without_ends = [data.removesuffix(b"\xff\xd9") for data in JPEGS]
+    finder = PictureFinder()
+
+    found = finder.feed(b"".join(without_ends)) + finder.finish()
+
+    assert found == without_ends
+    assert (finder.torn, finder.is_cut_off) == (0, False)

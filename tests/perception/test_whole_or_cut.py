@@ -11,6 +11,9 @@ from pathlib import Path
 import pytest
 from clips import FRAMES, RATE_HZ, Kind, play, write
 
+from perception.sources.source import EndOfSource
+from perception.sources.video import VideoSource
+
 WH = (96, 64)
 WRAP_S = 2**33 / 90_000  # of the clock of MPEG
 KINDS = {
@@ -283,3 +286,23 @@ def test_a_file_with_nothing_in_it_says_so(
 
     assert frames == 0
     assert problem == ("is not a video file that can be read" if data else "is empty")
+
+
+@pytest.mark.parametrize("frames", [FRAMES, 1])
+@pytest.mark.parametrize("name", KINDS)
+def test_a_recording_is_whole_each_time_that_it_is_played(
+    name: str, frames: int, recording: Callable[..., bytes], tmp_path: Path
+) -> None:
+    file = tmp_path / f"looped.{name}"
+    file.write_bytes(recording(name, frames=frames))
+    source = VideoSource(file)
+    source.open()
+
+    for _ in range(2):
+        ids = [source.read().frame_id for _ in range(frames)]
+        with pytest.raises(EndOfSource):
+            source.read()
+        source.rewind()
+
+        assert ids == list(range(frames))
+    source.close()
