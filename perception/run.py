@@ -17,6 +17,7 @@ from perception.identity import covered_settings
 from perception.models import model_file
 from perception.monitor import Monitor
 from perception.pipeline import DRAIN_LIMIT_S, Pipeline, PipelineError
+from perception.pipeline.ledger import DISPLACED
 from perception.pipeline.watchdog import RunningTime
 from perception.process import tune_process
 from perception.settings import SettingsError
@@ -106,7 +107,8 @@ def run(config: NodeConfig, stop: StopSignals | None = None) -> int:
     summary |= tracer.as_dict() | {"settings": covered_settings(config)}
     say_lines(as_table(summary))
     counts = counts_of(source)
-    for note in counts.notes():
+    displaced = pipeline.ledger.dropped_by.get(DISPLACED, 0) if info.is_replayed else 0
+    for note in counts.notes(displaced):
         say(f"note: {note}")
     problems = _problems(pipeline, counts, limit_s)
     if summary_file is not None:

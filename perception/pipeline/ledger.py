@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from threading import Lock
+from typing import Final
+
+DISPLACED: Final = "newer frame"
+"""Why a frame of a live source was dropped that a newer one took the place of."""
 
 
 class Ledger:
@@ -70,6 +74,12 @@ class Ledger:
         """Frames thrown away, for whatever reason."""
         with self._lock:
             return self._dropped.total()
+
+    @property
+    def dropped_by(self) -> dict[str, int]:
+        """The same by reason."""
+        with self._lock:
+            return dict(self._dropped)
 
     def balance(self) -> dict[str, int | dict[str, int]]:
         """All counts of one moment; `in_flight` is what has come in and not left yet."""

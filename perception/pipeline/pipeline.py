@@ -14,7 +14,7 @@ from perception.frame import CameraState, EngineState, Frame, Outage, Output, Pr
 from perception.pipeline.crew import Crew
 from perception.pipeline.gauges import Gauges
 from perception.pipeline.histogram import Histogram
-from perception.pipeline.ledger import Ledger
+from perception.pipeline.ledger import DISPLACED, Ledger
 from perception.pipeline.posts import SinkPost
 from perception.pipeline.relay import PERCEIVE, Relay
 from perception.pipeline.sink_line import SinkLine
@@ -245,7 +245,7 @@ class Pipeline:
 
     def _displaced(self, seen: Seen) -> None:
         if isinstance(seen, Frame):
-            self.ledger.drop("newer frame")
+            self.ledger.drop(DISPLACED)
 
     def _publish(self, output: Output) -> Output:
         published = self._supervision.published(output, time.monotonic_ns(), self._is_live)

@@ -48,14 +48,21 @@ class SourceCounts:
     gaps: int = 0
     """Pauses of more than a second in a recording, as its timestamps tell them."""
 
-    def notes(self) -> list[str]:
-        """What whoever plays a recording must know of its times, a line each."""
-        notes = []
-        if self.skipped or self.slowed_ms:
-            notes.append(
-                f"not read in real time: {self.skipped} frames were skipped, "
-                f"and the recording slowed down by {self.slowed_ms / 1e3:.1f} s"
-            )
+    def notes(self, displaced: int = 0) -> list[str]:
+        """What whoever plays a recording must know of its times, a line each.
+
+        Args:
+            displaced: frames of a recording in real time that were dropped for newer ones.
+        """
+        notes, real_time = [], []
+        if displaced:
+            real_time.append(f"{_frames(displaced)} dropped for newer ones")
+        if self.skipped:
+            real_time.append(f"{_frames(self.skipped)} read too late and skipped")
+        if self.slowed_ms >= 100:
+            real_time.append(f"the recording was slowed down by {self.slowed_ms / 1e3:.1f} s")
+        if real_time:
+            notes.append(f"this machine does not keep up with --realtime: {', '.join(real_time)}")
         stamps = [
             (self.gaps, "{} of more than a second, kept", "pause", "pauses"),
             (self.clock_steps, "{} to another clock, where time goes on one period later", "jump", "jumps"),
@@ -63,6 +70,10 @@ class SourceCounts:
         ]
         told = [text.format(f"{n} {one if n == 1 else many}") for n, text, one, many in stamps if n]
         return [*notes, *([f"timestamps of the recording: {', '.join(told)}"] if told else [])]
+
+
+def _frames(count: int) -> str:
+    return "1 frame was" if count == 1 else f"{count} frames were"
 
 
 def counts_of(source: Source) -> SourceCounts:

@@ -13,6 +13,7 @@ import av
 import numpy as np
 import pytest
 
+from perception.sources.counts import SourceCounts
 from perception.sources.frame_times import CaptureTimes, FrameTimes
 from perception.sources.source import EndOfSource
 from perception.sources.video import VideoSource
@@ -246,3 +247,37 @@ def test_the_clock_of_a_recording_that_wraps_goes_on(tmp_path: Path) -> None:
 
     assert times_ms == [40 * number for number in range(50)]
     assert source.clock_steps == 0
+
+
+@pytest.mark.parametrize(
+    ("counts", "displaced", "notes"),
+    [
+        (SourceCounts(), 0, []),
+        (SourceCounts(slowed_ms=20), 0, []),
+        (
+            SourceCounts(skipped=1, slowed_ms=2_300),
+            12,
+            [
+                "this machine does not keep up with --realtime: 12 frames were dropped for newer ones, "
+                "1 frame was read too late and skipped, the recording was slowed down by 2.3 s"
+            ],
+        ),
+        (
+            SourceCounts(gaps=1, clock_steps=2),
+            0,
+            [
+                "timestamps of the recording: 1 pause of more than a second, kept, "
+                "2 jumps to another clock, where time goes on one period later"
+            ],
+        ),
+        (
+            SourceCounts(strays=3),
+            0,
+            ["timestamps of the recording: 3 frames stamped wrong, and set right by the others"],
+        ),
+    ],
+)
+def test_what_is_wrong_with_times_is_told_in_one_line(
+    counts: SourceCounts, displaced: int, notes: list[str]
+) -> None:
+    assert counts.notes(displaced) == notes

@@ -152,7 +152,9 @@ def test_frame_that_the_graph_was_not_made_for_is_one_line(
     )
 
 
-def test_realtime_run_drops_what_it_has_no_time_for_and_counts_it(tmp_path: Path) -> None:
+def test_realtime_run_drops_what_it_has_no_time_for_and_counts_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     summary_file = tmp_path / "s.json"
 
     status = main(
@@ -161,7 +163,7 @@ def test_realtime_run_drops_what_it_has_no_time_for_and_counts_it(tmp_path: Path
             "--duration",
             "0.5",
             "--synthetic.rate_hz",
-            "200",
+            "1000",
             "--synthetic.wh",
             "[160, 90]",
             "--summary",
@@ -172,6 +174,8 @@ def test_realtime_run_drops_what_it_has_no_time_for_and_counts_it(tmp_path: Path
     frames = json.loads(summary_file.read_text())["frames"]
     assert status == 0
     assert frames["captured"] == frames["published"] + frames["withheld"] + sum(frames["dropped"].values())
+    notes = [line for line in capsys.readouterr().err.splitlines() if line.startswith("note: ")]
+    assert [note.split(": ")[1] for note in notes] == ["this machine does not keep up with --realtime"]
 
 
 @pytest.mark.parametrize(
