@@ -50,9 +50,9 @@ class OverlayVideoSink:
         Args:
             file: where to write; its suffix names the container.
             preset: x264's; CPU time per 1280x720 frame is 3 ms with ultrafast, 7 with superfast.
-            quality: 1 to 100, as of JPEG. Three steps of it are one of x264's quantiser, and 75 is 26. Constant:
-                at the size and signal-to-noise ratio of `crf` 23 (9 Mbit/s and 39 dB at 1280x720), x264 need
-                not look at every frame twice, which costs a sixth of the encoding.
+            quality: 1 to 100, as of JPEG. Three steps of it are one of x264's quantiser, and 75 is 26.
+                Constant: at the size and signal-to-noise ratio of `crf` 23 (9 Mbit/s and 39 dB at 1280x720),
+                x264 need not look at every frame twice, which costs a sixth of the encoding.
             encoder_threads: one leaves the other cores to the network.
             keeping: when a segment ends, and how much room stays free.
 
