@@ -21,6 +21,8 @@ from perception.sources.source import EndOfSource, NoFrame, SourceError, SourceI
 
 MARGIN_S: Final = 1.0
 """That a source gets beyond its own time limits before it counts as hung."""
+START_S: Final = 2.0
+"""That a new process takes on a slow or busy machine before it begins to open its source."""
 
 Phase = Literal["idle", "opening", "running"]
 _DOING: Final = {"opening": "it was opened", "running": "it was read"}
@@ -119,6 +121,7 @@ class Supervised:
         self._was_open = False
         self._phase: Phase = "idle"
         self._phase_ns = 0  # when it began, or when the last frame came
+        self._start_s = 0.0  # of the limit for opening, for a process that has to be started
         self._problem = ""
         self._end: Exception | None = None
         self._next_attempt_ns = 0
@@ -255,8 +258,9 @@ class Supervised:
 
     def _ask(self) -> None:
         self._phase, self._phase_ns = "opening", self._now_ns()
+        self._start_s = 0.0
         if self._reader is None:
-            self._reader = self._new_reader()
+            self._reader, self._start_s = self._new_reader(), START_S
         self._reader.open()
 
     def _opened_by(self, ask: Callable[[], None]) -> SourceInfo:
@@ -369,7 +373,7 @@ class Supervised:
 
     def _hung_ns(self) -> int:
         """When the reader has been silent for too long."""
-        limit_s = self._limits.open_timeout_s
+        limit_s = self._limits.open_timeout_s + self._start_s
         if self._phase == "running":
             limit_s = self._limits.read_timeout_s + (self._info.burst_s if self._info else 0.0)
         return self._phase_ns + round((limit_s + MARGIN_S) * 1e9)

@@ -15,7 +15,7 @@ from perception.sources.freshness import FreshnessSettings, ReconnectSettings
 from perception.sources.pacing import Limited, Looped
 from perception.sources.reader import ReaderDied, ReaderLost, ReaderMalformed
 from perception.sources.source import EndOfSource, NoFrame, SourceError, SourceInfo
-from perception.sources.supervised import MARGIN_S, Limits, Reconnects, Supervised, Waiting
+from perception.sources.supervised import MARGIN_S, START_S, Limits, Reconnects, Supervised, Waiting
 
 MS = 1_000_000
 LIMITS = Limits(
@@ -272,7 +272,7 @@ def test_source_that_hangs_when_it_is_opened_at_first_is_an_error_in_time(rig_of
     with pytest.raises(SourceError, match="did not open within 3 s"):
         rig.source.open()
 
-    assert rig.clock.now_ns == round((1_000 + 1000 * (3 + MARGIN_S)) * MS)
+    assert rig.clock.now_ns == round((1_000 + 1000 * (3 + START_S + MARGIN_S)) * MS)
 
 
 def test_stop_ends_reading(rig_of: RigOf) -> None:
@@ -438,10 +438,10 @@ def test_live_source_is_tried_so_often_and_then_given_up(rig_of: RigOf, retries:
 
 
 def test_open_that_hangs_at_first_is_tried_again_too(rig_of: RigOf) -> None:
-    rig = rig_of([[]], [[]], [_steady(3, 9_500)], limits=_retrying(None), awaited=AWAITED)
+    rig = rig_of([[]], [[]], [_steady(3, 13_500)], limits=_retrying(None), awaited=AWAITED)
     rig.source.open()
 
-    frames = [item for _, item in rig.read_until(9_300) if isinstance(item, Frame)]
+    frames = [item for _, item in rig.read_until(13_300) if isinstance(item, Frame)]
 
     assert frames
     assert rig.source.reconnects.hangs == 1
