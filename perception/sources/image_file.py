@@ -209,8 +209,9 @@ def whole_png(content: bytes, where: str) -> bytes:
 
 def _decoded(content: bytes) -> NDArray[np.generic] | None:
     # not IMREAD_UNCHANGED: it leaves EXIF aside, and alpha and grey as they are
+    depth = 0 if is_avif(content) else cv2.IMREAD_ANYDEPTH  # of 10 bits 1023 would be its white
     try:
-        return cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
+        return cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR | depth)
     except cv2.error:
         return None
 

@@ -89,6 +89,16 @@ def test_content_and_not_the_name_tells_what_a_file_is(tmp_path: Path, suffix: s
     assert np.abs(image_bgr.astype(int) - RIGHT_BGR).max() < 8
 
 
+@pytest.mark.parametrize("depth", [10, 12])
+def test_avif_of_more_bits_is_as_bright_as_one_of_8(tmp_path: Path, depth: int) -> None:
+    image = np.full((32, 48, 3), RIGHT_BGR, np.uint16) << (depth - 8)
+    content = packed(".avif", image, cv2.IMWRITE_AVIF_DEPTH, depth)
+
+    image_bgr = read_image_bgr(saved(tmp_path, "a.avif", content))
+
+    assert np.abs(image_bgr.astype(int) - RIGHT_BGR).max() < 8
+
+
 @pytest.mark.parametrize("parameters", [(), PROGRESSIVE], ids=["baseline", "progressive"])
 @pytest.mark.parametrize("cut", [1, 2])
 def test_jpeg_without_its_end_mark_is_whole(tmp_path: Path, parameters: tuple[int, ...], cut: int) -> None:
