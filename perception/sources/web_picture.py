@@ -83,7 +83,10 @@ class WebPicture:
             info = self._images.open()
         except SourceError as error:
             raise self._named(error) from None
-        return replace(info, source_id=self._name, description=f"one {self._suffix[1:]} picture")
+        description = info.description
+        if description.startswith("1 "):
+            description = f"one {self._suffix[1:]} picture"
+        return replace(info, source_id=self._name, description=description)
 
     def read(self) -> Frame:
         """The picture; raises EndOfSource."""

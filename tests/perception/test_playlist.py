@@ -156,6 +156,27 @@ def test_a_segment_that_breaks_off_is_told_at_the_end() -> None:
     assert "1 of its segments are missing; seg1.ts: the connection was cut" in end
 
 
+def test_segments_lie_beside_the_playlist_that_a_redirect_leads_to() -> None:
+    lists = {"road.m3u8": Page(b"", location="/cdn/7/road.m3u8?token=1"), "cdn/7/road.m3u8": listed(names(2))}
+    with serving({f"cdn/7/{name}": data for name, data in pages(2).items()} | lists) as server:
+        frames, end = read_all(StreamSource(server.url("road.m3u8")))
+
+    assert (len(frames), end) == (20, "")
+
+
+def test_tokens_of_what_is_missing_are_in_no_message() -> None:
+    lists = {"road.m3u8": listed(["seg0.ts", "seg9.ts?token=hunter2"])}
+    master = MASTER.replace("high.m3u8", "high.m3u8?token=hunter2")
+    with serving(pages(1, **lists) | {"master.m3u8": master}) as server:
+        _, end = read_all(StreamSource(server.url("road.m3u8")))
+        with pytest.raises(SourceError) as told:
+            StreamSource(server.url("master.m3u8")).open()
+
+    assert "; seg9.ts: the server answers 404 Not Found" in end
+    assert "its variant high.m3u8: the server answers 404 Not Found" in str(told.value)
+    assert "hunter2" not in end + str(told.value)
+
+
 def test_what_does_not_go_on_is_decoded_anew() -> None:
     text = listed(["seg0.ts"], "#EXT-X-DISCONTINUITY\n#EXTINF:0.4,\nadvert.ts\n#EXT-X-DISCONTINUITY\n")
     text += "#EXTINF:0.4,\nseg1.ts\n#EXT-X-ENDLIST\n"

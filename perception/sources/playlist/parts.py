@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
 from perception.sources.choice import Offer
 
@@ -15,6 +16,11 @@ class Place(NamedTuple):
     first: int = 0
     end: int = 0
     """Behind the last one; 0 for all there are."""
+
+    @property
+    def name(self) -> str:
+        """For messages: without folders, and without a query, which may hold a token."""
+        return urlsplit(self.url).path.rpartition("/")[2] or "it"
 
 
 @dataclass(frozen=True)

@@ -131,7 +131,7 @@ class Segments:
             except (SourceError, TimeoutError) as error:
                 problem = str(error) or "nothing more came of it"
             if got_bytes or not tries_left or self._stopped.wait(_TRIED_AGAIN_S):
-                self._miss(1, f"{segment.place.url.rpartition('/')[2]}: {problem}")
+                self._miss(1, f"{segment.place.name}: {problem}")
                 return
 
     def _read(self, place: Place) -> Iterator[bytes]:

@@ -61,7 +61,7 @@ class PlaylistVideo:
                 self._read = dash.Manifest(url, chosen, variants[chosen].key).playlist
             else:
                 self._url = variants[chosen].key
-                text = read_text(fetch(Place(self._url)))
+                text = self._variant(Place(self._url))
         self.playlist = self._read(text)
         """As it was found."""
         if not self.playlist.segments and self.playlist.has_end:
@@ -70,6 +70,12 @@ class PlaylistVideo:
     def load(self) -> Playlist:
         """The playlist as it is now; raises SourceError or TimeoutError."""
         return self._read(read_text(self._fetch(Place(self._url))))
+
+    def _variant(self, place: Place) -> str:
+        try:
+            return read_text(self._fetch(place))
+        except SourceError as error:
+            raise SourceError(f"its variant {place.name}: {error}") from None
 
     def _read_hls(self, text: str) -> Playlist:
         return hls.playlist_of(text, self._url)
