@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 from perception.build import Sinks, build_perceivers, build_tracer, source_settings, supervision
@@ -25,6 +26,7 @@ from perception.sinks.sink import OwnedSink, SinkError
 from perception.sources.counts import SourceCounts, counts_of
 from perception.sources.registry import build_source
 from perception.sources.source import SourceError
+from perception.sources.spec import Spec
 from perception.stop import StopSignals
 from perception.summary import SummaryFile, as_table, summarise
 from perception.systemd import SystemdNotifier
@@ -49,6 +51,7 @@ def run(config: NodeConfig, stop: StopSignals | None = None) -> int:
     """
     stop = stop or StopSignals()
     tune_process()
+    config = replace(config, source=Spec.of(config.source).text)  # everybody below knows it by one name
     if config.tls_insecure:
         say(
             "warning: tls_insecure: certificates of https and rtsps are not verified; "

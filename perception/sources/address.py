@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+import string
 from dataclasses import dataclass
 from ipaddress import IPv6Address
 from typing import Final
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from perception.sources.source import SourceError
 
@@ -51,8 +52,15 @@ class Address:
         userinfo, _, authority = parts.netloc.rpartition("@")
         may_be_cut = "@" in parts.path + parts.query + parts.fragment
         host, port = _host_and_port(authority, may_be_cut)
-        bare_url = parts._replace(netloc=authority).geturl()
-        return cls(bare_url, (parts.scheme, host, port or PORTS[parts.scheme]), userinfo, may_be_cut)
+        # blanks and letters beyond ASCII, which browsers escape too
+        bare_url = quote(parts._replace(netloc=_ascii(authority)).geturl(), safe=string.punctuation)
+        return cls(bare_url, (parts.scheme, _ascii(host), port or PORTS[parts.scheme]), userinfo, may_be_cut)
+
+    @property
+    def full_url(self) -> str:
+        """With user and password, and escaped as `bare_url` is."""
+        user = f"{quote(self.userinfo, safe=string.punctuation)}@" if self.userinfo else ""
+        return self.bare_url.replace("://", f"://{user}", 1)
 
     @property
     def scheme(self) -> str:
@@ -68,6 +76,14 @@ class Address:
     def password(self) -> str:
         """As the server knows it; empty where there is none."""
         return unquote(self.userinfo.partition(":")[2])
+
+
+def _ascii(authority: str) -> str:
+    """With the name of the host as name servers know it."""
+    try:
+        return authority if authority.isascii() else authority.encode("idna").decode()
+    except UnicodeError:
+        return authority
 
 
 def _host_and_port(authority: str, is_cut: bool) -> tuple[str, int | None]:

@@ -49,12 +49,15 @@ class PictureFinder:
 
     A JPEG without its end marker ends where its part does, by `Content-Length`, or else at the next picture;
     one that the next picture breaks off is left out, for a decoder would show what was before in its place.
+    Of several in one part only the first counts: what follows are previews.
     """
 
     def __init__(self) -> None:
         self._data = bytearray()
         self._at = 0  # from where the picture that `_data` begins with is looked through; 0: there is none
         self._part_bytes = 0  # as the head of its part tells; 0 where it does not
+        self._left_bytes = 0  # of the part, behind the last picture
+        self._is_preview = False
         self._have_ends = self._lack_ends = self._lengths_hold = False
         self.torn = 0
         """Pictures that broke off."""
@@ -78,8 +81,9 @@ class PictureFinder:
             picture = bytes(self._data[:end])
             if self._is_torn(picture):
                 self.torn += 1
-            else:
+            elif not self._is_preview:
                 pictures.append(picture)
+            self._left_bytes = max(0, (self._left_bytes if self._is_preview else self._part_bytes) - end)
             self._drop(end)
         if len(self._data) > LARGEST_BYTES:
             raise SourceError(f"a picture in its answer has no end within {LARGEST_BYTES >> 20} MB")
@@ -104,6 +108,9 @@ class PictureFinder:
         if found is None:
             self._drop(max(0, len(self._data) - _HEAD_BYTES))
             return False
+        # nothing but filling before it, and its part goes on: a smaller picture behind the one that is meant
+        self._is_preview = found.start() < self._left_bytes and not head.strip(b"\0")
+        self._left_bytes -= found.start()
         lengths = _LENGTH.findall(head)
         self._part_bytes = int(lengths[-1]) if lengths else 0
         self._drop(found.start())

@@ -12,6 +12,7 @@ from av.error import ExitError, FFmpegError, InvalidDataError
 
 from perception.frame import Frame
 from perception.masking import masked_url
+from perception.sources.address import Address
 from perception.sources.arrival import ArrivalClock
 from perception.sources.choice import Choice
 from perception.sources.frame_times import CaptureTimes, FrameTimes, Stamped
@@ -235,7 +236,8 @@ class StreamSource(Stamped):
         limits_s = (connect_limit_s, self._read_timeout_s)
         self._asked_ns = time.monotonic_ns()
         try:
-            return av.open(self._url, "r", options=options, timeout=limits_s, metadata_errors="replace")
+            url = Address.of(self._url).full_url
+            return av.open(url, "r", options=options, timeout=limits_s, metadata_errors="replace")
         except ExitError:
             raise
         except FFmpegError:

@@ -10,6 +10,7 @@ from typing import Final
 from perception.sources.source import SourceError
 
 _NO_ISSUER: Final = (18, 19, 20, 21)  # X509_V_ERR_… of OpenSSL: self-signed, or of an unknown issuer
+_OF_THE_CLOCK: Final = (9, 10)  # not yet valid, and expired
 
 
 @dataclass(frozen=True)
@@ -54,4 +55,6 @@ class TlsSettings:
 def untrusted(error: ssl.SSLCertVerificationError) -> str:
     """What is wrong with a server's certificate, and what to do."""
     hint = "; give the file of its authority as --tls-ca FILE" if error.verify_code in _NO_ISSUER else ""
+    if error.verify_code in _OF_THE_CLOCK:
+        hint = "; is the clock of this machine right?"
     return f"its certificate is not trusted: {error.verify_message.rstrip('.')}{hint}"

@@ -84,6 +84,16 @@ def test_a_thumbnail_within_a_picture_is_none_of_its_own() -> None:
     assert PictureFinder().feed(stream(HEADS["no head"], [whole, whole])) == [whole, whole]
 
 
+@pytest.mark.parametrize("step_bytes", [1000, 1 << 20])
+def test_previews_behind_a_picture_in_its_part_are_no_pictures(step_bytes: int) -> None:
+    parts = [data + b"\0" * 10 + JPEGS[0] + JPEGS[1] for data in JPEGS]
+    data, finder = stream(HEADS["as libav has it"], parts), PictureFinder()
+
+    found = [got for at in range(0, len(data), step_bytes) for got in finder.feed(data[at : at + step_bytes])]
+
+    assert found == JPEGS
+
+
 @pytest.mark.parametrize("which", ["as libav has it", "no head", "glued"])
 def test_pictures_without_an_end_marker_are_pictures(which: str) -> None:
     endless = [data[:-2] for data in JPEGS]

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from perception.masking import masked
+from perception.sources.address import Address
 from perception.sources.registry import SourceSettings, build_source
 from perception.sources.source import SourceError
 from perception.sources.spec import Spec
@@ -177,3 +178,11 @@ def test_what_nearly_is_there_is_named(make_clip: Callable[..., Path], tmp_path:
         SourceError, match=r"matches no image .*; videos are given one at a time: .*/drive\.mp4$"
     ):
         build_source(f"{tmp_path}/*.mp4").open()
+
+
+def test_addresses_are_escaped_as_browsers_escape_them() -> None:
+    address = Address.of("http://ann:p w@käm.local/a b/ü?x=é")
+
+    assert address.bare_url == "http://xn--km-via.local/a%20b/%C3%BC?x=%C3%A9"
+    assert address.full_url == "http://ann:p%20w@xn--km-via.local/a%20b/%C3%BC?x=%C3%A9"
+    assert (address.user, address.password) == ("ann", "p w")
