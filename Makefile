@@ -14,7 +14,7 @@ EPOCHS ?= 12
 
 # The runtime alone, no torch: drives the built-in road with the shipped model.
 demo: $(RUNTIME)/.ready
-	$(RUNTIME)/bin/drivable-node --source synthetic --duration 20 --out out/demo.mp4
+	$(RUNTIME)/bin/drivable-node --source synthetic --duration 20 --out out/demo.mp4 --overwrite
 
 # Everything: lint, types, tests.
 test: $(DEV)/.ready check
@@ -32,7 +32,7 @@ test-lowest: $(LOWEST)/.ready
 
 # The runtime exactly as vehicles get it, each file checked against its hash.
 test-vehicle: $(VEHICLE)/.ready
-	$(VEHICLE)/bin/drivable-node --source synthetic --max-frames 60 --out out/vehicle.mp4 --jsonl out/vehicle.jsonl
+	$(VEHICLE)/bin/drivable-node --source synthetic --max-frames 60 --out out/vehicle.mp4 --jsonl out/vehicle.jsonl --overwrite
 
 # Pins the newest versions for vehicles; to be followed by `make test test-vehicle`.
 vehicle: $(DEV)/.ready

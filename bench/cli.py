@@ -19,7 +19,7 @@ from perception.command import NOTHING_GIVEN, say, say_lines
 from perception.engines import EngineError
 from perception.masking import masked, masked_line
 from perception.pipeline import PipelineError
-from perception.settings import SettingsError, parse, usage
+from perception.settings import SettingsError, config_files, parse, usage
 from perception.settings.command_line import bare_word
 from perception.settings.names import known_settings
 from perception.sources.source import SourceError
@@ -90,19 +90,21 @@ def _unknown(word: str) -> str:
 
 def _suite(given: list[str]) -> int:
     config = parse(BenchConfig, NAME, DESCRIPTION, given)
-    folder = suite.folder_of(config)
+    folder, replaces = suite.folder_of(config), config.resume or config.overwrite
     try:
-        report = suite.run(config, folder, masked_line(shlex.join([NAME, *given])), _progress)
+        report = suite.run(
+            config, folder, masked_line(shlex.join([NAME, *given])), _progress, config_files(given)
+        )
     except KeyboardInterrupt:
         with suppress(ReportError, OSError):  # there may be nothing yet
-            write_page(load(folder / suite.OURS), folder)
+            write_page(load(folder / suite.OURS), folder, overwrite=replaces)
         again = [
-            *given,
+            *(it for it in given if it.partition("=")[0] != "--overwrite"),
             *([] if config.resume else ["--resume"]),
             *([] if config.out else ["--out", str(folder)]),
         ]
         return _wrong(f"interrupted; go on by {shlex.join([NAME, *again])}", INTERRUPTED)
-    print(masked("\n".join([*as_text(report), *write_page(report, folder)])))
+    print(masked("\n".join([*as_text(report), *write_page(report, folder, overwrite=replaces)])))
     if not report.results:
         return _wrong("nothing could be measured; the reasons stand above")
     differ = [it.task.title for it in report.results if it.values.get("same_under_load") is False]

@@ -52,6 +52,8 @@ class BenchConfig:
     """Folder for report.json, report.html and pictures; without one, runs/bench/ and the time."""
     resume: bool = False
     """Go on with the report in --out: what it holds is not measured again."""
+    overwrite: bool = False
+    """Begin anew although a report lies in --out."""
     quick: bool = False
     """One short round: a look, within five minutes on two cores."""
     rounds: int = 5
@@ -99,6 +101,8 @@ class BenchConfig:
                 f"stall_every_s is {self.stall_every_s:g}: the first stall comes after half of it, and a run "
                 f"of {self.shortened().duration_s:g} s ends before"
             )
+        if self.resume and self.overwrite:
+            raise ValueError("resume goes on with a report, and overwrite begins anew; leave one out")
         if self.resume and not self.out:
             raise ValueError("resume needs the folder to go on in: --out DIR")
         if self.rival_python and not self.plain:

@@ -29,8 +29,10 @@ from bench.report.data import (
 )
 from bench.scenarios.offline import recording_of
 from bench.task import Task, TaskError, run_task
+from perception.collisions import Input, Target, check_apart
 
 OURS, AGAINST = "report.json", "against.json"
+REPORTS: Final = (OURS, AGAINST, "report.html", "report.md")
 _MUST_STAY: Final = {
     **{"models": "have", "versions": "have"},
     **{"source_sha256": "has", "commit": "has", "machine": "has"},
@@ -57,13 +59,42 @@ def folder_of(config: BenchConfig) -> Path:
     return Path(config.out or Path("runs/bench") / datetime.now().strftime("%Y%m%d-%H%M%S"))
 
 
-def run(config: BenchConfig, folder: Path, command: str, say: Say) -> Report:
+def _check_out(config: BenchConfig, folder: Path, settings_files: Sequence[Path] = ()) -> None:
+    """Refuse a folder that holds what is measured with, or another report.
+
+    Args:
+        settings_files: of `--config`.
+
+    Raises:
+        CollisionError, ReportError: in one line.
+    """
+    inputs = [Input("the settings (--config)", file) for file in settings_files]
+    inputs += [Input("the source", Path(config.source)), Input("the label map", Path(config.label_map or ""))]
+    inputs += [Input("a model", file) for name in config.models if (file := Path(name)).is_file()]
+    inputs += [Input("a plain graph", Path(name)) for name in config.plain]
+    inputs = [it for it in inputs if it.path.is_file()]
+    if config.data:
+        inputs.append(Input("the data", Path(config.data), is_data_set=True))
+    names = r"(report\.(json|html|md)|against\.json|(pareto|latency|stages|rates)\.png)(\.partial)?"
+    check_apart(inputs, [Target("--out", folder, is_folder=True, names=names)])
+    there = next((file for name in REPORTS if (file := folder / name).exists()), None)
+    if there is not None and not config.resume and not config.overwrite:
+        raise ReportError(
+            f"{there}: a report lies there; --resume goes on with it, --overwrite begins anew, --out DIR "
+            f"begins elsewhere"
+        )
+
+
+def run(
+    config: BenchConfig, folder: Path, command: str, say: Say, settings_files: Sequence[Path] = ()
+) -> Report:
     """Measure what is not measured yet, and keep it after every task: an interrupted run loses one at most.
 
     Args:
         folder: for the reports; it is made.
         command: as it was typed, for the report.
         say: takes lines of progress.
+        settings_files: of `--config`.
 
     Returns:
         The report of this installation; `against.json` beside it holds the other one's.
@@ -77,6 +108,7 @@ def run(config: BenchConfig, folder: Path, command: str, say: Say) -> Report:
     builds = [Build(sys.executable, folder / OURS)]
     if config.against:
         builds.append(Build(config.against, folder / AGAINST))
+    _check_out(config, folder, settings_files)
     folder.mkdir(parents=True, exist_ok=True)
     reports = [_begun(build, config, planned, command) for build in builds]
     todo = [
@@ -139,10 +171,11 @@ def _begun(build: Build, config: BenchConfig, planned: Plan, command: str) -> Re
     """A new report, or the one that is there, to be gone on with.
 
     Raises:
-        ReportError: if there is one and it is not to be gone on with, or was made by other settings, or
-            what it was made with and of has changed since.
+        ReportError: if it was made by other settings, or what it was made with and of has changed since.
     """
-    settings = {name: value for name, value in asdict(config).items() if name not in ("resume", "out")}
+    settings = {
+        name: value for name, value in asdict(config).items() if name not in ("resume", "overwrite", "out")
+    }
     names = sorted({task.model for task in (*planned.every_round, *planned.once)})
     installation = machine.of_installation(build.python, names)
     started = _now()
@@ -161,10 +194,8 @@ def _begun(build: Build, config: BenchConfig, planned: Plan, command: str) -> Re
         models={name: model_of_json(told) for name, told in installation["models"].items()},
         source_sha256=None if config.source == "synthetic" else sha256_of(Path(config.source)),
     )
-    if not build.file.exists():
+    if not build.file.exists() or not config.resume:
         return new
-    if not config.resume:
-        raise ReportError(f"{build.file}: exists; go on with it by --resume, or name another --out")
     found = load(build.file)
     changed = [name for name in settings if found.config.get(name) != settings[name] and name != "rounds"]
     if changed:

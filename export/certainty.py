@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from export.frames import VAL_SPLIT, Told, of_camera
-from export.package import ExportError, check_writable, engine_of, unpack
+from export.outputs import check_writable, settings_of, targets
+from export.package import ExportError, engine_of, unpack
 from export.run import write_with_cards
 from perception.certainty import DoubtWatch, quantiles_of
+from perception.collisions import Input, check_apart
 from perception.frame import Frame
 from perception.perceive import Perceiver
 from train.data.layouts import open_frames
@@ -25,6 +27,8 @@ class CertaintyConfig:
     """Frames; those of the split `val` are looked at. Their labels do not count."""
     out: str | None = None
     """File to write; without one, FILE itself is written anew."""
+    overwrite: bool = False
+    """Replace what lies where OUT and its cards go; without, it is kept as NAME.1.onnx and so on."""
     layout: str = "auto"
     """How the data set is laid out; auto recognises it."""
     label_map: str | None = None
@@ -36,8 +40,13 @@ class CertaintyConfig:
             raise ValueError(f"out is {self.out}; the file's name must end in .onnx")
 
 
-def add_certainty(config: CertaintyConfig, say: Callable[[str], None]) -> Path:
+def add_certainty(
+    config: CertaintyConfig, say: Callable[[str], None], settings_files: Sequence[Path] = ()
+) -> Path:
     """Write a file with the same graph and card, and how unsure its network is; returns that file.
+
+    Args:
+        settings_files: of `--config`, which no output may lie on.
 
     Raises:
         ExportError, DataError, EngineError: in one line; nothing is left behind.
@@ -45,6 +54,9 @@ def add_certainty(config: CertaintyConfig, say: Callable[[str], None]) -> Path:
     file = Path(config.file)
     out = Path(config.out or file)
     check_writable(out)
+    if config.out:
+        inputs = [Input("the file to add to", file), Input("the data", Path(config.data), is_data_set=True)]
+        check_apart([*inputs, *settings_of(settings_files)], targets(out))
     packed = unpack(file)
     frames = of_camera(
         open_frames(config.data, VAL_SPLIT, config.layout, config.label_map), packed.contract.frame_wh
@@ -56,6 +68,8 @@ def add_certainty(config: CertaintyConfig, say: Callable[[str], None]) -> Path:
     for index in range(len(frames)):
         perceive(Frame("certainty", index, 0, 0, told[index][0], frames.name(index)))
     contract = replace(packed.contract, doubt_quantiles=quantiles_of(perceive.doubts))
-    write_with_cards(out, packed.graph, contract, packed.card)
+    write_with_cards(
+        out, packed.graph, contract, packed.card, overwrite=config.overwrite or config.out is None
+    )
     say(f"{out}: knows how unsure its network is of {len(frames)} frames of `{VAL_SPLIT}`")
     return out

@@ -14,7 +14,7 @@ from perception.command import NOTHING_GIVEN, say, say_lines
 from perception.engines import EngineError
 from perception.engines.engine import one_line
 from perception.masking import masked
-from perception.settings import SettingsError, parse, usage
+from perception.settings import SettingsError, config_files, parse, usage
 
 DESCRIPTION = (
     "Export a trained network for the node. "
@@ -69,6 +69,7 @@ def _refused(why: str) -> int:
 def _run(given: list[str], say: Callable[[str], None]) -> int:
     """The command's work; what it imports takes seconds, so settings are read first."""
     command = given[0] if given else ""
+    files = config_files(given)
     if command == "inspect":
         from export.inspect_file import InspectConfig, inspect
 
@@ -76,11 +77,11 @@ def _run(given: list[str], say: Callable[[str], None]) -> int:
     elif command == "wrap":
         from export.wrap import WrapConfig, wrap
 
-        wrap(_parsed(WrapConfig, given, "Make one of our files of another's network."), say)
+        wrap(_parsed(WrapConfig, given, "Make one of our files of another's network."), say, files)
     elif command == "certainty":
         from export.certainty import CertaintyConfig, add_certainty
 
-        add_certainty(_parsed(CertaintyConfig, given, "Tell a file how unsure its network is."), say)
+        add_certainty(_parsed(CertaintyConfig, given, "Tell a file how unsure its network is."), say, files)
     elif command == "renew":
         from export.renew import RenewConfig, renew
 
@@ -98,7 +99,7 @@ def _run(given: list[str], say: Callable[[str], None]) -> int:
         config = parse(ExportConfig, "drivable-export", DESCRIPTION, given)
         from export.run import export
 
-        export(config, say)
+        export(config, say, files)
     return 0
 
 

@@ -36,6 +36,8 @@ class ExportConfig:
     """Folder that drivable-train wrote to."""
     out: str | None = None
     """File to write; without one, NAME.onnx in the current folder, with target and precision in its name."""
+    overwrite: bool = False
+    """Replace what lies where the file and its cards go; without, it is kept as NAME.1.onnx and so on."""
     target: Target = "cpu"
     """cpu: the node resizes the frame, and the graph gives logits. gpu: the graph takes the whole camera
     frame and gives the class map. plain: the usual float NCHW graph, without a contract, for other

@@ -12,7 +12,6 @@ from typing import Any
 import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
-from perception.atomic_file import write_atomically
 from perception.contract import (
     CARD_KEY,
     METADATA_KEY,
@@ -135,36 +134,3 @@ def engine_of(content: bytes, name: str) -> OnnxEngine:
         file = Path(folder) / Path(name).name
         file.write_bytes(content)
         return OnnxEngine(file, provider="cpu")
-
-
-def check_writable(file: Path) -> None:
-    """Before minutes of work: whether `file` and the cards beside it can be written. Leaves no trace.
-
-    Raises:
-        ExportError: if not.
-    """
-    for taken in (file, *(file.with_suffix(suffix) for suffix in (".md", ".json"))):
-        if taken.is_dir():
-            raise ExportError(f"{taken}: cannot be written: Is a directory")
-    folder = file.absolute().parent
-    while not folder.exists() and folder != folder.parent:
-        folder = folder.parent
-    if not folder.is_dir():
-        raise ExportError(f"{file}: cannot be written: {folder} is no folder")
-    try:
-        tempfile.TemporaryFile(dir=folder).close()
-    except OSError as error:
-        raise ExportError(f"{file}: cannot be written in {folder}: {error.strerror}") from error
-
-
-def write(file: Path, content: bytes) -> None:
-    """Write a file whole or not at all.
-
-    Raises:
-        ExportError: if it cannot be written.
-    """
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(file, content)
-    except OSError as error:
-        raise ExportError(f"{file}: cannot be written: {error.strerror}") from error

@@ -20,7 +20,8 @@ from onnx import TensorProto, helper, numpy_helper
 from export.config import ExportConfig
 from export.frames import GateFrames
 from export.graph import to_onnx
-from export.package import ExportError, write
+from export.outputs import write
+from export.package import ExportError
 from export.source import Source
 from export.torch_source import TorchSource
 from export.verify import LIMITS, Gate, Infer, check_control, compare, held
@@ -57,7 +58,7 @@ def export_plain(
     limits = LIMITS["fp32"]
     gates = held(compare(source.infer(input_wh), infer, inputs).gates(limits, frames.parity_on), say)
     check_control(compare(source.control(input_wh), infer, inputs), limits)
-    write(out, content)
+    write({out: content}, overwrite=config.overwrite)
     mean, std = (", ".join(f"{value:g}" for value in values) for values in (mean_bgr, std_bgr))
     say(f"{out}: plain float graph, {len(content) / 1e6:.1f} MB; it takes BGR levels less {mean}, over {std}")
     return gates

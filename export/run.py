@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -17,9 +17,10 @@ from export.config import DEFAULT_FRAME_WH, ExportConfig, sides
 from export.facts import Measured, command_line, facts
 from export.frames import TEST_SPLIT, VAL_SPLIT, GateFrames, Told
 from export.known_answer import known_answer_of
-from export.package import ExportError, check_writable, engine_of, pack, write
+from export.outputs import CARDS, check_writable, files_of, settings_of, targets, write
+from export.package import engine_of, pack
 from export.plain import export_plain
-from export.source import Source, open_source
+from export.source import Source, file_of, open_source
 from export.tensorrt import tensorrt_line
 from export.verify import (
     LIMITS,
@@ -33,6 +34,7 @@ from export.verify import (
 )
 from perception.accuracy import Accuracy, measure_accuracy
 from perception.certainty import DoubtWatch, quantiles_of
+from perception.collisions import Input, check_apart
 from perception.contract import ModelContract
 from perception.letterbox import letterbox
 from perception.perceive import Perceiver
@@ -48,20 +50,33 @@ class Exported:
     gates: list[Gate]
 
 
-def export(config: ExportConfig, say: Say = print) -> Exported:
+def export(config: ExportConfig, say: Say = print, settings_files: Sequence[Path] = ()) -> Exported:
     """Export one network.
+
+    Args:
+        settings_files: of `--config`, which no output may lie on.
 
     Raises:
         ExportError, GateError, ValueError (of checkpoints and data too): in one line; nothing is left behind.
     """
     if config.out:  # before torch is imported, which takes seconds
-        check_writable(Path(config.out))
+        _check_out(config, Path(config.out), settings_files)
     source = open_source(config, say)
-    out = config.file(source.name)
-    check_writable(out)
-    if config.checkpoint and out.exists() and out.samefile(config.checkpoint):
-        raise ExportError(f"{out}: is the file to export from; name another with --out")
+    _check_out(config, config.file(source.name), settings_files)
     return export_from(source, config, say)
+
+
+def _check_out(config: ExportConfig, out: Path, settings_files: Sequence[Path]) -> None:
+    """Refuse what cannot be written, or lies on what is read; raises ExportError or CollisionError."""
+    check_writable(out)
+    sets = {"the data": config.data, "the data of --calibrate": config.calibrate}
+    inputs = [Input(what, Path(folder), is_data_set=True) for what, folder in sets.items() if folder]
+    if config.label_map:
+        inputs.append(Input("the label map", Path(config.label_map)))
+    if (file := file_of(config)) is not None:
+        inputs += [Input("the file to export from", file)]
+        inputs += [Input("its card", file.with_suffix(suffix)) for suffix in CARDS if file.suffix == ".onnx"]
+    check_apart([*inputs, *settings_of(settings_files)], targets(out, has_cards=config.target != "plain"))
 
 
 def export_from(source: Source, config: ExportConfig, say: Say = print) -> Exported:
@@ -91,7 +106,7 @@ def export_from(source: Source, config: ExportConfig, say: Say = print) -> Expor
         built.quantisation,
         command_line(config, source, input_wh),
     )
-    write_with_cards(out, built.graph, contract, card)
+    write_with_cards(out, built.graph, contract, card, overwrite=config.overwrite)
     say(f"{out}: {out.stat().st_size / 1e6:.1f} MB, cards beside it: {out.stem}.md, {out.stem}.json")
     return Exported(out, measured.gates)
 
@@ -163,11 +178,11 @@ def _measure(
 
 
 def write_with_cards(
-    out: Path, graph: onnx.ModelProto, contract: ModelContract, card: Mapping[str, Any]
+    out: Path, graph: onnx.ModelProto, contract: ModelContract, card: Mapping[str, Any], *, overwrite: bool
 ) -> None:
     """The file with its known answer, its card for people (.md) and for machines (.json).
 
-    Each is written whole or not at all.
+    Each is written whole or not at all; what was there is set aside, or replaced if asked to.
 
     Raises:
         EngineError: if the file does not load.
@@ -184,6 +199,5 @@ def write_with_cards(
         "sha256": contract.sha256,
         "size_bytes": len(content),
     }
-    write(out, content)
-    write(out.with_suffix(".md"), text.encode())
-    write(out.with_suffix(".json"), (json.dumps(told, indent=2, ensure_ascii=False) + "\n").encode())
+    contents = (content, text.encode(), (json.dumps(told, indent=2, ensure_ascii=False) + "\n").encode())
+    write(dict(zip(files_of(out), contents, strict=True)), overwrite=overwrite)

@@ -61,6 +61,16 @@ class Source(Protocol):
         ...
 
 
+def file_of(config: ExportConfig) -> Path | None:
+    """The file that the network comes from; None where there is none."""
+    if config.random_weights:
+        return None
+    if config.checkpoint:
+        return Path(config.checkpoint)
+    trained, shipped = Path(config.runs) / config.model / "best.pt", FOLDER / f"{config.model}.onnx"
+    return next((file for file in (trained, shipped) if file.is_file()), None)
+
+
 def open_source(config: ExportConfig, say: Callable[[str], None]) -> Source:
     """What the settings name: a checkpoint, one of our files, or the newest there is of the network.
 

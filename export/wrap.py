@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,9 +16,11 @@ from export.facts import Measured, facts
 from export.file_source import weights_of
 from export.foreign import ForeignContract, shapes_of, wrapped
 from export.frames import rendered
-from export.package import ExportError, check_writable, engine_of, load_graph, pack
+from export.outputs import check_writable, settings_of, targets
+from export.package import ExportError, engine_of, load_graph, pack
 from export.run import write_with_cards
 from export.verify import LIMITS, Infer, check_control, compare, held
+from perception.collisions import Input, check_apart
 from perception.contract import METADATA_KEY, ModelContract
 from perception.engines.session import CPU, load_session
 from perception.letterbox import letterbox
@@ -35,6 +37,8 @@ class WrapConfig:
     """YAML that says what it takes and gives, or the name of a shipped one, such as contracts/twinlitenet."""
     out: str | None = None
     """File to write; without one, NAME.onnx in the current folder."""
+    overwrite: bool = False
+    """Replace what lies where the file and its cards go; without, it is kept as NAME.1.onnx and so on."""
     model_id: str | None = None
     """What the file calls itself, NAME; without one, the name of the contract's file."""
 
@@ -44,8 +48,11 @@ class WrapConfig:
             raise ValueError(f"out is {self.out}; the file's name must end in .onnx")
 
 
-def wrap(config: WrapConfig, say: Callable[[str], None]) -> Path:
+def wrap(config: WrapConfig, say: Callable[[str], None], settings_files: Sequence[Path] = ()) -> Path:
     """Write the file and its cards; returns the file.
+
+    Args:
+        settings_files: of `--config`, which no output may lie on.
 
     Raises:
         ExportError, SettingsError, GateError: in one line; nothing is left behind.
@@ -54,8 +61,8 @@ def wrap(config: WrapConfig, say: Callable[[str], None]) -> Path:
     name = config.model_id or Path(config.contract).stem
     out = Path(config.out or f"{name}.onnx")
     check_writable(out)
-    if out.exists() and file.exists() and out.samefile(file):
-        raise ExportError(f"{out}: is the file to wrap; name another with --out")
+    inputs = [Input("the file to wrap", file), Input("the contract", Path(config.contract))]
+    check_apart([*inputs, *settings_of(settings_files)], targets(out))
     foreign = _contract(config.contract)
     theirs, content = load_graph(file)
     if any(entry.key == METADATA_KEY for entry in theirs.metadata_props):
@@ -82,7 +89,7 @@ def wrap(config: WrapConfig, say: Callable[[str], None]) -> Path:
     }
     words = ["drivable-export", "wrap", file.name, "--contract", _told(config.contract), "--model-id", name]
     card = facts(contract, name, weights_of(graph), measured, training, None, shlex.join(words))
-    write_with_cards(out, graph, contract, card)
+    write_with_cards(out, graph, contract, card, overwrite=config.overwrite)
     say(f"{out}: {out.stat().st_size / 1e6:.1f} MB, cards beside it: {out.stem}.md, {out.stem}.json")
     return out
 

@@ -113,6 +113,7 @@ class Sinks:
             rotate=config.rotate,
             min_free_mb=config.min_free_mb,
             append=config.append,
+            overwrite=config.overwrite,
             durable=config.durable,
         )
         self._builder, self._info = SinkBuilder(settings), info

@@ -72,6 +72,8 @@ class NodeConfig:
     """Stop writing files while less is free on their disk (millions of bytes); 0 never stops."""
     append: bool = False
     """Go on with what the last run left: records in their file, video and masks under the next number."""
+    overwrite: bool = False
+    """Replace what lies where outputs go; without, it is kept under another name (r.jsonl as r.1.jsonl)."""
     durable: bool = False
     """Bring what is written to the disk once a second: a power cut costs no more than 1.5 s of it."""
     summary: str | None = None
@@ -146,6 +148,8 @@ class NodeConfig:
             if value is not None and value <= 0:
                 raise ValueError(f"{name} is {value}; it must be above 0")
         Choice.of(str(self.stream))
+        if self.append and self.overwrite:
+            raise ValueError("append goes on with what is there, and overwrite replaces it; leave one out")
         if self.tls_ca and self.tls_insecure:
             raise ValueError("tls_insecure takes any certificate, and tls_ca some; leave one of them out")
         if self.open_retries != "forever" and self.open_retries < 0:

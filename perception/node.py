@@ -39,7 +39,7 @@ def _main(arguments: list[str], *, is_own_process: bool) -> int:
     with StopSignals.installed(NAME, is_own_process=is_own_process) as stop:
         from perception.config import NodeConfig
         from perception.run import ERRORS, run
-        from perception.settings import parse, usage
+        from perception.settings import config_files, parse, usage
 
         if not arguments:
             say_lines(usage(NAME, *USAGE))
@@ -47,7 +47,7 @@ def _main(arguments: list[str], *, is_own_process: bool) -> int:
         try:
             stop.check()
             config = parse(NodeConfig, NAME, "Frames in, drivable area out.", arguments)
-            return run(config.with_source(), stop)
+            return run(config.with_source(), stop, config_files(arguments))
         except Stopped as stopped:
             say(f"{NAME}: {stopped}")
             return stopped.status

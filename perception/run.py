@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from perception.frame import EngineState
 from perception.identity import covered_settings
 from perception.models import model_file
 from perception.monitor import Monitor
+from perception.node_outputs import check_outputs
 from perception.pipeline import DRAIN_LIMIT_S, Pipeline, PipelineError
 from perception.pipeline.ledger import DISPLACED
 from perception.pipeline.watchdog import RunningTime
@@ -43,8 +45,11 @@ ERRORS = (
 """What ends a run, each in one line."""
 
 
-def run(config: NodeConfig, stop: StopSignals | None = None) -> int:
+def run(config: NodeConfig, stop: StopSignals | None = None, settings_files: Sequence[Path] = ()) -> int:
     """Open, connect, run to the end or to a signal, and tell what happened; the exit status.
+
+    Args:
+        settings_files: that the settings come from, which no output may lie on.
 
     Raises:
         Stopped: if a signal came before the run began.
@@ -58,9 +63,11 @@ def run(config: NodeConfig, stop: StopSignals | None = None) -> int:
             "whoever answers gets the password and can send pictures"
         )
     file = model_file(config.model)
+    check_outputs(config, file, settings_files)
     endpoints = Endpoints(config.http, config.http_hosts) if config.http else None
     source = build_source(config.source, source_settings(config))
-    summary_file = SummaryFile(Path(config.summary)) if config.summary else None
+    replaces = config.overwrite or config.append
+    summary_file = SummaryFile(Path(config.summary), overwrite=replaces) if config.summary else None
     opened: list[OwnedSink] = []
     try:
         stop.wake_by(getattr(source, "stop", None))

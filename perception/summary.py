@@ -6,10 +6,10 @@ import os
 from pathlib import Path
 from typing import Any
 
-from perception.atomic_file import write_atomically
 from perception.json_text import json_text
 from perception.pipeline import Pipeline
 from perception.pipeline.histogram import Histogram
+from perception.set_aside import is_stream, write_outputs
 from perception.sinks.claim import Claim
 from perception.sinks.sink import SinkError
 from perception.status import own_memory
@@ -69,10 +69,10 @@ def as_table(summary: dict[str, Any]) -> str:
 class SummaryFile:
     """Where the summary goes: ours from the beginning of the run, and written once, at its end."""
 
-    def __init__(self, file: Path) -> None:
-        self._file = file
-        self._named = Path(os.path.realpath(file))
-        self._is_stream = file.is_relative_to("/dev") or (self._named.exists() and not self._named.is_file())
+    def __init__(self, file: Path, *, overwrite: bool = False) -> None:
+        self._file, self._overwrites = file, overwrite
+        self._named = Path(os.path.realpath(file)) if file.is_symlink() else file
+        self._is_stream = is_stream(file)
         self._claim = Claim()
 
     def claim(self) -> None:
@@ -94,7 +94,8 @@ class SummaryFile:
     def write(self, summary: dict[str, Any]) -> None:
         """Write it as JSON, whole or not at all: an older summary stays where this one cannot be written.
 
-        A link is followed; to a pipe or a device, such as /dev/stdout, it is written as to any stream.
+        Where it can, the older one is set aside, unless it is to be replaced. A link is followed; to a pipe
+        or a device, such as /dev/stdout, it is written as to any stream.
 
         Raises:
             SinkError: if it cannot be written, or another output has come there meanwhile.
@@ -108,7 +109,7 @@ class SummaryFile:
             self._named.parent.mkdir(parents=True, exist_ok=True)
             if self._named.exists():
                 self._claim.take(self._named)
-            write_atomically(self._named, content)
+            write_outputs({self._named: content}, overwrite=self._overwrites)
         except OSError as error:
             raise self._unusable(error) from error
 

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any, Final
 
+from perception.collisions import Input, Target, check_apart
 from perception.settings import SettingsError
 from train.config import Augment, Stage, Teacher, TrainConfig
 
 NAME: Final = re.compile(r"[0-9A-Za-z_][0-9A-Za-z_.-]{0,99}")
 """It becomes the name of a folder and of a file."""
+
+OF_A_RUN: Final = r"(last|best)\.pt(\.partial)?|(report|tensorboard)/.*"
+"""What a run writes in its folder."""
 
 # A run goes on as it was begun; what is not named here may change, such as where the frames lie now.
 AS_BEGUN = (
@@ -38,6 +43,33 @@ def check(config: TrainConfig) -> None:
     """Raise SettingsError with the first setting that is out of its range."""
     for line in _wrong(config):
         raise SettingsError(line)
+
+
+def check_files(config: TrainConfig, settings_files: Sequence[Path] = ()) -> None:
+    """Refuse a run whose files would take the place of what it is made from.
+
+    Args:
+        settings_files: of `--config`.
+
+    Raises:
+        CollisionError: in one line.
+    """
+    if config.resume:  # what it began with is in its checkpoint
+        return
+    named = {
+        "the weights": config.weights,
+        "the encoder's weights": config.encoder_weights,
+        "the label map": config.label_map,
+    }
+    inputs = [Input(what, Path(name)) for what, name in named.items() if name and Path(name).exists()]
+    inputs += [Input("a teacher", Path(teacher.file)) for teacher in config.teachers]
+    inputs += [Input("the settings (--config)", file) for file in settings_files]
+    if config.data:
+        inputs.append(Input("the data", Path(config.data), is_data_set=True))
+    out = Path(config.out)
+    targets = [Target("--out", out, is_folder=True, names="[^/]+/")]
+    targets.append(Target("--out", out / config.run_name, is_folder=True, names=OF_A_RUN))
+    check_apart(inputs, targets)
 
 
 def changed_since(begun: dict[str, Any], config: TrainConfig) -> list[str]:

@@ -12,11 +12,11 @@ import cv2
 from perception.command import NOTHING_GIVEN, say, say_lines
 from perception.masking import masked
 from perception.process import keep_buffers
-from perception.settings import parse, usage
+from perception.settings import config_files, parse, usage
 from perception.settings.command_line import bare_word
 from perception.settings.names import known_settings
 from train import inspect_data, subset, table
-from train.check import check
+from train.check import check, check_files
 from train.config import TrainConfig
 from train.recipe import completed
 from train.torchrun import rank, the_first_speaks_first
@@ -72,6 +72,7 @@ def _train(arguments: list[str]) -> int:
             with completed(arguments) as whole:
                 config = parse(TrainConfig, "drivable-train", DESCRIPTION, whole)
             check(config)  # before torch is imported, which takes seconds
+            check_files(config, config_files(arguments))
             from train.loop import train
 
         keep_buffers(below_bytes=1 << 30)

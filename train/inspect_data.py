@@ -12,16 +12,17 @@ from typing import Final
 
 import cv2
 
-from perception.atomic_file import write_atomically
+from perception.collisions import Input, Target, check_apart
 from perception.command import say
 from perception.labels import LABELS
 from perception.masking import masked
 from perception.process import tune_process
-from perception.settings import SettingsError, parse
+from perception.set_aside import write_outputs
+from perception.settings import SettingsError, config_files, parse
 from train.data.contact_sheet import contact_sheet
 from train.data.decode import DataError
 from train.data.duplicates import alike, same
-from train.data.frames import DataSet, LabelledFrames
+from train.data.frames import DataSet
 from train.data.layouts import AUTO, read_data_set, recognise
 from train.data.splits import SPLITS
 from train.data.survey import Survey, survey
@@ -41,12 +42,18 @@ class InspectConfig:
     """YAML with the class of each label value, for a plain folder of images and masks."""
     out: str = "inspect"
     """Folder for the contact sheets: OUT/SPLIT.png."""
+    overwrite: bool = False
+    """Replace the sheets that are there; without, they are kept as OUT/SPLIT.1.png."""
 
 
 def main(arguments: list[str]) -> int:
     """Run the command; 0 when nothing is wrong with the data set."""
     try:
         config = parse(InspectConfig, "drivable-train inspect", "What a data set is made of.", arguments)
+        inputs = [Input("the settings (--config)", file) for file in config_files(arguments)]
+        inputs.append(Input("the data", Path(config.data), is_data_set=True))
+        sheets = rf"({'|'.join(SPLITS)})(\.\d+)?\.png(\.partial)?"
+        check_apart(inputs, [Target("--out", Path(config.out), is_folder=True, names=sheets)])
         inspect(config, lambda line: print(masked(line), flush=True))
     except (SettingsError, DataError) as error:
         say(f"drivable-train: {error}")
@@ -76,9 +83,8 @@ def inspect(config: InspectConfig, say: Callable[[str], None] = print) -> None:
     }
     for row in _table(surveys):
         say(row)
-    for split, found in surveys.items():
-        if found.seen:
-            say(f"contact sheet: {_write_sheet(Path(config.out), split, data_set.frames[split], found)}")
+    for file in _write_sheets(config, data_set, surveys):
+        say(f"contact sheet: {file}")
     meanings = {split: data_set.nonsense_of(split) for split, found in surveys.items() if found.seen}
     strange = [f"{split}: {why}" for split, why in meanings.items() if why]
     for line in strange if not data_set.is_numbered else ():
@@ -159,15 +165,19 @@ def _place(found: Survey, index: int, split: str) -> str:
     return f"{found.seen[index].name} of {split}"
 
 
-def _write_sheet(folder: Path, split: str, frames: LabelledFrames, found: Survey) -> Path:
-    sheet_bgr = contact_sheet(frames, [frame.index for frame in found.seen])
-    file = folder / f"{re.sub(r'[^0-9A-Za-z_.-]', '_', split)}.png"
+def _write_sheets(config: InspectConfig, data_set: DataSet, surveys: dict[str, Survey]) -> list[Path]:
+    folder, sheets = Path(config.out), {}
+    for split, found in surveys.items():
+        if found.seen:
+            sheet_bgr = contact_sheet(data_set.frames[split], [frame.index for frame in found.seen])
+            file = folder / f"{re.sub(r'[^0-9A-Za-z_.-]', '_', split)}.png"
+            sheets[file] = cv2.imencode(".png", sheet_bgr)[1].tobytes()
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(file, cv2.imencode(".png", sheet_bgr)[1].tobytes())
+        write_outputs(sheets, overwrite=config.overwrite)
     except OSError as error:
-        raise DataError(f"{file}: the contact sheet cannot be written: {error.strerror}") from error
-    return file
+        raise DataError(f"{folder}: the contact sheets cannot be written: {error.strerror}") from error
+    return list(sheets)
 
 
 def _progress(split: str) -> Callable[[int], None]:

@@ -107,9 +107,11 @@ class _Run:
 
     def _check_beginning(self) -> None:
         """Refuse to overwrite a run unasked, and to go on with one as another."""
-        if not self.config.resume and self.last_file.exists() and not self.config.overwrite:
+        files = (self.last_file, self.best_file, self.report_folder)
+        there = next((file for file in files if file.exists()), None)
+        if there is not None and not self.config.resume and not self.config.overwrite:
             raise CheckpointError(
-                f"{self.last_file}: a run lies there; --resume goes on with it, --overwrite starts anew, "
+                f"{there}: a run lies there; --resume goes on with it, --overwrite starts anew, "
                 f"--out DIR starts elsewhere"
             )
         if (begun := self.at.config["model"]) != self.config.model:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from bench.report.data import Report, Result, busy_verdict
 from bench.report.rows import Row, rows_of
 from bench.report.table import NONE, Table, as_markdown, label, number, place, quantile_of, share, tables
-from perception.atomic_file import write_atomically
+from perception.set_aside import write_outputs
 
 if TYPE_CHECKING:
     from bench.report.plots import Plot
@@ -98,8 +98,11 @@ def plots_of(report: Report) -> tuple[list[Plot], list[str]]:
     return plots(rows_of(report)), []
 
 
-def write_page(report: Report, folder: Path) -> list[str]:
+def write_page(report: Report, folder: Path, *, overwrite: bool = False) -> list[str]:
     """`report.html`; for a README its tables as `report.md`, and every plot as a PNG.
+
+    Args:
+        overwrite: the files that are there are an earlier state of this report; else they are set aside.
 
     Returns:
         What there is to say about it: one line where plots are missing.
@@ -108,10 +111,12 @@ def write_page(report: Report, folder: Path) -> list[str]:
         OSError: if they cannot be written.
     """
     drawn, said = plots_of(report)
-    write_atomically(folder / "report.html", page(report, drawn).encode(), waits_for_disk=False)
-    write_atomically(folder / "report.md", as_markdown(report).encode(), waits_for_disk=False)
-    for plot in drawn:
-        write_atomically(folder / f"{plot.name}.png", plot.png(), waits_for_disk=False)
+    contents = {
+        folder / "report.html": page(report, drawn).encode(),
+        folder / "report.md": as_markdown(report).encode(),
+        **{folder / f"{plot.name}.png": plot.png() for plot in drawn},
+    }
+    write_outputs(contents, overwrite=overwrite, waits_for_disk=False)
     return said
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 
@@ -27,6 +28,19 @@ def shipped_configs() -> list[str]:
     """The names of all of them, as `--config` takes them."""
     names = {f"{file.parent.name}/{file.stem}" for folder in _folders() for file in folder.glob("*/*.yaml")}
     return sorted(names)
+
+
+def config_files(arguments: Sequence[str]) -> list[Path]:
+    """The files that `--config` names, shipped ones too, among arguments that `parse` has taken."""
+    names = [
+        argument.removeprefix("--config=") if argument.startswith("--config=") else following
+        for argument, following in zip(arguments, [*arguments[1:], ""], strict=True)
+        if argument == "--config" or argument.startswith("--config=")
+    ]
+    found = (
+        Path(name) if _is_file(Path(name)) else shipped_config(name.removesuffix(".yaml")) for name in names
+    )
+    return [file for file in found if file is not None]
 
 
 def read_config(name: str) -> tuple[Path, yaml.MappingNode]:

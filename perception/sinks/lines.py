@@ -8,6 +8,7 @@ import stat
 from pathlib import Path
 from typing import Final
 
+from perception.set_aside import is_stream
 from perception.sinks.claim import Claim
 from perception.sinks.presence import Presence, Watched
 from perception.sinks.rotation import Opening
@@ -63,7 +64,7 @@ class LinesFile:
         descriptor = os.open(file, flags, 0o666)
         try:
             claim.lock(descriptor, file)
-            if stat.S_ISREG(os.fstat(descriptor).st_mode):
+            if stat.S_ISREG(os.fstat(descriptor).st_mode) and not is_stream(file):
                 os.ftruncate(descriptor, _whole_bytes(descriptor) if opening == "continue" else 0)
             return cls(descriptor, file)
         except BaseException:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 from typing import Final
 
-import cv2
-import numpy as np
-
 from perception.atomic_file import create_new, write_atomically, write_partial
 from perception.frame import Output, Prediction
-from perception.labels import IDS
-from perception.mask_png import mask_png, with_ids
+from perception.mask_png import mask_png
+from perception.sinks.earlier_masks import clear, earlier_masks
 from perception.sinks.presence import Presence, Watched
 from perception.sinks.rotation import Keeping, Opening, Segments
 from perception.sinks.sink import SinkError
@@ -29,7 +27,9 @@ class MaskFolderSink:
     With a palette they are indices of the overlay's colours.
 
     With rotation a segment is a numbered folder in the folder; so is every run that goes on with an earlier
-    one's: an older mask never passes for one of this run. It holds one mask in memory at a time.
+    one's. Else masks of an earlier run are set aside: an older mask never passes for one of this run.
+
+    It holds one mask in memory at a time.
     """
 
     name = "masks"
@@ -37,6 +37,8 @@ class MaskFolderSink:
     def __init__(self, folder: str, keeping: Keeping | None = None, *, has_palette: bool = False) -> None:
         self._folder, self._has_palette = Path(folder), has_palette
         keeping = keeping or Keeping()
+        self._overwrites = keeping.overwrite
+        self._earlier: list[Path] | None = None
         self._segments = Segments(self._folder, keeping, are_folders=True)
         self._syncer = Syncer() if keeping.durable else None
         self._segment: MaskFolder | None = None
@@ -47,14 +49,16 @@ class MaskFolderSink:
         return self._segments.trouble
 
     def claim(self) -> None:
-        """As of every sink."""
+        """As of every sink; also refuses a folder with pictures that are no masks."""
         try:
             self._segments.take()
+            if not self._segments.is_numbered:
+                self._earlier = self._earlier_masks()
         except OSError as error:
             raise self._unusable(error) from error
 
     def open(self, info: SourceInfo, resumes: bool = False) -> None:
-        """Make the folder and try a file in it; masks that are there stay, but for those of the same name.
+        """Make the folder and try a file in it; masks that are there are set aside, or replaced.
 
         Raises:
             SinkError: if nothing can be written there, another writes there, or a recorded source finds the
@@ -66,8 +70,10 @@ class MaskFolderSink:
                 os.close(create_new(trial))
                 trial.unlink(missing_ok=True)
                 if not self._segments.claim.is_shared:
-                    for folder in {self._folder, self._segments.latest()}:
-                        _remove_unfinished(folder)
+                    self._remove_unfinished()
+            if not resumes and not self._segments.is_numbered:
+                earlier = self._earlier_masks() if self._earlier is None else self._earlier
+                clear(self._folder, earlier, overwrite=self._overwrites)
         except OSError as error:
             self.close()
             raise self._unusable(error) from error
@@ -76,16 +82,10 @@ class MaskFolderSink:
             raise
 
     def write(self, output: Output) -> None:
-        """Write one PNG, whole or not at all; none where the camera did not see the road.
-
-        There a mask of that name, left by an earlier run, is removed: it is not of this frame.
-        """
-        if not isinstance(output, Prediction):
+        """Write one PNG, whole or not at all; none where the camera did not see the road."""
+        if not isinstance(output, Prediction) or not output.has_mask:
             return
         name = f"{output.frame.name}.png"
-        if not output.has_mask:
-            _remove_mask((self._segment.folder if self._segment else self._folder) / name)
-            return
         if not self._segments.has_room():
             return
         png = mask_png(output.class_map_at(output.frame.frame_wh), has_palette=self._has_palette)
@@ -124,19 +124,14 @@ class MaskFolderSink:
             self._segments.note_end(segment.presence, segment.masks)
             segment.close()
 
+    def _earlier_masks(self) -> list[Path]:
+        return earlier_masks(self._folder, decodes_all=self._overwrites)
 
-def _remove_unfinished(folder: Path) -> None:
-    """What a killed run left there; nobody else writes to it now."""
-    for partial in folder.glob("*.png.partial"):
-        partial.unlink(missing_ok=True)
-
-
-def _remove_mask(file: Path) -> None:
-    """Remove what can only be a mask: a user's picture of the same name stays."""
-    png = with_ids(file.read_bytes()) if file.is_file() else b""
-    image = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_UNCHANGED) if png else None
-    if image is not None and image.ndim == 2 and image.max() <= max(IDS.values()):
-        file.unlink(missing_ok=True)
+    def _remove_unfinished(self) -> None:
+        """What a killed run left half-written; nobody else writes there now."""
+        last = self._segments.latest() if self._segments.is_numbered else self._folder
+        for partial in [*self._folder.glob("*.png.partial"), *last.rglob("*.png.partial")]:
+            partial.unlink(missing_ok=True)
 
 
 class MaskFolder:
@@ -162,14 +157,35 @@ class MaskFolder:
         return self._watched.presence() if self._watched else "there"
 
     def write(self, name: str, png: bytes, syncer: Syncer | None) -> None:
-        """Write a mask; with a syncer it gets its name once it is safe. Raises OSError."""
+        """Write a mask; with a syncer it gets its name once it is safe.
+
+        Args:
+            name: with the folders that it lies in, where the source has such.
+
+        Raises:
+            OSError: if it cannot be written; FileExistsError for a picture in such a folder that is no mask.
+        """
         file = self.folder / name
+        if "/" in name:
+            self._make_folder(file.parent, syncer)
+            if file.exists():
+                raise FileExistsError(errno.EEXIST, "a picture that is no mask is there", str(file))
         if syncer:
             syncer.rename(write_partial(file, png, waits_for_disk=False), file)
         else:
             write_atomically(file, png, waits_for_disk=False)
         self.masks += 1
         self.size_bytes += -(-len(png) // _BLOCK_BYTES) * _BLOCK_BYTES
+
+    def _make_folder(self, folder: Path, syncer: Syncer | None) -> None:
+        missing = []
+        while not folder.is_dir():
+            missing.append(folder)
+            folder = folder.parent
+        for folder in reversed(missing):
+            folder.mkdir(exist_ok=True)
+            if syncer:
+                syncer.sync_name(folder)
 
     def close(self) -> None:
         """Nothing more is written; safe to call twice."""

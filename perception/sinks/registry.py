@@ -37,6 +37,8 @@ class SinkSettings:
     """Recording stops while less is free on the disk (millions of bytes); 0 never stops."""
     append: bool = False
     """Go on with what an earlier run left, and write over none of it."""
+    overwrite: bool = False
+    """Replace what is there, which is set aside otherwise."""
     durable: bool = False
     """What is written is safe from a power cut within about a second."""
 
@@ -81,7 +83,10 @@ class SinkBuilder:
     def __init__(self, settings: SinkSettings) -> None:
         self._settings = settings
         self._keepings = {
-            name: Keeping(settings.rotate, settings.min_free_mb, settings.append, settings.durable)
+            name: Keeping(
+                *(settings.rotate, settings.min_free_mb, settings.append, settings.overwrite),
+                durable=settings.durable,
+            )
             for name in SINKS
         }
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import stat
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal, TypeVar
 
+from perception.set_aside import make_way
 from perception.sinks.claim import Claim
+from perception.sinks.naming import Naming
 from perception.sinks.presence import Presence
 from perception.sinks.segment_index import SegmentIndex, save_names
 from perception.sinks.sink import SinkError
@@ -21,7 +22,7 @@ from perception.sources.source import SourceInfo
 
 T = TypeVar("T")
 Opening = Literal["replace", "continue", "new"]
-"""Replace what is there; go on behind what is there; nothing may be there."""
+"""Begin the file, of which nothing is left to keep; go on behind what is there; nothing may be there."""
 _MB: Final = 1_000_000
 _S: Final = 1_000_000_000
 
@@ -63,6 +64,8 @@ class Keeping:
     """Recording stops while less is free (millions of bytes); 0 never stops."""
     append: bool = False
     """Go on with what an earlier run left, and write over none of it."""
+    overwrite: bool = False
+    """Replace what is there, which is set aside otherwise."""
     durable: bool = False
     """What is written is safe from a power cut within about a second."""
     index: SegmentIndex = field(default_factory=SegmentIndex)
@@ -78,7 +81,8 @@ class Segments:
     Without rotation there is one, at the target itself. With rotation all are numbered: `out-000001.mp4`,
     `out-000002.mp4`, …, and folders `masks/000001`, … A recording without rotation that goes on after a
     restart or a full disk does so in a numbered one, too. Numbers go on from the highest that is there,
-    and a segment that is there is never opened: no run overwrites another's.
+    and a segment that is there is never opened: no run overwrites another's. What lies at the target itself
+    is set aside, as `r.1.jsonl`, unless it is gone on with or to be overwritten.
 
     While it is claimed no other process writes there. What is locked is the target itself, and with rotation
     of files, which leaves no file at the target, `.out.mp4.lock` beside it. What `keep` may remove stands in
@@ -89,9 +93,11 @@ class Segments:
         self._target = target
         self._keeping = keeping
         self._are_folders = are_folders
-        self._folder = target if are_folders else target.parent
+        self._naming = Naming(target, are_folders)
+        self._folder = self._naming.folder
         # Masks of another run would pass for this one's.
-        self._is_numbered = keeping.rotate.is_on or (are_folders and keeping.append)
+        self.is_numbered = keeping.rotate.is_on or (are_folders and keeping.append)
+        """Whether even the first segment has a number, which no earlier run had."""
         self._space = SpaceWatch(self._folder, keeping.min_free_mb)
         self._segment = target
         self._goes_on = False
@@ -194,8 +200,8 @@ class Segments:
 
     def latest(self) -> Path:
         """The newest numbered segment that is there; the target where there is none."""
-        number = self._highest()
-        return self._numbered(number) if number else self._target
+        number = self._naming.highest()
+        return self._naming.numbered(number) if number else self._target
 
     def take_again(self) -> None:
         """Claim what has come in the place of a target that was moved or removed; raises as `take` does."""
@@ -218,16 +224,18 @@ class Segments:
         self._began_ns = time_ns
         opening: Opening = "continue" if self._goes_on else "replace"
         self._goes_on = True
-        if not self._is_numbered:
+        if not self.is_numbered:
+            if opening == "replace" and not self._are_folders:
+                self._make_way()
             with contextlib.suppress(FileExistsError):
                 made = make(self._target, opening)
                 self._segment = self._target
                 self._keeping.written.paths.append(self._target)
                 return made
-        self._number = self._number or self._highest()
+        self._number = self._number or self._naming.highest()
         while True:
             self._number += 1
-            segment = self._numbered(self._number)
+            segment = self._naming.numbered(self._number)
             try:
                 made = make(segment, "new")
             except FileExistsError:
@@ -241,31 +249,25 @@ class Segments:
     def _take(self) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
         if self._keeping.rotate.is_on and not self._are_folders:
-            self.claim.take(self._beside("lock"), is_lock_file=True)
+            self.claim.take(self._naming.beside("lock"), is_lock_file=True)
         else:
             self.claim.take(self._target)
 
-    def _beside(self, kind: str) -> Path:
-        return self._folder / (f".{kind}" if self._are_folders else f".{self._target.name}.{kind}")
-
-    def _numbered(self, number: int) -> Path:
-        if self._are_folders:
-            return self._target / f"{number:06d}"
-        return self._target.with_name(f"{self._target.stem}-{number:06d}{self._target.suffix}")
-
-    def _number_of(self, segment: Path) -> int:
-        """0 for what is none by its name."""
-        start, end = ("", "") if self._are_folders else (f"{self._target.stem}-", self._target.suffix)
-        match = re.fullmatch(rf"{re.escape(start)}(\d{{6,}}){re.escape(end)}", segment.name)
-        return int(match[1]) if match else 0
-
-    def _highest(self) -> int:
-        """The highest number of a segment that is there."""
-        return max((self._number_of(path) for path in self._folder.iterdir()), default=0)
+    def _make_way(self) -> None:
+        """Keep what is there, and claim the file that comes in its place before the old one is let go."""
+        try:
+            if not make_way(self._target, overwrite=self._keeping.overwrite):
+                return
+        except OSError as error:
+            raise SinkError(
+                f"{self._target}: is there already, and cannot be kept under another name: {error.strerror}; "
+                f"name another one"
+            ) from error
+        self.claim.take(self._target)
 
     def _keep(self, new: Path) -> None:
         """Note the new segment, and remove the oldest; one that stays is told of, and recording goes on."""
-        index = self._beside("segments")
+        index = self._naming.beside("segments")
         segments = self._keeping.index.add(index, new, self._is_segment)
         try:
             save_names(index, segments, durable=self._keeping.durable)
@@ -285,7 +287,7 @@ class Segments:
         """Whether one is there with something in it; an empty one of a killed run is removed."""
         try:
             status = os.lstat(path)
-            if not self._number_of(path) or stat.S_ISDIR(status.st_mode) != self._are_folders:
+            if not self._naming.number_of(path) or stat.S_ISDIR(status.st_mode) != self._are_folders:
                 return False
             if self._are_folders:
                 with contextlib.suppress(OSError):
@@ -301,7 +303,8 @@ class Segments:
 
 def _remove_folder(folder: Path) -> None:
     """Remove the masks in a folder, also those a killed run left unfinished, and then the folder."""
-    for mask in [*folder.glob("*.png"), *folder.glob("*.png.partial")]:
+    for mask in [*folder.rglob("*.png"), *folder.rglob("*.png.partial")]:
         mask.unlink(missing_ok=True)
-    with contextlib.suppress(FileNotFoundError):
-        folder.rmdir()
+    for place, _, _ in os.walk(folder, topdown=False):
+        with contextlib.suppress(FileNotFoundError):
+            os.rmdir(place)

@@ -50,6 +50,11 @@ class Syncer:
             if twin is not None:
                 self._finished.append(twin)
 
+    def sync_name(self, folder: Path) -> None:
+        """Sync the name of a new folder with the next round."""
+        with self._lock:
+            self._folders.add(folder.parent)
+
     def rename(self, partial: Path, file: Path) -> None:
         """Give a closed file its name as soon as what is in it is on the disk; raises as `check` does."""
         with self._lock:

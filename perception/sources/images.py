@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import glob
+import os
 import re
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -22,7 +24,7 @@ _VIDEO_SUFFIXES: Final = (".avi", ".m2ts", ".m3u8", ".mkv", ".mov", ".mp4", ".ts
 
 
 class ImagesSource:
-    """Images as a recording with a fixed rate; every frame is named after its file.
+    """Images as a recording with a fixed rate; every frame is named after its file, as `frame_names` has it.
 
     An image that cannot be read is told of and passed over: the frame after it has it in `missed_before`. One
     file with several pictures (an animation, pages) gives them all; such a file among others gives its first.
@@ -37,6 +39,7 @@ class ImagesSource:
         self._pattern, self._max_pixels = pattern, max_pixels
         self._rate_hz = rate_hz
         self._files: list[Path] = []
+        self._names: list[str] = []
         self._alone: ImageFile | None = None
         self._frames = self._next_id = self._missed = 0
         self._first: Picture | None = None
@@ -49,7 +52,8 @@ class ImagesSource:
 
     def open(self) -> SourceInfo:
         """List the images and decode the first one that can be; raises SourceError if there is none."""
-        self._files = _images_of(self._pattern)
+        self._files = images_of(self._pattern)
+        self._names = frame_names(self._files)
         self._frames, self._alone = len(self._files), None
         if self._frames == 1:
             self._alone = ImageFile(self._files[0], self._max_pixels)
@@ -99,7 +103,7 @@ class ImagesSource:
 
     def close(self) -> None:
         """Forget the list."""
-        self._files, self._alone, self._first = [], None, None
+        self._files, self._names, self._alone, self._first = [], [], None, None
 
     def _begin(self) -> None:
         self._next_id = self._missed = 0
@@ -117,7 +121,7 @@ class ImagesSource:
 
     def _name(self, frame_id: int) -> str:
         if self._alone is None:
-            return self._files[frame_id].stem
+            return self._names[frame_id]
         stem = self._files[0].stem
         return stem if self._frames == 1 else f"{stem}_{frame_id:0{len(str(self._frames - 1))}d}"
 
@@ -143,7 +147,8 @@ class ImagesSource:
         return SourceError(f"{self._pattern}: none of its {self._frames} images can be read; {problems[0]}")
 
 
-def _images_of(pattern: str) -> list[Path]:
+def images_of(pattern: str) -> list[Path]:
+    """The images of a folder, a glob or one file, in order; raises SourceError if there are none."""
     where = Path(pattern)
     if where.is_dir():
         try:
@@ -165,14 +170,22 @@ def _images_of(pattern: str) -> list[Path]:
         hint = f"; videos are given one at a time: {video}" if video else ""
         raise SourceError(f"{pattern}: {problem} no image ({' '.join(IMAGE_SUFFIXES)}){hint}")
     files.sort(key=_natural_key)
-    stems: dict[str, Path] = {}
-    for file in files:
-        other = stems.setdefault(file.stem, file)
-        if other is not file:
-            raise SourceError(
-                f"{pattern}: {other} and {file} would have masks of the same name; rename one or take fewer"
-            )
     return files
+
+
+def frame_names(files: Sequence[Path]) -> list[str]:
+    """What the frames of images are called: as their files, without the suffix.
+
+    Of images in several folders with the folders below the one that holds them all.
+
+    Example:
+        >>> frame_names([Path("trips/a/1.jpg"), Path("trips/b/1.jpg")]), frame_names([Path("trips/a/1.jpg")])
+        (['a/1', 'b/1'], ['1'])
+    """
+    folders = {file.parent: os.path.abspath(file.parent) for file in files}
+    top = os.path.commonpath(folders.values())
+    below = {folder: Path(os.path.relpath(where, top)) for folder, where in folders.items()}
+    return [(below[file.parent] / file.stem).as_posix() for file in files]
 
 
 def _natural_key(file: Path) -> list[tuple[int, str]]:

@@ -144,7 +144,7 @@ def _frame(told: dict[str, Any]) -> NewFrame:
     if values.keys() != FRAME_FIELDS:
         raise MalformedMessage(f"frame of {sorted(values)}")
     name = _text(values["name"])
-    if not name or "/" in name or "\0" in name:  # it becomes the name of a file
+    if not all(part.strip(".") for part in name.split("/")) or "\0" in name:  # it becomes the name of a file
         raise MalformedMessage("name")
     _text(values["source_id"])
     _flag(values["is_damaged"])

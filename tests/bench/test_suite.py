@@ -127,7 +127,9 @@ def test_report_in_the_way_is_not_overwritten(
     measure(settings())
     before = (tmp_path / "out/report.json").read_bytes()
 
-    with pytest.raises(ReportError, match="exists; go on with it by --resume"):
+    with pytest.raises(
+        ReportError, match="a report lies there; --resume goes on with it, --overwrite begins anew"
+    ):
         measure(settings())
 
     assert (tmp_path / "out/report.json").read_bytes() == before

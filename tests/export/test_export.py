@@ -20,6 +20,7 @@ from export.quantise import METHODS  # noqa: E402
 from export.run import export  # noqa: E402
 from export.torch_source import TorchSource  # noqa: E402
 from export.verify import Gate, GateError, compare  # noqa: E402
+from perception.collisions import CollisionError  # noqa: E402
 from perception.engines import OnnxEngine  # noqa: E402
 from perception.labels import BACKGROUND  # noqa: E402
 from perception.node import main as node_main  # noqa: E402
@@ -301,7 +302,7 @@ def test_file_of_ours_can_have_no_other_size_and_is_no_source_of_itself(
 
     with pytest.raises(RuntimeError, match=r"rt_s\.onnx: takes 32x32 and cannot be made 96x64"):
         _export(tmp_path / "out", "rt_s", **ours)
-    with pytest.raises(RuntimeError, match="is the file to export from"):
+    with pytest.raises(CollisionError, match="is the file to export from"):
         _export(tmp_path, "rt_s", **ours)
     with pytest.raises(RuntimeError, match=r"rt_s\.onnx: holds rt_s, not rt_m"):
         _export(tmp_path / "out", "rt_m", **ours)

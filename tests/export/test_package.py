@@ -9,7 +9,8 @@ import pytest
 
 pytest.importorskip("onnx")
 
-from export.package import ExportError, check_writable, unpack, write
+from export.outputs import check_writable, write
+from export.package import ExportError, unpack
 
 MakeFile = Callable[..., Path]
 
@@ -59,7 +60,7 @@ def test_write_that_fails_leaves_the_older_file(tmp_path: Path) -> None:
     (tmp_path / "a.onnx.partial").mkdir()
 
     with pytest.raises(ExportError, match=r"a\.onnx: cannot be written"):
-        write(older, b"newer")
+        write({older: b"newer"}, overwrite=True)
 
     assert older.read_bytes() == b"older"
 

@@ -219,11 +219,19 @@ def test_nothing_to_play_is_one_line(tmp_path: Path) -> None:
         ImagesSource(str(tmp_path / "*.png")).open()
 
 
-def test_two_images_whose_masks_would_overwrite_each_other_are_refused(tmp_path: Path) -> None:
+def test_images_of_one_name_are_told_apart_by_their_folders(tmp_path: Path) -> None:
+    for trip in ("a", "b/c"):
+        (tmp_path / trip).mkdir(parents=True)
+        cv2.imwrite(str(tmp_path / trip / "0001.png"), colour())
+
+    frames = play(ImagesSource(str(tmp_path / "**" / "*.png")))
+
+    assert [frame.name for frame in frames] == ["a/0001", "b/c/0001"]
+    assert [frame.name for frame in play(ImagesSource(str(tmp_path / "a" / "*")))] == ["0001"]
+
+
+def test_images_of_one_name_in_one_folder_are_all_played(tmp_path: Path) -> None:
     for name in ("a.jpg", "a.png", "b.png"):
         cv2.imwrite(str(tmp_path / name), colour())
 
-    with pytest.raises(SourceError, match="would have masks of the same name") as caught:
-        ImagesSource(str(tmp_path)).open()
-    assert str(tmp_path / "a.jpg") in str(caught.value)
-    assert str(tmp_path / "a.png") in str(caught.value)
+    assert [frame.name for frame in play(ImagesSource(str(tmp_path)))] == ["a", "a", "b"]

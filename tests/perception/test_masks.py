@@ -111,28 +111,6 @@ def test_unusable_folder_is_named_before_the_first_frame(tmp_path: Path, folder:
         MaskFolderSink(target).open(INFO)
 
 
-def test_mask_of_an_earlier_run_does_not_stay_where_this_one_has_none(tmp_path: Path) -> None:
-    for state in (CameraState.OK, CameraState.BLOCKED):
-        sink = MaskFolderSink(str(tmp_path))
-        sink.open(INFO)
-        sink.write(_prediction(state))
-        sink.close()
-
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize("picture", [np.full((36, 64, 3), 0, np.uint8), np.full((36, 64), 90, np.uint8)])
-def test_picture_of_the_user_stays(tmp_path: Path, picture: np.ndarray) -> None:
-    cv2.imwrite(str(tmp_path / "street.png"), picture)
-    before = (tmp_path / "street.png").read_bytes()
-    sink = MaskFolderSink(str(tmp_path))
-    sink.open(INFO)
-    sink.write(_prediction(CameraState.BLOCKED))
-    sink.close()
-
-    assert (tmp_path / "street.png").read_bytes() == before
-
-
 def test_link_in_the_place_of_the_trial_file_is_not_followed(tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.write_bytes(b"of somebody else")

@@ -61,7 +61,7 @@ def inspect(
     """A function that runs the command: its status, and what it said and complained about."""
 
     def run() -> tuple[int, str, str]:
-        status = main(["inspect", "--data", str(root), "--out", str(tmp_path / "sheets")])
+        status = main(["inspect", "--data", str(root), "--out", str(tmp_path / "sheets"), "--overwrite"])
         said = capsys.readouterr()
         return status, said.out, said.err
 
@@ -178,7 +178,7 @@ def test_png_that_is_cut_off_is_told_by_us_alone(
     for cut in (len(content) // 2, len(content) - 2):
         file.write_bytes(content[:cut])
 
-        status = main(["inspect", "--data", str(root), "--out", str(tmp_path / "sheets")])
+        status = main(["inspect", "--data", str(root), "--out", str(tmp_path / "sheets"), "--overwrite"])
 
         said = capfd.readouterr()
         assert status == 1
@@ -195,7 +195,7 @@ def test_image_of_another_kind_that_is_cut_off_is_told_by_us_alone(
         file.with_suffix(".png").unlink(missing_ok=True)
         file.write_bytes(content[: len(content) // 2])
 
-        assert main(["inspect", "--data", str(root), "--out", str(tmp_path / "sheets")]) == 1
+        assert main(["inspect", "--data", str(root), "--out", str(tmp_path / "sheets"), "--overwrite"]) == 1
 
         assert len(capfd.readouterr().err.splitlines()) == 1
         file.unlink()
@@ -244,7 +244,7 @@ def test_sheet_that_cannot_be_written_is_said_in_one_line(
 
     assert main(["inspect", "--data", str(root), "--out", str(tmp_path / "file")]) == 1
     assert only_error_line("drivable-train").endswith(
-        f"{tmp_path}/file/train.png: the contact sheet cannot be written: File exists"
+        f"{tmp_path}/file: the contact sheets cannot be written: File exists"
     )
 
 

@@ -1,0 +1,67 @@
+"""The files of an export: held against what it reads, tried before minutes of work, written together."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from export.package import ExportError
+from perception.collisions import Input, Target
+from perception.set_aside import write_outputs
+
+CARDS: Final = (".md", ".json")
+
+
+def files_of(file: Path, *, has_cards: bool = True) -> list[Path]:
+    """A model file and the cards beside it."""
+    return [file, *(file.with_suffix(suffix) for suffix in CARDS if has_cards)]
+
+
+def targets(file: Path, *, has_cards: bool = True) -> list[Target]:
+    """What an export to `file` writes."""
+    return [
+        Target("--out", it, names=rf"{re.escape(it.name)}\.partial")
+        for it in files_of(file, has_cards=has_cards)
+    ]
+
+
+def settings_of(files: Sequence[Path]) -> list[Input]:
+    """The files of `--config`."""
+    return [Input("the settings (--config)", file) for file in files]
+
+
+def check_writable(file: Path) -> None:
+    """Before minutes of work: whether `file` and the cards beside it can be written. Leaves no trace.
+
+    Raises:
+        ExportError: if not.
+    """
+    for taken in files_of(file):
+        if taken.is_dir():
+            raise ExportError(f"{taken}: cannot be written: Is a directory")
+    folder = file.absolute().parent
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    if not folder.is_dir():
+        raise ExportError(f"{file}: cannot be written: {folder} is no folder")
+    try:
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise ExportError(f"{file}: cannot be written in {folder}: {error.strerror}") from error
+
+
+def write(contents: Mapping[Path, bytes], *, overwrite: bool) -> None:
+    """Write files that belong together, each whole or not at all; what was there is set aside.
+
+    Raises:
+        ExportError: if one cannot be written.
+    """
+    file = next(iter(contents))
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_outputs(contents, overwrite=overwrite)
+    except OSError as error:
+        raise ExportError(f"{file}: cannot be written: {error.strerror}") from error

@@ -1,0 +1,58 @@
+"""The files that a source is read from: what no output may lie on."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Final
+from urllib.parse import unquote
+
+from perception.sources.images import images_of
+from perception.sources.spec import Spec
+
+_ON_DISK: Final = ("video", "playlist", "live playlist", "pipe")
+_PLAYLIST_BEGINS: Final = (b"#EXTM3U", b"ffconcat", b"<?xml", b"<MPD", b"file ")
+_LARGEST_PLAYLIST_BYTES: Final = 4_000_000
+_WORD: Final = re.compile(r"""[^\s"'<>]+""")
+_QUOTED: Final = re.compile(r"""["'>]([^"'<>\n]+)["'<]""")
+
+
+def files_of(spec: Spec) -> list[Path]:
+    """The files of a source, those that a playlist names included; none of a camera or an address.
+
+    Raises:
+        SourceError: if there are no images where there should be some.
+    """
+    if spec.kind == "images":
+        return images_of(spec.text)
+    if spec.kind in _ON_DISK:
+        return _with_parts(Path(spec.text), set())
+    return []
+
+
+def _with_parts(file: Path, seen: set[Path]) -> list[Path]:
+    """A file, and what it names if it is a playlist; whatever its format, it names files by their paths."""
+    if file in seen:
+        return []
+    seen.add(file)
+    files = [file]
+    try:
+        if file.is_file():
+            with file.open("rb") as stream:
+                if stream.read(16).removeprefix(b"\xef\xbb\xbf").lstrip().startswith(_PLAYLIST_BEGINS):
+                    stream.seek(0)
+                    text = stream.read(_LARGEST_PLAYLIST_BYTES).decode(errors="replace")
+                    parts = [file.parent / name for name in _named_in(text)]
+                    for part in parts:
+                        files += _with_parts(part, seen) if part.is_file() else []
+    except (OSError, ValueError):  # ValueError: a name with a null byte
+        pass  # who opens it tells
+    return files
+
+
+def _named_in(text: str) -> list[str]:
+    """Whatever may be the name of a file."""
+    lines = [line.strip() for line in text.splitlines()]
+    names = [*lines, *_QUOTED.findall(text), *_WORD.findall(text)]
+    local = [name.removeprefix("file://").removeprefix("file:") for name in names]
+    return list(dict.fromkeys([*local, *(unquote(name) for name in local)]))
