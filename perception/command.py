@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import atexit
 import io
+import logging
 import os
 import select
 import signal
 import sys
 import threading
 import traceback
+import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from types import FrameType
@@ -42,6 +44,7 @@ def run_command(name: str, body: Callable[[], int]) -> int:
     one that hangs in a driver, do not keep the process.
     """
     open_standard_streams()
+    quiet_libraries()
     report_unexpected_errors(name)
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _interrupt)
@@ -163,7 +166,9 @@ def report_unexpected_errors(name: str) -> None:
 def open_standard_streams() -> None:
     """Open descriptors 0 to 2 where they are closed, and let standard error be one that never fails.
 
-    `sys.stdout` stays None where it was closed: records must not go to /dev/null in silence.
+    `sys.stdout` stays None where it was closed: records must not go to /dev/null in silence. Libraries in C
+    write to descriptor 2 by themselves, such as libjpeg of each damaged picture: what matters of that is
+    raised or counted, and told in our words, so it goes to /dev/null unless tracebacks are asked for.
     """
     for descriptor in (0, 1, _STDERR):
         try:
@@ -171,9 +176,21 @@ def open_standard_streams() -> None:
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free: this one
     encoding = "utf-8" if sys.stderr is None else sys.stderr.encoding
+    descriptor = _STDERR
+    if not os.environ.get(TRACEBACK_VARIABLE):
+        with suppress(OSError):  # no descriptors left: rather all of it than nothing
+            descriptor = os.dup(_STDERR)
+            os.dup2(os.open(os.devnull, os.O_WRONLY), _STDERR)
     sys.stderr = io.TextIOWrapper(
-        _Log(), encoding, errors="backslashreplace", line_buffering=True, write_through=True
+        _Log(descriptor), encoding, errors="backslashreplace", line_buffering=True, write_through=True
     )
+
+
+def quiet_libraries() -> None:
+    """Let libraries in Python show no warnings of their own, unless those or tracebacks are asked for."""
+    if not sys.warnoptions and not os.environ.get(TRACEBACK_VARIABLE):
+        warnings.simplefilter("ignore")
+        logging.lastResort = logging.NullHandler()  # the other writes what a library logs and nobody handles
 
 
 class _Log(io.RawIOBase):
@@ -184,7 +201,8 @@ class _Log(io.RawIOBase):
 
     name = "<stderr>"
 
-    def __init__(self) -> None:
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
         self._wait_s = _WAIT_S
 
     def writable(self) -> bool:
@@ -193,25 +211,25 @@ class _Log(io.RawIOBase):
 
     def fileno(self) -> int:
         """Of standard error."""
-        return _STDERR
+        return self._descriptor
 
     def isatty(self) -> bool:
         """Whether it is a terminal."""
-        return os.isatty(_STDERR)
+        return os.isatty(self._descriptor)
 
     def write(self, data: Any) -> int:
         """Write what can be written, and forget the rest; the length of all."""
         rest = bytes(data)
         with suppress(OSError):
             while rest and self._has_room():
-                rest = rest[os.write(_STDERR, rest[:_PIECE_BYTES]) :]
+                rest = rest[os.write(self._descriptor, rest[:_PIECE_BYTES]) :]
         return len(data)
 
     def _has_room(self) -> bool:
         if not hasattr(select, "poll"):
             return True
         poll = select.poll()
-        poll.register(_STDERR, select.POLLOUT)
+        poll.register(self._descriptor, select.POLLOUT)
         is_ready = bool(poll.poll(1000 * self._wait_s))
         self._wait_s = _WAIT_S if is_ready else 0.0
         return is_ready

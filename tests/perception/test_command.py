@@ -362,3 +362,38 @@ def test_limit_of_threads_is_one_line_and_leaves_nothing_running(
     while set(threading.enumerate()) - before and time.monotonic() < limit_s:
         time.sleep(0.01)
     assert set(threading.enumerate()) <= before
+
+
+NOISY = """
+import ctypes, logging, sys, warnings
+from perception.command import run_command, say
+
+def body():
+    ctypes.CDLL(None).perror(b"Corrupt JPEG data: premature end of data segment")
+    warnings.warn("invalid value encountered in divide", RuntimeWarning)
+    logging.getLogger("matplotlib").warning("Matplotlib is building the font cache")
+    say("ours")
+    return 0
+
+sys.exit(run_command("drivable-node", body))
+"""
+
+
+@pytest.mark.parametrize("is_asked_for", [False, True])
+def test_libraries_own_words_are_shown_where_tracebacks_are_asked_for(is_asked_for: bool) -> None:
+    environment = {**os.environ, "DRIVABLE_TRACEBACK": "1"} if is_asked_for else dict(os.environ)
+
+    done = subprocess.run(
+        [sys.executable, "-c", NOISY],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+    assert done.returncode == 0
+    assert "ours\n" in done.stderr
+    for word in ("Corrupt JPEG", "RuntimeWarning", "font cache"):
+        assert (word in done.stderr) == is_asked_for
+    assert is_asked_for or done.stderr == "ours\n"
