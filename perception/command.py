@@ -179,8 +179,10 @@ def open_standard_streams() -> None:
     descriptor = _STDERR
     if not os.environ.get(TRACEBACK_VARIABLE):
         with suppress(OSError):  # no descriptors left: rather all of it than nothing
+            nothing = os.open(os.devnull, os.O_WRONLY)
             descriptor = os.dup(_STDERR)
-            os.dup2(os.open(os.devnull, os.O_WRONLY), _STDERR)
+            os.dup2(nothing, _STDERR)
+            os.close(nothing)
     sys.stderr = io.TextIOWrapper(
         _Log(descriptor), encoding, errors="backslashreplace", line_buffering=True, write_through=True
     )
