@@ -38,6 +38,7 @@ TICKS_HZ: Final = {".mp4": 90_000, ".mkv": 1000}
 """Matroska keeps milliseconds whatever it is told."""
 
 _KEY_EVERY_S: Final = 1
+_KEY_EVERY_FRAMES: Final = 25  # at least, for the average over a long pause is no rate
 _STEP_BACK_S: Final = 1
 LONGEST_STEP_S: Final = 60
 """That a frame is shown at most: a player would stand still for hours, and mp4 keeps 32 bits of a step."""
@@ -169,7 +170,7 @@ class VideoSegment:
         encoder.thread_count = self._threads
         if picture.pixel_aspect != SQUARE:
             encoder.sample_aspect_ratio = Fraction(*picture.pixel_aspect)
-        encoder.gop_size = max(1, round(self._rate * _KEY_EVERY_S))
+        encoder.gop_size = max(_KEY_EVERY_FRAMES, round(self._rate * _KEY_EVERY_S))
         encoder.colorspace = _MATRICES[self._matrix]
         encoder.color_range = ColorRange.MPEG
         encoder.color_primaries = ColorPrimaries.BT709

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final, Protocol, runtime_checkable
@@ -15,6 +16,8 @@ LATE_LIMIT_NS: Final = 250_000_000
 """That a frame of a recording in real time may come late: half of the age at which a mask is withheld."""
 SKIP_LIMIT_NS: Final = 1_000_000_000
 """That frames are skipped for at a time; what is still late then is made up by slowing the recording down."""
+LONGEST_PERIOD_NS: Final = 1_000_000_000
+"""A longer one may be the average over a long pause: what was seen of late tells when a frame is due."""
 TRIES: Final = 4
 """Frames that are skipped before it is seen whether that helps."""
 
@@ -49,8 +52,9 @@ class Clock:
 class Looped:
     """A recording that starts over at its end; frame ids and times go on.
 
-    Between the last frame of a round and the first of the next lies one nominal period. Names of later
-    rounds carry the round, so that no file is written twice.
+    Between the last frame of a round and the first of the next lies one nominal period, or the last step
+    where that is shorter: the average over a long pause is no period. Names of later rounds carry the round,
+    so that no file is written twice.
 
     Args:
         open_again: gives the source anew for every round, not yet open.
@@ -70,7 +74,7 @@ class Looped:
         self._period_ns = round(1e9 / info.rate_hz)
         self._round, self._frames_in_round = 0, 0
         self._first_id, self._first_ns = 0, 0
-        self._next_id, self._next_ns = 0, 0
+        self._next_id, self._next_ns, self._last_ns = 0, 0, 0
         return info
 
     def read(self) -> Frame:
@@ -93,7 +97,9 @@ class Looped:
             time_ns=self._first_ns + frame.time_ns,
             name=f"{frame.name}_{self._round}" if self._round else frame.name,
         )
-        self._next_id, self._next_ns = frame.frame_id + 1, frame.time_ns + self._period_ns
+        step_ns = frame.time_ns - self._last_ns if self._frames_in_round > 1 else self._period_ns
+        self._next_id, self._last_ns = frame.frame_id + 1, frame.time_ns
+        self._next_ns = frame.time_ns + min(step_ns, self._period_ns)
         return frame
 
     def _start_over(self, source: Source) -> None:
@@ -193,7 +199,9 @@ class Paced:
         """Open the source inside; the clock starts with the first `read`."""
         info = self._source.open()
         self._is_live = info.is_live
-        self._period_ns = round(1e9 / info.rate_hz)
+        period_ns = round(1e9 / info.rate_hz)
+        self._period_ns = min(period_ns, LONGEST_PERIOD_NS)
+        self._steps_ns = deque([period_ns if period_ns <= LONGEST_PERIOD_NS else 0], maxlen=2)
         self._late_limit_ns = max(LATE_LIMIT_NS, 2 * self._period_ns)
         self._start_ns: int | None = None
         self._last_ns = self._read_ns = 0
@@ -209,11 +217,13 @@ class Paced:
         if self._start_ns is None:
             self._start_ns = self._clock.monotonic_ns()
         else:
-            self._wait_until(self._start_ns + self._last_ns + self._period_ns)
+            self._wait_until(self._start_ns + self._last_ns + min(self._steps_ns))
         frame = self._read()
         if self._late_ns(frame) > self._late_limit_ns:
             frame = self._in_time_again(frame)
         self._wait_until(self._start_ns + frame.time_ns)
+        if frame.time_ns > self._last_ns:
+            self._steps_ns.append(min(frame.time_ns - self._last_ns, self._period_ns))
         self._last_ns = frame.time_ns
         return replace(frame, captured_ns=self._start_ns + frame.time_ns)
 

@@ -20,15 +20,20 @@ class Scripted:
     """A source with frames at the given times; `on_read` stands for the work of decoding."""
 
     def __init__(
-        self, times_ns: list[int], is_live: bool = False, on_read: Callable[[], None] = lambda: None
+        self,
+        times_ns: list[int],
+        is_live: bool = False,
+        on_read: Callable[[], None] = lambda: None,
+        rate_hz: float = 10.0,
     ) -> None:
+        self._rate_hz = rate_hz
         self._times_ns, self._is_live, self._on_read = times_ns, is_live, on_read
         self.closed = 0
         self._next = 0
 
     def open(self) -> SourceInfo:
         self._next = 0
-        return SourceInfo("scripted", self._is_live, (8, 8), 10.0)
+        return SourceInfo("scripted", self._is_live, (8, 8), self._rate_hz)
 
     def read(self) -> Frame:
         if self._next >= len(self._times_ns):
@@ -72,6 +77,25 @@ def test_a_loop_goes_on_with_ids_and_times_and_gives_new_names() -> None:
     assert [frame.frame_id for frame in frames] == [0, 1, 2, 3, 4, 5, 6]
     assert [frame.time_ns // MS for frame in frames] == [0, 100, 250, 350, 450, 600, 700]
     assert [frame.name for frame in frames[2:5]] == ["000002", "000000_1", "000001_1"]
+
+
+def test_the_average_over_a_long_pause_is_no_period() -> None:
+    """An mp4 of some seconds, an hour of nothing, and some seconds more."""
+    times_ns = [
+        *(number * 40 * MS for number in range(9)),
+        *(number * 40 * MS + 3_600_000 * MS for number in range(9)),
+    ]
+    fake = FakeTime()
+    looped = Looped(lambda: Scripted(times_ns, rate_hz=0.005))
+    paced = Paced(looped, fake.clock)
+    paced.open()
+    start_ns = fake.now_ns
+
+    frames = [paced.read() for _ in range(20)]
+
+    assert [frame.captured_ns for frame in frames] == [start_ns + frame.time_ns for frame in frames]
+    assert frames[18].time_ns - frames[17].time_ns == 40 * MS
+    assert max(fake.now_ns - frames[-1].captured_ns, paced.slowed_ns) == 0
 
 
 def test_a_loop_closes_every_round_it_opened() -> None:
