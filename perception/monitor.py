@@ -65,6 +65,9 @@ class Monitor:
             clock=self._tracer.clock.last if self._tracer else None,
         )
 
-    def source_counts(self) -> dict[str, int]:
-        """What the source counted, for the summary."""
-        return asdict(counts_of(self._source))
+    def source_counts(self) -> dict[str, int | float | str]:
+        """What the source counted, for the summary; its rate, who says so, and the period that it kept."""
+        info = self._info
+        period_ns = period_ns_of(self._source, info) if info.is_taken_now else 1e9 / info.rate_hz
+        rate = {"rate_hz": info.rate_hz, "rate_kind": info.rate_kind, "period_ms": round(period_ns / 1e6, 3)}
+        return rate | asdict(counts_of(self._source))

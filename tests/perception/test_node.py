@@ -171,9 +171,12 @@ def test_realtime_run_drops_what_it_has_no_time_for_and_counts_it(
         ]
     )
 
-    frames = json.loads(summary_file.read_text())["frames"]
+    summary = json.loads(summary_file.read_text())
+    frames = summary["frames"]
     assert status == 0
     assert frames["captured"] == frames["published"] + frames["withheld"] + sum(frames["dropped"].values())
+    rate = {name: summary["source"][name] for name in ("rate_hz", "rate_kind", "period_ms")}
+    assert rate == {"rate_hz": 1000.0, "rate_kind": "declared", "period_ms": 1.0}
     notes = [line for line in capsys.readouterr().err.splitlines() if line.startswith("note: ")]
     assert [note.split(": ")[1] for note in notes] == ["this machine does not keep up with --realtime"]
 
