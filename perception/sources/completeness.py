@@ -18,7 +18,7 @@ from av.packet import Packet
 from av.stream import Stream
 from av.video.stream import VideoStream
 
-from perception.sources.file_end import is_cut_off, is_transport_stream
+from perception.sources.file_end import Beginning, is_cut_off, is_transport_stream
 
 LOST_PACKETS: Final = 2
 LOST_SHARE: Final = 0.02
@@ -59,11 +59,15 @@ class Completeness:
         container: open.
         stream: of it, that is read.
         rate_hz: nominal frames per second.
-        file: on disk, whose own structure is looked at too; None over a network.
+        file: on disk, or how it begins, whose own structure is looked at too; None of what has no end.
     """
 
     def __init__(
-        self, container: InputContainer, stream: VideoStream, rate_hz: float, file: Path | None = None
+        self,
+        container: InputContainer,
+        stream: VideoStream,
+        rate_hz: float,
+        file: Path | Beginning | None = None,
     ) -> None:
         self._container, self._stream, self._rate_hz, self._file = container, stream, rate_hz, file
         self._time_base = _time_base_s(stream)
@@ -254,7 +258,7 @@ class Completeness:
         return max(0, sum(entry.size > 0 for entry in self._stream.index_entries) - self._packets)
 
     def _bytes(self, first: int, count: int) -> bytes:
-        if self._file is None:
+        if not isinstance(self._file, Path):
             return b""
         try:
             with self._file.open("rb") as file:

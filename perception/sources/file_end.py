@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, Protocol
 
 ENDS_BEFORE_FIRST: Final = "incomplete: 0 frames read; the file ends early"
 """Of a file that was cut off before its first picture."""
@@ -50,20 +51,40 @@ _TS_SYNC, _TS_STRIDES = 0x47, {188: 0, 192: 4, 204: 0}
 """Of MPEG-TS: the bytes from one packet to the next, and how many stand before its first."""
 
 
-def is_cut_off(file: Path, last_packet_at: int = 0) -> bool | None:
+@dataclass(frozen=True)
+class Beginning:
+    """What is known of a file on a server without asking for it again."""
+
+    start: bytes
+    size_bytes: int
+
+    def bytes(self, first: int, count: int) -> bytes:
+        """As many as are there of those that came first; raises OSError for others."""
+        end = min(first + count, self.size_bytes)
+        if end > len(self.start):
+            raise OSError
+        return self.start[first:end]
+
+
+def is_cut_off(file: Path | Beginning, last_packet_at: int = 0) -> bool | None:
     """True where the file lacks its end, False where its index or end mark is there, else None.
 
     Args:
-        file: on disk.
+        file: on disk, or as far as it is known.
         last_packet_at: byte at which the last packet begins that could be read; 0 where that is not known.
     """
     try:
+        if isinstance(file, Beginning):
+            return _judged(file, last_packet_at)
         with file.open("rb", buffering=0) as opened:
-            head = opened.read(_HEAD_BYTES)
-            look = _look_for(head)
-            return look(_File(opened), last_packet_at) if look else None
+            return _judged(_File(opened), last_packet_at)
     except OSError:
         return None
+
+
+def _judged(file: _Bytes, last_packet_at: int) -> bool | None:
+    look = _look_for(file.bytes(0, _HEAD_BYTES))
+    return look(file, last_packet_at) if look else None
 
 
 def is_transport_stream(data: bytes) -> bool:
@@ -71,8 +92,21 @@ def is_transport_stream(data: bytes) -> bool:
     return any(_ts_stride(data[first:]) for first in range(max(_TS_STRIDES)))
 
 
-class _File:
+class _Bytes(Protocol):
     """The bytes of a file, from any place."""
+
+    @property
+    def size_bytes(self) -> int:
+        """All there are."""
+        ...
+
+    def bytes(self, first: int, count: int) -> bytes:
+        """As many as are there."""
+        ...
+
+
+class _File:
+    """On disk."""
 
     def __init__(self, opened: BinaryIO) -> None:
         self._opened = opened
@@ -84,7 +118,7 @@ class _File:
         return self._opened.read(count)
 
 
-_Look = Callable[[_File, int], bool | None]
+_Look = Callable[[_Bytes, int], bool | None]
 
 
 def _look_for(head: bytes) -> _Look | None:
@@ -98,7 +132,7 @@ def _look_for(head: bytes) -> _Look | None:
     return _ts if _ts_stride(head) else None
 
 
-def _mov(file: _File, _: int) -> bool | None:
+def _mov(file: _Bytes, _: int) -> bool | None:
     at = 0
     while len(head := file.bytes(at, 16)) >= 8:
         length, kind = int.from_bytes(head[:4]), head[4:8]
@@ -112,7 +146,7 @@ def _mov(file: _File, _: int) -> bool | None:
     return None
 
 
-def _matroska(file: _File, _: int) -> bool | None:
+def _matroska(file: _Bytes, _: int) -> bool | None:
     at, level_1 = 0, (_EBML, _SEGMENT, *_LEVEL_1, *_ANYWHERE)
     while head := file.bytes(at, 12):
         kind, kind_bytes = _vint(head, keeps_marker=True)
@@ -148,7 +182,7 @@ def _vint(data: bytes, keeps_marker: bool = False) -> tuple[int | None, int]:
     return (None if number == (1 << 7 * count) - 1 else number), count
 
 
-def _avi(file: _File, last_packet_at: int) -> bool | None:
+def _avi(file: _Bytes, last_packet_at: int) -> bool | None:
     at, has_index = 0, False
     while len(head := file.bytes(at, 12)) == 12 and head[:4] == b"RIFF":
         end = at + 8 + int.from_bytes(head[4:8], "little")
@@ -161,7 +195,7 @@ def _avi(file: _File, last_packet_at: int) -> bool | None:
     return False if has_index else _is_chunk_torn(file, last_packet_at - _CHUNK_HEAD_BYTES)
 
 
-def _is_chunk_torn(file: _File, at: int) -> bool | None:
+def _is_chunk_torn(file: _Bytes, at: int) -> bool | None:
     while at > 0 and len(head := file.bytes(at, _CHUNK_HEAD_BYTES)) == _CHUNK_HEAD_BYTES:
         if not _CHUNK.fullmatch(head[:4]):
             return None
@@ -173,7 +207,7 @@ def _is_chunk_torn(file: _File, at: int) -> bool | None:
     return None
 
 
-def _avi_has_index(file: _File, at: int, end: int) -> bool:
+def _avi_has_index(file: _Bytes, at: int, end: int) -> bool:
     while at < end and len(head := file.bytes(at, 8)) == 8:
         length = int.from_bytes(head[4:], "little")
         if head[:4] == b"idx1":
@@ -182,7 +216,7 @@ def _avi_has_index(file: _File, at: int, end: int) -> bool:
     return False
 
 
-def _flv(file: _File, last_packet_at: int) -> bool | None:
+def _flv(file: _Bytes, last_packet_at: int) -> bool | None:
     at = last_packet_at or _FLV_BEGIN
     while head := file.bytes(at, _FLV_TAG_BYTES):
         if head[0] not in _FLV_TAGS or any(head[8:]):  # the last three bytes of a tag's head are 0
@@ -193,7 +227,7 @@ def _flv(file: _File, last_packet_at: int) -> bool | None:
     return None
 
 
-def _asf(file: _File, _: int) -> bool | None:
+def _asf(file: _Bytes, _: int) -> bool | None:
     at, has_index = 0, False
     while len(head := file.bytes(at, 24)) == 24 and head[:16] in _ASF_OBJECTS:
         length = int.from_bytes(head[16:], "little")
@@ -206,7 +240,7 @@ def _asf(file: _File, _: int) -> bool | None:
     return False if has_index else None
 
 
-def _ogg(file: _File, last_packet_at: int) -> bool | None:
+def _ogg(file: _Bytes, last_packet_at: int) -> bool | None:
     at, is_last = last_packet_at, False
     while (head := file.bytes(at, _OGG_HEADER_BYTES + 255)).startswith(_OGG_PAGE):
         segments = head[26] if len(head) >= _OGG_HEADER_BYTES else 0
@@ -218,12 +252,12 @@ def _ogg(file: _File, last_packet_at: int) -> bool | None:
     return not is_last
 
 
-def _nut(file: _File, last_packet_at: int) -> bool | None:
+def _nut(file: _Bytes, last_packet_at: int) -> bool | None:
     """NUT ends with its index, which is written when the file is closed."""
     return _NUT_INDEX not in file.bytes(last_packet_at, _TAIL_BYTES)
 
 
-def _ts(file: _File, _: int) -> bool | None:
+def _ts(file: _Bytes, _: int) -> bool | None:
     stride = _ts_stride(file.bytes(0, _HEAD_BYTES))
     rest, before = file.size_bytes % stride, _TS_STRIDES[stride]
     tail = file.bytes(file.size_bytes - rest, rest)

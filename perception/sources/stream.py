@@ -15,6 +15,7 @@ from perception.masking import masked_url
 from perception.sources.address import Address
 from perception.sources.arrival import ArrivalClock
 from perception.sources.choice import Choice
+from perception.sources.file_end import ENDS_BEFORE_FIRST, Beginning, is_cut_off
 from perception.sources.frame_times import CaptureTimes, FrameTimes, Stamped
 from perception.sources.image_size import MAX_PIXELS
 from perception.sources.mp4_index import is_index_behind
@@ -24,7 +25,13 @@ from perception.sources.rtsp_inquiry import check_answers, check_redirects
 from perception.sources.source import EndOfSource, SourceError, SourceInfo
 from perception.sources.time_limit import TimeLimit
 from perception.sources.tls import TlsSettings
-from perception.sources.unreadable import INDEX_IS_BEHIND, MOVE_INDEX, in_words, why_no_video
+from perception.sources.unreadable import (
+    INDEX_IS_BEHIND,
+    INDEX_IS_MISSING,
+    MOVE_INDEX,
+    in_words,
+    why_no_video,
+)
 from perception.sources.video import Decoded, Decoder
 from perception.sources.web import Web
 from perception.sources.web_body import Body
@@ -117,6 +124,7 @@ class StreamSource(Stamped):
             decoder = Decoder(
                 *(container, self._name),
                 threads=1,
+                file=self._beginning,
                 frame_limit_s=self._read_timeout_s,
                 max_pixels=self._max_pixels,
                 choice=self._choice,
@@ -265,7 +273,16 @@ class StreamSource(Stamped):
                 io_open=web.open,
             )
         except InvalidDataError:
-            raise SourceError(f"the server answers {answer.head}: no video that can be read") from None
+            raise SourceError(self._why_unreadable(web, answer)) from None
+
+    def _why_unreadable(self, web: Web, answer: Body) -> str:
+        if web.failure:
+            return str(web.failure)
+        if is_index_behind(answer.start):
+            return INDEX_IS_MISSING
+        if self._beginning and is_cut_off(self._beginning):
+            return ENDS_BEFORE_FIRST
+        return f"the server answers {answer.head}: no video that can be read"
 
     def _keep(self, answer: Body) -> None:
         """Take the whole of a file that can only be read from its end."""
@@ -307,6 +324,14 @@ class StreamSource(Stamped):
             return self._times.time_ns(pts_ns, decoder.next_pts_ns)
         except TimeoutError:
             raise SourceError(self._silence) from None
+
+    @property
+    def _beginning(self) -> Beginning | None:
+        """What shows of a file that is as long as its server says, where libav reads it as it is."""
+        answer = self._answer
+        if self._pictures or answer is None or answer.size_bytes is None:
+            return None
+        return Beginning(answer.start, answer.size_bytes)
 
     @property
     def _nothing_came(self) -> str:

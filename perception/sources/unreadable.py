@@ -14,6 +14,7 @@ from perception.sources.mp4_index import is_index_behind
 _HEAD_BYTES: Final = 1 << 16
 _LIBAVS_OWN: Final = 200  # numbers of errors below are the system's
 INDEX_IS_BEHIND: Final = "the index of this mp4 stands at its end"
+INDEX_IS_MISSING: Final = "incomplete: its index (moov) is missing; the recording or a copy of it was cut off"
 MOVE_INDEX: Final = "move the index to the front (ffmpeg -movflags +faststart)"
 _ARCHIVES: Final = (b"PK\x03\x04", b"\x1f\x8b", b"7z\xbc\xaf", b"Rar!", b"\xfd7zXZ", b"BZh")
 
@@ -39,7 +40,7 @@ def why_unreadable(file: Path) -> str:
     if head.startswith(_ARCHIVES):
         return "is an archive; unpack it"
     if head[4:8] == b"ftyp" or is_index_behind(head):
-        return "incomplete: its index (moov) is missing; the recording or a copy of it was cut off"
+        return INDEX_IS_MISSING
     return ENDS_BEFORE_FIRST if is_cut_off(file) else "is not a video file that can be read"
 
 

@@ -24,7 +24,7 @@ from perception.letterbox import SQUARE, PixelAspect
 from perception.sources.choice import Choice
 from perception.sources.completeness import Completeness
 from perception.sources.damage import DamageTrace
-from perception.sources.file_end import ENDS_BEFORE_FIRST, is_cut_off
+from perception.sources.file_end import ENDS_BEFORE_FIRST, Beginning, is_cut_off
 from perception.sources.frame_times import FrameTimes, Stamped
 from perception.sources.h264_numbers import HEAD_BYTES, PictureNumbers
 from perception.sources.image_size import MAX_PIXELS, check_pixels
@@ -83,7 +83,7 @@ class Decoder:
         name: of the file or stream, for errors.
         threads: of the decoder; 1 adds no delay, more give throughput, None chooses by size.
         frame_limit_s: how long the packets of one frame may take.
-        file: that the container was opened from; None over a network.
+        file: that the container was opened from, or how it begins; None of what has no end.
         max_pixels: of a picture; of a larger one nothing is decoded.
         choice: of the video streams; the best where nothing else is asked for.
         has_clock: its pictures carry times; those of the bare stream of a codec never do.
@@ -95,7 +95,7 @@ class Decoder:
         name: str,
         threads: int | None,
         frame_limit_s: float = math.inf,
-        file: Path | None = None,
+        file: Path | Beginning | None = None,
         max_pixels: int = MAX_PIXELS,
         choice: Choice | None = None,
         has_clock: bool = True,

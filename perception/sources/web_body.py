@@ -67,7 +67,7 @@ class Body:
         """Status and type, for messages."""
         self._at = self._answer_at = 0
         self._start: bytes | None = None
-        self._is_retried = False
+        self._is_retried, self._refusal = False, ""
         self._kept: tempfile.SpooledTemporaryFile[bytes] | None = None
 
     @property
@@ -155,14 +155,14 @@ class Body:
                 self._failed(error)
                 raise
             if data:
-                self._is_retried = False
+                self._is_retried, self._refusal = False, ""
                 return data
             if self._size is None and self._answer is not None:
                 return b""  # the server closes where it has nothing more
             self._hang_up()
             if self._is_retried or not self._can_ask_again:
                 whole = "" if self._size is None else f" of {self._size}"
-                self._failed(f"the connection was cut after {self._at}{whole} bytes")
+                self._failed(f"the connection was cut after {self._at}{whole} bytes{self._refusal}")
                 return b""
             self._is_retried = True
         return b""
@@ -198,12 +198,11 @@ class Body:
             data = answer.response.read1(left_bytes)
         except TimeoutError:
             raise
-        except (
-            OSError,
-            http.client.HTTPException,
-            ValueError,
-            SourceError,
-        ):  # ValueError: of a chunk's length
+        except SourceError as error:
+            self._refusal = f"; asked for the rest, {error}"
+            self._hang_up()
+            return b""
+        except (OSError, http.client.HTTPException, ValueError):  # ValueError: of a chunk's length
             self._hang_up()
             return b""
         self._at += len(data)

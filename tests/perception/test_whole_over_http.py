@@ -104,7 +104,20 @@ def test_pictures_that_do_not_come_are_told(name: str, fault: str, recording: Ca
     if (name, fault) == ("ts", "short"):  # a whole packet may be its last one
         return
     why = "the file ends early" if fault == "short" else r"the connection was cut after \d+ of \d+ bytes"
+    why += "; asked for the rest, .*500.*" if fault == "refuses" else ""
     assert re.search(rf"incomplete: {frames} frames .*read; {why}$", problem)
+
+
+@pytest.mark.parametrize("percent", [30, 70, 99])
+@pytest.mark.parametrize("name", [name for name in KINDS if name != "ts"])
+def test_a_file_that_was_cut_off_on_the_server_is_incomplete(
+    name: str, percent: int, recording: Callable[[str], bytes]
+) -> None:
+    whole = recording(name)
+    with serving({f"clip.{name}": Faulty(whole[: len(whole) * percent // 100], "quiet")}) as server:
+        frames, problem = played(StreamSource(server.url(f"clip.{name}")))
+
+    assert f"incomplete: {'its index (moov) is missing' if name == 'mp4' else f'{frames} frames '}" in problem
 
 
 @pytest.mark.parametrize("fault", ["refuses", "always", "short", "no_ranges"])
@@ -112,8 +125,9 @@ def test_an_index_that_does_not_come_is_no_video(fault: str, recording: Callable
     with serving({"clip.mp4": Faulty(recording("mp4"), fault)}) as server:
         frames, problem = played(StreamSource(server.url("clip.mp4")))
 
+    why = {"short": r"incomplete: its index \(moov\) is missing", "refuses": "500"}
     assert frames == 0
-    assert "cannot be opened: " in problem
+    assert re.search(f"cannot be opened: .*{why.get(fault, 'the connection was cut after')}", problem)
 
 
 @pytest.mark.parametrize("lost", [slice(0, 25), slice(40, 41), slice(99, 100)], ids=["first", "one", "last"])
