@@ -58,11 +58,11 @@ class NodeConfig:
     threads: int = 0
     """CPU threads at work at a time: the network's, and all of a recording; 0 takes every core."""
     out: str | None = None
-    """Overlay video to write: FILE.mp4 or FILE.mkv."""
+    """Overlay to write: a video (.mp4, .mkv), the image of one (.jpg, .png, .webp), or FOLDER/ of images."""
     jsonl: str | None = None
     """Records to write, one JSON object a line: a file, or - for standard output."""
     quality: int | None = None
-    """Of the overlay, 1 to 100 as of JPEG: more is better and larger; without a number 75 for a video."""
+    """Of the overlay, 1 to 100 as of JPEG: more is better and larger; without it 75, and 90 for images."""
     masks: str | None = None
     """Folder for one class map a frame, as PNG: its grey values are the ids, 0 to 3, so it looks black."""
     mask_palette: bool = False

@@ -11,9 +11,10 @@ from pathlib import Path
 
 from perception.collisions import CollisionError, Input, Target, check_apart, is_same
 from perception.config import BUILT_IN, NodeConfig
-from perception.sinks.earlier_masks import is_mask
+from perception.sinks.earlier_files import MASKS, OVERLAYS, EarlierKind
 from perception.sinks.jsonl import STDOUT
 from perception.sinks.naming import Naming
+from perception.sinks.registry import out_kind
 from perception.sources.camera import node_name
 from perception.sources.files import files_of
 from perception.sources.images import IMAGE_SUFFIXES, frame_names
@@ -61,15 +62,16 @@ def _inputs(
 
 
 def _targets(config: NodeConfig) -> list[Target]:
+    folders = _folders(config)
     targets = [
         Target(option, Path(name), names=Naming(Path(name)).others)
         for option, name in (("--out", config.out), ("--jsonl", config.jsonl))
-        if name is not None and name != STDOUT
+        if name is not None and name != STDOUT and option not in {kind.option for kind, _ in folders}
     ]
-    if config.masks is not None:
-        folder = Path(config.masks)
-        names = rf"(.*/)?[^/]+\.png(\.partial)?|{Naming(folder, are_folders=True).others}"
-        targets.append(Target("--masks", folder, is_folder=True, names=names))
+    for kind, folder in folders:
+        suffix, others = re.escape(kind.suffix), Naming(folder, are_folders=True).others
+        names = rf"(.*/)?[^/]+{suffix}(\.partial)?|{others}"
+        targets.append(Target(kind.option, folder, is_folder=True, names=names))
     if config.summary is not None:
         file = Path(config.summary)
         names = rf"{re.escape(file.name)}\.partial|\.{re.escape(file.name)}\.lock"
@@ -77,23 +79,35 @@ def _targets(config: NodeConfig) -> list[Target]:
     return targets
 
 
+def _folders(config: NodeConfig) -> list[tuple[EarlierKind, Path]]:
+    """The folders that get a file a frame."""
+    folders = []
+    if config.out is not None and out_kind(config.out) == "folder":
+        folders.append((OVERLAYS, Path(config.out)))
+    if config.masks is not None:
+        folders.append((MASKS, Path(config.masks)))
+    return folders
+
+
 def _check_images(config: NodeConfig, source: str, files: Sequence[Path], targets: Sequence[Target]) -> None:
     """What is written must be no picture of the source for the next run; raises CollisionError."""
-    masks = []
-    if config.masks is not None:
+    written = {target.option: [target.path] for target in targets}
+    for kind, folder in _folders(config):
         taken: dict[str, Path] = {}
         for name, file in zip(frame_names(files), files, strict=True):
             if taken.setdefault(name, file) is not file:
                 raise CollisionError(
-                    f"{source}: {taken[name]} and {file} would have masks of the same name; "
-                    f"rename one, take fewer, or leave out --masks"
+                    f"{source}: {taken[name]} and {file} would have {kind.noun}s of the same name; "
+                    f"rename one, take fewer, or leave out {kind.option}"
                 )
-        masks = [Path(config.masks) / f"{name}.png" for name in taken]
-        if alien := next((mask for mask in masks if mask.is_file() and not is_mask(mask)), None):
-            raise CollisionError(f"{alien} is there, and no mask; name another folder with --masks")
+        written[kind.option] = [folder / f"{name}{kind.suffix}" for name in taken]
+        there = (file for file in written[kind.option] if file.is_file())
+        if alien := next((file for file in there if not kind.is_ours(file, True)), None):
+            raise CollisionError(
+                f"{alien} is there, and no {kind.noun}; name another folder with {kind.option}"
+            )
     for target in targets:
-        written = masks if target.option == "--masks" else [target.path]
-        if any(_would_be_read(source, file) for file in written):
+        if any(_would_be_read(source, file) for file in written[target.option]):
             raise CollisionError(
                 f"{target.path}: what is written there would be a picture of the source {source} the "
                 f"next time; name another {target.kind} with {target.option}"

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final
+from pathlib import Path
+from typing import Final, Literal
 
 from perception.sinks.jsonl import JsonLinesSink
 from perception.sinks.masks import MaskFolderSink
+from perception.sinks.overlay_images import OverlayFolderSink, OverlayImageSink, one_picture_alone
+from perception.sinks.overlay_picture import SUFFIXES
 from perception.sinks.rotation import Keeping, Rotate
-from perception.sinks.sink import OwnedSink, Sink
+from perception.sinks.sink import OwnedSink, Sink, SinkError
 from perception.sinks.video import VIDEO_QUALITY, OverlayVideoSink
+from perception.sinks.video_segment import CONTAINERS
 
 
 @dataclass(frozen=True)
@@ -18,7 +23,9 @@ class SinkSettings:
     """Where the predictions go; a kind that is None is off."""
 
     out: str | None = None
-    """File for the overlay video: .mp4 or .mkv."""
+    """For the overlay: a video, the image of one image, or a folder of images, as `out_kind` has it."""
+    is_one_image: bool = False
+    """The source gives one frame."""
     jsonl: str | None = None
     """File for the records, one JSON object a line; "-" is stdout."""
     masks: str | None = None
@@ -46,8 +53,21 @@ class SinkSettings:
 def _overlay(settings: SinkSettings, keeping: Keeping) -> OwnedSink | None:
     if settings.out is None:
         return None
-    quality = VIDEO_QUALITY if settings.quality is None else settings.quality
-    return OverlayVideoSink(settings.out, settings.preset, quality, settings.encoder_threads, keeping)
+    match out_kind(settings.out):
+        case "folder":
+            return OverlayFolderSink(settings.out, settings.quality, keeping)
+        case "image":
+            if not settings.is_one_image:
+                raise SinkError(one_picture_alone(settings.out))
+            return OverlayImageSink(settings.out, settings.quality, keeping)
+        case "video":
+            quality = VIDEO_QUALITY if settings.quality is None else settings.quality
+            threads = settings.encoder_threads
+            return OverlayVideoSink(settings.out, settings.preset, quality, threads, keeping)
+    raise SinkError(
+        f"{settings.out}: unknown kind of overlay; end its name in {' or '.join(CONTAINERS)} (a video), "
+        f"{', '.join(SUFFIXES)} (of one image) or / (a folder of images)"
+    )
 
 
 def _jsonl(settings: SinkSettings, keeping: Keeping) -> OwnedSink | None:
@@ -60,6 +80,21 @@ def _masks(settings: SinkSettings, keeping: Keeping) -> OwnedSink | None:
         if settings.masks is None
         else MaskFolderSink(settings.masks, keeping, has_palette=settings.mask_palette)
     )
+
+
+def out_kind(out: str) -> Literal["video", "image", "folder", None]:
+    """What an overlay of that name is; None where the name does not tell.
+
+    Example:
+        >>> out_kind("z.mp4"), out_kind("z.jpg"), out_kind("z/"), out_kind("z.xyz")
+        ('video', 'image', 'folder', None)
+    """
+    if out.endswith(("/", os.sep)) or Path(out).is_dir():
+        return "folder"
+    suffix = Path(out).suffix.lower()
+    if suffix in CONTAINERS:
+        return "video"
+    return "image" if suffix in SUFFIXES else None
 
 
 SINKS: Final[dict[str, Callable[[SinkSettings, Keeping], OwnedSink | None]]] = {

@@ -302,9 +302,10 @@ class Segments:
 
 
 def _remove_folder(folder: Path) -> None:
-    """Remove the masks in a folder, also those a killed run left unfinished, and then the folder."""
-    for mask in [*folder.rglob("*.png"), *folder.rglob("*.png.partial")]:
-        mask.unlink(missing_ok=True)
+    """Remove the pictures in a folder, also those a killed run left unfinished, and then the folder."""
+    for pattern in ("*.png", "*.png.partial", "*.jpg", "*.jpg.partial"):
+        for picture in folder.rglob(pattern):
+            picture.unlink(missing_ok=True)
     for place, _, _ in os.walk(folder, topdown=False):
         with contextlib.suppress(FileNotFoundError):
             os.rmdir(place)

@@ -1,0 +1,134 @@
+"""What an earlier run left where this one writes a file a frame: none may stand for a frame of this run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import cv2
+import numpy as np
+
+from perception.command import say
+from perception.labels import IDS
+from perception.mask_png import is_indexed, with_ids
+from perception.set_aside import next_number, numbered
+from perception.sinks.overlay_picture import has_mark
+from perception.sinks.sink import SinkError
+
+_PNG: Final = b"\x89PNG\r\n\x1a\n"
+_HEADER_BYTES: Final = 64
+_GREY_OF_8_BITS: Final = b"\x08\x00"
+_DECODED: Final = 16
+"""Masks whose ids are looked at too; of the rest the header tells enough."""
+
+
+@dataclass(frozen=True)
+class EarlierKind:
+    """What one sink writes, a file a frame."""
+
+    noun: str
+    option: str
+    """That its folder is named by."""
+    suffix: str
+    is_ours: Callable[[Path, bool], bool]
+    """Whether a file is one; the second argument asks for more than a look at its header."""
+
+
+def earlier_files(folder: Path, kind: EarlierKind, *, decodes_all: bool = False) -> list[Path]:
+    """The files of a kind in a folder and in the folders within it, in order.
+
+    Args:
+        decodes_all: look at the content of every one: they are to be removed.
+
+    Raises:
+        SinkError: if one of that suffix lies in the folder itself that is no such file: it may be a user's
+            picture, of the name that one of ours is to get.
+        OSError: if it cannot be read.
+    """
+    found = sorted(_files(folder, kind.suffix))
+    step = max(1, -(-len(found) // _DECODED))
+    ours = []
+    for place, file in enumerate(found):
+        if kind.is_ours(file, decodes_all or place % step == 0):
+            ours.append(file)
+        elif file.parent == folder:
+            raise SinkError(f"{file} is there, and no {kind.noun}; name another folder with {kind.option}")
+    return ours
+
+
+def is_mask(file: Path, decodes: bool = True) -> bool:
+    """Whether a file is a mask of ours: grey or with our palette and, if decoded, of our ids alone."""
+    with file.open("rb") as stream:
+        header = stream.read(_HEADER_BYTES)
+    if not header.startswith(_PNG) or (header[24:26] != _GREY_OF_8_BITS and not is_indexed(header)):
+        return False
+    if not decodes:
+        return True
+    png = np.frombuffer(with_ids(file.read_bytes()), np.uint8)
+    image = cv2.imdecode(png, cv2.IMREAD_UNCHANGED)
+    return image is not None and image.ndim == 2 and int(image.max()) <= max(IDS.values())
+
+
+def is_overlay(file: Path, _: bool = True) -> bool:
+    """Whether a file is an overlay of ours, as the comment in it says."""
+    with file.open("rb") as stream:
+        return has_mark(stream.read(_HEADER_BYTES))
+
+
+MASKS: Final = EarlierKind("mask", "--masks", ".png", is_mask)
+OVERLAYS: Final = EarlierKind("overlay", "--out", ".jpg", is_overlay)
+
+
+def clear(folder: Path, files: list[Path], kind: EarlierKind, *, overwrite: bool) -> None:
+    """Set files of a folder aside, into `NAME.1` beside it, and say so; or remove them if asked to.
+
+    Each is renamed, so that one of them is never lost nor doubled. All else stays where it is.
+
+    Args:
+        files: as `earlier_files` has found them.
+
+    Raises:
+        SinkError: if they cannot be moved.
+    """
+    if not files:
+        return
+    named = folder.name not in ("", "..") and not folder.is_symlink()
+    real = folder if named else Path(os.path.realpath(folder))
+    aside = numbered(real, next_number(real))
+    try:
+        for file in files:
+            if overwrite:
+                file.unlink(missing_ok=True)
+            else:
+                kept = aside / file.relative_to(folder)
+                kept.parent.mkdir(parents=True, exist_ok=True)
+                os.rename(file, kept)
+    except OSError as error:
+        raise SinkError(
+            f"{folder}: {len(files)} {kind.noun}s of an earlier run cannot be kept in {aside}: "
+            f"{error.strerror}; name another folder with {kind.option}"
+        ) from error
+    for emptied in sorted({file.parent for file in files} - {folder}, reverse=True):
+        _remove_if_empty(emptied, folder)
+    if not overwrite:
+        count = f"{len(files)} {kind.noun}{'s' * (len(files) != 1)}"
+        say(f"{folder}: {count} of an earlier run are kept in {aside}; --overwrite replaces them")
+
+
+def _files(folder: Path, suffix: str) -> Iterator[Path]:
+    for place, _, names in os.walk(folder):
+        for name in names:
+            if name.endswith(suffix) and not name.startswith("."):
+                yield Path(place) / name
+
+
+def _remove_if_empty(folder: Path, top: Path) -> None:
+    while folder != top:
+        try:
+            folder.rmdir()
+        except OSError:
+            return
+        folder = folder.parent

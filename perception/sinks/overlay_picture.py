@@ -1,0 +1,65 @@
+"""The overlay as image files: of one image, or a folder with one a frame."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from perception.frame import Plane, Prediction, yuv_to_bgr_matrix
+from perception.sinks.overlay import Canvas, draw_overlay
+
+SUFFIXES: Final = (".jpg", ".jpeg", ".png", ".webp")
+PICTURE_QUALITY: Final = 90
+# A comment in every JPEG of ours: who finds one knows that no camera took it.
+_COMMENT: Final = b"drivable overlay"
+_MARK: Final = b"\xff\xfe" + (len(_COMMENT) + 2).to_bytes(2, "big") + _COMMENT
+_START: Final = b"\xff\xd8"
+
+
+def draw_picture(prediction: Prediction) -> NDArray[np.uint8]:
+    """(H, W, 3) uint8 BGR of a frame and its overlay, in the shape that is meant: with square pixels."""
+    width, height = prediction.frame_wh
+    across, down = prediction.frame.pixel_aspect
+    if across > down:
+        width = round(width * across / down)
+    elif across < down:
+        height = round(height * down / across)
+    y, u, v = (np.empty((height, width), np.uint8) for _ in range(3))
+    canvas = Canvas(y, u, v, "bt601")
+    draw_overlay(canvas, prediction)
+    return _bgr_of(y, u, v)
+
+
+def encode_picture(image_bgr: NDArray[np.uint8], suffix: str, quality: int | None) -> bytes | None:
+    """The image file; None where the format cannot hold a picture of that size.
+
+    Args:
+        image_bgr: (H, W, 3).
+        suffix: one of `SUFFIXES`.
+        quality: 1 to 100, as of JPEG; PNG has none.
+    """
+    level = PICTURE_QUALITY if quality is None else quality
+    parameters = {
+        ".png": (cv2.IMWRITE_PNG_COMPRESSION, 1),
+        ".webp": (cv2.IMWRITE_WEBP_QUALITY, level),
+    }.get(suffix, (cv2.IMWRITE_JPEG_QUALITY, level))
+    try:
+        is_encoded, encoded = cv2.imencode(suffix, image_bgr, parameters)
+    except cv2.error:
+        return None
+    if not is_encoded:
+        return None
+    content = encoded.tobytes()
+    return _START + _MARK + content[len(_START) :] if content.startswith(_START) else content
+
+
+def has_mark(head: bytes) -> bool:
+    """Whether the first bytes of a file are those of a JPEG of ours."""
+    return head.startswith(_START + _MARK)
+
+
+def _bgr_of(y: Plane, u: Plane, v: Plane) -> NDArray[np.uint8]:
+    return np.asarray(cv2.transform(cv2.merge((y, u, v)), yuv_to_bgr_matrix("bt601")), np.uint8)

@@ -1,0 +1,183 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from perception.frame import CameraState, Frame, Outage, Prediction
+from perception.labels import ALTERNATIVE, BACKGROUND, COLOURS_RGB, DIRECT
+from perception.sinks.overlay_images import OverlayFolderSink, OverlayImageSink
+from perception.sinks.registry import SinkSettings, build_sinks
+from perception.sinks.rotation import Keeping, Rotate
+from perception.sinks.sink import SinkError
+from perception.sources.source import SourceInfo
+
+WH = (320, 180)
+INFO = SourceInfo("cam", False, WH, 25.0)
+
+
+def prediction(name: str = "street", frame_id: int = 0, wh: tuple[int, int] = WH) -> Prediction:
+    class_map = np.full((90, 160), BACKGROUND, np.uint8)
+    class_map[45:80, :70], class_map[45:80, 90:] = DIRECT, ALTERNATIVE
+    image_bgr = np.full((wh[1], wh[0], 3), (60, 120, 200), np.uint8)
+    frame = Frame("cam", frame_id, 0, frame_id * 40_000_000, image_bgr, name)
+    return Prediction(frame, class_map, (0.25, 0.25, 0.5), "model")
+
+
+def nearest_colour(pixel_bgr: np.ndarray) -> int:
+    """The class whose colour has the hue of a pixel."""
+    pixel = pixel_bgr[::-1].astype(float) - pixel_bgr.mean()
+    colours = {index: np.array(rgb) - np.mean(rgb) for index, rgb in COLOURS_RGB.items()}
+    return max(colours, key=lambda index: float(pixel @ colours[index] / np.linalg.norm(colours[index])))
+
+
+@pytest.mark.parametrize("name", ["z.jpg", "z.jpeg", "z.png", "z.webp", "Z.JPG"])
+def test_overlay_of_one_image_is_an_image(tmp_path: Path, name: str) -> None:
+    file = tmp_path / "new" / name
+    sink = OverlayImageSink(str(file))
+    sink.claim()
+    sink.open(INFO)
+
+    sink.write(prediction())
+    sink.close()
+
+    image_bgr = cv2.imread(str(file))
+    assert image_bgr is not None
+    assert image_bgr.shape == (180, 320, 3)
+    assert nearest_colour(image_bgr[120, 60]) == DIRECT
+    assert nearest_colour(image_bgr[120, 260]) == ALTERNATIVE
+    assert np.abs(image_bgr[50, 60].astype(int) - (60, 120, 200)).max() < 8
+    assert sink.trouble is None
+    assert [path.name for path in file.parent.iterdir()] == [name]
+
+
+def test_odd_sizes_and_pixels_that_are_not_square_are_drawn_as_they_are_meant(tmp_path: Path) -> None:
+    one = prediction(wh=(161, 97))
+    sink = OverlayImageSink(str(tmp_path / "z.png"))
+    sink.open(INFO)
+
+    sink.write(replace(one, frame=replace(one.frame, pixel_aspect=(2, 1))))
+    sink.close()
+
+    image_bgr = cv2.imread(str(tmp_path / "z.png"))
+    assert image_bgr is not None
+    assert image_bgr.shape == (97, 322, 3)
+
+
+def test_second_frame_for_one_image_is_an_error_that_says_what_to_do(tmp_path: Path) -> None:
+    sink = OverlayImageSink(str(tmp_path / "z.jpg"))
+    sink.open(INFO)
+    sink.write(prediction())
+
+    with pytest.raises(SinkError, match=r"z\.jpg: an image holds the overlay of one; of more frames name a"):
+        sink.write(prediction("next"))
+    sink.close()
+
+    assert cv2.imread(str(tmp_path / "z.jpg")) is not None
+
+
+def test_recording_is_refused_before_anything_is_made(tmp_path: Path) -> None:
+    with pytest.raises(SinkError, match=r"name a folder \(.*z/\) or a video \(.*z\.mp4\)"):
+        build_sinks(SinkSettings(out=str(tmp_path / "z.jpg")))
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_frame_leaves_no_image(tmp_path: Path) -> None:
+    sink = OverlayImageSink(str(tmp_path / "z.jpg"))
+    sink.open(INFO)
+
+    sink.write(Outage("cam", WH, 0, None, CameraState.LOST, "away"))
+    sink.close()
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_quality_is_jpegs_and_png_has_none(tmp_path: Path) -> None:
+    sizes = []
+    for quality in (20, 60, 100):
+        sink = OverlayImageSink(str(tmp_path / f"{quality}.jpg"), quality)
+        sink.open(INFO)
+        sink.write(prediction())
+        sink.close()
+        sizes.append((tmp_path / f"{quality}.jpg").stat().st_size)
+
+    assert sizes == sorted(sizes)
+    assert sizes[2] > 1.5 * sizes[0]
+    with pytest.raises(SinkError, match=r"z\.png: PNG loses nothing; leave --quality out"):
+        OverlayImageSink(str(tmp_path / "z.png"), 50)
+
+
+def test_folder_gets_an_image_a_frame_with_a_banner_where_there_is_no_mask(tmp_path: Path) -> None:
+    sink = OverlayFolderSink(str(tmp_path / "o"))
+    sink.claim()
+    sink.open(INFO)
+
+    sink.write(prediction("1"))
+    sink.write(replace(prediction("2", 1), camera_state=CameraState.BLOCKED, camera_reason="dark"))
+    sink.write(Outage("cam", WH, 0, None, CameraState.LOST, "away"))
+    sink.close()
+
+    assert sorted(file.name for file in (tmp_path / "o").iterdir()) == ["1.jpg", "2.jpg"]
+    banner_bgr = cv2.imread(str(tmp_path / "o" / "2.jpg"))[3, 300].astype(int)
+    assert banner_bgr[2] - banner_bgr[:2].max() > 100
+
+
+def test_overlays_of_an_earlier_run_are_set_aside_and_pictures_of_others_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("1", "2"):
+        sink = OverlayFolderSink(str(tmp_path / "o"))
+        sink.claim()
+        sink.open(INFO)
+        sink.write(prediction(name))
+        sink.close()
+
+    assert [file.name for file in (tmp_path / "o").iterdir()] == ["2.jpg"]
+    assert [file.name for file in (tmp_path / "o.1").iterdir()] == ["1.jpg"]
+    assert "1 overlay of an earlier run are kept in" in capsys.readouterr().err
+    cv2.imwrite(str(tmp_path / "o" / "holiday.jpg"), np.zeros((8, 8, 3), np.uint8))
+    with pytest.raises(SinkError, match=r"holiday\.jpg is there, and no overlay; name another folder"):
+        OverlayFolderSink(str(tmp_path / "o")).claim()
+
+
+def test_folder_rotates_and_keeps_the_newest(tmp_path: Path) -> None:
+    sink = OverlayFolderSink(str(tmp_path / "o"), keeping=Keeping(Rotate(age_s=0.1, keep=2)))
+    sink.open(INFO)
+
+    for number in range(12):
+        sink.write(prediction(f"{number:03d}", number))
+    sink.close()
+
+    kept = sorted(file.name for file in (tmp_path / "o").rglob("*.jpg"))
+    assert kept[-1] == "011.jpg"
+    assert 0 < len(kept) < 9
+
+
+@pytest.mark.parametrize(
+    ("out", "kind"),
+    [("z.mp4", "overlay"), ("z/", "overlay"), ("z.xyz", r"unknown kind of overlay; end its name in \.mp4")],
+)
+def test_name_tells_what_an_overlay_is(tmp_path: Path, out: str, kind: str) -> None:
+    settings = SinkSettings(out=str(tmp_path) + "/" + out)
+    if kind == "overlay":
+        (sink,) = build_sinks(settings)
+        assert sink.name == kind
+    else:
+        with pytest.raises(SinkError, match=kind):
+            build_sinks(settings)
+
+
+@pytest.mark.parametrize("factory", [OverlayImageSink, OverlayFolderSink])
+def test_place_that_cannot_be_written_is_one_line(
+    tmp_path: Path, factory: Callable[[str], OverlayImageSink | OverlayFolderSink]
+) -> None:
+    (tmp_path / "file").write_bytes(b"x")
+    sink = factory(str(tmp_path / "file" / "z.jpg"))
+
+    with pytest.raises(SinkError, match=r"z\.jpg: cannot write .*; choose another"):
+        sink.claim()
