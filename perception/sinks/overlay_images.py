@@ -109,6 +109,7 @@ class OverlayImageSink:
         opened, self._open = self._open, None
         try:
             if opened is not None:
+                self._segments.note_end(opened.presence, self._pictures)
                 if self._durable:
                     os.fsync(opened.descriptor)
                 if not self._pictures and opened.presence == "there":

@@ -10,6 +10,7 @@ import pytest
 
 from perception.frame import CameraState, Frame, Outage, Prediction
 from perception.labels import ALTERNATIVE, BACKGROUND, COLOURS_RGB, DIRECT
+from perception.node import main
 from perception.sinks.overlay_images import OverlayFolderSink, OverlayImageSink
 from perception.sinks.registry import SinkSettings, build_sinks
 from perception.sinks.rotation import Keeping, Rotate
@@ -181,3 +182,47 @@ def test_place_that_cannot_be_written_is_one_line(
 
     with pytest.raises(SinkError, match=r"z\.jpg: cannot write .*; choose another"):
         sink.claim()
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    """A folder of two small images."""
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for number in (1, 2):
+        cv2.imwrite(str(folder / f"{number}.png"), prediction().frame.image_bgr)
+    return folder
+
+
+def test_node_writes_an_image_for_one_image_and_says_so(
+    images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "z.jpg"
+
+    assert main(["--source", str(images / "1.png"), "--out", str(out), "--model", "rt_s-int8"]) == 0
+
+    assert np.shape(cv2.imread(str(out))) == (180, 320, 3)
+    assert f"{out} (1 frames, " in capsys.readouterr().err
+
+
+def test_node_writes_a_folder_for_several_and_refuses_one_image(
+    images: Path, tmp_path: Path, only_error_line: Callable[[str], str]
+) -> None:
+    arguments = ["--source", str(images), "--model", "rt_s-int8", "--out"]
+
+    assert main([*arguments, f"{tmp_path / 'o'}/"]) == 0
+    assert sorted(file.name for file in (tmp_path / "o").iterdir()) == ["1.jpg", "2.jpg"]
+
+    assert main([*arguments, str(tmp_path / "z.jpg")]) == 1
+    assert "z.jpg: an image holds the overlay of one; of more frames name" in only_error_line("drivable-node")
+
+
+def test_node_refuses_overlays_among_the_pictures_of_its_source(
+    images: Path, tmp_path: Path, only_error_line: Callable[[str], str]
+) -> None:
+    before = sorted(images.iterdir())
+
+    assert main(["--source", str(images), "--model", "rt_s-int8", "--out", f"{images}/"]) == 1
+
+    assert "images is the source; name another folder with --out" in only_error_line("drivable-node")
+    assert sorted(images.iterdir()) == before
