@@ -228,6 +228,29 @@ def test_every_picture_of_an_animation_or_a_tiff_is_read(
         np.testing.assert_array_equal(image_bgr, picture(seed))
 
 
+def tiff_of_grey(pages: list[tuple[int, int, bool]]) -> bytes:
+    """Pages of one level each: side in pixels, level, and whether it is a smaller copy of another."""
+    content = bytearray(struct.pack("<2sHI", b"II", 42, 8))
+    for number, (side, level, is_reduced) in enumerate(pages):
+        pixels_at = len(content) + 2 + 9 * 12 + 4
+        tags = [(254, is_reduced), (256, side), (257, side), (258, 8), (259, 1), (262, 1)]
+        tags += [(273, pixels_at), (278, side), (279, side * side)]
+        following = pixels_at + side * side if number < len(pages) - 1 else 0
+        content += struct.pack("<H", len(tags))
+        content += b"".join(struct.pack("<HHII", tag, 4, 1, int(value)) for tag, value in tags)
+        content += struct.pack("<I", following) + bytes([level]) * (side * side)
+    return bytes(content)
+
+
+def test_smaller_copies_in_a_tiff_are_no_pages(tmp_path: Path) -> None:
+    content = tiff_of_grey([(16, 99, True), (64, 10, False), (32, 99, True), (64, 20, False)])
+    image = ImageFile(saved(tmp_path, "a.tif", content))
+
+    seen = [image.picture(index).image_bgr for index in range(image.pictures)]
+
+    assert [(int(picture_bgr[0, 0, 0]), picture_bgr.shape[0]) for picture_bgr in seen] == [(10, 64), (20, 64)]
+
+
 def test_animation_that_was_cut_off_is_one_line(tmp_path: Path) -> None:
     content = animation(".webp")
     image = ImageFile(saved(tmp_path, "a.webp", content[: len(content) * 7 // 10]))
