@@ -201,6 +201,8 @@ class StreamSource(Stamped):
         self._web = web = Web(self._url, self._tls, self._limit)
         answer = self._answer = web.first()
         if suffix := picture_suffix(answer):
+            if self._choice is not None and self._choice.index:
+                raise SourceError("is one picture; leave --stream out")
             return WebPicture(self._name, web, answer, suffix, self._pictures_hz, self._max_pixels)
         if is_playlist(answer.start):
             self._limit.start_each(self._read_timeout_s)

@@ -79,6 +79,15 @@ def test_a_clock_tells_which_segments_there_are_now() -> None:
     assert len(found.segments) == 8
 
 
+def test_of_a_timeline_without_an_end_the_newest_are_listed() -> None:
+    timeline = '<SegmentTimeline><S t="0" d="20" r="-1"/></SegmentTimeline>'
+    told = 'type="dynamic" availabilityStartTime="1970-01-01T00:00:00Z"'
+    found = playlist(manifest(template(TIMES, timeline), told, 'start="PT0S"'), utc_s=1_800_000_000.5)
+
+    assert len(found.segments) == 8
+    assert urls(found)[-1] == "v900000/17999999980.m4s"
+
+
 def test_segments_keep_their_numbers_while_the_manifest_moves_on() -> None:
     video = Manifest(URL, 1, "high")
 
@@ -122,6 +131,7 @@ def test_a_new_period_is_another_encoding() -> None:
         (manifest(template(f'{NUMBERS} duration="20"'), 'type="dynamic"'), "since when there are segments"),
         (manifest("<ContentProtection/>" + template(f'{NUMBERS} duration="20"')), "are encrypted"),
         (manifest(template(NUMBERS))[:-9], "no whole XML"),
+        ('<?xml version="1.0" encoding="u0f-8"?><MPD/>', "no whole XML"),
     ],
 )
 def test_what_cannot_be_read_is_told(text: str, problem: str) -> None:

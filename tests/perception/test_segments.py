@@ -171,6 +171,18 @@ def test_a_live_stream_is_read_ahead_up_to_a_limit(monkeypatch: pytest.MonkeyPat
     assert b"".join(ahead) == b"x" * 100
 
 
+def test_an_error_of_what_is_read_ahead_reaches_who_waits() -> None:
+    def pieces() -> object:
+        yield b"x"
+        raise MemoryError("no room")
+
+    ahead = Ahead(pieces(), limit_s=5.0)  # type: ignore[arg-type]
+
+    assert next(ahead) == b"x"
+    with pytest.raises(MemoryError, match="no room"):
+        next(ahead)
+
+
 def test_a_feed_ends_with_each_part_and_begins_again() -> None:
     there = Playlist((piece(0), piece(1), piece(2, is_discontinuous=True)), True, SHORT_S)
     feed = Feed(Segments(lambda: there, content, there), limit_s=1.0)

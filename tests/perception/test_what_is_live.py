@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from web_server import Page, serving
 
+from perception.sources.choice import Choice
 from perception.sources.reader import IS_SUPPORTED
 from perception.sources.registry import SourceSettings, build_source
 from perception.sources.source import EndOfSource, SourceError
@@ -52,6 +53,11 @@ def test_the_address_of_one_picture_gives_one_picture_and_ends(path: str) -> Non
     assert (frame.frame_wh, frame.frame_id, frame.source_id) == ((64, 48), 0, info.source_id)
     assert "b.mjpeg" not in info.source_id
     assert len(server.asked) == (2 if path == "moved" else 1)
+
+
+def test_one_picture_has_no_second_stream() -> None:
+    with serving(PICTURES) as server, pytest.raises(SourceError, match="is one picture; leave --stream out"):
+        StreamSource(server.url("photo.jpg"), choice=Choice(index=1)).open()
 
 
 @pytest.mark.skipif(not IS_SUPPORTED, reason="sources have processes of their own on Linux alone")

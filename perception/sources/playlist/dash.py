@@ -8,13 +8,12 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
-from urllib.parse import urljoin
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
 from perception.sources.choice import Offer
 from perception.sources.playlist.codecs import are_decodable, videos_among
-from perception.sources.playlist.parts import Place, Playlist, Segment, Variant
+from perception.sources.playlist.parts import Place, Playlist, Segment, Variant, beside
 from perception.sources.source import SourceError
 
 _ANY: Final = "{*}"
@@ -24,7 +23,7 @@ _DURATION: Final = re.compile(
 _SECONDS: Final = (31_536_000, 2_592_000, 86_400, 3600, 60, 1)
 _IDENTIFIER: Final = re.compile(r"\$(RepresentationID|Number|Time|Bandwidth)?(?:%0(\d+)d)?\$")
 _LISTED: Final = 8  # of segments that are told by a clock alone, so many of the newest
-_MOST: Final = 200_000
+_MOST: Final = 50_000
 
 
 class _Video(NamedTuple):
@@ -116,7 +115,7 @@ class _Segments:
         for element in (root, *video.around):
             base = element.find(f"{_ANY}BaseURL")
             if base is not None and base.text:
-                url = urljoin(url, base.text.strip())
+                url = beside(url, base.text.strip())
         self._url = url
 
     def all(self) -> Iterator[tuple[Place, float, Place | None]]:
@@ -179,6 +178,8 @@ class _Segments:
                 end = _int(ends) if ends else offset + round(self._told_until_s() * scale)
                 whole = (end - at) / duration if duration else 0.0
                 repeats = (math.floor(whole) if self._is_dynamic else math.ceil(whole)) - 1
+                skipped = max(0, repeats + 1 - _LISTED) if self._is_dynamic else 0
+                number, at, repeats = number + skipped, at + skipped * duration, repeats - skipped
             for _ in range(min(repeats + 1, _MOST)):
                 yield number, at, duration
                 number, at = number + 1, at + duration
@@ -207,10 +208,10 @@ class _Segments:
         def value(found: re.Match[str]) -> str:
             return values[found[1]].rjust(int(found[2] or 0), "0") if found[1] else "$"
 
-        return urljoin(self._url, _IDENTIFIER.sub(value, template))
+        return beside(self._url, _IDENTIFIER.sub(value, template))
 
     def _part(self, name: str | None, span: str | None) -> Place:
-        url = urljoin(self._url, name) if name else self._url
+        url = beside(self._url, name) if name else self._url
         if not span:
             return Place(url)
         first, _, last = span.partition("-")
@@ -246,7 +247,7 @@ class _Segments:
 def _parsed(text: str) -> Element:
     try:
         return ElementTree.fromstring(text.encode())
-    except (ElementTree.ParseError, ValueError):
+    except (ElementTree.ParseError, ValueError, LookupError):
         raise SourceError("its manifest cannot be read: it is no whole XML") from None
 
 

@@ -27,6 +27,7 @@ class Ahead:
         self._ready: deque[bytes] = deque()
         self._ready_bytes = 0
         self._has_ended = self._is_closed = False
+        self._error: Exception | None = None
         self._changed = threading.Condition()
         threading.Thread(target=self._run, name="segments", daemon=True).start()
 
@@ -38,6 +39,8 @@ class Ahead:
         until_s = time.monotonic() + self.limit_s
         with self._changed:
             while not self._ready:
+                if self._error is not None:
+                    raise self._error
                 if self._has_ended or self._is_closed:
                     raise StopIteration
                 if not self._changed.wait(until_s - time.monotonic()) and time.monotonic() >= until_s:
@@ -64,6 +67,8 @@ class Ahead:
                     self._ready.append(piece)
                     self._ready_bytes += len(piece)
                     self._changed.notify_all()
+        except Exception as error:  # whoever waits is to know
+            self._error = error
         finally:
             with self._changed:
                 self._has_ended = True

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import re
 from typing import Final
-from urllib.parse import urljoin
 
 from perception.sources.choice import Offer
 from perception.sources.playlist.codecs import are_decodable, videos_among
-from perception.sources.playlist.parts import Place, Playlist, Segment, Variant
+from perception.sources.playlist.parts import Place, Playlist, Segment, Variant, beside
 from perception.sources.source import SourceError
 
 MARK: Final = "#EXTM3U"
@@ -24,7 +23,7 @@ def variants_of(text: str, url: str) -> list[Variant]:
         if tag == "#EXT-X-STREAM-INF":
             told = _attributes(value)
         elif not line.startswith("#") and told is not None:
-            key, offer = urljoin(url, line), _offer(told)
+            key, offer = beside(url, line), _offer(told)
             if offer is not None:
                 variants.setdefault(key, Variant(offer, key))
             told = None
@@ -68,11 +67,11 @@ def playlist_of(text: str, url: str) -> Playlist:
                     raise SourceError("its segments are encrypted (#EXT-X-KEY), which is not read")
             case "#EXT-X-MAP":
                 told = _attributes(value)
-                init = _place(urljoin(url, told.get("URI", "")), told.get("BYTERANGE"), {})
+                init = _place(beside(url, told.get("URI", "")), told.get("BYTERANGE"), {})
             case "#EXTINF":
                 duration_s = _number(value.split(",")[0])
             case _ if not line.startswith("#"):
-                place = _place(urljoin(url, line), byte_range, ends)
+                place = _place(beside(url, line), byte_range, ends)
                 segments.append(Segment(number, place, duration_s, init, is_discontinuous, is_missing))
                 number, byte_range, is_discontinuous, is_missing = number + 1, None, False, False
     longest_s = longest_s or max((segment.duration_s for segment in segments), default=0.0)

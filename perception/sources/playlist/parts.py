@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import NamedTuple
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 from perception.sources.choice import Offer
+from perception.sources.source import SourceError
 
 
 class Place(NamedTuple):
@@ -21,6 +22,14 @@ class Place(NamedTuple):
     def name(self) -> str:
         """For messages: without folders, and without a query, which may hold a token."""
         return urlsplit(self.url).path.rpartition("/")[2] or "it"
+
+
+def beside(url: str, name: str) -> str:
+    """The address of what a playlist at `url` names; raises SourceError if it is none."""
+    try:
+        return urljoin(url, name)
+    except ValueError:
+        raise SourceError("names something that is no address") from None
 
 
 @dataclass(frozen=True)
