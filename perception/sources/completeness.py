@@ -18,7 +18,7 @@ from av.packet import Packet
 from av.stream import Stream
 from av.video.stream import VideoStream
 
-from perception.sources.file_end import Beginning, is_cut_off, is_transport_stream
+from perception.sources.file_end import Beginning, holds_another, is_cut_off, is_transport_stream
 
 LOST_PACKETS: Final = 2
 LOST_SHARE: Final = 0.02
@@ -173,6 +173,8 @@ class Completeness:
             return "the file ends early"
         if missing := self._missing_packets():
             return f"{missing} packets that its index names did not come"
+        if self._format == "mov" and isinstance(self._file, Path) and holds_another(self._file):
+            return "another recording follows it in the same file, which is not read"
         return None
 
     def _is_torn(self) -> bool:

@@ -7,7 +7,7 @@ recording) says nothing, and an element of an unknown kind ends the look.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final, Protocol
@@ -82,6 +82,17 @@ def is_cut_off(file: Path | Beginning, last_packet_at: int = 0) -> bool | None:
         return None
 
 
+def holds_another(file: Path) -> bool:
+    """Whether a second mp4 follows the first in one file: no player goes on to it."""
+    try:
+        with file.open("rb", buffering=0) as opened:
+            kinds = [kind for kind, _ in _boxes(_File(opened))]
+    except OSError:
+        return False
+    # players go on where there are fragments, which may begin with a header of their own each
+    return min(kinds.count(kind) for kind in (b"ftyp", b"moov", b"mdat")) > 1 and b"moof" not in kinds
+
+
 def _judged(file: _Bytes, last_packet_at: int) -> bool | None:
     look = _look_for(file.bytes(0, _HEAD_BYTES))
     return look(file, last_packet_at) if look else None
@@ -133,17 +144,23 @@ def _look_for(head: bytes) -> _Look | None:
 
 
 def _mov(file: _Bytes, _: int) -> bool | None:
+    for kind, end in _boxes(file):
+        if end > file.size_bytes:
+            return kind in _BOXES_WITH_PICTURES or None
+    return None
+
+
+def _boxes(file: _Bytes) -> Iterator[tuple[bytes, int]]:
+    """What kind each box is of, and where it ends; none from the first one on that is of no known kind."""
     at = 0
     while len(head := file.bytes(at, 16)) >= 8:
         length, kind = int.from_bytes(head[:4]), head[4:8]
         if length == 1 and len(head) == 16:
             length = int.from_bytes(head[8:])
         if kind not in _BOXES or length < 8:  # 0: to the end of the file
-            return None
-        if at + length > file.size_bytes:
-            return kind in _BOXES_WITH_PICTURES or None
+            return
         at += length
-    return None
+        yield kind, at
 
 
 def _matroska(file: _Bytes, _: int) -> bool | None:
@@ -183,7 +200,7 @@ def _vint(data: bytes, keeps_marker: bool = False) -> tuple[int | None, int]:
 
 
 def _avi(file: _Bytes, last_packet_at: int) -> bool | None:
-    at, has_index = 0, False
+    at, end, has_index = 0, 0, False
     while len(head := file.bytes(at, 12)) == 12 and head[:4] == b"RIFF":
         end = at + 8 + int.from_bytes(head[4:8], "little")
         if end > file.size_bytes + _RIFF_SLACK_BYTES:
@@ -192,7 +209,9 @@ def _avi(file: _Bytes, last_packet_at: int) -> bool | None:
         if end <= at + 12:
             break
         at = end + end % 2
-    return False if has_index else _is_chunk_torn(file, last_packet_at - _CHUNK_HEAD_BYTES)
+    if has_index or 0 < last_packet_at < end:  # lengths too are written when the file is closed
+        return False
+    return _is_chunk_torn(file, last_packet_at - _CHUNK_HEAD_BYTES)
 
 
 def _is_chunk_torn(file: _Bytes, at: int) -> bool | None:

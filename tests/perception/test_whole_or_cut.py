@@ -153,6 +153,17 @@ def test_recordings_that_were_joined_are_read_to_the_end_of_the_last(
     assert outcome(name, recording(name) * 2) == (2 * FRAMES, "")
 
 
+@pytest.mark.parametrize("name", ["mp4", "start.mp4", "mov"])
+def test_a_recording_that_follows_another_unread_is_told(
+    name: str, recording: Callable[..., bytes], outcome: Callable[..., tuple[int, str]]
+) -> None:
+    problem = (
+        f"incomplete: {FRAMES} frames of about {FRAMES} read; another recording follows it in the same file"
+    )
+
+    assert outcome(name, recording(name) * 2) == (FRAMES, f"{problem}, which is not read")
+
+
 @pytest.mark.parametrize("order", [("wrapped", "at 0"), ("at 0", "late"), ("late", "at 0")])
 def test_joined_transport_streams_are_whole_whatever_their_clocks_do(
     order: tuple[str, str], recording: Callable[..., bytes], outcome: Callable[..., tuple[int, str]]
@@ -255,6 +266,27 @@ def test_an_avi_that_was_never_closed_is_cut_off_where_a_chunk_is_torn(
 
     assert outcome(name, data) == (FRAMES, "")
     assert "the file ends early" in outcome(name, data[: len(data) * 7 // 10])[1]
+
+
+@pytest.mark.parametrize("has_index", [True, False])
+def test_frames_that_a_recorder_dropped_at_the_end_of_an_avi_are_not_missing(
+    has_index: bool, recording: Callable[..., bytes], outcome: Callable[..., tuple[int, str]]
+) -> None:
+    avi, dropped = recording("avi"), b"00dc" + bytes(4)
+    index = avi.index(b"idx1")
+    entries = b"".join(dropped[:4] + bytes(12) for _ in range(30))
+    length = (int.from_bytes(avi[index + 4 : index + 8], "little") + len(entries)).to_bytes(4, "little")
+    behind = b"idx1" + length + avi[index + 8 :] + entries
+    data = bytearray(avi[:index] + dropped * 30 + behind * has_index)
+    movie = data.index(b"movi") - 8
+    end = int.from_bytes(data[movie + 4 : movie + 8], "little") + len(dropped) * 30
+    data[movie + 4 : movie + 8] = end.to_bytes(4, "little")
+
+    for at in (data.index(b"avih") + 8 + 16, data.index(b"strh") + 8 + 32):
+        data[at : at + 4] = (FRAMES + 30).to_bytes(4, "little")
+    data[4:8] = (len(data) - 8).to_bytes(4, "little")
+
+    assert outcome("avi", bytes(data)) == (FRAMES, "")
 
 
 def test_a_length_that_counts_its_own_header_is_no_cut(
