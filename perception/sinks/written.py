@@ -7,6 +7,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from perception.sinks.naming import Naming
+
 
 @dataclass
 class Written:
@@ -33,10 +35,15 @@ class Written:
 
 
 def _size_bytes(path: Path) -> int:
-    """Of a file, or of the files in a folder."""
+    """Of a file, or of the files in a folder and in those within it that are no segments of their own."""
+    total = 0
     with suppress(OSError):
         if not path.is_dir():
             return path.stat().st_size
-        with os.scandir(path) as entries:
-            return sum(entry.stat().st_size for entry in entries if entry.is_file())
-    return 0
+        for place, folders, names in os.walk(path):
+            if Path(place) == path:
+                folders[:] = [
+                    name for name in folders if not Naming(path, are_folders=True).number_of(Path(name))
+                ]
+            total += sum((Path(place) / name).stat().st_size for name in names)
+    return total

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -215,6 +216,23 @@ def test_node_writes_a_folder_for_several_and_refuses_one_image(
 
     assert main([*arguments, str(tmp_path / "z.jpg")]) == 1
     assert "z.jpg: an image holds the overlay of one; of more frames name" in only_error_line("drivable-node")
+
+
+def test_node_tells_the_size_of_folders_within_a_folder(
+    images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        shutil.copy(images / "1.png", tmp_path / name)
+
+    assert (
+        main(["--source", f"{tmp_path}/[ab]/*.png", "--model", "rt_s-int8", "--out", f"{tmp_path}/o/"]) == 0
+    )
+
+    written = sorted((tmp_path / "o").rglob("*.jpg"))
+    assert [file.relative_to(tmp_path / "o").as_posix() for file in written] == ["a/1.jpg", "b/1.jpg"]
+    size = f"{sum(file.stat().st_size for file in written) / 1e3:.1f} kB"
+    assert f"o (2 frames, {size})" in capsys.readouterr().err
 
 
 def test_node_refuses_overlays_among_the_pictures_of_its_source(
