@@ -138,7 +138,10 @@ class SinkBuilder:
 
     def written(self) -> list[str]:
         """What every sink has left, such as `out.mp4 (300 frames, 4.2 MB)`; once they are closed."""
-        told = (self._keepings[name].written.told(what) for name, what in FRAMES_ARE.items())
+        frames_are = dict(FRAMES_ARE)
+        if not self._settings.mask_palette:
+            frames_are[MaskFolderSink.name] += ", black to the eye without --mask-palette"
+        told = (self._keepings[name].written.told(what) for name, what in frames_are.items())
         return [line for line in told if line]
 
     def build_all(self) -> list[OwnedSink]:
