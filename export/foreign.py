@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, compose, helper, numpy_helper, version_converter
 
 from export.package import OPSET, ExportError
-from perception.engines.engine import one_line
+from perception.engines.reasons import why_not_loaded
 from perception.labels import LABELS, LABELS_OF_TWO
 
 PREFIX = "foreign/"
@@ -157,7 +157,9 @@ def wrapped(graph: onnx.ModelProto, contract: ForeignContract, shapes: Shapes, w
     try:
         network = version_converter.convert_version(graph, OPSET)
     except Exception as error:  # the converter raises several kinds, none with a base of its own
-        raise ExportError(f"{where}: cannot be brought to ONNX opset {OPSET}: {one_line(error)}") from error
+        raise ExportError(
+            f"{where}: cannot be brought to ONNX opset {OPSET}: {why_not_loaded(error)}"
+        ) from error
     network = compose.add_prefix(network, PREFIX)
     network.ir_version = max(network.ir_version, onnx.helper.OP_SET_ID_VERSION_MAP[("ai.onnx", OPSET)])
     del network.metadata_props[:]

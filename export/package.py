@@ -119,7 +119,7 @@ def unpack(file: Path) -> Packed:
     except ContractError as error:
         raise ExportError(str(error)) from error
     except UnicodeDecodeError as error:  # protobuf hands bytes on that are no text
-        raise ExportError(f"{file}: the file was changed after it was exported: {error}") from error
+        raise ExportError(f"{file}: the file was changed after it was exported") from error
     del graph.metadata_props[:]
     return Packed(graph, contract, json.loads(metadata.get(CARD_KEY, "{}")), len(content), known)
 

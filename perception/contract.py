@@ -11,6 +11,7 @@ import json
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Self
 
+from perception.json_text import why_unreadable
 from perception.labels import LABELS, LABELS_OF_TWO
 
 METADATA_KEY = "drivable.contract"
@@ -85,7 +86,9 @@ class ModelContract:
         except RecursionError:
             raise ContractError(f"{where}: the model contract is nested too deep") from None
         except ValueError as error:  # no JSON, or a number of more digits than Python reads
-            raise ContractError(f"{where}: the model contract is not JSON: {error}") from error
+            raise ContractError(
+                f"{where}: the model contract is not JSON: {why_unreadable(error)}"
+            ) from error
         if not isinstance(values, dict):
             raise ContractError(f"{where}: the model contract is not a JSON object")
         known = {field.name for field in fields(cls)}

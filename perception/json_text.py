@@ -23,6 +23,19 @@ def json_text(value: Any, *, indent: int | None = None) -> str:
     return json.dumps(_sound(value), indent=indent, separators=separators, allow_nan=False)
 
 
+def why_unreadable(error: Exception) -> str:
+    """What is wrong with a text that was to be JSON: of what reading it raised, and where."""
+    if isinstance(error, json.JSONDecodeError):
+        return (
+            f"no JSON from line {error.lineno}, column {error.colno} on"
+            if error.doc.strip()
+            else "it is empty"
+        )
+    if isinstance(error, UnicodeDecodeError):
+        return f"no text in UTF-8, by its byte {error.start}"
+    return "nested too deep" if isinstance(error, RecursionError) else "a number has too many digits"
+
+
 def _sound(value: Any) -> Any:
     if isinstance(value, dict):
         return {_sound(name): _sound(it) for name, it in value.items()}

@@ -95,7 +95,9 @@ class KnownAnswer:
                 str(values["picture"]),
             )
         except (ValueError, KeyError, TypeError, RecursionError, struct.error, cv2.error) as error:
-            raise ContractError(f"{where}: the known answer in the file is damaged: {error}") from error
+            raise ContractError(
+                f"{where}: the known answer in the file is damaged: drivable-export renew writes it anew"
+            ) from error
         ids = {IDS[label] for label in contract.labels}
         if answer.class_map.shape != (height // stride, width // stride) or not ids >= set(
             np.unique(answer.class_map).tolist()

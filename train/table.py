@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from perception.command import say
+from perception.json_text import why_unreadable
 from perception.labels import LABELS
 from perception.settings import parse
 
@@ -66,7 +67,7 @@ def _read(file: Path) -> dict[str, Any]:
     except OSError as error:
         raise ValueError(f"{file}: no report ({error.strerror}); train this network first") from error
     except (ValueError, RecursionError) as error:  # no text, no JSON, or nested without an end
-        raise ValueError(f"{file}: not a report of drivable-train: {error}") from error
+        raise ValueError(f"{file}: not a report of drivable-train: {why_unreadable(error)}") from error
     return report
 
 

@@ -15,6 +15,7 @@ from perception.atomic_file import write_atomically
 from perception.contract import CARD_KEY
 from perception.engines.engine import EngineError
 from perception.engines.session import CPU, contract_of, load_session, read_model
+from perception.json_text import why_unreadable
 from perception.models import model_file
 
 KIND: Final = "drivable-bench report"
@@ -187,7 +188,7 @@ def load(file: Path) -> Report:
     try:
         told = json.loads(file.read_text("utf-8"))
     except (ValueError, RecursionError) as error:  # neither text nor JSON, or nested without an end
-        raise ReportError(f"{file}: no report of drivable-bench: {error}") from error
+        raise ReportError(f"{file}: no report of drivable-bench: {why_unreadable(error)}") from error
     if not isinstance(told, dict) or told.pop("kind", None) != KIND:
         raise ReportError(f"{file}: no report of drivable-bench")
     if told.get("schema") != SCHEMA_NUMBER:

@@ -20,6 +20,7 @@ from typing import Final
 import onnxruntime as ort
 
 from perception.engines.engine import one_line
+from perception.engines.reasons import why_not_run
 
 DEVICES: Final = (
     *("/dev/nvidia[0-9]*", "/proc/driver/nvidia/version"),
@@ -75,10 +76,10 @@ def why_not_loaded(provider: str) -> str | None:
 
 
 def reason_of(error: Exception) -> str:
-    """What CUDA said of a failure, without the place in ONNX Runtime's source; else all of the text."""
+    """What CUDA said of a failure, without the place in ONNX Runtime's source; else what failed."""
     text = one_line(error)
     failure = _FAILURE.search(text)
-    return failure[0].strip() if failure else text
+    return failure[0].strip() if failure else why_not_run(error)
 
 
 def _source_of(library: str, provider: str) -> str:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perception.engines.engine import CheckedEngine, EngineError, check_known_answer, one_line
+from perception.engines.reasons import why_not_loaded, why_not_run
 from perception.engines.session import CPU, contract_of, known_answer_of, load_session, read_model
 from perception.frame import EngineState
 
@@ -70,7 +71,9 @@ class OpenVinoEngine(CheckedEngine):
             with ThreadPoolExecutor(max_workers=1) as loader:
                 self._network = loader.submit(compile_network).result()
         except Exception as error:  # OpenVINO raises RuntimeError for whatever it does not like
-            raise EngineError(f"{file}: not a model that OpenVINO can load: {one_line(error)}") from error
+            raise EngineError(
+                f"{file}: not a model that OpenVINO can load: {why_not_loaded(error)}"
+            ) from error
         self._own = local()
         self.is_proven = known is not None
         check_known_answer(known, self.contract, self.provider, self._run)
@@ -84,7 +87,7 @@ class OpenVinoEngine(CheckedEngine):
             return [outputs[index] for index in range(len(outputs))]
         except Exception as error:  # as above
             name = self.contract.model_id
-            raise EngineError(f"{name} does not run on {self.provider}: {one_line(error)}") from error
+            raise EngineError(f"{name} does not run on {self.provider}: {why_not_run(error)}") from error
 
 
 def has_bf16(cpu_features: Path = CPU_FEATURES) -> bool:

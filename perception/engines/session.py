@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -11,7 +10,8 @@ from typing import Any, Final
 import onnxruntime as ort
 
 from perception.contract import METADATA_KEY, ContractError, ModelContract
-from perception.engines.engine import EngineError, one_line
+from perception.engines.engine import EngineError
+from perception.engines.reasons import why_not_loaded
 from perception.engines.whole_file import LARGEST_BYTES, check_whole
 from perception.known_answer import KNOWN_ANSWER_KEY, KnownAnswer
 
@@ -19,21 +19,6 @@ Shape = list[int | None]
 """Of a tensor; None stands for a side of any length."""
 
 CPU: Final = "CPUExecutionProvider"
-_NEWER: Final = f"it was made for a newer ONNX Runtime than {ort.__version__}; export it with an older opset"
-_REASONS: Final = (
-    ("No graph was found", "it holds no graph"),
-    ("Unsupported model IR version", _NEWER),
-    ("only *guarantees* support for models stamped", _NEWER),
-    ("Protobuf parsing failed", "damaged, or not an ONNX file"),
-    ("protobuf parsing failed", "damaged, or not an ONNX file"),
-    ("bad_alloc", "not enough memory"),
-)
-"""What ONNX Runtime says, and what that means."""
-_OPERATOR: Final = re.compile(r"(?:No Op registered for |Fatal error: )([\w.:]+)")
-_CODES: Final = re.compile(
-    r"\[ONNXRuntimeError\] : \d+ : \w+ : |(?:/[^ :]*)+\.(?:cc|h):\d+ \S+ |Load model from \S* failed:"
-)
-_LONGEST_REASON: Final = 200
 _SILENT: Final = 4  # a provider that does not load is told by us, in one line
 
 
@@ -82,19 +67,8 @@ def load_session(
         return ort.InferenceSession(content, options, providers=list(providers), enable_fallback=0)
     except Exception as error:  # ONNX Runtime raises several kinds, none with a base of its own
         raise EngineError(
-            f"{where}: not a model that ONNX Runtime can load: {_in_our_words(error)}"
+            f"{where}: not a model that ONNX Runtime can load: {why_not_loaded(error)}"
         ) from error
-
-
-def _in_our_words(error: Exception) -> str:
-    """What ONNX Runtime says of a file, without its codes and places in its source."""
-    text = _CODES.sub("", one_line(error)).strip()
-    if (found := next((ours for theirs, ours in _REASONS if theirs in text), None)) is not None:
-        return found
-    operator = _OPERATOR.search(text)
-    return (
-        f"it does not know the operator {operator[1]}" if operator else f"it says: {text[:_LONGEST_REASON]}"
-    )
 
 
 def contract_of(session: ort.InferenceSession, content: bytes, where: str) -> ModelContract:
@@ -112,7 +86,7 @@ def contract_of(session: ort.InferenceSession, content: bytes, where: str) -> Mo
     try:
         text = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
     except UnicodeDecodeError as error:
-        raise EngineError(f"{where}: the file was changed after it was exported: {error}") from error
+        raise EngineError(f"{where}: the file was changed after it was exported") from error
     if text is None:
         raise EngineError(
             f"{where}: an ONNX file without a drivable contract, which tells its input, labels and "

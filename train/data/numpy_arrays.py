@@ -107,5 +107,7 @@ def _map(file: Path) -> NDArray[Any]:
     except FileNotFoundError as error:
         raise DataError(f"{file}: no such file; this layout is {IMAGE_FILE} and {LABEL_FILE}") from error
     except (OSError, ValueError, EOFError) as error:
-        raise DataError(f"{file}: cannot be read as a NumPy array: {error}") from error
+        raise DataError(
+            f"{file}: cannot be read as a NumPy array: it is damaged, or holds objects of Python"
+        ) from error
     return array
