@@ -69,19 +69,14 @@ def _planes_of(frame: VideoFrame) -> Yuv420:
     form = frame.format.name
     if form.startswith("gray") and frame.color_range == _LIMITED_RANGE:
         # swscale takes grey for full range whatever its tag says
-        grey = frame if form == "gray" else frame.reformat(format="gray", threads=1)
+        grey = frame if form == "gray" else _converted(frame, "gray", colorspace, colorspace)
         y = rows_of(grey, 0)
         neutral = np.full(((y.shape[0] + 1) // 2, (y.shape[1] + 1) // 2), 128, np.uint8)
         return Yuv420(y, neutral, neutral)
     matrix: YuvMatrix = "bt709" if colorspace in (_MATRIX_BT709, _MATRIX_240M) else "bt601"
     if form != "yuv420p" or frame.color_range == _FULL_RANGE or colorspace in (_MATRIX_240M, _MATRIX_BT2020):
-        frame = frame.reformat(
-            format="yuv420p",
-            src_colorspace=colorspace,
-            dst_colorspace=_MATRIX_BT709 if matrix == "bt709" else _SWSCALE_BT601,
-            dst_color_range=_LIMITED_RANGE,
-            threads=1,
-        )
+        to_colorspace = _MATRIX_BT709 if matrix == "bt709" else _SWSCALE_BT601
+        frame = _converted(frame, "yuv420p", colorspace, to_colorspace, _LIMITED_RANGE)
     return Yuv420(rows_of(frame, 0), rows_of(frame, 1), rows_of(frame, 2), matrix)
 
 
@@ -142,12 +137,31 @@ def _of_standard_range(frame: VideoFrame) -> Yuv420:
     colorspace = _colorspace_of(frame)
     if frame.colorspace == _UNSPECIFIED and primaries == BT2020:
         colorspace = _MATRIX_BT2020
-    coded = frame.reformat(
-        format="gbrp10le", src_colorspace=colorspace, dst_color_range=_FULL_RANGE, threads=1
-    )
+    coded = _converted(frame, "gbrp10le", colorspace, colorspace, _FULL_RANGE)
     green, blue, red = (_codes_of(coded, index) for index in range(3))
     image_bgr = tone_map(curve, primaries).apply(np.asarray(cv2.merge((blue, green, red)), np.uint16))
     return yuv_from_bgr(image_bgr)
+
+
+def _converted(
+    frame: VideoFrame, form: str, colorspace: int, to_colorspace: int, to_range: int | None = None
+) -> VideoFrame:
+    """In another form, by swscale: by matrix and range alone.
+
+    Of some transfer curves and primaries it would refuse a picture, or convert them itself: av below 18.
+    """
+    tags = frame.colorspace, frame.color_trc, frame.color_primaries
+    frame.colorspace, frame.color_trc, frame.color_primaries = colorspace, _UNSPECIFIED, _UNSPECIFIED
+    try:
+        return frame.reformat(
+            format=form,
+            src_colorspace=colorspace,
+            dst_colorspace=to_colorspace,
+            dst_color_range=to_range,
+            threads=1,
+        )
+    finally:
+        frame.colorspace, frame.color_trc, frame.color_primaries = tags
 
 
 def _codes_of(frame: VideoFrame, index: int) -> NDArray[np.uint16]:
