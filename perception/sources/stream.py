@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from contextlib import suppress
-from typing import Final, Literal
+from typing import Final
 
 import av
 from av.container import InputContainer
@@ -12,7 +11,6 @@ from av.error import ExitError, FFmpegError, InvalidDataError
 
 from perception.frame import Frame
 from perception.masking import masked_url
-from perception.sources.address import Address
 from perception.sources.arrival import ArrivalClock
 from perception.sources.choice import Choice
 from perception.sources.file_end import ENDS_BEFORE_FIRST, Beginning, is_cut_off
@@ -21,7 +19,8 @@ from perception.sources.image_size import MAX_PIXELS
 from perception.sources.mp4_index import is_index_behind
 from perception.sources.picture_stream import FORM, PictureStream, are_pictures
 from perception.sources.playlist import PlaylistSource, WebPlaces, is_playlist
-from perception.sources.rtsp_inquiry import check_answers, check_redirects
+from perception.sources.rtsp import RtspTransport as RtspTransport
+from perception.sources.rtsp import open_rtsp
 from perception.sources.source import EndOfSource, SourceError, SourceInfo
 from perception.sources.time_limit import TimeLimit
 from perception.sources.tls import TlsSettings
@@ -37,17 +36,6 @@ from perception.sources.web import Web
 from perception.sources.web_body import Body
 from perception.sources.web_picture import WebPicture, picture_suffix
 
-# Not "fflags=nobuffer", as is often advised: it throws away what was read while the streams were looked
-# at, the first key frame with it, and nothing can be decoded until the next one.
-# TCP loses no packet, and passes routers; UDP where a camera offers that alone.
-_TRANSPORTS: Final = {
-    "auto": {"rtsp_transport": "tcp+udp", "rtsp_flags": "prefer_tcp"},
-    "tcp": {"rtsp_transport": "tcp"},
-    "udp": {"rtsp_transport": "udp"},
-}
-RtspTransport = Literal["auto", "tcp", "udp"]
-# What an address may make libav open by itself: the rest of an RTSP session, and over HTTP nothing.
-_RTSP_PROTOCOLS: Final = "rtsp,rtp,udp,tcp,tls"
 # A playlist's parts come through `Web`, which libav's ways of keeping connections would pass by.
 _WEB_OPTIONS: Final = {"protocol_whitelist": "http,https", "http_persistent": "0", "http_multiple": "0"}
 
@@ -236,25 +224,9 @@ class StreamSource(Stamped):
         connect_limit_s = self._open_timeout_s / 2
         if self._web is not None and self._answer is not None:
             return self._open_answer(self._web, self._answer, (connect_limit_s, self._read_timeout_s))
-        if "@" in self._url or self._url.startswith("rtsps"):
-            self._limit.start(connect_limit_s)
-            check_redirects(self._url, self._tls, self._limit)
-            connect_limit_s = self._limit.left_s()
-        options = {"protocol_whitelist": _RTSP_PROTOCOLS, **_TRANSPORTS[self._transport]}
-        if self._url.startswith("rtsps"):
-            options |= self._tls.libav_options()
         limits_s = (connect_limit_s, self._read_timeout_s)
-        self._asked_ns = time.monotonic_ns()
-        try:
-            url = Address.of(self._url).full_url
-            return av.open(url, "r", options=options, timeout=limits_s, metadata_errors="replace")
-        except ExitError:
-            raise
-        except FFmpegError:
-            self._limit.start(connect_limit_s)
-            with suppress(TimeoutError):
-                check_answers(self._url, self._transport, self._tls, self._limit)
-            raise
+        container, self._asked_ns = open_rtsp(self._url, self._transport, self._tls, limits_s)
+        return container
 
     def _open_answer(self, web: Web, answer: Body, limits_s: tuple[float, float]) -> InputContainer:
         if are_pictures(answer.content_type, answer.start):

@@ -194,6 +194,20 @@ def test_what_an_rtsp_server_answers_is_told(answer: Answer, told: str, serve: S
     assert told in problem_of(serve(answer).url("rtsp"))
 
 
+def test_an_rtsp_server_that_is_busy_for_a_moment_is_asked_once_more(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("perception.sources.rtsp.BUSY_S", 0.01)
+    described: list[str] = []
+
+    def answer(head: str) -> bytes:
+        described.extend(["DESCRIBE"] * head.startswith("DESCRIBE"))
+        return rtsp("503 Busy" if len(described) < 2 else "404 Not Found")(head)
+
+    assert "404 Not Found" in problem_of(serve(answer).url("rtsp"))
+    assert len(described) == 3, "the last one asks what is the matter"
+
+
 @pytest.mark.parametrize("scheme", ["http", "rtsp"])
 @pytest.mark.parametrize("user", ["ann:hunter2@", "ann@"])
 def test_a_refused_password_is_sent_once_and_told(scheme: str, user: str, serve: Serve) -> None:

@@ -1,0 +1,76 @@
+"""RTSP by libav: who gets the password is looked at before, why there is no stream afterwards."""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from typing import Final, Literal
+
+import av
+from av.container import InputContainer
+from av.error import ExitError, FFmpegError, HTTPServerError
+
+from perception.sources.address import Address
+from perception.sources.rtsp_inquiry import check_answers, check_redirects
+from perception.sources.time_limit import TimeLimit
+from perception.sources.tls import TlsSettings
+
+# Not "fflags=nobuffer", as is often advised: it throws away what was read while the streams were looked
+# at, the first key frame with it, and nothing can be decoded until the next one.
+# TCP loses no packet, and passes routers; UDP where a camera offers that alone.
+_TRANSPORTS: Final = {
+    "auto": {"rtsp_transport": "tcp+udp", "rtsp_flags": "prefer_tcp"},
+    "tcp": {"rtsp_transport": "tcp"},
+    "udp": {"rtsp_transport": "udp"},
+}
+RtspTransport = Literal["auto", "tcp", "udp"]
+BUSY_S: Final = 0.5
+"""That a server gets before it is asked once more after a fault of its own."""
+# What an address may make libav open by itself: the rest of an RTSP session.
+_PROTOCOLS: Final = "rtsp,rtp,udp,tcp,tls"
+
+
+def open_rtsp(
+    url: str, transport: RtspTransport, tls: TlsSettings, limits_s: tuple[float, float]
+) -> tuple[InputContainer, int]:
+    """An open container, and when libav began to connect, in monotonic nanoseconds.
+
+    Args:
+        url: with the user and the password, if it needs any.
+        transport: that is asked for.
+        tls: how certificates are judged.
+        limits_s: for connecting, and for every read.
+
+    Raises:
+        SourceError: with what the server has against it.
+        TimeoutError: if nothing comes in time; of libav as ExitError.
+        FFmpegError: if libav does not open what the server has nothing against.
+    """
+    connect_limit_s, read_limit_s = limits_s
+    limit = TimeLimit()
+    limit.start(connect_limit_s)
+    options = {"protocol_whitelist": _PROTOCOLS, **_TRANSPORTS[transport]}
+    if "@" in url or url.startswith("rtsps"):
+        check_redirects(url, tls, limit)
+    if url.startswith("rtsps"):
+        options |= tls.libav_options()
+
+    def opened() -> tuple[InputContainer, int]:
+        limits_s, asked_ns = (limit.left_s(), read_limit_s), time.monotonic_ns()
+        address = Address.of(url).full_url
+        container = av.open(address, "r", options=options, timeout=limits_s, metadata_errors="replace")
+        return container, asked_ns
+
+    try:
+        try:
+            return opened()
+        except HTTPServerError:  # some are busy for a moment with letting go of who asked before
+            time.sleep(BUSY_S)
+            return opened()
+    except ExitError:
+        raise
+    except FFmpegError:
+        limit.start(connect_limit_s)
+        with suppress(TimeoutError):
+            check_answers(url, transport, tls, limit)
+        raise
