@@ -46,6 +46,11 @@ def pictures() -> list[np.ndarray]:
     return [np.roll(texture, 3 * number, 1) for number in range(FRAMES)]
 
 
+@cache
+def noise() -> np.ndarray:
+    return np.random.default_rng(0).normal(0, 0.1, (1, 960))
+
+
 def write(
     file: Path,
     kind: Kind,
@@ -77,9 +82,9 @@ def write(
             while sound is not None and sounded < until:
                 count = min(960, until - sounded)
                 form = sound.codec_context.format.name
-                noise = np.random.default_rng(sounded).normal(0, 0.1, (1, count))
-                samples = (noise * 20000).astype(np.int16) if form.startswith("s16") else noise
-                dtype = np.int16 if form.startswith("s16") else np.float32
+                is_whole_numbers = form.startswith("s16")
+                samples = noise()[:, :count] * (20_000 if is_whole_numbers else 1)
+                dtype = np.int16 if is_whole_numbers else np.float32
                 sounds = av.AudioFrame.from_ndarray(samples.astype(dtype), format=form, layout="mono")
                 sounds.sample_rate, sounds.pts = 48000, sounded + round(start_s * 48000)
                 sounds.time_base = Fraction(1, 48000)
