@@ -44,6 +44,14 @@ def why_unreadable(file: Path) -> str:
     return ENDS_BEFORE_FIRST if is_cut_off(file) else "is not a video file that can be read"
 
 
+def written_ns(file: Path | None) -> int:
+    """When a file was written to last; 0 of what is none."""
+    try:
+        return file.stat().st_mtime_ns if file is not None else 0
+    except OSError:
+        return 0
+
+
 def is_web_page(start: bytes) -> bool:
     """Whether something begins as HTML does."""
     return start.lstrip(b"\xef\xbb\xbf \t\r\n")[:15].lower().startswith((b"<!doctype html", b"<html"))

@@ -33,6 +33,7 @@ from perception.sources.pixel_aspect import PixelAspects
 from perception.sources.planes import PixelFormatError, colour_note, planes_of
 from perception.sources.rate import CLOCKLESS, rate_of
 from perception.sources.source import EndOfSource, SourceError, SourceInfo
+from perception.sources.unreadable import written_ns
 from perception.sources.video_file import open_file, silence_told
 from perception.sources.video_streams import NoVideo, chosen_stream
 
@@ -312,6 +313,7 @@ class VideoSource(Stamped):
 
     def open(self) -> SourceInfo:
         """Open the file and decode its first frame."""
+        self._written_ns = written_ns(self._on_disk)
         container = self._container()
         try:
             decoder = Decoder(
@@ -350,7 +352,12 @@ class VideoSource(Stamped):
             decoded = self._decoder.next()
             time_ns = self._times.time_ns(decoded.pts_ns, self._decoder.next_pts_ns)
         except EndOfSource:
-            self._decoder.check_complete(self._frames_read)
+            try:
+                self._decoder.check_complete(self._frames_read)
+            except SourceError as error:
+                if written_ns(self._on_disk) == self._written_ns:
+                    raise
+                raise SourceError(f"{error}, for it is still being written") from None
             raise
         except TimeoutError:
             raise SourceError(f"{self._file}: {self._silence}") from None

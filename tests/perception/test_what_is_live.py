@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from perception.sources.reader import IS_SUPPORTED
 from perception.sources.registry import SourceSettings, build_source
 from perception.sources.source import EndOfSource, SourceError
 from perception.sources.stream import StreamSource
+from perception.sources.video import VideoSource
 
 MakeClip = Callable[..., Path]
 
@@ -58,6 +60,29 @@ def test_the_address_of_one_picture_gives_one_picture_and_ends(path: str) -> Non
 def test_one_picture_has_no_second_stream() -> None:
     with serving(PICTURES) as server, pytest.raises(SourceError, match="is one picture; leave --stream out"):
         StreamSource(server.url("photo.jpg"), choice=Choice(index=1)).open()
+
+
+def test_a_file_that_is_still_being_written_is_told_to_be(make_clip: MakeClip) -> None:
+    file = make_clip("road.mkv", frames=60, options={"g": "5"})
+    whole = file.read_bytes()
+    file.write_bytes(whole[: len(whole) // 2])
+    source = VideoSource(file)
+    source.open()
+    with file.open("ab") as recorder:
+        recorder.write(whole[len(whole) // 2 : len(whole) // 2 + 10])
+    os.utime(file, ns=(0, 1))  # no clock of a file system is fine enough for a test
+
+    frames, problem = 0, ""
+    try:
+        while True:
+            source.read()
+            frames += 1
+    except SourceError as error:
+        problem = str(error)
+    source.close()
+
+    assert 0 < frames < 60
+    assert problem.endswith(", for it is still being written")
 
 
 @pytest.mark.skipif(not IS_SUPPORTED, reason="sources have processes of their own on Linux alone")
