@@ -15,6 +15,7 @@ _DRAIN: Final = 0.1  # a queue that gets shorter does so by this share of the ti
 _PLAUSIBLE_NS: Final = 1_000_000_000  # between the end of an exposure and its frame in our hands
 _JITTER_NS: Final = 100_000_000
 _USUAL: Final = 1.25  # times the second longest of the latest steps: no more than cameras' intervals vary
+_HELD_STEPS: Final = 2  # that libav holds a picture of MPEG-TS for
 _SMALL: Final = 1 / 16  # of a period: a difference that tells nothing
 
 
@@ -102,9 +103,12 @@ class ArrivalClock:
             return period_ns - step_ns
         if 2 * step_ns < min(period_ns, shortest_ns) and -2 * shrinks_ns > period_ns:
             return min(period_ns, gap_ns) - step_ns
-        # a parser holds a picture until the next begins: the last one was as late as this one was after it
-        was_held = longest_ns > 2 * shortest_ns and abs(step_ns - shortest_ns - excess_ns) < _JITTER_NS / 2
-        is_long = step_ns > max(1.5 * period_ns, longest_ns) and not was_held
+        # a parser holds a picture until the next begins, or the one after that: the last one was at least as
+        # late as this one was taken after it
+        least_ns = step_ns - shortest_ns - _JITTER_NS // 2
+        most_ns = max(step_ns, _HELD_STEPS * longest_ns) + longest_ns
+        was_held = self._varies and least_ns < excess_ns < most_ns
+        is_long = step_ns > max(1.5 * period_ns, (1 + self._varies) * longest_ns) and not was_held
         if is_long and abs(shrinks_ns) > max(2 * period_ns, _JITTER_NS):
             # the frames between may be lost, and others have waited or come faster; or the clock was set
             is_sure = 2 * (shrinks_ns - excess_ns) > period_ns
@@ -112,6 +116,11 @@ class ArrivalClock:
             return period_ns - step_ns
         self._learn(step_ns)
         return self._set_a_little()
+
+    @property
+    def _varies(self) -> bool:
+        """Whether the camera keeps no rate."""
+        return self._usual_ns[1] > 2 * self._usual_ns[0]
 
     def _get_used_to(self, step_ns: int) -> None:
         if 0 < step_ns < _PLAUSIBLE_NS:
@@ -159,7 +168,8 @@ class ArrivalClock:
         if received_ns - self._window.began_ns < length_ns:
             return 0
         window, self._window = self._window, _Window(received_ns)
-        if window.drained_ns > _DRAIN * length_ns / 2:
+        held_ns = self._varies * 1.5 * self._usual_ns[0]  # pictures may be held for longer or shorter
+        if window.drained_ns > _DRAIN * length_ns / 2 + held_ns:
             return 0
         cleared_ns, self._doubt_ns = min(self._doubt_ns, window.least_ns), 0
         return cleared_ns

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 import random
 from dataclasses import dataclass
@@ -232,19 +231,18 @@ def _taken_ms(camera: str, seed: int) -> list[float]:
 
 
 @pytest.mark.parametrize("waited_ms", [0, 1_500])
-@pytest.mark.parametrize("is_held", [False, True])
+@pytest.mark.parametrize("held", [0, 1, 2])
 @pytest.mark.parametrize(
     "camera", ["leaves out pictures by chance", "phone", "dashcam", "slow at night", "sends pieces"]
 )
-def test_intervals_that_vary_are_no_clock_that_was_set(camera: str, is_held: bool, waited_ms: int) -> None:
-    """A picture may be held until the next begins, as by libav's parser: it is so old when it comes."""
+def test_intervals_that_vary_are_no_clock_that_was_set(camera: str, held: int, waited_ms: int) -> None:
+    """Pictures may be held until the next begins, or the one after that: they are so old when they come."""
     for seed in range(20):
         taken_ms = _taken_ms(camera, seed)
         jitter = random.Random(seed)
         piece_ms = 240 if camera == "sends pieces" else 1
         came_ms = [
-            math.ceil((after if is_held else at) / piece_ms) * piece_ms + jitter.uniform(5, 15)
-            for at, after in itertools.pairwise(taken_ms)
+            math.ceil(until / piece_ms) * piece_ms + jitter.uniform(5, 15) for until in taken_ms[held:]
         ]
         least_ms = min(came - at for at, came in zip(taken_ms, came_ms, strict=False))
         clock = ArrivalClock(waited_ns=waited_ms * MS)
@@ -254,5 +252,5 @@ def test_intervals_that_vary_are_no_clock_that_was_set(camera: str, is_held: boo
             age_ms = (received_ns - clock.captured_ns(round(at * MS), received_ns)) / MS
             off_ms.append((at, age_ms - (came - at - least_ms)))
 
-        assert [it for it in off_ms if it[0] > 500 and it[1] < -60] == []
-        assert sum(at > 3_000 and off > 60 for at, off in off_ms) < 0.02 * len(off_ms)
+        assert [it for it in off_ms if it[0] > 2_000 and it[1] < -60] == []
+        assert sum(at > 3_000 and off > 60 for at, off in off_ms) < 0.06 * len(off_ms)
