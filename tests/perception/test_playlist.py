@@ -232,7 +232,7 @@ def test_a_live_one_begins_three_segments_back_and_keeps_its_pace_until_its_end(
     assert "about 1 s behind" in info.description
     assert len(frames) == 40  # of segments 2 to 5
     steps_ns = {after.captured_ns - before.captured_ns for before, after in pairwise(frames)}
-    assert steps_ns == {40 * MS} or took_s > 1.7  # a machine that stood still puts all that follows off
+    assert steps_ns == {40 * MS} or took_s > 1.62  # a machine that stood still puts all that follows off
     assert took_s > 1.5
     assert min(ages_s) >= 0
     assert frames[-1].time_ns >= 39 * 40 * MS
