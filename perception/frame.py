@@ -60,7 +60,8 @@ class Frame:
     is_damaged: bool = False
     """The decoder or the driver says that parts of the picture are not what the camera saw."""
     missed_before: int = 0
-    """Frames that the camera took since the one before and nobody got: gaps in its own sequence numbers."""
+    """Frames that the camera took since the one before and nobody got: gaps in its own sequence numbers, and
+    images that could not be read."""
     pixel_aspect: PixelAspect = SQUARE
     """Width and height of a pixel (sample aspect ratio): the shape that is meant is that much wider."""
 

@@ -77,8 +77,8 @@ class CameraJudge:
         self._blocked = self._alarm(settings.alarm_after_s)
         self._blocked_reason = ""
         self._frozen = self._alarm(settings.frozen_after_s)
-        # what a decoder says of a frame is no guess: it is told at once
-        self._damaged = _Alarm(0.0, 1, settings.clear_after_s)
+        # what a decoder says of a frame is no guess: it is told at once, and of images of each alone
+        self._damaged = _Alarm(0.0, 1, settings.clear_after_s if may_freeze else 0.0)
         self._poor: dict[str, _Alarm] = {}
         self._covers = CoverWatch(settings.part_structure)
         self._last_fingerprint: int | None = None

@@ -195,6 +195,14 @@ def test_damage_is_told_at_once_and_for_a_while() -> None:
     assert 1.0 <= camera.seconds_to(CameraState.OK, ROAD) <= 1.1
 
 
+def test_damage_of_one_image_is_told_of_that_one_alone() -> None:
+    camera = Camera(may_freeze=False)
+
+    assert camera.show(ROAD) == OK
+    assert camera.show(ROAD, is_damaged=True) == (CameraState.DEGRADED, "damaged")
+    assert camera.show(ROAD) == OK
+
+
 @pytest.mark.parametrize("rate_hz", [5.0, 10.0, 30.0, 60.0])
 def test_an_unlit_road_is_well_seen(rate_hz: float) -> None:
     camera = Camera(rate_hz)
