@@ -199,7 +199,10 @@ def _parts(node: yaml.ScalarNode) -> list[yaml.Node]:
 
 def _pairs(node: yaml.MappingNode, place: Place) -> Iterator[tuple[yaml.ScalarNode, yaml.Node]]:
     """Names and values, with those of merged groups; what stands in the group itself has the last word."""
-    yaml.constructor.SafeConstructor().flatten_mapping(node)  # merged ones come first
+    try:
+        yaml.constructor.SafeConstructor().flatten_mapping(node)  # merged ones come first
+    except yaml.constructor.ConstructorError:
+        place.refuse(node, "merges (<<) what is no group")
     merged = {}
     for key, value in node.value:
         if not isinstance(key, yaml.ScalarNode):

@@ -224,6 +224,8 @@ def test_setting_says_how_its_value_in_yaml_is_read(
         ("duration: 3\nduration_s: 4", "line 2: duration_s stands twice"),
         ('source: "C:\\temp"', "line 1: source holds a control character"),
         ("source: !!python/object:os.system x", "line 1: source has the tag"),
+        ("loop: true\n<<: 3", "line 1: merges (<<) what is no group"),
+        ("camera: {<<: [a]}", "line 1: camera merges (<<) what is no group"),
         ("? [a]\n: b", "line 1: holds a name that is none"),
         ("source: a\n\tloop: true", "not readable as YAML: in line 2: a tab where spaces are wanted"),
         ('source: "C:\\q"', "in line 1: in double quotes"),
