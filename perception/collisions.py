@@ -104,7 +104,7 @@ def _check_outputs(first: Target, second: Target) -> None:
         return
     if is_same(first.path, second.path):
         raise CollisionError(
-            f"{first.option} and {second.option} name the same {second.kind}: {second.path}; name two of them"
+            f"{first.option} and {second.option} name the same {second.kind}, {second.path}; name two"
         )
     for outer, inner in ((first, second), (second, first)):
         if not outer.is_folder and _real(inner.path).is_relative_to(_real(outer.path)):

@@ -99,13 +99,14 @@ def clear(folder: Path, files: list[Path], kind: EarlierKind, *, overwrite: bool
     real = folder if named else Path(os.path.realpath(folder))
     aside = numbered(real, next_number(real))
     try:
+        places = {file.parent: aside / file.parent.relative_to(folder) for file in files}
+        for place in [] if overwrite else places.values():
+            place.mkdir(parents=True, exist_ok=True)
         for file in files:
             if overwrite:
                 file.unlink(missing_ok=True)
             else:
-                kept = aside / file.relative_to(folder)
-                kept.parent.mkdir(parents=True, exist_ok=True)
-                os.rename(file, kept)
+                os.rename(file, places[file.parent] / file.name)
     except OSError as error:
         raise SinkError(
             f"{folder}: {len(files)} {kind.noun}s of an earlier run cannot be kept in {aside}: "
