@@ -47,6 +47,12 @@ class FrameTimes:
         self.gaps = 0
         """Pauses of more than a second, as the timestamps tell them."""
 
+    def again(self) -> FrameTimes:
+        """The times of the same recording from its beginning; what was counted is counted on."""
+        times = FrameTimes(1e9 / self._nominal_ns)
+        times.clock_steps, times.strays, times.gaps = self.clock_steps, self.strays, self.gaps
+        return times
+
     def time_ns(self, pts_ns: int | None, next_pts_ns: Callable[[], int | None] = lambda: None) -> int:
         """Time of the next frame in nanoseconds; always later than the one before.
 

@@ -390,7 +390,7 @@ class VideoSource(Stamped):
             self.close()
             self.open()
             self._decoder.decode_errors += decode_errors
-        self._frames_read, self._times = 0, FrameTimes(self._decoder.rate.hz)
+        self._frames_read, self._times = 0, self._times.again()
 
     def close(self) -> None:
         """Release the file."""

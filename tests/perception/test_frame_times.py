@@ -107,6 +107,16 @@ def test_a_pause_is_kept_and_told() -> None:
     assert (times.clock_steps, times.strays, times.gaps) == (0, 0, 2)
 
 
+def test_a_recording_that_begins_again_counts_on() -> None:
+    times = FrameTimes(25.0)
+    times_of([*steady(50), *steady(50, 5 * S), *steady(50)], times)
+
+    again = times.again()
+
+    assert times_of([*steady(50), *steady(50, 5 * S)], again) == [*steady(50), *steady(50, 5 * S)]
+    assert (again.clock_steps, again.gaps) == (1, 2)
+
+
 @pytest.mark.parametrize("first", [None, 0, -1_400 * MS, 95_000 * S])
 def test_first_frame_without_a_timestamp_does_not_set_the_clock(first: int | None) -> None:
     given = times_of([first, *steady(50, 95_000 * S + 40 * MS)], FrameTimes(25.0))
