@@ -119,7 +119,8 @@ def _kind(reason: str | None) -> str:
 def _line(change: _Change) -> str:
     at = f"at {change.time_ns / 1e9:.1f} s: {change.what} {change.state}"
     if change.state in _NO_TROUBLE:
-        withheld = f", {change.withheld} frames without a mask" if change.withheld else ""
+        frames = "1 frame" if change.withheld == 1 else f"{change.withheld} frames"
+        withheld = f", {frames} without a mask" if change.withheld else ""
         return f"{at} again, after {change.lasted_ns / 1e9:.1f} s{withheld}"
     reason = f" ({change.reason})" if change.reason else ""
     return f"{at}{reason}: {'masks are marked' if change.sees else 'no masks'}"

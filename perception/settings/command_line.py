@@ -82,7 +82,7 @@ def read_command_line(given: Sequence[str], known: Mapping[str, Any], program: s
             values = [value]
         else:
             values = _values_before_next(rest, takes_many=is_open_list(hint))
-        if not values or not values[0].strip():
+        if not values or not all(one.strip() for one in values):
             raise SettingsError(f"{name} has no value; {typed_name} VALUE is wanted")
         for one in values:
             _refuse_quotes(name, one)

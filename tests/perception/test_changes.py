@@ -123,7 +123,7 @@ def test_flood_is_cut_and_its_end_is_told(watched: Watched) -> None:
     assert len(first) == AT_ONCE
     assert held_back == []
     assert later == [
-        "at 20.0 s: camera ok again, after 0.1 s, 1 frames without a mask",
+        "at 20.0 s: camera ok again, after 0.1 s, 1 frame without a mask",
         f"({200 - AT_ONCE - 1} more changes of camera or engine were not told)",
     ]
 

@@ -108,6 +108,7 @@ def test_what_there_is_not_is_told_with_what_there_is(typed: str, told: str) -> 
         (["--source", "\u201ca.mp4\u201d"], "the shell takes plain quotes alone"),
         (["--source"], "source has no value; --source VALUE is wanted"),
         (["--source="], "source has no value; --source VALUE is wanted"),
+        (["--http-hosts", "a", ""], "http_hosts has no value; --http-hosts VALUE is wanted"),
         (["--source", "--loop"], "source has no value; --source VALUE is wanted"),
         (["--source", "C:\\a.mp4"], "source is C:\\a.mp4, a path of Windows"),
         (["--max-frames", "abc"], "max_frames is abc; a whole number is wanted"),
