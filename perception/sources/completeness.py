@@ -134,8 +134,9 @@ class Completeness:
             return
         self._last_pos_of_all = max(self._last_pos_of_all, packet.pos)
         begin, end = packet.pos, packet.pos + packet.size
-        if self._others and 0 <= begin - self._others[-1][1] <= self._least_hole_bytes:
-            self._others[-1][1] = end
+        last = self._others[-1] if self._others else [end, end]
+        if last[0] <= begin <= last[1] + self._least_hole_bytes:  # no hole, so one place for both
+            last[1] = max(last[1], end)
         else:
             self._others.append([begin, end])
 

@@ -14,6 +14,8 @@ from typing import BinaryIO, Final, Protocol
 
 ENDS_BEFORE_FIRST: Final = "incomplete: 0 frames read; the file ends early"
 """Of a file that was cut off before its first picture."""
+MOST_LOOKS: Final = 1_000_000
+"""Into a file, each at one element: a few seconds; one that is made of more tells nothing."""
 _HEAD_BYTES: Final = 1024
 _TAIL_BYTES: Final = 1 << 20
 
@@ -120,11 +122,14 @@ class _File:
     """On disk."""
 
     def __init__(self, opened: BinaryIO) -> None:
-        self._opened = opened
+        self._opened, self._looks = opened, 0
         self.size_bytes = opened.seek(0, 2)
 
     def bytes(self, first: int, count: int) -> bytes:
-        """As many as are there."""
+        """As many as are there; raises OSError where the file has been looked into too often."""
+        self._looks += 1
+        if self._looks > MOST_LOOKS:
+            raise OSError
         self._opened.seek(max(0, first))
         return self._opened.read(count)
 
