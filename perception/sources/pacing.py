@@ -63,6 +63,7 @@ class Looped:
     def __init__(self, open_again: Callable[[], Source]) -> None:
         self._open_again = open_again
         self._source: Source | None = None
+        self._closed: Source | None = None
 
     def open(self) -> SourceInfo:
         """Open the first round; a live source is refused, for it has no end to start over from."""
@@ -114,7 +115,7 @@ class Looped:
         """Release the round that is open."""
         if self._source is not None:
             self._source.close()
-            self._source = None
+            self._source, self._closed = None, self._source
 
     def stop(self) -> None:
         """End a wait in the source inside."""
@@ -123,8 +124,8 @@ class Looped:
 
     @property
     def inside(self) -> Source | None:
-        """The source of this round."""
-        return self._source
+        """The source of this round, or of the last one: what it counted is asked for once it is closed."""
+        return self._source or self._closed
 
 
 class Limited:

@@ -385,12 +385,13 @@ class VideoSource(Stamped):
             raise SourceError(f"{self._file}: {self._silence}") from None
         if not is_rewound and self._on_disk is None:
             raise SourceError(f"{self._file}: cannot be played again: what came through a pipe is gone")
+        times = self._times.again()
         if not is_rewound:
             decode_errors = self.decode_errors
             self.close()
             self.open()
             self._decoder.decode_errors += decode_errors
-        self._frames_read, self._times = 0, self._times.again()
+        self._frames_read, self._times = 0, times
 
     def close(self) -> None:
         """Release the file."""

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from perception.frame import Frame
+from perception.sources.counts import counts_of
 from perception.sources.pacing import Clock, Limited, Looped, Paced
 from perception.sources.source import EndOfSource, SourceError, SourceInfo
 
@@ -28,7 +29,7 @@ class Scripted:
     ) -> None:
         self._rate_hz = rate_hz
         self._times_ns, self._is_live, self._on_read = times_ns, is_live, on_read
-        self.closed = 0
+        self.closed = self.gaps = 0
         self._next = 0
 
     def open(self) -> SourceInfo:
@@ -113,6 +114,16 @@ def test_a_loop_closes_every_round_it_opened() -> None:
     looped.close()
 
     assert [source.closed for source in rounds] == [1, 1, 1]
+
+
+def test_what_a_loop_counted_is_told_once_it_is_closed() -> None:
+    source = Scripted([0])
+    source.gaps = 3
+    looped = Looped(lambda: source)
+    looped.open()
+    looped.close()
+
+    assert counts_of(looped).gaps == 3
 
 
 def test_a_loop_over_nothing_ends() -> None:
