@@ -6,7 +6,9 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 
 import cv2
 import numpy as np
@@ -134,6 +136,41 @@ def test_second_writer_of_a_file_that_was_set_aside_is_refused(tmp_path: Path) -
     first.close()
 
     assert names(tmp_path) == ["out.1.jsonl"]
+
+
+@pytest.mark.parametrize("name", list(TARGETS))
+def test_of_writers_that_begin_at_one_instant_one_writes_and_what_was_there_is_kept_once(
+    tmp_path: Path, name: str
+) -> None:
+    earlier = sink_at(tmp_path, name)
+    earlier.open(LIVE)
+    write(earlier, range(7))
+    earlier.close()
+    writers = 6
+    together, all_tried = Barrier(writers), Barrier(writers)
+
+    def begin(_: int) -> bool:
+        sink = sink_at(tmp_path, name)
+        together.wait()
+        try:
+            sink.open(LIVE)
+        except SinkError:
+            return False
+        finally:
+            all_tried.wait()
+        write(sink, range(3))
+        sink.close()
+        return True
+
+    with ThreadPoolExecutor(writers) as pool:
+        wrote = list(pool.map(begin, range(writers)))
+
+    target = Path(TARGETS[name])
+    kept = f"{target.stem}.1{target.suffix}"
+    assert wrote.count(True) == 1
+    assert len(frames_of(tmp_path / kept)) == 7
+    assert names(tmp_path) == sorted([kept, target.name])
+    assert len(frames_of(tmp_path / target)) == 3
 
 
 def test_sink_in_the_place_of_one_that_failed_sets_nothing_aside(tmp_path: Path) -> None:
