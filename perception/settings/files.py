@@ -43,8 +43,11 @@ def config_files(arguments: Sequence[str]) -> list[Path]:
     return [file for file in found if file is not None]
 
 
-def read_config(name: str) -> tuple[Path, yaml.MappingNode]:
+def read_config(name: str, program: str) -> tuple[Path, yaml.MappingNode]:
     """A file's settings, and which file it is.
+
+    Args:
+        program: such as "drivable-node", whose shipped configs are told where there is no such file.
 
     Raises:
         SettingsError: if it is not there, cannot be read, or holds no settings.
@@ -53,7 +56,7 @@ def read_config(name: str) -> tuple[Path, yaml.MappingNode]:
     if not _is_file(file):
         shipped = shipped_config(name.removesuffix(".yaml")) or shipped_config(name)
         if shipped is None:
-            raise SettingsError(_not_found(name))
+            raise SettingsError(_not_found(name, program))
         file = shipped
     try:
         node = compose_file(file)
@@ -69,13 +72,14 @@ def _folders() -> tuple[Path, Path]:
     return package / "configs", package.parent / "configs"  # a wheel's, a checkout's
 
 
-def _not_found(name: str) -> str:
-    """With the shipped ones, the near ones alone where there are such."""
+def _not_found(name: str, program: str) -> str:
+    """With the shipped ones: the near ones, or else those of the program."""
     known = shipped_configs()
+    own = f"{program.partition(' ')[0].removeprefix('drivable-')}/"
     group = name.partition("/")[0]
     near = [one for one in known if one.rpartition("/")[2] == Path(name).stem]
     near = near or difflib.get_close_matches(name, known, n=4, cutoff=_NEAR)
-    told = near or [one for one in known if one.startswith(f"{group}/")] or known
+    told = near or [one for one in known if one.startswith((f"{group}/", own))] or known
     if Path(name).is_dir():
         return f"{name}: is a folder; --config takes a file, or a shipped config such as {told[0]}"
     return f"{name}: no such config file, and no shipped config of that name; shipped: {', '.join(told)}"

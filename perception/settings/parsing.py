@@ -49,7 +49,7 @@ def parse(
     line = read_command_line(given, known, program)
     values: dict[str, Any] = {}
     for name in line.configs:
-        file, settings = read_config(name)
+        file, settings = read_config(name, program)
         values = _over(values, typed_group(kind, settings, Place(str(file), "", program)), kind)
     for name, node in line.values.items():
         value = typed(known[name], node, Place(None, name))

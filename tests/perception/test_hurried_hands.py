@@ -122,6 +122,8 @@ def test_what_there_is_not_is_told_with_what_there_is(typed: str, told: str) -> 
         (["--synthetic.wh", "640"], "synthetic.wh is 640; a width and a height are wanted, such as 1280x720"),
         (["--open-retries", "never"], "open_retries is never; a whole number or forever is wanted"),
         (["--config", "node/liv"], "no shipped config of that name; shipped: node/live"),
+        (["--config", "nowhere.yaml"], "no shipped config of that name; shipped: node/live, node/service"),
+        (["--config", "/"], "/: is a folder; --config takes a file, or a shipped config such as node/live"),
         (["--camera", "{width: x}"], "camera.width is x; a whole number is wanted"),
         (["--camera", "{width: 5"], "camera cannot be read: in line 1: a group without its }"),
         (["--", "a.mp4"], "nothing stands behind two bare dashes"),
