@@ -36,13 +36,15 @@ def plan(config: BenchConfig, has_gpu: bool) -> Plan:
         config: with `quick` worked in already.
 
     Raises:
-        FileNotFoundError: if a model, a plain graph or the video is not there; in one line.
+        FileNotFoundError: if a model, a plain graph, the data or the video is not there; in one line.
         ValueError: if a plain graph belongs to no model, or to one that has another.
     """
     if config.source != "synthetic" and not Path(config.source).is_file():
         raise FileNotFoundError(
             f"{masked_url(config.source)}: no such video; the bench plays a file, or `synthetic`"
         )
+    if config.data and not Path(config.data).is_dir():  # and not after all else was measured
+        raise FileNotFoundError(f"{config.data}: no such folder; --data names one of labelled frames")
     models = _models(config.models)
     missing = _without_gpu(config, has_gpu) + _without_rivals(config)
     every_round: list[Task] = []

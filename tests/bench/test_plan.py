@@ -129,6 +129,11 @@ def test_source_that_is_no_file_is_refused_without_its_password(source: str) -> 
     assert "secret" not in str(caught.value)
 
 
+def test_data_that_are_not_there_are_told_before_anything_is_measured() -> None:
+    with pytest.raises(FileNotFoundError, match=r"^nowhere: no such folder; --data names"):
+        plan(BenchConfig(models=["rt_s"], data="nowhere"), False)
+
+
 def test_provider_that_was_not_asked_for_is_not_missing() -> None:
     config = BenchConfig(models=["rt_s"], providers=["cuda"], scenarios=["single_stream"])
 
