@@ -33,7 +33,7 @@ from perception.sources.image_size import (
     jpeg_scan_at,
     tiff_pages,
 )
-from perception.sources.orientation import UPRIGHT, Orientation, Turn, turn_by_exif
+from perception.sources.orientation import UPRIGHT, Orientation, Turn, turn_by_avif, turn_by_exif
 from perception.sources.planes import PixelFormatError, planes_of
 from perception.sources.source import SourceError
 
@@ -209,11 +209,23 @@ def whole_png(content: bytes, where: str) -> bytes:
 
 def _decoded(content: bytes) -> NDArray[np.generic] | None:
     # not IMREAD_UNCHANGED: it leaves EXIF aside, and alpha and grey as they are
-    depth = 0 if is_avif(content) else cv2.IMREAD_ANYDEPTH  # of 10 bits 1023 would be its white
+    if is_avif(content):
+        return _decoded_avif(content)
     try:
-        return cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR | depth)
+        return cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
     except cv2.error:
         return None
+
+
+def _decoded_avif(content: bytes) -> NDArray[np.uint8] | None:
+    turn = turn_by_avif(content)  # OpenCV turns by EXIF alone
+    flags = cv2.IMREAD_COLOR | (0 if turn is None else cv2.IMREAD_IGNORE_ORIENTATION)
+    try:
+        # not IMREAD_ANYDEPTH: of 10 bits 1023 would be its white
+        image = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
+    except cv2.error:
+        return None
+    return (turn or UPRIGHT).of_plane(np.asarray(image, np.uint8)) if image is not None else None
 
 
 def _decoded_page(content: bytes, number: int) -> NDArray[np.generic] | None:
@@ -272,8 +284,10 @@ def _animation_frames(content: bytes) -> int:
 
 
 def _turn_of_animation(content: bytes) -> Turn:
-    """By its EXIF."""
+    """By its EXIF, or as an AVIF tells."""
     at = 0
+    if is_avif(content):
+        return turn_by_avif(content) or UPRIGHT
     if content.startswith(PNG):
         at = content.find(b"eXIf") + 4
     elif content.startswith(b"RIFF"):

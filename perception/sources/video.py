@@ -242,6 +242,8 @@ class Decoder:
 
     def _decode(self, packet: Packet[Stream] | None) -> Generator[Decoded, None, None]:
         received_ns = time.monotonic_ns()
+        if packet is not None and not packet.size and packet.pts is not None:
+            return  # the picture before is shown once more: Theora says so
         if packet is not None and packet.size:
             self._completeness.read(packet)
             if self._has_searched and self._completeness.gap_bytes > SEARCH_BYTES // 2:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
+import av
 import pytest
 from clips import FRAMES, Kind, play, write
 
@@ -110,6 +111,24 @@ def test_a_recording_that_is_half_zeros_is_incomplete(
 
     assert frames < FRAMES - UNSEEN_FRAMES
     assert "incomplete: " in problem
+
+
+def test_pictures_that_are_shown_once_more_are_not_missing(
+    recording: Callable[[str], bytes], tmp_path: Path
+) -> None:
+    (tmp_path / "video.nut").write_bytes(recording("video.nut"))
+    file, again = tmp_path / "still.nut", range(40, 60)
+    with av.open(str(tmp_path / "video.nut")) as whole, av.open(str(file), "w") as still:
+        stream = still.add_stream_from_template(whole.streams.video[0])
+        for number, packet in enumerate(whole.demux(video=0)):
+            if packet.size:
+                empty = av.Packet(0)
+                empty.pts, empty.dts, empty.time_base = packet.pts, packet.dts, packet.time_base
+                shown = empty if number in again else packet
+                shown.stream = stream
+                still.mux(shown)
+
+    assert play(file) == (FRAMES - len(again), "")
 
 
 def test_recordings_joined_to_one_file_end_well(recording: Callable[[str], bytes], tmp_path: Path) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import base64
 import struct
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -11,6 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from perception.sources.image_file import ImageFile, read_image_bgr
+from perception.sources.orientation import turn_by_avif
 from perception.sources.source import SourceError
 
 LEFT_BGR, RIGHT_BGR = (40, 60, 180), (180, 90, 40)
@@ -87,6 +89,46 @@ def test_content_and_not_the_name_tells_what_a_file_is(tmp_path: Path, suffix: s
 
     assert image_bgr.shape == (32, 48, 3)
     assert np.abs(image_bgr.astype(int) - RIGHT_BGR).max() < 8
+
+
+def turned_avif(image: NDArray[np.uint8], told: bytes) -> bytes:
+    """With it in the place of its colours, and marked as what a reader must know."""
+    content = packed(".avif", image).replace(b"\4\1\2\x83\4", b"\4\1\2\x83\x84", 1)
+    at = content.find(b"colr") - 4
+    length = int.from_bytes(content[at : at + 4], "big")
+    rest = length - 4 - len(told)
+    boxes = b"\0\0\0\x09" + told + rest.to_bytes(4, "big") + b"free" + bytes(rest - 8)
+    return content[:at] + boxes + content[at + length :]
+
+
+@pytest.mark.parametrize(
+    ("told", "shown"),
+    [
+        (b"irot\1", lambda image: np.rot90(image)),
+        (b"irot\2", lambda image: np.rot90(image, 2)),
+        (b"irot\3", lambda image: np.rot90(image, 3)),
+        (b"imir\0", lambda image: image[::-1]),
+        (b"imir\1", lambda image: image[:, ::-1]),
+    ],
+)
+def test_avif_is_turned_as_its_own_properties_tell(
+    tmp_path: Path, told: bytes, shown: Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
+) -> None:
+    plain_bgr = read_image_bgr(saved(tmp_path, "plain.avif", packed(".avif", picture())))
+
+    image_bgr = read_image_bgr(saved(tmp_path, "a.avif", turned_avif(picture(), told)))
+
+    assert image_bgr.shape == shown(plain_bgr).shape
+    assert np.abs(image_bgr.astype(int) - shown(plain_bgr)).mean() < 8
+
+
+def test_avif_that_is_turned_and_mirrored_is_turned_first() -> None:
+    stored = np.arange(12, dtype=np.uint8).reshape(3, 4)
+
+    turn = turn_by_avif(b"\0\0\0\x09irot\1\0\0\0\x09imir\0")
+
+    assert turn is not None
+    np.testing.assert_array_equal(turn.of_plane(stored), np.rot90(stored)[::-1])
 
 
 @pytest.mark.parametrize("depth", [10, 12])
