@@ -15,7 +15,7 @@ from perception.scene.camera_health import CameraJudge
 from perception.sinks.registry import SinkBuilder, SinkSettings, out_kind
 from perception.sinks.sink import OwnedSink, Sink
 from perception.sources.image_file import ImageFile
-from perception.sources.images import images_of
+from perception.sources.images import folders_of, images_of
 from perception.sources.registry import SourceSettings, kind_of
 from perception.sources.source import SourceInfo
 from perception.sources.tls import TlsSettings
@@ -118,6 +118,7 @@ class Sinks:
             append=config.append,
             overwrite=config.overwrite,
             durable=config.durable,
+            folders=folders_of(config.source) if kind_of(config.source) == "images" else frozenset(),
         )
         self._builder, self._info = SinkBuilder(settings), info
 

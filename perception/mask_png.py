@@ -34,13 +34,25 @@ _PALETTE: Final = _chunk(
 )
 
 
+_MARK: Final = _chunk(b"tEXt", b"Software\0drivable")
+"""What tells masks of ours from labels that somebody drew: their ids may be the same."""
+
+
 def mask_png(class_map: NDArray[np.uint8], *, has_palette: bool = False) -> bytes:
     """The PNG of an (H, W) class map: its samples are the ids in both forms.
 
     With a palette Pillow gives the ids too, and OpenCV the colours, for it always resolves palettes.
     """
     png = cv2.imencode(".png", class_map, _ENCODING)[1].tobytes()
-    return _with_colour_type(png, _INDEXED, _PALETTE, png[_IHDR_END:]) if has_palette else png
+    if has_palette:
+        return _with_colour_type(png, _INDEXED, _PALETTE + _MARK, png[_IHDR_END:])
+    return png[:_IHDR_END] + _MARK + png[_IHDR_END:]
+
+
+def has_mark(head: bytes) -> bool:
+    """Whether it is a mask that `mask_png` made; its first 96 bytes are enough."""
+    after = _IHDR_END + len(_PALETTE) * is_indexed(head)
+    return head[after : after + len(_MARK)] == _MARK
 
 
 def with_ids(png: bytes) -> bytes:

@@ -102,7 +102,7 @@ def _check_images(config: NodeConfig, source: str, files: Sequence[Path], target
                 )
         written[kind.option] = [folder / f"{name}{kind.suffix}" for name in taken]
         there = (file for file in written[kind.option] if file.is_file())
-        if alien := next((file for file in there if not kind.is_ours(file, True)), None):
+        if alien := next((file for file in there if not _is_ours(kind, folder, file)), None):
             raise CollisionError(
                 f"{alien} is there, and no {kind.noun}; name another folder with {kind.option}"
             )
@@ -112,6 +112,10 @@ def _check_images(config: NodeConfig, source: str, files: Sequence[Path], target
                 f"{target.path}: what is written there would be a picture of the source {source} the "
                 f"next time; name another {target.kind} with {target.option}"
             )
+
+
+def _is_ours(kind: EarlierKind, folder: Path, file: Path) -> bool:
+    return kind.is_ours(file, True) if file.parent == folder else kind.is_certain(file)
 
 
 def _would_be_read(source: str, file: Path) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -13,13 +13,15 @@ import numpy as np
 
 from perception.command import say
 from perception.labels import IDS
+from perception.mask_png import has_mark as is_marked_mask
 from perception.mask_png import is_indexed, with_ids
 from perception.set_aside import next_number, numbered
-from perception.sinks.overlay_picture import has_mark
+from perception.sinks.naming import Naming
+from perception.sinks.overlay_picture import has_mark as is_marked_overlay
 from perception.sinks.sink import SinkError
 
 _PNG: Final = b"\x89PNG\r\n\x1a\n"
-_HEADER_BYTES: Final = 64
+_HEADER_BYTES: Final = 96
 _GREY_OF_8_BITS: Final = b"\x08\x00"
 _DECODED: Final = 16
 """Masks whose ids are looked at too; of the rest the header tells enough."""
@@ -34,35 +36,49 @@ class EarlierKind:
     """That its folder is named by."""
     suffix: str
     is_ours: Callable[[Path, bool], bool]
-    """Whether a file is one; the second argument asks for more than a look at its header."""
+    """Whether a file may be one; the second argument asks for more than a look at its header."""
+    has_mark: Callable[[bytes], bool]
+    """Whether a file that begins so is one for certain, and nobody else's."""
+
+    def is_certain(self, file: Path) -> bool:
+        """Whether a file is one for certain."""
+        return self.has_mark(_head(file))
 
 
-def earlier_files(folder: Path, kind: EarlierKind, *, decodes_all: bool = False) -> list[Path]:
-    """The files of a kind in a folder and in the folders within it, in order.
+def earlier_files(
+    folder: Path, kind: EarlierKind, within: Collection[str] = (), *, decodes_all: bool = False
+) -> list[Path]:
+    """The files of a kind in a folder, in order, and those in the folders within it that runs write to.
+
+    In the folder itself what may be one counts, further in what is one for certain: the labels of a data set
+    look the same.
 
     Args:
-        decodes_all: look at the content of every one: they are to be removed.
+        within: folders in it that names of frames have; numbered ones, of segments, are looked at too.
+        decodes_all: look at the content of every one: they are to be replaced.
 
     Raises:
         SinkError: if one of that suffix lies in the folder itself that is no such file: it may be a user's
             picture, of the name that one of ours is to get.
         OSError: if it cannot be read.
     """
-    found = sorted(_files(folder, kind.suffix))
+    found = sorted(_files(folder, kind.suffix, within))
     step = max(1, -(-len(found) // _DECODED))
     ours = []
     for place, file in enumerate(found):
-        if kind.is_ours(file, decodes_all or place % step == 0):
+        if file.parent != folder:
+            if kind.is_certain(file):
+                ours.append(file)
+        elif kind.is_ours(file, decodes_all or place % step == 0):
             ours.append(file)
-        elif file.parent == folder:
+        else:
             raise SinkError(f"{file} is there, and no {kind.noun}; name another folder with {kind.option}")
     return ours
 
 
 def is_mask(file: Path, decodes: bool = True) -> bool:
-    """Whether a file is a mask of ours: grey or with our palette and, if decoded, of our ids alone."""
-    with file.open("rb") as stream:
-        header = stream.read(_HEADER_BYTES)
+    """Whether a file may be a mask: grey or with our palette and, if decoded, of our ids alone."""
+    header = _head(file)
     if not header.startswith(_PNG) or (header[24:26] != _GREY_OF_8_BITS and not is_indexed(header)):
         return False
     if not decodes:
@@ -74,18 +90,18 @@ def is_mask(file: Path, decodes: bool = True) -> bool:
 
 def is_overlay(file: Path, _: bool = True) -> bool:
     """Whether a file is an overlay of ours, as the comment in it says."""
-    with file.open("rb") as stream:
-        return has_mark(stream.read(_HEADER_BYTES))
+    return is_marked_overlay(_head(file))
 
 
-MASKS: Final = EarlierKind("mask", "--masks", ".png", is_mask)
-OVERLAYS: Final = EarlierKind("overlay", "--out", ".jpg", is_overlay)
+MASKS: Final = EarlierKind("mask", "--masks", ".png", is_mask, is_marked_mask)
+OVERLAYS: Final = EarlierKind("overlay", "--out", ".jpg", is_overlay, is_marked_overlay)
 
 
 def clear(folder: Path, files: list[Path], kind: EarlierKind, *, overwrite: bool) -> None:
     """Set files of a folder aside, into `NAME.1` beside it, and say so; or remove them if asked to.
 
-    Each is renamed, so that one of them is never lost nor doubled. All else stays where it is.
+    Only what is ours for certain is ever removed. Each other is renamed, so that one of them is never lost
+    nor doubled. All else stays where it is.
 
     Args:
         files: as `earlier_files` has found them.
@@ -99,14 +115,15 @@ def clear(folder: Path, files: list[Path], kind: EarlierKind, *, overwrite: bool
     real = folder if named else Path(os.path.realpath(folder))
     aside = numbered(real, next_number(real))
     try:
-        places = {file.parent: aside / file.parent.relative_to(folder) for file in files}
-        for place in [] if overwrite else places.values():
+        removed = {file for file in files if kind.is_certain(file)} if overwrite else set()
+        kept = [file for file in files if file not in removed]
+        places = {file.parent: aside / file.parent.relative_to(folder) for file in kept}
+        for place in places.values():
             place.mkdir(parents=True, exist_ok=True)
-        for file in files:
-            if overwrite:
-                file.unlink(missing_ok=True)
-            else:
-                os.rename(file, places[file.parent] / file.name)
+        for file in kept:
+            os.rename(file, places[file.parent] / file.name)
+        for file in removed:
+            file.unlink(missing_ok=True)
     except OSError as error:
         raise SinkError(
             f"{folder}: {len(files)} {kind.noun}s of an earlier run cannot be kept in {aside}: "
@@ -114,13 +131,29 @@ def clear(folder: Path, files: list[Path], kind: EarlierKind, *, overwrite: bool
         ) from error
     for emptied in sorted({file.parent for file in files} - {folder}, reverse=True):
         _remove_if_empty(emptied, folder)
-    if not overwrite:
-        count = f"{len(files)} {kind.noun}{'s' * (len(files) != 1)}"
-        say(f"{folder}: {count} of an earlier run are kept in {aside}; --overwrite replaces them")
+    if kept:
+        count, are, them = (
+            ("1 " + kind.noun, "is", "it") if len(kept) == 1 else (f"{len(kept)} {kind.noun}s", "are", "them")
+        )
+        if overwrite:
+            say(f"{folder}: {count} {are} kept in {aside}: nothing in {them} tells of a run that made {them}")
+        else:
+            say(f"{folder}: {count} of an earlier run {are} kept in {aside}; --overwrite replaces {them}")
 
 
-def _files(folder: Path, suffix: str) -> Iterator[Path]:
-    for place, _, names in os.walk(folder):
+def _head(file: Path) -> bytes:
+    with file.open("rb") as stream:
+        return stream.read(_HEADER_BYTES)
+
+
+def _files(folder: Path, suffix: str, within: Collection[str]) -> Iterator[Path]:
+    numbered_ones = Naming(folder, are_folders=True)
+    for place, folders, names in os.walk(folder):
+        inner = Path(place).relative_to(folder)
+        if not inner.parts:
+            folders[:] = [name for name in folders if numbered_ones.number_of(Path(name)) or name in within]
+        elif not numbered_ones.number_of(Path(inner.parts[0])):
+            folders[:] = [name for name in folders if (inner / name).as_posix() in within]
         for name in names:
             if name.endswith(suffix) and not name.startswith("."):
                 yield Path(place) / name

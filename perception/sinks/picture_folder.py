@@ -35,7 +35,7 @@ class PictureFolderSink(ABC):
     def __init__(self, folder: str, kind: EarlierKind, keeping: Keeping | None = None) -> None:
         self._folder, self._kind = Path(folder), kind
         keeping = keeping or Keeping()
-        self._overwrites = keeping.overwrite
+        self._overwrites, self._within = keeping.overwrite, keeping.folders
         self._earlier: list[Path] | None = None
         self._segments = Segments(self._folder, keeping, are_folders=True)
         self._syncer = Syncer() if keeping.durable else None
@@ -129,7 +129,7 @@ class PictureFolderSink(ABC):
             segment.close()
 
     def _found(self) -> list[Path]:
-        return earlier_files(self._folder, self._kind, decodes_all=self._overwrites)
+        return earlier_files(self._folder, self._kind, self._within, decodes_all=self._overwrites)
 
     def _remove_unfinished(self) -> None:
         """What a killed run left half-written; nobody else writes there now."""

@@ -48,6 +48,8 @@ class SinkSettings:
     """Replace what is there, which is set aside otherwise."""
     durable: bool = False
     """What is written is safe from a power cut within about a second."""
+    folders: frozenset[str] = frozenset()
+    """That names of frames have, and all above them: there a folder of masks or overlays has such too."""
 
 
 def _overlay(settings: SinkSettings, keeping: Keeping) -> OwnedSink | None:
@@ -121,6 +123,7 @@ class SinkBuilder:
             name: Keeping(
                 *(settings.rotate, settings.min_free_mb, settings.append, settings.overwrite),
                 durable=settings.durable,
+                folders=settings.folders,
             )
             for name in SINKS
         }

@@ -68,6 +68,8 @@ class Keeping:
     """Replace what is there, which is set aside otherwise."""
     durable: bool = False
     """What is written is safe from a power cut within about a second."""
+    folders: frozenset[str] = frozenset()
+    """That names of frames have, and all above them, such as `a` and `a/b` of `a/b/0001`."""
     index: SegmentIndex = field(default_factory=SegmentIndex)
     """Of the sink whose place this one takes, if it takes one; as `claim`."""
     claim: Claim = field(default_factory=Claim)

@@ -188,6 +188,12 @@ def frame_names(files: Sequence[Path]) -> list[str]:
     return [(below[file.parent] / file.stem).as_posix() for file in files]
 
 
+def folders_of(pattern: str) -> frozenset[str]:
+    """The folders that stand in the names of a pattern's images, and all above them; none of one folder."""
+    names = frame_names(images_of(pattern)) if glob.has_magic(pattern) else []
+    return frozenset(folder.as_posix() for name in names for folder in Path(name).parents) - {"."}
+
+
 def _natural_key(file: Path) -> list[tuple[int, str]]:
     """Sorts "2" before "10": digits by their value, the rest as text."""
     parts = re.split(r"(\d+)", str(file))

@@ -141,7 +141,7 @@ def test_overlays_of_an_earlier_run_are_set_aside_and_pictures_of_others_refused
 
     assert [file.name for file in (tmp_path / "o").iterdir()] == ["2.jpg"]
     assert [file.name for file in (tmp_path / "o.1").iterdir()] == ["1.jpg"]
-    assert "1 overlay of an earlier run are kept in" in capsys.readouterr().err
+    assert "1 overlay of an earlier run is kept in" in capsys.readouterr().err
     cv2.imwrite(str(tmp_path / "o" / "holiday.jpg"), np.zeros((8, 8, 3), np.uint8))
     with pytest.raises(SinkError, match=r"holiday\.jpg is there, and no overlay; name another folder"):
         OverlayFolderSink(str(tmp_path / "o")).claim()

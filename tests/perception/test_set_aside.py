@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from recording import LIVE, TARGETS, frames_of, names, predicted, sink_at, write
 
+from perception.mask_png import mask_png
 from perception.node import main
 from perception.set_aside import is_stream, make_way, set_aside, write_outputs
 from perception.sinks.rotation import Keeping, Rotate
@@ -31,6 +32,10 @@ def run(frames: int, *arguments: str) -> int:
 
 def lengths(folder: Path) -> dict[str, int]:
     return {name: len(frames_of(folder / name)) for name in names(folder) if not name.startswith("s.")}
+
+
+def files_in(folder: Path) -> list[str]:
+    return sorted(file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file())
 
 
 def test_second_run_keeps_what_the_first_one_wrote_and_says_so(
@@ -187,21 +192,77 @@ def test_sink_in_the_place_of_one_that_failed_sets_nothing_aside(tmp_path: Path)
 
 def test_no_old_mask_stays_and_all_else_does(tmp_path: Path) -> None:
     folder = tmp_path / "out"
-    (folder / "deep" / "er").mkdir(parents=True)
-    for file in ("000001.png", "000009.png", "deep/000001.png", "deep/er/1.png"):
-        cv2.imwrite(str(folder / file), np.full((36, 64), 2, np.uint8))
+    old = ["000001.png", "000002/a.png", "000009.png", "deep/000001.png", "deep/er/1.png"]
+    for file in old:
+        (folder / file).parent.mkdir(parents=True, exist_ok=True)
+        (folder / file).write_bytes(mask_png(np.full((36, 64), 2, np.uint8)))
     cv2.imwrite(str(folder / "deep" / "photo.png"), np.full((36, 64, 3), 90, np.uint8))
     (folder / "notes.txt").write_text("of the user")
 
-    sink = sink_at(tmp_path, "masks")
+    sink = sink_at(tmp_path, "masks", Keeping(folders=frozenset({"deep", "deep/er"})))
     sink.open(LIVE)
     write(sink, range(2))
     sink.close()
 
-    kept = sorted(str(path.relative_to(tmp_path / "out.1")) for path in (tmp_path / "out.1").rglob("*.png"))
-    assert kept == ["000001.png", "000009.png", "deep/000001.png", "deep/er/1.png"]
-    left = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
-    assert left == ["000000.png", "000001.png", "deep/photo.png", "notes.txt"]
+    assert files_in(tmp_path / "out.1") == old
+    assert files_in(folder) == ["000000.png", "000001.png", "deep/photo.png", "notes.txt"]
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_what_runs_do_not_write_to_is_left_alone(tmp_path: Path, overwrite: bool) -> None:
+    """Labels that somebody drew look like masks, and masks of other runs are theirs."""
+    folder = tmp_path / "out"
+    others = ["000002/label.png", "a/label.png", "labels/1.png", "monday/masks/000001.png"]
+    for file in others:
+        (folder / file).parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(folder / file), np.full((36, 64), 2, np.uint8))
+    (folder / others[-1]).write_bytes(mask_png(np.full((36, 64), 2, np.uint8)))
+
+    sink = sink_at(tmp_path, "masks", Keeping(overwrite=overwrite, folders=frozenset({"a"})))
+    sink.claim()
+    sink.open(LIVE)
+    write(sink, range(1))
+    sink.close()
+
+    assert files_in(folder) == ["000000.png", *others]
+    assert names(tmp_path) == ["out"]
+
+
+def test_overwriting_removes_nothing_that_no_run_is_known_to_have_made(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "out"
+    folder.mkdir()
+    cv2.imwrite(str(folder / "label.png"), np.full((36, 64), 2, np.uint8))
+    for has_palette in (False, True):
+        png = mask_png(np.full((36, 64), 2, np.uint8), has_palette=has_palette)
+        (folder / f"{has_palette}.png").write_bytes(png)
+
+    sink = sink_at(tmp_path, "masks", Keeping(overwrite=True))
+    sink.claim()
+    sink.open(LIVE)
+    write(sink, range(1))
+    sink.close()
+
+    assert files_in(folder) == ["000000.png"]
+    assert files_in(tmp_path / "out.1") == ["label.png"]
+    assert "out: 1 mask is kept in " in capsys.readouterr().err
+
+
+def test_label_in_the_place_of_a_mask_in_a_folder_within_is_told_before_anything_is_touched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, only_error_line: Callable[[str], str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for trip in ("a", "b"):
+        for file in (f"trips/{trip}/1.jpg", f"labels/{trip}/1.png"):
+            Path(file).parent.mkdir(parents=True)
+            cv2.imwrite(file, np.full((36, 64), 2, np.uint8))
+    arguments = ["--model", "rt_s-int8", "--source", "trips/*/*.jpg", "--masks", "labels", "--overwrite"]
+
+    assert main(arguments) == 1
+
+    assert "labels/a/1.png is there, and no mask; name another folder" in only_error_line("drivable-node")
+    assert files_in(tmp_path / "labels") == ["a/1.png", "b/1.png"]
 
 
 @pytest.mark.parametrize("picture", [np.full((36, 64, 3), 0, np.uint8), np.full((36, 64), 90, np.uint8)])
