@@ -85,17 +85,19 @@ def where_it_runs(file: Path) -> dict[str, str]:
     for name, full_name in PROVIDERS.items():
         if full_name in ort.get_available_providers():
             limit_s = TENSORRT_LOAD_S if name == "tensorrt" else LOAD_S
-            told[name] = _tried(lambda name=name: ENGINES["onnx"](file, provider=name), limit_s)  # type: ignore[misc]
+            told[name] = tried(lambda name=name: ENGINES["onnx"](file, provider=name), limit_s)  # type: ignore[misc]
         else:
             told[name] = "no, it is not in this build of ONNX Runtime"
     if importlib.util.find_spec(OPENVINO):
-        told[OPENVINO] = _tried(lambda: ENGINES[OPENVINO](file), LOAD_S)
+        told[OPENVINO] = tried(lambda: ENGINES[OPENVINO](file), LOAD_S)
     else:
         told[OPENVINO] = "no, it is not installed"
     return told
 
 
-def _tried(load: Callable[[], Engine], limit_s: float) -> str:
+def tried(load: Callable[[], Engine], limit_s: float) -> str:
+    """ "yes", or why an engine is not loaded and run once in time."""
+
     def warm() -> Engine:
         engine = load()
         Perceiver(engine).warm_up()
@@ -106,8 +108,8 @@ def _tried(load: Callable[[], Engine], limit_s: float) -> str:
     except TimeoutError:
         return f"no, it was not loaded and run once within {limit_s:g} s"
     except EngineError as error:
-        # What to do about it, behind the semicolon, is for those who asked for this provider.
-        return f"no, {str(error).partition(';')[0]}"
+        # What to do about it, behind the last semicolon, is for those who asked for this provider.
+        return f"no, {str(error).rpartition('; ')[0] or error}"
     if len(engine.nodes) > 1:
         return f"yes, {', '.join(f'{count} nodes on {name}' for name, count in engine.nodes.items())}"
     return "yes"

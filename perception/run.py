@@ -195,7 +195,8 @@ def _problems(pipeline: Pipeline, counts: SourceCounts, limit_s: float) -> list[
         return [str(error)]
     problems = [f"{stage} did not end within {limit_s:.1f} s" for stage in pipeline.stuck_stages()]
     if suspect := pipeline.ledger.withheld_by.get(f"engine {EngineState.SUSPECT}"):
-        problems.append(f"{suspect} frames have no mask: the network's output told nothing of them")
+        who, them = ("1 frame has", "it") if suspect == 1 else (f"{suspect} frames have", "them")
+        problems.append(f"{who} no mask: the network's output told nothing of {them}")
     if counts.unreadable:
         who = (
             "1 image could not be read and has"

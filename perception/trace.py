@@ -37,11 +37,11 @@ class Tracer:
 
     @property
     def description(self) -> str:
-        """The whole identity and the UTC of now in one line, for the log."""
-        run, now_utc_ns = self.run, self.clock.last.utc_ns(time.monotonic_ns())
+        """The identity, as records have it, and the UTC of now in one line, for the log."""
+        run, now_utc_ns = self.run.abbreviated, self.clock.last.utc_ns(time.monotonic_ns())
         return (
-            f"run: {run.run_id} at {utc_text(now_utc_ns)}, drivable {run.version}, code {run.code_sha256}, "
-            f"model {run.model_sha256}, settings {run.settings_sha256}"
+            f"run: {run['run_id']} at {utc_text(now_utc_ns)}, drivable {run['version']}, "
+            f"code {run['code_sha256']}, model {run['model_sha256']}, settings {run['settings_sha256']}"
         )
 
     def as_dict(self) -> dict[str, Any]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
+import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -83,13 +85,29 @@ def subset(config: SubsetConfig, say: Callable[[str], None] = print) -> None:
             f"{config.data}: {len(missing)} of {len(rows)} frames are not there with image and label: "
             f"{', '.join(missing[:NAMED])}{others}"
         )
-    for folder in (out / "images", out / "labels"):
-        folder.mkdir(parents=True, exist_ok=True)
-    for row in rows:
-        frames, index = places[row["id"]]
-        _write(out, row["id"], frames, index, config.size_wh)
-    write_atomically(out / INDEX_FILE, _index(rows))
+    with _gone_if_it_fails(out):
+        for folder in (out / "images", out / "labels"):
+            folder.mkdir(parents=True, exist_ok=True)
+        for row in rows:
+            frames, index = places[row["id"]]
+            _write(out, row["id"], frames, index, config.size_wh)
+        write_atomically(out / INDEX_FILE, _index(rows))
     say(f"{out}: {len(rows)} frames")
+
+
+@contextmanager
+def _gone_if_it_fails(out: Path) -> Iterator[None]:
+    """What was written to it goes again: the command can be repeated. It was empty, or not there."""
+    was_there = out.exists()
+    try:
+        yield
+    except BaseException:
+        for folder in (out / "images", out / "labels"):
+            shutil.rmtree(folder, ignore_errors=True)
+        if not was_there:
+            with suppress(OSError):
+                out.rmdir()
+        raise
 
 
 def _places(config: SubsetConfig) -> dict[str, tuple[LabelledFrames, int]]:

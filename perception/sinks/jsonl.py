@@ -40,7 +40,7 @@ def record(output: Output) -> dict[str, Any]:
         "captured_ns": output.captured_ns,
         "time_ns": output.time_ns,
         "published_ns": output.published_ns,
-        "age_ms": None if output.age_ms is None else round(output.age_ms, 1),
+        "age_ms": None if output.age_ms is None else _short(output.age_ms, 1),
         "camera": {"state": output.camera_state, "reason": output.camera_reason},
         "engine": {
             "state": output.engine_state,
@@ -55,6 +55,12 @@ def record(output: Output) -> dict[str, Any]:
         "certainty": _certainty(output) if isinstance(output, Prediction) and output.has_mask else None,
         "mask": _mask(output) if isinstance(output, Prediction) and output.has_mask else None,
     }
+
+
+def _short(value: float, digits: int) -> float:
+    """Rounded, and a whole number without a point."""
+    rounded = round(value, digits)
+    return int(rounded) if rounded.is_integer() else rounded
 
 
 def _traced(trace: Trace | None) -> dict[str, Any]:
@@ -78,7 +84,7 @@ def _certainty(prediction: Prediction) -> dict[str, float | None] | None:
     if prediction.certainty is None:
         return None
     told = asdict(prediction.certainty)
-    return {name: None if value is None else round(value, 4) for name, value in told.items()}
+    return {name: None if value is None else _short(value, 4) for name, value in told.items()}
 
 
 def _mask(prediction: Prediction) -> dict[str, Any]:
@@ -87,7 +93,7 @@ def _mask(prediction: Prediction) -> dict[str, Any]:
     if prediction.labels != LABELS_OF_TWO:
         told["drivable"] = told["direct"] + told["alternative"]
     names = ("direct", "alternative", "background", "drivable")
-    shares = {name: round(told[name], 4) if name in told else None for name in names}
+    shares = {name: _short(told[name], 4) if name in told else None for name in names}
 
     def areas(name: str) -> list[Polygon] | None:
         if name not in prediction.labels:

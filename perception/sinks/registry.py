@@ -106,12 +106,12 @@ SINKS: Final[dict[str, Callable[[SinkSettings, Keeping], OwnedSink | None]]] = {
 }
 
 
-FRAMES_ARE: Final = {
-    OverlayVideoSink.name: "frames",
-    JsonLinesSink.name: "records",
-    MaskFolderSink.name: "masks",
+FRAME_IS: Final = {
+    OverlayVideoSink.name: "frame",
+    JsonLinesSink.name: "record",
+    MaskFolderSink.name: "mask",
 }
-"""What the frames of each are called."""
+"""What a frame of each is called."""
 
 
 class SinkBuilder:
@@ -141,10 +141,10 @@ class SinkBuilder:
 
     def written(self) -> list[str]:
         """What every sink has left, such as `out.mp4 (300 frames, 4.2 MB)`; once they are closed."""
-        frames_are = dict(FRAMES_ARE)
+        notes = {}
         if not self._settings.mask_palette:
-            frames_are[MaskFolderSink.name] += ", black to the eye without --mask-palette"
-        told = (self._keepings[name].written.told(what) for name, what in frames_are.items())
+            notes[MaskFolderSink.name] = "black to the eye without --mask-palette"
+        told = (self._keepings[name].written.told(what, notes.get(name)) for name, what in FRAME_IS.items())
         return [line for line in told if line]
 
     def build_all(self) -> list[OwnedSink]:

@@ -19,11 +19,12 @@ class Written:
     frames: int = 0
     """In those that are closed."""
 
-    def told(self, what: str) -> str | None:
+    def told(self, what: str, note: str | None = None) -> str | None:
         """`out.mp4 (300 frames, 4.2 MB)`; None if nothing is there.
 
         Args:
-            what: one frame of it is called, such as "records".
+            what: one frame of it is called, such as "record".
+            note: what is to be said of it besides.
         """
         there = [path for path in dict.fromkeys(self.paths) if path.is_file() or path.is_dir()]
         if not there:
@@ -31,7 +32,8 @@ class Written:
         last = f" to {there[-1].name}" if there[1:] else ""
         size_mb = sum(map(_size_bytes, there)) / 1e6
         size = f"{size_mb:.1f} MB" if size_mb >= 0.1 else f"{1000 * size_mb:.1f} kB"
-        return f"{there[0]}{last} ({self.frames} {what}, {size})"
+        count = f"{self.frames} {what}{'s' * (self.frames != 1)}"
+        return f"{there[0]}{last} ({', '.join(filter(None, (count, note, size)))})"
 
 
 def _size_bytes(path: Path) -> int:

@@ -132,8 +132,14 @@ class Decoder:
         """Codec and pixel format, which of several streams it is, and how its colours are read."""
         codec = self._stream.codec_context
         size = f"{codec.width}x{codec.height}{self._aspects.told}"
-        what = f"{codec.name} {codec.pix_fmt} {size} in {self.form}"
+        what = f"{codec.name} {codec.pix_fmt} {size} in {self._container_told}"
         return ", ".join(filter(None, (what, self._choice_told, self._colour_note)))
+
+    @property
+    def _container_told(self) -> str:
+        """As its name ends, where one reader is for several containers: mp4 and mov, mkv and webm."""
+        suffix = self._name.rpartition(".")[2].lower()
+        return suffix if suffix in self._container.format.name.split(",") else self.form
 
     def peek(self) -> Decoded:
         """The picture that `next` will give: it tells the true size; raises SourceError if there is none."""

@@ -12,6 +12,8 @@ import pytest
 pytest.importorskip("torch")
 
 from export.cli import main
+from export.inspect_file import tried
+from perception.engines import Engine, EngineError
 
 MakeFile = Callable[..., Path]
 
@@ -32,6 +34,13 @@ def test_card_and_providers_are_told(make_file: MakeFile, capsys: pytest.Capture
     ):
         assert line in said.splitlines()
     assert "Runs here on: cpu: yes; cuda: " in said
+
+
+def test_why_a_provider_does_not_run_it_is_told_whole_without_what_to_do() -> None:
+    def load() -> Engine:
+        raise EngineError("x did not load (took cpu: y is missing; it comes with z); use --provider cpu")
+
+    assert tried(load, 5.0) == "no, x did not load (took cpu: y is missing; it comes with z)"
 
 
 def test_json_holds_card_contract_and_providers(

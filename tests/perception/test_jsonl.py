@@ -144,6 +144,7 @@ def test_record_says_what_was_seen_and_when() -> None:
 
 def test_numbers_are_as_short_as_they_are_exact() -> None:
     late = replace(_prediction(), published_ns=39_123_456, shares=(0.1234567, 1 / 3, 0.5432100))
+    whole = replace(late, published_ns=39_000_001, shares=(0.0, 0.00001, 1.0))
 
     text = json_text(record(late))
 
@@ -151,6 +152,8 @@ def test_numbers_are_as_short_as_they_are_exact() -> None:
     assert '"shares":{"direct":0.1235,"alternative":0.3333,"background":0.5432,"drivable":0.4568}' in text
     assert ".0," not in text
     assert ".0]" not in text
+    assert '"age_ms":34,' in json_text(record(whole))
+    assert '"shares":{"direct":0,"alternative":0,"background":1,"drivable":0}' in json_text(record(whole))
     assert max(len(number) for number in re.findall(r"\.(\d+)", text)) <= 4
 
 

@@ -203,7 +203,7 @@ def test_node_writes_an_image_for_one_image_and_says_so(
     assert main(["--source", str(images / "1.png"), "--out", str(out), "--model", "rt_s-int8"]) == 0
 
     assert np.shape(cv2.imread(str(out))) == (180, 320, 3)
-    assert f"{out} (1 frames, " in capsys.readouterr().err
+    assert f"{out} (1 frame, " in capsys.readouterr().err
 
 
 def test_node_writes_a_folder_for_several_and_refuses_one_image(

@@ -93,6 +93,23 @@ def test_every_pixel_format_gives_the_same_colours(
     np.testing.assert_allclose(frames[0].image_bgr[4, 30], (255, 255, 255), atol=8)
 
 
+@pytest.mark.parametrize(
+    ("name", "codec", "container"),
+    [
+        ("a.mp4", "libx264", "mp4"),
+        ("a.MOV", "libx264", "mov"),
+        ("a.mkv", "libx264", "matroska"),
+        ("a.webm", "libvpx", "webm"),
+    ],
+)
+def test_container_is_called_as_people_call_it(
+    make_clip: Callable[..., Path], name: str, codec: str, container: str
+) -> None:
+    info, _, _ = play(VideoSource(make_clip(name, 2, codec=codec)))
+
+    assert f"64x48 in {container}, about 2 frames" in info.description
+
+
 def test_grey_video_stays_grey_at_full_contrast(make_clip: Callable[..., Path]) -> None:
     _, frames, _ = play(VideoSource(make_clip("grey.mkv", 2, codec="ffv1", pix_fmt="gray")))
 

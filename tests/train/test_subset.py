@@ -80,6 +80,25 @@ def test_lists_that_do_not_fit_write_nothing(
     assert not (tmp_path / "own").exists()
 
 
+@pytest.mark.parametrize("is_there", [False, True])
+def test_frame_that_cannot_be_read_leaves_the_place_as_it_was(
+    published: Path, tmp_path: Path, is_there: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, ids = tmp_path / "own", listed(tmp_path, *(f"{name},{split}," for name, split in FRAMES.items()))
+    image = published / "images" / "100k" / "val" / "0b000000-00000000.jpg"
+    whole = image.read_bytes()
+    image.write_bytes(b"no picture")
+    if is_there:
+        out.mkdir()
+
+    assert run(published, ids, out) == 1
+    assert image.name in capsys.readouterr().err
+    assert (list(out.iterdir()) == []) if is_there else not out.exists()
+
+    image.write_bytes(whole)
+    assert run(published, ids, out) == 0
+
+
 def test_folder_in_use_is_left_as_it_is(
     published: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
