@@ -271,5 +271,5 @@ def test_frames_of_a_live_camera_have_the_utc_of_their_capture(live_camera: str,
         captured, published = (
             datetime.fromisoformat(line[name]) for name in ("captured_utc", "published_utc")
         )
-        assert abs((published - captured).total_seconds() * 1000 - line["age_ms"]) < 0.01
+        assert abs((published - captured).total_seconds() * 1000 - line["age_ms"]) < 0.06
         assert abs(_seconds_ago(line["captured_utc"])) < 120
