@@ -175,7 +175,7 @@ def test_png_that_is_cut_off_is_told_by_us_alone(
 ) -> None:
     file = root / "val" / kind / "drive3_0.png"
     content = file.read_bytes()
-    for cut in (len(content) // 2, len(content) - 2):
+    for cut in (len(content) // 2, len(content) - 60):
         file.write_bytes(content[:cut])
 
         status = main(["inspect", "--data", str(root), "--out", str(tmp_path / "sheets"), "--overwrite"])
