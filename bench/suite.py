@@ -75,7 +75,7 @@ def _check_out(config: BenchConfig, folder: Path, settings_files: Sequence[Path]
     inputs = [it for it in inputs if it.path.is_file()]
     if config.data:
         inputs.append(Input("the data", Path(config.data), is_data_set=True))
-    names = r"(report\.(json|html|md)|against\.json|(pareto|latency|stages|rates)\.png)(\.partial)?"
+    names = r"report\.(json|html|md)|against\.json|(pareto|latency|stages|rates)\.png"
     check_apart(inputs, [Target("--out", folder, is_folder=True, names=names)])
     there = next((file for name in REPORTS if (file := folder / name).exists()), None)
     if there is not None and not config.resume and not config.overwrite:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,10 +21,7 @@ def files_of(file: Path, *, has_cards: bool = True) -> list[Path]:
 
 def targets(file: Path, *, has_cards: bool = True) -> list[Target]:
     """What an export to `file` writes."""
-    return [
-        Target("--out", it, names=rf"{re.escape(it.name)}\.partial")
-        for it in files_of(file, has_cards=has_cards)
-    ]
+    return [Target("--out", it) for it in files_of(file, has_cards=has_cards)]
 
 
 def settings_of(files: Sequence[Path]) -> list[Input]:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import os
 from pathlib import Path
 from typing import Final
 
+PARTIAL_SUFFIX: Final = ".drivable-partial"
+"""Of files in the making: what has such a name is this program's, and may be removed."""
+_LONGEST_NAME_BYTES: Final = 255
 _NO_FOLLOW: Final = getattr(os, "O_NOFOLLOW", 0)  # Windows has none
 _BINARY: Final = getattr(os, "O_BINARY", 0)
 
@@ -38,7 +42,7 @@ def write_partial(file: Path, content: bytes, *, waits_for_disk: bool) -> Path:
     Raises:
         OSError: if it cannot be written, or another process writes it too; nothing half-written is left.
     """
-    partial = file.with_name(file.name + ".partial")
+    partial = partial_of(file)
     descriptor = create_new(partial)
     try:
         with open(descriptor, "wb", buffering=0) as stream:
@@ -54,20 +58,34 @@ def write_partial(file: Path, content: bytes, *, waits_for_disk: bool) -> Path:
     return partial
 
 
-def create_new(file: Path) -> int:
+def partial_of(file: Path) -> Path:
+    """The name that a file has while it is made: hidden, and one that nobody gives to a file of his own.
+
+    Example:
+        >>> partial_of(Path("out/r.json")).name
+        '.r.json.drivable-partial'
+    """
+    name = f".{file.name}{PARTIAL_SUFFIX}"
+    if len(os.fsencode(name)) > _LONGEST_NAME_BYTES:
+        name = f".{hashlib.sha256(os.fsencode(file.name)).hexdigest()}{PARTIAL_SUFFIX}"
+    return file.with_name(name)
+
+
+def create_new(partial: Path) -> int:
     """A descriptor to write to of a new file: never of one that is there, never through a link.
 
-    What a killed process left under that name, or somebody else put there, is removed.
+    Args:
+        partial: as `partial_of` names it; what a killed process left under that name is removed.
 
     Raises:
         OSError: if it cannot be made.
     """
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_FOLLOW | _BINARY
     try:
-        return os.open(file, flags, 0o666)
+        return os.open(partial, flags, 0o666)
     except FileExistsError:
-        file.unlink(missing_ok=True)
-        return os.open(file, flags, 0o666)
+        partial.unlink(missing_ok=True)
+        return os.open(partial, flags, 0o666)
 
 
 def sync_folder(folder: Path) -> None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 
+from perception.atomic_file import PARTIAL_SUFFIX
 from perception.set_aside import is_stream
 from perception.settings import SettingsError
 
@@ -66,8 +67,12 @@ def check_apart(inputs: Sequence[Input], targets: Sequence[Target]) -> None:
         CollisionError: naming the first, in one line.
     """
     for target in targets:
+        if _is_partial(target.path):
+            raise CollisionError(f"{target.path}: files in the making have such names; name another one")
         for read in inputs:
             _check_input(read, target)
+    if made := next((read for read in inputs if _is_partial(read.path)), None):
+        raise CollisionError(f"{made.path}: files in the making have such names; rename {made.what} first")
     for first, second in combinations(targets, 2):
         if first.option != second.option:
             _check_outputs(first, second)
@@ -84,6 +89,10 @@ def _check_input(read: Input, target: Target) -> None:
             f"{read.path} is {read.what}, and {target.option} {target.path} may write a file of that name; "
             f"{instead}"
         )
+
+
+def _is_partial(path: Path) -> bool:
+    return path.name.startswith(".") and path.name.endswith(PARTIAL_SUFFIX)
 
 
 def _is_part(target: Target, data_set: Path) -> bool:

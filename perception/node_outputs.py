@@ -8,9 +8,11 @@ import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 from perception.collisions import CollisionError, Input, Target, check_apart, is_same
 from perception.config import BUILT_IN, NodeConfig
+from perception.set_aside import is_stream
 from perception.sinks.earlier_files import MASKS, OVERLAYS, EarlierKind
 from perception.sinks.jsonl import STDOUT
 from perception.sinks.naming import Naming
@@ -19,6 +21,9 @@ from perception.sources.camera import node_name
 from perception.sources.files import files_of
 from perception.sources.images import IMAGE_SUFFIXES, frame_names
 from perception.sources.spec import Spec
+
+_STDOUT_FILE: Final = Path("/dev/stdout")
+"""By which what standard output goes to is found, where the system has such a name."""
 
 
 def check_outputs(config: NodeConfig, model: Path, settings_files: Sequence[Path] = ()) -> None:
@@ -38,6 +43,7 @@ def check_outputs(config: NodeConfig, model: Path, settings_files: Sequence[Path
     source = Spec.of(config.source or BUILT_IN)
     files = files_of(source)
     check_apart(_inputs(config, source, files, model, settings_files), targets)
+    _check_own_streams(config)
     if source.kind == "images":
         _check_images(config, source.text, files, targets)
 
@@ -68,15 +74,25 @@ def _targets(config: NodeConfig) -> list[Target]:
         for option, name in (("--out", config.out), ("--jsonl", config.jsonl))
         if name is not None and name != STDOUT and option not in {kind.option for kind, _ in folders}
     ]
+    if config.jsonl == STDOUT and _STDOUT_FILE.is_file():
+        targets.append(Target("--jsonl", _STDOUT_FILE))
     for kind, folder in folders:
         suffix, others = re.escape(kind.suffix), Naming(folder, are_folders=True).others
-        names = rf"(.*/)?[^/]+{suffix}(\.partial)?|{others}"
+        names = rf"(.*/)?[^/]+{suffix}|{others}"
         targets.append(Target(kind.option, folder, is_folder=True, names=names))
     if config.summary is not None:
         file = Path(config.summary)
-        names = rf"{re.escape(file.name)}\.partial|\.{re.escape(file.name)}\.lock"
+        names = rf"\.{re.escape(file.name)}\.lock"
         targets.append(Target("--summary", file, names=names))
     return targets
+
+
+def _check_own_streams(config: NodeConfig) -> None:
+    """A video or an image begins at the beginning of its file: nothing else may go there."""
+    if config.out is not None and (file := Path(config.out)).is_file() and is_stream(file):
+        raise CollisionError(
+            f"{file} is where standard output or standard error goes; name another file with --out"
+        )
 
 
 def _folders(config: NodeConfig) -> list[tuple[EarlierKind, Path]]:

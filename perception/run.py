@@ -66,8 +66,9 @@ def run(config: NodeConfig, stop: StopSignals | None = None, settings_files: Seq
     check_outputs(config, file, settings_files)
     endpoints = Endpoints(config.http, config.http_hosts) if config.http else None
     source = build_source(config.source, source_settings(config))
-    replaces = config.overwrite or config.append
-    summary_file = SummaryFile(Path(config.summary), overwrite=replaces) if config.summary else None
+    summary_file = None
+    if config.summary:
+        summary_file = SummaryFile(Path(config.summary), overwrite=config.overwrite, append=config.append)
     opened: list[OwnedSink] = []
     try:
         stop.wake_by(getattr(source, "stop", None))

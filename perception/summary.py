@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from perception.json_text import json_text
 from perception.pipeline import Pipeline
@@ -15,6 +16,7 @@ from perception.sinks.sink import SinkError
 from perception.status import own_memory
 
 SCHEMA = 1
+_LARGEST_SUMMARY_BYTES: Final = 1_000_000
 
 
 def summarise(pipeline: Pipeline, elapsed_s: float, model_id: str, provider: str) -> dict[str, Any]:
@@ -69,8 +71,14 @@ def as_table(summary: dict[str, Any]) -> str:
 class SummaryFile:
     """Where the summary goes: ours from the beginning of the run, and written once, at its end."""
 
-    def __init__(self, file: Path, *, overwrite: bool = False) -> None:
-        self._file, self._overwrites = file, overwrite
+    def __init__(self, file: Path, *, overwrite: bool = False, append: bool = False) -> None:
+        """Note where it goes.
+
+        Args:
+            overwrite: replace what is there.
+            append: replace an older summary, and nothing else.
+        """
+        self._file, self._overwrites, self._appends = file, overwrite, append
         self._named = Path(os.path.realpath(file)) if file.is_symlink() else file
         self._is_stream = is_stream(file)
         self._claim = Claim()
@@ -109,7 +117,8 @@ class SummaryFile:
             self._named.parent.mkdir(parents=True, exist_ok=True)
             if self._named.exists():
                 self._claim.take(self._named)
-            write_outputs({self._named: content}, overwrite=self._overwrites)
+            replaces = self._overwrites or (self._appends and _is_summary(self._named))
+            write_outputs({self._named: content}, overwrite=replaces)
         except OSError as error:
             raise self._unusable(error) from error
 
@@ -119,6 +128,17 @@ class SummaryFile:
 
     def _unusable(self, error: OSError) -> SinkError:
         return SinkError(f"{self._file}: the summary cannot be written: {error.strerror}")
+
+
+def _is_summary(file: Path) -> bool:
+    """Whether an earlier run wrote the file."""
+    try:
+        if file.stat().st_size > _LARGEST_SUMMARY_BYTES:
+            return False
+        there = json.loads(file.read_bytes())
+    except (OSError, ValueError):  # not there, or no JSON
+        return False
+    return isinstance(there, dict) and {"schema", "model_id", "frames", "sinks"} <= there.keys()
 
 
 def _quantiles(times: Histogram) -> dict[str, float | int | None]:

@@ -16,7 +16,7 @@ from train.config import Augment, Stage, Teacher, TrainConfig
 NAME: Final = re.compile(r"[0-9A-Za-z_][0-9A-Za-z_.-]{0,99}")
 """It becomes the name of a folder and of a file."""
 
-OF_A_RUN: Final = r"(last|best)\.pt(\.partial)?|(report|tensorboard)/.*"
+OF_A_RUN: Final = r"(last|best)\.pt|(report|tensorboard)/.*"
 """What a run writes in its folder."""
 
 # A run goes on as it was begun; what is not named here may change, such as where the frames lie now.

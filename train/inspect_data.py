@@ -52,7 +52,7 @@ def main(arguments: list[str]) -> int:
         config = parse(InspectConfig, "drivable-train inspect", "What a data set is made of.", arguments)
         inputs = [Input("the settings (--config)", file) for file in config_files(arguments)]
         inputs.append(Input("the data", Path(config.data), is_data_set=True))
-        sheets = rf"({'|'.join(SPLITS)})(\.\d+)?\.png(\.partial)?"
+        sheets = rf"({'|'.join(SPLITS)})(\.\d+)?\.png"
         check_apart(inputs, [Target("--out", Path(config.out), is_folder=True, names=sheets)])
         inspect(config, lambda line: print(masked(line), flush=True))
     except (SettingsError, DataError) as error:

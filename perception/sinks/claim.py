@@ -110,7 +110,7 @@ class Claim:
         for descriptor, file, goes in held:
             with contextlib.suppress(OSError):
                 if goes and os.fstat(descriptor).st_size == 0 and _is_at(descriptor, file):
-                    file.unlink()
+                    os.unlink(os.path.realpath(file))  # a link to it stays
             os.close(descriptor)
 
 

@@ -93,4 +93,4 @@ class Disk:
         is_there = self._watched.presence() == "there"
         self._raw.close()
         if is_empty and is_there:
-            self._file.unlink(missing_ok=True)
+            Path(os.path.realpath(self._file)).unlink(missing_ok=True)  # a link to it stays

@@ -13,6 +13,7 @@ from perception.sinks.claim import Claim
 from perception.sinks.presence import Presence, Watched
 from perception.sinks.rotation import Opening
 
+_RECORD_BEGINS: Final = b'{"schema":'
 _LOOK_BACK_BYTES: Final = 65_536
 _PIECE_BYTES: Final = 4_096
 """That a pipe with room takes without waiting, on Linux."""
@@ -54,7 +55,8 @@ class LinesFile:
 
         Raises:
             SinkError: if another writes to it.
-            FileExistsError: if it must be new and is not, or may still be written to by a hanging sink.
+            FileExistsError: if it must be new and is not, may still be written to by a hanging sink, or ends
+                in something that is no half record.
             OSError: if it cannot be written.
         """
         if opening == "continue" and claim.is_shared:
@@ -65,7 +67,7 @@ class LinesFile:
         try:
             claim.lock(descriptor, file)
             if stat.S_ISREG(os.fstat(descriptor).st_mode) and not is_stream(file):
-                os.ftruncate(descriptor, _whole_bytes(descriptor) if opening == "continue" else 0)
+                os.ftruncate(descriptor, _whole_bytes(descriptor, file) if opening == "continue" else 0)
             return cls(descriptor, file)
         except BaseException:
             os.close(descriptor)
@@ -109,8 +111,20 @@ def _is_special(file: Path) -> bool:
     return file.exists() and not file.is_file()
 
 
-def _whole_bytes(descriptor: int) -> int:
-    """Size up to the end of the last whole line."""
+def _whole_bytes(descriptor: int, file: Path) -> int:
+    """Size up to the end of the last whole line; FileExistsError if what is behind it is not ours to cut off.
+
+    Ours is a half record, and the zeros that a power cut leaves.
+    """
+    whole_bytes = _last_line_begins(descriptor)
+    torn = os.pread(descriptor, len(_RECORD_BEGINS), whole_bytes).rstrip(b"\0")
+    if not _RECORD_BEGINS.startswith(torn):
+        raise FileExistsError(f"{file} ends in what is no record")
+    return whole_bytes
+
+
+def _last_line_begins(descriptor: int) -> int:
+    """Offset, bytes."""
     end = os.lseek(descriptor, 0, os.SEEK_END)
     while end:
         start = max(0, end - _LOOK_BACK_BYTES)

@@ -42,7 +42,7 @@ class Naming:
     def others(self) -> str:
         """Regular expression of all names but the target's own that a recording may take."""
         lists = re.escape(self.beside("").name)
-        return rf"{self._segments}(/.*)?|{lists}(lock|segments|segments\.partial)"
+        return rf"{self._segments}(/.*)?|{lists}(lock|segments)"
 
     @property
     def _segments(self) -> str:

@@ -113,7 +113,9 @@ class OverlayImageSink:
                 if self._durable:
                     os.fsync(opened.descriptor)
                 if not self._pictures and opened.presence == "there":
-                    self._where.unlink(missing_ok=True)
+                    Path(os.path.realpath(self._where)).unlink(
+                        missing_ok=True
+                    )  # a link that leads to it stays
                 opened.close()
         except OSError as error:
             raise self._unusable(error) from error

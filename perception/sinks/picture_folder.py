@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Final
 
-from perception.atomic_file import create_new, write_atomically, write_partial
+from perception.atomic_file import PARTIAL_SUFFIX, create_new, partial_of, write_atomically, write_partial
 from perception.frame import Output, Prediction
 from perception.sinks.earlier_files import EarlierKind, clear, earlier_files
 from perception.sinks.presence import Presence, Watched
@@ -70,7 +70,7 @@ class PictureFolderSink(ABC):
             SinkError: if nothing can be written there, another writes there, or a recorded source finds the
                 disk nearly full.
         """
-        trial = self._folder / ".trial.part"
+        trial = partial_of(self._folder / "trial")
         try:
             if self._segments.prepare(info, resumes):
                 os.close(create_new(trial))
@@ -133,7 +133,7 @@ class PictureFolderSink(ABC):
 
     def _remove_unfinished(self) -> None:
         """What a killed run left half-written; nobody else writes there now."""
-        unfinished = f"*{self._kind.suffix}.partial"
+        unfinished = f".*{PARTIAL_SUFFIX}"
         last = self._segments.latest() if self._segments.is_numbered else self._folder
         for partial in [*self._folder.glob(unfinished), *last.rglob(unfinished)]:
             partial.unlink(missing_ok=True)

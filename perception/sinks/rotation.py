@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal, TypeVar
 
+from perception.atomic_file import PARTIAL_SUFFIX
 from perception.set_aside import make_way
 from perception.sinks.claim import Claim
 from perception.sinks.naming import Naming
@@ -305,7 +306,7 @@ class Segments:
 
 def _remove_folder(folder: Path) -> None:
     """Remove the pictures in a folder, also those a killed run left unfinished, and then the folder."""
-    for pattern in ("*.png", "*.png.partial", "*.jpg", "*.jpg.partial"):
+    for pattern in ("*.png", "*.jpg", f".*{PARTIAL_SUFFIX}"):
         for picture in folder.rglob(pattern):
             picture.unlink(missing_ok=True)
     for place, _, _ in os.walk(folder, topdown=False):

@@ -11,6 +11,7 @@ pytest.importorskip("onnx")
 
 from export.outputs import check_writable, write
 from export.package import ExportError, unpack
+from perception.atomic_file import partial_of
 
 MakeFile = Callable[..., Path]
 
@@ -57,7 +58,7 @@ def test_what_is_no_onnx_file_is_refused(tmp_path: Path, content: bytes) -> None
 def test_write_that_fails_leaves_the_older_file(tmp_path: Path) -> None:
     older = tmp_path / "a.onnx"
     older.write_bytes(b"older")
-    (tmp_path / "a.onnx.partial").mkdir()
+    partial_of(older).mkdir()
 
     with pytest.raises(ExportError, match=r"a\.onnx: cannot be written"):
         write({older: b"newer"}, overwrite=True)

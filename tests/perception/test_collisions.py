@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -88,7 +90,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("synthetic", "--jsonl r --masks r/masks", "lies in r, which --jsonl names as a file"),
         ("synthetic", "--out o.mp4 --jsonl o-000007.mp4", "has a name that --out o.mp4 may give a file"),
         ("synthetic", "--jsonl .o.mp4.segments --out o.mp4", "may give a file"),
-        ("synthetic", "--jsonl s.json.partial --summary s.json", "may give a file"),
+        ("synthetic", "--jsonl .s.json.drivable-partial --summary s.json", "files in the making"),
         ("synthetic", "--jsonl masks/0001.png --masks masks", "may give a file"),
     ],
 )
@@ -100,6 +102,37 @@ def test_output_that_would_destroy_something_is_refused_in_one_line(
     assert main(["--model", "model.onnx", "--source", source, *arguments.split()]) == 1
 
     assert told in only_error_line("drivable-node")
+    assert contents(place) == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "file", "told"),
+    [
+        ("--jsonl -", "drive.mp4", "/dev/stdout is the source; name another file with --jsonl"),
+        ("--jsonl -", "model.onnx", "/dev/stdout is the model; name another file with --jsonl"),
+        ("--jsonl - --out z.mp4", "z.mp4", "z.mp4 is where standard output or standard error goes"),
+        ("--out z.jpg", "z.jpg", "z.jpg is where standard output or standard error goes"),
+        ("--out elsewhere/z.mp4", "z.mp4", "elsewhere/z.mp4 is where standard output or standard error goes"),
+    ],
+)
+def test_standard_output_that_goes_to_a_file_is_held_against_it_too(
+    arguments: str, file: str, told: str, place: Path
+) -> None:
+    Path("z.mp4").write_text("a log of the user\n")
+    Path("z.jpg").write_text("a log of the user\n")
+    before = contents(place)
+    code = f"""
+import sys
+sys.path[:0] = [{str(Path(__file__).parents[2])!r}]
+from perception.node import main
+sys.exit(main(["--model", "model.onnx", "--source", "drive.mp4", *{arguments.split()!r}]))
+"""
+    with Path(file).open("ab") as stream:
+        ended = subprocess.run([sys.executable, "-c", code], stdout=stream, stderr=subprocess.PIPE, text=True)
+
+    assert ended.returncode == 1
+    assert told in ended.stderr
+    assert len(ended.stderr.splitlines()) == 1
     assert contents(place) == before
 
 

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
+from perception.atomic_file import partial_of
 from perception.frame import CameraState, EngineState, Frame, Prediction
 from perception.labels import ALTERNATIVE, BACKGROUND, COLOURS_RGB, DIRECT, DRIVABLE, LABELS_OF_TWO
 from perception.mask_png import with_ids
@@ -115,7 +116,7 @@ def test_link_in_the_place_of_the_trial_file_is_not_followed(tmp_path: Path) -> 
     elsewhere = tmp_path / "elsewhere"
     elsewhere.write_bytes(b"of somebody else")
     (tmp_path / "masks").mkdir()
-    (tmp_path / "masks" / ".trial.part").symlink_to(elsewhere)
+    partial_of(tmp_path / "masks" / "trial").symlink_to(elsewhere)
 
     MaskFolderSink(str(tmp_path / "masks")).open(INFO)
 
@@ -129,7 +130,7 @@ def test_old_folder_goes_with_what_a_killed_run_left_half_written(tmp_path: Path
         frame = replace(_prediction().frame, time_ns=time_s * 10**9)
         sink.write(replace(_prediction(), frame=frame))
         if time_s == 0:
-            (tmp_path / "000001" / "cut.png.partial").write_bytes(b"half")
+            partial_of(tmp_path / "000001" / "cut.png").write_bytes(b"half")
     sink.close()
 
     assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == ["000002"]
@@ -139,11 +140,11 @@ def test_old_folder_goes_with_what_a_killed_run_left_half_written(tmp_path: Path
 @pytest.mark.parametrize("folder", [".", "000003"])
 def test_what_a_killed_run_left_half_written_goes_at_the_next_start(tmp_path: Path, folder: str) -> None:
     (tmp_path / folder).mkdir(exist_ok=True)
-    (tmp_path / folder / "cut.png.partial").write_bytes(b"half")
-    (tmp_path / folder / "notes.partial").write_bytes(b"of the user")
+    partial_of(tmp_path / folder / "cut.png").write_bytes(b"half")
+    (tmp_path / folder / "mine.png.partial").write_bytes(b"of the user")
 
     sink = MaskFolderSink(str(tmp_path), Keeping(append=True))
     sink.open(INFO)
     sink.close()
 
-    assert [path.name for path in tmp_path.rglob("*.partial")] == ["notes.partial"]
+    assert [path.name for path in tmp_path.rglob("*partial")] == ["mine.png.partial"]

@@ -333,7 +333,7 @@ def test_unit_that_is_killed_and_started_again_five_times_goes_on_with_its_outpu
             assert now["out.jsonl"].startswith(whole_lines)
             with records.open("ab") as stream:
                 whole_lines = now["out.jsonl"][: now["out.jsonl"].rfind(b"\n") + 1]
-                stream.write(b'{"torn": ')
+                stream.write(b'{"schema": 3, "sour')
 
     videos = sorted(tmp_path.glob("out*.mp4"))
     assert len(videos) == 5 if not rotate else 1 <= len(videos) <= 6

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from recording import LIVE, TARGETS, frames_of, names, predicted, sink_at, write
 
+from perception.atomic_file import partial_of
 from perception.mask_png import mask_png
 from perception.node import main
 from perception.set_aside import is_stream, make_way, set_aside, write_outputs
@@ -129,6 +130,67 @@ def test_overwriting_one_name_of_a_file_leaves_its_other_names_whole(tmp_path: P
 
     assert (tmp_path / "other").read_bytes() == b"of the user"
     assert len(frames_of(tmp_path / TARGETS[name])) == 3
+
+
+@pytest.mark.parametrize("name", ["overlay", "jsonl"])
+def test_link_that_leads_nowhere_stays_where_nothing_is_written(tmp_path: Path, name: str) -> None:
+    target = tmp_path / TARGETS[name]
+    target.symlink_to("elsewhere")
+
+    sink = sink_at(tmp_path, name)
+    sink.claim()
+    sink.open(LIVE)
+    sink.close()
+
+    assert os.readlink(target) == "elsewhere"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"one line without an end", b"a line\nanother", b"\x00\x00ftyp\nmdat", b'{"mine": 1}', b"{\n}"],
+)
+def test_append_cuts_nothing_off_that_is_no_half_record(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "out.jsonl").write_bytes(content)
+
+    sink = sink_at(tmp_path, "jsonl", Keeping(append=True))
+    sink.open(LIVE)
+    write(sink, range(3))
+    sink.close()
+
+    assert (tmp_path / "out.jsonl").read_bytes() == content
+    assert len(frames_of(tmp_path / "out-000001.jsonl")) == 3
+
+
+@pytest.mark.parametrize(
+    "torn", [b"", b"{", b'{"sche', b'{"schema": 3, "sour', b'{"schema":3\0\0', b"\0" * 99]
+)
+def test_append_goes_on_behind_half_records_and_what_power_cuts_leave(tmp_path: Path, torn: bytes) -> None:
+    for frames in (range(3), range(3, 5)):
+        sink = sink_at(tmp_path, "jsonl", Keeping(append=True))
+        sink.open(LIVE)
+        write(sink, frames)
+        sink.close()
+        with (tmp_path / "out.jsonl").open("ab") as stream:
+            stream.write(torn)
+
+    (tmp_path / "out.jsonl").write_bytes((tmp_path / "out.jsonl").read_bytes().removesuffix(torn))
+    assert frames_of(tmp_path / "out.jsonl") == [0, 1, 2, 3, 4]
+    assert names(tmp_path) == ["out.jsonl"]
+
+
+@pytest.mark.parametrize("content", ["a letter", '{"mine": 1}', "[1]", '{"schema": 1, "name": "mine"}'])
+def test_append_replaces_no_file_that_is_no_summary(tmp_path: Path, content: str) -> None:
+    (tmp_path / "s.json").write_text(content)
+    summary = {"schema": 1, "model_id": "m", "frames": {}, "sinks": {}}
+
+    for _ in range(2):
+        file = SummaryFile(tmp_path / "s.json", append=True)
+        file.claim()
+        file.write(summary)
+        file.close()
+
+    assert (tmp_path / "s.1.json").read_text() == content
+    assert names(tmp_path) == ["s.1.json", "s.json"]
 
 
 def test_second_writer_of_a_file_that_was_set_aside_is_refused(tmp_path: Path) -> None:
@@ -353,18 +415,18 @@ def test_files_that_belong_together_get_one_number(tmp_path: Path) -> None:
 
 def test_files_that_cannot_all_be_written_leave_what_was_there(tmp_path: Path) -> None:
     (tmp_path / "m.onnx").write_text("older")
-    (tmp_path / "m.md.partial").mkdir()
+    partial_of(tmp_path / "m.md").mkdir()
 
     with pytest.raises(OSError, match="directory"):
         write_outputs({tmp_path / "m.onnx": b"newer", tmp_path / "m.md": b"newer"}, overwrite=True)
 
     assert (tmp_path / "m.onnx").read_text() == "older"
-    assert names(tmp_path) == ["m.md.partial", "m.onnx"]
+    assert names(tmp_path) == ["m.onnx"]
 
 
 def test_summary_that_cannot_be_written_leaves_the_older_one_under_its_name(tmp_path: Path) -> None:
     (tmp_path / "s.json").write_text("older")
-    (tmp_path / "s.json.partial").mkdir()
+    partial_of(tmp_path / "s.json").mkdir()
     file = SummaryFile(tmp_path / "s.json")
     file.claim()
 

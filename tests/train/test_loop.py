@@ -16,6 +16,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from perception.atomic_file import PARTIAL_SUFFIX  # noqa: E402
 from perception.confusion import ConfusionMatrix  # noqa: E402
 from train import loop  # noqa: E402
 from train.checkpoint import Checkpoint, CheckpointError  # noqa: E402
@@ -299,7 +300,7 @@ def test_checkpoint_that_cannot_be_written_leaves_the_last_one_intact(
         loop.train(short, quiet)
 
     assert last_file.read_bytes() == before
-    assert list(last_file.parent.glob("*.partial")) == []
+    assert list(last_file.parent.glob(f".*{PARTIAL_SUFFIX}")) == []
 
 
 def test_loss_that_is_not_a_number_ends_training_with_the_last_checkpoint_intact(
