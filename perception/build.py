@@ -12,10 +12,9 @@ from perception.identity import RunIdentity, checksum_of, covered_settings
 from perception.perceive import Perceiver
 from perception.pipeline import Supervision
 from perception.scene.camera_health import CameraJudge
-from perception.sinks.registry import SinkBuilder, SinkSettings, out_kind
+from perception.sinks.registry import SinkBuilder, SinkSettings
 from perception.sinks.sink import OwnedSink, Sink
-from perception.sources.image_file import ImageFile
-from perception.sources.images import folders_of, images_of
+from perception.sources.images import folders_of
 from perception.sources.registry import SourceSettings, kind_of
 from perception.sources.source import SourceInfo
 from perception.sources.tls import TlsSettings
@@ -108,7 +107,7 @@ class Sinks:
     def __init__(self, config: NodeConfig, info: SourceInfo) -> None:
         settings = SinkSettings(
             out=config.out,
-            is_one_image=config.max_frames == 1 or _is_one_image(config),
+            is_one_image=config.max_frames == 1 or info.is_one_picture,
             jsonl=config.jsonl,
             masks=config.masks,
             mask_palette=config.mask_palette,
@@ -152,14 +151,6 @@ class Sinks:
         assert sink is not None  # it was built before
         sink.open(self._info, resumes=True)
         return sink
-
-
-def _is_one_image(config: NodeConfig) -> bool:
-    """Whether the source gives one frame; only looked at where that counts."""
-    if config.out is None or out_kind(config.out) != "image" or kind_of(config.source) != "images":
-        return False
-    files = images_of(config.source)
-    return len(files) == 1 and ImageFile(files[0], round(config.max_megapixels * 1e6)).pictures == 1
 
 
 def build_tracer(config: NodeConfig, engine: Engine, info: SourceInfo) -> Tracer:

@@ -36,6 +36,7 @@ from perception.sources.image_size import (
 from perception.sources.orientation import UPRIGHT, Orientation, Turn, turn_by_avif, turn_by_exif
 from perception.sources.planes import PixelFormatError, planes_of
 from perception.sources.source import SourceError
+from perception.sources.unreadable import what_else
 
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # what does not decode, we tell
 
@@ -82,7 +83,7 @@ class ImageFile:
             raise SourceError(f"{file}: is HEIC, which is not read here; convert it to JPEG or PNG")
         wh = image_wh(content)
         if wh is None:
-            raise SourceError(f"{file}: {_UNREADABLE}")
+            raise SourceError(f"{file}: {what_else(content) or _UNREADABLE}")
         check_pixels(wh, max_pixels, str(file))
         if content.startswith(PNG):
             content = whole_png(content, str(file))

@@ -6,7 +6,7 @@ import glob
 import os
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -21,6 +21,11 @@ IMAGE_SUFFIXES: Final = (
     *(".mpo", ".png", ".tif", ".tiff", ".webp"),
 )
 _VIDEO_SUFFIXES: Final = (".avi", ".m2ts", ".m3u8", ".mkv", ".mov", ".mp4", ".ts", ".webm")
+_OTHER_SUFFIXES: Final = (
+    *(".arw", ".cr2", ".dng", ".exr", ".gif", ".hdr", ".jp2", ".jxl", ".nef", ".pbm", ".pgm"),
+    *(".pnm", ".ppm", ".tga", *_VIDEO_SUFFIXES),
+)
+"""Of what somebody may miss among images."""
 
 
 class ImagesSource:
@@ -71,7 +76,10 @@ class ImagesSource:
         for index, problem in enumerate(problems):
             self._miss(index, problem)
         height, width = self._first.image_bgr.shape[:2]
-        return SourceInfo(self._pattern, False, (width, height), self._rate_hz, self._description())
+        return SourceInfo(
+            *(self._pattern, False, (width, height), self._rate_hz, self._description()),
+            is_one_picture=self._frames == 1,
+        )
 
     def read(self) -> Frame:
         """The next image that can be read; raises EndOfSource."""
@@ -136,10 +144,12 @@ class ImagesSource:
 
     def _description(self) -> str:
         if self._alone is None:
-            return f"{self._frames} images"
+            return f"{self._frames} images{_left_out(self._pattern)}"
         if self._frames == 1 and self._alone.held > 1:
             return f"1 image, the first of {self._alone.held} pictures in the file"
-        return f"{self._frames} pictures in one file" if self._frames > 1 else "1 image"
+        if self._frames > 1:
+            return f"{self._frames} pictures in one file"
+        return f"1 image{_left_out(self._pattern)}"
 
     def _nothing(self, problems: list[str]) -> SourceError:
         if self._alone is not None:
@@ -158,7 +168,7 @@ def images_of(pattern: str) -> list[Path]:
     elif where.exists():
         found = [where]
     else:
-        found = [Path(name) for name in glob.glob(pattern, recursive=True)]
+        found = _matching(pattern)
     files = [
         file
         for file in found
@@ -167,10 +177,59 @@ def images_of(pattern: str) -> list[Path]:
     if not files:
         problem = "holds" if where.is_dir() else "matches"
         video = next((file for file in found if file.suffix.lower() in _VIDEO_SUFFIXES), None)
-        hint = f"; videos are given one at a time: {video}" if video else ""
+        folder = next((file for file in found if file.is_dir()), None)
+        hint = f"; of folders within it: {where}/**/*.jpg" if folder and where.is_dir() else ""
+        hint = f"; videos are given one at a time: {video}" if video else hint
         raise SourceError(f"{pattern}: {problem} no image ({' '.join(IMAGE_SUFFIXES)}){hint}")
     files.sort(key=_natural_key)
     return files
+
+
+def _matching(pattern: str) -> list[Path]:
+    """What a glob takes, `**` included; `glob` itself would follow links in circles."""
+    parts = Path(pattern).parts
+    if "**" not in parts:
+        return [Path(name) for name in glob.glob(pattern)]
+    place = parts.index("**")
+    tops = glob.glob(str(Path(*parts[:place]))) if place else ["."]
+    behind = parts[place + 1 :] or ("*",)
+    folders = [folder for top in tops for folder in _folders_in(Path(top), (Path(os.path.realpath(top)),))]
+    found = [file for folder in folders for file in _matching(str(Path(glob.escape(str(folder)), *behind)))]
+    return list(dict.fromkeys(found))
+
+
+def _folders_in(folder: Path, way: tuple[Path, ...]) -> Iterator[Path]:
+    """It, and all within it that are not hidden, but through no link that leads back.
+
+    Args:
+        folder: where to begin.
+        way: the real folders that are passed on the way to it, and it.
+    """
+    yield folder
+    try:
+        entries = list(os.scandir(folder))
+    except OSError:
+        return
+    for entry in entries:
+        if entry.name.startswith(".") or not entry.is_dir():
+            continue
+        real = Path(os.path.realpath(entry.path)) if entry.is_symlink() else way[-1] / entry.name
+        if entry.is_symlink() and any(passed.is_relative_to(real) for passed in way):
+            continue
+        yield from _folders_in(folder / entry.name, (*way, real))
+
+
+def _left_out(pattern: str) -> str:
+    """For the log: what lies among the images of a folder and is not read; empty where there is nothing."""
+    folder = Path(pattern)
+    if not folder.is_dir():
+        return ""
+    names = sorted(name for name in os.listdir(folder) if Path(name).suffix.lower() in _OTHER_SUFFIXES)
+    names = [name for name in names if not name.startswith(".")]
+    if not names:
+        return ""
+    more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+    return f" ({names[0]}{more} left out: not images that are read)"
 
 
 def frame_names(files: Sequence[Path]) -> list[str]:

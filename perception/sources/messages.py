@@ -133,6 +133,7 @@ def _opened(told: dict[str, Any]) -> Opened:
             pixel_aspect=_aspect(info["pixel_aspect"]),
             burst_s=_seconds(info["burst_s"]),
             rate_kind=info["rate_kind"],
+            is_one_picture=_flag(info["is_one_picture"]),
         )
     )
 

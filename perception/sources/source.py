@@ -48,6 +48,8 @@ class SourceInfo:
     """Its frames come to this machine in pieces that last so long; 0 where each comes by itself."""
     rate_kind: RateKind = "declared"
     """Who says `rate_hz`: one that is assumed is nothing to judge a silence by."""
+    is_one_picture: bool = False
+    """It gives a single frame."""
 
     @property
     def rate(self) -> Rate:

@@ -33,15 +33,20 @@ def why_unreadable(file: Path) -> str:
         return (
             "describes a stream on the net (SDP), which is not read; give an rtsp:// address of that stream"
         )
-    if is_web_page(head):
-        return "is a web page"
-    if text.startswith(b"version https://git-lfs"):
-        return "is a pointer of Git LFS; `git lfs pull` fetches the file itself"
-    if head.startswith(_ARCHIVES):
-        return "is an archive; unpack it"
+    if other := what_else(head):
+        return other
     if head[4:8] == b"ftyp" or is_index_behind(head):
         return INDEX_IS_MISSING
     return ENDS_BEFORE_FIRST if is_cut_off(file) else "is not a video file that can be read"
+
+
+def what_else(head: bytes) -> str:
+    """What a file is that is neither video nor image, by its beginning; empty where that is not known."""
+    if is_web_page(head):
+        return "is a web page"
+    if head.lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith(b"version https://git-lfs"):
+        return "is a pointer of Git LFS; `git lfs pull` fetches the file itself"
+    return "is an archive; unpack it" if head.startswith(_ARCHIVES) else ""
 
 
 def written_ns(file: Path | None) -> int:

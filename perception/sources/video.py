@@ -34,7 +34,7 @@ from perception.sources.planes import PixelFormatError, colour_note, planes_of
 from perception.sources.rate import CLOCKLESS, rate_of
 from perception.sources.source import EndOfSource, SourceError, SourceInfo
 from perception.sources.unreadable import written_ns
-from perception.sources.video_file import open_file, silence_told
+from perception.sources.video_file import holds_one_picture, open_file, silence_told
 from perception.sources.video_streams import NoVideo, chosen_stream
 
 av.logging.set_level(None)  # libav would write to stderr; what matters is raised or counted
@@ -350,6 +350,7 @@ class VideoSource(Stamped):
             *(self._file.name, False, first.pixels.frame_wh, decoder.rate.hz, description),
             pixel_aspect=first.pixel_aspect,
             rate_kind=decoder.rate.kind,
+            is_one_picture=holds_one_picture(decoder.form, decoder.frames_expected),
         )
 
     def read(self) -> Frame:

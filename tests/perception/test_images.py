@@ -195,7 +195,15 @@ def test_files_with_several_pictures_among_others_give_their_first_and_it_is_sai
     )
 
 
-@pytest.mark.parametrize(("data", "problem"), [(b"", "is empty"), (b"hello", "is corrupt")])
+@pytest.mark.parametrize(
+    ("data", "problem"),
+    [
+        (b"", "is empty"),
+        (b"hello", "is corrupt"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\n", "is a pointer of Git LFS; `git lfs"),
+        (b"<!DOCTYPE html><html>404", "is a web page"),
+    ],
+)
 def test_a_file_that_is_no_image_is_an_error_at_open(tmp_path: Path, data: bytes, problem: str) -> None:
     (tmp_path / "a.png").write_bytes(data)
 
@@ -228,6 +236,37 @@ def test_images_of_one_name_are_told_apart_by_their_folders(tmp_path: Path) -> N
 
     assert [frame.name for frame in frames] == ["a/0001", "b/c/0001"]
     assert [frame.name for frame in play(ImagesSource(str(tmp_path / "a" / "*")))] == ["0001"]
+
+
+def test_links_that_lead_back_give_no_image_twice(tmp_path: Path) -> None:
+    (tmp_path / "trips" / "a").mkdir(parents=True)
+    cv2.imwrite(str(tmp_path / "trips" / "a" / "1.png"), colour())
+    (tmp_path / "trips" / "a" / "back").symlink_to("..")
+    (tmp_path / "trips" / "all").symlink_to(tmp_path)
+    (tmp_path / "trips" / "b").symlink_to("a")
+
+    frames = play(ImagesSource(f"{tmp_path}/trips/**/*.png"))
+
+    assert [frame.name for frame in frames] == ["a/1", "b/1"]
+    assert len(play(ImagesSource(f"{tmp_path}/trips/all/trips/**/*.png"))) == 2
+
+
+def test_images_of_kinds_that_are_not_read_are_told(tmp_path: Path) -> None:
+    for name in ("1.png", "2.gif", "3.JP2", "4.mp4", "1.txt", ".5.gif"):
+        cv2.imwrite(str(tmp_path / "1.png"), colour())
+        (tmp_path / name).touch()
+
+    info = ImagesSource(str(tmp_path)).open()
+
+    assert info.description == "1 image (2.gif and 2 more left out: not images that are read)"
+
+
+def test_folder_of_folders_says_how_to_name_what_is_in_them(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    cv2.imwrite(str(tmp_path / "a" / "1.png"), colour())
+
+    with pytest.raises(SourceError, match=r"holds no image .*; of folders within it: .*/\*\*/\*\.jpg"):
+        ImagesSource(str(tmp_path)).open()
 
 
 def test_images_of_one_name_in_one_folder_are_all_played(tmp_path: Path) -> None:

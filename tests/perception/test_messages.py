@@ -37,6 +37,7 @@ SOUND = (
     Opened(SourceInfo("cam", True, (640, 360), 25.0, "h264")),
     Opened(SourceInfo("cam", True, None, 25.0)),
     Opened(SourceInfo("cam", True, (720, 576), 25.0, pixel_aspect=(64, 45))),
+    Opened(SourceInfo("http://cam/shot.jpg", False, (640, 360), 10.0, is_one_picture=True)),
     NewFrame(3, Layout("bt709", 640, 360), VALUES, {"decode_errors": 2}),
     Ended(),
     Failed("cam: unplugged"),

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -204,6 +205,23 @@ def test_node_writes_an_image_for_one_image_and_says_so(
 
     assert np.shape(cv2.imread(str(out))) == (180, 320, 3)
     assert f"{out} (1 frame, " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("suffix", [".ppm", ".gif", ".jp2"])
+def test_image_that_is_read_as_a_video_is_one_image(tmp_path: Path, suffix: str) -> None:
+    source = tmp_path / f"a{suffix}"
+    with av.open(str(source), "w", format="gif" if suffix == ".gif" else "image2") as container:
+        codec = {".ppm": "ppm", ".gif": "gif", ".jp2": "jpeg2000"}[suffix]
+        stream = container.add_stream(codec, rate=25)
+        stream.width, stream.height = 64, 48
+        stream.pix_fmt = "bgr8" if suffix == ".gif" else "rgb24"
+        frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), 99, np.uint8)).reformat(format=stream.pix_fmt)
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+
+    assert main(["--source", str(source), "--out", str(tmp_path / "z.png"), "--model", "rt_s-int8"]) == 0
+
+    assert np.shape(cv2.imread(str(tmp_path / "z.png"))) == (48, 64, 3)
 
 
 def test_node_writes_a_folder_for_several_and_refuses_one_image(
