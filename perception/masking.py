@@ -22,7 +22,7 @@ _PASSWORD_FOLLOWS: Final = re.compile(r":(?!/)")
 _TOKEN_AS_USER: Final = re.compile(r":/+([^\s/:@?#]{16,})@")
 _KEY: Final = re.compile(r"(?<=[?&;/=#])([^\s=&;/?#]+)=")
 _SECRET_KEY: Final = re.compile(
-    r"pas|pw|psw|token|secret|key|auth|sig|cred|jwt|hash|hmac|session|ticket|code|^(p|k|sid|pin|otp)$",
+    r"pas|pw|psw|tok|secret|key|auth|sig|cred|jwt|hash|hmac|session|ticket|code|^(p|k|sid|pin|otp)$",
     re.IGNORECASE,
 )
 _LONG_VALUE: Final = re.compile(r"(?<=[?&;=])[^\s=&?#]{16,}")

@@ -11,9 +11,11 @@ import socket
 import ssl
 import string
 import urllib.request
+from collections import defaultdict
 from collections.abc import Callable
 from email.message import Message
 from functools import partial
+from http.cookiejar import CookieJar
 from typing import IO, Any, Final
 from urllib.error import HTTPError, URLError
 from urllib.parse import quote, urlsplit
@@ -26,9 +28,10 @@ from perception.sources.source import SourceError
 from perception.sources.time_limit import TimeLimit
 from perception.sources.tls import TlsSettings
 from perception.sources.web_body import Answer, Body
+from perception.sources.web_encoding import unpacked
 
 USER_AGENT: Final = "drivable"
-_NO_RANGES: Final = (400, 406, 416, 501)  # of servers that stumble over the wish for a part
+_NO_RANGES: Final = (400, 403, 405, 406, 416, 500, 501)  # of servers that stumble over the wish for a part
 _MOST_STALE: Final = 2  # answers in a row that a server calls stale; more is a fault of its own
 Connecting = Callable[[socket.socket], None]
 
@@ -37,6 +40,7 @@ class Web:
     """Opens an address, and what a playlist there names.
 
     - The user and the password go to the scheme, host and port they were given for, and nowhere else.
+    - A cookie goes back where it came from, and nowhere else.
     - What begins encrypted stays so: neither a redirect nor a playlist leads from `https` to `http`.
     - Nothing but `http` and `https` is opened: no file, no pipe, no other protocol.
 
@@ -68,6 +72,7 @@ class Web:
             urllib.request.HTTPDefaultErrorHandler(),
             urllib.request.HTTPErrorProcessor(),
             _RedirectHandler(),
+            _CookieHandler(),
         ]
         if address.userinfo:
             handlers.append(_PasswordHandler(address))
@@ -116,7 +121,7 @@ class Web:
             except HTTPError as again:
                 raise SourceError(_meaning(again, self._address)) from None
         assert self._socket is not None
-        return Answer(response, self._socket)
+        return Answer(unpacked(response), self._socket)
 
     def _ask(self, url: str, headers: dict[str, str]) -> http.client.HTTPResponse:
         request = urllib.request.Request(quote(url, safe=string.punctuation), headers=headers)
@@ -186,6 +191,27 @@ class _RedirectHandler(urllib.request.HTTPRedirectHandler):
             fp.close()
             raise
         return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+class _CookieHandler(urllib.request.BaseHandler):
+    """Gives back cookies to the scheme, host and port that they came from, and to nobody else."""
+
+    def __init__(self) -> None:
+        self._jars: defaultdict[tuple[str, str, int], CookieJar] = defaultdict(CookieJar)
+
+    def http_request(self, request: urllib.request.Request) -> urllib.request.Request:
+        """Of the library's protocol."""
+        self._jars[Address.of(request.full_url).origin].add_cookie_header(request)
+        return request
+
+    def http_response(
+        self, request: urllib.request.Request, response: http.client.HTTPResponse
+    ) -> http.client.HTTPResponse:
+        """Of the library's protocol."""
+        self._jars[Address.of(request.full_url).origin].extract_cookies(response, request)
+        return response
+
+    https_request, https_response = http_request, http_response
 
 
 class _PasswordHandler(urllib.request.BaseHandler):

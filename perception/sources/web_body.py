@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from perception.sources.source import SourceError
+from perception.sources.web_encoding import Unpacked
 
 SKIPPED_BYTES: Final = 1 << 18
 """A step forward of no more than this is read over; a longer one, or one back, asks the server again."""
@@ -26,7 +27,7 @@ _READ_BYTES: Final = 1 << 16
 class Answer:
     """An answer whose head has been read."""
 
-    response: http.client.HTTPResponse
+    response: http.client.HTTPResponse | Unpacked
     socket: socket.socket
 
 

@@ -24,6 +24,7 @@ from perception.masking import masked, masked_line, masked_url
         ("http://10.0.0.7/road?password=S3cr/3tX&a=1", "http://10.0.0.7/road?password=***&a=1"),
         ("http://10.0.0.7:80/road?password=S3cr@3tX", "http://10.0.0.7:***"),
         ("http://10.0.0.7/road?token=it's;secret", "http://10.0.0.7/road?token=***"),
+        ("http://10.0.0.7/road?tok=secret", "http://10.0.0.7/road?tok=***"),
         ("http://10.0.0.7/road?%70assword=secret", "http://10.0.0.7/road?%70assword=***"),
         ("http://10.0.0.7/road?u=ann&p=secret", "http://10.0.0.7/road?u=ann&p=***"),
         ("http://10.0.0.7/road?0123456789abcdef", "http://10.0.0.7/road?***"),

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import gzip
 import socket
 import ssl
 import threading
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -321,7 +323,13 @@ def test_an_mp4_whose_index_is_at_its_end_plays_without_ranges(
     assert "move the index to the front (ffmpeg -movflags +faststart)" in told
 
 
-@pytest.mark.parametrize("status", ["400 Bad Request", "416 Range Not Satisfiable", "501 Not Implemented"])
+@pytest.mark.parametrize(
+    "status",
+    [
+        *("400 Bad Request", "403 Forbidden", "405 Method Not Allowed", "416 Range Not Satisfiable"),
+        *("500 Internal Server Error", "501 Not Implemented"),
+    ],
+)
 def test_a_server_that_stumbles_over_ranges_is_asked_for_all(
     status: str, make_clip: Callable[..., Path], serve: Serve
 ) -> None:
@@ -329,6 +337,36 @@ def test_a_server_that_stumbles_over_ranges_is_asked_for_all(
     server = serve(lambda head: (http(status) if "Range" in head else http("200 OK", body=clip))(head))
 
     assert frames_of(server.url("http", "clip.ts")) == 10
+
+
+def test_a_cookie_goes_back_to_who_gave_it(make_clip: Callable[..., Path], serve: Serve) -> None:
+    clip = make_clip("clip.ts", frames=10).read_bytes()
+    give = http("302 Found", "Set-Cookie: id=secret; Path=/", "Location: /clip.ts")
+    server = serve(lambda head: (http("200 OK", body=clip) if "Cookie: id=secret" in head else give)(head))
+
+    assert frames_of(server.url("http", "clip.ts")) == 10
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "x-gzip", "deflate"])
+def test_a_playlist_that_is_packed_unasked_is_read(
+    encoding: str, make_clip: Callable[..., Path], serve: Serve
+) -> None:
+    text = b"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nclip.ts\n#EXT-X-ENDLIST\n" + b"#" * 200_000
+    packed = zlib.compress(text) if encoding == "deflate" else gzip.compress(text)
+    playlist = http("200 OK", f"Content-Encoding: {encoding}", body=packed)
+    clip = http("200 OK", body=make_clip("clip.ts", frames=10).read_bytes())
+    server = serve(lambda head: (playlist if "m3u8" in head else clip)(head))
+
+    assert frames_of(server.url("http", "road.m3u8")) == 10
+
+
+def test_a_packed_answer_that_cannot_be_unpacked_is_told(serve: Serve) -> None:
+    text = gzip.compress(b"#EXTM3U\n" + bytes(range(256)) * 1000)
+    cut = serve(http("200 OK", "Content-Encoding: gzip", body=text[:-20]))
+    other = serve(http("200 OK", "Content-Encoding: br", body=text))
+
+    assert "the connection was cut after " in problem_of(cut.url("http", "road.m3u8"))
+    assert "the server packs its answer (br), which is not read" in problem_of(other.url("http"))
 
 
 def test_a_server_that_gives_another_part_than_was_asked_for_is_not_believed(
