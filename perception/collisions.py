@@ -91,6 +91,12 @@ def _check_input(read: Input, target: Target) -> None:
         )
 
 
+def _is_named_pipe(path: Path) -> bool:
+    """Whether its reader sees an end when the first of two has written, and the other then waits for ever."""
+    is_by_number = any(Path(os.path.abspath(path)).is_relative_to(place) for place in ("/dev", "/proc"))
+    return path.is_fifo() and not is_by_number
+
+
 def _is_partial(path: Path) -> bool:
     return path.name.startswith(".") and path.name.endswith(PARTIAL_SUFFIX)
 
@@ -109,7 +115,8 @@ def _is_part(target: Target, data_set: Path) -> bool:
 
 
 def _check_outputs(first: Target, second: Target) -> None:
-    if is_stream(first.path) and is_stream(second.path):
+    are_pipes = _is_named_pipe(first.path) and _is_named_pipe(second.path)
+    if is_stream(first.path) and is_stream(second.path) and not are_pipes:
         return
     if is_same(first.path, second.path):
         raise CollisionError(

@@ -13,6 +13,7 @@ from typing import Final, Literal, TypeVar
 from perception.atomic_file import PARTIAL_SUFFIX
 from perception.set_aside import make_way
 from perception.sinks.claim import Claim
+from perception.sinks.earlier_files import MASKS, OVERLAYS
 from perception.sinks.naming import Naming
 from perception.sinks.presence import Presence
 from perception.sinks.segment_index import SegmentIndex, save_names
@@ -305,10 +306,18 @@ class Segments:
 
 
 def _remove_folder(folder: Path) -> None:
-    """Remove the pictures in a folder, also those a killed run left unfinished, and then the folder."""
-    for pattern in ("*.png", "*.jpg", f".*{PARTIAL_SUFFIX}"):
-        for picture in folder.rglob(pattern):
-            picture.unlink(missing_ok=True)
+    """Remove the pictures of ours in a folder, also what a killed run left unfinished, and then the folder.
+
+    Raises:
+        OSError: if it cannot be removed; what is not ours stays in it.
+    """
+    for kind in (MASKS, OVERLAYS):
+        for picture in folder.rglob(f"*{kind.suffix}"):
+            with contextlib.suppress(FileNotFoundError):
+                if kind.is_certain(picture):
+                    picture.unlink()
+    for partial in folder.rglob(f".*{PARTIAL_SUFFIX}"):
+        partial.unlink(missing_ok=True)
     for place, _, _ in os.walk(folder, topdown=False):
         with contextlib.suppress(FileNotFoundError):
             os.rmdir(place)

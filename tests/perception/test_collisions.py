@@ -105,6 +105,14 @@ def test_output_that_would_destroy_something_is_refused_in_one_line(
     assert contents(place) == before
 
 
+def test_two_outputs_into_one_named_pipe_are_refused(place: Path, only_error_line: ErrorLine) -> None:
+    os.mkfifo("pipe")
+
+    assert main(["--source", "synthetic", "--jsonl", "pipe", "--summary", "./elsewhere/pipe"]) == 1
+
+    assert "--jsonl and --summary name the same file" in only_error_line("drivable-node")
+
+
 @pytest.mark.parametrize(
     ("arguments", "file", "told"),
     [

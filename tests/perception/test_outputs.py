@@ -14,6 +14,7 @@ from pathlib import Path
 
 import av
 import cv2
+import numpy as np
 import pytest
 from recording import LIVE, TARGETS, frames_of, names, sink_at, write
 
@@ -303,6 +304,20 @@ def test_keep_removes_nothing_that_no_run_of_ours_has_made(tmp_path: Path, name:
     assert (folder / foreign).read_text() == "of the user"
     assert (tmp_path / "elsewhere").read_text() == "of the user"
     assert sum(len(frames_of(folder / it)) for it in names(folder) if it not in (foreign, "elsewhere")) == 10
+
+
+def test_keep_leaves_pictures_of_the_user_in_an_old_folder_and_says_so(tmp_path: Path) -> None:
+    sink = sink_at(tmp_path, "masks", Keeping(Rotate(age_s=1.0, keep=1)))
+    sink.open(LIVE)
+    write(sink, range(20))
+    photo = tmp_path / "out" / "000001" / "photo.png"
+    photo.write_bytes(cv2.imencode(".png", np.zeros((8, 8, 3), np.uint8))[1].tobytes())
+    write(sink, range(20, 40))
+    sink.close()
+
+    assert names(photo.parent) == ["photo.png"]
+    assert sink.trouble is not None
+    assert "000001: an old segment cannot be removed: Directory not empty; remove it" in sink.trouble
 
 
 @pytest.mark.parametrize("rotate", [(), ("--rotate.age_s", "0.5", "--rotate.keep", "6")])
