@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -82,6 +83,8 @@ def read_command_line(given: Sequence[str], known: Mapping[str, Any], program: s
             values = [value]
         else:
             values = _values_before_next(rest, takes_many=is_open_list(hint))
+            if name == "source":
+                _refuse_several(values, rest)
         if not values or not all(one.strip() for one in values):
             raise SettingsError(f"{name} has no value; {typed_name} VALUE is wanted")
         for one in values:
@@ -115,6 +118,18 @@ def _values_before_next(rest: list[str], takes_many: bool) -> list[str]:
     while rest and not _is_option(rest[0]) and (takes_many or not values):
         values.append(rest.pop(0))
     return values
+
+
+def _refuse_several(values: list[str], rest: list[str]) -> None:
+    """What a shell makes of a pattern without quotes."""
+    files = [*values, *itertools.takewhile(lambda argument: not _is_option(argument), rest)]
+    if len(files) > 1 and all(os.path.exists(file) for file in files):
+        first = Path(files[0])
+        raise SettingsError(
+            f"source is one, and {len(files)} files stand there, as where the shell replaces a pattern; in "
+            f"quotes a pattern of images stays: --source '{first.with_name('*' + first.suffix)}' "
+            f"(videos are given one at a time)"
+        )
 
 
 def _is_option(argument: str) -> bool:

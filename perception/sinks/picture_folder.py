@@ -125,7 +125,7 @@ class PictureFolderSink(ABC):
     def _end_segment(self) -> None:
         segment, self._segment = self._segment, None
         if segment:
-            self._segments.note_end(segment.presence, segment.files)
+            self._segments.note_end(segment.presence, segment.files, segment.content_bytes)
             segment.close()
 
     def _found(self) -> list[Path]:
@@ -146,7 +146,9 @@ class PictureFolder:
         self.folder = folder
         self.files = 0
         """Written to it."""
+        self.content_bytes = 0
         self.size_bytes = 0
+        """That their content takes on the disk."""
         self._descriptor = -1 if os.name == "nt" else os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         self._watched = None if os.name == "nt" else Watched(self._descriptor, folder)
 
@@ -180,6 +182,7 @@ class PictureFolder:
         else:
             write_atomically(file, content, waits_for_disk=False)
         self.files += 1
+        self.content_bytes += len(content)
         self.size_bytes += -(-len(content) // _BLOCK_BYTES) * _BLOCK_BYTES
 
     def _make_folder(self, folder: Path, syncer: Syncer | None) -> None:

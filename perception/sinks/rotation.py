@@ -192,15 +192,18 @@ class Segments:
             or (rotate.age_s and time_ns - self._began_ns >= rotate.age_s * _S)
         )
 
-    def note_end(self, presence: Presence, frames: int) -> None:
+    def note_end(self, presence: Presence, frames: int, folder_bytes: int = 0) -> None:
         """The open segment, with so many frames of this run, is about to be closed; removed, they are lost.
 
         But for one that a hanging sink comes back to after `keep` has removed it.
+
+        Args:
+            folder_bytes: that this run has written to it, if it is a folder: other things may lie there.
         """
         if presence == "removed" and not self._keeping.index.is_dropped(self._segment):
             self._frames_lost += frames
         if presence != "removed":
-            self._keeping.written.frames += frames
+            self._keeping.written.note(self._segment, frames, folder_bytes)
 
     def latest(self) -> Path:
         """The newest numbered segment that is there; the target where there is none."""

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
+from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-
-from perception.sinks.naming import Naming
 
 
 @dataclass
@@ -18,6 +16,13 @@ class Written:
     """In their order; some may have been removed since."""
     frames: int = 0
     """In those that are closed."""
+    folder_bytes: Counter[Path] = field(default_factory=Counter)
+    """That this run has written to those that are folders and closed."""
+
+    def note(self, path: Path, frames: int, folder_bytes: int) -> None:
+        """Of one that is closed: how much of it is this run's."""
+        self.frames += frames
+        self.folder_bytes[path] += folder_bytes
 
     def told(self, what: str, note: str | None = None) -> str | None:
         """`out.mp4 (300 frames, 4.2 MB)`; None if nothing is there.
@@ -30,22 +35,14 @@ class Written:
         if not there:
             return None
         last = f" to {there[-1].name}" if there[1:] else ""
-        size_mb = sum(map(_size_bytes, there)) / 1e6
+        size_mb = sum(map(self._size_bytes, there)) / 1e6
         size = f"{size_mb:.1f} MB" if size_mb >= 0.1 else f"{1000 * size_mb:.1f} kB"
         count = f"{self.frames} {what}{'s' * (self.frames != 1)}"
         return f"{there[0]}{last} ({', '.join(filter(None, (count, note, size)))})"
 
-
-def _size_bytes(path: Path) -> int:
-    """Of a file, or of the files in a folder and in those within it that are no segments of their own."""
-    total = 0
-    with suppress(OSError):
-        if not path.is_dir():
+    def _size_bytes(self, path: Path) -> int:
+        if path.is_dir():
+            return self.folder_bytes[path]
+        with suppress(OSError):
             return path.stat().st_size
-        for place, folders, names in os.walk(path):
-            if Path(place) == path:
-                folders[:] = [
-                    name for name in folders if not Naming(path, are_folders=True).number_of(Path(name))
-                ]
-            total += sum((Path(place) / name).stat().st_size for name in names)
-    return total
+        return 0

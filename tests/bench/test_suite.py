@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -157,6 +158,17 @@ def test_task_that_comes_to_nothing_is_told_once_and_the_others_go_on(
     assert [result.task.scenario for result in report.results] == ["single_stream"] * 2
     assert [it.reason for it in report.missing if "bare" in it.title] == ["no memory left"]
     assert [name for name, _ in calls].count("failed") == 1
+
+
+def test_quick_run_says_first_how_long_it_takes_and_then_that_the_machine_is_busy(
+    calls: list[Call], settings: Callable[..., BenchConfig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bench.suite.warning_now", lambda: "other programs take 50% of the cores now")
+
+    said = measure(settings(quick=True))
+
+    assert re.search(r"^report: .*; about \d+ (s|min) on two idle cores$", said[0])
+    assert said[1] == "warning: other programs take 50% of the cores now"
 
 
 def test_progress_tells_how_long_it_takes_yet(

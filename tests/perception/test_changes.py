@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -179,6 +181,26 @@ def test_run_tells_of_a_black_camera_and_where_its_files_are(
         f"kB), {summary}",
     ):
         assert part in files
+
+
+def test_trouble_is_on_the_terminal_while_the_run_goes_on(tmp_path: Path) -> None:
+    clip = tmp_path / "a.mp4"
+    _black_in_between(clip, _write_clip)
+    node = "import sys; from perception.node import main; sys.exit(main(sys.argv[1:]))"
+    arguments = ["--source", str(clip), "--loop", "--model", "rt_s-int8"]
+
+    with subprocess.Popen([sys.executable, "-c", node, *arguments], stderr=subprocess.PIPE, text=True) as run:
+        assert run.stderr is not None
+        told = next((line for line in run.stderr if "camera blocked" in line), None)
+        is_running = run.poll() is None
+        run.terminate()
+        rest = run.stderr.read()
+
+    assert told is not None
+    assert told.endswith(": camera blocked (black): no masks\n")
+    assert is_running
+    assert "frames captured" in rest
+    assert run.returncode == 0
 
 
 def test_run_that_writes_nothing_tells_of_no_files(capsys: pytest.CaptureFixture[str]) -> None:

@@ -134,6 +134,17 @@ def test_command_line_that_cannot_be_used_is_one_line(arguments: list[str], line
     assert line in refusal(*arguments)
 
 
+def test_pattern_that_the_shell_has_replaced_is_told_to_be_put_in_quotes(tmp_path: Path) -> None:
+    images = [tmp_path / f"{number}.jpg" for number in range(3)]
+    for image in images:
+        image.touch()
+
+    line = refusal("--source", *map(str, images), "--out", "z/")
+
+    assert "source is one, and 3 files stand there" in line
+    assert f"--source '{tmp_path}/*.jpg'" in line
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [

@@ -242,6 +242,8 @@ def test_node_tells_the_size_of_folders_within_a_folder(
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
         shutil.copy(images / "1.png", tmp_path / name)
+    (tmp_path / "o").mkdir()
+    (tmp_path / "o" / "other").write_bytes(bytes(10**6))
 
     assert (
         main(["--source", f"{tmp_path}/[ab]/*.png", "--model", "rt_s-int8", "--out", f"{tmp_path}/o/"]) == 0

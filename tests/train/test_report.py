@@ -17,7 +17,7 @@ from matplotlib.container import ErrorbarContainer
 
 from perception.labels import ALTERNATIVE, BACKGROUND, DIRECT, IGNORE
 from train.report import ReportError, Seen, best_epoch, write_report
-from train.report.charts import conditions
+from train.report.charts import conditions, curves
 from train.report.frames import gather
 
 ROOT = Path(__file__).parents[2]
@@ -113,6 +113,13 @@ def test_one_recording_alone_has_no_interval(recordings: str, has_interval: bool
     assert any(isinstance(bars, ErrorbarContainer) for bars in axes.containers) == has_interval
     title = axes.get_title(loc="left")
     assert ("the line is the 95 % interval" if has_interval else "one recording alone has no") in title
+
+
+@pytest.mark.parametrize(
+    ("name", "called"), [("my_roads", "my_roads (rt_m)"), ("rt_m", "rt_m"), (None, "rt_m")]
+)
+def test_curves_are_called_as_the_run_is(name: str | None, called: str) -> None:
+    assert curves({**CONFIG, "name": name}, HISTORY).get_suptitle() == f"{called}: 4 epochs"
 
 
 def test_best_and_worst_frames_are_those_with_the_highest_and_lowest_mean_iou() -> None:

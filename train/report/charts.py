@@ -49,7 +49,9 @@ def curves(config: dict[str, Any], history: Sequence[dict[str, float]]) -> Figur
     """
     figure = Figure(figsize=(10, 10), layout="constrained")
     iou_axes, loss_axes, rate_axes = figure.subplots(3, 1, sharex=True, height_ratios=[3, 2, 1])
-    figure.suptitle(f"{config.get('model', 'network')}: {_plural(len(history), 'epoch')}", color=INK)
+    network, name = config.get("model", "network"), config.get("name")
+    called = f"{name} ({network})" if name and name != network else network
+    figure.suptitle(f"{called}: {_plural(len(history), 'epoch')}", color=INK)
     for label in LABELS:
         _line(iou_axes, history, f"val_iou_{label}", label, color=CLASS_COLOURS[label], linewidth=1.4)
     _line(iou_axes, history, "val_mean_iou", "mean", color=INK, linewidth=2.4)
