@@ -18,7 +18,13 @@ from av.packet import Packet
 from av.stream import Stream
 from av.video.stream import VideoStream
 
-from perception.sources.file_end import Beginning, holds_another, is_cut_off, is_transport_stream
+from perception.sources.file_end import (
+    Beginning,
+    goes_on_in_chunks,
+    holds_another,
+    is_cut_off,
+    is_transport_stream,
+)
 
 LOST_PACKETS: Final = 2
 LOST_SHARE: Final = 0.02
@@ -153,7 +159,10 @@ class Completeness:
     @property
     def frames_expected(self) -> int:
         """About how many frames the container promises; 0 if it does not."""
-        return self._stream.frames or round(self._duration_s() * self._rate_hz)
+        count, by_time = self._stream.frames, round(self._duration_s() * self._rate_hz)
+        if self._format == "ivf":  # some of its writers count ticks of the clock instead of frames
+            return count if count == by_time else 0
+        return count or by_time
 
     def problem(self, is_read_through: bool = True) -> str | None:
         """Why what was read is not all of the recording; None where nothing shows that.
@@ -238,7 +247,9 @@ class Completeness:
         return self._hole_bytes > least_bytes and not self._is_stuffing()
 
     def _is_stuffing(self) -> bool:
-        """MPEG-TS of constant rate goes on where no stream has anything to send."""
+        """MPEG-TS goes on where no stream has anything to send, AVI where pictures were dropped."""
+        if self._format == "avi" and isinstance(self._file, Path):
+            return goes_on_in_chunks(self._file, self._hole_at, self._hole_at + self._hole_bytes)
         middle = self._bytes(self._hole_at + self._hole_bytes // 2, _LOOKED_AT_BYTES)
         return self._format == "mpegts" and is_transport_stream(middle)
 

@@ -25,26 +25,34 @@ class DamageTrace:
     def __init__(self, loses_frames: bool = False) -> None:
         self._loses_frames = loses_frames
         self._is_carried = False
+        self.losses = 0
+        """Packets that were lost so far."""
         self._last_pts_ns: int | None = None
         self._steps_ns: deque[int] = deque(maxlen=STEPS_KEPT)
 
     def lose_packet(self) -> None:
         """Book a packet that was lost or could not be decoded."""
         self._is_carried = True
+        self.losses += 1
 
-    def is_damaged(self, is_corrupt: bool, is_key: bool, pts_ns: int | None) -> bool:
+    def is_damaged(
+        self, is_corrupt: bool, is_key: bool, pts_ns: int | None, losses_before: int | None = None
+    ) -> bool:
         """Whether the next picture, in the order of display, is damaged.
 
         Args:
             is_corrupt: the decoder concealed a part of it.
             is_key: it is predicted from no other picture.
             pts_ns: its time in the container, in nanoseconds.
+            losses_before: `losses` when its packet was read: of a later packet a key frame heals nothing,
+                though it is shown later. None where it is shown as soon as it is read.
         """
         has_gap = self._loses_frames and pts_ns is not None and self._steps_over_a_gap(pts_ns)
         if is_corrupt:
             self._is_carried = True
         elif is_key:
-            self._is_carried = False
+            self._is_carried = losses_before is not None and losses_before < self.losses
+            return False
         elif has_gap:
             self._is_carried = True
         return self._is_carried

@@ -95,6 +95,16 @@ def holds_another(file: Path) -> bool:
     return min(kinds.count(kind) for kind in (b"ftyp", b"moov", b"mdat")) > 1 and b"moof" not in kinds
 
 
+def goes_on_in_chunks(avi: Path, begin: int, end: int) -> bool:
+    """Whether an AVI leads from chunk to chunk from one packet to the next: pictures between were dropped."""
+    try:
+        with avi.open("rb", buffering=0) as opened:
+            chunk_ends = _chunk_ends(_File(opened), begin + begin % 2)
+            return any(at >= end - _CHUNK_HEAD_BYTES for at in chunk_ends)
+    except OSError:
+        return False
+
+
 def _judged(file: _Bytes, last_packet_at: int) -> bool | None:
     look = _look_for(file.bytes(0, _HEAD_BYTES))
     return look(file, last_packet_at) if look else None
@@ -220,15 +230,18 @@ def _avi(file: _Bytes, last_packet_at: int) -> bool | None:
 
 
 def _is_chunk_torn(file: _Bytes, at: int) -> bool | None:
-    while at > 0 and len(head := file.bytes(at, _CHUNK_HEAD_BYTES)) == _CHUNK_HEAD_BYTES:
+    is_torn = at > 0 and any(end > file.size_bytes for end in _chunk_ends(file, at))
+    return is_torn or None
+
+
+def _chunk_ends(file: _Bytes, at: int) -> Iterator[int]:
+    """Where each chunk ends, up to the first one that is of no known kind."""
+    while len(head := file.bytes(at, _CHUNK_HEAD_BYTES)) == _CHUNK_HEAD_BYTES:
         if not _CHUNK.fullmatch(head[:4]):
-            return None
-        length = int.from_bytes(head[4:], "little")
-        at += _CHUNK_HEAD_BYTES + length
-        if at > file.size_bytes:
-            return True
-        at += length % 2
-    return None
+            return
+        at += _CHUNK_HEAD_BYTES + int.from_bytes(head[4:], "little")
+        yield at
+        at += at % 2
 
 
 def _avi_has_index(file: _Bytes, at: int, end: int) -> bool:

@@ -148,6 +148,8 @@ def build_source(spec: str, settings: SourceSettings | None = None) -> Source:
 
     source: Source = Looped(build) if settings.loop else build()
     if settings.realtime:
+        if settings.duration_s is not None:  # inside too: nobody waits for a frame behind the end
+            source = Limited(source, duration_s=settings.duration_s)
         source = Paced(source)
     if settings.max_frames is not None or settings.duration_s is not None:
         source = Limited(source, settings.max_frames, settings.duration_s)

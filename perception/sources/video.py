@@ -70,6 +70,7 @@ class _Origin:
     """What is known of a packet, for the frames that come of it."""
 
     received_ns: int
+    losses_before: int
     pixel_aspect: PixelAspect = SQUARE
 
 
@@ -108,6 +109,7 @@ class Decoder:
         """Of the container, for the log."""
         self.has_clock = has_clock and self.form not in CLOCKLESS
         """Its pictures carry times."""
+        self._is_in_order = self.form == "avi"  # which gives times to packets; those to show are made up
         self.rate = rate_of(stream, self.form, self.has_clock)
         self._time_base = stream.time_base or Fraction(1, av.time_base)
         codec = self._stream.codec_context
@@ -262,7 +264,7 @@ class Decoder:
             head = bytes(memoryview(packet)[:HEAD_BYTES]) if self._numbers else b""
             if packet.is_corrupt or (self._numbers and self._numbers.misses_before(head)):
                 self._damage.lose_packet()
-        origin = _Origin(received_ns)
+        origin = _Origin(received_ns, self._damage.losses)
         if packet is not None:
             packet.opaque = origin
         try:
@@ -275,14 +277,15 @@ class Decoder:
                     self._colour_note = colour_note(frame, self._stream.codec_context.codec_tag)
                 turn = self._orientation.of(frame)
                 pixels = turn.of(planes_of(frame))
-                pts = frame.pts if self.has_clock else None
+                pts = (frame.dts if self._is_in_order else frame.pts) if self.has_clock else None
                 pts_ns = None if pts is None else int(pts * self._time_base * 1_000_000_000)
                 # a frame that the decoder held back keeps what is known of its own packet
                 own = frame.opaque if isinstance(frame.opaque, _Origin) else origin
                 # what is missing the numbers know, and times suggest
                 is_numbered = self._numbers is not None and self._numbers.are_known
                 step_pts_ns = None if is_numbered else pts_ns
-                is_damaged = self._damage.is_damaged(frame.is_corrupt, frame.key_frame, step_pts_ns)
+                seen = frame.is_corrupt, frame.key_frame, step_pts_ns, own.losses_before
+                is_damaged = self._damage.is_damaged(*seen)
                 aspect = turn.of_aspect(own.pixel_aspect)
                 yield Decoded(pixels, pts_ns, own.received_ns, is_damaged, aspect)
         except PixelFormatError as error:

@@ -10,6 +10,8 @@ import av
 import pytest
 from clips import FRAMES, Kind, play, write
 
+from perception.sources.video import VideoSource
+
 UNSEEN_FRAMES = 3  # a last frame's length is often not told
 
 
@@ -136,3 +138,17 @@ def test_recordings_joined_to_one_file_end_well(recording: Callable[[str], bytes
     file.write_bytes(recording("video.ts") + recording("video.ts"))
 
     assert play(file) == (2 * FRAMES, "")
+
+
+@pytest.mark.parametrize("is_ticks", [False, True])
+def test_an_ivf_promises_no_number_of_frames_where_it_may_count_its_clock(
+    is_ticks: bool, tmp_path: Path
+) -> None:
+    kind, file = KINDS["video.ivf"], tmp_path / "clock.ivf"
+    write(file, kind, time_ms=lambda number: number * 40) if is_ticks else write(file, kind)
+    source = VideoSource(file)
+
+    info = source.open()
+
+    source.close()
+    assert info.description.endswith("in ivf" if is_ticks else f"in ivf, about {FRAMES} frames")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import av
 import pytest
+from clips import Kind, write
 
 from perception.sources.damage import DamageTrace
 from perception.sources.source import EndOfSource
@@ -30,6 +31,40 @@ def test_a_lost_packet_damages_what_is_predicted_and_no_key_frame() -> None:
 
     assert trace.is_damaged(is_corrupt=False, is_key=False, pts_ns=None)
     assert not trace.is_damaged(is_corrupt=False, is_key=True, pts_ns=None)
+
+
+def test_a_key_frame_that_was_read_before_the_loss_heals_nothing_and_is_whole() -> None:
+    trace = DamageTrace()
+    losses_before = trace.losses
+    trace.lose_packet()
+
+    assert not trace.is_damaged(is_corrupt=False, is_key=True, pts_ns=None, losses_before=losses_before)
+    assert trace.is_damaged(is_corrupt=False, is_key=False, pts_ns=None, losses_before=trace.losses)
+    assert not trace.is_damaged(is_corrupt=False, is_key=True, pts_ns=None, losses_before=trace.losses)
+
+
+def test_what_is_predicted_from_a_lost_picture_is_marked_where_key_frames_are_shown_late(
+    tmp_path: Path,
+) -> None:
+    kind = Kind("libx264", codec_options={"preset": "medium", "bf": "3", "g": "25", "keyint_min": "25"})
+    file = write(tmp_path / "reordered.mp4", kind)
+    with av.open(str(file)) as container:
+        places = [(entry.pos, entry.size) for entry in container.streams.video[0].index_entries]
+    begin, size = places[26]  # right behind the second key frame, which is shown after it was read
+    data = bytearray(file.read_bytes())
+    data[begin : begin + size] = bytes(size)
+    file.write_bytes(data)
+    source, damaged = VideoSource(file), []
+    source.open()
+
+    with contextlib.suppress(EndOfSource):
+        while True:
+            frame = source.read()
+            damaged += [round(frame.time_ns / PERIOD_NS)] * frame.is_damaged
+    source.close()
+
+    assert set(damaged) >= set(range(30, 50))
+    assert not set(damaged) & {25, *range(50, 100)}
 
 
 @pytest.mark.parametrize("loses_frames", [True, False])

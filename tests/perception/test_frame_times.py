@@ -12,6 +12,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from clips import FRAMES, Kind, write
 
 from perception.sources.counts import SourceCounts
 from perception.sources.frame_times import CaptureTimes, FrameTimes
@@ -256,6 +257,14 @@ def test_a_pause_of_a_recording_is_kept_in_every_container(tmp_path: Path, suffi
     assert times_ms[:50] == pytest.approx([40 * number for number in range(50)], abs=1)
     assert times_ms[50:] == pytest.approx([5_000 + 40 * number for number in range(50)], abs=40)
     assert (source.clock_steps, source.gaps) == (0, 1)
+
+
+def test_pictures_of_an_avi_that_are_shown_in_another_order_come_at_their_rate(tmp_path: Path) -> None:
+    kind = Kind("libx264", codec_options={"preset": "medium", "bf": "3"})
+    times_ms, source = read(write(tmp_path / "reordered.avi", kind))
+
+    assert times_ms == [40 * number for number in range(FRAMES)]
+    assert source.strays == 0
 
 
 def test_the_clock_of_a_recording_that_wraps_goes_on(tmp_path: Path) -> None:

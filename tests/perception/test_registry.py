@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from clips import Kind, write
 
 from perception.sources import SOURCES, EndOfSource, SourceError, SourceSettings, build_source
 from perception.sources.camera import CameraSource
@@ -98,6 +100,20 @@ def test_loop_is_inside_pace_and_the_limit_is_outermost() -> None:
     assert isinstance(limited, Limited)
     assert isinstance(limited._source, Paced)
     assert isinstance(limited._source._source, Looped)
+
+
+def test_nobody_waits_in_real_time_for_a_frame_that_lies_behind_the_end(tmp_path: Path) -> None:
+    file = write(tmp_path / "lapse.mkv", Kind("mpeg4"), frames=3, time_ms=lambda number: number * 9_000)
+    source = build_source(str(file), SourceSettings(realtime=True, duration_s=1))
+    began_s = time.monotonic()
+    source.open()
+
+    source.read()
+    with pytest.raises(EndOfSource):
+        source.read()
+
+    source.close()
+    assert time.monotonic() - began_s < 5
 
 
 def test_a_looped_clip_gives_as_many_frames_as_the_limit_says(make_clip: Callable[..., Path]) -> None:

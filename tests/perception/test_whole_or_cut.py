@@ -268,6 +268,22 @@ def test_an_avi_that_was_never_closed_is_cut_off_where_a_chunk_is_torn(
     assert "the file ends early" in outcome(name, data[: len(data) * 7 // 10])[1]
 
 
+def test_frames_that_a_recorder_dropped_in_the_midst_of_an_avi_are_no_hole(tmp_path: Path) -> None:
+    def time_ms(number: int) -> int:  # an avi holds one empty chunk for each ms of it
+        return number * 1000 // RATE_HZ + 9_000 * (number >= 50)
+
+    still = Kind("mpeg4", sound="mp2", codec_options={"qscale": "31", "g": "1000"})
+    file = write(tmp_path / "parked.avi", still, time_ms=time_ms, wh=(32, 16))
+
+    assert play(file) == (FRAMES, "")
+
+    data = bytearray(file.read_bytes())
+    begin = data.index(bytes(3).join([b"00dc", b"\0"]) + b"00dc")
+    data[begin : begin + 60_000] = bytes(60_000)
+    file.write_bytes(data)
+    assert "a part of the file cannot be read" in play(file)[1]
+
+
 @pytest.mark.parametrize("has_index", [True, False])
 def test_frames_that_a_recorder_dropped_at_the_end_of_an_avi_are_not_missing(
     has_index: bool, recording: Callable[..., bytes], outcome: Callable[..., tuple[int, str]]
