@@ -50,6 +50,11 @@ _PNG_FRAME_BYTES: Final = 12  # length and name before a chunk's content, checks
 _PNG_EXTRAS: Final = (b"tRNS", b"eXIf", b"acTL", b"fcTL", b"fdAT")
 """Chunks beside the critical ones that matter here; of others libpng may complain on the terminal."""
 _BATCH_BYTES: Final = 1 << 26
+_READ_BY_OTHER_NAMES: Final = (
+    *((0, b"GIF8", "GIF", ".gif"), (4, b"jP  ", "JPEG 2000", ".jp2"), (4, b"ftyp", "video", ".mp4")),
+    *((0, b"P5", "PGM", ".pgm"), (0, b"P6", "PPM", ".ppm"), (0, b"\x1aE\xdf\xa3", "video", ".mkv")),
+)
+"""Where its mark stands in a file, the mark, what it is, and the suffix by which it would be read."""
 _UNREADABLE: Final = "is corrupt, or not an image that can be read"
 
 
@@ -83,7 +88,7 @@ class ImageFile:
             raise SourceError(f"{file}: is HEIC, which is not read here; convert it to JPEG or PNG")
         wh = image_wh(content)
         if wh is None:
-            raise SourceError(f"{file}: {what_else(content) or _UNREADABLE}")
+            raise SourceError(f"{file}: {_named_otherwise(content) or what_else(content) or _UNREADABLE}")
         check_pixels(wh, max_pixels, str(file))
         if content.startswith(PNG):
             content = whole_png(content, str(file))
@@ -155,6 +160,14 @@ class ImageFile:
         if image.dtype != np.uint8:
             raise SourceError(f"{self._file}: has {image.dtype} pixels; 8 or 16 bits per channel are wanted")
         return np.asarray(image, np.uint8)
+
+
+def _named_otherwise(content: bytes) -> str:
+    """What a file is that would be read by another name; empty where nothing is known."""
+    for at, mark, kind, suffix in _READ_BY_OTHER_NAMES:
+        if content.startswith(mark, at):
+            return f"is by its content a {kind}; convert it, or give it alone under its own name ({suffix})"
+    return ""
 
 
 def read_image_bgr(file: Path, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
