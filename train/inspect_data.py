@@ -86,11 +86,14 @@ def inspect(config: InspectConfig, say: Callable[[str], None] = print) -> None:
     for file in _write_sheets(config, data_set, surveys):
         say(f"contact sheet: {file}")
     meanings = {split: data_set.nonsense_of(split) for split, found in surveys.items() if found.seen}
-    strange = [f"{split}: {why}" for split, why in meanings.items() if why]
-    for line in strange if not data_set.is_numbered else ():
+    strange: dict[bool, list[str]] = {True: [], False: []}
+    for split, why in meanings.items():
+        if why:
+            strange[data_set.must_make_sense(why)].append(f"{split}: {why}")
+    for line in strange[False]:
         say(f"warning: {line}; is the label map right?")
     faults = {
-        "splits whose labels make no sense": strange if data_set.is_numbered else [],
+        "splits whose labels make no sense": strange[True],
         "splits of unknown names": list(_misnamed(data_set)),
         "broken pairs": [f"{split}: {line}" for split, found in surveys.items() for line in found.broken],
         "frames in two splits": list(_same(surveys)),

@@ -59,7 +59,13 @@ def completed(arguments: Sequence[str]) -> Iterator[list[str]]:
         yield given
         return
     model = names.get("model")
-    if names.get("resume", "false").lower() == "true":
+    resume = names.get("resume", "false").lower()
+    if resume not in ("true", "false", "yes", "no", "on", "off"):
+        raise SettingsError(
+            f"resume is {names['resume']}; it takes no value, and --out names the folder of the run: --resume "
+            f"--out {Path(names['resume']).parent if names['resume'].endswith('.pt') else names['resume']}"
+        )
+    if resume in ("true", "yes", "on"):
         run = _run_in(Path(names.get("out", _default("out"))), names.get("name") or model)
         if run is not None:
             with tempfile.TemporaryDirectory() as folder:
@@ -67,6 +73,9 @@ def completed(arguments: Sequence[str]) -> Iterator[list[str]]:
                 file.write_text(yaml.safe_dump(_settings_of(run)))
                 yield ["--config", str(file), "--out", str(run.parent.parent), *_without(given, "out")]
             return
+        if model is None:
+            out = names.get("out", _default("out"))
+            raise SettingsError(f"{out}: holds no run named {names['name']}; --out names the folder it is in")
     if model is None:
         raise SettingsError(
             f"nothing says what to train: name a network, e.g. --model rt_m, or a recipe, e.g. --config "
@@ -114,9 +123,11 @@ def _run_in(out: Path, name: str | None) -> Path | None:
     Raises:
         SettingsError: if no name was given, and there is no run or more than one.
     """
+    if out.is_file():  # one of its checkpoints
+        out = out.parent
     if name is not None:
-        file = out / name / LAST
-        return file if file.is_file() else None
+        itself = [(out / LAST).resolve()] if out.resolve().name == name else []
+        return next((file for file in (out / name / LAST, *itself) if file.is_file()), None)
     if (out / LAST).is_file():  # the folder of the run itself
         return (out / LAST).resolve()
     found = sorted(out.glob(f"*/{LAST}"))

@@ -81,10 +81,11 @@ def test_resume_and_the_folder_alone_go_on_with_the_run_s_own_settings(tmp_path:
     assert resumed.config["loss"] == "focal"
 
 
-def test_the_folder_of_the_run_itself_will_do(tmp_path: Path) -> None:
+@pytest.mark.parametrize("arguments", [["mine"], ["mine/last.pt"], ["mine", "--name", "mine"]])
+def test_the_folder_of_the_run_itself_will_do(tmp_path: Path, arguments: list[str]) -> None:
     begin(tmp_path / "runs", "--name", "mine")
 
-    assert main(["--out", str(tmp_path / "runs" / "mine"), "--resume"]) == 0
+    assert main(["--out", str(tmp_path / "runs" / arguments[0]), "--resume", *arguments[1:]]) == 0
 
     assert len(Checkpoint.load(tmp_path / "runs" / "mine" / "last.pt").history) == 2
 
@@ -120,6 +121,9 @@ def test_resumed_run_may_find_its_data_elsewhere(
         (["--model", "yolo", "--data", "DIR"], "model yolo: no such network; known: rt_l, rt_m, rt_s, fcn"),
         (["--resume", "--out", "nowhere"], "nowhere: holds no run to resume"),
         (["--resume", "--model", "rt_s", "--out", "nowhere"], "nowhere/rt_s/last.pt: no such checkpoint"),
+        (["--resume", "--name", "mine", "--out", "nowhere"], "nowhere: holds no run named mine"),
+        (["--resume", "runs/mine/last.pt"], "names the folder of the run: --resume --out runs/mine"),
+        (["--resume=runs/mine"], "names the folder of the run: --resume --out runs/mine"),
         (["--modle", "rt_s"], "unknown setting --modle"),
         (["--model", "rt_s", "--name", "../rt_s"], "name must be of letters, digits"),
         (["--model", "rt_s", "--name", ".hidden"], "name must be of letters, digits"),

@@ -92,6 +92,7 @@ def build_indexed(root: Path, values: dict[int, int], frames: int = 16) -> None:
         ("drivable_maps/labels", "_drivable_id", "ids of today"),
         ("drivable_maps/labels", "_drivable_color", "colours"),
         ("drivable_maps/labels", "", "ids of 2018"),
+        ("labels/drivable/colormaps", "", "colours"),
     ],
 )
 def test_labels_of_bdd100k_are_read_right_whatever_was_copied_where(
@@ -134,6 +135,10 @@ def test_frame_that_does_not_decode_does_not_keep_the_others_from_being_recognis
         ({BACKGROUND: 1, DIRECT: 0, ALTERNATIVE: 2}, "alternative fills the top quarter"),
         ({BACKGROUND: 1, DIRECT: 2, ALTERNATIVE: 0}, "alternative fills the top quarter"),
         ({BACKGROUND: 2, DIRECT: 1, ALTERNATIVE: 0}, "alternative as direct; the two are swapped"),
+        ({BACKGROUND: 0, DIRECT: 255, ALTERNATIVE: 255}, "the sky is; 0 background, 255 drivable would fit"),
+        ({BACKGROUND: 0, DIRECT: 1, ALTERNATIVE: 1}, "the sky is; 0 background, 1 drivable would fit"),
+        ({BACKGROUND: 255, DIRECT: 255, ALTERNATIVE: 255}, "no pixel has a class"),
+        ({BACKGROUND: 2, DIRECT: 2, ALTERNATIVE: 2}, "nothing is drivable in any of 16 frames"),
     ],
 )
 def test_numbers_that_make_no_sense_are_refused_with_the_reason(
@@ -187,6 +192,75 @@ def test_map_of_the_user_s_own_is_warned_about_and_believed(
     assert status == 0
     assert "warning: train: direct fills the top quarter" in capsys.readouterr().out
     assert len(open_frames(tmp_path, "train")) == 1
+
+
+def test_numberings_that_are_mixed_and_labels_upside_down_are_seen() -> None:
+    roads = [road(seed) for seed in range(16)]
+    mixed = [*roads[:8], *(numbered(class_map, IDS_OF_2018) for class_map in roads[8:])]
+
+    assert "in 8 of 16 frames looked at what is drivable fills the top" in str(nonsense(mixed))
+    assert "upside down, or shifted" in str(nonsense(class_map[::-1] for class_map in roads))
+    assert "upside down, or shifted" in str(nonsense(np.roll(each, HEIGHT // 2, 0) for each in roads))
+
+
+def test_labels_of_nothing_are_refused_whatever_the_map_says(tmp_path: Path) -> None:
+    for split in ("train", "val"):
+        write_image(tmp_path / split / "images" / f"{split}_0.png", len(split))
+        write(tmp_path / split / "masks" / f"{split}_0.png", np.full((HEIGHT, WIDTH), 9, np.uint8))
+    (tmp_path / "labels.yaml").write_text("{0: direct, 9: ignore}")
+
+    with pytest.raises(DataError, match="no pixel has a class, .* is the label map right"):
+        open_frames(tmp_path, "train")
+    assert main(["inspect", "--data", str(tmp_path), "--out", str(tmp_path / "sheets")]) == 1
+
+
+@pytest.mark.parametrize("kind", ["ids of today", "colours"])
+def test_labels_in_a_jpeg_are_refused_for_what_it_does_to_them(kind: str, tmp_path: Path) -> None:
+    build_bdd100k(tmp_path, "labels/drivable/masks", "", kind)
+    for file in (tmp_path / "labels").rglob("*.png"):
+        pixels = cv2.imread(str(file), cv2.IMREAD_UNCHANGED)
+        file.unlink()
+        write(file.with_suffix(".jpg"), np.asarray(pixels, np.uint8))
+
+    with pytest.raises(DataError, match="is a JPEG, which blurs one class into the next"):
+        open_frames(tmp_path, "train")[0]
+
+
+def test_colours_where_numbers_belong_are_told_before_their_black_is_taken_for_a_number(
+    tmp_path: Path,
+) -> None:
+    build_indexed(tmp_path, IDS_OF_2018, frames=4)
+    for place, file in enumerate(sorted((tmp_path / "labels").iterdir())):
+        write(file, coloured(road(place) if place % 4 < 2 else np.full((HEIGHT, WIDTH), BACKGROUND)))
+
+    with pytest.raises(DataError, match="is in colour"):
+        list(open_frames(tmp_path, "train"))
+
+
+def test_grey_with_alpha_is_grey(tmp_path: Path) -> None:
+    build_bdd100k(tmp_path, "labels/drivable/masks", "", "ids of today")
+    for file in (tmp_path / "labels").rglob("*.png"):
+        write(file, cv2.cvtColor(cv2.imread(str(file), cv2.IMREAD_UNCHANGED), cv2.COLOR_GRAY2BGRA))
+
+    np.testing.assert_array_equal(open_frames(tmp_path, "train")[2][1], road(2))
+
+
+@pytest.mark.parametrize(
+    ("asked", "hint"),
+    [
+        (".", r"but .*bdd100k does \(bdd100k\)"),
+        ("bdd100k/images/100k/train", r"but .*bdd100k does \(bdd100k\)"),
+        ("jpegs", "has no masks beside it"),
+        ("bdd100k.zip", "is a file; the folder of a data set is wanted"),
+    ],
+)
+def test_folder_beside_the_right_one_is_told_the_right_one(asked: str, hint: str, tmp_path: Path) -> None:
+    build_bdd100k(tmp_path / "bdd100k", "labels/drivable/masks", "", "ids of today")
+    write_image(tmp_path / "jpegs" / "images" / "100k" / "train" / "a.jpg", 0)
+    (tmp_path / "bdd100k.zip").touch()
+
+    with pytest.raises(DataError, match=hint):
+        read_data_set(tmp_path / asked)
 
 
 def test_road_makes_sense_and_so_does_a_city_without_lanes_beside() -> None:

@@ -34,6 +34,7 @@ _SEEN_AS: Final[dict[Labels, str]] = {
 FOLDERS: Final[dict[Path, Labels]] = {
     Path("labels", "drivable", "masks"): CLASS_IDS,
     Path("drivable_maps", "labels"): _IDS_OF_2018,
+    Path("labels", "drivable", "colormaps"): _COLOURS,
 }
 """Where the labels lie, today and in the release of 2018, and what their values mean there as published."""
 
@@ -47,7 +48,8 @@ def read_bdd100k(root: Path) -> DataSet:
     """`images/100k/<split>/<id>.jpg` and `labels/drivable/masks/<split>/<id>.png`, in the official splits.
 
     Label values: 0 direct, 1 alternative, 2 background (https://doc.bdd100k.com/format.html). In the
-    release of 2018, `drivable_maps/labels/<split>/<id>_drivable_id.png`, they are 1, 2 and 0. People copy
+    release of 2018, `drivable_maps/labels/<split>/<id>_drivable_id.png`, they are 1, 2 and 0; where neither
+    lies there, the colours of `labels/drivable/colormaps` tell the same. People copy
     those into the folder of today, and the colour maps too: which of them lie there is seen by the labels
     themselves, and said in a note.
 

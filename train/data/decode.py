@@ -14,7 +14,7 @@ from perception.labels import ALTERNATIVE, BACKGROUND, DIRECT, IGNORE
 from perception.mask_png import with_ids
 from perception.sources import image_file
 from perception.sources.image_file import whole_png
-from perception.sources.image_size import MAX_PIXELS, PNG, check_pixels, image_wh
+from perception.sources.image_size import JPEG, MAX_PIXELS, PNG, check_pixels, image_wh
 from perception.sources.source import SourceError
 
 Rgb = tuple[int, int, int]
@@ -62,7 +62,7 @@ class ByValue:
         if label.ndim == 3:
             label = label[:, :, 0]
         if label.dtype != np.uint8:
-            raise DataError(f"{file}: has {label.dtype} pixels; labels need 8 bits")
+            raise DataError(f"{file}: has {8 * label.dtype.itemsize} bits a pixel; labels need 8")
         return self.of(np.ascontiguousarray(label), str(file))
 
     def of(self, label: NDArray[np.uint8], where: str) -> NDArray[np.uint8]:
@@ -92,6 +92,7 @@ class ByColour:
         Raises:
             DataError: if it does not decode, or has a colour without a class.
         """
+        _refuse_jpeg(file, _read(file, 2))
         label_bgr = read_image_bgr(file).astype(np.int32)
         codes = label_bgr[:, :, 2] << 16 | label_bgr[:, :, 1] << 8 | label_bgr[:, :, 0]
         nearest = np.minimum(np.searchsorted(self._codes, codes), len(self._codes) - 1)
@@ -116,8 +117,8 @@ def is_in_colour(file: Path) -> bool:
 
 
 def _has_colours(label: NDArray[np.generic]) -> bool:
-    """OpenCV gives a palette's colours, never its indices; three equal channels are a grey image."""
-    return label.ndim == 3 and (label.shape[2] != 3 or bool((label != label[:, :, :1]).any()))
+    """OpenCV gives a palette's colours, never its indices; three equal channels are a grey image, with alpha too."""
+    return label.ndim == 3 and bool((label[:, :, 1:3] != label[:, :, :1]).any())
 
 
 def _read_as_it_is(file: Path) -> NDArray[np.generic]:
@@ -139,15 +140,26 @@ def _read_as_it_is(file: Path) -> NDArray[np.generic]:
 
 
 def _read_whole(file: Path) -> bytes:
-    """The bytes of an image file; a PNG that was cut off or damaged raises DataError.
+    """The bytes of a label file; a JPEG, or a PNG that was cut off or damaged, raises DataError.
 
     A mask of the node's with a palette comes with its ids as grey values.
     """
-    try:
-        content = file.read_bytes()
-    except OSError as error:
-        raise DataError(f"{file}: cannot be read: {error.strerror}") from error
+    content = _read(file)
+    _refuse_jpeg(file, content)
     try:
         return with_ids(whole_png(content, str(file))) if content.startswith(PNG) else content
     except SourceError as error:
         raise DataError(str(error)) from error
+
+
+def _read(file: Path, bytes_wanted: int = -1) -> bytes:
+    try:
+        with file.open("rb") as opened:
+            return opened.read(bytes_wanted)
+    except OSError as error:
+        raise DataError(f"{file}: cannot be read: {error.strerror}") from error
+
+
+def _refuse_jpeg(file: Path, content: bytes) -> None:
+    if content.startswith(JPEG):
+        raise DataError(f"{file}: is a JPEG, which blurs one class into the next; labels have to be PNG")

@@ -12,7 +12,7 @@ from typing import Final, Protocol
 from perception import accuracy
 from train.data.decode import CLASS_IDS, DataError
 from train.data.pairs import LabelledFrame, Pair, PairedFrames, by_split
-from train.data.sense import nonsense, readable
+from train.data.sense import NO_CLASS, nonsense, readable, spread
 from train.data.splits import SPLITS
 
 __all__ = [
@@ -81,17 +81,27 @@ class DataSet:
         if problems:
             others = f" (and {len(problems) - 1} more; `drivable-train inspect` names them)"
             raise DataError(problems[0] + (others if len(problems) > 1 else ""))
-        if self.is_numbered and (reason := self.nonsense_of(split)):
-            raise DataError(
-                f"{self.where}: the labels of {split} make no sense: {reason}; number them as this layout "
-                f"does, or say what they mean: layout folder, with labels.yaml"
+        if (reason := self.nonsense_of(split)) and self.must_make_sense(reason):
+            remedy = (
+                "number them as this layout does, or say what they mean: layout folder, with labels.yaml"
+                if self.is_numbered
+                else "is the label map right?"
             )
+            raise DataError(f"{self.where}: the labels of {split} make no sense: {reason}; {remedy}")
         return self.frames[split]
 
     def nonsense_of(self, split: str) -> str | None:
-        """Why the labels of a split cannot mean what they are read as; None where nothing is wrong."""
+        """Why the labels of a split cannot mean what they are read as; None where nothing is wrong.
+
+        Nor where one of those looked at cannot be read: what is wrong is then said of that one.
+        """
         frames = self.frames[split]
-        return nonsense(readable(lambda index: frames[index][1], len(frames)))
+        seen = list(readable(lambda index: frames[index][1], len(frames)))
+        return nonsense(seen) if len(seen) == len(spread(len(frames))) else None
+
+    def must_make_sense(self, reason: str) -> bool:
+        """Whether what `nonsense_of` says is a fault: a map of the user's own is believed where it can be."""
+        return self.is_numbered or reason == NO_CLASS
 
     def check_apart(self, *splits: str) -> None:
         """Raise DataError if the data set's own list has one recording in two of these splits."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from train.data.bdd100k import is_bdd100k, read_bdd100k
+from train.data.bdd100k import IMAGES, is_bdd100k, read_bdd100k
 from train.data.camvid import is_camvid, read_camvid
 from train.data.decode import DataError
 from train.data.folder import is_folder, read_folder
@@ -75,14 +75,30 @@ def recognise(root: str | Path, layout: str = AUTO) -> str:
         DataError: if there is no such folder or layout, or it looks like none, with what was looked for.
     """
     root = Path(root)
+    if root.is_file():
+        raise DataError(f"{root}: is a file; the folder of a data set is wanted (archives have to be unpacked)")
     if not root.is_dir():
         raise DataError(f"{root}: no such folder")
     if layout in LAYOUTS:
         return layout
     if layout != AUTO:
         raise DataError(f"{layout}: no such layout; known: {', '.join([AUTO, *LAYOUTS])}")
-    for name, known in LAYOUTS.items():
-        if known.is_at(root):
-            return name
+    if found := _looks_like(root):
+        return found
     looked_for = "; ".join(f"{known.looks_like} ({name})" for name, known in LAYOUTS.items())
-    raise DataError(f"{root}: looks like no known data set; looked for {looked_for}")
+    raise DataError(f"{root}: looks like no known data set{_hint(root)}; looked for {looked_for}")
+
+
+def _looks_like(root: Path) -> str | None:
+    return next((name for name, known in LAYOUTS.items() if known.is_at(root)), None)
+
+
+def _hint(root: Path) -> str:
+    """What was meant, where that can be told."""
+    if (root / IMAGES).is_dir():
+        return f", for {root / IMAGES}/ has no masks beside it (BDD100K's download Drivable Area has them)"
+    inside = (folder for folder in sorted(root.iterdir()) if folder.is_dir())
+    for folder in (*inside, *root.resolve().parents[:3]):
+        if found := _looks_like(folder):
+            return f", but {folder} does ({found})"
+    return ""
