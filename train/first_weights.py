@@ -102,14 +102,29 @@ def begin_with(
 
 
 def _take(model: Network, weights: dict[str, Tensor], file: Path) -> None:
-    try:
-        model.load_state_dict(weights)
-    except RuntimeError as error:
-        lines = str(error).splitlines()
-        reason = " ".join(lines[1].split()) if lines[1:] else lines[0]
+    wanted = model.state_dict()
+    for name, value in wanted.items():
+        given = weights.get(name)
+        if given is None:
+            raise FirstWeightsError(
+                f"weights: {file}: are of another network than {model.name}: it has no {name}"
+            )
+        if given.shape != value.shape:
+            raise FirstWeightsError(
+                f"weights: {file}: are of another network than {model.name}: its {name} is "
+                f"{_sides(given)}, not {_sides(value)}"
+            )
+        if not torch.isfinite(given).all():
+            raise FirstWeightsError(f"weights: {file}: {name} holds values that are no numbers")
+    if more := next((name for name in weights if name not in wanted), None):
         raise FirstWeightsError(
-            f"weights: {file}: are of another network than {model.name}: {reason}"
-        ) from None
+            f"weights: {file}: are of another network than {model.name}, which has no {more}"
+        )
+    model.load_state_dict(weights)
+
+
+def _sides(values: Tensor) -> str:
+    return "x".join(map(str, values.shape)) or "one value"
 
 
 def _from_graph(

@@ -61,9 +61,10 @@ def completed(arguments: Sequence[str]) -> Iterator[list[str]]:
     model = names.get("model")
     resume = names.get("resume", "false").lower()
     if resume not in ("true", "false", "yes", "no", "on", "off"):
+        place = Path(names["resume"])
+        folder = place.parent if place.suffix == ".pt" else place
         raise SettingsError(
-            f"resume is {names['resume']}; it takes no value, and --out names the folder of the run: --resume "
-            f"--out {Path(names['resume']).parent if names['resume'].endswith('.pt') else names['resume']}"
+            f"resume is {place}; it takes no value, the run is named by its folder: --resume --out {folder}"
         )
     if resume in ("true", "yes", "on"):
         run = _run_in(Path(names.get("out", _default("out"))), names.get("name") or model)
@@ -74,8 +75,10 @@ def completed(arguments: Sequence[str]) -> Iterator[list[str]]:
                 yield ["--config", str(file), "--out", str(run.parent.parent), *_without(given, "out")]
             return
         if model is None:
-            out = names.get("out", _default("out"))
-            raise SettingsError(f"{out}: holds no run named {names['name']}; --out names the folder it is in")
+            where = names.get("out", _default("out"))
+            raise SettingsError(
+                f"{where}: holds no run named {names['name']}; --out names the folder it is in"
+            )
     if model is None:
         raise SettingsError(
             f"nothing says what to train: name a network, e.g. --model rt_m, or a recipe, e.g. --config "

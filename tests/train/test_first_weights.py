@@ -135,6 +135,43 @@ def test_own_checkpoint_and_its_state_dict_will_do(config: TrainConfig, tmp_path
             torch.testing.assert_close(value, weights[name])
 
 
+@pytest.mark.parametrize("kept_as", ["state_dict", "model_state_dict", "model", "module."])
+def test_weights_in_a_checkpoint_of_another_tool_are_found(
+    config: TrainConfig, tmp_path: Path, kept_as: str
+) -> None:
+    given = build_model("rt_s", 3).state_dict()
+    parallel = {f"module.{name}": value for name, value in given.items()}
+    torch.save(parallel if kept_as == "module." else {kept_as: parallel, "epoch": 3}, tmp_path / "theirs.pt")
+
+    model = build_model("rt_s", 3)
+    begin_with(model, str(tmp_path / "theirs.pt"), config, lambda: iter(()))
+
+    for name, value in model.state_dict().items():
+        torch.testing.assert_close(value, given[name])
+
+
+def test_weights_that_do_not_fit_are_told_in_our_words(config: TrainConfig, tmp_path: Path) -> None:
+    whole = build_model("rt_s", 3).state_dict()
+    name = next(iter(whole))
+    rest = {other: value for other, value in whole.items() if other != name}
+    for weights, message in (
+        (rest, f"are of another network than rt_s: it has no {name}"),
+        (whole | {name: torch.zeros(2, 3)}, f"another network than rt_s: its {name} is 2x3, not "),
+        (whole | {"fc.weight": torch.zeros(2)}, "are of another network than rt_s, which has no fc.weight"),
+        (whole | {name: torch.full_like(whole[name], float("nan"))}, f"{name} holds values that are no num"),
+    ):
+        torch.save(weights, tmp_path / "weights.pt")
+        with pytest.raises(FirstWeightsError, match=message):
+            begin_with(build_model("rt_s", 3), str(tmp_path / "weights.pt"), config, lambda: iter(()))
+
+
+def test_whole_network_is_told_to_be_saved_as_its_state_dict(config: TrainConfig, tmp_path: Path) -> None:
+    torch.save(build_model("rt_s", 3), tmp_path / "whole.pt")
+
+    with pytest.raises(ValueError, match=r"of a whole network save its state_dict\(\) alone"):
+        begin_with(build_model("rt_s", 3), str(tmp_path / "whole.pt"), config, lambda: iter(()))
+
+
 def test_checkpoint_brings_the_settings_that_name_its_data(config: TrainConfig) -> None:
     best = train(replace(config, data_name="our roads"), quiet)
 

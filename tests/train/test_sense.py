@@ -209,7 +209,7 @@ def test_labels_of_nothing_are_refused_whatever_the_map_says(tmp_path: Path) -> 
         write(tmp_path / split / "masks" / f"{split}_0.png", np.full((HEIGHT, WIDTH), 9, np.uint8))
     (tmp_path / "labels.yaml").write_text("{0: direct, 9: ignore}")
 
-    with pytest.raises(DataError, match="no pixel has a class, .* is the label map right"):
+    with pytest.raises(DataError, match=r"no pixel has a class, .* is the label map right"):
         open_frames(tmp_path, "train")
     assert main(["inspect", "--data", str(tmp_path), "--out", str(tmp_path / "sheets")]) == 1
 

@@ -117,7 +117,7 @@ def is_in_colour(file: Path) -> bool:
 
 
 def _has_colours(label: NDArray[np.generic]) -> bool:
-    """OpenCV gives a palette's colours, never its indices; three equal channels are a grey image, with alpha too."""
+    """OpenCV gives a palette's colours, never its indices; three equal channels are grey, with alpha too."""
     return label.ndim == 3 and bool((label[:, :, 1:3] != label[:, :, :1]).any())
 
 

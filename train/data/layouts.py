@@ -76,7 +76,9 @@ def recognise(root: str | Path, layout: str = AUTO) -> str:
     """
     root = Path(root)
     if root.is_file():
-        raise DataError(f"{root}: is a file; the folder of a data set is wanted (archives have to be unpacked)")
+        raise DataError(
+            f"{root}: is a file; the folder of a data set is wanted (archives have to be unpacked)"
+        )
     if not root.is_dir():
         raise DataError(f"{root}: no such folder")
     if layout in LAYOUTS:

@@ -64,12 +64,14 @@ def nonsense(class_maps: Iterable[NDArray[np.uint8]]) -> str | None:
     seen = list(class_maps)
     if not seen:
         return None
-    counts = sum(np.bincount(class_map.ravel(), minlength=256) for class_map in seen)
+    counts = np.sum([np.bincount(class_map.ravel(), minlength=256) for class_map in seen], axis=0)
     if not counts[: len(LABELS)].any():
         return NO_CLASS
     sky = sky_class(seen)
     if sky not in (None, BACKGROUND):
-        return f"{LABELS[sky]} fills the top quarter of the pictures, where the sky is; {_fitting(sky, counts)}"
+        return (
+            f"{LABELS[sky]} fills the top quarter of the pictures, where the sky is; {_fitting(sky, counts)}"
+        )
     odd = sum(sky_class([class_map]) in (DIRECT, ALTERNATIVE) for class_map in seen)
     if odd > max(1, ODD_SHARE * len(seen)):
         return (

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import Any, Final
+from zipfile import is_zipfile
 
 import torch
 from safetensors.torch import load_file
@@ -12,6 +14,11 @@ from torch import Tensor, nn
 from train.models.network import EncoderNetwork, Network, Weights
 
 IMAGENET = "imagenet"
+
+_KEPT_AS: Final = ("state_dict", "model_state_dict", "model")
+"""Where checkpoints of other tools hold the weights, beside their optimiser's and the like."""
+_PARALLEL: Final = "module."
+"""What torch's DataParallel puts before every name."""
 
 
 def load_encoder(model: Network, source: str) -> None:
@@ -62,7 +69,28 @@ def read_weights(file: Path) -> Weights:
     except OSError as error:
         raise ValueError(f"{file}: cannot be read: {error.strerror}") from error
     except Exception as error:  # both raise many kinds, torch none of its own
-        raise ValueError(f"{file}: not a file of weights, as torch or safetensors write them") from error
-    if not isinstance(weights, dict) or not all(isinstance(value, Tensor) for value in weights.values()):
+        raise ValueError(
+            f"{file}: not a file of weights, as torch or safetensors write them{_whole(file)}"
+        ) from error
+    weights = _unwrapped(weights)
+    if not _are_weights(weights):
         raise ValueError(f"{file}: not a file of weights: it holds something else than tensors by name")
     return weights
+
+
+def _whole(file: Path) -> str:
+    """What to say of a network that was saved as objects of Python, which would run code to be read."""
+    return "; of a whole network save its state_dict() alone" if is_zipfile(file) else ""
+
+
+def _are_weights(found: Any) -> bool:
+    return isinstance(found, dict) and bool(found) and all(isinstance(it, Tensor) for it in found.values())
+
+
+def _unwrapped(found: Any) -> Any:
+    """The weights in a checkpoint of another tool, by their names in the network itself."""
+    if isinstance(found, dict) and not _are_weights(found):
+        found = next((found[name] for name in _KEPT_AS if _are_weights(found.get(name))), found)
+    if _are_weights(found) and all(str(name).startswith(_PARALLEL) for name in found):
+        return {name.removeprefix(_PARALLEL): value for name, value in found.items()}
+    return found
