@@ -16,7 +16,7 @@ from perception.labels import LABELS
 from train.check import changed_in_stage, changed_since, check
 from train.checkpoint import Checkpoint, CheckpointError
 from train.config import Stage, TrainConfig
-from train.data.mixture import Loader, training_batches, validation_batches
+from train.data.mixture import Loader, check_enough, training_batches, validation_batches
 from train.evaluate import Normalise, Validation, evaluate, logits_at_input, predictions
 from train.first_weights import begin_with
 from train.losses import LOSSES, with_auxiliary
@@ -90,6 +90,7 @@ class _Run:
         self.teachers = [
             (teacher.weight, open_teacher(teacher, processes.device)) for teacher in config.teachers
         ]
+        check_enough(config, config.stages[self.at.stage :])
         self.progress = Progress(config, folder, self.model, say, processes.is_first)
 
     def _some_frames(self) -> Iterator[Tensor]:
@@ -123,6 +124,8 @@ class _Run:
 
     def to_the_end(self) -> Path:
         """Go through what is left of the stages, then report on the best network."""
+        if self._is_done(self.config.stages[-1]):
+            self.say("the run has come to its end before; another stage trains it longer")
         for stage in self.config.stages[self.at.stage :]:
             self._stage(stage)
             self.at.start_stage(self.at.stage + 1)
@@ -229,6 +232,11 @@ class _Run:
             if is_best:
                 at.save(self.best_file)
             at.save(self.last_file)
+
+    def _is_done(self, last: Stage) -> bool:
+        """Whether no epoch is left, `last` being the last stage."""
+        is_in_it = self.at.stage == len(self.config.stages) - 1
+        return is_in_it and (self.at.epoch >= last.epochs or self._is_out_of_patience())
 
     def _is_out_of_patience(self) -> bool:
         patience = self.config.patience_epochs

@@ -62,9 +62,9 @@ def completed(arguments: Sequence[str]) -> Iterator[list[str]]:
     resume = names.get("resume", "false").lower()
     if resume not in ("true", "false", "yes", "no", "on", "off"):
         place = Path(names["resume"])
-        folder = place.parent if place.suffix == ".pt" else place
+        home = place.parent if place.suffix == ".pt" else place
         raise SettingsError(
-            f"resume is {place}; it takes no value, the run is named by its folder: --resume --out {folder}"
+            f"resume is {place}; it takes no value, the run is named by its folder: --resume --out {home}"
         )
     if resume in ("true", "yes", "on"):
         run = _run_in(Path(names.get("out", _default("out"))), names.get("name") or model)

@@ -25,6 +25,7 @@ _SWITCHED: Final = ("true", "false", "yes", "no", "on", "off")
 _DASHES: Final = "\u2010\u2011\u2012\u2013\u2014\u2015\u2212"
 _QUOTES: Final = "\u201c\u201d\u201e\u2018\u2019\u201a\u00ab\u00bb"
 _NUMBER: Final = re.compile(r"-[\d.]+\S*")
+_DIGITS: Final = re.compile(r"\d[\d.]*")
 _TEXT: Final = "tag:yaml.org,2002:str"
 _WHAT: Final = {"config": "a file of settings", "data": "a folder of labelled frames", "models": "a model"}
 _BY_ENDING: Final = {
@@ -77,7 +78,8 @@ def read_command_line(given: Sequence[str], known: Mapping[str, Any], program: s
             continue
         hint = known.get(name, str)
         if hint is bool and not equals:
-            value = rest.pop(0) if rest and rest[0].lower() in _SWITCHED else "true"
+            says = bool(rest) and (rest[0].lower() in _SWITCHED or bool(_DIGITS.fullmatch(rest[0])))
+            value = rest.pop(0) if says else "true"
             values = [value]
         elif equals:
             values = [value]

@@ -30,6 +30,7 @@ _RATE: Final = (
 )
 _PRECISION: Final = "the model file has it: --model rt_m-int8, or what drivable-export --precision writes"
 _BY_MODEL: Final = "the network's input is the model's own; drivable-export --size writes one of another size"
+_TORCHRUN: Final = "several GPUs: torchrun --nproc-per-node 4 --no-python drivable-train …"
 _CLASSES: Final = "the classes are the model's own: direct, alternative, background"
 
 ELSEWHERE: Final[dict[str, _Meant]] = {
@@ -39,14 +40,18 @@ ELSEWHERE: Final[dict[str, _Meant]] = {
         ("camera cam webcam camera_index camera_id rtsp", _named("source")),
         ("images path input_dir folder dir", _named("source", "data", "file")),
         ("file", _named("source", "checkpoint", "data")),
-        ("output o save save_path save_dir save_video write_video project", _named("out", "summary")),
+        (
+            "output o save save_path save_dir save_video write_video project work_dir",
+            _named("out", "summary"),
+        ),
         ("output_dir out_dir outdir dst destination output_path save_as", _named("out", "summary")),
         ("save_txt save_json json records predictions", _named("jsonl", "out")),
         ("save_mask save_masks mask mask_dir masks_dir", _named("masks")),
         ("config_file conf_file cfg c settings yaml hyp recipe", _named("config")),
         ("weights w m checkpoint ckpt onnx pretrained", _named("weights", "checkpoint", "model", "models")),
         ("network arch architecture net", _named("model", "models")),
-        ("finetune fine_tune init load init_weights", _named("weights")),
+        ("finetune fine_tune init load init_weights load_from", _named("weights")),
+        ("resume_from auto_resume", (("resume", "here it is --resume --out DIR, the folder of the run"),)),
         (
             "device gpu cuda d use_gpu use_cuda accelerator",
             (
@@ -78,6 +83,8 @@ ELSEWHERE: Final[dict[str, _Meant]] = {
         ("optimizer opt", _named("optimiser")),
         ("scheduler lr_scheduler", _named("schedule")),
         ("criterion loss_fn", _named("loss")),
+        ("class_weights class_weight", (("loss", "here it is --loss weighted_cross_entropy"),)),
+        ("gpus local_rank launcher nproc_per_node", (("optimiser", _TORCHRUN),)),
         ("format include", _named("target")),
         ("iters frame_limit frames num_frames n limit nframes frame_count", _named("max_frames", "frames")),
         ("t time seconds length", _named("duration_s")),

@@ -58,6 +58,9 @@ def unknown(name: str, known: Sequence[str], program: str = "") -> str:
         program: whose --help lists them all.
     """
     told = f"unknown setting {name}"
+    group, _, last = name.lstrip("-").rpartition(".")
+    if inside := [one for one in known if group and one.lstrip("-").startswith(f"{group}.")]:
+        return f"{told}; {_in_group(group, last, inside, name)}"
     if meant := _meant(name, known):
         return f"{told}; {meant}"
     if nearest := _nearest(name, known):
@@ -65,6 +68,20 @@ def unknown(name: str, known: Sequence[str], program: str = "") -> str:
     if program:
         return f"{told}; {program} --help lists them all"
     return f"{told}; known are {', '.join(known)}" if len(known) <= 12 else told
+
+
+def _in_group(group: str, last: str, inside: Sequence[str], name: str) -> str:
+    """What was meant by a name in a group that there is: another in that group alone."""
+    if name in inside:
+        return f"in a file it is written as a group: `{group}: {{{last}: …}}`"
+    own = {one.lstrip("-").removeprefix(f"{group}."): one for one in inside}
+    word = last.replace("-", "_").lower()
+    for setting, _ in ELSEWHERE.get(word, ()):
+        if (meant := setting.removeprefix(f"{group}.")) in own:
+            return f"here it is {own[meant]}"
+    if nearest := _nearest(word, list(own)):
+        return f"the nearest known one is {own[nearest]}"
+    return f"{group} has {', '.join(own)}"
 
 
 def _meant(name: str, known: Sequence[str]) -> str | None:

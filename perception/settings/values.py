@@ -37,10 +37,10 @@ _OURS: Final = frozenset(
 _PLAIN: Final = (None, "")
 """Styles of a scalar without quotes."""
 _MEASURES: Final[Mapping[str, Mapping[str, float]]] = {
-    "_s": {"s": 1, "sec": 1, "ms": 1e-3, "m": 60, "min": 60, "h": 3600},
+    "_s": {"s": 1, "sec": 1, "ms": 1e-3, "m": 60, "min": 60, "h": 3600, "d": 86400},
     "_ms": {"ms": 1, "s": 1e3, "us": 1e-3},
     "_hz": {"hz": 1, "fps": 1, "khz": 1e3},
-    "_mb": {"mb": 1, "m": 1, "gb": 1e3, "g": 1e3, "kb": 1e-3, "k": 1e-3},
+    "_mb": {"mb": 1, "m": 1, "gb": 1e3, "g": 1e3, "kb": 1e-3, "k": 1e-3, "tb": 1e6},
     "_deg": {"deg": 1, "°": 1},
 }
 _SUCH_AS: Final = {

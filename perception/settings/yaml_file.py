@@ -26,6 +26,10 @@ _PROBLEMS: Final = (
         "unknown escape character",
         "in double quotes \\ begins a control character; put the text in single quotes",
     ),
+    (
+        "expected hexdecimal number",
+        "in double quotes \\ begins a control character; put the text in single quotes",
+    ),
     ("mapping values are not allowed", "a colon too much, or lines of one group that are not indented alike"),
     ("could not find expected ':'", "a name without `: value`"),
     ("did not find expected key", "lines of one group that are not indented alike, or a quote too much"),

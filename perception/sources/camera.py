@@ -35,6 +35,12 @@ _WHY_NOT: Final = {
 }
 
 
+LARGEST_SIDE_PX: Final = 65_535
+LOWEST_RATE_HZ: Final = 0.01
+HIGHEST_RATE_HZ: Final = 10_000.0
+"""Beyond these no ioctl can ask."""
+
+
 @dataclass(frozen=True)
 class CameraSettings:
     """What to ask the camera's driver for; it may give something else."""
@@ -54,6 +60,16 @@ class CameraSettings:
         for name in ("width", "height", "rate_hz", "read_timeout_s"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"camera.{name} is {getattr(self, name)}; it must be above 0")
+        for name in ("width", "height"):
+            if getattr(self, name) > LARGEST_SIDE_PX:
+                raise ValueError(
+                    f"camera.{name} is {getattr(self, name):g}; it must be at most {LARGEST_SIDE_PX}"
+                )
+        if not LOWEST_RATE_HZ <= self.rate_hz <= HIGHEST_RATE_HZ:
+            raise ValueError(
+                f"camera.rate_hz is {self.rate_hz:g}; it must be from {LOWEST_RATE_HZ:g} to "
+                f"{HIGHEST_RATE_HZ:g}"
+            )
 
 
 class CameraSource:

@@ -205,6 +205,36 @@ def test_finished_run_goes_on_with_one_more_stage(config: TrainConfig) -> None:
     assert stages == [0, 0, 1, 1]
 
 
+def test_run_at_its_end_is_told_to_be_there(config: TrainConfig) -> None:
+    said: list[str] = []
+    loop.train(replace(config, stages=config.stages[:1]), said.append)
+    assert not any("come to its end" in line for line in said)
+
+    loop.train(replace(config, stages=config.stages[:1], resume=True), said.append)
+
+    assert "the run has come to its end before; another stage trains it longer" in said
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"batch_size": 9}, "8 training frames are fewer than one"),
+        ({"synthetic_drives": 0}, "nothing to learn"),
+    ],
+)
+def test_later_stage_without_frames_enough_is_refused_before_the_first_is_trained(
+    config: TrainConfig, changed: dict[str, int], message: str
+) -> None:
+    said: list[str] = []
+
+    with pytest.raises(ValueError, match=message):
+        loop.train(
+            replace(config, stages=[config.stages[0], replace(config.stages[0], **changed)]), said.append
+        )
+
+    assert not any("epoch" in line for line in said)
+
+
 def test_training_stops_when_patience_ends(config: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     judge_as(monkeypatch, [0.4, 0.5, 0.6])
     stages = [replace(config.stages[0], epochs=9)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import cv2
 import torch
@@ -75,6 +75,21 @@ def _loader(batches: Batches, order: Sampler[list[Draw]], workers: int, processe
         generator=torch.Generator(),  # of its own, or how it numbers its workers would shift dropout's draws
         pin_memory=processes.device.type == "cuda",
     )
+
+
+def check_enough(config: TrainConfig, stages: Sequence[Stage]) -> None:
+    """Refuse a stage that has fewer frames than a step takes, before the stages before it have taken hours.
+
+    Raises:
+        DataError: if one has, or none at all, or the data cannot be read.
+    """
+    real = len(_real(config, config.data, "train")) if config.data else 0
+    for stage in stages:
+        count = real + stage.synthetic_drives * stage.frames_per_drive
+        if not count:
+            training_frames(config, stage)
+        if count < stage.batch_size:
+            raise DataError(f"{count} training frames are fewer than one batch of {stage.batch_size}")
 
 
 def training_frames(config: TrainConfig, stage: Stage) -> list[LabelledFrames]:
