@@ -159,7 +159,11 @@ class Completeness:
     @property
     def frames_expected(self) -> int:
         """About how many frames the container promises; 0 if it does not."""
-        count, by_time = self._stream.frames, round(self._duration_s() * self._rate_hz)
+        duration_s, start_s = self._duration_s(), 0.0
+        if self._format in _LENGTH_TOLD_OF_ALL:  # from 0 on, wherever the first packet lies
+            start_s = (self._container.start_time or 0) / av.time_base
+        shown_s = duration_s - start_s if 0 < start_s < duration_s else duration_s
+        count, by_time = self._stream.frames, round(shown_s * self._rate_hz)
         if self._format == "ivf":  # some of its writers count ticks of the clock instead of frames
             return count if count == by_time else 0
         return count or by_time

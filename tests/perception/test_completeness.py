@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -113,6 +114,18 @@ def test_a_recording_that_is_half_zeros_is_incomplete(
 
     assert frames < FRAMES - UNSEEN_FRAMES
     assert "incomplete: " in problem
+
+
+@pytest.mark.parametrize("name", ["video.mkv", "video.flv"])
+def test_frames_of_a_recording_that_starts_late_are_counted_from_there(name: str, tmp_path: Path) -> None:
+    file = write(tmp_path / name, KINDS[name], start_s=100.0)
+    source = VideoSource(file)
+
+    description = source.open().description
+    source.close()
+
+    assert FRAMES - 2 <= int(re.findall(r"about (\d+) frames", description)[0]) <= FRAMES + 2
+    assert play(file) == (FRAMES, "")
 
 
 def test_pictures_that_are_shown_once_more_are_not_missing(
