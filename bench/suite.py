@@ -27,9 +27,11 @@ from bench.report.data import (
     save,
     sha256_of,
 )
+from bench.report.page import PAGE_FILES
 from bench.scenarios.offline import recording_of
 from bench.task import Task, TaskError, run_task
 from perception.collisions import Input, Target, check_apart
+from perception.set_aside import is_in_the_way, set_aside
 
 OURS, AGAINST = "report.json", "against.json"
 REPORTS: Final = (OURS, AGAINST, "report.html", "report.md")
@@ -110,6 +112,8 @@ def run(
         builds.append(Build(config.against, folder / AGAINST))
     _check_out(config, folder, settings_files)
     folder.mkdir(parents=True, exist_ok=True)
+    if not config.resume and not config.overwrite:  # what lies there from here on is of this report
+        set_aside([file for name in PAGE_FILES if is_in_the_way(file := folder / name)])
     reports = [_begun(build, config, planned, command) for build in builds]
     todo = [
         (number, task, which)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from export.frames import VAL_SPLIT, Told, of_camera
-from export.outputs import check_writable, settings_of, targets
+from export.outputs import check_writable, keep_what_is_no_card, settings_of, targets
 from export.package import ExportError, engine_of, unpack
 from export.run import write_with_cards
 from perception.certainty import DoubtWatch, quantiles_of
@@ -68,6 +68,8 @@ def add_certainty(
     for index in range(len(frames)):
         perceive(Frame("certainty", index, 0, 0, told[index][0], frames.name(index)))
     contract = replace(packed.contract, doubt_quantiles=quantiles_of(perceive.doubts))
+    if config.out is None:
+        keep_what_is_no_card(file)
     write_with_cards(
         out, packed.graph, contract, packed.card, overwrite=config.overwrite or config.out is None
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Final
 
 from export.package import ExportError
 from perception.collisions import Input, Target
-from perception.set_aside import write_outputs
+from perception.set_aside import is_in_the_way, set_aside, write_outputs
 
 CARDS: Final = (".md", ".json")
 
@@ -47,6 +48,30 @@ def check_writable(file: Path) -> None:
         tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
         raise ExportError(f"{file}: cannot be written in {folder}: {error.strerror}") from error
+
+
+def keep_what_is_no_card(file: Path) -> None:
+    """Set aside what lies where the cards of `file` go and is none: it is written anew in its own place.
+
+    Raises:
+        ExportError: if it cannot be.
+    """
+    try:
+        set_aside([it for it in files_of(file)[1:] if is_in_the_way(it) and not _is_card(it)])
+    except OSError as error:
+        raise ExportError(f"{file}: its card cannot be written: {error.strerror}") from error
+
+
+def _is_card(file: Path) -> bool:
+    text = file.read_text(errors="replace")
+    if file.suffix == ".md":
+        lines = text.splitlines()
+        return len(lines) > 2 and lines[0].startswith("# ") and lines[2].startswith("| file | `")
+    try:
+        there = json.loads(text)
+    except ValueError:
+        return False
+    return isinstance(there, dict) and {"file", "sha256", "size_bytes"} <= there.keys()
 
 
 def write(contents: Mapping[Path, bytes], *, overwrite: bool) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from export.outputs import check_writable
+from export.outputs import check_writable, keep_what_is_no_card
 from export.package import unpack
 from export.run import write_with_cards
 from perception.models import shipped_models
@@ -30,6 +30,7 @@ def renew(config: RenewConfig, say: Callable[[str], None]) -> list[Path]:
     for file in files:
         check_writable(file)
         packed = unpack(file)
+        keep_what_is_no_card(file)
         write_with_cards(file, packed.graph, packed.contract, packed.card, overwrite=True)
         say(f"{file}: renewed, {file.stat().st_size / 1e6:.1f} MB")
     return files

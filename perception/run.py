@@ -122,14 +122,16 @@ def run(config: NodeConfig, stop: StopSignals | None = None, settings_files: Seq
     for note in counts.notes(displaced):
         say(f"note: {note}")
     problems = _problems(pipeline, counts, limit_s)
+    written = list(sinks.written())
     if summary_file is not None:
         try:
             summary_file.write(summary)
+            written.append(str(config.summary))
         except SinkError as error:
             problems.append(str(error))
         finally:
             summary_file.close()
-    if written := [*sinks.written(), *([config.summary] if config.summary else [])]:
+    if written:
         say(f"files: {', '.join(written)}")
     for problem in problems:
         say(f"drivable-node: {problem}")

@@ -63,8 +63,11 @@ def make_way(file: Path, *, overwrite: bool) -> bool:
     real = Path(os.path.realpath(file)) if file.is_symlink() else file
     if overwrite:
         # Not emptied: under another name (a hard link) it may be somebody's.
-        with contextlib.suppress(PermissionError):
+        try:
             real.unlink()
+        except PermissionError:
+            if os.stat(real).st_nlink > 1:
+                raise
     else:
         set_aside([real])
     return True

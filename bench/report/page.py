@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 NO_PLOTS: Final = "no plots: matplotlib is not installed; pip install 'drivable[bench]'"
 
+PAGE_FILES: Final = ("report.html", "report.md", "pareto.png", "latency.png", "stages.png", "rates.png")
+
 SCENARIOS: Final = {
     "single_stream": "The next frame is handed over when the last one is done: how long a frame takes that "
     "waits for nothing.",

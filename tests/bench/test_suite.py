@@ -12,6 +12,7 @@ import pytest
 from bench import machine, suite
 from bench.config import BenchConfig
 from bench.report.data import ReportError, load
+from bench.report.page import write_page
 from bench.task import Task, TaskError
 
 METER = dict.fromkeys(
@@ -134,6 +135,20 @@ def test_report_in_the_way_is_not_overwritten(
         measure(settings())
 
     assert (tmp_path / "out/report.json").read_bytes() == before
+
+
+def test_plots_of_the_user_are_set_aside_before_the_first_task_and_not_replaced_by_resume(
+    calls: list[Call], settings: Callable[..., BenchConfig], tmp_path: Path
+) -> None:
+    (tmp_path / "out").mkdir()
+    for name in ("pareto.png", "rates.png"):
+        (tmp_path / "out" / name).write_text("of the user")
+
+    measure(settings())
+    write_page(load(tmp_path / "out/report.json"), tmp_path / "out", overwrite=True)  # as with --resume
+
+    for name in ("pareto.1.png", "rates.1.png"):
+        assert (tmp_path / "out" / name).read_text() == "of the user"
 
 
 def test_task_that_comes_to_nothing_is_told_once_and_the_others_go_on(

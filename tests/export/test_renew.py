@@ -48,6 +48,23 @@ def test_renewed_twice_is_the_same_file(make_file: MakeFile) -> None:
     assert file.read_bytes() == once
 
 
+def test_text_of_the_user_where_the_card_goes_is_kept(
+    make_file: MakeFile, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = make_file()
+    file.with_suffix(".md").write_text("# my notes")
+    file.with_suffix(".json").write_text('{"mine": 1}')
+
+    for _ in range(2):
+        assert main(["renew", str(file)]) == 0
+
+    assert sorted(it.name for it in file.parent.glob(f"{file.stem}*")) == sorted(
+        f"{file.stem}{end}" for end in (".onnx", ".md", ".json", ".1.md", ".1.json")
+    )
+    assert file.with_suffix(".1.md").read_text() == "# my notes"
+    assert capsys.readouterr().err.count("were there already; they are kept as") == 1
+
+
 def test_inspect_says_whether_there_is_an_answer(
     make_file: MakeFile, capsys: pytest.CaptureFixture[str]
 ) -> None:

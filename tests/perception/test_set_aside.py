@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -130,6 +131,22 @@ def test_overwriting_one_name_of_a_file_leaves_its_other_names_whole(tmp_path: P
 
     assert (tmp_path / "other").read_bytes() == b"of the user"
     assert len(frames_of(tmp_path / TARGETS[name])) == 3
+
+
+def test_file_of_two_names_that_may_not_be_removed_is_not_emptied(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "other").write_bytes(b"of the user")
+    (tmp_path / TARGETS["jsonl"]).hardlink_to(tmp_path / "other")
+
+    def unlink(file: Path, missing_ok: bool = False) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))  # as in a sticky folder
+
+    monkeypatch.setattr(Path, "unlink", unlink)
+    with pytest.raises(SinkError, match=r"out\.jsonl: .*not permitted"):
+        sink_at(tmp_path, "jsonl", Keeping(overwrite=True)).open(LIVE)
+
+    assert (tmp_path / "other").read_bytes() == b"of the user"
 
 
 @pytest.mark.parametrize("name", ["overlay", "jsonl"])
