@@ -179,7 +179,7 @@ def images_of(pattern: str) -> list[Path]:
         video = next((file for file in found if file.suffix.lower() in _VIDEO_SUFFIXES), None)
         folder = next((file for file in found if file.is_dir()), None)
         hint = f"; of folders within it: {where}/**/*.jpg" if folder and where.is_dir() else ""
-        hint = f"; videos are given one at a time: {video}" if video else hint
+        hint = f"; videos are given one at a time: {video}" if video else hint or _left_out(pattern)
         raise SourceError(f"{pattern}: {problem} no image ({' '.join(IMAGE_SUFFIXES)}){hint}")
     files.sort(key=_natural_key)
     return files

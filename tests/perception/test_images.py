@@ -263,6 +263,13 @@ def test_images_of_kinds_that_are_not_read_are_told(tmp_path: Path) -> None:
     assert info.description == "1 image (2.gif and 2 more left out: not images that are read)"
 
 
+def test_folder_of_kinds_that_are_not_read_says_so(tmp_path: Path) -> None:
+    (tmp_path / "1.gif").touch()
+
+    with pytest.raises(SourceError, match=r"holds no image .* \(1\.gif left out: not images that are read\)"):
+        ImagesSource(str(tmp_path)).open()
+
+
 def test_folder_of_folders_says_how_to_name_what_is_in_them(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     cv2.imwrite(str(tmp_path / "a" / "1.png"), colour())
