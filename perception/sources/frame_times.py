@@ -10,6 +10,7 @@ from typing import Final
 NEW_CLOCK_NS: Final = 10_000_000_000
 """A step forward by more is another clock, as libav's own tools take it (`dts_delta_threshold`)."""
 NEW_CLOCK_PERIODS: Final = 10  # the same of a recording of one picture a minute
+SLOWEST_NS: Final = 3_600_000_000_000  # a recording gives a picture an hour at least
 BACK_NS: Final = 1_000_000_000  # a step back by more is another clock at once: no decoder is so late
 GAP_NS: Final = 1_000_000_000
 """A longer pause in a recording is told of at its end."""
@@ -72,6 +73,8 @@ class FrameTimes:
             self._last_pts_ns = pts_ns
             return self._period_ns
         step_ns = pts_ns + self._offsets_ns[-1] - self._last_ns
+        if step_ns > self._limit_ns and self._is_slow(pts_ns, next_pts_ns()):
+            self._period_ns, self._limit_ns = step_ns, min(NEW_CLOCK_PERIODS * step_ns, SLOWEST_NS)
         if step_ns > self._limit_ns or pts_ns < self._newest_pts_ns - BACK_NS:
             return self._other_clock(pts_ns)
         if pts_ns <= self._newest_pts_ns:
@@ -108,6 +111,13 @@ class FrameTimes:
     def _is_stray(self, pts_ns: int, next_pts_ns: int | None) -> bool:
         """Whether the next frame goes on from before this one's timestamp."""
         return next_pts_ns is not None and self._newest_pts_ns < next_pts_ns < pts_ns
+
+    def _is_slow(self, pts_ns: int, next_pts_ns: int | None) -> bool:
+        """Whether the next step is much the same: a picture a minute, whatever rate is told."""
+        if next_pts_ns is None:
+            return False
+        step_ns, next_step_ns = pts_ns - self._newest_pts_ns, next_pts_ns - pts_ns
+        return step_ns < SLOWEST_NS and step_ns < 2 * next_step_ns < 4 * step_ns
 
     def _other_clock(self, pts_ns: int) -> int:
         """The step where the clock in use cannot be meant: by one that was in use before, or a new one."""

@@ -161,6 +161,20 @@ def test_times_of_a_slow_recording_are_believed() -> None:
     assert times_of(steady(20, 0, 60 * S), FrameTimes(1 / 60)) == steady(20, 0, 60 * S)
 
 
+@pytest.mark.parametrize("step_s", [12, 60, 600])
+def test_a_picture_a_minute_is_one_a_minute_whatever_rate_is_told(step_s: int) -> None:
+    rng = random.Random(2)
+    steady = [number * step_s * S for number in range(30)]
+    uneven = [stamp + rng.randrange(3 * S) for stamp in steady]
+    begins_fast = [number * 40 * MS for number in range(20)]
+    begins_fast += [begins_fast[-1] + stamp for stamp in steady[1:]]
+
+    for stamps in (steady, uneven, begins_fast):
+        times = FrameTimes(25.0)
+        assert times_of(stamps, times) == [stamp - stamps[0] for stamp in stamps]
+        assert (times.clock_steps, times.strays, times.gaps) == (0, 0, 0)
+
+
 def test_varying_intervals_are_kept_as_they_are() -> None:
     rng, stamps = random.Random(1), [0]
     for _ in range(500):
