@@ -11,6 +11,8 @@ NEW_CLOCK_NS: Final = 10_000_000_000
 """A step forward by more is another clock, as libav's own tools take it (`dts_delta_threshold`)."""
 NEW_CLOCK_PERIODS: Final = 10  # the same of a recording of one picture a minute
 SLOWEST_NS: Final = 3_600_000_000_000  # a recording gives a picture an hour at least
+_ONE_TIMELINE: Final = ("mov", "matroska", "avi")
+"""What one recorder wrote: a step forward is a pause there, up to the slowest. libav does the same."""
 BACK_NS: Final = 1_000_000_000  # a step back by more is another clock at once: no decoder is so late
 GAP_NS: Final = 1_000_000_000
 """A longer pause in a recording is told of at its end."""
@@ -31,11 +33,13 @@ class FrameTimes:
 
     Args:
         rate_hz: nominal; the period is measured as soon as some steps were seen.
+        form: libav's name of the container.
     """
 
-    def __init__(self, rate_hz: float) -> None:
+    def __init__(self, rate_hz: float, form: str = "") -> None:
         self._nominal_ns = self._period_ns = round(1e9 / rate_hz)
-        self._limit_ns = max(NEW_CLOCK_NS, NEW_CLOCK_PERIODS * self._nominal_ns)
+        self._form, longest_ns = form, SLOWEST_NS if form in _ONE_TIMELINE else NEW_CLOCK_NS
+        self._limit_ns = max(longest_ns, NEW_CLOCK_PERIODS * self._nominal_ns)
         self._last_ns = -self._nominal_ns
         self._steps_ns: deque[int] = deque(maxlen=_STEPS_KEPT)
         self._offsets_ns: deque[int] = deque(maxlen=_CLOCKS_KEPT)  # time minus timestamp; the one in use last
@@ -50,7 +54,7 @@ class FrameTimes:
 
     def again(self) -> FrameTimes:
         """The times of the same recording from its beginning; what was counted is counted on."""
-        times = FrameTimes(1e9 / self._nominal_ns)
+        times = FrameTimes(1e9 / self._nominal_ns, self._form)
         times.clock_steps, times.strays, times.gaps = self.clock_steps, self.strays, self.gaps
         return times
 
@@ -73,8 +77,10 @@ class FrameTimes:
             self._last_pts_ns = pts_ns
             return self._period_ns
         step_ns = pts_ns + self._offsets_ns[-1] - self._last_ns
-        if step_ns > self._limit_ns and self._is_slow(pts_ns, next_pts_ns()):
-            self._period_ns, self._limit_ns = step_ns, min(NEW_CLOCK_PERIODS * step_ns, SLOWEST_NS)
+        is_long = step_ns > max(NEW_CLOCK_NS, NEW_CLOCK_PERIODS * self._period_ns)
+        if is_long and self._is_slow(pts_ns, next_pts_ns()):
+            self._period_ns = step_ns
+            self._limit_ns = max(self._limit_ns, min(NEW_CLOCK_PERIODS * step_ns, SLOWEST_NS))
         if step_ns > self._limit_ns or pts_ns < self._newest_pts_ns - BACK_NS:
             return self._other_clock(pts_ns)
         if pts_ns <= self._newest_pts_ns:

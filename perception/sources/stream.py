@@ -131,7 +131,7 @@ class StreamSource(Stamped):
         # what came while the stream was looked at lies ready, and may be as old as that took
         self._arrivals = ArrivalClock(waited_ns=waited_ns if decoder.has_clock else 0)
         self._capture_times = CaptureTimes()
-        self._times = FrameTimes(decoder.rate.hz)
+        self._times = FrameTimes(decoder.rate.hz, decoder.form)
         return SourceInfo(
             *(self._name, self._is_live, first.pixels.frame_wh, decoder.rate.hz, decoder.description),
             pixel_aspect=first.pixel_aspect,

@@ -346,7 +346,7 @@ class VideoSource(Stamped):
             container.close()
             raise SourceError(f"{self._file}: {self._silence}") from None
         self._decoder, self._frames_read = decoder, 0
-        self._times = FrameTimes(decoder.rate.hz)
+        self._times = FrameTimes(decoder.rate.hz, decoder.form)
         frames = f", about {decoder.frames_expected} frames" if decoder.frames_expected else ""
         description = decoder.description + frames
         return SourceInfo(

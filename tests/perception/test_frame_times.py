@@ -6,7 +6,7 @@ import contextlib
 import random
 from collections.abc import Sequence
 from fractions import Fraction
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 
 import av
@@ -169,8 +169,8 @@ def test_a_picture_a_minute_is_one_a_minute_whatever_rate_is_told(step_s: int) -
     begins_fast = [number * 40 * MS for number in range(20)]
     begins_fast += [begins_fast[-1] + stamp for stamp in steady[1:]]
 
-    for stamps in (steady, uneven, begins_fast):
-        times = FrameTimes(25.0)
+    for stamps, form in product((steady, uneven, begins_fast), ("mpegts", "matroska")):
+        times = FrameTimes(25.0, form)
         assert times_of(stamps, times) == [stamp - stamps[0] for stamp in stamps]
         assert (times.clock_steps, times.strays, times.gaps) == (0, 0, 0)
 
@@ -279,6 +279,19 @@ def test_pictures_of_an_avi_that_are_shown_in_another_order_come_at_their_rate(t
 
     assert times_ms == [40 * number for number in range(FRAMES)]
     assert source.strays == 0
+
+
+@pytest.mark.parametrize("suffix", ["mkv", "mp4", "mov", "avi"])
+@pytest.mark.parametrize("pause_s", [16, 900])
+def test_a_long_pause_is_kept_where_one_recorder_wrote_the_file(
+    tmp_path: Path, suffix: str, pause_s: int
+) -> None:
+    after_s = pause_s + EVERY_40_MS[-1]
+    stamps_s = [*EVERY_40_MS, *(after_s + it for it in EVERY_40_MS)]
+    times_ms, source = read(written(tmp_path / f"outage.{suffix}", stamps_s))
+
+    assert times_ms[49:] == pytest.approx([1_960, *(round(it * 1000) for it in stamps_s[50:])], abs=40)
+    assert (source.clock_steps, source.gaps) == (0, 1)
 
 
 def test_the_clock_of_a_recording_that_wraps_goes_on(tmp_path: Path) -> None:

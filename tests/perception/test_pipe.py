@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from clips import Kind, write
 
 from perception.sources.pipe import PipeSource
 from perception.sources.registry import SourceSettings, build_source
@@ -41,6 +42,18 @@ def test_a_named_pipe_gives_every_frame(make_clip: Callable[..., Path], pipe: Pa
     threading.Thread(target=lambda: pipe.write_bytes(data), daemon=True).start()
 
     assert frames_of(build_source(str(pipe), SourceSettings(isolates_recordings=True))) == 30
+
+
+def test_fragments_of_an_mp4_promise_no_number_of_frames_in_a_pipe(tmp_path: Path, pipe: Path) -> None:
+    parts = Kind("libx264", options={"movflags": "frag_keyframe+empty_moov+default_base_moof"})
+    data = write(tmp_path / "parts.mp4", parts).read_bytes()
+    threading.Thread(target=lambda: pipe.write_bytes(data), daemon=True).start()
+    source = build_source(str(pipe))
+
+    info = source.open()
+
+    source.close()
+    assert "frames" not in info.description
 
 
 def test_a_shells_descriptor_gives_every_frame(make_clip: Callable[..., Path]) -> None:
