@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import onnx
 
@@ -15,6 +15,8 @@ from export.torch_source import TorchSource
 from export.verify import Infer, Perceive
 from perception.models import FOLDER
 from train.models import PUBLISHED, check_known
+
+_FILES: Final = (".pt", ".pth", ".ckpt", ".onnx", ".safetensors")
 
 
 class Source(Protocol):
@@ -94,6 +96,13 @@ def open_source(config: ExportConfig, say: Callable[[str], None]) -> Source:
     if shipped.is_file():
         say(f"no {file}: made from the shipped {shipped.name}")
         return FileSource(shipped, config.model, takes_int8)
+    named = Path(config.model)
+    if named.suffix in _FILES or "/" in config.model:
+        file = named / "best.pt" if (named / "best.pt").is_file() else named
+        raise ExportError(
+            f"model is {config.model}; it names the network or its run, such as rt_m, and --checkpoint "
+            f"{file} the file"
+        )
     check_known(config.model)
     recipe = f"published --model {config.model}" if config.model in PUBLISHED else config.model
     raise ExportError(

@@ -73,6 +73,10 @@ class Checkpoint:
         Raises:
             CheckpointError: if there is none or it is damaged.
         """
+        if file.is_dir():
+            inside = file / "best.pt"
+            hint = f"; its checkpoint is {inside}" if inside.is_file() else ""
+            raise CheckpointError(f"{file}: is a folder, and no checkpoint{hint}")
         if not file.is_file():
             raise CheckpointError(f"{file}: no such checkpoint")
         try:

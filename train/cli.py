@@ -54,7 +54,7 @@ def main(arguments: list[str] | None = None) -> int:
         return _wrong(f"{error.filename}: {error.strerror}" if error.filename else str(error))
     except KeyboardInterrupt:
         if not rank():
-            _wrong("interrupted; --resume continues after the last whole epoch")
+            _wrong("interrupted; --resume continues after the last whole epoch, if there was one")
         return 130
     return _wrong(_unknown(name))
 

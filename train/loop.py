@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from perception.labels import LABELS
+from perception.sinks.claim import Claim, ClaimedError
 from train.check import changed_in_stage, changed_since, check
 from train.checkpoint import Checkpoint, CheckpointError
 from train.config import Stage, TrainConfig
@@ -45,17 +46,22 @@ def train(config: TrainConfig, say: Callable[[str], None] = print) -> Path:
     """
     with the_first_speaks_first():
         processes = Processes.join(config.device)
+    claim = Claim()
     try:
         with the_first_speaks_first():  # before it leaves, or the first would only find that others are gone
-            return _Run(config, processes, say if processes.is_first else lambda line: None).to_the_end()
+            told = say if processes.is_first else lambda line: None
+            return _Run(config, processes, told, claim).to_the_end()
     finally:
+        claim.release()
         processes.leave()
 
 
 class _Run:
     """The network, what trains it, and how far it has come."""
 
-    def __init__(self, config: TrainConfig, processes: Processes, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, config: TrainConfig, processes: Processes, say: Callable[[str], None], claim: Claim
+    ) -> None:
         check(config)
         self.config, self.processes, self.say = config, processes, say
         folder = Path(config.out) / config.run_name
@@ -66,6 +72,12 @@ class _Run:
         self._check_beginning()
         try:
             folder.mkdir(parents=True, exist_ok=True)
+            if processes.is_first:
+                claim.take(folder)
+        except ClaimedError:
+            raise CheckpointError(
+                f"{folder}: another run is writing there; wait for its end, or --name or --out another"
+            ) from None
         except OSError as error:
             raise CheckpointError(f"{folder}: cannot be written: {error.strerror}") from error
         torch.manual_seed(config.seed)

@@ -135,7 +135,10 @@ def _run_in(out: Path, name: str | None) -> Path | None:
         return (out / LAST).resolve()
     found = sorted(out.glob(f"*/{LAST}"))
     if not found:
-        raise SettingsError(f"{out}: holds no run to resume; --out names the folder that --out named then")
+        raise SettingsError(
+            f"{out}: holds no run to resume, one with a whole epoch at least; --out names the folder that "
+            f"--out named then"
+        )
     if found[1:]:
         runs = ", ".join(file.parent.name for file in found)
         raise SettingsError(f"{out}: holds several runs ({runs}); name the one to resume with --name")

@@ -128,6 +128,30 @@ def test_own_network_has_its_own_name_in_file_card_and_records(
     assert json.loads((tmp_path / "r.jsonl").read_text().splitlines()[0])["model_id"] == wanted
 
 
+@pytest.mark.parametrize(
+    ("model", "file"),
+    [
+        ("best.pt", "best.pt"),
+        ("runs/mine/best.pt", "runs/mine/best.pt"),
+        ("runs/mine", "runs/mine/best.pt"),
+        ("theirs.onnx", "theirs.onnx"),
+    ],
+)
+def test_file_in_the_place_of_the_model_is_told_its_setting(
+    model: str,
+    file: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    only_error_line: Callable[[str], str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("runs/mine").mkdir(parents=True)
+    Path("runs/mine/best.pt").touch()
+
+    assert main(["--model", model]) == 1
+    assert f"such as rt_m, and --checkpoint {file} the file" in only_error_line("drivable-export")
+
+
 def test_checkpoint_that_is_not_there_is_named_though_an_older_file_lies_in_the_way(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, only_error_line: Callable[[str], str]
 ) -> None:

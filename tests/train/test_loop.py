@@ -18,6 +18,7 @@ torch = pytest.importorskip("torch")
 
 from perception.atomic_file import PARTIAL_SUFFIX  # noqa: E402
 from perception.confusion import ConfusionMatrix  # noqa: E402
+from perception.sinks.claim import Claim  # noqa: E402
 from train import loop  # noqa: E402
 from train.checkpoint import Checkpoint, CheckpointError  # noqa: E402
 from train.cli import main  # noqa: E402
@@ -203,6 +204,27 @@ def test_finished_run_goes_on_with_one_more_stage(config: TrainConfig) -> None:
 
     stages = [entry["stage"] for entry in Checkpoint.load(best_file.with_name("last.pt")).history]
     assert stages == [0, 0, 1, 1]
+
+
+def test_two_runs_at_once_in_one_folder_are_refused(config: TrainConfig) -> None:
+    folder = Path(config.out) / config.run_name
+    folder.mkdir(parents=True)
+    other = Claim()
+    other.take(folder)
+    short = replace(config, stages=config.stages[:1])
+
+    with pytest.raises(CheckpointError, match=f"{folder}: another run is writing there"):
+        loop.train(short, quiet)
+    assert not list(folder.iterdir())
+    other.release()
+    assert loop.train(short, quiet).is_file()
+
+
+def test_folder_of_a_run_is_told_to_be_no_checkpoint(tmp_path: Path) -> None:
+    (tmp_path / "best.pt").touch()
+
+    with pytest.raises(CheckpointError, match=r"no checkpoint; its checkpoint is .*best\.pt"):
+        Checkpoint.load(tmp_path)
 
 
 def test_run_at_its_end_is_told_to_be_there(config: TrainConfig) -> None:
