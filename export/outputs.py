@@ -57,7 +57,8 @@ def keep_what_is_no_card(file: Path) -> None:
         ExportError: if it cannot be.
     """
     try:
-        set_aside([it for it in files_of(file)[1:] if is_in_the_way(it) and not _is_card(it)])
+        strangers = [it for it in files_of(file)[1:] if is_in_the_way(it) and not _is_card(it)]
+        set_aside(strangers, has_overwrite=False)
     except OSError as error:
         raise ExportError(f"{file}: its card cannot be written: {error.strerror}") from error
 

@@ -73,8 +73,11 @@ def make_way(file: Path, *, overwrite: bool) -> bool:
     return True
 
 
-def set_aside(files: Iterable[Path]) -> None:
+def set_aside(files: Iterable[Path], *, has_overwrite: bool = True) -> None:
     """Give files that are there the next free names, of one number, and say so in one line.
+
+    Args:
+        has_overwrite: the command has --overwrite, which would replace them.
 
     Raises:
         OSError: if one cannot be renamed.
@@ -86,7 +89,8 @@ def set_aside(files: Iterable[Path]) -> None:
     kept = [_renamed(file, number) for file in there]
     told, now = (", ".join(str(file) for file in each) for each in (there, kept))
     verbs, them = ("was", "it is") if len(there) == 1 else ("were", "they are")
-    say(f"{told} {verbs} there already; {them} kept as {now} (--overwrite replaces)")
+    hint = " (--overwrite replaces)" if has_overwrite else ""
+    say(f"{told} {verbs} there already; {them} kept as {now}{hint}")
 
 
 def next_number(path: Path) -> int:

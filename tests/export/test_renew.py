@@ -62,7 +62,9 @@ def test_text_of_the_user_where_the_card_goes_is_kept(
         f"{file.stem}{end}" for end in (".onnx", ".md", ".json", ".1.md", ".1.json")
     )
     assert file.with_suffix(".1.md").read_text() == "# my notes"
-    assert capsys.readouterr().err.count("were there already; they are kept as") == 1
+    said = capsys.readouterr().err
+    assert said.count("were there already; they are kept as") == 1
+    assert "overwrite" not in said
 
 
 def test_inspect_says_whether_there_is_an_answer(
