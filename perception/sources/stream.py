@@ -13,6 +13,7 @@ from perception.frame import Frame
 from perception.masking import masked_url
 from perception.sources.arrival import ArrivalClock
 from perception.sources.choice import Choice
+from perception.sources.decoder import Decoded, Decoder
 from perception.sources.file_end import ENDS_BEFORE_FIRST, Beginning, is_cut_off
 from perception.sources.frame_times import CaptureTimes, FrameTimes, Stamped
 from perception.sources.image_size import MAX_PIXELS
@@ -31,7 +32,6 @@ from perception.sources.unreadable import (
     in_words,
     why_no_video,
 )
-from perception.sources.video import Decoded, Decoder
 from perception.sources.web import Web
 from perception.sources.web_body import Body
 from perception.sources.web_picture import WebPicture, picture_suffix

@@ -257,7 +257,7 @@ def test_a_file_that_falls_silent_is_told(
     def fall_silent(decoder: object) -> None:
         raise TimeoutError
 
-    monkeypatch.setattr("perception.sources.video.Decoder.next", fall_silent)
+    monkeypatch.setattr("perception.sources.decoder.Decoder.next", fall_silent)
 
     with pytest.raises(SourceError, match=r"clip\.mp4: gives nothing for 10 s"):
         source.read()

@@ -11,6 +11,7 @@ from av.error import FFmpegError
 
 from perception.frame import Frame
 from perception.sources.choice import Choice
+from perception.sources.decoder import Decoded, Decoder
 from perception.sources.frame_times import CaptureTimes, FrameTimes, Stamped
 from perception.sources.image_size import MAX_PIXELS
 from perception.sources.playlist.feed import Feed
@@ -20,7 +21,6 @@ from perception.sources.playlist.play_clock import PlayClock
 from perception.sources.playlist.segments import FROM_THE_END, Segments
 from perception.sources.playlist.video import Fetch, PlaylistVideo
 from perception.sources.source import EndOfSource, SourceError, SourceInfo
-from perception.sources.video import Decoded, Decoder
 
 
 class PlaylistSource(Stamped):
