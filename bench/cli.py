@@ -116,7 +116,9 @@ def _suite(given: list[str]) -> int:
 def _spelled(name: str, arguments: list[str]) -> list[str]:
     """As the parser spells it: `--a A --b B` for `compare A B`."""
     if name == "compare" and len(arguments) > 1 and not any(it.startswith("-") for it in arguments[:2]):
-        arguments = ["--a", arguments[0], "--b", arguments[1], *arguments[2:]]
+        return ["--a", arguments[0], "--b", arguments[1], *arguments[2:]]
+    if name == "compare" and arguments and not arguments[0].startswith("-"):
+        raise SettingsError(f"two reports are wanted: {NAME} compare {arguments[0]} OTHER.json")
     return arguments
 
 

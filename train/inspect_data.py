@@ -77,6 +77,8 @@ def inspect(config: InspectConfig, say: Callable[[str], None] = print) -> None:
     say(f"{root}: layout {layout}")
     for note in data_set.notes:
         say(f"note: {note}")
+    if not data_set.splits:
+        raise DataError(f"{root}: holds no frames, in the folders of the layout {layout}")
     surveys = {
         split: survey(data_set.frames[split], data_set.problems.get(split, ()), _progress(split))
         for split in data_set.splits

@@ -309,3 +309,33 @@ def test_images_without_contrast_are_like_nothing() -> None:
 
     assert alike([grey], [grey, fingerprint_of(view(0))]) == []
     assert alike([], [grey]) == []
+
+
+def test_folders_without_a_frame_are_no_data_set(
+    tmp_path: Path, only_error_line: Callable[[str], str]
+) -> None:
+    for folder in ("images/100k/train", "labels/drivable/masks/train"):
+        (tmp_path / folder).mkdir(parents=True)
+
+    assert main(["inspect", "--data", str(tmp_path), "--out", str(tmp_path / "sheets")]) == 1
+    assert "holds no frames, in the folders of the layout bdd100k" in only_error_line("drivable-train")
+
+
+@pytest.mark.parametrize(
+    ("label_map", "told"),
+    [
+        (b"0: direct\n 1: background\n", "labels.yaml: not readable as YAML: in line 2: a colon too much"),
+        (
+            b"0: direct\n\xff: background\n",
+            "as YAML: it is no text in UTF-8: a byte 0xff in line 2",
+        ),
+        (b"direct: 0\n", "labels.yaml: direct: 0 is the wrong way round: `0: direct` is wanted"),
+    ],
+)
+def test_label_map_that_cannot_be_used_is_told_in_our_words(
+    label_map: bytes, told: str, root: Path, only_error_line: Callable[[str], str]
+) -> None:
+    (root / "labels.yaml").write_bytes(label_map)
+
+    assert main(["inspect", "--data", str(root)]) == 1
+    assert told in only_error_line("drivable-train")

@@ -251,6 +251,7 @@ def test_grey_with_alpha_is_grey(tmp_path: Path) -> None:
         (".", r"but .*bdd100k does \(bdd100k\)"),
         ("bdd100k/images/100k/train", r"but .*bdd100k does \(bdd100k\)"),
         ("jpegs", "has no masks beside it"),
+        ("empty", "looks like no known data set, for it is empty"),
         ("bdd100k.zip", "is a file; the folder of a data set is wanted"),
     ],
 )
@@ -258,6 +259,7 @@ def test_folder_beside_the_right_one_is_told_the_right_one(asked: str, hint: str
     build_bdd100k(tmp_path / "bdd100k", "labels/drivable/masks", "", "ids of today")
     write_image(tmp_path / "jpegs" / "images" / "100k" / "train" / "a.jpg", 0)
     (tmp_path / "bdd100k.zip").touch()
+    (tmp_path / "empty").mkdir()
 
     with pytest.raises(DataError, match=hint):
         read_data_set(tmp_path / asked)

@@ -9,6 +9,7 @@ from typing import Any, Final
 import yaml
 
 from perception.labels import IGNORE, LABELS
+from perception.settings.yaml_file import YamlError, compose_file
 from train.data.decode import ByColour, ByValue, DataError, Labels, Rgb
 from train.data.frames import DataSet
 from train.data.pairs import frames_and_problems, match, share_out
@@ -74,6 +75,8 @@ def read_label_map(file: Path) -> Labels:
     values: dict[int, int] = {}
     colours: dict[Rgb, int] = {}
     for value, name in _entries(file):
+        if isinstance(value, str) and value in _CLASSES:
+            raise DataError(f"{file}: {value}: {name} is the wrong way round: `{name}: {value}` is wanted")
         if not isinstance(name, str) or name not in _CLASSES:
             raise DataError(f"{file}: {value}: {name} is no class; known: {', '.join(_CLASSES)}")
         colour = _COLOUR.fullmatch(value) if isinstance(value, str) else None
@@ -103,11 +106,20 @@ def _entries(file: Path) -> list[tuple[Any, Any]]:
         entries = loader.construct_pairs(node, deep=True) if isinstance(node, yaml.MappingNode) else []
     except OSError as error:
         raise DataError(f"{file}: cannot be read: {error.strerror}") from error
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
-        raise DataError(f"{file}: not readable as YAML: {' '.join(str(error).split())}") from error
+    except (ValueError, yaml.YAMLError) as error:
+        raise DataError(f"{file}: not readable as YAML: {_why_not(file)}") from error
     if not entries:
         raise DataError(f"{file}: expected {_EXAMPLE} (a colour needs its quotes)")
     return entries
+
+
+def _why_not(file: Path) -> str:
+    """What is wrong with a file that is no YAML, in our words."""
+    try:
+        compose_file(file)
+    except YamlError as error:
+        return str(error)
+    return "it holds a value that is none"
 
 
 def _folders(root: Path) -> dict[str, tuple[Path, Path]]:

@@ -161,7 +161,9 @@ def rows_of_index(index: Path) -> list[dict[str, str]]:
             f"{index}: cannot be read as CSV: it is no text in UTF-8, or holds what no row is"
         ) from error
     if not rows or not {"id", "split"} <= rows[0].keys():
-        raise DataError(f"{index}: needs a header with the columns id and split, and at least one frame")
+        raise DataError(
+            f"{index}: needs a header with the columns id and split, by commas, and at least one frame"
+        )
     return rows
 
 

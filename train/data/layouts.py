@@ -99,6 +99,8 @@ def _hint(root: Path) -> str:
     """What was meant, where that can be told."""
     if (root / IMAGES).is_dir():
         return f", for {root / IMAGES}/ has no masks beside it (BDD100K's download Drivable Area has them)"
+    if not any(root.iterdir()):
+        return ", for it is empty"
     inside = (folder for folder in sorted(root.iterdir()) if folder.is_dir())
     for folder in (*inside, *root.resolve().parents[:3]):
         if found := _looks_like(folder):
