@@ -10,6 +10,7 @@ import contextlib
 import os
 import re
 import stat
+import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
@@ -17,7 +18,6 @@ from typing import Final
 from perception.atomic_file import sync_folder, write_partial
 from perception.command import say
 
-_OWN_STREAMS: Final = (1, 2)
 _STREAMS_BY_NUMBER: Final = ("/dev/fd", "/proc")
 
 
@@ -34,11 +34,19 @@ def is_stream(file: Path) -> bool:
         return not stat.S_ISDIR(there.st_mode)
     if any(Path(os.path.abspath(file)).is_relative_to(folder) for folder in _STREAMS_BY_NUMBER):
         return True
-    for descriptor in _OWN_STREAMS:
+    for descriptor in _own_streams():
         with contextlib.suppress(OSError):
             if os.path.samestat(there, os.fstat(descriptor)):
                 return True
     return False
+
+
+def _own_streams() -> set[int]:
+    """Descriptors of standard output and standard error, which is not 2 where libraries write to nowhere."""
+    descriptors = {1, 2}
+    with contextlib.suppress(AttributeError, OSError, ValueError):
+        descriptors.add(sys.stderr.fileno())
+    return descriptors
 
 
 def is_in_the_way(file: Path) -> bool:

@@ -144,6 +144,22 @@ sys.exit(main(["--model", "model.onnx", "--source", "drive.mp4", *{arguments.spl
     assert contents(place) == before
 
 
+def test_video_is_not_written_over_the_log_that_standard_error_goes_to(place: Path) -> None:
+    Path("z.mp4").write_text("a log of the user\n")
+    code = f"""
+import sys
+sys.path[:0] = [{str(Path(__file__).parents[2])!r}]
+from perception.node import main
+sys.exit(main(["--model", "model.onnx", "--source", "synthetic", "--max-frames", "1", "--out", "z.mp4"]))
+"""
+    with Path("z.mp4").open("ab") as stream:
+        assert subprocess.run([sys.executable, "-c", code], stderr=stream).returncode == 1
+
+    before, told = Path("z.mp4").read_text().splitlines()
+    assert before == "a log of the user"
+    assert "z.mp4 is where standard output or standard error goes" in told
+
+
 def test_outputs_beside_an_input_are_fine(place: Path) -> None:
     check_apart(
         [Input("the source", Path("trip")), Input("a picture of the source", Path("trip/0002.jpg"))],
