@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
+import subprocess
+import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 import av
 
+from bench import machine
 from bench.meter import Meter
 from bench.scenarios.node import node_perceivers
 from bench.task import Task
@@ -18,7 +19,7 @@ from perception.pipeline import Pipeline
 from perception.sinks.registry import SinkSettings, build_sinks
 from perception.sinks.sink import Sink
 from perception.sources.registry import SourceSettings, build_source, kind_of
-from perception.sources.source import SourceInfo
+from perception.sources.source import SourceError, SourceInfo
 
 FRAMES: Final = 600
 WARM_UP_FRAMES: Final = 48
@@ -101,16 +102,21 @@ def play(video: str, frames: int, perceivers: list[Perceiver], out: Path | None)
 def recording_of(spec: str, folder: Path, frames: int = RECORDED_FRAMES) -> str:
     """`spec` itself, but of the built-in road a recording: to render a frame takes longer than all the rest.
 
-    Made in a process of its own, whose memory is none of what is measured.
+    Made in a process of its own, whose memory is none of what is measured. It is no pool: one that is
+    interrupted while it begins waits for ever.
 
     Raises:
-        SourceError: if `spec` is no source.
+        SourceError: if `spec` is no source, or no recording was made of it.
     """
     if kind_of(spec) != "synthetic":
         return spec
     file = folder / "road.mp4"
-    with ProcessPoolExecutor(1, get_context("spawn")) as other:
-        other.submit(_record, spec, file, frames).result()
+    build_source(spec)
+    command = [*machine.interpreter(sys.executable), "-m", __name__, spec, str(file), str(frames)]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    if done.returncode:
+        reason = (done.stderr.strip().splitlines() or [f"status {done.returncode}"])[-1]
+        raise SourceError(f"{spec}: no recording could be made of it: {reason}")
     return str(file)
 
 
@@ -128,3 +134,7 @@ def _record(spec: str, file: Path, frames: int) -> None:
             container.mux(stream.encode(picture))
         container.mux(stream.encode(None))
     source.close()
+
+
+if __name__ == "__main__":
+    _record(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]))

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
@@ -122,6 +125,29 @@ def test_built_in_road_is_recorded_and_a_file_is_not(make_clip: MakeClip, tmp_pa
         pictures = list(container.decode(video=0))
     assert [(picture.width, picture.height) for picture in pictures] == [(1280, 720)] * 2
     assert pictures[0].to_ndarray(format="gray").mean() < 60  # it is the night that was asked for
+
+
+def test_recording_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match=r"^synthetic: no recording could be made of it: .+") as raised:
+        offline.recording_of("synthetic", tmp_path / "nowhere", frames=1)
+
+    assert "\n" not in str(raised.value)
+
+
+def test_interrupt_while_the_road_is_recorded_ends_the_command(tmp_path: Path) -> None:
+    body = (
+        "import sys; from pathlib import Path; from bench.scenarios.offline import recording_of;"
+        "recording_of('synthetic', Path(sys.argv[1]), frames=2)"
+    )
+    command = [sys.executable, "-c", body, str(tmp_path)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as run:
+        children = Path(f"/proc/{run.pid}/task/{run.pid}/children")
+        while not children.read_text():
+            assert run.poll() is None
+        run.send_signal(signal.SIGINT)
+        _, said = run.communicate(timeout=20)
+
+    assert said.endswith("KeyboardInterrupt\n")
 
 
 @pytest.mark.parametrize(
