@@ -79,6 +79,8 @@ def _check_out(config: BenchConfig, folder: Path, settings_files: Sequence[Path]
         inputs.append(Input("the data", Path(config.data), is_data_set=True))
     names = r"report\.(json|html|md)|against\.json|(pareto|latency|stages|rates)\.png"
     check_apart(inputs, [Target("--out", folder, is_folder=True, names=names)])
+    if config.resume and not folder.is_dir():
+        raise ReportError(f"{folder}: no such folder; there is nothing to go on with, leave out --resume")
     there = next((file for name in REPORTS if (file := folder / name).exists()), None)
     if there is not None and not config.resume and not config.overwrite:
         raise ReportError(
@@ -114,6 +116,8 @@ def run(
     folder.mkdir(parents=True, exist_ok=True)
     if not config.resume and not config.overwrite:  # what lies there from here on is of this report
         set_aside([file for name in PAGE_FILES if is_in_the_way(file := folder / name)])
+    if config.resume and not builds[0].file.exists():  # it ended before its first task did
+        say(f"note: {folder} holds no report to go on with; it is begun anew")
     reports = [_begun(build, config, planned, command) for build in builds]
     todo = [
         (number, task, which)

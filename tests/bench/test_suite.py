@@ -112,6 +112,19 @@ def test_interrupted_run_keeps_what_it_measured_and_goes_on_there(
     assert whole.results[:3] == kept.results
 
 
+def test_resume_of_nothing_measures_nothing_unasked(
+    calls: list[Call], settings: Callable[..., BenchConfig], tmp_path: Path
+) -> None:
+    with pytest.raises(ReportError, match="out: no such folder; there is nothing to go on with"):
+        measure(settings(resume=True))
+    assert not calls
+
+    (tmp_path / "out").mkdir()  # as of a run that was interrupted in its first task
+    assert any(
+        "holds no report to go on with; it is begun anew" in line for line in measure(settings(resume=True))
+    )
+
+
 def test_more_rounds_can_be_added_and_nothing_else_changed(
     calls: list[Call], settings: Callable[..., BenchConfig], tmp_path: Path
 ) -> None:
