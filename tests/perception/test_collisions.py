@@ -150,7 +150,8 @@ def test_video_is_not_written_over_the_log_that_standard_error_goes_to(place: Pa
 import sys
 sys.path[:0] = [{str(Path(__file__).parents[2])!r}]
 from perception.node import main
-sys.exit(main(["--model", "model.onnx", "--source", "synthetic", "--max-frames", "1", "--out", "z.mp4"]))
+sys.argv[1:] = "--model model.onnx --source synthetic --max-frames 1 --out z.mp4".split()
+sys.exit(main())
 """
     with Path("z.mp4").open("ab") as stream:
         assert subprocess.run([sys.executable, "-c", code], stderr=stream).returncode == 1
