@@ -166,6 +166,8 @@ class Completeness:
         count, by_time = self._stream.frames, round(shown_s * self._rate_hz)
         if self._format == "ivf":  # some of its writers count ticks of the clock instead of frames
             return count if count == by_time else 0
+        if self._format == "avi":  # empty frames are counted too
+            return by_time
         if self._format == "mov" and self._file is None:  # of fragments in a pipe the first alone is known
             return count
         return count or by_time

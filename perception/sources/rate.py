@@ -47,7 +47,10 @@ def rate_of(stream: VideoStream, form: str, has_clock: bool) -> Rate:
     told = _usable(stream.codec_context.framerate)
     if not has_clock:
         return Rate(told) if told else Rate(FALLBACK_RATE_HZ, "assumed")
-    hz = _usable(stream.average_rate) or _usable(stream.guessed_rate)
+    rates = [_usable(stream.average_rate), _usable(stream.guessed_rate)]
+    if form == "avi":  # its own is that of its clock, at which every other frame may be empty
+        rates.reverse()
+    hz = rates[0] or rates[1]
     if hz is None:
         return Rate(FALLBACK_RATE_HZ, "assumed")
     return Rate(hz, "measured" if form in _UNTOLD and told is None else "declared")

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import time
-from contextlib import suppress
 from typing import Final, Literal
 
 import av
 from av.container import InputContainer
-from av.error import ExitError, FFmpegError, HTTPServerError
+from av.error import ExitError, FFmpegError, HTTPServerError, InvalidDataError
 
 from perception.sources.address import Address
 from perception.sources.rtsp_inquiry import check_answers, check_redirects
@@ -23,6 +22,8 @@ _TRANSPORTS: Final = {
     "tcp": {"rtsp_transport": "tcp"},
     "udp": {"rtsp_transport": "udp"},
 }
+# Sound and what cameras tell beside (ONVIF) are not asked for: some refuse that, and the session with it.
+_VIDEO_ALONE: Final = {"allowed_media_types": "video"}
 RtspTransport = Literal["auto", "tcp", "udp"]
 BUSY_S: Final = 0.5
 """That a server gets before it is asked once more after a fault of its own."""
@@ -49,7 +50,7 @@ def open_rtsp(
     connect_limit_s, read_limit_s = limits_s
     limit = TimeLimit()
     limit.start(connect_limit_s)
-    options = {"protocol_whitelist": _PROTOCOLS, **_TRANSPORTS[transport]}
+    options = {"protocol_whitelist": _PROTOCOLS, **_VIDEO_ALONE, **_TRANSPORTS[transport]}
     if "@" in url or url.startswith("rtsps"):
         check_redirects(url, tls, limit)
     if url.startswith("rtsps"):
@@ -69,8 +70,11 @@ def open_rtsp(
             return opened()
     except ExitError:
         raise
-    except FFmpegError:
+    except FFmpegError as error:
         limit.start(connect_limit_s)
-        with suppress(TimeoutError):
+        try:
             check_answers(url, transport, tls, limit)
+        except TimeoutError:
+            if isinstance(error, InvalidDataError):  # libav takes silence for that
+                raise
         raise

@@ -55,9 +55,9 @@ def check_redirects(url: str, tls: TlsSettings, limit: TimeLimit) -> None:
             location = "/".join(here.split("/")[:3]) + location
         there = Address.of(location)
         if there.origin != given.origin:
+            why = ", and the password is not for there" if given.userinfo else ""
             raise SourceError(
-                f"redirects to {masked_url(location)}, and the password is not for there; "
-                "give that address as the source if you trust it"
+                f"redirects to {masked_url(location)}{why}; give that address as the source if you trust it"
             )
         here = there.bare_url
     raise SourceError("redirects without an end")
@@ -80,6 +80,8 @@ def check_answers(url: str, transport: str, tls: TlsSettings, limit: TimeLimit) 
     with _Conversation(given, tls, limit) as server:
         described = server.ask("DESCRIBE", given.bare_url)
         described.check(given)
+        if 300 <= described.status < 400:
+            check_redirects(url, tls, limit)
         if described.status != 200:
             return
         control = _control_of_video(described.body)

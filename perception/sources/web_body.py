@@ -68,7 +68,8 @@ class Body:
         """Status and type, for messages."""
         self._at = self._answer_at = 0
         self._start: bytes | None = None
-        self._is_retried, self._refusal = False, ""
+        self._is_retried = self._is_cut_off = False
+        self._refusal = ""
         self._kept: tempfile.SpooledTemporaryFile[bytes] | None = None
 
     @property
@@ -123,27 +124,30 @@ class Body:
         """Take all of it into a file of its own, from which any place can be read.
 
         Returns:
-            False where it is too large, or its size is not told.
+            False where it is too large.
 
         Raises:
             TimeoutError: if it does not come in time; the answer is of no use then.
         """
-        if self._size is None or self._size > KEPT_BYTES:
+        if (self._size or 0) > KEPT_BYTES:
             return False
         file = tempfile.SpooledTemporaryFile(KEPT_IN_MEMORY_BYTES)  # noqa: SIM115, as long as this
         try:
             while data := self.read(_READ_BYTES):
                 file.write(data)
+                if self._at > KEPT_BYTES:
+                    file.close()
+                    return False
         except TimeoutError:
             file.close()
             raise
         except OSError as error:
             file.close()
             raise SourceError(f"has to be kept on this disk, and cannot be: {error.strerror}") from None
-        if self._at < self._size:
+        if self._is_cut_off or self._at < (self._size or 0):
             file.close()
-            raise SourceError(f"the connection was cut after {self._at} of {self._size} bytes")
-        self._kept, self._at = file, 0
+            raise SourceError(f"the connection was cut after {self._at}{self._of_all} bytes")
+        self._kept, self._size, self._at = file, self._at, 0
         return True
 
     def _read_from_server(self, size_bytes: int) -> bytes:
@@ -162,8 +166,8 @@ class Body:
                 return b""  # the server closes where it has nothing more
             self._hang_up()
             if self._is_retried or not self._can_ask_again:
-                whole = "" if self._size is None else f" of {self._size}"
-                self._failed(f"the connection was cut after {self._at}{whole} bytes{self._refusal}")
+                self._is_cut_off = True
+                self._failed(f"the connection was cut after {self._at}{self._of_all} bytes{self._refusal}")
                 return b""
             self._is_retried = True
         return b""
@@ -177,6 +181,10 @@ class Body:
     @property
     def _can_ask_again(self) -> bool:
         return self._is_seekable and self._size is not None
+
+    @property
+    def _of_all(self) -> str:
+        return "" if self._size is None else f" of {self._size}"
 
     def _hang_up(self) -> None:
         answer, self._answer = self._answer, None

@@ -97,6 +97,17 @@ def test_frames_numbered_on_the_clock_s_scale_are_counted(tmp_path: Path) -> Non
     assert times_s == pytest.approx([number / 25 for number in range(40)])
 
 
+def test_avi_with_empty_frames_between_has_the_rate_of_the_others(tmp_path: Path) -> None:
+    """As `ffmpeg -c copy` makes it of H.264, whose clock counts fields."""
+    info, times_s = played(
+        recorded(tmp_path / "clock.avi", "libx264", 25, [number / 25 for number in range(40)], 50)
+    )
+
+    assert str(info.rate) == "25 Hz"
+    assert len(times_s) == 40
+    assert "about 40 frames" in info.description
+
+
 def test_a_picture_a_minute_is_a_rate(tmp_path: Path) -> None:
     info, times_s = played(
         recorded(tmp_path / "lapse.mp4", "mpeg4", 25, [60 * number for number in range(40)], 1000)

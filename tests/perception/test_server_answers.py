@@ -210,6 +210,41 @@ def test_an_rtsp_server_that_is_busy_for_a_moment_is_asked_once_more(
     assert len(described) == 3, "the last one asks what is the matter"
 
 
+def test_an_rtsp_server_that_falls_silent_is_no_bad_video(serve: Serve) -> None:
+    def answer(head: str) -> bytes:
+        if head.startswith("DESCRIBE"):
+            threading.Event().wait(5)
+            return b""
+        return rtsp("200 OK", methods="OPTIONS")(head)
+
+    with pytest.raises(SourceError, match="no video within 1 s"):
+        StreamSource(serve(answer).url("rtsp"), 1.0, 0.5).open()
+
+
+def test_over_rtsp_nothing_but_video_is_asked_for(serve: Serve) -> None:
+    sound = "m=audio 0 RTP/AVP 0\r\na=control:sound\r\n"
+    beside = "m=application 0 RTP/AVP 107\r\na=rtpmap:107 vnd.onvif.metadata/90000\r\na=control:beside\r\n"
+
+    def answer(head: str) -> bytes:
+        if head.startswith("DESCRIBE"):
+            return rtsp("200 OK", body=SDP + sound + beside + VIDEO, methods="DESCRIBE")(head)
+        return rtsp("453 x", methods="SETUP")(head)
+
+    server = serve(answer)
+
+    assert "453 Not Enough Bandwidth" in problem_of(server.url("rtsp"))
+    asked = {head.split()[1].rpartition("/")[2] for head in server.heads if head.startswith("SETUP")}
+    assert asked == {"track0"}
+
+
+def test_a_redirect_from_rtsp_to_another_protocol_is_told(serve: Serve) -> None:
+    server = serve(rtsp("302 Moved", "Location: http://10.0.0.7/road"))
+
+    told = problem_of(server.url("rtsp"))
+
+    assert told == "redirects to http://10.0.0.7/road; give that address as the source if you trust it"
+
+
 @pytest.mark.parametrize("scheme", ["http", "rtsp"])
 @pytest.mark.parametrize("user", ["ann:hunter2@", "ann@"])
 def test_a_refused_password_is_sent_once_and_told(scheme: str, user: str, serve: Serve) -> None:
@@ -321,6 +356,21 @@ def test_an_mp4_whose_index_is_at_its_end_plays_without_ranges(
         "the index of this mp4 stands at its end, the server gives no ranges, and the whole"
     )
     assert "move the index to the front (ffmpeg -movflags +faststart)" in told
+
+
+@pytest.mark.parametrize("is_whole", [True, False])
+def test_an_mp4_whose_index_is_at_its_end_plays_where_no_length_is_told(
+    is_whole: bool, make_clip: Callable[..., Path], serve: Serve
+) -> None:
+    clip = make_clip(frames=120, wh=(320, 240)).read_bytes()
+    chunks = b"%x\r\n" % len(clip) + clip + b"\r\n0\r\n\r\n"
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
+    server = serve(lambda _: head + (chunks if is_whole else chunks[:-9]))
+
+    if is_whole:
+        assert frames_of(server.url("http")) == 120
+    else:
+        assert "the connection was cut after " in problem_of(server.url("http"))
 
 
 @pytest.mark.parametrize(
