@@ -103,9 +103,10 @@ def test_run_begins_with_the_weights_and_remembers_whose_they_are(config: TrainC
 
 
 def test_fine_tuning_beats_training_from_scratch(config: TrainConfig) -> None:
-    stage = Stage((320, 192), 1, 4, 1e-4, synthetic_drives=5, frames_per_drive=4)
-    scratch = train(replace(config, stages=[stage], name="scratch"), quiet)
-    tuned = train(replace(config, stages=[stage], name="tuned", weights="rt_s"), quiet)
+    stage = Stage((320, 192), 1, 5, 1e-4, synthetic_drives=5, frames_per_drive=10)
+    run = replace(config, model="rt_m", stages=[stage])
+    scratch = train(replace(run, name="scratch"), quiet)
+    tuned = train(replace(run, name="tuned", weights="rt_m"), quiet)
 
     mean_iou = {
         file.parent.name: Checkpoint.load(file).history[-1]["val_mean_iou"] for file in (scratch, tuned)
