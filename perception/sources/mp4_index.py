@@ -23,3 +23,13 @@ def is_index_behind(start: bytes) -> bool:
             return False
         at += int(size_bytes)
     return False
+
+
+def is_broadcast(start: bytes) -> bool:
+    """Whether an mp4 is in fragments and tells no length, by how it begins: libav has that of the first."""
+    index = start.find(b"moov")
+    header, fragments = start.find(b"mvhd", index), start.find(b"mvex", index)
+    if min(index, header, fragments) < 0 or len(start) < header + 36 or b"mehd" in start[fragments:]:
+        return False
+    form, at = (">Q", 28) if start[header + 4] else (">I", 20)
+    return not struct.unpack_from(form, start, header + at)[0]

@@ -17,7 +17,7 @@ from perception.sources.decoder import Decoded, Decoder
 from perception.sources.file_end import ENDS_BEFORE_FIRST, Beginning, is_cut_off
 from perception.sources.frame_times import CaptureTimes, FrameTimes, Stamped
 from perception.sources.image_size import MAX_PIXELS
-from perception.sources.mp4_index import is_index_behind
+from perception.sources.mp4_index import is_broadcast, is_index_behind
 from perception.sources.picture_stream import FORM, PictureStream, are_pictures
 from perception.sources.playlist import PlaylistSource, WebPlaces, is_playlist
 from perception.sources.rtsp import RtspTransport as RtspTransport
@@ -217,7 +217,8 @@ class StreamSource(Stamped):
         """Whether a stream is live: by what it is, for libav knows no duration of some recordings."""
         if self._answer is None or (self._pictures and self._answer.content_type.startswith("multipart/")):
             return True
-        return self._answer.size_bytes is None and not container.duration
+        has_length = container.duration and not is_broadcast(self._answer.start)
+        return self._answer.size_bytes is None and not has_length
 
     def _open_container(self) -> InputContainer:
         # libav spends the limit twice: on connecting, and on looking at the streams

@@ -62,6 +62,20 @@ def test_one_picture_has_no_second_stream() -> None:
         StreamSource(server.url("photo.jpg"), choice=Choice(index=1)).open()
 
 
+def test_fragments_of_mp4_without_a_length_are_live(make_clip: MakeClip) -> None:
+    clip = make_clip("road.mp4", frames=30, container_options={"movflags": "frag_keyframe+empty_moov"})
+    pages: dict[str, Any] = {
+        "live": Page(clip.read_bytes(), "video/mp4", has_ranges=False, is_chunked=True),
+        "file": Page(clip.read_bytes(), "video/mp4"),
+    }
+
+    with serving(pages) as server:
+        for path in pages:
+            source = StreamSource(server.url(path))
+            assert source.open().is_live == (path == "live")
+            source.close()
+
+
 def test_a_file_that_is_still_being_written_is_told_to_be(make_clip: MakeClip) -> None:
     file = make_clip("road.mkv", frames=60, options={"g": "5"})
     whole = file.read_bytes()
