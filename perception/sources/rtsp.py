@@ -10,8 +10,8 @@ from av.container import InputContainer
 from av.error import ExitError, FFmpegError, HTTPServerError, InvalidDataError
 
 from perception.sources.address import Address
+from perception.sources.deadline import Deadline
 from perception.sources.rtsp_inquiry import check_answers, check_redirects
-from perception.sources.time_limit import TimeLimit
 from perception.sources.tls import TlsSettings
 
 # Not "fflags=nobuffer", as is often advised: it throws away what was read while the streams were looked
@@ -48,7 +48,7 @@ def open_rtsp(
         FFmpegError: if libav does not open what the server has nothing against.
     """
     connect_limit_s, read_limit_s = limits_s
-    limit = TimeLimit()
+    limit = Deadline()
     limit.start(connect_limit_s)
     options = {"protocol_whitelist": _PROTOCOLS, **_VIDEO_ALONE, **_TRANSPORTS[transport]}
     if "@" in url or url.startswith("rtsps"):

@@ -14,9 +14,9 @@ from typing import BinaryIO, Final
 from perception.masking import masked_url
 from perception.sources.address import Address
 from perception.sources.authorization import answer, best_of, challenges_of
+from perception.sources.deadline import Deadline
 from perception.sources.refusal import UNAUTHORIZED, no_answer, other_protocol, refusal
 from perception.sources.source import SourceError
-from perception.sources.time_limit import TimeLimit
 from perception.sources.tls import TlsSettings
 
 _MOST_REDIRECTS: Final = 5
@@ -30,7 +30,7 @@ _TRANSPORTS: Final = {
 }
 
 
-def check_redirects(url: str, tls: TlsSettings, limit: TimeLimit) -> None:
+def check_redirects(url: str, tls: TlsSettings, limit: Deadline) -> None:
     """Ask for the stream's description, as libav will, and see where that leads.
 
     Args:
@@ -63,7 +63,7 @@ def check_redirects(url: str, tls: TlsSettings, limit: TimeLimit) -> None:
     raise SourceError("redirects without an end")
 
 
-def check_answers(url: str, transport: str, tls: TlsSettings, limit: TimeLimit) -> None:
+def check_answers(url: str, transport: str, tls: TlsSettings, limit: Deadline) -> None:
     """Find what a server has against a stream that libav could not open.
 
     Args:
@@ -129,7 +129,7 @@ class _Answer:
 class _Conversation:
     """A connection on which one request follows the other; raises what `no_answer` makes of errors."""
 
-    def __init__(self, given: Address, tls: TlsSettings, limit: TimeLimit) -> None:
+    def __init__(self, given: Address, tls: TlsSettings, limit: Deadline) -> None:
         self._given, self._limit, self._number = given, limit, 0
         self.algorithm = ""
         """Of the last Digest that was answered; empty where there was none."""

@@ -13,6 +13,7 @@ from perception.frame import Frame
 from perception.masking import masked_url
 from perception.sources.arrival import ArrivalClock
 from perception.sources.choice import Choice
+from perception.sources.deadline import Deadline
 from perception.sources.decoder import Decoded, Decoder
 from perception.sources.file_end import ENDS_BEFORE_FIRST, Beginning, is_cut_off
 from perception.sources.frame_times import CaptureTimes, FrameTimes, Stamped
@@ -23,7 +24,6 @@ from perception.sources.playlist import PlaylistSource, WebPlaces, is_playlist
 from perception.sources.rtsp import RtspTransport as RtspTransport
 from perception.sources.rtsp import open_rtsp
 from perception.sources.source import EndOfSource, SourceError, SourceInfo
-from perception.sources.time_limit import TimeLimit
 from perception.sources.tls import TlsSettings
 from perception.sources.unreadable import (
     INDEX_IS_BEHIND,
@@ -82,7 +82,7 @@ class StreamSource(Stamped):
         self._max_pixels, self._choice, self._pictures_hz = max_pixels, choice, pictures_hz
         self._inside: PlaylistSource | WebPicture | None = None
         self._last_number: int | None = None  # of the segments of a playlist
-        self._limit = TimeLimit()
+        self._limit = Deadline()
         self._asked_ns = 0  # when libav began to connect
         self._decoder: Decoder | None = None
         self._is_live = True

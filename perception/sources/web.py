@@ -23,9 +23,9 @@ from weakref import WeakSet
 
 from perception.sources.address import Address
 from perception.sources.authorization import answer, best_of, challenges_of
+from perception.sources.deadline import Deadline
 from perception.sources.refusal import UNAUTHORIZED, no_answer, refusal
 from perception.sources.source import SourceError
-from perception.sources.time_limit import TimeLimit
 from perception.sources.tls import TlsSettings
 from perception.sources.web_body import Answer, Body
 from perception.sources.web_encoding import unpacked
@@ -53,7 +53,7 @@ class Web:
         SourceError: if `url` cannot be read as an address, or the certificate authorities cannot be read.
     """
 
-    def __init__(self, url: str, tls: TlsSettings, limit: TimeLimit) -> None:
+    def __init__(self, url: str, tls: TlsSettings, limit: Deadline) -> None:
         address = self._address = _web_address(url)
         self.url = address.bare_url
         """The address without user and password: what libav may know."""

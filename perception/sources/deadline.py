@@ -1,11 +1,11 @@
-"""One limit of time for all that happens until something has come."""
+"""A moment by which something must have come, for all that happens until then."""
 
 from __future__ import annotations
 
 import time
 
 
-class TimeLimit:
+class Deadline:
     """A moment by which something must have come; begun again for every frame."""
 
     def __init__(self) -> None:
