@@ -72,7 +72,7 @@ ELSEWHERE: Final[dict[str, _Meant]] = {
         ("backend runtime openvino", _named("engine", "engines")),
         ("half fp16 int8 quantize quantise dtype amp", (("precision", ""), ("engine", _PRECISION))),
         (
-            "imgsz img_size img size resolution input_size shape",
+            "imgsz img_size img size resolution input_size input_wh shape",
             (("size_wh", ""), ("stages", _SCHEDULE), ("jsonl", _BY_MODEL)),
         ),
         ("epochs epoch max_epochs n_epochs num_epochs e", (("stages", _SCHEDULE),)),

@@ -375,7 +375,7 @@ RANDOM = ["--model", "rt_s", "--random-weights"]
         ([*RANDOM, "--size", "9000x640"], "size_wh is 9000x640; both sides must be"),
         (
             [*RANDOM, "--input-wh", "[96, 64]"],
-            "unknown setting --input_wh; the nearest known one is --size_wh",
+            "unknown setting --input-wh; here it is --size_wh",
         ),
         ([*RANDOM, "--frame", "640x360"], "frame_wh is for --target gpu"),
         ([*RANDOM, "--target", "gpu", "--frame", "8x8"], "frame_wh is 8x8; both sides must be"),
