@@ -194,7 +194,7 @@ def test_sink_in_the_place_of_a_hanging_one_touches_none_of_its_files(tmp_path: 
         assert len(frames_of(tmp_path / continuation)) == 5
 
 
-@pytest.mark.parametrize("torn", ["", '{"frame_id": 3, "na', '{"x": "' + "y" * 200_000])
+@pytest.mark.parametrize("torn", ["", '{"schema":3,"na', '{"schema":"' + "y" * 200_000])
 def test_records_go_on_behind_the_last_whole_line(tmp_path: Path, torn: str) -> None:
     sink = sink_at(tmp_path, "jsonl")
     sink.open(LIVE)
