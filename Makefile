@@ -21,11 +21,11 @@ test: $(DEV)/.ready check
 	$(DEV)/bin/python -m pytest
 
 # The runtime, its plots and OpenVINO in the lowest versions that pyproject.toml allows: what stands on a package.
-LOWEST_TESTS := $(patsubst %,tests/perception/test_%.py,boundary camera_look completeness confidence damage \
-	encrypted_streams endpoints frame gpu_engine images imports jsonl known_answer letterbox masks models node \
-	onnx_engine openvino_engine orientation outline overlay perceive pixel_aspect providers settings \
-	stream_transport trace video video_sink whole_file) \
-	tests/perception/v4l2 tests/bench/report tests/bench/test_infer.py tests/bench/test_cli.py
+LOWEST_TESTS := $(patsubst %,tests/perception/test_%.py,boundary camera_look choice completeness confidence damage \
+	encrypted_streams endpoints frame frame_times gpu_engine h264_numbers image_file images imports jsonl known_answer \
+	letterbox masks models node onnx_engine openvino_engine orientation outline overlay overlay_images perceive \
+	pixel_aspect planes playlist providers rate settings stream_transport trace video video_sink whole_file \
+	whole_or_cut) tests/perception/v4l2 tests/bench/report tests/bench/test_infer.py tests/bench/test_cli.py
 
 test-lowest: $(LOWEST)/.ready
 	$(LOWEST)/bin/python -m pytest -W default -m "not slow and not slow_large" $(LOWEST_TESTS)
