@@ -10,7 +10,7 @@ from typing import Final
 
 import cv2
 import numpy as np
-from av.sidedata.sidedata import SideData, Type
+from av.sidedata.sidedata import SideData, SideDataContainer, Type
 from av.video.frame import VideoFrame
 
 from perception.frame import Plane, Yuv420
@@ -140,7 +140,9 @@ class Orientation:
         if not frame.key_frame and frame.rotation == self._rotation:
             return self._last  # to read a matrix takes ten times as long as the angle, which libav gives
         self._rotation = frame.rotation
-        data = frame.side_data
+        # not `frame.side_data`, which the frame keeps and which keeps the frame: such a pair, and its pixels,
+        # stay in memory until Python looks for circles
+        data = SideDataContainer(frame)  # type: ignore[call-arg]
         matrix = data.get("DISPLAYMATRIX") if len(data) else None
         if isinstance(matrix, SideData):
             self._last = _turn_by(bytes(matrix))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import struct
 import zlib
@@ -13,6 +14,7 @@ import cv2
 import numpy as np
 import pytest
 from av.bitstream import BitStreamFilterContext
+from av.sidedata.sidedata import SideDataContainer
 from numpy.typing import NDArray
 
 from perception.frame import Frame
@@ -124,6 +126,19 @@ def test_it_may_change_in_mid_stream(tmp_path: Path) -> None:
     expected = [AS_EXIF[exif](quarters_bgr()) for exif in (1, 1, 2, 2, 8, 8)]
     assert [frame.frame_wh for frame in frames] == [WH] * 4 + [WH[::-1]] * 2
     assert all(same_quarters(frame.image_bgr, card) for frame, card in zip(frames, expected, strict=True))
+
+
+def test_a_frame_that_was_asked_goes_as_soon_as_nobody_has_it(tmp_path: Path) -> None:
+    file = write_video(tmp_path / "clip.mp4", turn=(90, False))
+    gc.collect()
+    gc.disable()
+    try:
+        all_frames(file)
+        left = [it for it in gc.get_objects() if isinstance(it, SideDataContainer)]
+    finally:
+        gc.enable()
+
+    assert left == []
 
 
 @pytest.mark.parametrize("matrix", [[0] * 9, [65536, 0, 0, 0, 0, 0, 0, 0, 1 << 30]])
