@@ -108,7 +108,7 @@ class Decoder:
         """Its pictures carry times."""
         self._is_in_order = self.form == "avi"  # which gives times to packets; those to show are made up
         self.rate = rate_of(stream, self.form, self.has_clock)
-        self._time_base = stream.time_base or Fraction(1, av.time_base)
+        self._ns_a_tick = (stream.time_base or Fraction(1, av.time_base)) * 1_000_000_000
         codec = self._stream.codec_context
         check_pixels((codec.width, codec.height), max_pixels, name)
         codec.options = {**codec.options, "max_pixels": str(max_pixels)}  # the size may change later
@@ -275,7 +275,9 @@ class Decoder:
                 turn = self._orientation.of(frame)
                 pixels = turn.of(planes_of(frame))
                 pts = (frame.dts if self._is_in_order else frame.pts) if self.has_clock else None
-                pts_ns = None if pts is None else int(pts * self._time_base * 1_000_000_000)
+                # integers: a product of fractions takes 4 us
+                tick = self._ns_a_tick
+                pts_ns = None if pts is None else pts * tick.numerator // tick.denominator
                 # a frame that the decoder held back keeps what is known of its own packet
                 own = frame.opaque if isinstance(frame.opaque, _Origin) else origin
                 # what is missing the numbers know, and times suggest
