@@ -13,6 +13,7 @@ from perception.json_text import json_text
 from perception.labels import IDS, LABELS_OF_TWO
 from perception.letterbox import SQUARE
 from perception.scene.outline import Polygon, outlines
+from perception.sinks.file_sink import FileSink
 from perception.sinks.lines import LinesFile
 from perception.sinks.rotation import Keeping, Opening, Segments
 from perception.sinks.sink import SinkError
@@ -108,7 +109,7 @@ def _mask(prediction: Prediction) -> dict[str, Any]:
     }
 
 
-class JsonLinesSink:
+class JsonLinesSink(FileSink):
     """Writes records to a file or, as "-", to stdout: whole lines only, each on its way at once.
 
     It holds one line in memory at a time.
@@ -126,24 +127,10 @@ class JsonLinesSink:
         self._is_open = False
 
     @property
-    def trouble(self) -> str | None:
-        """As of every sink."""
-        return self._segments.trouble if self._segments else None
-
-    @property
     def waits_for_reader(self) -> bool:
         """As of every sink that has one."""
         file = self._file
         return file is not None and file.waits_for_reader
-
-    def claim(self) -> None:
-        """As of every sink."""
-        if self._segments is None:
-            return
-        try:
-            self._segments.take()
-        except OSError as error:
-            raise self._unusable(error) from error
 
     def open(self, info: SourceInfo, resumes: bool = False) -> None:
         """Make the file, and its folder if need be; a file that is there is replaced, or gone on with.
@@ -152,7 +139,7 @@ class JsonLinesSink:
             SinkError: if the file cannot be written, is written by another, or a recorded source finds the
                 disk nearly full.
         """
-        try:
+        with self._opening():
             if self._segments is None:
                 if sys.stdout is None:
                     raise SinkError("stdout: cannot write records: it is closed; choose a file")
@@ -160,12 +147,6 @@ class JsonLinesSink:
                 self._file = LinesFile(os.dup(sys.stdout.fileno()))
             elif self._segments.prepare(info, resumes):
                 self._file = self._segments.begin(self._make)
-        except OSError as error:
-            self.close()
-            raise self._unusable(error) from error
-        except SinkError:
-            self.close()
-            raise
         self._is_open = True
 
     def write(self, output: Output) -> None:

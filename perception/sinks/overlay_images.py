@@ -8,6 +8,7 @@ from typing import Final
 
 from perception.frame import Output, Prediction
 from perception.sinks.earlier_files import OVERLAYS
+from perception.sinks.file_sink import FileSink
 from perception.sinks.lines import LinesFile
 from perception.sinks.overlay_picture import SUFFIXES, draw_picture, encode_picture
 from perception.sinks.picture_folder import PictureFolderSink
@@ -34,7 +35,7 @@ class OverlayFolderSink(PictureFolderSink):
         return _encoded(prediction, str(self._folder), OVERLAYS.suffix, self._quality)
 
 
-class OverlayImageSink:
+class OverlayImageSink(FileSink):
     """Writes the overlay of one image; of a source that gives more frames it is an error."""
 
     name = "overlay"
@@ -57,22 +58,10 @@ class OverlayImageSink:
         if quality is not None and self._suffix == _LOSSLESS:
             raise SinkError(f"{file}: PNG loses nothing; leave --quality out, or name a .jpg or .webp")
         self._durable = keeping is not None and keeping.durable
-        self._segments = Segments(self._file, keeping or Keeping())
+        self._segments: Segments = Segments(self._file, keeping or Keeping())
         self._open: LinesFile | None = None
         self._where = self._file
         self._pictures = 0
-
-    @property
-    def trouble(self) -> str | None:
-        """As of every sink."""
-        return self._segments.trouble
-
-    def claim(self) -> None:
-        """As of every sink."""
-        try:
-            self._segments.take()
-        except OSError as error:
-            raise self._unusable(error) from error
 
     def open(self, info: SourceInfo, resumes: bool = False) -> None:
         """Make the file, and its folder if need be; a file that is there is set aside, or replaced.
@@ -81,15 +70,9 @@ class OverlayImageSink:
             SinkError: if the file cannot be written, is written by another, or a recorded source finds the
                 disk nearly full.
         """
-        try:
+        with self._opening():
             if self._segments.prepare(info, resumes):
                 self._open = self._segments.begin(self._make)
-        except OSError as error:
-            self.close()
-            raise self._unusable(error) from error
-        except SinkError:
-            self.close()
-            raise
 
     def write(self, output: Output) -> None:
         """Draw and write the picture; nothing where there is no frame."""

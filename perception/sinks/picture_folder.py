@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import errno
 import os
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from pathlib import Path
 from typing import Final
 
 from perception.atomic_file import PARTIAL_SUFFIX, create_new, partial_of, write_atomically, write_partial
 from perception.frame import Output, Prediction
 from perception.sinks.earlier_files import EarlierKind, clear, earlier_files
+from perception.sinks.file_sink import FileSink
 from perception.sinks.presence import Presence, Watched
 from perception.sinks.rotation import Keeping, Opening, Segments
 from perception.sinks.sink import SinkError
@@ -21,7 +22,7 @@ from perception.sources.source import SourceInfo
 _BLOCK_BYTES: Final = 4096
 
 
-class PictureFolderSink(ABC):
+class PictureFolderSink(FileSink):
     """Writes one image file a frame, called as the frame is.
 
     With rotation a segment is a numbered folder in the folder; so is every run that goes on with an earlier
@@ -37,7 +38,7 @@ class PictureFolderSink(ABC):
         keeping = keeping or Keeping()
         self._overwrites, self._within = keeping.overwrite, keeping.folders
         self._earlier: list[Path] | None = None
-        self._segments = Segments(self._folder, keeping, are_folders=True)
+        self._segments: Segments = Segments(self._folder, keeping, are_folders=True)
         self._syncer = Syncer() if keeping.durable else None
         self._segment: PictureFolder | None = None
 
@@ -49,15 +50,10 @@ class PictureFolderSink(ABC):
     def _encoded(self, prediction: Prediction) -> bytes:
         """The file's content; raises SinkError."""
 
-    @property
-    def trouble(self) -> str | None:
-        """As of every sink."""
-        return self._segments.trouble
-
     def claim(self) -> None:
         """As of every sink; also refuses a folder with pictures of another kind."""
+        super().claim()
         try:
-            self._segments.take()
             if not self._segments.is_numbered:
                 self._earlier = self._found()
         except OSError as error:
@@ -71,7 +67,7 @@ class PictureFolderSink(ABC):
                 disk nearly full.
         """
         trial = partial_of(self._folder / "trial")
-        try:
+        with self._opening():
             if self._segments.prepare(info, resumes):
                 os.close(create_new(trial))
                 trial.unlink(missing_ok=True)
@@ -80,12 +76,6 @@ class PictureFolderSink(ABC):
             if not resumes and not self._segments.is_numbered:
                 earlier = self._found() if self._earlier is None else self._earlier
                 clear(self._folder, earlier, self._kind, overwrite=self._overwrites)
-        except OSError as error:
-            self.close()
-            raise self._unusable(error) from error
-        except SinkError:
-            self.close()
-            raise
 
     def write(self, output: Output) -> None:
         """Write one file, whole or not at all; none where there is no frame."""

@@ -11,6 +11,7 @@ import av
 from perception.command import say
 from perception.frame import Output, Prediction, Yuv420, YuvMatrix
 from perception.letterbox import Letterbox, PixelAspect
+from perception.sinks.file_sink import FileSink
 from perception.sinks.rotation import Keeping, Opening, Segments
 from perception.sinks.sink import SinkError
 from perception.sinks.syncing import Syncer
@@ -29,7 +30,7 @@ VIDEO_QUALITY: Final = 75
 _WORST_QP: Final = 51
 
 
-class OverlayVideoSink:
+class OverlayVideoSink(FileSink):
     """Draws the overlay and encodes it: the first frame's size and pixel aspect, the source's own timestamps.
 
     It holds one picture, the encoder's own and a fifth of a second of encoded video at a time.
@@ -69,25 +70,13 @@ class OverlayVideoSink:
         self._options = {"preset": preset, "qp": str(qp), "tune": "zerolatency", "forced-idr": "1"}
         self._threads = encoder_threads
         keeping = keeping or Keeping()
-        self._segments = Segments(self._file, keeping)
+        self._segments: Segments = Segments(self._file, keeping)
         self._syncer = Syncer() if keeping.durable else None
         self._segment: VideoSegment | None = None
         self._shape: tuple[tuple[int, int], PixelAspect] | None = None
         self._matrix: YuvMatrix = "bt601"
         self._rate = Fraction(30)
         self._is_open = False
-
-    @property
-    def trouble(self) -> str | None:
-        """As of every sink."""
-        return self._segments.trouble
-
-    def claim(self) -> None:
-        """As of every sink."""
-        try:
-            self._segments.take()
-        except OSError as error:
-            raise self._unusable(error) from error
 
     def open(self, info: SourceInfo, resumes: bool = False) -> None:
         """Make the file, and its folder if need be; a file that is there is replaced.
@@ -101,15 +90,9 @@ class OverlayVideoSink:
         """
         if info.rate_hz > 0:
             self._rate = max(Fraction(info.rate_hz).limit_denominator(1001), Fraction(1, LONGEST_STEP_S))
-        try:
+        with self._opening():
             if self._segments.prepare(info, resumes):
                 self._segment = self._segments.begin(self._make)
-        except OSError as error:
-            self.close()
-            raise self._unusable(error) from error
-        except SinkError:
-            self.close()
-            raise
         self._is_open = True
 
     def write(self, output: Output) -> None:
