@@ -19,7 +19,7 @@ from av.error import ExitError, FFmpegError
 from av.packet import Packet
 from av.stream import Stream
 
-from perception.frame import Yuv420
+from perception.frame import Frame, Yuv420
 from perception.letterbox import SQUARE, PixelAspect
 from perception.sources.choice import Choice
 from perception.sources.completeness import Completeness
@@ -60,6 +60,19 @@ class Decoded:
     """Parts of it were concealed, or are predicted from what was."""
     pixel_aspect: PixelAspect
     """Width and height of a pixel, as the picture is shown."""
+
+    def as_frame(self, source_id: str, frame_id: int, captured_ns: int, time_ns: int) -> Frame:
+        """The frame of a source, called by its number."""
+        return Frame(
+            source_id=source_id,
+            frame_id=frame_id,
+            captured_ns=captured_ns,
+            time_ns=time_ns,
+            pixels=self.pixels,
+            name=f"{frame_id:06d}",
+            is_damaged=self.is_damaged,
+            pixel_aspect=self.pixel_aspect,
+        )
 
 
 @dataclass(slots=True, eq=False)

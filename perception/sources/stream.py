@@ -155,16 +155,7 @@ class StreamSource(Stamped):
             time_ns = self._capture_times.time_ns(captured_ns)
         else:
             captured_ns, time_ns = time.monotonic_ns(), self._recorded_ns(self._decoder, decoded.pts_ns)
-        return Frame(
-            source_id=self._name,
-            frame_id=frame_id,
-            captured_ns=captured_ns,
-            time_ns=time_ns,
-            pixels=decoded.pixels,
-            name=f"{frame_id:06d}",
-            is_damaged=decoded.is_damaged,
-            pixel_aspect=decoded.pixel_aspect,
-        )
+        return decoded.as_frame(self._name, frame_id, captured_ns, time_ns)
 
     def close(self) -> None:
         """Hang up."""

@@ -99,16 +99,7 @@ class VideoSource(Stamped):
         finally:
             self.decode_errors = self._decoder.decode_errors
         frame_id, self._frames_read = self._frames_read, self._frames_read + 1
-        return Frame(
-            self._file.name,
-            frame_id,
-            captured_ns=time.monotonic_ns(),
-            time_ns=time_ns,
-            pixels=decoded.pixels,
-            name=f"{frame_id:06d}",
-            is_damaged=decoded.is_damaged,
-            pixel_aspect=decoded.pixel_aspect,
-        )
+        return decoded.as_frame(self._file.name, frame_id, time.monotonic_ns(), time_ns)
 
     def rewind(self) -> None:
         """Begin again with the first frame: ids and times start from 0."""

@@ -143,16 +143,7 @@ class PlaylistSource(Stamped):
         else:
             captured_ns, time_ns = now_ns, self._times.time_ns(decoded.pts_ns, self._next_pts_ns)
         frame_id, self._frames_read = self._frames_read, self._frames_read + 1
-        return Frame(
-            source_id=self._source_id,
-            frame_id=frame_id,
-            captured_ns=captured_ns,
-            time_ns=time_ns,
-            pixels=decoded.pixels,
-            name=f"{frame_id:06d}",
-            is_damaged=decoded.is_damaged,
-            pixel_aspect=decoded.pixel_aspect,
-        )
+        return decoded.as_frame(self._source_id, frame_id, captured_ns, time_ns)
 
     def close(self) -> None:
         """Let go of everything."""
