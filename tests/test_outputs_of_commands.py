@@ -8,16 +8,13 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
+from recording import contents
 
 from bench.report.data import Load, Report
 from bench.report.page import write_page
 from perception.models import model_file
 
 ErrorLine = Callable[[str], str]
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 @pytest.fixture

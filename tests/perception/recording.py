@@ -62,3 +62,8 @@ def frames_of(segment: Path) -> list[int]:
         frames = list(container.decode(video=0))
         assert not frames or frames[0].key_frame
         return [round(frame.pts * frame.time_base * 25) for frame in frames]  # type: ignore[operator]
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every file below a folder, by its path there."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}

@@ -12,16 +12,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from recording import contents
 
 from perception.collisions import CollisionError, Input, Target, check_apart
 from perception.models import model_file
 from perception.node import main
 
 ErrorLine = Callable[[str], str]
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 @pytest.fixture

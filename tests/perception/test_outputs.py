@@ -16,7 +16,7 @@ import av
 import cv2
 import numpy as np
 import pytest
-from recording import LIVE, TARGETS, frames_of, names, sink_at, write
+from recording import LIVE, TARGETS, contents, frames_of, names, sink_at, write
 
 from perception.node import main
 from perception.sinks.registry import SinkBuilder, SinkSettings
@@ -27,10 +27,6 @@ ENDLESS = ("--source", "synthetic", "--realtime")
 SMALL = ("--model", "rt_s-int8", "--synthetic.wh", "[160, 90]")
 SETTINGS = {"overlay": "out", "jsonl": "jsonl", "masks": "masks"}
 A_SECOND = Rotate(age_s=1.0)
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def outputs_in(folder: Path) -> list[str]:
