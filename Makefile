@@ -21,9 +21,9 @@ test: $(DEV)/.ready check
 	$(DEV)/bin/python -m pytest
 
 # The runtime, its plots and OpenVINO in the lowest versions that pyproject.toml allows: what stands on a package.
-LOWEST_TESTS := $(patsubst %,tests/perception/test_%.py,boundary camera_look choice completeness confidence damage \
+LOWEST_TESTS := $(patsubst %,tests/perception/test_%.py,boundary_iou image_stats choice completeness confidence damage \
 	encrypted_streams endpoints frame frame_times gpu_engine h264_numbers image_file images imports jsonl known_answer \
-	letterbox masks models node onnx_engine openvino_engine orientation outline overlay overlay_images perceive \
+	letterbox masks zoo node onnx_engine openvino_engine orientation polygons overlay overlay_images predictor \
 	pixel_aspect planes playlist providers rate settings stream_transport trace video video_sink whole_file \
 	whole_or_cut) tests/perception/v4l2 tests/bench/report tests/bench/test_infer.py tests/bench/test_cli.py
 

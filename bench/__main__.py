@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from perception.command import run_command
+from perception.cli.command import run_command
 
 
 def main() -> int:

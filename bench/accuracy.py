@@ -7,21 +7,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.engines import EngineName, open_engine
-from perception.accuracy import (
+from perception.cli_config import SettingsError
+from perception.inference.predictor import Perceiver
+from perception.inference.zoo import DEFAULT_MODEL, model_file
+from perception.labels import LABELS_OF_TWO
+from perception.metrics.boundary_iou import BAND_SHARE
+from perception.metrics.calibration import BINS
+from perception.metrics.segmentation import (
     CONFIDENCE,
     NIGHT_BELOW_LUMA,
     Accuracy,
     LabelledFrames,
     measure_accuracy,
 )
-from perception.boundary import BAND_SHARE
-from perception.confidence import BINS
-from perception.labels import LABELS_OF_TWO
-from perception.models import DEFAULT_MODEL, model_file
-from perception.perceive import Perceiver
-from perception.process import tune_process
-from perception.settings import SettingsError
-from perception.sources.drive import MIXED, DriveRenderer
+from perception.synthetic import MIXED, DriveRenderer
+from perception.system.process import tune_process
 from train.data.frames import INDEX_FILE, DataError, LabelledFrame, rows_of_index
 from train.data.frames import LabelledFrames as NamedFrames
 from train.data.layouts import AUTO, open_frames

@@ -15,14 +15,14 @@ from bench.report import compare
 from bench.report.data import ReportError, load
 from bench.report.page import write_page
 from bench.report.table import as_text
-from perception.command import NOTHING_GIVEN, say, say_lines
-from perception.engines import EngineError
-from perception.masking import masked, masked_line
+from perception.cli.command import NOTHING_GIVEN, say, say_lines
+from perception.cli_config import SettingsError, config_files, parse, usage
+from perception.cli_config.command_line import bare_word
+from perception.cli_config.names import known_settings
+from perception.inference.engines import EngineError
 from perception.pipeline import PipelineError
-from perception.settings import SettingsError, config_files, parse, usage
-from perception.settings.command_line import bare_word
-from perception.settings.names import known_settings
 from perception.sources.source import SourceError
+from perception.system.redaction import masked, masked_line
 from train.data.frames import DataError
 
 NAME: Final = "drivable-bench"

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
 from bench.engines import EngineName
-from perception.engines.providers import ProviderName
+from perception.inference.engines.providers import ProviderName
 from train.data.layouts import AUTO
 
 Scenario = Literal["single_stream", "constant_rate", "offline", "accuracy"]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from perception.engines import Engine, OnnxEngine, OpenVinoEngine
-from perception.engines.providers import ProviderName
+from perception.inference.engines import Engine, OnnxEngine, OpenVinoEngine
+from perception.inference.engines.providers import ProviderName
 
 EngineName = Literal["onnx", "openvino", "openvino-f32", "openvino-bf16"]
 

@@ -15,12 +15,12 @@ from bench.busy import verdict
 from bench.engines import EngineName, open_engine
 from bench.meter import Meter
 from bench.scenarios.bare import PICTURES, pictures_for
-from perception.contract import ModelContract
-from perception.engines import Engine
-from perception.engines.providers import ProviderName
-from perception.models import DEFAULT_MODEL, model_file
-from perception.process import tune_process
-from perception.sources.drive import DriveRenderer
+from perception.inference.contract import ModelContract
+from perception.inference.engines import Engine
+from perception.inference.engines.providers import ProviderName
+from perception.inference.zoo import DEFAULT_MODEL, model_file
+from perception.synthetic import DriveRenderer
+from perception.system.process import tune_process
 
 ROUND_FRAMES = 10
 WARM_UP_FRAMES = 5

@@ -16,9 +16,9 @@ import yaml
 
 from bench.busy import verdict
 from bench.meter import Meter
-from perception.masking import masked_url
-from perception.models import DEFAULT_MODEL
+from perception.inference.zoo import DEFAULT_MODEL
 from perception.pipeline import PipelineError
+from perception.system.redaction import masked_url
 
 SETTLE_S = 60.0  # memory is compared with what it is after this time
 

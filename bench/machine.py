@@ -14,8 +14,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final
 
-from perception.cores import usable_cores
-from perception.engines.engine import EngineError, one_line
+from perception.inference.engines.engine import EngineError, one_line
+from perception.system.cores import usable_cores
 
 PACKAGES: Final = (
     "drivable", "numpy", "opencv-python-headless", "av", "onnxruntime", "onnxruntime-gpu", "openvino",

@@ -12,9 +12,9 @@ from bench.config import BenchConfig
 from bench.engines import EngineName
 from bench.report.data import Missing
 from bench.task import ScenarioName, Task
-from perception.engines.providers import ProviderName
-from perception.masking import masked_url
-from perception.models import model_file, shipped_models
+from perception.inference.engines.providers import ProviderName
+from perception.inference.zoo import model_file, shipped_models
+from perception.system.redaction import masked_url
 
 ON_GPU: tuple[ProviderName, ...] = ("cuda", "tensorrt")
 

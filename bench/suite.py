@@ -30,8 +30,8 @@ from bench.report.data import (
 from bench.report.page import PAGE_FILES
 from bench.scenarios.offline import recording_of
 from bench.task import Task, TaskError, run_task
-from perception.collisions import Input, Target, check_apart
-from perception.set_aside import is_in_the_way, set_aside
+from perception.cli.collisions import Input, Target, check_apart
+from perception.system.set_aside import is_in_the_way, set_aside
 
 OURS, AGAINST = "report.json", "against.json"
 REPORTS: Final = (OURS, AGAINST, "report.html", "report.md")

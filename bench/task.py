@@ -14,14 +14,14 @@ from typing import Any, Final, Literal
 
 from bench import machine
 from bench.engines import EngineName
-from perception.command import say
-from perception.engines import EngineError
-from perception.engines.engine import one_line
-from perception.engines.providers import ProviderName
+from perception.cli.command import say
+from perception.inference.engines import EngineError
+from perception.inference.engines.engine import one_line
+from perception.inference.engines.providers import ProviderName
 from perception.pipeline import PipelineError
-from perception.process import tune_process
 from perception.sinks.sink import SinkError
 from perception.sources.source import SourceError
+from perception.system.process import tune_process
 from train.data.frames import DataError
 
 ScenarioName = Literal[

@@ -11,11 +11,11 @@ import onnx
 
 from export.calibration import calibration_inputs
 from export.config import ExportConfig
+from export.fp16 import to_half
 from export.gpu import gpu_graph
-from export.half import to_half
 from export.quantise import Form, quantise
 from export.source import Source
-from perception.contract import ModelContract
+from perception.inference.contract import ModelContract
 from train.data.frames import LabelledFrames
 
 CALIBRATION_FRAMES = 128

@@ -10,9 +10,9 @@ import onnx
 import torch
 from numpy.typing import NDArray
 
-from perception.accuracy import LabelledFrames, condition_of
-from perception.engines.session import CPU, load_session
-from perception.letterbox import Bgr, letterbox
+from perception.imaging.letterbox import Bgr, letterbox
+from perception.inference.engines.session import CPU, load_session
+from perception.metrics.segmentation import LabelledFrames, condition_of
 from train.data.augment import Rain
 
 QUANTILES: Final = (0.0, 1e-5, 1e-4, 1 - 1e-4, 1 - 1e-5, 1.0)

@@ -8,8 +8,8 @@ from typing import Any
 from export.config import sides
 from export.training_card import how_it_was_trained
 from export.verify import Gate
-from perception.contract import ModelContract
-from perception.known_answer import LEAST_MEAN_IOU, KnownAnswer
+from perception.inference.contract import ModelContract
+from perception.inference.known_answer import LEAST_MEAN_IOU, KnownAnswer
 
 
 def model_card(
@@ -22,7 +22,7 @@ def model_card(
     """Markdown text of the card.
 
     Args:
-        card: as `export.facts` makes it; an empty one leaves what the contract tells.
+        card: as `export.card_data` makes it; an empty one leaves what the contract tells.
         known: the answer that the file carries.
     """
     precision = "" if contract.precision == "fp32" else f", {contract.precision}"

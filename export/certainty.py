@@ -10,10 +10,10 @@ from export.frames import VAL_SPLIT, Told, of_camera
 from export.outputs import check_writable, keep_what_is_no_card, settings_of, targets
 from export.package import ExportError, engine_of, unpack
 from export.run import write_with_cards
-from perception.certainty import DoubtWatch, quantiles_of
-from perception.collisions import Input, check_apart
+from perception.cli.collisions import Input, check_apart
 from perception.frame import Frame
-from perception.perceive import Perceiver
+from perception.inference.ood import DoubtWatch, quantiles_of
+from perception.inference.predictor import Perceiver
 from train.data.layouts import open_frames
 
 

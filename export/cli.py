@@ -10,11 +10,11 @@ from collections.abc import Callable
 from typing import Any
 
 from export.config import ExportConfig
-from perception.command import NOTHING_GIVEN, say, say_lines
-from perception.engines import EngineError
-from perception.engines.engine import one_line
-from perception.masking import masked
-from perception.settings import SettingsError, config_files, parse, usage
+from perception.cli.command import NOTHING_GIVEN, say, say_lines
+from perception.cli_config import SettingsError, config_files, parse, usage
+from perception.inference.engines import EngineError
+from perception.inference.engines.engine import one_line
+from perception.system.redaction import masked
 
 DESCRIPTION = (
     "Export a trained network for the node. "

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-from perception.contract import ANY_SIZE
+from perception.inference.contract import ANY_SIZE
 from train.check import NAME
 
 Target = Literal["cpu", "gpu", "plain"]

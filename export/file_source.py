@@ -13,8 +13,8 @@ from onnx import numpy_helper
 from export.config import rounded_up, sides
 from export.package import ExportError, engine_of, pack, unpack
 from export.verify import Infer, Perceive
-from perception.engines import OnnxEngine
-from perception.perceive import Perceiver
+from perception.inference.engines import OnnxEngine
+from perception.inference.predictor import Perceiver
 
 CONTROL_SEED = 1
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from export.config import ExportConfig
-from perception.sources.drive import DriveRenderer
+from perception.synthetic import DriveRenderer
 from train.data.frames import DataError, LabelledFrame, LabelledFrames
 from train.data.layouts import open_frames
 

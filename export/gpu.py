@@ -1,8 +1,8 @@
 """The graph for GPUs: the camera's frame in, class map and confidence out; only bytes cross the bus.
 
 It is put around the CPU graph, whatever network and precision that holds, and says in ONNX's own
-text form what `perception/letterbox.py` and `perception/perceive.py` do on the CPU. No NMS, no
-control flow; for a known frame size no shape is computed at run time either.
+text form what `perception/imaging/letterbox.py` and `perception/inference/predictor.py` do on the CPU. No
+NMS, no control flow; for a known frame size no shape is computed at run time either.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ import onnxslim
 from onnx import compose, parser, version_converter
 
 from export.package import OPSET, ExportError
-from perception.contract import ANY_SIZE
+from perception.imaging.letterbox import Bgr, Letterbox
+from perception.inference.contract import ANY_SIZE
 from perception.labels import IDS
-from perception.letterbox import Bgr, Letterbox
 
 PREPARE, INTERPRET = "gpu/prepare/", "gpu/interpret/"
 """Before the names of all nodes and tensors that stand before and behind the CPU graph."""

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 from torch import Tensor, nn
 
-from export.linear import join_linear_pairs
+from export.fuse_convs import join_linear_pairs
 from export.package import OPSET
 
 

@@ -16,10 +16,10 @@ from export.card import known_answer_facts, model_card
 from export.package import Packed, unpack
 from export.tensorrt import left_by_tensorrt, tensorrt_line
 from perception.build import LOAD_S, TENSORRT_LOAD_S
-from perception.engines import ENGINES, Engine, EngineError
-from perception.engines.providers import PROVIDERS
-from perception.perceive import Perceiver
-from perception.time_limit import within
+from perception.inference.engines import ENGINES, Engine, EngineError
+from perception.inference.engines.providers import PROVIDERS
+from perception.inference.predictor import Perceiver
+from perception.system.time_limit import within
 
 OPENVINO: Final = "openvino"
 

@@ -8,11 +8,11 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from perception.contract import ModelContract
-from perception.engines import OnnxEngine
-from perception.known_answer import KnownAnswer, mean_iou, reading_of
-from perception.letterbox import nearest
-from perception.sources.drive import DriveRenderer
+from perception.imaging.letterbox import nearest
+from perception.inference.contract import ModelContract
+from perception.inference.engines import OnnxEngine
+from perception.inference.known_answer import KnownAnswer, mean_iou, reading_of
+from perception.synthetic import DriveRenderer
 
 LONGER_SIDE_PX: Final = 320
 """Of the picture: enough for every network, and 40 kB in the file."""

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Final
 
 from export.package import ExportError
-from perception.collisions import Input, Target
-from perception.set_aside import is_in_the_way, set_aside, write_outputs
+from perception.cli.collisions import Input, Target
+from perception.system.set_aside import is_in_the_way, set_aside, write_outputs
 
 CARDS: Final = (".md", ".json")
 

@@ -12,7 +12,7 @@ from typing import Any
 import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
-from perception.contract import (
+from perception.inference.contract import (
     CARD_KEY,
     METADATA_KEY,
     NO_CHECKSUM,
@@ -20,10 +20,10 @@ from perception.contract import (
     ModelContract,
     checksum,
 )
-from perception.engines import EngineError, OnnxEngine
-from perception.engines.file_kind import what_else
-from perception.engines.whole_file import check_whole
-from perception.known_answer import KNOWN_ANSWER_KEY, KnownAnswer
+from perception.inference.engines import EngineError, OnnxEngine
+from perception.inference.engines.file_kind import what_else
+from perception.inference.engines.whole_file import check_whole
+from perception.inference.known_answer import KNOWN_ANSWER_KEY, KnownAnswer
 
 OPSET = 18
 """Of all graphs of ours: the oldest that torch.onnx writes without converting."""

@@ -9,7 +9,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-from perception.settings import SettingsError, parse
+from perception.cli_config import SettingsError, parse
 from train.config import Stage, TrainConfig
 from train.models import PUBLISHED, Network
 

@@ -20,7 +20,7 @@ from onnxruntime.quantization.quant_utils import add_infer_metadata
 
 from export.calibration import QUANTILES, activation_quantiles
 from export.graph import with_stem_in_patches
-from perception.engines.session import CPU, load_session
+from perception.inference.engines.session import CPU, load_session
 
 Ranges = Mapping[str, tuple[float, float]]
 Form = Literal["cpu", "tensorrt"]

@@ -9,7 +9,7 @@ from pathlib import Path
 from export.outputs import check_writable, keep_what_is_no_card
 from export.package import unpack
 from export.run import write_with_cards
-from perception.models import shipped_models
+from perception.inference.zoo import shipped_models
 
 
 @dataclass(frozen=True)

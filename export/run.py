@@ -13,13 +13,13 @@ import onnx
 
 from export.build import Built, builds, contract_of
 from export.card import known_answer_facts, model_card
+from export.card_data import Measured, command_line, facts
 from export.config import DEFAULT_FRAME_WH, ExportConfig, sides
-from export.facts import Measured, command_line, facts
 from export.frames import TEST_SPLIT, VAL_SPLIT, GateFrames, Told
 from export.known_answer import known_answer_of
 from export.outputs import CARDS, check_writable, files_of, settings_of, targets, write
 from export.package import engine_of, pack
-from export.plain import export_plain
+from export.plain_nchw import export_plain
 from export.source import Source, file_of, open_source
 from export.tensorrt import tensorrt_line
 from export.verify import (
@@ -32,12 +32,12 @@ from export.verify import (
     compare,
     held,
 )
-from perception.accuracy import Accuracy, measure_accuracy
-from perception.certainty import DoubtWatch, quantiles_of
-from perception.collisions import Input, check_apart
-from perception.contract import ModelContract
-from perception.letterbox import letterbox
-from perception.perceive import Perceiver
+from perception.cli.collisions import Input, check_apart
+from perception.imaging.letterbox import letterbox
+from perception.inference.contract import ModelContract
+from perception.inference.ood import DoubtWatch, quantiles_of
+from perception.inference.predictor import Perceiver
+from perception.metrics.segmentation import Accuracy, measure_accuracy
 
 Say = Callable[[str], None]
 

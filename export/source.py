@@ -13,7 +13,7 @@ from export.file_source import FileSource
 from export.package import ExportError
 from export.torch_source import TorchSource
 from export.verify import Infer, Perceive
-from perception.models import FOLDER
+from perception.inference.zoo import FOLDER
 from train.models import PUBLISHED, check_known
 
 _FILES: Final = (".pt", ".pth", ".ckpt", ".onnx", ".safetensors")

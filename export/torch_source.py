@@ -16,8 +16,8 @@ from export.graph import cpu_graph
 from export.provenance import OWN_LICENCE, licence, training, training_data
 from export.verify import Infer, Perceive
 from perception.frame import Frame, Prediction
+from perception.imaging.letterbox import letterbox, nearest
 from perception.labels import LABELS
-from perception.letterbox import letterbox, nearest
 from train.checkpoint import Checkpoint, CheckpointError
 from train.config import GREY_LEVEL, GREY_STD, pad_bgr_of
 from train.evaluate import Normalise, logits_at_input

@@ -10,8 +10,8 @@ from typing import Any, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from perception.accuracy import Accuracy
 from perception.frame import Frame, Prediction
+from perception.metrics.segmentation import Accuracy
 
 Infer = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 """(input_h, input_w, 3) uint8 BGR to (labels, h, w) float32 logits."""

@@ -12,19 +12,19 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from export.facts import Measured, facts
+from export.card_data import Measured, facts
+from export.external_model import ForeignContract, shapes_of, wrapped
 from export.file_source import weights_of
-from export.foreign import ForeignContract, shapes_of, wrapped
 from export.frames import rendered
 from export.outputs import check_writable, settings_of, targets
 from export.package import ExportError, engine_of, load_graph, pack
 from export.run import write_with_cards
 from export.verify import LIMITS, Infer, check_control, compare, held
-from perception.collisions import Input, check_apart
-from perception.contract import METADATA_KEY, ModelContract
-from perception.engines.session import CPU, load_session
-from perception.letterbox import letterbox
-from perception.settings import SettingsError, parse
+from perception.cli.collisions import Input, check_apart
+from perception.cli_config import SettingsError, parse
+from perception.imaging.letterbox import letterbox
+from perception.inference.contract import METADATA_KEY, ModelContract
+from perception.inference.engines.session import CPU, load_session
 
 
 @dataclass(frozen=True)

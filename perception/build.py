@@ -4,23 +4,23 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from perception.camera_health.monitor import CameraJudge
 from perception.config import NodeConfig
-from perception.cores import usable_cores
-from perception.engines import Engine, EngineError, OnnxEngine, OpenVinoEngine
 from perception.frame import CameraState, Prediction
-from perception.identity import RunIdentity, checksum_of, covered_settings
-from perception.perceive import Perceiver
+from perception.inference.engines import Engine, EngineError, OnnxEngine, OpenVinoEngine
+from perception.inference.predictor import Perceiver
 from perception.pipeline import Supervision
-from perception.scene.camera_health import CameraJudge
+from perception.provenance.identity import RunIdentity, checksum_of, covered_settings
+from perception.provenance.trace import Tracer
 from perception.sinks.registry import SinkBuilder, SinkSettings
 from perception.sinks.sink import OwnedSink, Sink
 from perception.sources.images import folders_of
+from perception.sources.network.tls import TlsSettings
 from perception.sources.registry import SourceSettings, kind_of
 from perception.sources.source import SourceInfo
-from perception.sources.tls import TlsSettings
-from perception.summary import SummaryFile
-from perception.time_limit import within
-from perception.trace import Tracer
+from perception.system.cores import usable_cores
+from perception.system.time_limit import within
+from perception.telemetry.summary import SummaryFile
 
 WORKERS_A_GPU = 2
 LOAD_S, TENSORRT_LOAD_S = 120.0, 900.0

@@ -5,19 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Final, Literal
 
-from perception.endpoints import parse_address
-from perception.engines.openvino import EnginePrecision
-from perception.engines.providers import ProviderName
-from perception.models import DEFAULT_MODEL
+from perception.camera_health.monitor import HealthSettings
+from perception.cli_config.error import SettingsError
+from perception.inference.engines.openvino import EnginePrecision
+from perception.inference.engines.providers import ProviderName
+from perception.inference.zoo import DEFAULT_MODEL
 from perception.pipeline.watchdog import WatchdogSettings
-from perception.scene.camera_health import HealthSettings
-from perception.settings.error import SettingsError
 from perception.sinks.rotation import Rotate
 from perception.sources.camera import CameraSettings
 from perception.sources.choice import BEST, Choice
-from perception.sources.freshness import FreshnessSettings, ReconnectSettings
-from perception.sources.image_size import MAX_PIXELS
+from perception.sources.decoding.image_size import MAX_PIXELS
+from perception.sources.isolated.freshness import FreshnessSettings, ReconnectSettings
 from perception.sources.stream import RtspTransport
+from perception.telemetry.address import parse_address
 
 BUILT_IN: Final = "synthetic"
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 import os
 import sys
 
-from perception.command import NOTHING_GIVEN, reported, run_command, say, say_lines
-from perception.stop import Stopped, StopSignals
+from perception.cli.command import NOTHING_GIVEN, reported, run_command, say, say_lines
+from perception.cli.signals import Stopped, StopSignals
 
 NAME = "drivable-node"
 LIBRARIES = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
@@ -37,9 +37,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _main(arguments: list[str], *, is_own_process: bool) -> int:
     with StopSignals.installed(NAME, is_own_process=is_own_process) as stop:
+        from perception.cli.run import ERRORS, run
+        from perception.cli_config import config_files, parse, usage
         from perception.config import NodeConfig
-        from perception.run import ERRORS, run
-        from perception.settings import config_files, parse, usage
 
         if not arguments:
             say_lines(usage(NAME, *USAGE))

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from perception.sources.drive import DriveRenderer
+from perception.synthetic import DriveRenderer
 
 MakeClip = Callable[..., Path]
 MakeDrives = Callable[..., Path]

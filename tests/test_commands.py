@@ -66,7 +66,7 @@ def test_log_that_cannot_be_written_changes_nothing(package: str) -> None:
 
 
 def test_results_that_cannot_be_written_are_one_line() -> None:
-    printing = "import sys; from perception.command import run_command; "
+    printing = "import sys; from perception.cli.command import run_command; "
     printing += "sys.exit(run_command('drivable-bench', lambda: print('a table') or 0))"
 
     with Path("/dev/full").open("w") as full:

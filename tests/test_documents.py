@@ -17,10 +17,10 @@ from bench.config import BenchConfig
 from bench.infer import InferConfig
 from bench.live import LiveConfig
 from bench.report.compare import CompareConfig
+from perception.cli_config import SettingsError, parse
 from perception.config import NodeConfig
 from perception.frame import CameraState, EngineState
-from perception.identity import NOT_COVERED
-from perception.settings import SettingsError, parse
+from perception.provenance.identity import NOT_COVERED
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
 NOW = README.partition("\n## Changes")[0]

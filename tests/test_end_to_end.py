@@ -19,7 +19,7 @@ import bench.cli
 import export.cli
 import perception.node
 import train.cli
-from perception.sources.drive import SCENES
+from perception.synthetic import SCENES
 
 FRAME_WH = (160, 90)
 OURS = ["--data-name", "our own roads"]

@@ -12,7 +12,7 @@ from recording import contents
 
 from bench.report.data import Load, Report
 from bench.report.page import write_page
-from perception.models import model_file
+from perception.inference.zoo import model_file
 
 ErrorLine = Callable[[str], str]
 

@@ -9,8 +9,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
-from perception.collisions import Input, Target, check_apart
-from perception.settings import SettingsError
+from perception.cli.collisions import Input, Target, check_apart
+from perception.cli_config import SettingsError
 from train.config import Augment, Stage, Teacher, TrainConfig
 
 NAME: Final = re.compile(r"[0-9A-Za-z_][0-9A-Za-z_.-]{0,99}")

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from perception.atomic_file import write_atomically
+from perception.system.atomic_file import write_atomically
 from train.config import TrainConfig
 
 

@@ -9,12 +9,12 @@ from typing import Final
 
 import cv2
 
-from perception.command import NOTHING_GIVEN, say, say_lines
-from perception.masking import masked
-from perception.process import keep_buffers
-from perception.settings import config_files, parse, usage
-from perception.settings.command_line import bare_word
-from perception.settings.names import known_settings
+from perception.cli.command import NOTHING_GIVEN, say, say_lines
+from perception.cli_config import config_files, parse, usage
+from perception.cli_config.command_line import bare_word
+from perception.cli_config.names import known_settings
+from perception.system.process import keep_buffers
+from perception.system.redaction import masked
 from train import inspect_data, subset, table
 from train.check import check, check_files
 from train.config import TrainConfig

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from perception.confusion import ConfusionMatrix
+from perception.imaging.letterbox import letterbox, nearest
 from perception.labels import LABELS
-from perception.letterbox import letterbox, nearest
+from perception.metrics.confusion_matrix import ConfusionMatrix
 from train.config import TrainConfig
 from train.data.mixture import validation_frames
 from train.processes import Processes

@@ -20,9 +20,9 @@ import torch
 from onnx import numpy_helper
 from torch import Tensor, nn
 
-from perception.engines import EngineError, OnnxEngine
+from perception.inference.engines import EngineError, OnnxEngine
+from perception.inference.zoo import model_file
 from perception.labels import LABELS
-from perception.models import model_file
 from train.checkpoint import Checkpoint, CheckpointError
 from train.config import TrainConfig
 from train.evaluate import Normalise

@@ -12,13 +12,13 @@ from typing import Final
 
 import cv2
 
-from perception.collisions import Input, Target, check_apart
-from perception.command import say
+from perception.cli.collisions import Input, Target, check_apart
+from perception.cli.command import say
+from perception.cli_config import SettingsError, config_files, parse
 from perception.labels import LABELS
-from perception.masking import masked
-from perception.process import tune_process
-from perception.set_aside import write_outputs
-from perception.settings import SettingsError, config_files, parse
+from perception.system.process import tune_process
+from perception.system.redaction import masked
+from perception.system.set_aside import write_outputs
 from train.data.contact_sheet import contact_sheet
 from train.data.decode import DataError
 from train.data.duplicates import alike, same

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from perception.frame import Frame, Yuv420, bgr_from_yuv
+from perception.frame import Frame
+from perception.imaging.yuv import Yuv420, bgr_from_yuv
 from perception.sinks.overlay import Canvas, copy_frame, draw_legend, draw_status, tint_areas
 
 

@@ -11,8 +11,8 @@ from typing import Any, Final
 
 import yaml
 
-from perception.settings import SettingsError, shipped_config
-from perception.settings.command_line import HELP, VERSION
+from perception.cli_config import SettingsError, shipped_config
+from perception.cli_config.command_line import HELP, VERSION
 from train.config import TrainConfig
 
 LAST: Final = "last.pt"

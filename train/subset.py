@@ -14,11 +14,11 @@ from typing import Final
 
 import cv2
 
-from perception.atomic_file import write_atomically
-from perception.command import say
-from perception.masking import masked
-from perception.process import tune_process
-from perception.settings import parse, shipped_config
+from perception.cli.command import say
+from perception.cli_config import parse, shipped_config
+from perception.system.atomic_file import write_atomically
+from perception.system.process import tune_process
+from perception.system.redaction import masked
 from train.data.decode import DataError
 from train.data.frames import INDEX_FILE, LabelledFrames, rows_of_index
 from train.data.layouts import AUTO, read_data_set

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from perception.command import say
-from perception.json_text import why_unreadable
+from perception.cli.command import say
+from perception.cli_config import parse
 from perception.labels import LABELS
-from perception.settings import parse
+from perception.system.json_text import why_unreadable
 
 REPORT = Path("report") / "report.json"
 

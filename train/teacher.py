@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from perception.engines import EngineError, OnnxEngine
-from perception.engines.session import CPU, load_session, read_model
+from perception.imaging.letterbox import letterbox
+from perception.inference.engines import EngineError, OnnxEngine
+from perception.inference.engines.session import CPU, load_session, read_model
 from perception.labels import BACKGROUND, IGNORE, LABELS
-from perception.letterbox import letterbox
 from train.checkpoint import Checkpoint, CheckpointError
 from train.config import Teacher
 from train.evaluate import Normalise

@@ -11,12 +11,12 @@ from typing import Any, Final, NoReturn, get_args
 
 from bench.busy import verdict
 from bench.task import ScenarioName, Task
-from perception.atomic_file import write_atomically
-from perception.contract import CARD_KEY
-from perception.engines.engine import EngineError
-from perception.engines.session import CPU, contract_of, load_session, read_model
-from perception.json_text import why_unreadable
-from perception.models import model_file
+from perception.inference.contract import CARD_KEY
+from perception.inference.engines.engine import EngineError
+from perception.inference.engines.session import CPU, contract_of, load_session, read_model
+from perception.inference.zoo import model_file
+from perception.system.atomic_file import write_atomically
+from perception.system.json_text import why_unreadable
 
 KIND: Final = "drivable-bench report"
 SCHEMA_NUMBER: Final = 1

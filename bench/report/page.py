@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from bench.report.data import Report, Result, busy_verdict
 from bench.report.rows import Row, rows_of
 from bench.report.table import NONE, Table, as_markdown, label, number, place, quantile_of, share, tables
-from perception.set_aside import write_outputs
+from perception.system.set_aside import write_outputs
 
 if TYPE_CHECKING:
     from bench.report.plots import Plot

@@ -10,7 +10,7 @@ from typing import Any, Final
 from bench.quantiles import Quantile
 from bench.report.data import Report, busy_verdict
 from bench.report.rows import SHARES, AccuracyFigures, Latency, Offline, Rate, Row, Spread, Stages, rows_of
-from perception.masking import masked_line
+from perception.system.redaction import masked_line
 
 WIDTH: Final = 110
 """Columns of a terminal."""

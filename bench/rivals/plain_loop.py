@@ -14,8 +14,8 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from perception.engines import EngineError
-from perception.engines.engine import one_line
+from perception.inference.engines import EngineError
+from perception.inference.engines.engine import one_line
 from perception.labels import ALTERNATIVE, COLOURS_RGB, DIRECT
 from perception.sources.source import SourceError
 

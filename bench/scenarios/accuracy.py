@@ -15,8 +15,8 @@ from bench.accuracy import BUILT_IN_ROAD, BuiltInRoad, Chosen, evenly
 from bench.meter import Meter
 from bench.scenarios.node import node_perceivers
 from bench.task import Task
-from perception.accuracy import Accuracy, LabelledFrames, measure_accuracy
 from perception.frame import Frame, Output, Prediction
+from perception.metrics.segmentation import Accuracy, LabelledFrames, measure_accuracy
 from perception.pipeline import Pipeline
 from perception.sources.source import EndOfSource, SourceInfo
 from train.data.layouts import AUTO, open_frames
@@ -32,7 +32,7 @@ Perceive = Callable[[Frame], Prediction]
 
 
 def measure(task: Task) -> dict[str, Any]:
-    """Figures of `perception.accuracy`, and whether they hold under load.
+    """Figures of `perception.metrics.segmentation`, and whether they hold under load.
 
     The meter is that of the quiet run: one frame after the other, each read, perceived (by one thread, on a
     CPU) and counted. `busy_cores_under_load` tells what load the second run was.

@@ -16,11 +16,11 @@ from bench.meter import GPU_PROVIDERS, Meter
 from bench.scenarios.frames import decoded_frames
 from bench.scenarios.node import node_perceivers
 from bench.task import Task
-from perception.contract import ANY_SIZE, ModelContract
-from perception.cores import usable_cores
-from perception.engines import Engine
-from perception.letterbox import letterbox
-from perception.models import model_file
+from perception.imaging.letterbox import letterbox
+from perception.inference.contract import ANY_SIZE, ModelContract
+from perception.inference.engines import Engine
+from perception.inference.zoo import model_file
+from perception.system.cores import usable_cores
 
 FRAMES: Final = 500  # enough for a 99th percentile
 WARM_UP_FRAMES: Final = 10

@@ -11,10 +11,11 @@ from typing import Final
 import cv2
 import numpy as np
 
-from perception.frame import Frame, Yuv420
-from perception.masking import masked_url
+from perception.frame import Frame
+from perception.imaging.yuv import Yuv420
 from perception.sources.registry import SourceSettings, build_source, kind_of
 from perception.sources.source import EndOfSource, SourceError
+from perception.system.redaction import masked_url
 
 KEPT_FRAMES: Final = 32
 """44 MB at 1280x720: more than the caches of a core hold, little beside the network."""

@@ -16,7 +16,7 @@ from bench.scenarios.live_run import LiveRun, run_live
 from bench.scenarios.single_stream import live_perceiver
 from bench.task import Task
 from perception.frame import Frame
-from perception.perceive import Perceiver
+from perception.inference.predictor import Perceiver
 
 TRIAL_S: Final = 5.0
 HIGHEST_HZ: Final = 1000.0  # no camera is faster, and the source's own lateness would show

@@ -8,10 +8,10 @@ from bench.engines import EngineName
 from bench.task import Task
 from perception.build import build_perceivers
 from perception.config import NodeConfig
-from perception.engines import Engine
-from perception.engines.openvino import EnginePrecision
-from perception.models import model_file
-from perception.perceive import Perceiver
+from perception.inference.engines import Engine
+from perception.inference.engines.openvino import EnginePrecision
+from perception.inference.predictor import Perceiver
+from perception.inference.zoo import model_file
 
 _OPENVINO_PRECISIONS: Final[dict[EngineName, EnginePrecision]] = {
     "openvino": "auto",

@@ -14,7 +14,7 @@ from bench import machine
 from bench.meter import Meter
 from bench.scenarios.node import node_perceivers
 from bench.task import Task
-from perception.perceive import Perceiver
+from perception.inference.predictor import Perceiver
 from perception.pipeline import Pipeline
 from perception.sinks.registry import SinkSettings, build_sinks
 from perception.sinks.sink import Sink

@@ -11,9 +11,9 @@ from bench.meter import Meter
 from bench.scenarios.frames import again_and_again, decoded_frames
 from bench.scenarios.node import node_perceivers
 from bench.task import Task
-from perception.engines import Engine
 from perception.frame import Frame
-from perception.perceive import Perceiver
+from perception.inference.engines import Engine
+from perception.inference.predictor import Perceiver
 
 FRAMES: Final = 500  # enough for a 99th percentile
 WARM_UP_FRAMES: Final = 10

@@ -23,12 +23,12 @@ from bench.meter import Meter, process_cpu_s
 from bench.scenarios.node import node_perceivers
 from bench.scenarios.offline import OUTPUTS, WARM_UP_FRAMES, file_of, open_sinks, recording_of
 from bench.task import Task
-from perception.engines import Engine
 from perception.frame import Frame, Prediction
-from perception.perceive import Perceiver
-from perception.process import tune_process
+from perception.inference.engines import Engine
+from perception.inference.predictor import Perceiver
 from perception.sources.registry import SourceSettings, build_source
 from perception.sources.source import Source, SourceInfo
+from perception.system.process import tune_process
 
 T = TypeVar("T")
 

@@ -13,10 +13,10 @@ from bench.meter import Meter, process_cpu_s
 from bench.scenarios.node import node_perceivers
 from bench.scenarios.offline import FRAMES, WARM_UP_FRAMES, play, recording_of
 from bench.task import EXPECTED, Task
-from perception.cores import usable_cores
-from perception.engines.engine import one_line
+from perception.inference.engines.engine import one_line
 from perception.pipeline import PipelineError
-from perception.process import tune_process
+from perception.system.cores import usable_cores
+from perception.system.process import tune_process
 
 STREAMS: Final = 2
 

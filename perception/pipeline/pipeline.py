@@ -8,8 +8,6 @@ from functools import partial
 from math import isfinite
 from threading import Event, Thread
 
-from perception.changes import StateChanges
-from perception.cores import usable_cores
 from perception.frame import CameraState, EngineState, Frame, Outage, Output, Prediction, Seen
 from perception.pipeline.crew import Crew
 from perception.pipeline.gauges import Gauges
@@ -25,7 +23,9 @@ from perception.pipeline.watchdog import HangWatch
 from perception.sinks.sink import HasReader, Sink
 from perception.sources.counts import longest_read_ns, period_ns_of
 from perception.sources.source import NoFrame, Source, SourceInfo
-from perception.status import LastOutput
+from perception.system.cores import usable_cores
+from perception.telemetry.changes import StateChanges
+from perception.telemetry.health import LastOutput
 
 DRAIN_LIMIT_S = 5.0
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 
 from perception.frame import CameraState, Outage, Output, Prediction
 from perception.pipeline.watchdog import WatchdogSettings
+from perception.provenance.trace import Tracer
 from perception.sinks.sink import Sink
-from perception.trace import Tracer
 
 Judge = Callable[[Prediction], tuple[CameraState, str | None]]
 """The camera's state and its reason; called with every prediction, in order, by one thread."""

@@ -11,14 +11,14 @@ from typing import Final
 import cv2
 import numpy as np
 
-from perception.command import say
+from perception.cli.command import say
+from perception.imaging.mask_png import has_mark as is_marked_mask
+from perception.imaging.mask_png import is_indexed, with_ids
 from perception.labels import IDS
-from perception.mask_png import has_mark as is_marked_mask
-from perception.mask_png import is_indexed, with_ids
-from perception.set_aside import next_number, numbered
 from perception.sinks.naming import Naming
 from perception.sinks.overlay_picture import has_mark as is_marked_overlay
 from perception.sinks.sink import SinkError
+from perception.system.set_aside import next_number, numbered
 
 _PNG: Final = b"\x89PNG\r\n\x1a\n"
 _HEADER_BYTES: Final = 96

@@ -9,18 +9,18 @@ from pathlib import Path
 from typing import Any, Final
 
 from perception.frame import Output, Prediction
-from perception.json_text import json_text
+from perception.imaging.letterbox import SQUARE
+from perception.imaging.polygons import Polygon, outlines
 from perception.labels import IDS, LABELS_OF_TWO
-from perception.letterbox import SQUARE
-from perception.scene.outline import Polygon, outlines
+from perception.provenance.trace import Trace
+from perception.provenance.utc import utc_text
 from perception.sinks.file_sink import FileSink
 from perception.sinks.lines import LinesFile
 from perception.sinks.rotation import Keeping, Opening, Segments
 from perception.sinks.sink import SinkError
 from perception.sinks.syncing import Syncer
 from perception.sources.source import SourceInfo
-from perception.trace import Trace
-from perception.utc import utc_text
+from perception.system.json_text import json_text
 
 SCHEMA: Final = 3
 STDOUT: Final = "-"

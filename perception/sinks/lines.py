@@ -8,10 +8,10 @@ import stat
 from pathlib import Path
 from typing import Final
 
-from perception.set_aside import is_stream
 from perception.sinks.claim import Claim
 from perception.sinks.presence import Presence, Watched
 from perception.sinks.rotation import Opening
+from perception.system.set_aside import is_stream
 
 _RECORD_BEGINS: Final = b'{"schema":'
 _LOOK_BACK_BYTES: Final = 65_536

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from perception.frame import Prediction
-from perception.mask_png import mask_png
+from perception.imaging.mask_png import mask_png
 from perception.sinks.earlier_files import MASKS
 from perception.sinks.picture_folder import PictureFolderSink
 from perception.sinks.rotation import Keeping

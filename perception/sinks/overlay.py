@@ -11,22 +11,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from perception.frame import (
-    ENGINE_SEES,
-    CameraState,
-    EngineState,
-    Frame,
-    Output,
-    Plane,
-    Prediction,
-    Yuv420,
-    YuvMatrix,
-    YuvPlanes,
-    yuv_to_bgr_matrix,
-)
+from perception.frame import ENGINE_SEES, CameraState, EngineState, Frame, Output, Prediction
+from perception.imaging.letterbox import SQUARE, Letterbox, PixelAspect
+from perception.imaging.polygons import area_rings
+from perception.imaging.yuv import Plane, Yuv420, YuvMatrix, YuvPlanes, yuv_to_bgr_matrix
 from perception.labels import COLOURS_RGB, IDS, LABELS
-from perception.letterbox import SQUARE, Letterbox, PixelAspect
-from perception.scene.outline import area_rings
 
 # An area keeps its texture: chroma moves most of the way to the colour, luma only a little, up on a
 # dark road and down in glare, so that the tint is seen on both.

@@ -8,7 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from perception.frame import Plane, Prediction, yuv_to_bgr_matrix
+from perception.frame import Prediction
+from perception.imaging.yuv import Plane, yuv_to_bgr_matrix
 from perception.sinks.overlay import Canvas, draw_overlay
 
 SUFFIXES: Final = (".jpg", ".jpeg", ".png", ".webp")

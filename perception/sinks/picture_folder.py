@@ -8,7 +8,6 @@ from abc import abstractmethod
 from pathlib import Path
 from typing import Final
 
-from perception.atomic_file import PARTIAL_SUFFIX, create_new, partial_of, write_atomically, write_partial
 from perception.frame import Output, Prediction
 from perception.sinks.earlier_files import EarlierKind, clear, earlier_files
 from perception.sinks.file_sink import FileSink
@@ -17,6 +16,13 @@ from perception.sinks.rotation import Keeping, Opening, Segments
 from perception.sinks.sink import SinkError
 from perception.sinks.syncing import Syncer
 from perception.sources.source import SourceInfo
+from perception.system.atomic_file import (
+    PARTIAL_SUFFIX,
+    create_new,
+    partial_of,
+    write_atomically,
+    write_partial,
+)
 
 # What a small file takes on the disk, whatever is in it.
 _BLOCK_BYTES: Final = 4096

@@ -10,8 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal, TypeVar
 
-from perception.atomic_file import PARTIAL_SUFFIX
-from perception.set_aside import make_way
 from perception.sinks.claim import Claim
 from perception.sinks.earlier_files import MASKS, OVERLAYS
 from perception.sinks.naming import Naming
@@ -21,6 +19,8 @@ from perception.sinks.sink import SinkError
 from perception.sinks.space import SpaceWatch
 from perception.sinks.written import Written
 from perception.sources.source import SourceInfo
+from perception.system.atomic_file import PARTIAL_SUFFIX
+from perception.system.set_aside import make_way
 
 T = TypeVar("T")
 Opening = Literal["replace", "continue", "new"]

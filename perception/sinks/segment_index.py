@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from threading import Lock
 
-from perception.atomic_file import write_atomically
+from perception.system.atomic_file import write_atomically
 
 
 class SegmentIndex:

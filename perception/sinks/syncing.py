@@ -10,7 +10,7 @@ from pathlib import Path
 from threading import Event, Lock, Thread
 from typing import Final
 
-from perception.atomic_file import sync_folder
+from perception.system.atomic_file import sync_folder
 
 SYNC_EVERY_S: Final = 1.0
 """From the beginning of one round to that of the next."""

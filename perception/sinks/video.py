@@ -8,9 +8,10 @@ from typing import Final
 
 import av
 
-from perception.command import say
-from perception.frame import Output, Prediction, Yuv420, YuvMatrix
-from perception.letterbox import Letterbox, PixelAspect
+from perception.cli.command import say
+from perception.frame import Output, Prediction
+from perception.imaging.letterbox import Letterbox, PixelAspect
+from perception.imaging.yuv import Yuv420, YuvMatrix
 from perception.sinks.file_sink import FileSink
 from perception.sinks.rotation import Keeping, Opening, Segments
 from perception.sinks.sink import SinkError

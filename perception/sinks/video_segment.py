@@ -17,8 +17,9 @@ from av.video.plane import VideoPlane
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
 from av.video.stream import VideoStream
 
-from perception.frame import Output, Plane, YuvMatrix
-from perception.letterbox import SQUARE, PixelAspect
+from perception.frame import Output
+from perception.imaging.letterbox import SQUARE, PixelAspect
+from perception.imaging.yuv import Plane, YuvMatrix
 from perception.sinks.claim import Claim
 from perception.sinks.disk import Disk
 from perception.sinks.overlay import Canvas, draw_overlay

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from perception.command import say
+from perception.cli.command import say
 from perception.frame import Frame
 from perception.sources.arrival import ArrivalClock
-from perception.sources.frame_times import CaptureTimes
+from perception.sources.decoding.frame_times import CaptureTimes
 from perception.sources.rate import Rate
 from perception.sources.source import SourceError, SourceInfo
 from perception.sources.v4l2.device import Device, Given, UnusableError

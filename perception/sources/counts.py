@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from perception.sources.freshness import FreshnessSettings, allowed_silence_ns
-from perception.sources.messages import COUNTS
+from perception.sources.isolated.freshness import FreshnessSettings, allowed_silence_ns
+from perception.sources.isolated.messages import COUNTS
+from perception.sources.isolated.supervisor import Supervised
 from perception.sources.pacing import Limited, Looped, Paced
 from perception.sources.source import Source, SourceInfo
-from perception.sources.supervised import Supervised
 
 READ_PERIODS: Final = 4
 """That reading one frame may take at least."""

@@ -10,10 +10,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from perception.command import say
+from perception.cli.command import say
 from perception.frame import Frame
-from perception.sources.image_file import ImageFile, Picture
-from perception.sources.image_size import MAX_PIXELS
+from perception.sources.decoding.image_file import ImageFile, Picture
+from perception.sources.decoding.image_size import MAX_PIXELS
 from perception.sources.source import EndOfSource, SourceError, SourceInfo
 
 IMAGE_SUFFIXES: Final = (

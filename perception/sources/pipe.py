@@ -14,11 +14,11 @@ from av.container import InputContainer
 from av.error import ExitError, FFmpegError
 
 from perception.frame import Frame
-from perception.sources.mp4_index import is_index_behind
+from perception.sources.decoding.mp4_index import is_index_behind
+from perception.sources.decoding.unreadable import INDEX_IS_BEHIND, MOVE_INDEX
+from perception.sources.decoding.video_file import FILE_LIMIT_S
 from perception.sources.source import EndOfSource, SourceError
-from perception.sources.unreadable import INDEX_IS_BEHIND, MOVE_INDEX
 from perception.sources.video import VideoSource
-from perception.sources.video_file import FILE_LIMIT_S
 
 _DESCRIPTOR: Final = re.compile(r"/(?:dev|proc/self)/(?:fd/(\d+)|(stdin))")
 _READ_BYTES: Final = 1 << 16

@@ -8,27 +8,27 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from perception.cores import usable_cores
-from perception.masking import masked_url
 from perception.sources.camera import CameraSettings, CameraSource, identity_of, node_name
 from perception.sources.choice import BEST, Choice
-from perception.sources.freshness import FreshnessSettings, ReconnectSettings
-from perception.sources.image_size import MAX_PIXELS
+from perception.sources.decoding.image_size import MAX_PIXELS
+from perception.sources.decoding.video_file import FILE_LIMIT_S
 from perception.sources.images import ImagesSource
+from perception.sources.isolated.freshness import FreshnessSettings, ReconnectSettings
+from perception.sources.isolated.reader import IS_SUPPORTED, Reader
+from perception.sources.isolated.supervisor import MARGIN_S, Limits, Supervised
+from perception.sources.network.tls import TlsSettings
 from perception.sources.pacing import Limited, Looped, Paced
 from perception.sources.pipe import PipeSource
 from perception.sources.playlist import PlaylistSource
 from perception.sources.rate import FALLBACK_RATE_HZ
-from perception.sources.reader import IS_SUPPORTED, Reader
 from perception.sources.source import Source, SourceError, SourceInfo
 from perception.sources.spec import Spec
 from perception.sources.stream import RtspTransport, StreamSource
-from perception.sources.supervised import MARGIN_S, Limits, Supervised
 from perception.sources.synthetic import SyntheticSource
-from perception.sources.tls import TlsSettings
 from perception.sources.v4l2.identity import Identity
 from perception.sources.video import VideoSource
-from perception.sources.video_file import FILE_LIMIT_S
+from perception.system.cores import usable_cores
+from perception.system.redaction import masked_url
 
 
 @dataclass(frozen=True)

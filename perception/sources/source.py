@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from perception.frame import Frame, Outage
-from perception.letterbox import SQUARE, PixelAspect
+from perception.imaging.letterbox import SQUARE, PixelAspect
 from perception.sources.rate import Rate, RateKind
 
 

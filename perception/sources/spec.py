@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Final, NamedTuple
 from urllib.parse import unquote
 
-from perception.masking import masked_url
-from perception.sources.address import PORTS, Address
 from perception.sources.images import IMAGE_SUFFIXES
+from perception.sources.network.address import PORTS, Address
 from perception.sources.playlist import HEAD_BYTES, is_live_playlist, is_playlist
 from perception.sources.source import SourceError
+from perception.system.redaction import masked_url
 
 FORMS: Final = (
     "a video file, a pipe or -, an image, a folder or glob of images, /dev/video0 or 0, "

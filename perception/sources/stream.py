@@ -10,31 +10,31 @@ from av.container import InputContainer
 from av.error import ExitError, FFmpegError, InvalidDataError
 
 from perception.frame import Frame
-from perception.masking import masked_url
 from perception.sources.arrival import ArrivalClock
 from perception.sources.choice import Choice
-from perception.sources.deadline import Deadline
-from perception.sources.decoder import Decoded, Decoder
-from perception.sources.file_end import ENDS_BEFORE_FIRST, Beginning, is_cut_off
-from perception.sources.frame_times import CaptureTimes, FrameTimes, Stamped
-from perception.sources.image_size import MAX_PIXELS
-from perception.sources.mp4_index import is_broadcast, is_index_behind
-from perception.sources.picture_stream import FORM, PictureStream, are_pictures
-from perception.sources.playlist import PlaylistSource, WebPlaces, is_playlist
-from perception.sources.rtsp import RtspTransport as RtspTransport
-from perception.sources.rtsp import open_rtsp
-from perception.sources.source import EndOfSource, SourceError, SourceInfo
-from perception.sources.tls import TlsSettings
-from perception.sources.unreadable import (
+from perception.sources.decoding.decoder import Decoded, Decoder
+from perception.sources.decoding.file_end import ENDS_BEFORE_FIRST, Beginning, is_cut_off
+from perception.sources.decoding.frame_times import CaptureTimes, FrameTimes, Stamped
+from perception.sources.decoding.image_size import MAX_PIXELS
+from perception.sources.decoding.mp4_index import is_broadcast, is_index_behind
+from perception.sources.decoding.unreadable import (
     INDEX_IS_BEHIND,
     INDEX_IS_MISSING,
     MOVE_INDEX,
     in_words,
     why_no_video,
 )
-from perception.sources.web import Web
-from perception.sources.web_body import Body
-from perception.sources.web_picture import WebPicture, picture_suffix
+from perception.sources.network.body import Body
+from perception.sources.network.client import Web
+from perception.sources.network.deadline import Deadline
+from perception.sources.network.picture import WebPicture, picture_suffix
+from perception.sources.network.picture_stream import FORM, PictureStream, are_pictures
+from perception.sources.network.rtsp import RtspTransport as RtspTransport
+from perception.sources.network.rtsp import open_rtsp
+from perception.sources.network.tls import TlsSettings
+from perception.sources.playlist import PlaylistSource, WebPlaces, is_playlist
+from perception.sources.source import EndOfSource, SourceError, SourceInfo
+from perception.system.redaction import masked_url
 
 # A playlist's parts come through `Web`, which libav's ways of keeping connections would pass by.
 _WEB_OPTIONS: Final = {"protocol_whitelist": "http,https", "http_persistent": "0", "http_multiple": "0"}

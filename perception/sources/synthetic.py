@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perception.frame import Frame
-from perception.sources.drive import DriveRenderer
 from perception.sources.source import EndOfSource, SourceError, SourceInfo
+from perception.synthetic import DriveRenderer
 
 
 class SyntheticSource:

@@ -9,14 +9,14 @@ from av.container import InputContainer
 
 from perception.frame import Frame
 from perception.sources.choice import Choice
-from perception.sources.decoder import Decoder
-from perception.sources.file_end import ENDS_BEFORE_FIRST, is_cut_off
-from perception.sources.frame_times import FrameTimes, Stamped
-from perception.sources.image_size import MAX_PIXELS
+from perception.sources.decoding.decoder import Decoder
+from perception.sources.decoding.file_end import ENDS_BEFORE_FIRST, is_cut_off
+from perception.sources.decoding.frame_times import FrameTimes, Stamped
+from perception.sources.decoding.image_size import MAX_PIXELS
+from perception.sources.decoding.unreadable import written_ns
+from perception.sources.decoding.video_file import holds_one_picture, open_file, silence_told
+from perception.sources.decoding.video_streams import NoVideo
 from perception.sources.source import EndOfSource, SourceError, SourceInfo
-from perception.sources.unreadable import written_ns
-from perception.sources.video_file import holds_one_picture, open_file, silence_told
-from perception.sources.video_streams import NoVideo
 
 
 class VideoSource(Stamped):

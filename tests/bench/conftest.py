@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from perception.contract import ModelContract
+from perception.inference.contract import ModelContract
 from perception.labels import ALTERNATIVE, BACKGROUND, DIRECT, LABELS_OF_TWO
 
 FRAME_WH = (64, 36)

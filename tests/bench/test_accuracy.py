@@ -10,10 +10,10 @@ import pytest
 
 from bench.accuracy import evenly
 from bench.cli import main
-from perception.accuracy import measure_accuracy
-from perception.engines import OnnxEngine
-from perception.models import DEFAULT_MODEL, model_file
-from perception.perceive import Perceiver
+from perception.inference.engines import OnnxEngine
+from perception.inference.predictor import Perceiver
+from perception.inference.zoo import DEFAULT_MODEL, model_file
+from perception.metrics.segmentation import measure_accuracy
 from train.data.layouts import open_frames
 
 RunAccuracy = Callable[..., list[str]]

@@ -9,7 +9,7 @@ import pytest
 
 from bench.cli import main
 from bench.infer import InferConfig, run
-from perception.models import FOLDER
+from perception.inference.zoo import FOLDER
 
 SHIPPED = sorted(FOLDER.glob("*.onnx"))[0]
 

@@ -9,7 +9,7 @@ import pytest
 
 from bench.config import BenchConfig
 from bench.plan import plan
-from perception.models import shipped_models
+from perception.inference.zoo import shipped_models
 
 
 def counted(config: BenchConfig, has_gpu: bool = False) -> dict[str, int]:

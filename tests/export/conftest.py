@@ -13,7 +13,7 @@ import pytest
 onnx = pytest.importorskip("onnx")
 
 from export.package import pack  # noqa: E402
-from perception.contract import ModelContract  # noqa: E402
+from perception.inference.contract import ModelContract  # noqa: E402
 from perception.labels import LABELS  # noqa: E402
 
 INPUT_WH = (32, 32)

@@ -13,13 +13,13 @@ import pytest
 pytest.importorskip("torch")
 
 from export.card import model_card
-from export.facts import Measured, facts
+from export.card_data import Measured, facts
 from export.provenance import training
 from export.verify import Gate, Parity
-from perception.accuracy import Accuracy, CountedFrame
-from perception.contract import ModelContract
+from perception.cli_config import parse
+from perception.inference.contract import ModelContract
 from perception.labels import LABELS, LABELS_OF_TWO
-from perception.settings import parse
+from perception.metrics.segmentation import Accuracy, CountedFrame
 from train.config import Stage, Teacher, TrainConfig
 
 DATA, LICENCE = "our own roads", "code Apache-2.0; weights: for our vehicles"

@@ -11,7 +11,7 @@ pytest.importorskip("torch")
 
 from export.cli import main
 from export.package import unpack
-from perception.certainty import QUANTILES
+from perception.inference.ood import QUANTILES
 
 MakeFile = Callable[..., Path]
 

@@ -20,11 +20,11 @@ from export.quantise import METHODS  # noqa: E402
 from export.run import export  # noqa: E402
 from export.torch_source import TorchSource  # noqa: E402
 from export.verify import Gate, GateError, compare  # noqa: E402
-from perception.collisions import CollisionError  # noqa: E402
-from perception.engines import OnnxEngine  # noqa: E402
+from perception.cli.collisions import CollisionError  # noqa: E402
+from perception.cli_config import parse  # noqa: E402
+from perception.inference.engines import OnnxEngine  # noqa: E402
 from perception.labels import BACKGROUND  # noqa: E402
 from perception.node import main as node_main  # noqa: E402
-from perception.settings import parse  # noqa: E402
 from train.checkpoint import Checkpoint, CheckpointError  # noqa: E402
 from train.config import Stage, TrainConfig  # noqa: E402
 from train.models import MODELS, build_model  # noqa: E402

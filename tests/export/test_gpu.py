@@ -13,11 +13,11 @@ pytest.importorskip("torch")
 
 from export.gpu import gpu_graph
 from export.package import ExportError
-from perception.contract import ANY_SIZE
+from perception.imaging.letterbox import Letterbox, letterbox, nearest
+from perception.inference.contract import ANY_SIZE
+from perception.inference.predictor import interpret
 from perception.labels import BACKGROUND, LABELS, LABELS_OF_TWO
-from perception.letterbox import Letterbox, letterbox, nearest
-from perception.perceive import interpret
-from perception.sources.drive import DriveRenderer
+from perception.synthetic import DriveRenderer
 
 INPUT_WH = (640, 384)
 PAD_BGR = (103, 116, 124)

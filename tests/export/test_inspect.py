@@ -13,7 +13,7 @@ pytest.importorskip("torch")
 
 from export.cli import main
 from export.inspect_file import tried
-from perception.engines import Engine, EngineError
+from perception.inference.engines import Engine, EngineError
 
 MakeFile = Callable[..., Path]
 

@@ -11,7 +11,7 @@ pytest.importorskip("onnx")
 
 from export.outputs import check_writable, write
 from export.package import ExportError, unpack
-from perception.atomic_file import partial_of
+from perception.system.atomic_file import partial_of
 
 MakeFile = Callable[..., Path]
 

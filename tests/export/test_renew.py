@@ -10,8 +10,8 @@ import pytest
 
 from export.cli import main
 from export.package import unpack
-from perception.contract import METADATA_KEY
-from perception.engines import OnnxEngine
+from perception.inference.contract import METADATA_KEY
+from perception.inference.engines import OnnxEngine
 
 MakeFile = Callable[..., Path]
 

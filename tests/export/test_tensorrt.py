@@ -11,15 +11,15 @@ from onnx import TensorProto, helper, numpy_helper
 
 pytest.importorskip("torch")
 
+from export.fp16 import to_half
 from export.gpu import gpu_graph
-from export.half import to_half
 from export.package import unpack
 from export.quantise import quantise
 from export.tensorrt import left_by_tensorrt, tensorrt_line
-from perception.contract import ANY_SIZE
-from perception.engines.session import CPU, load_session
-from perception.letterbox import letterbox
-from perception.sources.drive import DriveRenderer
+from perception.imaging.letterbox import letterbox
+from perception.inference.contract import ANY_SIZE
+from perception.inference.engines.session import CPU, load_session
+from perception.synthetic import DriveRenderer
 
 MODELS = Path(__file__).parents[2] / "perception" / "models"
 NETWORKS = ("rt_s", "rt_m", "rt_l")

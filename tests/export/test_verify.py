@@ -20,9 +20,9 @@ from export.verify import (
     class_map_gate,
     compare,
 )
-from perception.accuracy import Accuracy, CountedFrame
 from perception.frame import Frame, Prediction
 from perception.labels import LABELS
+from perception.metrics.segmentation import Accuracy, CountedFrame
 
 INPUTS = [np.full((4, 4, 3), level, np.uint8) for level in (0, 9)]
 

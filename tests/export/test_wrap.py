@@ -17,9 +17,9 @@ import onnxruntime as ort
 from onnx import TensorProto, helper, numpy_helper
 
 from export.cli import main
-from export.foreign import ForeignContract
-from perception.engines import OnnxEngine
-from perception.settings import parse, shipped_config
+from export.external_model import ForeignContract
+from perception.cli_config import parse, shipped_config
+from perception.inference.engines import OnnxEngine
 
 SIZE_WH = (64, 32)
 CONTRACT: dict[str, Any] = {

@@ -12,9 +12,9 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from export.package import pack
-from perception.contract import ModelContract
+from perception.imaging.letterbox import Letterbox
+from perception.inference.contract import ModelContract
 from perception.labels import LABELS, LABELS_OF_TWO
-from perception.letterbox import Letterbox
 
 INPUT_WH = (64, 48)
 MakeClassifier = Callable[..., Path]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from perception.atomic_file import partial_of, write_atomically
+from perception.system.atomic_file import partial_of, write_atomically
 
 
 @pytest.mark.parametrize("waits_for_disk", [True, False])
@@ -60,7 +60,7 @@ def test_file_that_another_writer_put_in_the_place_of_ours_is_not_taken_for_ours
         partial_of(tmp_path / "a").unlink()
         partial_of(tmp_path / "a").write_bytes(b"half")
 
-    monkeypatch.setattr("perception.atomic_file.os.fsync", fsync)
+    monkeypatch.setattr("perception.system.atomic_file.os.fsync", fsync)
 
     with pytest.raises(FileExistsError, match="another process writes it too"):
         write_atomically(tmp_path / "a", b"whole")
@@ -75,7 +75,7 @@ def test_name_is_safe_from_a_power_cut_too(tmp_path: Path, monkeypatch: pytest.M
         synced.append("its folder" if is_folder else "the file")
         assert (tmp_path / "a").exists() == is_folder
 
-    monkeypatch.setattr("perception.atomic_file.os.fsync", fsync)
+    monkeypatch.setattr("perception.system.atomic_file.os.fsync", fsync)
 
     write_atomically(tmp_path / "a", b"whole")
     assert synced == ["the file", "its folder"]

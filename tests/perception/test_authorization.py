@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from perception.sources.authorization import Challenge, answer, best_of, challenges_of
+from perception.sources.network.authorization import Challenge, answer, best_of, challenges_of
 from perception.sources.source import SourceError
 
 
@@ -45,7 +45,7 @@ def test_the_examples_of_rfc_7616_are_answered_as_they_stand_there(
         def hex(self, *_: object) -> str:  # type: ignore[override]
             return client
 
-    monkeypatch.setattr("perception.sources.authorization.os.urandom", lambda _: Random())
+    monkeypatch.setattr("perception.sources.network.authorization.os.urandom", lambda _: Random())
     asked = challenges_of(
         [
             f'Digest realm="http-auth@example.org", qop="auth, auth-int", algorithm={algorithm}, '

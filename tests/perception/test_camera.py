@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from perception.frame import Yuv420
+from perception.imaging.yuv import Yuv420
 from perception.sources import camera
 from perception.sources.camera import CameraSettings, CameraSource, identity_of
 from perception.sources.source import SourceError

@@ -13,13 +13,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from perception.frame import CameraState, Frame, Yuv420
-from perception.scene.camera_health import CameraJudge, HealthSettings
-from perception.scene.camera_look import look_at
-from perception.sources.drive import SCENES
+from perception.camera_health.image_stats import look_at
+from perception.camera_health.monitor import CameraJudge, HealthSettings
+from perception.frame import CameraState, Frame
+from perception.imaging.yuv import Yuv420
 from perception.sources.source import EndOfSource, Source
 from perception.sources.synthetic import SyntheticSource
 from perception.sources.video import VideoSource
+from perception.synthetic import SCENES
 
 Pixels = NDArray[np.uint8]
 Fault = Callable[[Pixels], Pixels]

@@ -11,10 +11,10 @@ import pytest
 import yaml
 from numpy.typing import NDArray
 
+from perception.camera_health.image_stats import PARTS
+from perception.camera_health.monitor import CameraJudge, HealthSettings
+from perception.cli_config import parse, shipped_config
 from perception.frame import CameraLook, CameraState
-from perception.scene.camera_health import CameraJudge, HealthSettings
-from perception.scene.camera_look import PARTS
-from perception.settings import parse, shipped_config
 
 Verdict = tuple[CameraState, str | None]
 

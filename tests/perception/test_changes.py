@@ -13,9 +13,9 @@ import av
 import numpy as np
 import pytest
 
-from perception.changes import AT_ONCE, PAUSE_S, StateChanges
 from perception.frame import CameraState, EngineState, Frame, Outage, Output, Prediction
 from perception.node import main
+from perception.telemetry.changes import AT_ONCE, PAUSE_S, StateChanges
 
 PERIOD_NS = 100_000_000
 

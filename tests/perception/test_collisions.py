@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from recording import contents
 
-from perception.collisions import CollisionError, Input, Target, check_apart
-from perception.models import model_file
+from perception.cli.collisions import CollisionError, Input, Target, check_apart
+from perception.inference.zoo import model_file
 from perception.node import main
 
 ErrorLine = Callable[[str], str]

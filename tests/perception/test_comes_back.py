@@ -23,7 +23,7 @@ import jsonschema
 import numpy as np
 import pytest
 
-from perception.sources.reader import IS_SUPPORTED
+from perception.sources.isolated.reader import IS_SUPPORTED
 
 pytestmark = pytest.mark.skipif(not IS_SUPPORTED, reason="sources have processes of their own on Linux alone")
 

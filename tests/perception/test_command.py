@@ -18,8 +18,8 @@ from typing import Any
 import av
 import pytest
 
+from perception.cli.signals import StopSignals
 from perception.node import main
-from perception.stop import StopSignals
 
 ROAD = ("--source", "synthetic", "--synthetic.wh", "160x90")
 NODE = (sys.executable, "-m", "perception.node", "--model", "rt_s-int8", *ROAD)
@@ -159,15 +159,15 @@ def signalled(
 
 AS_INSTALLED = """
 import contextlib, sys
-import perception.stop
+import perception.cli.signals
 from perception.node import main
-installed = perception.stop.StopSignals.installed
+installed = perception.cli.signals.StopSignals.installed
 @contextlib.contextmanager
 def announced(*arguments, **options):
     with installed(*arguments, **options) as stop:
         print("started", flush=True)
         yield stop
-perception.stop.StopSignals.installed = announced
+perception.cli.signals.StopSignals.installed = announced
 sys.exit(main())
 """
 """The command, which says when it hears signals: a busy machine may take long to come so far."""
@@ -275,7 +275,7 @@ def test_program_that_runs_the_node_gets_its_signals_back(tmp_path: Path) -> Non
 
 FAILING = """
 import sys, threading
-from perception.command import run_command
+from perception.cli.command import run_command
 
 def fail():
     raise RuntimeError("no route to " + "rtsp://ann:" + "sec" + "ret@10.0.0.7/road")
@@ -366,7 +366,7 @@ def test_limit_of_threads_is_one_line_and_leaves_nothing_running(
 
 NOISY = """
 import ctypes, logging, sys, warnings
-from perception.command import run_command, say
+from perception.cli.command import run_command, say
 
 def body():
     ctypes.CDLL(None).perror(b"Corrupt JPEG data: premature end of data segment")

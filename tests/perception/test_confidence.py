@@ -6,13 +6,14 @@ import cv2
 import numpy as np
 import pytest
 
-from perception.confidence import BINS, calibration_counts, calibration_error, confidence_at, confidence_of
-from perception.engines import OnnxEngine
 from perception.frame import Frame
-from perception.letterbox import Letterbox, letterbox
-from perception.models import model_file
-from perception.perceive import Perceiver
-from perception.sources.drive import DriveRenderer
+from perception.imaging.letterbox import Letterbox, letterbox
+from perception.inference.confidence import confidence_at, confidence_of
+from perception.inference.engines import OnnxEngine
+from perception.inference.predictor import Perceiver
+from perception.inference.zoo import model_file
+from perception.metrics.calibration import BINS, calibration_counts, calibration_error
+from perception.synthetic import DriveRenderer
 
 INPUT_WH = (640, 384)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from perception.contract import ADDED_LATER, UNSIGNED, ContractError, ModelContract, checksum
+from perception.inference.contract import ADDED_LATER, UNSIGNED, ContractError, ModelContract, checksum
 
 CONTRACT = ModelContract(
     model_id="tiny-1",

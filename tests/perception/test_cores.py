@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from perception.cores import usable_cores
 from perception.frame import Frame, Output, Prediction
 from perception.pipeline import Pipeline
 from perception.sources.source import SourceInfo
 from perception.sources.synthetic import SyntheticSource
+from perception.system.cores import usable_cores
 
 BYTES = bytes(8_000_000)
 MakeGroups = Callable[..., Path]

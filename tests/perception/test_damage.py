@@ -9,7 +9,7 @@ import av
 import pytest
 from clips import Kind, write
 
-from perception.sources.damage import DamageTrace
+from perception.sources.decoding.damage import DamageTrace
 from perception.sources.source import EndOfSource
 from perception.sources.video import VideoSource
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from perception.labels import ALTERNATIVE, BACKGROUND, DIRECT
-from perception.sources.drive import SCENES, DriveRenderer
-from perception.sources.drive.world import EGO_GAP_M, LONGEST_M, World
+from perception.synthetic import SCENES, DriveRenderer
+from perception.synthetic.world import EGO_GAP_M, LONGEST_M, World
 
 SMALL_WH = (320, 180)
 

@@ -17,10 +17,10 @@ import pytest
 import trustme
 
 from perception.node import main
+from perception.sources.network.tls import TlsSettings
 from perception.sources.registry import kind_of
 from perception.sources.source import EndOfSource, SourceError
 from perception.sources.stream import StreamSource
-from perception.sources.tls import TlsSettings
 
 PASSWORD = "hunter2"
 USER = f"ann:{PASSWORD}"

@@ -18,8 +18,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from export.cli import main as export_main
 from export.package import pack
-from perception.contract import ModelContract
-from perception.engines import EngineError, OnnxEngine
+from perception.inference.contract import ModelContract
+from perception.inference.engines import EngineError, OnnxEngine
 from perception.labels import LABELS
 
 CONTRACT = ModelContract("endless", LABELS, (64, 32), (0, 0, 0), 1, "none", "Apache-2.0")
@@ -75,7 +75,7 @@ def written(folder: Path, ends_below: float) -> Path:
 
 
 def test_first_frame_without_an_end_is_broken_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("perception.engines.onnx.FIRST_RUN_LIMIT_S", 0.5)
+    monkeypatch.setattr("perception.inference.engines.onnx.FIRST_RUN_LIMIT_S", 0.5)
     engine = OnnxEngine(written(tmp_path, -1), "cpu")
 
     with pytest.raises(EngineError, match=r"^endless was still at its first frame after 0\.5 s on cpu"):
@@ -90,7 +90,7 @@ def test_first_frame_without_an_end_is_broken_off(tmp_path: Path, monkeypatch: p
 def test_inspect_says_that_it_does_not_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("perception.engines.onnx.FIRST_RUN_LIMIT_S", 0.5)
+    monkeypatch.setattr("perception.inference.engines.onnx.FIRST_RUN_LIMIT_S", 0.5)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)  # OpenVINO cannot be broken off
 
     assert export_main(["inspect", str(written(tmp_path, -1))]) == 0
@@ -101,7 +101,7 @@ def test_inspect_says_that_it_does_not_run(
 def test_inspect_ends_where_an_engine_never_does(tmp_path: Path) -> None:
     pytest.importorskip("openvino")
     script = (
-        "import sys, export.inspect_file as inspect, perception.engines.onnx as engine;"
+        "import sys, export.inspect_file as inspect, perception.inference.engines.onnx as engine;"
         "inspect.LOAD_S = 2.0; engine.FIRST_RUN_LIMIT_S = 1.0;"
         "from export.__main__ import main; sys.argv[1:] = ['inspect', sys.argv[1]]; main()"
     )

@@ -15,14 +15,14 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as of_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as of_text
 
-from perception.endpoints import Endpoints, EndpointsError, parse_address
-from perception.endpoints.server import CONNECTIONS
 from perception.frame import CameraState, EngineState, Frame, Prediction
-from perception.identity import RunIdentity
-from perception.kernel_time import Synchronisation
 from perception.pipeline.histogram import Histogram
-from perception.status import FrameCounts, LastOutput, Memory, NodeStatus, Phase, SinkStatus
-from perception.utc import ClockTie
+from perception.provenance.identity import RunIdentity
+from perception.provenance.kernel_time import Synchronisation
+from perception.provenance.utc import ClockTie
+from perception.telemetry.address import EndpointsError, parse_address
+from perception.telemetry.health import FrameCounts, LastOutput, Memory, NodeStatus, Phase, SinkStatus
+from perception.telemetry.http_server import CONNECTIONS, Endpoints
 
 FRESH = NodeStatus(
     source_id="rtsp://ann:***@camera/road",
@@ -361,7 +361,7 @@ def test_error_of_ours_is_told_to_the_log_and_not_to_the_client(
 def test_clients_that_say_nothing_hold_nobody_up_and_are_hung_up_on(
     node: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("perception.endpoints.request.READ_LIMIT_S", 0.5)
+    monkeypatch.setattr("perception.telemetry.http_request.READ_LIMIT_S", 0.5)
     silent = [node.connect() for _ in range(CONNECTIONS - 1)]
     silent[0].sendall(b"GET /heal")
 
@@ -381,7 +381,7 @@ def test_clients_that_say_nothing_hold_nobody_up_and_are_hung_up_on(
 def test_request_that_drips_in_has_no_more_time_than_any_other(
     node: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("perception.endpoints.request.READ_LIMIT_S", 0.3)
+    monkeypatch.setattr("perception.telemetry.http_request.READ_LIMIT_S", 0.3)
     has_gone = threading.Event()
 
     def drip(connection: socket.socket) -> None:
@@ -404,7 +404,7 @@ def test_request_that_drips_in_has_no_more_time_than_any_other(
 
 
 def test_client_that_takes_no_answer_is_hung_up_on(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("perception.endpoints.request.WRITE_LIMIT_S", 0.2)
+    monkeypatch.setattr("perception.telemetry.http_request.WRITE_LIMIT_S", 0.2)
     node.told = replace(FRESH, restarts={f"stage {number} {200 * 'x'}": 1 for number in range(50_000)})
 
     with node.connect() as connection:

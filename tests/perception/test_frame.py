@@ -7,7 +7,8 @@ import cv2
 import numpy as np
 import pytest
 
-from perception.frame import Frame, Prediction, Yuv420, YuvMatrix, bgr_from_yuv
+from perception.frame import Frame, Prediction
+from perception.imaging.yuv import Yuv420, YuvMatrix, bgr_from_yuv
 from perception.sources.v4l2.pixels import Picture
 
 SWSCALE_MATRIX = {"bt601": 5, "bt709": 1}

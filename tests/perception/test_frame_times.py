@@ -15,7 +15,7 @@ import pytest
 from clips import FRAMES, Kind, write
 
 from perception.sources.counts import SourceCounts
-from perception.sources.frame_times import CaptureTimes, FrameTimes
+from perception.sources.decoding.frame_times import CaptureTimes, FrameTimes
 from perception.sources.source import EndOfSource
 from perception.sources.video import VideoSource
 

@@ -8,7 +8,7 @@ from itertools import pairwise
 import pytest
 
 from perception.frame import CameraState
-from perception.sources.freshness import (
+from perception.sources.isolated.freshness import (
     ArrivalClock,
     Backoff,
     Freshness,

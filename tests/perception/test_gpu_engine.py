@@ -17,12 +17,12 @@ from onnx import TensorProto, helper, numpy_helper
 
 from export.known_answer import known_answer_of
 from export.package import pack
-from perception.contract import ModelContract
-from perception.engines import EngineError, OnnxEngine, cuda
-from perception.engines import onnx as engine_module
-from perception.engines.gpu import nodes_by_provider
-from perception.engines.providers import session_entries
-from perception.engines.session import load_session
+from perception.inference.contract import ModelContract
+from perception.inference.engines import EngineError, OnnxEngine, cuda
+from perception.inference.engines import onnx as engine_module
+from perception.inference.engines.gpu import nodes_by_provider
+from perception.inference.engines.providers import session_entries
+from perception.inference.engines.session import load_session
 
 INPUT_WH = (64, 32)
 STRIDE = 8

@@ -9,7 +9,7 @@ import av
 import numpy as np
 import pytest
 
-from perception.sources.h264_numbers import PictureNumbers
+from perception.sources.decoding.h264_numbers import PictureNumbers
 
 PROFILES = {
     "zero latency": {"tune": "zerolatency", "preset": "ultrafast"},

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from perception.contract import ContractError, ModelContract
+from perception.inference.contract import ContractError, ModelContract
 from perception.labels import LABELS
 
 HOSTILE = b"\x1b[2J\ndrivable-node: all is well\x07\xe2\x80\xae\xc2\x9b.mp4"

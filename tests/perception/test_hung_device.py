@@ -14,7 +14,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from export.package import pack
-from perception.contract import ModelContract
+from perception.inference.contract import ModelContract
 
 ROOT = Path(__file__).parents[2]
 INPUT_WH, STRIDE = (64, 32), 8
@@ -76,7 +76,7 @@ def run_node(
     file.write_bytes(pack(counts_at_light(), contract, {})[0])
     program = "import sys; from perception.node import main; sys.exit(main())"
     if is_bound:
-        program = f"from perception.engines import onnx; onnx.DEVICES['cpu'] = 'cpu'; {program}"
+        program = f"from perception.inference.engines import onnx; onnx.DEVICES['cpu'] = 'cpu'; {program}"
     own = ["--source", "synthetic", "--synthetic.wh", "640x360", "--provider", "cpu", "--threads", "1"]
     return subprocess.run(
         [sys.executable, "-c", program, *own, "--model", str(file), *arguments],

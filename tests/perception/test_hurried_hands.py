@@ -11,9 +11,9 @@ import pytest
 
 from bench.config import BenchConfig
 from perception import __version__
+from perception.cli_config import SettingsError, parse
 from perception.config import NodeConfig
 from perception.node import main
-from perception.settings import SettingsError, parse
 
 Yaml = Callable[[str | bytes], str]
 

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from perception.node import main
-from perception.sources.image_size import image_wh
+from perception.sources.decoding.image_size import image_wh
 from perception.sources.source import SourceError
 from perception.sources.video import VideoSource
 
@@ -99,7 +99,7 @@ def test_an_image_of_too_many_pixels_is_refused_before_it_is_decoded(name: str, 
     file.write_bytes(BOMBS[name]())
     script = (
         "import sys\n"
-        "from perception.status import own_memory\n"
+        "from perception.telemetry.health import own_memory\n"
         "from perception.sources.images import ImagesSource\n"
         "from perception.sources.source import SourceError\n"
         "try: ImagesSource(sys.argv[1]).open()\n"

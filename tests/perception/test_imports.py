@@ -85,7 +85,7 @@ def test_blocked_package_fails_to_import() -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["perception.engines", "bench.infer", "export.calibration", "train.teacher"]
+    "module", ["perception.inference.engines", "bench.infer", "export.calibration", "train.teacher"]
 )
 def test_nothing_is_reported_or_written_to_the_home_folder(tmp_path: Path, module: str) -> None:
     pytest.importorskip("torch")

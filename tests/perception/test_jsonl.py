@@ -16,11 +16,11 @@ import numpy as np
 import pytest
 
 from perception.frame import CameraState, Certainty, EngineState, Frame, Outage, Prediction
-from perception.json_text import json_text
 from perception.labels import ALTERNATIVE, BACKGROUND, DIRECT, DRIVABLE, LABELS_OF_TWO
 from perception.sinks.jsonl import JsonLinesSink, record
 from perception.sinks.sink import SinkError
 from perception.sources.source import SourceInfo
+from perception.system.json_text import json_text
 
 INFO = SourceInfo("cam", False, (1280, 720), 25.0)
 SCHEMA = json.loads((files("perception.sinks") / "record.schema.json").read_text())

@@ -20,11 +20,11 @@ from onnx import numpy_helper
 from export.gpu import gpu_graph
 from export.known_answer import known_answer_of
 from export.package import engine_of, pack, unpack
-from perception.contract import ModelContract
-from perception.engines import Engine, EngineError, OnnxEngine, OpenVinoEngine
-from perception.engines.openvino import has_bf16
-from perception.known_answer import LEAST_MEAN_IOU, KnownAnswer, mean_iou, reading_of
-from perception.models import model_file, shipped_models
+from perception.inference.contract import ModelContract
+from perception.inference.engines import Engine, EngineError, OnnxEngine, OpenVinoEngine
+from perception.inference.engines.openvino import has_bf16
+from perception.inference.known_answer import LEAST_MEAN_IOU, KnownAnswer, mean_iou, reading_of
+from perception.inference.zoo import model_file, shipped_models
 from perception.node import main
 
 ENGINES: dict[str, Callable[[Path], Engine]] = {

@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 import pytest
 
-import perception.letterbox
-from perception.letterbox import Letterbox, letterbox
+import perception.imaging.letterbox
+from perception.imaging.letterbox import Letterbox, letterbox
 
 INPUT_WH = (640, 384)
 PAD_BGR = (10, 120, 230)
@@ -146,4 +146,4 @@ def test_side_that_is_not_positive_is_refused(wh: tuple[int, int]) -> None:
 
 
 def test_examples_in_the_docstrings_hold() -> None:
-    assert doctest.testmod(perception.letterbox) == (0, 3)
+    assert doctest.testmod(perception.imaging.letterbox) == (0, 3)

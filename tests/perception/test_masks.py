@@ -10,14 +10,14 @@ import cv2
 import numpy as np
 import pytest
 
-from perception.atomic_file import partial_of
 from perception.frame import CameraState, EngineState, Frame, Prediction
+from perception.imaging.mask_png import with_ids
 from perception.labels import ALTERNATIVE, BACKGROUND, COLOURS_RGB, DIRECT, DRIVABLE, LABELS_OF_TWO
-from perception.mask_png import with_ids
 from perception.sinks.masks import MaskFolderSink
 from perception.sinks.rotation import Keeping, Rotate
 from perception.sinks.sink import SinkError
 from perception.sources.source import SourceInfo
+from perception.system.atomic_file import partial_of
 
 INFO = SourceInfo("cam", False, (64, 36), 25.0)
 
@@ -96,7 +96,7 @@ def test_full_disk_leaves_no_half_file(tmp_path: Path, monkeypatch: pytest.Monke
     def full_disk(part: Path, file: Path) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("perception.atomic_file.os.replace", full_disk)
+    monkeypatch.setattr("perception.system.atomic_file.os.replace", full_disk)
 
     with pytest.raises(SinkError, match=r"street\.png: cannot write a mask: No space left on device"):
         sink.write(_prediction())

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from perception.sources.messages import (
+from perception.sources.isolated.messages import (
     Ended,
     Failed,
     MalformedMessage,
@@ -19,7 +19,7 @@ from perception.sources.messages import (
     decoded,
     encoded,
 )
-from perception.sources.ring import Layout
+from perception.sources.isolated.shared_memory import Layout
 from perception.sources.source import SourceInfo
 
 VALUES = {

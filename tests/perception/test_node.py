@@ -19,11 +19,11 @@ import pytest
 
 from perception.build import build_perceivers
 from perception.config import NodeConfig
-from perception.engines import OpenVinoEngine
-from perception.engines.onnx import DEVICES
-from perception.models import FOLDER
+from perception.inference.engines import OpenVinoEngine
+from perception.inference.engines.onnx import DEVICES
+from perception.inference.zoo import FOLDER
 from perception.node import main
-from perception.sources.drive import DriveRenderer
+from perception.synthetic import DriveRenderer
 
 SHIPPED = FOLDER / "rt_m.onnx"
 

@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 
 from perception.frame import Frame
-from perception.sources.numbers import Numbers
+from perception.sources.isolated.numbers import Numbers
 
 MS = 1_000_000
 

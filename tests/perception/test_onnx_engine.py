@@ -17,9 +17,9 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from export.package import pack
-from perception.contract import METADATA_KEY, ModelContract
-from perception.engines import EngineError, OnnxEngine, cuda
-from perception.engines import onnx as engine_module
+from perception.inference.contract import METADATA_KEY, ModelContract
+from perception.inference.engines import EngineError, OnnxEngine, cuda
+from perception.inference.engines import onnx as engine_module
 from perception.labels import LABELS_OF_TWO
 
 INPUT_WH = (64, 32)

@@ -14,16 +14,16 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from export.package import pack
-from perception.contract import ModelContract
-from perception.engines import EngineError, OnnxEngine, OpenVinoEngine
-from perception.engines import openvino as engine_module
-from perception.engines.openvino import has_bf16
 from perception.frame import Frame
+from perception.imaging.letterbox import Letterbox
+from perception.inference.contract import ModelContract
+from perception.inference.engines import EngineError, OnnxEngine, OpenVinoEngine
+from perception.inference.engines import openvino as engine_module
+from perception.inference.engines.openvino import has_bf16
+from perception.inference.predictor import Perceiver, blank_input, prepare
+from perception.inference.zoo import model_file
 from perception.labels import LABELS
-from perception.letterbox import Letterbox
-from perception.models import model_file
-from perception.perceive import Perceiver, blank_input, prepare
-from perception.sources.drive import DriveRenderer
+from perception.synthetic import DriveRenderer
 
 SHIPPED = model_file("rt_m")
 ROOT = Path(__file__).parents[2]
@@ -232,7 +232,7 @@ import sys
 import perception.build
 from pathlib import Path
 assert "openvino" not in sys.modules
-from perception.engines import OpenVinoEngine
+from perception.inference.engines import OpenVinoEngine
 OpenVinoEngine(Path({str(SHIPPED)!r}), threads=1)
 assert "openvino" in sys.modules
 assert not [name for name in sys.modules if name.startswith("openvino_telemetry")]
@@ -255,7 +255,7 @@ assert not [name for name in sys.modules if name.startswith("openvino_telemetry"
 _SIGNAL_AFTER_THE_ENGINE_IS_GONE = """
 import gc, signal, sys, threading
 from pathlib import Path
-from perception.engines import OpenVinoEngine
+from perception.inference.engines import OpenVinoEngine
 signal.signal(signal.SIGTERM, lambda number, frame: print("taken"))
 engines = [OpenVinoEngine(Path(sys.argv[1]), threads=1)]
 last = threading.Thread(target=lambda: (engines.clear(), gc.collect()))

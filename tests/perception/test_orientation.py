@@ -17,8 +17,8 @@ from av.bitstream import BitStreamFilterContext
 from numpy.typing import NDArray
 
 from perception.frame import Frame
-from perception.sources.image_file import ImageFile, read_image_bgr
-from perception.sources.orientation import UPRIGHT, Orientation
+from perception.imaging.orientation import UPRIGHT, Orientation
+from perception.sources.decoding.image_file import ImageFile, read_image_bgr
 from perception.sources.source import EndOfSource
 from perception.sources.video import VideoSource
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from onnx import TensorProto, helper
 
-from perception.models import model_file
+from perception.inference.zoo import model_file
 from perception.node import main
 
 OnlyErrorLine = Callable[[str], str]

@@ -13,9 +13,9 @@ import pytest
 from perception.frame import CameraState, Frame, Outage, Output, Prediction
 from perception.pipeline import Pipeline, PipelineError, Supervision
 from perception.pipeline.watchdog import WatchdogSettings
-from perception.sources.freshness import FreshnessSettings
+from perception.sources.isolated.freshness import FreshnessSettings
+from perception.sources.isolated.supervisor import Limits, Supervised
 from perception.sources.source import EndOfSource, NoFrame, SourceInfo
-from perception.sources.supervised import Limits, Supervised
 
 LIMIT_S = 5.0
 LIVE, RECORDED = (SourceInfo("cam", is_live, (2, 2), 30.0) for is_live in (True, False))

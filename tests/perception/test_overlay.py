@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from perception.frame import CameraState, EngineState, Frame, Prediction, Yuv420, YuvMatrix, yuv_to_bgr_matrix
+from perception.frame import CameraState, EngineState, Frame, Prediction
+from perception.imaging.yuv import Yuv420, YuvMatrix, yuv_to_bgr_matrix
 from perception.labels import ALTERNATIVE, BACKGROUND, COLOURS_RGB, DIRECT, DRIVABLE, LABELS_OF_TWO
 from perception.sinks.overlay import Canvas, banner_text, draw_overlay, status_text, tint_areas, yuv_of
 

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
-from perception.sources.picture_stream import PictureFinder
+from perception.sources.network.picture_stream import PictureFinder
 from perception.sources.source import SourceError
 from perception.sources.stream import StreamSource
 
@@ -117,7 +117,7 @@ def test_a_picture_that_breaks_off_is_left_out_and_counted(which: str) -> None:
 
 
 def test_a_picture_without_an_end_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("perception.sources.picture_stream.LARGEST_BYTES", 10_000)
+    monkeypatch.setattr("perception.sources.network.picture_stream.LARGEST_BYTES", 10_000)
 
     with pytest.raises(SourceError, match="a picture in its answer has no end within"):
         PictureFinder().feed(JPEGS[0][:-2] + b"\0" * 10_000)

@@ -17,21 +17,22 @@ import numpy as np
 import pytest
 from av.bitstream import BitStreamFilterContext
 
-from perception.contract import ModelContract
-from perception.engines import EngineError, OnnxEngine
-from perception.frame import CameraState, Frame, Outage, Prediction, Yuv420
+from perception.camera_health.image_stats import look_at
+from perception.camera_health.monitor import HealthSettings, no_view, poor_view
+from perception.frame import CameraState, Frame, Outage, Prediction
+from perception.imaging.letterbox import SQUARE, Letterbox, PixelAspect
+from perception.imaging.yuv import Yuv420
+from perception.inference.contract import ModelContract
+from perception.inference.engines import EngineError, OnnxEngine
+from perception.inference.predictor import Perceiver
 from perception.labels import BACKGROUND, DIRECT, LABELS
-from perception.letterbox import SQUARE, Letterbox, PixelAspect
 from perception.node import main
-from perception.perceive import Perceiver
-from perception.scene.camera_health import HealthSettings, no_view, poor_view
-from perception.scene.camera_look import look_at
 from perception.sinks.jsonl import record
 from perception.sinks.overlay import Canvas, draw_overlay
 from perception.sinks.video import OverlayVideoSink
-from perception.sources.drive import DriveRenderer
 from perception.sources.source import EndOfSource, SourceInfo
 from perception.sources.video import VideoSource
+from perception.synthetic import DriveRenderer
 
 PAL_16_9 = Fraction(64, 45)
 SCHEMA = json.loads((files("perception.sinks") / "record.schema.json").read_text())

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from perception.frame import bgr_from_yuv
-from perception.sources import tone
-from perception.sources.planes import PixelFormatError, colour_note, planes_of
+from perception.imaging import tone
+from perception.imaging.planes import PixelFormatError, colour_note, planes_of
+from perception.imaging.yuv import bgr_from_yuv
 from perception.sources.source import SourceError
 from perception.sources.video import VideoSource
 
@@ -263,7 +263,7 @@ def test_pixel_format_that_cannot_be_read_is_one_line(
     def refuse(_: av.VideoFrame) -> None:
         raise PixelFormatError("its pixel format rgbf32le cannot be read")
 
-    monkeypatch.setattr("perception.sources.decoder.planes_of", refuse)
+    monkeypatch.setattr("perception.sources.decoding.decoder.planes_of", refuse)
     file = save(tmp_path / "a.mkv", frame_of(BARS_RGB), "ffv1", "yuv420p")
 
     with pytest.raises(SourceError, match=r"a.mkv: its pixel format rgbf32le cannot be read; convert it"):

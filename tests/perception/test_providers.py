@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from perception.contract import ModelContract
-from perception.engines import EngineError
-from perception.engines.providers import (
+from perception.inference.contract import ModelContract
+from perception.inference.engines import EngineError
+from perception.inference.engines.providers import (
     PROVIDERS,
     attempts,
     cache_folder,

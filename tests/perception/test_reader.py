@@ -17,11 +17,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from perception.frame import Frame, Yuv420
-from perception.sources.freshness import FreshnessSettings, ReconnectSettings
-from perception.sources.reader import IS_SUPPORTED, SLOTS, Reader, ReaderDied
+from perception.frame import Frame
+from perception.imaging.yuv import Yuv420
+from perception.sources.isolated.freshness import FreshnessSettings, ReconnectSettings
+from perception.sources.isolated.reader import IS_SUPPORTED, SLOTS, Reader, ReaderDied
+from perception.sources.isolated.supervisor import Limits, Supervised
 from perception.sources.source import EndOfSource, NoFrame, SourceError, SourceInfo
-from perception.sources.supervised import Limits, Supervised
 
 pytestmark = pytest.mark.skipif(not IS_SUPPORTED, reason="sources have processes of their own on Linux alone")
 

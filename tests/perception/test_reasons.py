@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from perception.engines.reasons import why_not_loaded, why_not_run
-from perception.json_text import why_unreadable
+from perception.inference.engines.reasons import why_not_loaded, why_not_run
+from perception.system.json_text import why_unreadable
 
 CODE = "[ONNXRuntimeError] : 1 : FAIL : "
 SOURCE = "/onnxruntime_src/onnxruntime/core/graph/model.cc:179 onnxruntime::Model::Model(onnx::ModelProto&&) "

@@ -14,11 +14,11 @@ from clips import Kind, write
 from perception.sources import SOURCES, EndOfSource, SourceError, SourceSettings, build_source
 from perception.sources.camera import CameraSource
 from perception.sources.images import ImagesSource
+from perception.sources.isolated.reader import IS_SUPPORTED
+from perception.sources.isolated.supervisor import Supervised
 from perception.sources.pacing import Limited, Looped, Paced
-from perception.sources.reader import IS_SUPPORTED
 from perception.sources.registry import kind_of
 from perception.sources.stream import StreamSource
-from perception.sources.supervised import Supervised
 from perception.sources.synthetic import SyntheticSource
 from perception.sources.video import VideoSource
 

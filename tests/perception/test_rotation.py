@@ -25,9 +25,9 @@ from recording import (
     write,
 )
 
+from perception.cli_config import SettingsError, parse
 from perception.config import NodeConfig
 from perception.frame import CameraState, Outage, Output
-from perception.settings import SettingsError, parse
 from perception.sinks.registry import SinkBuilder, SinkSettings
 from perception.sinks.rotation import Keeping, Rotate
 from perception.sinks.sink import SinkError

@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 import trustme
 
+from perception.sources.network.tls import TlsSettings
 from perception.sources.source import EndOfSource, SourceError
 from perception.sources.stream import RtspTransport, StreamSource
-from perception.sources.tls import TlsSettings
 
 Answer = Callable[[str], bytes]
 SDP = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=road\r\nt=0 0\r\n"
@@ -199,7 +199,7 @@ def test_what_an_rtsp_server_answers_is_told(answer: Answer, told: str, serve: S
 def test_an_rtsp_server_that_is_busy_for_a_moment_is_asked_once_more(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("perception.sources.rtsp.BUSY_S", 0.01)
+    monkeypatch.setattr("perception.sources.network.rtsp.BUSY_S", 0.01)
     described: list[str] = []
 
     def answer(head: str) -> bytes:
@@ -348,7 +348,7 @@ def test_an_mp4_whose_index_is_at_its_end_plays_without_ranges(
     clip = make_clip(frames=120, wh=(320, 240)).read_bytes()
     server = serve(http("200 OK", "Content-Type: video/mp4", body=clip))
     frames = frames_of(server.url("http"))
-    monkeypatch.setattr("perception.sources.web_body.KEPT_BYTES", 10)
+    monkeypatch.setattr("perception.sources.network.body.KEPT_BYTES", 10)
     told = problem_of(server.url("http"))
 
     assert frames == 120

@@ -16,13 +16,13 @@ import numpy as np
 import pytest
 from recording import LIVE, TARGETS, frames_of, names, predicted, sink_at, write
 
-from perception.atomic_file import partial_of
-from perception.mask_png import mask_png
+from perception.imaging.mask_png import mask_png
 from perception.node import main
-from perception.set_aside import is_stream, make_way, set_aside, write_outputs
 from perception.sinks.rotation import Keeping, Rotate
 from perception.sinks.sink import SinkError
-from perception.summary import SummaryFile
+from perception.system.atomic_file import partial_of
+from perception.system.set_aside import is_stream, make_way, set_aside, write_outputs
+from perception.telemetry.summary import SummaryFile
 
 SMALL = ("--model", "rt_s-int8", "--synthetic.wh", "[160, 90]")
 OUTPUTS = ("--out", "o.mp4", "--jsonl", "r.jsonl", "--masks", "masks", "--summary", "s.json")
@@ -409,7 +409,7 @@ def test_nothing_is_lost_when_the_process_ends_between_setting_aside_and_writing
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("perception.set_aside.os.replace", ends)
+        patch.setattr("perception.system.set_aside.os.replace", ends)
         with pytest.raises(KeyboardInterrupt):
             make_way(file, overwrite=False)
     assert names(tmp_path) == ["r.jsonl"]

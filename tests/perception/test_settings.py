@@ -10,7 +10,7 @@ from typing import Literal
 
 import pytest
 
-from perception.settings import SettingsError, parse, shipped_config
+from perception.cli_config import SettingsError, parse, shipped_config
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from perception.masking import masked
-from perception.sources.address import Address
+from perception.sources.network.address import Address
 from perception.sources.registry import SourceSettings, build_source
 from perception.sources.source import SourceError
 from perception.sources.spec import Spec
 from perception.sources.video import VideoSource
+from perception.system.redaction import masked
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ import pytest
 
 from perception.frame import Frame
 from perception.sources import SourceSettings, build_source
-from perception.sources.reader import IS_SUPPORTED
+from perception.sources.isolated.reader import IS_SUPPORTED
 from perception.sources.source import NoFrame, Source
 
 pytestmark = pytest.mark.skipif(not IS_SUPPORTED, reason="sources have processes of their own on Linux alone")

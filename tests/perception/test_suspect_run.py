@@ -17,7 +17,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from export.package import pack
-from perception.contract import ModelContract
+from perception.inference.contract import ModelContract
 from perception.labels import LABELS
 from perception.node import main
 from perception.sinks.jsonl import record

@@ -14,14 +14,14 @@ from pathlib import Path
 
 import pytest
 
+from perception.cli.run import TICK_S
+from perception.cli_config import parse
 from perception.config import NodeConfig
-from perception.engines.providers import cache_folder
 from perception.frame import CameraState, EngineState
+from perception.inference.engines.providers import cache_folder
 from perception.pipeline import DRAIN_LIMIT_S
-from perception.run import TICK_S
-from perception.settings import parse
-from perception.status import FrameCounts, NodeStatus, Phase, SinkStatus
-from perception.systemd import SystemdNotifier
+from perception.telemetry.health import FrameCounts, NodeStatus, Phase, SinkStatus
+from perception.telemetry.systemd import SystemdNotifier
 
 STARTING = NodeStatus(
     source_id="camera",
@@ -77,7 +77,7 @@ def pass_s(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
         nonlocal now_ns
         now_ns += round(seconds * 1e9)
 
-    monkeypatch.setattr("perception.systemd.time.monotonic_ns", lambda: now_ns)
+    monkeypatch.setattr("perception.telemetry.systemd.time.monotonic_ns", lambda: now_ns)
     return let_pass
 
 

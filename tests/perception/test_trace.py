@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import threading
@@ -24,14 +25,14 @@ import jsonschema
 import pytest
 
 from perception import __version__
+from perception.cli_config import parse
 from perception.config import NodeConfig
 from perception.frame import CameraState, Outage
-from perception.identity import RunIdentity, checksum_of, code_checksum, covered_settings
-from perception.models import FOLDER
-from perception.settings import parse
+from perception.inference.zoo import FOLDER
+from perception.provenance.identity import RunIdentity, checksum_of, code_checksum, covered_settings
+from perception.provenance.trace import Tracer
 from perception.sinks.jsonl import record
-from perception.sources.drive import DriveRenderer
-from perception.trace import Tracer
+from perception.synthetic import DriveRenderer
 
 MODEL = FOLDER / "rt_s-int8.onnx"
 FAST = ["--model", "rt_s-int8", "--source", "synthetic", "--synthetic.wh", "160x90", "--max-frames", "3"]
@@ -207,13 +208,12 @@ def test_outage_is_traced_too_with_the_utc_of_the_last_frame() -> None:
 
 def test_edited_code_is_another_code_of_the_same_version(tmp_path: Path) -> None:
     package = tmp_path / "perception"
-    package.mkdir()
-    for name in ("__init__", "identity", "masking"):
-        (package / f"{name}.py").write_bytes((ROOT / "perception" / f"{name}.py").read_bytes())
+    shutil.copytree(ROOT / "perception", package, ignore=shutil.ignore_patterns("models", "__pycache__"))
 
     def told() -> str:
         code = (
-            "from perception.identity import RunIdentity as R; print(R(model_sha256='', settings_sha256=''))"
+            "from perception.provenance.identity import RunIdentity as R\n"
+            "print(R(model_sha256='', settings_sha256=''))"
         )
         environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
         run = subprocess.run(
@@ -228,7 +228,8 @@ def test_edited_code_is_another_code_of_the_same_version(tmp_path: Path) -> None
 
     before = told()
     assert told() == before
-    (package / "masking.py").write_text((package / "masking.py").read_text() + "\n")
+    edited = package / "system" / "redaction.py"
+    edited.write_text(edited.read_text() + "\n")
     after = told()
 
     assert f"version='{__version__}'" in after

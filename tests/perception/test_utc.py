@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from perception.kernel_time import Synchronisation, kernel_synchronisation
-from perception.utc import STEP_NS, UtcClock, utc_text
+from perception.provenance.kernel_time import Synchronisation, kernel_synchronisation
+from perception.provenance.utc import STEP_NS, UtcClock, utc_text
 
 S = 1_000_000_000
 NOON_NS = 1_800_000_000 * S

@@ -17,7 +17,8 @@ import cv2
 import numpy as np
 import pytest
 
-from perception.frame import Frame, Yuv420
+from perception.frame import Frame
+from perception.imaging.yuv import Yuv420
 from perception.sources.source import EndOfSource, Source, SourceError, SourceInfo
 from perception.sources.stream import StreamSource, masked_url
 from perception.sources.video import VideoSource
@@ -226,7 +227,7 @@ def write_cut_before_index(file: Path, clip: Path) -> None:
 def test_a_playlist_without_an_end_gives_what_it_lists_and_ends_within_the_limit(
     make_clip: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("perception.sources.video_file.FILE_LIMIT_S", 0.3)
+    monkeypatch.setattr("perception.sources.decoding.video_file.FILE_LIMIT_S", 0.3)
     part = make_clip("part.ts", 8)
     file = part.with_name("list.m3u8")
     file.write_text(f"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:0.8,\n{part.name}\n")
@@ -242,7 +243,7 @@ def test_a_playlist_without_an_end_gives_what_it_lists_and_ends_within_the_limit
 def test_a_file_that_does_not_open_within_the_limit_is_told(
     make_clip: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("perception.sources.video_file.FILE_LIMIT_S", 1e-6)
+    monkeypatch.setattr("perception.sources.decoding.video_file.FILE_LIMIT_S", 1e-6)
 
     with pytest.raises(SourceError, match=r"clip\.mp4: gives nothing for 1e-06 s"):
         VideoSource(make_clip()).open()
@@ -257,7 +258,7 @@ def test_a_file_that_falls_silent_is_told(
     def fall_silent(decoder: object) -> None:
         raise TimeoutError
 
-    monkeypatch.setattr("perception.sources.decoder.Decoder.next", fall_silent)
+    monkeypatch.setattr("perception.sources.decoding.decoder.Decoder.next", fall_silent)
 
     with pytest.raises(SourceError, match=r"clip\.mp4: gives nothing for 10 s"):
         source.read()

@@ -14,7 +14,8 @@ import cv2
 import numpy as np
 import pytest
 
-from perception.frame import CameraState, Frame, Outage, Prediction, Yuv420, YuvMatrix
+from perception.frame import CameraState, Frame, Outage, Prediction
+from perception.imaging.yuv import Yuv420, YuvMatrix
 from perception.labels import DIRECT
 from perception.sinks import video
 from perception.sinks.registry import SINKS, SinkSettings, build_sinks

@@ -13,7 +13,7 @@ import pytest
 from web_server import Page, serving
 
 from perception.sources.choice import Choice
-from perception.sources.reader import IS_SUPPORTED
+from perception.sources.isolated.reader import IS_SUPPORTED
 from perception.sources.registry import SourceSettings, build_source
 from perception.sources.source import EndOfSource, SourceError
 from perception.sources.stream import StreamSource

@@ -14,10 +14,10 @@ from onnx import TensorProto, helper, numpy_helper
 
 from export.cli import main as export_main
 from export.package import pack
-from perception.contract import ModelContract
-from perception.engines import EngineError, OnnxEngine
+from perception.inference.contract import ModelContract
+from perception.inference.engines import EngineError, OnnxEngine
+from perception.inference.zoo import model_file
 from perception.labels import LABELS
-from perception.models import model_file
 from perception.node import main
 
 SECRET = b"s3cr3t" * 100

@@ -16,7 +16,7 @@ import pytest
 from clips import FRAMES, Kind, played, write
 from web_server import serving
 
-from perception.sources.completeness import Completeness
+from perception.sources.decoding.completeness import Completeness
 from perception.sources.stream import StreamSource
 
 KINDS = {

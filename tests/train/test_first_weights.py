@@ -12,9 +12,9 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from perception.engines import OnnxEngine  # noqa: E402
-from perception.models import model_file  # noqa: E402
-from perception.sources.drive import DriveRenderer  # noqa: E402
+from perception.inference.engines import OnnxEngine  # noqa: E402
+from perception.inference.zoo import model_file  # noqa: E402
+from perception.synthetic import DriveRenderer  # noqa: E402
 from train import loop  # noqa: E402
 from train.checkpoint import Checkpoint  # noqa: E402
 from train.config import Stage, TrainConfig  # noqa: E402

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from perception.imaging.mask_png import mask_png
 from perception.labels import ALTERNATIVE, BACKGROUND, DIRECT, IGNORE
-from perception.mask_png import mask_png
 from train.data.camvid import read_camvid
 from train.data.frames import DataError
 from train.data.layouts import LAYOUTS, open_frames, read_data_set, recognise

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 torch = pytest.importorskip("torch")
 
+from perception.imaging.letterbox import letterbox  # noqa: E402
 from perception.labels import IGNORE  # noqa: E402
-from perception.letterbox import letterbox  # noqa: E402
 from train.config import Augment  # noqa: E402
 from train.data.augment import build_augmentation  # noqa: E402
 from train.data.loader import Batches, InOrder, Steps  # noqa: E402

@@ -16,9 +16,9 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from perception.atomic_file import PARTIAL_SUFFIX  # noqa: E402
-from perception.confusion import ConfusionMatrix  # noqa: E402
+from perception.metrics.confusion_matrix import ConfusionMatrix  # noqa: E402
 from perception.sinks.claim import Claim  # noqa: E402
+from perception.system.atomic_file import PARTIAL_SUFFIX  # noqa: E402
 from train import loop  # noqa: E402
 from train.checkpoint import Checkpoint, CheckpointError  # noqa: E402
 from train.cli import main  # noqa: E402
@@ -347,7 +347,7 @@ def test_checkpoint_that_cannot_be_written_leaves_the_last_one_intact(
     def full_disk(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("perception.atomic_file.os.fsync", full_disk)
+    monkeypatch.setattr("perception.system.atomic_file.os.fsync", full_disk)
     with pytest.raises(CheckpointError, match=r"best\.pt: cannot be written: .*No space left"):
         loop.train(short, quiet)
 

@@ -10,9 +10,9 @@ torch = pytest.importorskip("torch")
 
 from torch import Tensor, nn  # noqa: E402
 
-from perception.confusion import ConfusionMatrix  # noqa: E402
 from perception.labels import LABELS  # noqa: E402
-from perception.sources.drive import DriveRenderer  # noqa: E402
+from perception.metrics.confusion_matrix import ConfusionMatrix  # noqa: E402
+from perception.synthetic import DriveRenderer  # noqa: E402
 from train.config import GREY_LEVEL, GREY_STD  # noqa: E402
 from train.evaluate import Normalise, logits_at_input  # noqa: E402
 from train.losses import dice, with_auxiliary  # noqa: E402

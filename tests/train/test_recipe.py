@@ -9,7 +9,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from perception.settings import parse  # noqa: E402
+from perception.cli_config import parse  # noqa: E402
 from train import loop  # noqa: E402
 from train.checkpoint import Checkpoint  # noqa: E402
 from train.cli import main  # noqa: E402

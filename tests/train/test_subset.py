@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from perception.settings import shipped_config
+from perception.cli_config import shipped_config
 from train.cli import main
 from train.data.frames import read_index, rows_of_index
 from train.data.layouts import open_frames

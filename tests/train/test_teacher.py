@@ -11,7 +11,7 @@ torch = pytest.importorskip("torch")
 onnx = pytest.importorskip("onnx")
 
 from export.package import pack  # noqa: E402
-from perception.contract import ModelContract  # noqa: E402
+from perception.inference.contract import ModelContract  # noqa: E402
 from perception.labels import IGNORE, LABELS  # noqa: E402
 from train.checkpoint import Checkpoint  # noqa: E402
 from train.config import Stage, Teacher, TrainConfig  # noqa: E402

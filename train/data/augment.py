@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from perception.accuracy import NIGHT_BELOW_LUMA
 from perception.labels import IGNORE
+from perception.metrics.segmentation import NIGHT_BELOW_LUMA
 from train.config import Augment
 from train.torchvision_cpu import tv_tensors, v2
 

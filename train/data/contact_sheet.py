@@ -8,8 +8,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from perception.imaging.letterbox import Letterbox, nearest
 from perception.labels import IGNORE
-from perception.letterbox import Letterbox, nearest
 from train.data.frames import LabelledFrames
 from train.overlay import overlaid
 

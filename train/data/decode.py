@@ -10,11 +10,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from perception.imaging.mask_png import with_ids
 from perception.labels import ALTERNATIVE, BACKGROUND, DIRECT, IGNORE
-from perception.mask_png import with_ids
-from perception.sources import image_file
-from perception.sources.image_file import whole_png
-from perception.sources.image_size import JPEG, MAX_PIXELS, PNG, check_pixels, image_wh
+from perception.sources.decoding import image_file
+from perception.sources.decoding.image_file import whole_png
+from perception.sources.decoding.image_size import JPEG, MAX_PIXELS, PNG, check_pixels, image_wh
 from perception.sources.source import SourceError
 
 Rgb = tuple[int, int, int]

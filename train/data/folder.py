@@ -8,8 +8,8 @@ from typing import Any, Final
 
 import yaml
 
+from perception.cli_config.yaml_file import YamlError, compose_file
 from perception.labels import IGNORE, LABELS
-from perception.settings.yaml_file import YamlError, compose_file
 from train.data.decode import ByColour, ByValue, DataError, Labels, Rgb
 from train.data.frames import DataSet
 from train.data.pairs import frames_and_problems, match, share_out

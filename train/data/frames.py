@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Protocol
 
-from perception import accuracy
+from perception.metrics import segmentation
 from train.data.decode import CLASS_IDS, DataError
 from train.data.pairs import LabelledFrame, Pair, PairedFrames, by_split
 from train.data.sense import NO_CLASS, nonsense, readable, spread
@@ -31,7 +31,7 @@ INDEX_FILE: Final = "index.csv"
 _BDD_ID: Final = re.compile(r"([0-9a-f]{8})-[0-9a-f]{8}")
 
 
-class LabelledFrames(accuracy.LabelledFrames, Protocol):
+class LabelledFrames(segmentation.LabelledFrames, Protocol):
     """Any indexable set of labelled frames that have names.
 
     Frames of one recording, which is the drive they come from, are alike: so they share a split.

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
+from perception.imaging.letterbox import Bgr, Letterbox, nearest
 from perception.labels import IGNORE
-from perception.letterbox import Bgr, Letterbox, nearest
 from train.data.frames import LabelledFrames
 from train.torchvision_cpu import tv_tensors
 

@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from perception.accuracy import condition_of
 from perception.labels import IGNORE, LABELS
+from perception.metrics.segmentation import condition_of
 from train.data.decode import DataError
 from train.data.duplicates import Fingerprint, digest_of, fingerprint_of
 from train.data.frames import LabelledFrames

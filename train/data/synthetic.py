@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from perception.sources.drive import MIXED, DriveRenderer
+from perception.synthetic import MIXED, DriveRenderer
 from train.data.frames import LabelledFrame
 
 SECONDS_BETWEEN_FRAMES = 1.7  # far enough apart for another curve, another car, another shadow

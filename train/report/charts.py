@@ -13,9 +13,9 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from perception.accuracy import CONFIDENCE, NIGHT_BELOW_LUMA, Accuracy, Condition
-from perception.confusion import ConfusionMatrix
 from perception.labels import COLOURS_RGB, LABELS
+from perception.metrics.confusion_matrix import ConfusionMatrix
+from perception.metrics.segmentation import CONFIDENCE, NIGHT_BELOW_LUMA, Accuracy, Condition
 from train.report.epochs import best_epoch
 
 DPI: Final = 110

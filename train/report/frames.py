@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from perception.accuracy import Accuracy, Condition, CountedFrame, count_frame
-from perception.confusion import mean_iou_of
+from perception.metrics.confusion_matrix import mean_iou_of
+from perception.metrics.segmentation import Accuracy, Condition, CountedFrame, count_frame
 
 
 @dataclass(frozen=True)

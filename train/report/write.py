@@ -31,9 +31,9 @@ from typing import Any, Final
 
 import numpy as np
 
-from perception.accuracy import CONFIDENCE, NIGHT_BELOW_LUMA, Accuracy
-from perception.atomic_file import write_atomically
 from perception.labels import LABELS
+from perception.metrics.segmentation import CONFIDENCE, NIGHT_BELOW_LUMA, Accuracy
+from perception.system.atomic_file import write_atomically
 from train.report.charts import conditions, confusion_matrix, curves, to_png
 from train.report.epochs import best_epoch
 from train.report.frames import Gathered, Seen, gather

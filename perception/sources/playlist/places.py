@@ -7,10 +7,10 @@ from typing import Final
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
+from perception.sources.network.client import Web
 from perception.sources.playlist.parts import Place
 from perception.sources.playlist.segments import Readable
 from perception.sources.source import SourceError
-from perception.sources.web import Web
 
 _LARGEST_BYTES: Final = 1 << 25
 _READ_BYTES: Final = 1 << 16

@@ -11,9 +11,9 @@ from av.error import FFmpegError
 
 from perception.frame import Frame
 from perception.sources.choice import Choice
-from perception.sources.decoder import Decoded, Decoder
-from perception.sources.frame_times import CaptureTimes, FrameTimes, Stamped
-from perception.sources.image_size import MAX_PIXELS
+from perception.sources.decoding.decoder import Decoded, Decoder
+from perception.sources.decoding.frame_times import CaptureTimes, FrameTimes, Stamped
+from perception.sources.decoding.image_size import MAX_PIXELS
 from perception.sources.playlist.feed import Feed
 from perception.sources.playlist.parts import Place
 from perception.sources.playlist.places import FilePlaces, read_text

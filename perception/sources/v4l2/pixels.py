@@ -12,9 +12,9 @@ import numpy as np
 from av.error import FFmpegError
 from numpy.typing import NDArray
 
-from perception.frame import Plane, Yuv420, YuvMatrix
-from perception.sources.image_size import MAX_PIXELS
-from perception.sources.orientation import Orientation
+from perception.imaging.orientation import Orientation
+from perception.imaging.yuv import Plane, Yuv420, YuvMatrix
+from perception.sources.decoding.image_size import MAX_PIXELS
 
 Bytes = NDArray[np.uint8]
 Pixels = NDArray[np.uint8] | Yuv420

@@ -23,8 +23,8 @@ from bench.report.data import (
     save,
 )
 from bench.task import Task
-from perception.engines.engine import EngineError
-from perception.models import model_file
+from perception.inference.engines.engine import EngineError
+from perception.inference.zoo import model_file
 
 
 def values_of(scenario: Any) -> dict[str, Any]:

@@ -13,14 +13,14 @@ import pytest
 
 from bench.scenarios.accuracy import LOADED_FRAMES, digest, finds_the_same_under_load, measure
 from bench.task import Task
-from perception.accuracy import measure_accuracy
-from perception.engines import OnnxEngine
 from perception.frame import Frame, Prediction
+from perception.inference.engines import OnnxEngine
+from perception.inference.predictor import Perceiver
+from perception.inference.zoo import model_file
 from perception.labels import BACKGROUND, DIRECT
-from perception.models import model_file
-from perception.perceive import Perceiver
+from perception.metrics.segmentation import measure_accuracy
 from perception.pipeline import PipelineError
-from perception.sources.drive import DriveRenderer
+from perception.synthetic import DriveRenderer
 from train.data.decode import DataError
 from train.data.layouts import open_frames
 

@@ -21,7 +21,7 @@ from bench.scenarios.bare import (
     transfer_bytes,
 )
 from bench.task import Task
-from perception.contract import ModelContract
+from perception.inference.contract import ModelContract
 from perception.labels import LABELS
 
 Image = NDArray[np.uint8]

@@ -17,7 +17,7 @@ from bench.engines import EngineName
 from bench.scenarios import offline
 from bench.scenarios.node import node_perceivers
 from bench.task import Task
-from perception.engines import EngineError
+from perception.inference.engines import EngineError
 from perception.sources.source import SourceError
 
 MakeClip = Callable[..., Path]

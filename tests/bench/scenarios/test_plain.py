@@ -13,9 +13,9 @@ import pytest
 from bench.rivals.plain_loop import PlainLoop
 from bench.scenarios import plain
 from bench.task import Task
-from perception.engines import EngineError
+from perception.inference.engines import EngineError
+from perception.inference.zoo import model_file
 from perception.labels import COLOURS_RGB, DIRECT
-from perception.models import model_file
 from perception.sources.source import SourceError
 
 onnx = pytest.importorskip("onnx")

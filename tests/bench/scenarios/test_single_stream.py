@@ -15,10 +15,10 @@ import pytest
 from bench.scenarios.frames import again_and_again, decoded_frames
 from bench.scenarios.single_stream import measure, node_perceivers
 from bench.task import Task
-from perception.frame import Yuv420
-from perception.sources.drive import DriveRenderer
+from perception.imaging.yuv import Yuv420
 from perception.sources.source import SourceError
 from perception.sources.video import VideoSource
+from perception.synthetic import DriveRenderer
 
 MakeClip = Callable[..., Path]
 

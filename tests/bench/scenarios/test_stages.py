@@ -12,12 +12,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-import perception.perceive as perceive_module
+import perception.inference.predictor as perceive_module
 from bench.scenarios import stages
 from bench.scenarios.node import node_perceivers
 from bench.task import Task
-from perception.frame import Frame, Yuv420
-from perception.perceive import Perceiver
+from perception.frame import Frame
+from perception.imaging.yuv import Yuv420
+from perception.inference.predictor import Perceiver
 from perception.sources.source import SourceInfo
 
 MakeClip = Callable[..., Path]
@@ -134,7 +135,7 @@ def test_steps_of_perceiving_are_told_apart(
             processor.work(cpu_ms)
             return step(*arguments)
 
-        monkeypatch.setattr(f"perception.perceive.{name}", slow)
+        monkeypatch.setattr(f"perception.inference.predictor.{name}", slow)
 
     costs("prepare", 2)
     costs("interpret", 1)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from perception.frame import Yuv420, YuvMatrix, bgr_from_yuv
+from perception.imaging.yuv import Yuv420, YuvMatrix, bgr_from_yuv
 from perception.sources.v4l2.pixels import DECODERS, BrokenPictureError, Layout, Picture, decode
 
 Bytes = NDArray[np.uint8]

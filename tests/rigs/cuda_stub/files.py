@@ -8,14 +8,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
+from export.fp16 import to_half
 from export.gpu import gpu_graph
-from export.half import to_half
 from export.package import pack, unpack
 from export.quantise import quantise
-from perception.contract import ANY_SIZE
-from perception.letterbox import letterbox
-from perception.models import model_file
-from perception.sources.drive import DriveRenderer
+from perception.imaging.letterbox import letterbox
+from perception.inference.contract import ANY_SIZE
+from perception.inference.zoo import model_file
+from perception.synthetic import DriveRenderer
 
 FRAME_WH: Final = (1280, 720)
 SHIPPED: Final = tuple(

@@ -15,7 +15,7 @@ from files import FRAME_WH, SHIPPED, for_gpu, without_answer
 from lines import Line
 from stub import ROOT, Seen, environment, see
 
-from perception.contract import ANY_SIZE
+from perception.inference.contract import ANY_SIZE
 
 START_LIMIT_S: Final = 60.0
 HANG_LIMIT_S: Final = 12.0

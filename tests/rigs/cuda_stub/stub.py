@@ -24,7 +24,7 @@ _PROBE: Final = """
 import json, sys
 from pathlib import Path
 import numpy as np
-from perception.engines import EngineError, OnnxEngine
+from perception.inference.engines import EngineError, OnnxEngine
 file, provider, allow_fallback, frames, log = sys.argv[1:]
 try:
     engine = OnnxEngine(Path(file), provider, 0, allow_fallback == "yes")

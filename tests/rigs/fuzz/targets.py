@@ -16,17 +16,17 @@ import numpy as np
 from mutate import Mutation, mutated, mutated_json, mutated_text
 from rtsp_script import SDP, rtp_packets, serve_once
 
+from perception.cli_config import SettingsError, parse
 from perception.config import NodeConfig
-from perception.contract import METADATA_KEY, UNSIGNED, ContractError, ModelContract, checksum
-from perception.engines import EngineError, OnnxEngine
-from perception.models import model_file
-from perception.perceive import Perceiver
-from perception.settings import SettingsError, parse
-from perception.sources.drive import DriveRenderer
+from perception.inference.contract import METADATA_KEY, UNSIGNED, ContractError, ModelContract, checksum
+from perception.inference.engines import EngineError, OnnxEngine
+from perception.inference.predictor import Perceiver
+from perception.inference.zoo import model_file
 from perception.sources.images import ImagesSource
 from perception.sources.source import EndOfSource, Source, SourceError
 from perception.sources.stream import StreamSource
 from perception.sources.video import VideoSource
+from perception.synthetic import DriveRenderer
 
 FRAMES_READ = 60
 OPEN_LIMIT_S, READ_LIMIT_S = 1.0, 0.4

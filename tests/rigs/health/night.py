@@ -13,9 +13,10 @@ import numpy as np
 from lines import Line
 from numpy.typing import NDArray
 
-from perception.frame import CameraState, Frame, Yuv420
-from perception.scene.camera_health import CameraJudge, HealthSettings
-from perception.scene.camera_look import look_at
+from perception.camera_health.image_stats import look_at
+from perception.camera_health.monitor import CameraJudge, HealthSettings
+from perception.frame import CameraState, Frame
+from perception.imaging.yuv import Yuv420
 from perception.sources.source import EndOfSource
 from perception.sources.video import VideoSource
 

@@ -17,10 +17,10 @@ import numpy as np
 from lines import Line
 from numpy.typing import NDArray
 
+from perception.camera_health.image_stats import look_at
+from perception.camera_health.monitor import CameraJudge, HealthSettings
 from perception.frame import CameraState, Frame
-from perception.scene.camera_health import CameraJudge, HealthSettings
-from perception.scene.camera_look import look_at
-from perception.sources.image_file import read_image_bgr
+from perception.sources.decoding.image_file import read_image_bgr
 from perception.sources.source import EndOfSource
 from perception.sources.synthetic import SyntheticSource
 from perception.sources.video import VideoSource

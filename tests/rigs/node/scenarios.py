@@ -142,7 +142,7 @@ def raising_sink() -> Line:
 _BLOCKED: Final = """
 import sys, time
 import perception.node
-from perception.engines import OnnxEngine
+from perception.inference.engines import OnnxEngine
 infer, count = OnnxEngine.infer, 0
 def blocked(self, image):
     global count

@@ -11,7 +11,7 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from perception.sources.drive import DriveRenderer
+from perception.synthetic import DriveRenderer
 
 RATE_HZ: Final = 25
 SIZE_WH: Final = (640, 360)

@@ -170,7 +170,7 @@ class Camera(Removed):
 
 def render_pictures(folder: Path) -> None:
     """Ten seconds of a rendered drive, there and back so that it has no jump, as JPEG files."""
-    from perception.sources.drive import DriveRenderer
+    from perception.synthetic import DriveRenderer
 
     renderer = DriveRenderer("day", SIZE_WH, RATE_HZ, 0)
     for number in range(PICTURES // 2):

@@ -20,7 +20,7 @@ import cv2
 from command import ROOT, make_clip
 from processes import family
 
-from perception.sources.drive import DriveRenderer
+from perception.synthetic import DriveRenderer
 
 CLIP_S: Final = 4.0
 CLIP_FRAMES: Final = round(30 * CLIP_S)

@@ -1,0 +1,133 @@
+"""What the card tells, for machines: one dict, ready for JSON, that travels in the file's metadata."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from export.config import ExportConfig, sides
+from export.source import Source
+from export.verify import Gate, Parity
+from perception.inference.contract import ModelContract
+from perception.labels import LABELS_OF_TWO
+from perception.metrics.segmentation import CONFIDENCE, NIGHT_BELOW_LUMA, RESAMPLES, Accuracy
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What the gates found, and the measurement after them."""
+
+    gates: list[Gate]
+    control: Parity
+    control_is: str
+    """The other network that the gates had to refuse."""
+    accuracy: Accuracy | None
+    """Of the exported file through the node's own path; None where no data was named."""
+    accuracy_of: str
+    """The split that it was counted on."""
+    doubt_quantiles: tuple[float, ...] | None = None
+    """The contract's, of the exported file on `val`; None where no data was named."""
+
+
+def facts(
+    contract: ModelContract,
+    network: str,
+    parameters: int,
+    measured: Measured,
+    training: dict[str, Any],
+    quantisation: dict[str, Any] | None,
+    reproduce: str,
+) -> dict[str, Any]:
+    """The card of one file.
+
+    Args:
+        training: as `Source` has it.
+        quantisation: method, calibration frames by condition, layers kept in float; None in fp32.
+        reproduce: the command that makes this file again.
+    """
+    return {
+        "schema": SCHEMA,
+        "model_id": contract.model_id,
+        "network": network,
+        "parameters": parameters,
+        "target": "cpu" if contract.frame_wh is None else "gpu",
+        "precision": contract.precision,
+        "input": {
+            "dtype": contract.input_dtype,
+            "layout": contract.input_layout,
+            "colour_order": contract.colour_order,
+            "input_wh": list(contract.input_wh),
+            "frame_wh": None if contract.frame_wh is None else list(contract.frame_wh),
+            "pad_bgr": list(contract.pad_bgr),
+        },
+        "output": {
+            "kind": contract.output,
+            "stride": contract.output_stride,
+            "labels": list(contract.labels),
+        },
+        "training_data": contract.training_data,
+        "licence": contract.licence,
+        "gates": [gate.to_card() for gate in measured.gates],
+        "control": {
+            "what": measured.control_is,
+            "max_difference": measured.control.max_difference,
+            "agreement": measured.control.agreement,
+        },
+        "accuracy": None if measured.accuracy is None else _accuracy(measured.accuracy, measured.accuracy_of),
+        "quantisation": quantisation,
+        "training": training,
+        "reproduce": reproduce,
+    }
+
+
+def _accuracy(accuracy: Accuracy, split: str) -> dict[str, Any]:
+    """Figures of all three classes and of two; of two alone where the network tells no more."""
+    told = {
+        "split": split,
+        "frames": len(accuracy.frames),
+        "recordings": len(accuracy.recordings),
+        "confidence": CONFIDENCE,
+        "resamples": RESAMPLES,
+        "night_below_luma": NIGHT_BELOW_LUMA,
+        "two_classes": _figures(accuracy.drivable_or_not()),
+    }
+    return told if accuracy.labels == LABELS_OF_TWO else told | _figures(accuracy)
+
+
+def _figures(accuracy: Accuracy) -> dict[str, Any]:
+    return {
+        "mean_iou": _number(accuracy.total.mean_iou()),
+        "interval": [_number(end) for end in accuracy.mean_iou_interval()],
+        "iou": {
+            label: _number(iou) for label, iou in zip(accuracy.labels, accuracy.total.iou(), strict=True)
+        },
+        "conditions": {
+            condition: {"frames": len(part.frames), "mean_iou": _number(part.total.mean_iou())}
+            for condition, part in accuracy.by_condition().items()
+        },
+    }
+
+
+def _number(value: float) -> float | None:
+    """JSON has no word for what was not measured but null."""
+    return float(value) if math.isfinite(value) else None
+
+
+def command_line(config: ExportConfig, source: Source, input_wh: tuple[int, int]) -> str:
+    """The `drivable-export` line that makes this file again; paths by their names alone."""
+    words = ["drivable-export", "--model", config.model, *source.arguments]
+    words += ["--name", config.name] if config.name else []
+    words += ["--target", config.target, "--precision", config.precision, "--size", sides(input_wh)]
+    if config.camera_wh is not None:
+        words += ["--frame", sides(config.camera_wh)]
+    for name in ("data", "calibrate", "label_map"):
+        if value := getattr(config, name):
+            words += [f"--{name.replace('_', '-')}", Path(value).name]
+    if config.layout != next(field.default for field in fields(ExportConfig) if field.name == "layout"):
+        words += ["--layout", config.layout]
+    return shlex.join(words)

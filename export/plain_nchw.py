@@ -1,0 +1,218 @@
+"""The usual float NCHW graph, without a contract: for other programs, and as the bench's rival.
+
+From a checkpoint it is traced anew. From one of our own files it is that file's graph with another
+beginning: the weights, and in int8 the bytes that the first layer reads, stay the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from export.config import ExportConfig
+from export.frames import GateFrames
+from export.graph import to_onnx
+from export.outputs import write
+from export.package import ExportError
+from export.source import Source
+from export.torch_source import TorchSource
+from export.verify import LIMITS, Gate, Infer, check_control, compare, held
+from perception.imaging.letterbox import letterbox
+from perception.inference.engines.session import CPU, load_session
+from train.config import GREY_STD
+
+Bgr = tuple[float, ...]
+
+INPUT: Final = "image"
+MODEL_TYPE_KEY: Final = "model_info model_type"
+MEAN_KEY: Final = "model_info mean_values"
+STD_KEY: Final = "model_info scale_values"
+"""In the file's metadata, where OpenVINO's Model API looks for them; levels in BGR."""
+_CHANNELS: Final = 3
+
+
+def export_plain(
+    source: Source, config: ExportConfig, input_wh: tuple[int, int], out: Path, say: Callable[[str], None]
+) -> list[Gate]:
+    """Write the graph that takes (1, 3, h, w) float32, normalised as in training, and gives logits.
+
+    Raises:
+        ExportError: if the source's graph does not begin as ours do, or `out` cannot be written.
+        GateError: if the graph is not the network.
+    """
+    frames = GateFrames.open(config)
+    graph, mean_bgr, std_bgr = _made(source, input_wh)
+    _tell(graph, mean_bgr, std_bgr)
+    content = graph.SerializeToString(deterministic=True)
+    inputs = [letterbox(image, input_wh, source.pad_bgr)[0] for image in frames.parity_bgr]
+    infer = _infer(content, mean_bgr, std_bgr)
+    # In int8 too: both read the same bytes with the same scales, so nothing is rounded that was not before.
+    limits = LIMITS["fp32"]
+    gates = held(compare(source.infer(input_wh), infer, inputs).gates(limits, frames.parity_on), say)
+    check_control(compare(source.control(input_wh), infer, inputs), limits)
+    write({out: content}, overwrite=config.overwrite)
+    mean, std = (", ".join(f"{value:g}" for value in values) for values in (mean_bgr, std_bgr))
+    say(f"{out}: plain float graph, {len(content) / 1e6:.1f} MB; it takes BGR levels less {mean}, over {std}")
+    return gates
+
+
+def _made(source: Source, input_wh: tuple[int, int]) -> tuple[onnx.ModelProto, Bgr, Bgr]:
+    """The graph, and the mean and the std that its input is normalised by."""
+    if isinstance(source, TorchSource):
+        width, height = input_wh
+        graph = to_onnx(source.model, torch.zeros(1, _CHANNELS, height, width), INPUT)
+        return graph, source.mean_bgr, source.std_bgr
+    # A file holds its std in the first weights alone; any other one would do as well as training's own.
+    graph, mean_bgr = plain_graph(source.cpu_graph(input_wh), GREY_STD)
+    return graph, mean_bgr, (GREY_STD,) * _CHANNELS
+
+
+def plain_graph(cpu: onnx.ModelProto, std: float) -> tuple[onnx.ModelProto, Bgr]:
+    """The same network for floats: `image` (1, 3, h, w) in, (level - mean) / std; and that mean, in BGR.
+
+    Where the graph takes floats, the mean goes and the first convolution takes the std in. Where it
+    reads the bytes as quantised already, the floats are quantised to these very bytes.
+
+    Args:
+        cpu: (1, h, w, 3) uint8 `frame` in, float or int8.
+        std: of all channels.
+
+    Raises:
+        ExportError: if the graph does not begin as ours do.
+    """
+    model = onnx.ModelProto()
+    model.CopyFrom(cpu)
+    graph = model.graph
+    head = _head(graph)
+    for node in head.nodes:
+        graph.node.remove(node)
+    begin: list[onnx.NodeProto] = []
+
+    def add(operator: str, *inputs: str, **attributes: Any) -> None:
+        taken = begin[-1].output[0] if begin else INPUT
+        name = f"{INPUT}/{len(begin)}_{operator}"
+        begin.append(helper.make_node(operator, [taken, *inputs], [name], name, **attributes))
+
+    def constant(name: str, value: float) -> str:
+        graph.initializer.append(numpy_helper.from_array(np.array(value, np.float32), f"{INPUT}/{name}"))
+        return f"{INPUT}/{name}"
+
+    if head.zero_point is not None:
+        add("QuantizeLinear", constant("scale", 1 / std), head.zero_point)
+    if [_attributes(node) for node in head.layout] != [{"perm": [0, 3, 1, 2]}]:
+        add("Transpose", perm=[0, 2, 3, 1])
+        for node in head.layout:
+            add(node.op_type, *node.input[1:], **_attributes(node))
+    if head.zero_point is None and not _takes_in(graph, head.gives, std):
+        add("Mul", constant("std", std))
+
+    height, width = (dim.dim_value for dim in graph.input[0].type.tensor_type.shape.dim[1:3])
+    graph.input[0].CopyFrom(
+        helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, [1, _CHANNELS, height, width])
+    )
+    first = begin[-1].output[0] if begin else INPUT
+    for node in graph.node:
+        node.input[:] = [first if name == head.gives else name for name in node.input]
+    for place, node in enumerate(begin):
+        graph.node.insert(place, node)
+    read = {name for node in graph.node for name in node.input}
+    for tensor in [tensor for tensor in graph.initializer if tensor.name not in read]:
+        graph.initializer.remove(tensor)
+    del graph.value_info[:]  # some tell of tensors that are gone
+    onnx.checker.check_model(model, full_check=True)
+    return model, head.mean_bgr
+
+
+@dataclass(frozen=True)
+class _Head:
+    """What stands between a frame's bytes and the first layer."""
+
+    nodes: list[onnx.NodeProto]
+    layout: list[onnx.NodeProto]
+    """Those of them that only move values, from (1, h, w, 3)."""
+    gives: str
+    """What the first layer reads: levels less the mean, or bytes that stand for them."""
+    mean_bgr: Bgr
+    zero_point: str | None
+    """Of those bytes."""
+
+
+def _head(graph: onnx.GraphProto) -> _Head:
+    """Raises ExportError, naming the operator that does not belong to it."""
+    constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    layout: list[onnx.NodeProto] = []
+    gives = graph.input[0].name
+    node = _reader(graph, gives)
+    while node.op_type in ("Reshape", "Transpose"):
+        layout.append(node)
+        gives = node.output[0]
+        node = _reader(graph, gives)
+    if node.op_type == "DequantizeLinear" and len(node.input) == 3 and constants[node.input[2]].size == 1:
+        mean_bgr = (float(constants[node.input[2]].item()),) * _CHANNELS
+        return _Head(layout, layout, gives, mean_bgr, node.input[2])
+    if node.op_type != "Cast":
+        raise ExportError(
+            f"the graph begins with {node.op_type}, which no network of drivable-train does; for target "
+            f"plain take the file that it was wrapped from"
+        )
+    nodes, mean = [*layout, node], np.zeros(_CHANNELS, np.float32)
+    gives = node.output[0]
+    node = _reader(graph, gives)
+    if node.op_type == "Sub" and node.input[0] == gives and node.input[1] in constants:
+        nodes.append(node)
+        gives = node.output[0]
+        mean = np.resize(constants[node.input[1]], _CHANNELS)  # over patches, it stands there many times
+    return _Head(nodes, layout, gives, tuple(float(level) for level in mean), None)
+
+
+def _reader(graph: onnx.GraphProto, name: str) -> onnx.NodeProto:
+    readers = [node for node in graph.node if name in node.input]
+    if len(readers) != 1:
+        raise ExportError(f"the graph reads {name} in {len(readers)} places, which none of ours does")
+    return readers[0]
+
+
+def _takes_in(graph: onnx.GraphProto, name: str, std: float) -> bool:
+    """Multiply the weights of the convolution that alone reads `name`; False if there is none."""
+    readers = [node for node in graph.node if name in node.input]
+    weights = {tensor.name: tensor for tensor in graph.initializer}
+    if [node.op_type for node in readers] != ["Conv"] or readers[0].input[1] not in weights:
+        return False
+    weight = weights[readers[0].input[1]]
+    if sum(list(node.input).count(weight.name) for node in graph.node) != 1:
+        return False
+    weight.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(weight) * np.float32(std), weight.name))
+    return True
+
+
+def _attributes(node: onnx.NodeProto) -> dict[str, Any]:
+    return {item.name: helper.get_attribute_value(item) for item in node.attribute}
+
+
+def _tell(model: onnx.ModelProto, mean_bgr: Bgr, std_bgr: Bgr) -> None:
+    """Write the normalisation into the file, in place of whatever else was told there."""
+    del model.metadata_props[:]
+    told = {MODEL_TYPE_KEY: "Segmentation", MEAN_KEY: mean_bgr, STD_KEY: std_bgr}
+    for key, value in told.items():
+        text = value if isinstance(value, str) else " ".join(f"{level:.9g}" for level in value)
+        model.metadata_props.add(key=key, value=text)
+
+
+def _infer(content: bytes, mean_bgr: Bgr, std_bgr: Bgr) -> Infer:
+    """As other programs would run it: normalised in numpy."""
+    session = load_session(content, "the plain graph", [CPU], threads=0)
+    mean, std = (np.array(values, np.float32) for values in (mean_bgr, std_bgr))
+
+    def infer(input_bgr: NDArray[np.uint8]) -> NDArray[np.float32]:
+        planes = ((input_bgr.astype(np.float32) - mean) / std).transpose(2, 0, 1)
+        return np.asarray(session.run(None, {INPUT: np.ascontiguousarray(planes[np.newaxis])})[0][0])
+
+    return infer

@@ -1,0 +1,237 @@
+"""The edges of a command: its standard streams, its errors in one line each, and its end.
+
+Nothing here takes time to import: a command has this in place before it imports what it works with.
+"""
+
+from __future__ import annotations
+
+import atexit
+import io
+import logging
+import os
+import select
+import signal
+import sys
+import threading
+import traceback
+import warnings
+from collections.abc import Callable
+from contextlib import suppress
+from types import FrameType
+from typing import Any, Final
+
+from perception.system.redaction import masked, masked_line
+
+INTERRUPTED: Final = 130
+"""Exit status of a command that SIGINT ended, by the shell's convention: 128 and the signal's number."""
+NOTHING_GIVEN: Final = 2
+"""Exit status of a command that was given nothing to do, as where arguments are wanted."""
+TRACEBACK_VARIABLE: Final = "DRIVABLE_TRACEBACK"
+"""Environment variable that lets an unexpected error show its traceback."""
+
+_STDERR: Final = 2
+_WAIT_S: Final = 1.0
+"""That a terminal or a pipe gets to take a line of the log; without a reader that is what a line costs."""
+_PIECE_BYTES: Final = 512
+"""That POSIX lets nobody wait for where a pipe has room at all."""
+
+
+def run_command(name: str, body: Callable[[], int]) -> int:
+    """Run the whole process as a command: `body` gives its exit status.
+
+    Standard streams that are closed are opened on /dev/null, so that no output of ours takes their number.
+    Standard error never fails. What `body` raises becomes one line. Threads that cannot be ended, such as
+    one that hangs in a driver, do not keep the process.
+    """
+    open_standard_streams()
+    quiet_libraries()
+    report_unexpected_errors(name)
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _interrupt)
+    try:
+        status = reported(name, body)
+    except SystemExit as end:  # of --help
+        status = end.code if isinstance(end.code, int) else int(end.code is not None)
+    if sys.stdout is not None:
+        try:
+            sys.stdout.flush()
+        except OSError as error:
+            if status == 0:
+                say(f"{name}: standard output cannot be written: {error.strerror}")
+                status = 1
+            # Python would flush once more at its end, and complain of it.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if any(thread is not threading.current_thread() for thread in threading.enumerate()):
+        # A thread inside native code that is cut off while Python ends takes the process down with an abort.
+        with suppress(Exception):
+            atexit._run_exitfuncs()
+        os._exit(status)
+    return status
+
+
+_interrupts: list[int] = []
+
+
+def _interrupt(number: int, where: FrameType | None) -> None:
+    """Python's own way, remembered."""
+    _interrupts.append(number)
+    signal.default_int_handler(number, where)
+
+
+def reported(name: str, body: Callable[[], int]) -> int:
+    """The status of `body`, or that of what it raised, which is told in one line.
+
+    Errors that a command expects are its own to tell. What is left is the machine's (OSError, no memory, no
+    thread), an interrupt, or an error of ours.
+    """
+    try:
+        return body()
+    except KeyboardInterrupt:
+        say(f"{name}: interrupted")
+        return INTERRUPTED
+    except BrokenPipeError:  # as of `| head`
+        say(f"{name}: nobody reads standard output any more")
+        return 1
+    except Exception as error:
+        if _interrupts:  # inside a library's import, which made another error of it
+            say(f"{name}: interrupted")
+            return INTERRUPTED
+        say_lines(f"{name}: {describe(error)}")
+        return 1
+
+
+def describe(error: BaseException) -> str:
+    """An error that no command expects, in one line, with its traceback where that is asked for."""
+    text = " ".join(str(error).split())
+    match error:
+        case KeyboardInterrupt():
+            return "interrupted"
+        case OSError() if error.strerror:
+            line = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+        case MemoryError():
+            line = f"not enough memory{f': {text}' if text else ''}"
+        case ImportError():  # a library that is not there, or that no memory is left for
+            line = f"cannot be loaded: {text}"
+        case RuntimeError() if text == "can't start new thread":
+            line = "no thread can be started: the limit of processes is reached (ulimit -u, TasksMax)"
+        case _:
+            line = (
+                f"unexpected {type(error).__name__}: {text}; this is a fault of drivable: "
+                f"with {TRACEBACK_VARIABLE}=1 it shows where"
+            )
+    line = masked_line(line)
+    if os.environ.get(TRACEBACK_VARIABLE):
+        line += "\n" + "".join(traceback.format_exception(error)).rstrip()
+    return line
+
+
+def say(line: str) -> None:
+    """One line to standard error, whatever is in it: standard output belongs to results. Never fails.
+
+    Passwords are masked and control characters escaped, as in `say_lines`.
+    """
+    show(masked_line(line) + "\n")
+
+
+def say_lines(text: str) -> None:
+    """Text of several lines to standard error; never fails."""
+    show(masked(text) + "\n")
+
+
+def show(text: str) -> None:
+    """Text to standard error as it is; never fails."""
+    if sys.stderr is not None:
+        with suppress(OSError, ValueError):
+            sys.stderr.write(text)
+            sys.stderr.flush()
+
+
+def report_unexpected_errors(name: str) -> None:
+    """Let errors that no code catches be one line too, in any thread and where Python only reports them."""
+
+    def of_thread(told: threading.ExceptHookArgs) -> None:
+        if told.exc_value is not None and told.exc_type is not SystemExit:
+            where = told.thread.name if told.thread else "a thread"
+            say_lines(f"{name}: {where}: {describe(told.exc_value)}")
+
+    def unraisable(told: Any) -> None:
+        if os.environ.get(TRACEBACK_VARIABLE) and told.exc_value is not None:
+            say_lines(f"{name}: {describe(told.exc_value)}")
+
+    sys.excepthook = lambda kind, error, trace: say_lines(f"{name}: {describe(error)}")
+    threading.excepthook = of_thread
+    sys.unraisablehook = unraisable
+
+
+def open_standard_streams() -> None:
+    """Open descriptors 0 to 2 where they are closed, and let standard error be one that never fails.
+
+    `sys.stdout` stays None where it was closed: records must not go to /dev/null in silence. Libraries in C
+    write to descriptor 2 by themselves, such as libjpeg of each damaged picture: what matters of that is
+    raised or counted, and told in our words, so it goes to /dev/null unless tracebacks are asked for.
+    """
+    for descriptor in (0, 1, _STDERR):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free: this one
+    encoding = "utf-8" if sys.stderr is None else sys.stderr.encoding
+    descriptor = _STDERR
+    if not os.environ.get(TRACEBACK_VARIABLE):
+        with suppress(OSError):  # no descriptors left: rather all of it than nothing
+            nothing = os.open(os.devnull, os.O_WRONLY)
+            descriptor = os.dup(_STDERR)
+            os.dup2(nothing, _STDERR)
+            os.close(nothing)
+    sys.stderr = io.TextIOWrapper(
+        _Log(descriptor), encoding, errors="backslashreplace", line_buffering=True, write_through=True
+    )
+
+
+def quiet_libraries() -> None:
+    """Let libraries in Python show no warnings of their own, unless those or tracebacks are asked for."""
+    if not sys.warnoptions and not os.environ.get(TRACEBACK_VARIABLE):
+        warnings.simplefilter("ignore")
+        logging.lastResort = logging.NullHandler()  # the other writes what a library logs and nobody handles
+
+
+class _Log(io.RawIOBase):
+    """Standard error whose lines may be lost, on a full disk or without a reader, but hold nobody up.
+
+    A pipe or a terminal is waited for only so long, and not at all from then on until it takes text again.
+    """
+
+    name = "<stderr>"
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._wait_s = _WAIT_S
+
+    def writable(self) -> bool:
+        """It is."""
+        return True
+
+    def fileno(self) -> int:
+        """Of standard error."""
+        return self._descriptor
+
+    def isatty(self) -> bool:
+        """Whether it is a terminal."""
+        return os.isatty(self._descriptor)
+
+    def write(self, data: Any) -> int:
+        """Write what can be written, and forget the rest; the length of all."""
+        rest = bytes(data)
+        with suppress(OSError):
+            while rest and self._has_room():
+                rest = rest[os.write(self._descriptor, rest[:_PIECE_BYTES]) :]
+        return len(data)
+
+    def _has_room(self) -> bool:
+        if not hasattr(select, "poll"):
+            return True
+        poll = select.poll()
+        poll.register(self._descriptor, select.POLLOUT)
+        is_ready = bool(poll.poll(1000 * self._wait_s))
+        self._wait_s = _WAIT_S if is_ready else 0.0
+        return is_ready

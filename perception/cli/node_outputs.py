@@ -1,0 +1,159 @@
+"""What a run of the node reads and writes, held against each other before anything is opened or made."""
+
+from __future__ import annotations
+
+import fnmatch
+import glob
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from perception.cli.collisions import CollisionError, Input, Target, check_apart, is_same
+from perception.config import BUILT_IN, NodeConfig
+from perception.sinks.earlier_files import MASKS, OVERLAYS, EarlierKind
+from perception.sinks.jsonl import STDOUT
+from perception.sinks.naming import Naming
+from perception.sinks.registry import out_kind
+from perception.sources.camera import node_name
+from perception.sources.files import files_of
+from perception.sources.images import IMAGE_SUFFIXES, frame_names
+from perception.sources.spec import Spec
+from perception.system.set_aside import is_stream
+
+_STDOUT_FILE: Final = Path("/dev/stdout")
+"""By which what standard output goes to is found, where the system has such a name."""
+
+
+def check_outputs(config: NodeConfig, model: Path, settings_files: Sequence[Path] = ()) -> None:
+    """Refuse outputs that would destroy what is read, or each other.
+
+    Args:
+        model: its file.
+        settings_files: of `--config`.
+
+    Raises:
+        CollisionError: in one line.
+        SourceError: if the source is none.
+    """
+    targets = _targets(config)
+    if not targets:
+        return
+    source = Spec.of(config.source or BUILT_IN)
+    files = files_of(source)
+    check_apart(_inputs(config, source, files, model, settings_files), targets)
+    _check_own_streams(config)
+    if source.kind == "images":
+        _check_images(config, source.text, files, targets)
+
+
+def _inputs(
+    config: NodeConfig, source: Spec, files: Sequence[Path], model: Path, settings_files: Sequence[Path]
+) -> list[Input]:
+    if source.kind == "camera":
+        inputs = [Input("the source", Path(node_name(source.text)))]
+    elif source.kind == "images":
+        inputs = [Input("the source", Path(source.text))]  # a folder, or one of the images
+        inputs += [Input("a picture of the source", file) for file in files]
+    else:
+        inputs = [Input("the source", file) for file in files[:1]]
+        inputs += [Input("a part of the source", file) for file in files[1:]]
+    inputs.append(Input("the model", model))
+    inputs += [Input("the model's card", model.with_suffix(suffix)) for suffix in (".md", ".json")]
+    inputs += [Input("the settings (--config)", file) for file in settings_files]
+    if config.tls_ca:
+        inputs.append(Input("the certificates (--tls-ca)", Path(config.tls_ca)))
+    return [it for it in inputs if it.path.exists()]
+
+
+def _targets(config: NodeConfig) -> list[Target]:
+    folders = _folders(config)
+    targets = [
+        Target(option, Path(name), names=Naming(Path(name)).others)
+        for option, name in (("--out", config.out), ("--jsonl", config.jsonl))
+        if name is not None and name != STDOUT and option not in {kind.option for kind, _ in folders}
+    ]
+    if config.jsonl == STDOUT and _STDOUT_FILE.is_file():
+        targets.append(Target("--jsonl", _STDOUT_FILE))
+    for kind, folder in folders:
+        suffix, others = re.escape(kind.suffix), Naming(folder, are_folders=True).others
+        names = rf"(.*/)?[^/]+{suffix}|{others}"
+        targets.append(Target(kind.option, folder, is_folder=True, names=names))
+    if config.summary is not None:
+        file = Path(config.summary)
+        names = rf"\.{re.escape(file.name)}\.lock"
+        targets.append(Target("--summary", file, names=names))
+    return targets
+
+
+def _check_own_streams(config: NodeConfig) -> None:
+    """A video or an image begins at the beginning of its file: nothing else may go there."""
+    if config.out is not None and (file := Path(config.out)).is_file() and is_stream(file):
+        raise CollisionError(
+            f"{file} is where standard output or standard error goes; name another file with --out"
+        )
+
+
+def _folders(config: NodeConfig) -> list[tuple[EarlierKind, Path]]:
+    """The folders that get a file a frame."""
+    folders = []
+    if config.out is not None and out_kind(config.out) == "folder":
+        folders.append((OVERLAYS, Path(config.out)))
+    if config.masks is not None:
+        folders.append((MASKS, Path(config.masks)))
+    return folders
+
+
+def _check_images(config: NodeConfig, source: str, files: Sequence[Path], targets: Sequence[Target]) -> None:
+    """What is written must be no picture of the source for the next run; raises CollisionError."""
+    written = {target.option: [target.path] for target in targets}
+    for kind, folder in _folders(config):
+        taken: dict[str, Path] = {}
+        for name, file in zip(frame_names(files), files, strict=True):
+            if taken.setdefault(name, file) is not file:
+                raise CollisionError(
+                    f"{source}: {taken[name]} and {file} would have {kind.noun}s of the same name; "
+                    f"rename one, take fewer, or leave out {kind.option}"
+                )
+        written[kind.option] = [folder / f"{name}{kind.suffix}" for name in taken]
+        there = (file for file in written[kind.option] if file.is_file())
+        if alien := next((file for file in there if not _is_ours(kind, folder, file)), None):
+            raise CollisionError(
+                f"{alien} is there, and no {kind.noun}; name another folder with {kind.option}"
+            )
+    for target in targets:
+        if any(_would_be_read(source, file) for file in written[target.option]):
+            raise CollisionError(
+                f"{target.path}: what is written there would be a picture of the source {source} the "
+                f"next time; name another {target.kind} with {target.option}"
+            )
+
+
+def _is_ours(kind: EarlierKind, folder: Path, file: Path) -> bool:
+    return kind.is_ours(file, True) if file.parent == folder else kind.is_certain(file)
+
+
+def _would_be_read(source: str, file: Path) -> bool:
+    """Whether a folder or a pattern would take a file that is not there yet for one of its images."""
+    if file.suffix.lower() not in IMAGE_SUFFIXES or file.name.startswith("."):
+        return False
+    if Path(source).is_dir():
+        return is_same(Path(source), file.parent)
+    if Path(source).exists() or not glob.has_magic(source):
+        return False
+    return _pattern(source).fullmatch(os.path.realpath(file)) is not None
+
+
+def _pattern(source: str) -> re.Pattern[str]:
+    """What a glob takes, as a regular expression of whole paths."""
+    parts = Path(source).parts
+    fixed = next(place for place, part in enumerate(parts) if glob.has_magic(part))
+    expression = re.escape(os.path.realpath(Path(*parts[:fixed])).rstrip("/"))
+    for part in parts[fixed:]:
+        if part == "**":
+            expression += r"(?:/[^/]+)*"
+        else:
+            name = re.sub(r"\\[Zz]$", "", fnmatch.translate(part))  # which ends the expression
+            expression += "/" + name.replace(".*", "[^/]*")
+    return re.compile(expression)

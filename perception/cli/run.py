@@ -1,0 +1,211 @@
+"""One run of the node: config → build → run → what happened."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+from perception.build import Sinks, build_perceivers, build_tracer, source_settings, supervision
+from perception.cli.command import say, say_lines, show
+from perception.cli.node_outputs import check_outputs
+from perception.cli.signals import StopSignals
+from perception.cli_config import SettingsError
+from perception.config import NodeConfig
+from perception.frame import EngineState
+from perception.inference.engines import EngineError
+from perception.inference.zoo import model_file
+from perception.pipeline import DRAIN_LIMIT_S, Pipeline, PipelineError
+from perception.pipeline.ledger import DISPLACED
+from perception.pipeline.watchdog import RunningTime
+from perception.provenance.identity import covered_settings
+from perception.sinks.sink import OwnedSink, SinkError
+from perception.sources.counts import SourceCounts, counts_of
+from perception.sources.registry import build_source
+from perception.sources.source import SourceError
+from perception.sources.spec import Spec
+from perception.system.process import tune_process
+from perception.telemetry.address import EndpointsError
+from perception.telemetry.http_server import Endpoints
+from perception.telemetry.snapshot import Monitor
+from perception.telemetry.summary import SummaryFile, as_table, summarise
+from perception.telemetry.systemd import SystemdNotifier
+
+TICK_S = 0.1
+_CLEARED = "\r" + " " * 70 + "\r"
+"""The line of progress, gone."""
+URGENT_LIMIT_S = 1.0
+"""That files get to be finished once SIGINT came twice."""
+ERRORS = (
+    *(SettingsError, SourceError, SinkError, EngineError, EndpointsError),
+    *(FileNotFoundError, PipelineError),
+)
+"""What ends a run, each in one line."""
+
+
+def run(config: NodeConfig, stop: StopSignals | None = None, settings_files: Sequence[Path] = ()) -> int:
+    """Open, connect, run to the end or to a signal, and tell what happened; the exit status.
+
+    Args:
+        settings_files: that the settings come from, which no output may lie on.
+
+    Raises:
+        Stopped: if a signal came before the run began.
+    """
+    stop = stop or StopSignals()
+    tune_process()
+    config = replace(config, source=Spec.of(config.source).text)  # everybody below knows it by one name
+    if config.tls_insecure:
+        say(
+            "warning: tls_insecure: certificates of https and rtsps are not verified; "
+            "whoever answers gets the password and can send pictures"
+        )
+    file = model_file(config.model)
+    check_outputs(config, file, settings_files)
+    endpoints = Endpoints(config.http, config.http_hosts) if config.http else None
+    source = build_source(config.source, source_settings(config))
+    summary_file = None
+    if config.summary:
+        summary_file = SummaryFile(Path(config.summary), overwrite=config.overwrite, append=config.append)
+    opened: list[OwnedSink] = []
+    try:
+        stop.wake_by(getattr(source, "stop", None))
+        info = source.open()
+        stop.check()
+        size = "{}x{}".format(*info.frame_wh) if info.frame_wh else ""
+        told = [info.source_id, size, str(info.rate), info.description]
+        say(f"source: {', '.join(part for part in told if part)}")
+        engine, perceivers = build_perceivers(file, config, info.is_live, info.rate_hz)
+        for line in engine.notes:
+            say(line)
+        if not engine.is_proven:
+            say(f"{engine.contract.model_id}: not checked by a known answer; drivable-export renew adds one")
+        sinks = Sinks(config, info)
+        opened = sinks.open_all(summary_file)
+        tracer = build_tracer(config, engine, info)
+        say(tracer.description)
+        rules = supervision(config, perceivers[0], sinks, tracer)
+        pipeline = Pipeline(source, info, perceivers, opened, rules, cores=config.threads)
+        monitor = Monitor(pipeline, source, info, engine, config.freshness, tracer)
+        if endpoints is not None:
+            endpoints.start(monitor.status, pipeline.age, pipeline.times)
+            say(f"http: /healthz, /readyz and /metrics on port {endpoints.port}")
+        started_s = time.monotonic()
+        stop.begin()
+        try:
+            pipeline.start()
+            notifier = SystemdNotifier(is_ready_at_start=not info.is_live)
+            limit_s = _watch(pipeline, monitor, notifier, started_s, stop)
+        except BaseException:
+            pipeline.stop()
+            pipeline.wait(DRAIN_LIMIT_S)
+            raise
+    except BaseException:
+        if summary_file is not None:
+            summary_file.close()
+        for close in (*(sink.close for sink in opened), source.close):
+            with suppress(Exception):  # the error that ends the run is the one to tell
+                close()
+        stop.check()  # a source that was woken says that it was not opened
+        raise
+    if endpoints is not None:
+        endpoints.close()
+    summary = summarise(pipeline, time.monotonic() - started_s, engine.contract.model_id, engine.provider)
+    summary["provider_nodes"] = dict(engine.nodes)
+    summary["source"] = monitor.source_counts()
+    summary |= tracer.as_dict() | {"settings": covered_settings(config)}
+    say_lines(as_table(summary))
+    counts = counts_of(source)
+    displaced = pipeline.ledger.dropped_by.get(DISPLACED, 0) if info.is_replayed else 0
+    for note in counts.notes(displaced):
+        say(f"note: {note}")
+    problems = _problems(pipeline, counts, limit_s)
+    written = list(sinks.written())
+    if summary_file is not None:
+        try:
+            summary_file.write(summary)
+            written.append(str(config.summary))
+        except SinkError as error:
+            problems.append(str(error))
+        finally:
+            summary_file.close()
+    if written:
+        say(f"files: {', '.join(written)}")
+    for problem in problems:
+        say(f"drivable-node: {problem}")
+    return 1 if problems else 0
+
+
+def _watch(
+    pipeline: Pipeline, monitor: Monitor, notifier: SystemdNotifier, started_s: float, stop: StopSignals
+) -> float:
+    """Wait for the end, or for the limit once a stop was asked for, and return that limit in seconds.
+
+    A second SIGINT cuts it to a second from then on. On a terminal a line of progress is shown.
+    """
+    shows_progress = sys.stderr is not None and sys.stderr.isatty()
+    limit_s, drained_s, running = DRAIN_LIMIT_S, 0.0, RunningTime()
+
+    def tell_systemd() -> None:
+        if notifier.is_on:  # the status takes the ledger's lock and reads /proc
+            notifier.tick(monitor.status())
+
+    tell_systemd()
+    while not pipeline.wait(TICK_S) and drained_s < limit_s and not pipeline.waits_for_hung_stages_alone:
+        tick_s = running.tick_ns() / 1e9
+        if pipeline.stopping_for_s:
+            drained_s += tick_s
+        elif stop.number is not None:
+            pipeline.stop()
+        if stop.is_urgent and limit_s == DRAIN_LIMIT_S:
+            limit_s = min(limit_s, drained_s + URGENT_LIMIT_S)
+        pipeline.watch()
+        tell_systemd()
+        _tell_changes(pipeline, shows_progress)
+        if shows_progress:
+            show(f"\r{_progress(pipeline, started_s):70}")
+    tell_systemd()
+    notifier.close()
+    if shows_progress:
+        show(_CLEARED)
+    _tell_changes(pipeline, is_over=True)
+    return limit_s
+
+
+def _tell_changes(pipeline: Pipeline, shows_progress: bool = False, *, is_over: bool = False) -> None:
+    """What became of camera and engine since; a line of progress makes room."""
+    for line in pipeline.changes.lines(all_of_them=is_over):
+        if shows_progress:
+            show(_CLEARED)
+        say(line)
+
+
+def _progress(pipeline: Pipeline, started_s: float) -> str:
+    published = pipeline.ledger.published
+    fps = published / (time.monotonic() - started_s)
+    age_ms = pipeline.age.quantile_ms(0.5)
+    age = "-" if age_ms is None else f"{age_ms:.0f} ms"
+    return f"{published} frames  {fps:.1f} fps  age {age}  dropped {pipeline.ledger.dropped}"
+
+
+def _problems(pipeline: Pipeline, counts: SourceCounts, limit_s: float) -> list[str]:
+    """What went wrong in the run, a line each: what ended it, or else what is missing or did not end."""
+    try:
+        pipeline.raise_first_error()
+    except PipelineError as error:
+        return [str(error)]
+    problems = [f"{stage} did not end within {limit_s:.1f} s" for stage in pipeline.stuck_stages()]
+    if suspect := pipeline.ledger.withheld_by.get(f"engine {EngineState.SUSPECT}"):
+        who, them = ("1 frame has", "it") if suspect == 1 else (f"{suspect} frames have", "them")
+        problems.append(f"{who} no mask: the network's output told nothing of {them}")
+    if counts.unreadable:
+        who = (
+            "1 image could not be read and has"
+            if counts.unreadable == 1
+            else (f"{counts.unreadable} images could not be read and have")
+        )
+        problems.append(f"{who} no mask")
+    return problems + [f"{sink.name}: {sink.trouble}" for sink in pipeline.sinks.values() if sink.trouble]

@@ -1,0 +1,7 @@
+"""Settings: a frozen dataclass filled from YAML and then the command line; what is unusable is one line."""
+
+from perception.cli_config.error import SettingsError
+from perception.cli_config.files import config_files, shipped_config
+from perception.cli_config.parsing import parse, usage
+
+__all__ = ["SettingsError", "config_files", "parse", "shipped_config", "usage"]

@@ -1,0 +1,15 @@
+"""What settings that cannot be used raise."""
+
+from __future__ import annotations
+
+from perception.system.redaction import masked
+
+
+class SettingsError(ValueError):
+    """A setting that cannot be used; the message names it and what to write instead.
+
+    It may quote what was given, and that may be an address: no password gets into the message.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(masked(" ".join(message.split())))

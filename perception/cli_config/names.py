@@ -1,0 +1,113 @@
+"""Names of settings: in the spellings that people type, and what was meant where there is none so named."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection, Sequence
+from dataclasses import is_dataclass
+from typing import Any, Final, get_args, get_origin, get_type_hints
+
+from perception.cli_config.elsewhere import ELSEWHERE
+
+UNITS: Final = ("_s", "_ms", "_hz", "_wh", "_mb", "_deg")
+"""Endings that may be left out."""
+_NEAR: Final = 0.7
+"""Of difflib: `sorce` is near `source`, `show` is not near `jsonl`."""
+_SHORTEST_BEGINNING: Final = 3
+
+
+def known_settings(kind: type[Any], group: str = "") -> dict[str, Any]:
+    """Whole name and type of every setting, groups and what is in them; not what is in lists of groups.
+
+    Args:
+        group: that `kind` is of, for what goes before the names.
+    """
+    found: dict[str, Any] = {}
+    for last, hint in get_type_hints(kind).items():
+        name = f"{group}.{last}" if group else last
+        found[name] = hint
+        for inner in (hint, *(() if get_origin(hint) in (list, tuple, dict) else get_args(hint))):
+            if is_dataclass(inner) and isinstance(inner, type):
+                found |= known_settings(inner, name)
+    return found
+
+
+def is_open_list(hint: Any) -> bool:
+    """Whether a setting of this type holds as many values as one likes."""
+    return get_origin(hint) is list or (get_origin(hint) is tuple and get_args(hint)[-1] is Ellipsis)
+
+
+def resolved(name: str, known: Collection[str]) -> str | None:
+    """The setting that is meant by a spelling of it: in dashes, or without its unit; None of an unknown one.
+
+    Example:
+        >>> resolved("max-frames", ["max_frames"]), resolved("duration", ["duration_s"])
+        ('max_frames', 'duration_s')
+    """
+    name = name.replace("-", "_")
+    if name in known:
+        return name
+    return next((name + unit for unit in UNITS if name + unit in known), None)
+
+
+def unknown(name: str, known: Sequence[str], program: str = "") -> str:
+    """What to say of a setting that there is not: what was meant, where that can be told.
+
+    Args:
+        name: as it was typed; with dashes before it on the command line, and `known` alike.
+        program: whose --help lists them all.
+    """
+    told = f"unknown setting {name}"
+    group, _, last = name.lstrip("-").rpartition(".")
+    if inside := [one for one in known if group and one.lstrip("-").startswith(f"{group}.")]:
+        return f"{told}; {_in_group(group, last, inside, name)}"
+    if meant := _meant(name, known):
+        return f"{told}; {meant}"
+    if nearest := _nearest(name, known):
+        return f"{told}; the nearest known one is {nearest}"
+    if program:
+        return f"{told}; {program} --help lists them all"
+    return f"{told}; known are {', '.join(known)}" if len(known) <= 12 else told
+
+
+def _in_group(group: str, last: str, inside: Sequence[str], name: str) -> str:
+    """What was meant by a name in a group that there is: another in that group alone."""
+    if name in inside:
+        return f"in a file it is written as a group: `{group}: {{{last}: …}}`"
+    own = {one.lstrip("-").removeprefix(f"{group}."): one for one in inside}
+    word = last.replace("-", "_").lower()
+    for setting, _ in ELSEWHERE.get(word, ()):
+        if (meant := setting.removeprefix(f"{group}.")) in own:
+            return f"here it is {own[meant]}"
+    if nearest := _nearest(word, list(own)):
+        return f"the nearest known one is {own[nearest]}"
+    return f"{group} has {', '.join(own)}"
+
+
+def _meant(name: str, known: Sequence[str]) -> str | None:
+    """By the names of other tools, or as a setting of a group."""
+    dashes = "--" if name.startswith("-") else ""
+    word = name.lstrip("-").replace("-", "_").lower()
+    plain = [one.removeprefix("--") for one in known]
+    for setting, sentence in ELSEWHERE.get(word, ()):
+        if setting in ("", *plain):
+            return sentence or f"here it is {dashes}{setting}"
+    inside = [one for one in plain if "." in one and resolved(word, [one.rpartition(".")[2]])]
+    if inside and len(inside) <= 3:
+        return f"here it is {' and '.join(dashes + one for one in inside)}"
+    return None
+
+
+def _nearest(name: str, known: Sequence[str]) -> str | None:
+    """None where none is near."""
+    if len(name.lstrip("-")) >= _SHORTEST_BEGINNING and (
+        whole := [it for it in known if it.startswith(name)]
+    ):
+        return whole[0]
+    without = {
+        one.removesuffix(next((unit for unit in UNITS if one.endswith(unit)), "")): one for one in known
+    }
+    word = name.lstrip("-").replace("-", "_").lower()
+    words = {one.removeprefix("--"): whole for one, whole in {**without, **{it: it for it in known}}.items()}
+    found = difflib.get_close_matches(word, words, n=1, cutoff=_NEAR)
+    return words[found[0]] if found else None

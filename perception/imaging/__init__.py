@@ -1,0 +1,1 @@
+"""Pictures as arrays: planes and colours, orientation, letterbox, polygons."""

@@ -1,0 +1,148 @@
+"""Model files as ONNX Runtime sessions: how they are opened, and what is checked before one is run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final
+
+import onnxruntime as ort
+
+from perception.inference.contract import METADATA_KEY, ContractError, ModelContract
+from perception.inference.engines.engine import EngineError
+from perception.inference.engines.reasons import why_not_loaded
+from perception.inference.engines.whole_file import LARGEST_BYTES, check_whole
+from perception.inference.known_answer import KNOWN_ANSWER_KEY, KnownAnswer
+
+Shape = list[int | None]
+"""Of a tensor; None stands for a side of any length."""
+
+CPU: Final = "CPUExecutionProvider"
+_SILENT: Final = 4  # a provider that does not load is told by us, in one line
+
+
+def read_model(file: Path) -> bytes:
+    """The bytes of a model file; raises EngineError."""
+    try:
+        if (size_bytes := file.stat().st_size) > LARGEST_BYTES:
+            raise EngineError(f"{file}: {size_bytes / 1e9:.1f} GB; an ONNX file has 2 GB at most")
+        return file.read_bytes()
+    except OSError as error:
+        raise EngineError(f"{file}: the model cannot be read: {error.strerror}") from error
+
+
+def load_session(
+    content: bytes,
+    where: str,
+    providers: Sequence[str | tuple[str, dict[str, str]]],
+    threads: int,
+    entries: Mapping[str, str] = MappingProxyType({}),
+) -> ort.InferenceSession:
+    """A session of an ONNX file.
+
+    Args:
+        content: the file's bytes.
+        where: its name, for the error.
+        providers: ONNX Runtime's names, best first, alone or with their options.
+        threads: for one inference; 0 takes every core.
+        entries: further settings of the session, by ONNX Runtime's keys.
+
+    Raises:
+        EngineError: if it does not load, or keeps a part of the model in other files; in one line.
+    """
+    check_whole(content, where)
+    options = ort.SessionOptions()
+    options.log_severity_level = _SILENT
+    options.intra_op_num_threads = threads
+    # Waiting threads that spin take 20 to 40 % of a small machine from the rest of the pipeline.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # What was checked is ONNX; the runtime knows another format, and would tell it by its first bytes.
+    options.add_session_config_entry("session.load_model_format", "ONNX")
+    for key, value in entries.items():
+        options.add_session_config_entry(key, value)
+    ort.set_default_logger_severity(_SILENT)
+    try:
+        # ONNX Runtime's own fallback prints to standard output, which belongs to the records.
+        return ort.InferenceSession(content, options, providers=list(providers), enable_fallback=0)
+    except Exception as error:  # ONNX Runtime raises several kinds, none with a base of its own
+        raise EngineError(
+            f"{where}: not a model that ONNX Runtime can load: {why_not_loaded(error)}"
+        ) from error
+
+
+def contract_of(session: ort.InferenceSession, content: bytes, where: str) -> ModelContract:
+    """The contract of a model file, once file and graph have been found to keep to it.
+
+    Args:
+        session: of this file, on any provider.
+        content: the file's bytes.
+        where: its name, for the error.
+
+    Raises:
+        EngineError: if there is no valid contract, a byte of the file was changed, or the graph takes or
+            gives something else than its contract says.
+    """
+    try:
+        text = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
+    except UnicodeDecodeError as error:
+        raise EngineError(f"{where}: the file was changed after it was exported") from error
+    if text is None:
+        raise EngineError(
+            f"{where}: an ONNX file without a drivable contract, which tells its input, labels and "
+            f"normalisation; `drivable-export wrap {where} --contract FILE.yaml` makes one of ours of it"
+        )
+    try:
+        contract = ModelContract.from_json(text, where)
+        contract.verify(content, where)
+    except ContractError as error:
+        raise EngineError(str(error)) from error
+    _check_graph(session, contract, where)
+    return contract
+
+
+def known_answer_of(session: ort.InferenceSession, contract: ModelContract, where: str) -> KnownAnswer | None:
+    """What the file says its network must find in a picture; None where it does not say.
+
+    Raises:
+        EngineError: if that is damaged.
+    """
+    text = session.get_modelmeta().custom_metadata_map.get(KNOWN_ANSWER_KEY)
+    try:
+        return None if text is None else KnownAnswer.from_json(text, contract, where)
+    except ContractError as error:
+        raise EngineError(str(error)) from error
+
+
+def _check_graph(session: ort.InferenceSession, contract: ModelContract, where: str) -> None:
+    width, height = contract.input_wh
+    frame_w, frame_h = contract.frame_wh or contract.input_wh
+    takes: list[Shape] = [[1, frame_h or None, frame_w or None, 3]]
+    gives: dict[str, Shape]
+    if contract.output == "class_map":
+        gives = {"class_map": [1, height, width], "confidence": [1, height, width]}
+        kind = "tensor(uint8)"
+    else:
+        stride = contract.output_stride
+        gives = {"logits": [1, len(contract.labels), height // stride, width // stride]}
+        kind = "tensor(float)"
+    _check_all("takes", session.get_inputs(), takes, "tensor(uint8)", where)
+    _check_all("gives", session.get_outputs(), list(gives.values()), kind, where)
+    names = [output.name for output in session.get_outputs()]
+    if contract.output == "class_map" and names != list(gives):
+        raise EngineError(
+            f"{where}: the graph gives {', '.join(names)}, its contract says {', '.join(gives)}"
+        )
+
+
+def _check_all(verb: str, values: list[Any], shapes: list[Shape], kind: str, where: str) -> None:
+    """Compare shapes and types; raises EngineError."""
+    if len(values) != len(shapes):
+        raise EngineError(f"{where}: the graph {verb} {len(values)} tensors, its contract says {len(shapes)}")
+    for value, wanted in zip(values, shapes, strict=True):
+        found = [side if isinstance(side, int) else None for side in value.shape]
+        if found != wanted:
+            told = [side if isinstance(side, int) else "any" for side in wanted]
+            raise EngineError(f"{where}: the graph {verb} {list(value.shape)}, its contract says {told}")
+        if value.type != kind:
+            raise EngineError(f"{where}: the graph {verb} {value.type}, its contract says {kind}")

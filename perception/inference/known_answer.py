@@ -1,0 +1,158 @@
+"""A picture in a model's file and what its network found in it: is a provider computing this network at all?
+
+A provider that computes nothing, or something else, raises no error. So every file carries a rendered picture
+with the class map that its own network gave on the CPU when it was exported, and an engine that loads the
+file runs that picture where it will run all others. The pixels are in the file as they are: no renderer, no
+decoder and no version of one can change them.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Self
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from perception.imaging.letterbox import nearest
+from perception.inference.contract import ContractError, ModelContract
+from perception.labels import BACKGROUND, IDS
+
+KNOWN_ANSWER_KEY: Final = "drivable.known_answer"
+LEAST_MEAN_IOU: Final = 0.85
+"""Shipped files reach 0.98 on every engine at hand: ONNX Runtime with and without VNNI, OpenVINO in f32 and
+bf16. With red and blue exchanged they reach 0.75 at most, with classes exchanged or one class alone 0.34."""
+MOST_CONFIDENCE_OFF: Final = 0.1
+"""Between the mean confidences: tells an answer of one class from an output of nothing."""
+LEAST_SHARE: Final = 0.01
+"""A class that covers less of the answer does not count: single cells would decide."""
+_LARGEST_PICTURE_PX: Final = 1024
+_PNG_BEGINS: Final = b"\x89PNG\r\n\x1a\n"
+
+
+@dataclass(frozen=True, eq=False)
+class KnownAnswer:
+    """What one network must find in one picture."""
+
+    picture_bgr: NDArray[np.uint8]
+    """(h, w, 3) uint8, smaller than what the graph takes: each of its pixels stands for several."""
+    class_map: NDArray[np.uint8]
+    """(rows, columns) uint8 class ids, of the size of the graph's output."""
+    confidence: float
+    """Mean probability of the class found."""
+    picture: str
+    """What it shows, for people."""
+
+    def input_bgr(self, contract: ModelContract) -> NDArray[np.uint8]:
+        """(H, W, 3) uint8 as the graph takes it; the same bytes everywhere."""
+        return nearest(self.picture_bgr, contract.takes_wh)
+
+    def why_wrong(self, outputs: Sequence[NDArray[Any]], contract: ModelContract) -> str | None:
+        """What is wrong with a graph's outputs for `input_bgr`, for people; None if they are the answer."""
+        class_map, confidence = reading_of(outputs, contract)
+        agreement = mean_iou(self.class_map, class_map) if np.isfinite(confidence) else 0.0
+        if agreement < LEAST_MEAN_IOU:
+            return f"mean IoU {agreement:.2f} with the class map in the file, {LEAST_MEAN_IOU:g} at least"
+        if abs(confidence - self.confidence) > MOST_CONFIDENCE_OFF:
+            return f"a mean confidence of {confidence:.2f} instead of {self.confidence:.2f}"
+        return None
+
+    @property
+    def classes(self) -> dict[str, float]:
+        """Share of each class in the answer."""
+        names = {number: label for label, number in IDS.items()}
+        return {
+            names[number]: float(np.mean(self.class_map == number)) for number in classes_in(self.class_map)
+        }
+
+    def to_json(self) -> str:
+        """As it stands in the file's metadata."""
+        return json.dumps(
+            {
+                "picture": self.picture,
+                "picture_png": _png(self.picture_bgr),
+                "class_map_png": _png(self.class_map),
+                "confidence": round(self.confidence, 4),
+            }
+        )
+
+    @classmethod
+    def from_json(cls, text: str, contract: ModelContract, where: str) -> Self:
+        """Read it back; raises ContractError, naming `where`, if it is damaged or of another graph."""
+        width, height = contract.input_wh
+        stride = contract.output_stride if contract.output == "logits" else 1
+        try:
+            values = json.loads(text)
+            answer = cls(
+                _pixels(values["picture_png"], cv2.IMREAD_COLOR, _LARGEST_PICTURE_PX),
+                _pixels(values["class_map_png"], cv2.IMREAD_GRAYSCALE, max(width, height)),
+                float(values["confidence"]),
+                str(values["picture"]),
+            )
+        except (ValueError, KeyError, TypeError, RecursionError, struct.error, cv2.error) as error:
+            raise ContractError(
+                f"{where}: the known answer in the file is damaged: drivable-export renew writes it anew"
+            ) from error
+        ids = {IDS[label] for label in contract.labels}
+        if answer.class_map.shape != (height // stride, width // stride) or not ids >= set(
+            np.unique(answer.class_map).tolist()
+        ):
+            raise ContractError(f"{where}: the known answer in the file is of another graph")
+        return answer
+
+
+def reading_of(outputs: Sequence[NDArray[Any]], contract: ModelContract) -> tuple[NDArray[np.uint8], float]:
+    """Class ids and mean confidence of a graph's outputs; no number where the outputs hold such.
+
+    Args:
+        outputs: logits (1, labels, h, w), or class map and confidence (1, h, w), as the contract says.
+    """
+    if contract.output == "class_map":
+        confidence = outputs[1][0]
+        return outputs[0][0], float(confidence.mean()) / 255 if confidence.all() else float("nan")
+    logits = outputs[0][0]
+    order = sorted(range(len(logits)), key=lambda index: contract.labels[index] != "background")
+    ids = np.array([IDS[contract.labels[index]] for index in order], np.uint8)
+    largest = logits.max(0)
+    share = 1 / np.exp(logits - largest).sum(0)
+    return ids[logits[order].argmax(0)], float(share.mean())
+
+
+def mean_iou(wanted: NDArray[np.uint8], found: NDArray[np.uint8]) -> float:
+    """Of two class maps, over the classes that cover `LEAST_SHARE` of the first."""
+    shares = [
+        np.count_nonzero((wanted == number) & (found == number))
+        / np.count_nonzero((wanted == number) | (found == number))
+        for number in classes_in(wanted)
+    ]
+    return float(np.mean(shares))
+
+
+def classes_in(class_map: NDArray[np.uint8]) -> list[int]:
+    """Ids of the classes that count."""
+    counts = np.bincount(class_map.ravel(), minlength=BACKGROUND + 1)
+    return [number for number, count in enumerate(counts.tolist()) if count >= LEAST_SHARE * class_map.size]
+
+
+def _png(pixels: NDArray[np.uint8]) -> str:
+    _, png = cv2.imencode(".png", pixels, (cv2.IMWRITE_PNG_COMPRESSION, 9))
+    return base64.b64encode(png.tobytes()).decode()
+
+
+def _pixels(text: str, flag: int, largest_side_px: int) -> NDArray[np.uint8]:
+    """Decoded; what is larger than that is refused before it takes memory."""
+    png = base64.b64decode(text, validate=True)
+    sides = struct.unpack(">II", png[16:24])
+    if not png.startswith(_PNG_BEGINS):
+        raise ValueError("not a PNG")
+    if not all(0 < side <= largest_side_px for side in sides):
+        raise ValueError(f"a picture of {sides[0]}x{sides[1]}")
+    pixels = cv2.imdecode(np.frombuffer(png, np.uint8), flag)
+    if pixels is None:
+        raise ValueError("a PNG that cannot be decoded")
+    return np.asarray(pixels, np.uint8)

@@ -1,0 +1,1 @@
+"""Accuracy of class maps: mean IoU, boundary IoU, calibration of confidence."""

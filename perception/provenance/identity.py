@@ -1,0 +1,100 @@
+"""What a run is made of: software, model, settings and the machine's boot."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any, Final
+
+from perception import __version__
+from perception.system.redaction import masked
+
+NOT_COVERED: Final = frozenset({"source", "model", "out", "jsonl", "masks", "summary", "http"})
+"""Settings that the checksum leaves out: where frames come from and outputs go, and the model's name. Source
+and model stand in every record by themselves, and no password gets into the checksum."""
+
+DIGITS: Final = 16
+"""Of a checksum, where it is abbreviated."""
+
+_BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
+
+
+@cache
+def code_checksum() -> str:
+    """sha256 over the names and bytes of the package's Python files, sorted by name."""
+    package = Path(__file__).parents[1]
+    files = {file.relative_to(package).as_posix(): file for file in package.rglob("*.py")}
+    digest = hashlib.sha256()
+    for name in sorted(files):
+        content = files[name].read_bytes()
+        digest.update(f"{name}\0{len(content)}\0".encode() + content)
+    return digest.hexdigest()
+
+
+def boot_id() -> str | None:
+    """The kernel's random name of this boot; None where it gives none."""
+    try:
+        return _BOOT_ID.read_text().strip()
+    except OSError:
+        return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunIdentity:
+    """What made an output. Equal checksums of code, model and settings: the same node."""
+
+    run_id: str = field(default_factory=lambda: secrets.token_hex(8))
+    """Of this run alone."""
+    version: str = __version__
+    """Of the package."""
+    code_sha256: str = field(default_factory=code_checksum)
+    """Of the runtime's Python files as they are installed: tells builds and edits of one version apart."""
+    model_sha256: str
+    """Of the model's file, as `sha256sum` prints it."""
+    settings_sha256: str
+    """`checksum_of` what `covered_settings` gives."""
+    boot_id: str | None = field(default_factory=boot_id)
+    """Of the machine's start: monotonic times of another boot are not comparable. None outside Linux."""
+
+    @cached_property
+    def abbreviated(self) -> dict[str, Any]:
+        """Every field, each checksum by its first digits: enough to find the whole one by."""
+        return {
+            name: value[:DIGITS] if name.endswith("sha256") else value for name, value in asdict(self).items()
+        }
+
+
+def covered_settings(config: Any) -> dict[str, Any]:
+    """The settings that the checksum covers, ready for JSON: a dataclass without the fields of `NOT_COVERED`.
+
+    Numbers that are whole are integers, however they were typed, and texts are masked.
+    """
+    return {
+        setting.name: _plain(getattr(config, setting.name))
+        for setting in fields(config)
+        if setting.name not in NOT_COVERED
+    }
+
+
+def checksum_of(settings: dict[str, Any]) -> str:
+    """sha256 of settings as JSON in ASCII, with sorted keys and without spaces."""
+    text = json.dumps(settings, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _plain(value: Any) -> Any:
+    if is_dataclass(value):
+        return {setting.name: _plain(getattr(value, setting.name)) for setting in fields(value)}
+    if isinstance(value, dict):
+        return {str(name): _plain(inner) for name, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(inner) for inner in value]
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if value is None or isinstance(value, (bool, int, float)):
+        return value
+    return masked(str(value))

@@ -1,0 +1,121 @@
+"""UTC beside the monotonic clock: how the two are tied, and whether anybody keeps the system's time right."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from threading import Lock
+from typing import Any, Final
+
+from perception.provenance.kernel_time import Synchronisation, kernel_synchronisation
+
+OPENING_READS: Final = 16
+ASK_AGAIN_NS: Final = 1_000_000_000
+"""How often the system is asked whether its time is synchronised."""
+STEP_NS: Final = 1_000_000
+"""Changes of the offset from here up count as a step. Smaller ones are followed and not counted: outside
+Linux the monotonic clock does not follow the corrections of UTC, and the two drift apart."""
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class ClockTie:
+    """The system's UTC clock tied to the monotonic clock, at one moment."""
+
+    offset_ns: int
+    """UTC (`time.time_ns`) minus `time.monotonic_ns`."""
+    uncertainty_ns: int
+    """The offset is known to plus or minus this much: half the time between the two readings of the monotonic
+    clock that enclose a reading of UTC. Says nothing of how far the system's UTC is off."""
+    steps: int = 0
+    """How often UTC was set by a millisecond or more, forward or back, since the run began."""
+    stepped_ns: int = 0
+    """By how much in all."""
+    synchronisation: Synchronisation = field(default_factory=Synchronisation)
+
+    def utc_ns(self, monotonic_ns: int) -> int:
+        """UTC in nanoseconds since 1970 at a moment of the monotonic clock, by this tie."""
+        return monotonic_ns + self.offset_ns
+
+    def as_dict(self) -> dict[str, Any]:
+        """Every field, flat, for the summary."""
+        told = asdict(self)
+        state = told.pop("synchronisation")
+        return {**told, **state}
+
+
+class UtcClock:
+    """Ties UTC to the monotonic clock at every call, so that no step of UTC is missed.
+
+    On Linux both clocks run at the same corrected rate, so the offset between them changes in steps alone:
+    when UTC is set, at a leap second, and when the machine has slept. A reading that the present tie explains
+    can only make it more certain; one that it cannot explain is a step.
+
+    Args:
+        monotonic_ns, utc_ns: the clocks; a test brings its own.
+        synchronisation: asks the system for the state of its time.
+    """
+
+    def __init__(
+        self,
+        monotonic_ns: Callable[[], int] = time.monotonic_ns,
+        utc_ns: Callable[[], int] = time.time_ns,
+        synchronisation: Callable[[], Synchronisation] | None = None,
+    ) -> None:
+        self._monotonic_ns, self._utc_ns = monotonic_ns, utc_ns
+        self._synchronisation = synchronisation or kernel_synchronisation
+        self._lock = Lock()
+        first = min((self._read() for _ in range(OPENING_READS)), key=lambda tie: tie.uncertainty_ns)
+        self._tie = replace(first, synchronisation=self._synchronisation())
+        self._asked_ns = monotonic_ns()
+
+    def tie(self) -> ClockTie:
+        """As of now; may be called by any thread."""
+        with self._lock:
+            self._tie = self._renewed(self._tie, self._read())
+            return self._tie
+
+    def _renewed(self, known: ClockTie, read: ClockTie) -> ClockTie:
+        change_ns = read.offset_ns - known.offset_ns
+        if abs(change_ns) > read.uncertainty_ns + known.uncertainty_ns:
+            is_step = abs(change_ns) >= STEP_NS
+            known = replace(
+                known,
+                offset_ns=read.offset_ns,
+                uncertainty_ns=read.uncertainty_ns,
+                steps=known.steps + is_step,
+                stepped_ns=known.stepped_ns + change_ns * is_step,
+            )
+        elif read.uncertainty_ns < known.uncertainty_ns:
+            known = replace(known, offset_ns=read.offset_ns, uncertainty_ns=read.uncertainty_ns)
+        now_ns = self._monotonic_ns()
+        if now_ns - self._asked_ns >= ASK_AGAIN_NS:
+            self._asked_ns = now_ns
+            known = replace(known, synchronisation=self._synchronisation())
+        return known
+
+    @property
+    def last(self) -> ClockTie:
+        """The last tie, without reading the clocks."""
+        return self._tie
+
+    def _read(self) -> ClockTie:
+        before_ns = self._monotonic_ns()
+        utc_ns = self._utc_ns()
+        after_ns = self._monotonic_ns()
+        # 1 ns more: of rounding
+        return ClockTie(utc_ns - (before_ns + after_ns) // 2, (after_ns - before_ns + 1) // 2 + 1)
+
+
+def utc_text(utc_ns: int) -> str:
+    """RFC 3339 in UTC, to the microsecond.
+
+    Example:
+        >>> utc_text(1_700_000_000_123_456_789)
+        '2023-11-14T22:13:20.123456Z'
+    """
+    moment = _EPOCH + timedelta(microseconds=utc_ns // 1000)
+    return moment.replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"

@@ -1,1 +1,0 @@
-"""From class map to meaning: what the areas of a prediction say about the road."""

@@ -1,0 +1,1 @@
+"""From containers and image files to pictures, and whether they are whole."""

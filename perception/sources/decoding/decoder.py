@@ -1,0 +1,309 @@
+"""Packets of an open container to pictures in the decoder's own planes: of files, pipes and streams."""
+
+from __future__ import annotations
+
+import errno
+import math
+import os
+import time
+from collections.abc import Generator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Final
+
+import av
+from av.codec.context import Flags
+from av.container import InputContainer
+from av.error import ExitError, FFmpegError
+from av.packet import Packet
+from av.stream import Stream
+
+from perception.frame import Frame
+from perception.imaging.letterbox import SQUARE, PixelAspect
+from perception.imaging.orientation import Orientation
+from perception.imaging.pixel_aspect import PixelAspects
+from perception.imaging.planes import PixelFormatError, colour_note, planes_of
+from perception.imaging.yuv import Yuv420
+from perception.sources.choice import Choice
+from perception.sources.decoding.completeness import Completeness
+from perception.sources.decoding.damage import DamageTrace
+from perception.sources.decoding.file_end import Beginning
+from perception.sources.decoding.h264_numbers import HEAD_BYTES, PictureNumbers
+from perception.sources.decoding.image_size import MAX_PIXELS, check_pixels
+from perception.sources.decoding.video_streams import NoVideo, chosen_stream
+from perception.sources.rate import CLOCKLESS, rate_of
+from perception.sources.source import EndOfSource, SourceError
+
+av.logging.set_level(None)  # libav would write to stderr; what matters is raised or counted
+
+MAX_READ_FAILURES: Final = 8
+_OF_THE_DISK: Final = (errno.EIO, errno.ESTALE, errno.ENXIO, errno.ENODEV)
+# libav finds the first place in MPEG-TS and MPEG-PS that it can go to by time: behind the first key frames.
+_WITHOUT_INDEX: Final = ("mpegts", "mpeg")
+SEARCH_BYTES: Final = 1 << 16
+"""In which libav looks for the next packet of MPEG-TS before it says that there is none."""
+# One thread decodes 1280x720 at 350 Hz, faster than any network here; a second one would cost 5 % more
+# work, and pays only for larger pictures.
+ONE_THREAD_PIXELS: Final = 1_500_000
+
+
+@dataclass(frozen=True, eq=False)
+class Decoded:
+    """One decoded picture."""
+
+    pixels: Yuv420
+    pts_ns: int | None
+    """Its time in the container; None where the container gives none."""
+    received_ns: int
+    """`time.monotonic_ns()` when its packet had been read, before it was decoded."""
+    is_damaged: bool
+    """Parts of it were concealed, or are predicted from what was."""
+    pixel_aspect: PixelAspect
+    """Width and height of a pixel, as the picture is shown."""
+
+    def as_frame(self, source_id: str, frame_id: int, captured_ns: int, time_ns: int) -> Frame:
+        """The frame of a source, called by its number."""
+        return Frame(
+            source_id=source_id,
+            frame_id=frame_id,
+            captured_ns=captured_ns,
+            time_ns=time_ns,
+            pixels=self.pixels,
+            name=f"{frame_id:06d}",
+            is_damaged=self.is_damaged,
+            pixel_aspect=self.pixel_aspect,
+        )
+
+
+@dataclass(slots=True, eq=False)
+class _Origin:
+    """What is known of a packet, for the frames that come of it."""
+
+    received_ns: int
+    losses_before: int
+    pixel_aspect: PixelAspect = SQUARE
+
+
+class Decoder:
+    """Packets to frames: reads one video stream of an open container to its end.
+
+    Packets that cannot be decoded are passed over, and counted together with damaged pictures. A
+    container without a video that can be decoded raises SourceError.
+
+    Args:
+        container: as `av.open` gives it; closed by `close`.
+        name: of the file or stream, for errors.
+        threads: of the decoder; 1 adds no delay, more give throughput, None chooses by size.
+        frame_limit_s: how long the packets of one frame may take.
+        file: that the container was opened from, or how it begins; None of what has no end.
+        max_pixels: of a picture; of a larger one nothing is decoded.
+        choice: of the video streams; the best where nothing else is asked for.
+        has_clock: its pictures carry times; those of the bare stream of a codec never do.
+    """
+
+    def __init__(
+        self,
+        container: InputContainer,
+        name: str,
+        threads: int | None,
+        frame_limit_s: float = math.inf,
+        file: Path | Beginning | None = None,
+        max_pixels: int = MAX_PIXELS,
+        choice: Choice | None = None,
+        has_clock: bool = True,
+    ) -> None:
+        stream, self._choice_told = chosen_stream(container, choice or Choice(), name)
+        self.decode_errors, self._frame_limit_s = 0, frame_limit_s
+        self._container, self._stream, self._name = container, stream, name
+        self.form = container.format.name.split(",")[0]
+        """Of the container, for the log."""
+        self.has_clock = has_clock and self.form not in CLOCKLESS
+        """Its pictures carry times."""
+        self._is_in_order = self.form == "avi"  # which gives times to packets; those to show are made up
+        self.rate = rate_of(stream, self.form, self.has_clock)
+        self._ns_a_tick = (stream.time_base or Fraction(1, av.time_base)) * 1_000_000_000
+        codec = self._stream.codec_context
+        check_pixels((codec.width, codec.height), max_pixels, name)
+        codec.options = {**codec.options, "max_pixels": str(max_pixels)}  # the size may change later
+        if threads is None:
+            threads = 1 if codec.width * codec.height <= ONE_THREAD_PIXELS else 2
+        codec.thread_type = "SLICE" if threads == 1 else "FRAME"
+        codec.thread_count = threads
+        codec.copy_opaque = True
+        codec.flags |= Flags.unaligned  # else libav leaves columns that the stream cuts off at the left
+        self._read_error: FFmpegError | None = None
+        self._colour_note: str | None = None
+        self._over_network = container.format.name in ("rtsp", "rtp", "sdp")
+        self._file = file
+        self._aspects, self._orientation = PixelAspects(container, self._stream), Orientation()
+        self._begin()
+        self._peeked: Decoded | None = None
+
+    @property
+    def description(self) -> str:
+        """Codec and pixel format, which of several streams it is, and how its colours are read."""
+        codec = self._stream.codec_context
+        size = f"{codec.width}x{codec.height}{self._aspects.told}"
+        what = f"{codec.name} {codec.pix_fmt} {size} in {self._container_told}"
+        return ", ".join(filter(None, (what, self._choice_told, self._colour_note)))
+
+    @property
+    def _container_told(self) -> str:
+        """As its name ends, where one reader is for several containers: mp4 and mov, mkv and webm."""
+        suffix = self._name.rpartition(".")[2].lower()
+        return suffix if suffix in self._container.format.name.split(",") else self.form
+
+    def peek(self) -> Decoded:
+        """The picture that `next` will give: it tells the true size; raises SourceError if there is none."""
+        if self._peeked is None:
+            self._peeked = next(self._frames, None)
+        if self._peeked is None:
+            raise NoVideo(f"{self._name}: no frame of its video could be decoded")
+        return self._peeked
+
+    def next_pts_ns(self) -> int | None:
+        """The time in the container of the picture that `next` will give; None where there is none."""
+        if self._peeked is None:
+            self._peeked = next(self._frames, None)
+        return self._peeked.pts_ns if self._peeked else None
+
+    def next(self) -> Decoded:
+        """The next picture; raises EndOfSource, or TimeoutError where a time limit ran out."""
+        decoded, self._peeked = self._peeked or next(self._frames, None), None
+        if decoded is None:
+            raise EndOfSource
+        return decoded
+
+    def check_complete(self, frames_read: int, problem: str = "") -> None:
+        """Raise SourceError if the end that `next` came to is not the end of the recording.
+
+        Args:
+            frames_read: so far.
+            problem: what whoever gives the bytes knows of a part that is missing.
+        """
+        reason = problem or self._completeness.problem(is_read_through=self._read_error is None)
+        if self._read_error and self._read_error.errno in _OF_THE_DISK:
+            reason = f"{os.strerror(self._read_error.errno).lower()} as it was read on"
+        if reason:
+            of_about = f" of about {self.frames_expected}" if self.frames_expected else ""
+            seen = f"{frames_read} frames{of_about} read"
+            raise SourceError(f"{self._name}: incomplete: {seen}; {reason}")
+
+    @property
+    def frames_expected(self) -> int:
+        """About how many frames the container promises; 0 if it does not."""
+        return self._completeness.frames_expected
+
+    def close(self) -> None:
+        """Release the container; pictures already handed out stay valid."""
+        self._frames.close()
+        self._container.close()
+
+    def rewind(self) -> bool:
+        """Begin again with the first picture, without opening the container anew; false where that fails."""
+        if self._container.format.name in _WITHOUT_INDEX:
+            return False
+        self._frames.close()
+        self._read_error, self._peeked = None, None
+        try:
+            self._container.seek(self._stream.start_time or 0, stream=self._stream)
+            self._begin()
+            self.peek()
+        except (FFmpegError, NoVideo):  # raw streams cannot be sought in, nor flv of one frame
+            return False
+        return True
+
+    def _begin(self) -> None:
+        self._damage = DamageTrace(self._over_network)
+        codec = self._stream.codec_context
+        follows = self._over_network and codec.name == "h264"
+        self._numbers = PictureNumbers(codec.extradata) if follows else None
+        self._completeness = Completeness(self._container, self._stream, self.rate.hz, self._file)
+        self._has_searched = False
+        self._frames = self._decode_all()
+
+    def _decode_all(self) -> Generator[Decoded, None, None]:
+        failures, searches, waiting_since_s = 0, 0, time.monotonic()
+        most_searches = MAX_READ_FAILURES + max(0, self._container.size) // SEARCH_BYTES
+        packets = self._container.demux()  # the other streams tell of the end, too
+        while failures < MAX_READ_FAILURES and searches < most_searches:
+            try:
+                packet = next(packets)
+            except StopIteration:
+                return
+            except ExitError:
+                raise TimeoutError from None
+            except IndexError:  # of PyAV: a stream begins that was not there when the container was opened
+                packets = self._container.demux()
+                continue
+            except BlockingIOError:  # libav found no packet of MPEG-TS in so many bytes: zeros, or garbage
+                searches, self._has_searched = searches + 1, True
+                packets = self._container.demux()
+                continue
+            except FFmpegError as error:  # one bad spot is passed over; many in a row are the end
+                failures += 1
+                self.decode_errors += 1
+                self._damage.lose_packet()
+                self._read_error = error
+                packets = self._container.demux()
+                continue
+            failures, self._read_error = 0, None
+            if packet.stream is not self._stream:
+                self._completeness.pass_by(packet)
+            else:
+                for decoded in self._decode(packet):
+                    yield decoded
+                    waiting_since_s = time.monotonic()
+            if time.monotonic() - waiting_since_s > self._frame_limit_s:
+                raise TimeoutError  # packets enough, but no frame comes of them
+        yield from self._decode(None)
+
+    def _decode(self, packet: Packet[Stream] | None) -> Generator[Decoded, None, None]:
+        received_ns = time.monotonic_ns()
+        if packet is not None and not packet.size and packet.pts is not None:
+            return  # the picture before is shown once more: Theora says so
+        if packet is not None and packet.size:
+            self._completeness.read(packet)
+            if self._has_searched and self._completeness.gap_bytes > SEARCH_BYTES // 2:
+                self._has_searched = False
+                self.decode_errors += 1
+                self._damage.lose_packet()
+            if packet.is_corrupt and (packet.pos or 0) + packet.size >= self._container.size > 0:
+                self.decode_errors += 1  # cut in two by the end of the file: half a picture at best
+                return
+            head = bytes(memoryview(packet)[:HEAD_BYTES]) if self._numbers else b""
+            if packet.is_corrupt or (self._numbers and self._numbers.misses_before(head)):
+                self._damage.lose_packet()
+        origin = _Origin(received_ns, self._damage.losses)
+        if packet is not None:
+            packet.opaque = origin
+        try:
+            frames = self._stream.codec_context.decode(packet)
+            origin.pixel_aspect = self._aspects.now()
+            for frame in frames:
+                self.decode_errors += frame.is_corrupt
+                self._completeness.show(frame.is_corrupt)
+                if self._colour_note is None:
+                    self._colour_note = colour_note(frame, self._stream.codec_context.codec_tag)
+                turn = self._orientation.of(frame)
+                pixels = turn.of(planes_of(frame))
+                pts = (frame.dts if self._is_in_order else frame.pts) if self.has_clock else None
+                # integers: a product of fractions takes 4 us
+                tick = self._ns_a_tick
+                pts_ns = None if pts is None else pts * tick.numerator // tick.denominator
+                # a frame that the decoder held back keeps what is known of its own packet
+                own = frame.opaque if isinstance(frame.opaque, _Origin) else origin
+                # what is missing the numbers know, and times suggest
+                is_numbered = self._numbers is not None and self._numbers.are_known
+                step_pts_ns = None if is_numbered else pts_ns
+                seen = frame.is_corrupt, frame.key_frame, step_pts_ns, own.losses_before
+                is_damaged = self._damage.is_damaged(*seen)
+                aspect = turn.of_aspect(own.pixel_aspect)
+                yield Decoded(pixels, pts_ns, own.received_ns, is_damaged, aspect)
+        except PixelFormatError as error:
+            raise SourceError(f"{self._name}: {error}; convert it to yuv420p") from None
+        except FFmpegError:
+            self.decode_errors += 1
+            self._damage.lose_packet()
+            self._completeness.fail()

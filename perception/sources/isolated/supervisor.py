@@ -1,0 +1,406 @@
+"""A live source that no fault of camera or network can stop: silence is told, what hangs is replaced."""
+
+from __future__ import annotations
+
+import math
+import select
+import socket
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import Final, Literal, Protocol
+
+from perception.frame import CameraState, Frame, Outage
+from perception.sources.isolated.freshness import Backoff, Freshness, FreshnessSettings, ReconnectSettings
+from perception.sources.isolated.lateness import Lateness
+from perception.sources.isolated.numbers import Numbers
+from perception.sources.isolated.reader import GRACE_S, ReaderDied, ReaderLost, ReaderMalformed
+from perception.sources.source import EndOfSource, NoFrame, SourceError, SourceInfo
+
+MARGIN_S: Final = 1.0
+"""That a source gets beyond its own time limits before it counts as hung."""
+START_S: Final = 2.0
+"""That a new process takes on a slow or busy machine before it begins to open its source."""
+
+Phase = Literal["idle", "opening", "running"]
+_DOING: Final = {"opening": "it was opened", "running": "it was read"}
+
+
+class FrameReader(Protocol):
+    """What is used of `Reader`."""
+
+    counts: dict[str, int]
+
+    @property
+    def waits_for_slot(self) -> bool: ...
+    def open(self) -> None: ...
+    def take(self) -> SourceInfo | Frame | None: ...
+    def close(self, grace_s: float) -> None: ...
+    def fileno(self) -> int: ...
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How long a source may take, and what is done when it takes longer."""
+
+    open_timeout_s: float = 10.0
+    read_timeout_s: float = 5.0
+    freshness: FreshnessSettings = field(default_factory=FreshnessSettings)
+    reconnect: ReconnectSettings = field(default_factory=ReconnectSettings)
+    open_retries: int | None = 0
+    """How often a live source that does not open at first is tried again; None for ever."""
+
+
+def _poll(descriptors: list[int], timeout_s: float) -> bool:
+    poll = select.poll()  # select.select takes no descriptor above 1023
+    for descriptor in descriptors:
+        poll.register(descriptor, select.POLLIN)
+    return bool(poll.poll(math.ceil(timeout_s * 1000)))
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """Monotonic time, and waiting for a message; a test brings its own."""
+
+    monotonic_ns: Callable[[], int] = time.monotonic_ns
+    wait: Callable[[list[int], float], bool] = _poll
+    """Waits for one of the descriptors or so many seconds; true if one came."""
+
+
+@dataclass
+class Reconnects:
+    """What it took to keep a source."""
+
+    attempts: int = 0
+    successes: int = 0
+    hangs: int = 0
+    """Processes that were killed because they neither gave a frame nor an error in time."""
+    deaths: int = 0
+    """Processes that ended by themselves."""
+    malformed: int = 0
+    """Processes that were replaced because of what they said."""
+    late: int = 0
+    """Sessions that were given up because their frames stayed too old."""
+
+
+class Supervised:
+    """A source in a reader process: `read` gives a frame, or tells at the nominal rate that there is none.
+
+    A reader that fails is asked to open its source again, by and by more rarely; one that hangs beyond its
+    time limits, dies, or says what it should not is replaced. Frame ids and times go on over all that. A
+    source that turns out to be a recording (a finished file over HTTP) is no camera: its errors and its end
+    go on to the caller, and nothing of it is read twice.
+    """
+
+    def __init__(
+        self,
+        new_reader: Callable[[], FrameReader],
+        name: str,
+        limits: Limits | None = None,
+        waiting: Waiting | None = None,
+        awaited: SourceInfo | None = None,
+    ) -> None:
+        """Make the source, not yet open.
+
+        Args:
+            new_reader: gives a reader whose process has not been started.
+            name: of the source in errors and outages, without any password.
+            limits: how long it may take, and what is done then.
+            waiting: the clock.
+            awaited: of a source that is surely live, what is known before it was ever open.
+        """
+        self._new_reader, self._name = new_reader, name
+        self._limits, self._waiting = limits or Limits(), waiting or Waiting()
+        self._awaited = awaited
+        self._reader: FrameReader | None = None
+        self._wake: tuple[socket.socket, socket.socket] | None = None
+        self._is_stopped = False
+        self._info: SourceInfo | None = None
+        self._was_open = False
+        self._phase: Phase = "idle"
+        self._phase_ns = 0  # when it began, or when the last frame came
+        self._start_s = 0.0  # of the limit for opening, for a process that has to be started
+        self._problem = ""
+        self._end: Exception | None = None
+        self._next_attempt_ns = 0
+        self._numbers = Numbers()
+        self._lateness = Lateness(self._limits.freshness.max_age_s)
+        self._counts_before: Counter[str] = Counter()
+        self.reconnects = Reconnects()
+
+    def open(self) -> SourceInfo:
+        """Start the reader and wait for its source.
+
+        A live source that does not open at once, and may be tried again (`Limits.open_retries`), gives what
+        is known of it: `read` then tells that it is lost, until it is open.
+
+        Raises:
+            SourceError: if it does not open, and is not to be tried again.
+        """
+        self._backoff = Backoff(self._limits.reconnect)
+        try:
+            self._wake = socket.socketpair()
+        except OSError as error:
+            raise SourceError(f"{self._name}: cannot be opened: {error.strerror}") from None
+        try:
+            info = self._opened_by(self._attempt)
+            self._backoff = Backoff(self._limits.reconnect)
+        except SourceError as error:
+            if self._awaited is None or self._is_stopped or not self._may_try_again:
+                self.close()
+                raise
+            self._problem, self._info = str(error), self._awaited
+            info = self._awaited
+        self._freshness = Freshness(info.rate, self._limits.freshness, self._now_ns())
+        self._numbers.begin(self._now_ns())
+        return info
+
+    def rewind(self) -> None:
+        """Let the same process begin a recording again; ids and times start from 0. Raises SourceError.
+
+        Once stopped it does nothing, and `read` tells the end.
+        """
+        if self._reader is None:
+            raise SourceError(f"{self._name}: not open")
+        if self._is_stopped:
+            return
+        self._keep_counts()
+        self._numbers, self._end = Numbers(), None
+        try:
+            self._opened_by(self._ask)
+        except SourceError:
+            self.close()
+            raise
+
+    def read(self) -> Frame:
+        """The next frame; EndOfSource once stopped.
+
+        Raises:
+            NoFrame: when one is overdue.
+            SourceError: of a recording, or of a live source that was never open and was tried often enough.
+        """
+        if self._info is None:
+            raise SourceError(f"{self._name}: not open")
+        if self._end is not None:  # what ended is not opened again: it would repeat its frames
+            raise self._end
+        while not self._is_stopped:
+            try:
+                if self._phase == "idle" and self._now_ns() >= self._next_attempt_ns:
+                    self._attempt()
+                frame = self._take()
+                now_ns = self._now_ns()
+                if frame is not None:
+                    return self._fresh(frame, now_ns)
+                if self._reader is not None and self._reader.waits_for_slot:
+                    self._phase_ns = now_ns  # it is this process that keeps a recording waiting
+                elif self._phase != "idle" and now_ns >= self._hung_ns():
+                    self._hung()
+            except (SourceError, EndOfSource) as error:
+                self._failed(error)
+                if not self._is_worth_trying(error):
+                    self._end = error
+                    raise
+                continue
+            if self._info.is_live and now_ns >= self._due_ns():
+                raise NoFrame(self._outage(self._info, now_ns))
+            self._wait(self._next_event_ns(self._info) - now_ns)
+        raise EndOfSource
+
+    def stop(self) -> None:
+        """End a wait in `read` or `open` at once, and the source with it; may be called from any thread."""
+        self._is_stopped = True
+        if self._wake is not None:
+            with suppress(OSError):  # closed just now
+                self._wake[1].send(b"!")
+
+    def close(self) -> None:
+        """End the reader; safe to call twice."""
+        self._end_reader(hangs=False)
+        ends, self._wake = self._wake, None
+        for end in ends or ():
+            end.close()
+
+    @property
+    def period_ns(self) -> int | None:
+        """Between two frames, as learnt; None before `open`."""
+        return self._freshness.period_ns if self._info is not None else None
+
+    @property
+    def stale_after_ns(self) -> int | None:
+        """How long it may be silent before `read` tells of it; None before `open`."""
+        return self._freshness.stale_after_ns if self._info is not None else None
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """What the source counted, such as `decode_errors`, each time it was open."""
+        return dict(self._counts_before + Counter(self._reader.counts if self._reader else {}))
+
+    @property
+    def _may_try_again(self) -> bool:
+        """Whether a source that was never open is to be tried once more."""
+        retries = self._limits.open_retries
+        return retries is None or self._backoff.attempts <= retries
+
+    def _is_worth_trying(self, error: Exception) -> bool:
+        if self._info is None or not self._info.is_live or isinstance(error, _RecordedError | EndOfSource):
+            return False
+        return self._was_open or self._may_try_again
+
+    def _attempt(self) -> None:
+        """Ask for the source to be opened; how that ends comes by `_take`."""
+        now_ns = self._now_ns()
+        self._next_attempt_ns = now_ns + self._backoff.next_step_ns()
+        if self._info is not None:
+            self.reconnects.attempts += 1
+        self._ask()
+
+    def _ask(self) -> None:
+        self._phase, self._phase_ns = "opening", self._now_ns()
+        self._start_s = 0.0
+        if self._reader is None:
+            self._reader, self._start_s = self._new_reader(), START_S
+        self._reader.open()
+
+    def _opened_by(self, ask: Callable[[], None]) -> SourceInfo:
+        """What the source tells once it is open; ends the reader if it does not open in time."""
+        try:
+            ask()
+            while self._phase == "opening" and not self._is_stopped:
+                left_ns = self._hung_ns() - self._now_ns()
+                if left_ns <= 0:
+                    raise SourceError(f"{self._name}: did not open within {self._limits.open_timeout_s:g} s")
+                self._wait(left_ns)
+                self._take()
+        except (SourceError, EndOfSource) as error:
+            self._end_reader(hangs=self._now_ns() >= self._hung_ns())
+            raise SourceError(str(error) or f"{self._name}: holds no frame") from None
+        if self._info is None:
+            raise SourceError(f"{self._name}: stopped before it was open")
+        return self._info
+
+    def _take(self) -> Frame | None:
+        """A frame, if one is there; that the source is open is taken note of."""
+        taken = self._reader.take() if self._reader is not None else None
+        if taken is None:
+            return None
+        if not isinstance(taken, SourceInfo):
+            # what comes before the source is open again is of the session that was given up
+            return taken if self._phase == "running" else None
+        if self._info is not None and self._info.is_live and not taken.is_live:
+            raise _RecordedError(
+                f"{self._name}: is a recording, not the live source that was waited for; start again"
+            )
+        if self._info is not None and self._info.is_live:
+            self._freshness.set_rate(taken.rate)
+        if self._info is None or self._info.is_live:
+            self._info = taken
+        self._was_open = True
+        self._phase, self._phase_ns = "running", self._now_ns()
+        self._numbers.begin_session()
+        return None
+
+    def _fresh(self, frame: Frame, now_ns: int) -> Frame:
+        if self._backoff.attempts:
+            self.reconnects.successes += 1
+            self._backoff = Backoff(self._limits.reconnect)
+        self._phase_ns = now_ns
+        self._freshness.frame(now_ns)
+        if self._info is not None and self._info.is_live and self._lateness.is_lasting(frame, now_ns):
+            age_s = (now_ns - frame.captured_ns) / 1e9
+            self._problem = f"{self._name}: its frames came {age_s:.1f} s late"
+            self.reconnects.late += 1
+            self._phase = "idle"
+            self._next_attempt_ns = now_ns
+        info = self._info
+        if info is not None and (info.frame_wh, info.pixel_aspect) != (frame.frame_wh, frame.pixel_aspect):
+            self._info = replace(info, frame_wh=frame.frame_wh, pixel_aspect=frame.pixel_aspect)
+        return self._numbers.give(frame)
+
+    def _failed(self, error: Exception) -> None:
+        """The source has ended by itself; its reader, if it is still there, can open it again."""
+        self._problem = str(error) or f"{self._name}: ended"
+        if isinstance(error, _HungError):
+            self.reconnects.hangs += 1
+        elif isinstance(error, ReaderDied):
+            self.reconnects.deaths += 1
+        elif isinstance(error, ReaderMalformed):
+            self.reconnects.malformed += 1
+        if isinstance(error, _HungError | ReaderLost):
+            self._end_reader(hangs=True)
+        else:
+            self._keep_counts()
+            self._phase = "idle"
+
+    def _hung(self) -> None:
+        waited_s = (self._now_ns() - self._phase_ns) / 1e9
+        raise _HungError(f"{self._name}: hung for {waited_s:.1f} s while {_DOING[self._phase]}")
+
+    def _end_reader(self, hangs: bool) -> None:
+        if self._reader is not None:
+            self._keep_counts()
+            self._reader.close(0.0 if hangs else GRACE_S)
+            self._reader = None
+        self._phase = "idle"
+
+    def _keep_counts(self) -> None:
+        if self._reader is not None:
+            self._counts_before.update(self._reader.counts)
+            self._reader.counts = {}
+
+    def _outage(self, info: SourceInfo, now_ns: int) -> Outage:
+        state = self._freshness.tell(now_ns)
+        reason = f"no frame for {self._freshness.silent_ns(now_ns) / 1e9:.1f} s"
+        if self._phase != "running":
+            state = CameraState.LOST
+            reason += f"; {self._problem}; "
+            again = "reconnect" if self._was_open else "open it"
+            if self._phase == "idle":
+                next_s = max(0, self._next_attempt_ns - now_ns) / 1e9
+                reason += f"attempt {self._backoff.attempts + 1} to {again} in {next_s:.1f} s"
+            else:
+                reason += f"attempt {self._backoff.attempts} to {again}"
+        return Outage(
+            source_id=info.source_id,
+            frame_wh=info.frame_wh,
+            time_ns=self._numbers.tell(now_ns),
+            captured_ns=self._numbers.last_captured_ns,
+            camera_state=state,
+            camera_reason=reason,
+            pixel_aspect=info.pixel_aspect,
+        )
+
+    def _hung_ns(self) -> int:
+        """When the reader has been silent for too long."""
+        limit_s = self._limits.open_timeout_s + self._start_s
+        if self._phase == "running":
+            limit_s = self._limits.read_timeout_s + (self._info.burst_s if self._info else 0.0)
+        return self._phase_ns + round((limit_s + MARGIN_S) * 1e9)
+
+    def _next_event_ns(self, info: SourceInfo) -> int:
+        next_ns = self._next_attempt_ns if self._phase == "idle" else self._hung_ns()
+        return min(next_ns, self._due_ns()) if info.is_live else next_ns
+
+    def _due_ns(self) -> int:
+        return self._freshness.due_ns(is_open=self._phase == "running")
+
+    def _now_ns(self) -> int:
+        return self._waiting.monotonic_ns()
+
+    def _wait(self, for_ns: int) -> None:
+        descriptors = [self._wake[0].fileno()] if self._wake else []
+        if self._reader is not None and self._reader.fileno() >= 0:
+            descriptors.append(self._reader.fileno())
+        until_ns = self._now_ns() + max(0, for_ns)
+        self._waiting.wait(descriptors, max(0, for_ns) / 1e9)
+        if self._now_ns() - until_ns > MARGIN_S * 1e9:  # this process was stopped, and the reader perhaps too
+            self._phase_ns = self._now_ns()
+
+
+class _HungError(SourceError):
+    """Nothing came of the reader in time."""
+
+
+class _RecordedError(SourceError):
+    """What was waited for as a live source is none."""

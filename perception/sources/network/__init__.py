@@ -1,0 +1,1 @@
+"""Addresses, passwords, certificates, and what HTTP and RTSP servers answer."""

@@ -1,0 +1,242 @@
+"""What a web address gives, as a file for libav: read as it comes, or from any place where the server can."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import re
+import socket
+import tempfile
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Final
+
+from perception.sources.network.encoding import Unpacked
+from perception.sources.source import SourceError
+
+SKIPPED_BYTES: Final = 1 << 18
+"""A step forward of no more than this is read over; a longer one, or one back, asks the server again."""
+KEPT_BYTES: Final = 1 << 30
+"""The largest file that is kept."""
+KEPT_IN_MEMORY_BYTES: Final = 1 << 26
+_READ_BYTES: Final = 1 << 16
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An answer whose head has been read."""
+
+    response: http.client.HTTPResponse | Unpacked
+    socket: socket.socket
+
+
+class Body:
+    """A file with what of its methods libav uses.
+
+    A connection that ends before everything has come is opened again where it ended, if the server can do
+    that; if not, or if nothing more comes, the file ends there, and `failed` is called.
+
+    Args:
+        fetch: asks for the bytes from a first one up to an end (0: all there are).
+        left_s: how long the next bytes may take; raises TimeoutError.
+        failed: takes what is wrong.
+        first: byte at the address with which the file begins.
+        end: byte at the address before which it ends; 0 for all there are.
+    """
+
+    def __init__(
+        self,
+        fetch: Callable[[int, int], Answer],
+        left_s: Callable[[], float],
+        failed: Callable[[str | TimeoutError], None],
+        first: int = 0,
+        end: int = 0,
+    ) -> None:
+        self._fetch, self._left_s, self._failed = fetch, left_s, failed
+        self._first, self._end = first, end
+        self._answer: Answer | None = fetch(first, end)
+        response = self._answer.response
+        self._is_seekable = response.status == http.client.PARTIAL_CONTENT
+        length = response.headers.get("Content-Length", "")
+        self._size = int(length) if length.isdecimal() else None
+        self.content_type = response.headers.get_content_type() if "Content-Type" in response.headers else ""
+        """Of the answer, in lower case and without parameters; empty where it has none."""
+        self.url = response.url
+        """Where it came from, after all redirects."""
+        self.head = f"{response.status} {response.reason}, {self.content_type or 'without a type'}"
+        """Status and type, for messages."""
+        self._at = self._answer_at = 0
+        self._start: bytes | None = None
+        self._is_retried = self._is_cut_off = False
+        self._refusal = ""
+        self._kept: tempfile.SpooledTemporaryFile[bytes] | None = None
+
+    @property
+    def size_bytes(self) -> int | None:
+        """As the server tells it; None of what has no end, or none that is known."""
+        return self._size
+
+    @property
+    def start(self) -> bytes:
+        """What comes first, as much as comes at once; it is still read. Raises TimeoutError."""
+        if self._start is None:
+            self._start = self._read_from_server(_READ_BYTES)
+            self._at = 0
+        return self._start
+
+    def readable(self) -> bool:
+        """It always is."""
+        return True
+
+    def seekable(self) -> bool:
+        """Whether the server gives parts, and told the size; or all of it is kept."""
+        return self._kept is not None or self._can_ask_again
+
+    def tell(self) -> int:
+        """Where the next byte comes from."""
+        return self._at
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Choose where the next byte comes from; nothing is asked of the server before it is read."""
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._size or 0}[whence]
+        self._at = max(0, base + offset)
+        return self._at
+
+    def read(self, size_bytes: int) -> bytes:
+        """What is there, at most so much, once there is anything; nothing at the end.
+
+        Raises:
+            TimeoutError: if nothing comes in time.
+        """
+        if self._kept is not None:
+            self._kept.seek(self._at)
+            data = self._kept.read(size_bytes)
+            self._at += len(data)
+            return data
+        if self._start and self._at < len(self._start):
+            data = self._start[self._at : self._at + size_bytes]
+            self._at += len(data)
+            return data
+        return self._read_from_server(size_bytes)
+
+    def keep(self) -> bool:
+        """Take all of it into a file of its own, from which any place can be read.
+
+        Returns:
+            False where it is too large.
+
+        Raises:
+            TimeoutError: if it does not come in time; the answer is of no use then.
+        """
+        if (self._size or 0) > KEPT_BYTES:
+            return False
+        file = tempfile.SpooledTemporaryFile(KEPT_IN_MEMORY_BYTES)  # noqa: SIM115, as long as this
+        try:
+            while data := self.read(_READ_BYTES):
+                file.write(data)
+                if self._at > KEPT_BYTES:
+                    file.close()
+                    return False
+        except TimeoutError:
+            file.close()
+            raise
+        except OSError as error:
+            file.close()
+            raise SourceError(f"has to be kept on this disk, and cannot be: {error.strerror}") from None
+        if self._is_cut_off or self._at < (self._size or 0):
+            file.close()
+            raise SourceError(f"the connection was cut after {self._at}{self._of_all} bytes")
+        self._kept, self._size, self._at = file, self._at, 0
+        return True
+
+    def _read_from_server(self, size_bytes: int) -> bytes:
+        while self._size is None or self._at < self._size:
+            if self._size is None and self._at_end_of(self._answer):
+                return b""
+            try:
+                data = self._read_on(size_bytes)
+            except TimeoutError as error:
+                self._failed(error)
+                raise
+            if data:
+                self._is_retried, self._refusal = False, ""
+                return data
+            if self._size is None and self._answer is not None:
+                return b""  # the server closes where it has nothing more
+            self._hang_up()
+            if self._is_retried or not self._can_ask_again:
+                self._is_cut_off = True
+                self._failed(f"the connection was cut after {self._at}{self._of_all} bytes{self._refusal}")
+                return b""
+            self._is_retried = True
+        return b""
+
+    def close(self) -> None:
+        """Hang up, and forget what was kept; safe to call twice."""
+        if self._kept is not None:
+            self._kept.close()
+        self._hang_up()
+
+    @property
+    def _can_ask_again(self) -> bool:
+        return self._is_seekable and self._size is not None
+
+    @property
+    def _of_all(self) -> str:
+        return "" if self._size is None else f" of {self._size}"
+
+    def _hang_up(self) -> None:
+        answer, self._answer = self._answer, None
+        if answer is not None:
+            with suppress(OSError):
+                answer.response.close()
+
+    def _at_end_of(self, answer: Answer | None) -> bool:
+        """Whether all of an answer of unknown length was read: the library has hung up by itself."""
+        return answer is not None and answer.response.isclosed() and self._at == self._answer_at
+
+    def _read_on(self, size_bytes: int) -> bytes:
+        """The next bytes; none at the end of the answer; hung up too where the connection broke."""
+        try:
+            answer = self._answer_here()
+            if answer is None:
+                return b""
+            left_bytes = size_bytes if self._size is None else min(size_bytes, self._size - self._at)
+            answer.socket.settimeout(self._left_s())
+            data = answer.response.read1(left_bytes)
+        except TimeoutError:
+            raise
+        except SourceError as error:
+            self._refusal = f"; asked for the rest, {error}"
+            self._hang_up()
+            return b""
+        except (OSError, http.client.HTTPException, ValueError):  # ValueError: of a chunk's length
+            self._hang_up()
+            return b""
+        self._at += len(data)
+        self._answer_at = self._at
+        return data
+
+    def _answer_here(self) -> Answer | None:
+        """An answer whose next byte is the one that is wanted."""
+        answer, ahead_bytes = self._answer, self._at - self._answer_at
+        if answer is not None and 0 <= ahead_bytes <= SKIPPED_BYTES:
+            while self._answer_at < self._at:
+                answer.socket.settimeout(self._left_s())
+                skipped = len(answer.response.read1(min(_READ_BYTES, self._at - self._answer_at)))
+                if not skipped:
+                    break
+                self._answer_at += skipped
+            else:
+                return answer
+        self._hang_up()
+        fetched = self._fetch(self._first + self._at, self._end)
+        told = fetched.response.headers.get("Content-Range", "")
+        begins = re.match(r"bytes\s+(\d+)-", told, re.IGNORECASE)
+        is_other = begins is not None and int(begins[1]) != self._first + self._at
+        if fetched.response.status != http.client.PARTIAL_CONTENT or is_other:
+            fetched.response.close()
+            return None
+        self._answer, self._answer_at = fetched, self._at
+        return fetched

@@ -1,0 +1,80 @@
+"""RTSP by libav: who gets the password is looked at before, why there is no stream afterwards."""
+
+from __future__ import annotations
+
+import time
+from typing import Final, Literal
+
+import av
+from av.container import InputContainer
+from av.error import ExitError, FFmpegError, HTTPServerError, InvalidDataError
+
+from perception.sources.network.address import Address
+from perception.sources.network.deadline import Deadline
+from perception.sources.network.rtsp_inquiry import check_answers, check_redirects
+from perception.sources.network.tls import TlsSettings
+
+# Not "fflags=nobuffer", as is often advised: it throws away what was read while the streams were looked
+# at, the first key frame with it, and nothing can be decoded until the next one.
+# TCP loses no packet, and passes routers; UDP where a camera offers that alone.
+_TRANSPORTS: Final = {
+    "auto": {"rtsp_transport": "tcp+udp", "rtsp_flags": "prefer_tcp"},
+    "tcp": {"rtsp_transport": "tcp"},
+    "udp": {"rtsp_transport": "udp"},
+}
+# Sound and what cameras tell beside (ONVIF) are not asked for: some refuse that, and the session with it.
+_VIDEO_ALONE: Final = {"allowed_media_types": "video"}
+RtspTransport = Literal["auto", "tcp", "udp"]
+BUSY_S: Final = 0.5
+"""That a server gets before it is asked once more after a fault of its own."""
+# What an address may make libav open by itself: the rest of an RTSP session.
+_PROTOCOLS: Final = "rtsp,rtp,udp,tcp,tls"
+
+
+def open_rtsp(
+    url: str, transport: RtspTransport, tls: TlsSettings, limits_s: tuple[float, float]
+) -> tuple[InputContainer, int]:
+    """An open container, and when libav began to connect, in monotonic nanoseconds.
+
+    Args:
+        url: with the user and the password, if it needs any.
+        transport: that is asked for.
+        tls: how certificates are judged.
+        limits_s: for connecting, and for every read.
+
+    Raises:
+        SourceError: with what the server has against it.
+        TimeoutError: if nothing comes in time; of libav as ExitError.
+        FFmpegError: if libav does not open what the server has nothing against.
+    """
+    connect_limit_s, read_limit_s = limits_s
+    limit = Deadline()
+    limit.start(connect_limit_s)
+    options = {"protocol_whitelist": _PROTOCOLS, **_VIDEO_ALONE, **_TRANSPORTS[transport]}
+    if "@" in url or url.startswith("rtsps"):
+        check_redirects(url, tls, limit)
+    if url.startswith("rtsps"):
+        options |= tls.libav_options()
+
+    def opened() -> tuple[InputContainer, int]:
+        limits_s, asked_ns = (limit.left_s(), read_limit_s), time.monotonic_ns()
+        address = Address.of(url).full_url
+        container = av.open(address, "r", options=options, timeout=limits_s, metadata_errors="replace")
+        return container, asked_ns
+
+    try:
+        try:
+            return opened()
+        except HTTPServerError:  # some are busy for a moment with letting go of who asked before
+            time.sleep(BUSY_S)
+            return opened()
+    except ExitError:
+        raise
+    except FFmpegError as error:
+        limit.start(connect_limit_s)
+        try:
+            check_answers(url, transport, tls, limit)
+        except TimeoutError:
+            if isinstance(error, InvalidDataError):  # libav takes silence for that
+                raise
+        raise

@@ -1,0 +1,207 @@
+"""What an RTSP server answers, asked beside libav.
+
+libav would follow a redirect and take the password along to any host, and tells little of why a stream does
+not open.
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+from dataclasses import dataclass
+from typing import BinaryIO, Final
+
+from perception.sources.network.address import Address
+from perception.sources.network.authorization import answer, best_of, challenges_of
+from perception.sources.network.deadline import Deadline
+from perception.sources.network.refusal import UNAUTHORIZED, no_answer, other_protocol, refusal
+from perception.sources.network.tls import TlsSettings
+from perception.sources.source import SourceError
+from perception.system.redaction import masked_url
+
+_MOST_REDIRECTS: Final = 5
+_LIBAVS_ALGORITHMS: Final = ("", "MD5")
+_MOST_LINES: Final = 100
+_LONGEST_LINE: Final = 8192
+_LONGEST_BODY: Final = 1 << 20
+_TRANSPORTS: Final = {
+    "tcp": "RTP/AVP/TCP;unicast;interleaved=0-1",
+    "udp": "RTP/AVP/UDP;unicast;client_port=34000-34001",
+}
+
+
+def check_redirects(url: str, tls: TlsSettings, limit: Deadline) -> None:
+    """Ask for the stream's description, as libav will, and see where that leads.
+
+    Args:
+        url: with the user and the password, if it needs any.
+        tls: how certificates are judged.
+        limit: for all of it.
+
+    Raises:
+        SourceError: if it leads to another scheme, host or port, or if nobody answers in RTSP; the message
+            names no address but the one that it leads to.
+        TimeoutError: if nothing comes in time.
+    """
+    given = Address.of(url)
+    here = given.bare_url
+    for _ in range(_MOST_REDIRECTS):
+        with _Conversation(given, tls, limit) as server:
+            answered = server.ask("DESCRIBE", here)
+        location = answered.headers.get("location") if 300 <= answered.status < 400 else None
+        if location is None:
+            return
+        if location.startswith("/"):
+            location = "/".join(here.split("/")[:3]) + location
+        there = Address.of(location)
+        if there.origin != given.origin:
+            why = ", and the password is not for there" if given.userinfo else ""
+            raise SourceError(
+                f"redirects to {masked_url(location)}{why}; give that address as the source if you trust it"
+            )
+        here = there.bare_url
+    raise SourceError("redirects without an end")
+
+
+def check_answers(url: str, transport: str, tls: TlsSettings, limit: Deadline) -> None:
+    """Find what a server has against a stream that libav could not open.
+
+    Args:
+        url: with the user and the password, if it needs any.
+        transport: `tcp`, `udp`, or any other for both.
+        tls: how certificates are judged.
+        limit: for all of it.
+
+    Raises:
+        SourceError: with the reason; nothing is raised where there is none.
+        TimeoutError: if nothing comes in time.
+    """
+    given = Address.of(url)
+    with _Conversation(given, tls, limit) as server:
+        described = server.ask("DESCRIBE", given.bare_url)
+        described.check(given)
+        if 300 <= described.status < 400:
+            check_redirects(url, tls, limit)
+        if described.status != 200:
+            return
+        control = _control_of_video(described.body)
+        if control is None:
+            raise SourceError("its description names no video")
+        base = described.headers.get("content-base", given.bare_url)
+        track = control if "://" in control else f"{base.rstrip('/')}/{control}".removesuffix("/*")
+        for way in [transport] if transport in _TRANSPORTS else _TRANSPORTS:
+            setup = server.ask("SETUP", track, f"Transport: {_TRANSPORTS[way]}")
+            if setup.status < 400:
+                session = setup.headers.get("session", "").partition(";")[0]
+                server.ask("TEARDOWN", given.bare_url, f"Session: {session}")
+                break
+        setup.check(given)
+        if server.algorithm not in _LIBAVS_ALGORITHMS:
+            raise SourceError(
+                f"asks for a password by Digest {server.algorithm}; over RTSP, MD5 and Basic are known"
+            )
+
+
+def _control_of_video(sdp: bytes) -> str | None:
+    """What the first video is called in requests; None where there is none."""
+    video = re.search(rb"^m=video [^\0]*?(?=^m=|\Z)", sdp, re.MULTILINE)
+    if video is None:
+        return None
+    control = re.search(rb"^a=control:(\S+)", video[0], re.MULTILINE)
+    return control[1].decode(errors="replace") if control else "*"
+
+
+@dataclass(frozen=True)
+class _Answer:
+    status: int
+    reason: str
+    headers: dict[str, str]
+    """By name in lower case; the first of each."""
+    challenges: list[str]
+    body: bytes
+
+    def check(self, given: Address) -> None:
+        """Raise SourceError if it is a refusal."""
+        if self.status >= 400:
+            raise SourceError(refusal(self.status, self.reason, given, challenges_of(self.challenges)))
+
+
+class _Conversation:
+    """A connection on which one request follows the other; raises what `no_answer` makes of errors."""
+
+    def __init__(self, given: Address, tls: TlsSettings, limit: Deadline) -> None:
+        self._given, self._limit, self._number = given, limit, 0
+        self.algorithm = ""
+        """Of the last Digest that was answered; empty where there was none."""
+        scheme, host, port = given.origin
+        try:
+            plain = socket.create_connection((host, port), limit.left_s())
+            try:
+                self._connection = plain
+                if scheme == "rtsps":
+                    self._connection = tls.context().wrap_socket(plain, server_hostname=host)
+            except BaseException:
+                plain.close()
+                raise
+        except (OSError, UnicodeError) as error:
+            raise no_answer(error, given) from None
+        self._answers = self._connection.makefile("rb")
+
+    def __enter__(self) -> _Conversation:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._answers.close()
+        self._connection.close()
+
+    def ask(self, method: str, url: str, *lines: str) -> _Answer:
+        """The answer to a request, given once more with the password where it is asked for.
+
+        Raises:
+            SourceError: if it is none in RTSP, or if the password is asked for in a way that is not known.
+            TimeoutError: if it does not come in time.
+        """
+        try:
+            answered = self._ask(method, url, lines)
+            challenges = challenges_of(answered.challenges)
+            if answered.status == UNAUTHORIZED and challenges and self._given.userinfo:
+                user, password = self._given.user, self._given.password
+                best = best_of(challenges)
+                self.algorithm = best.algorithm if best.scheme.lower() == "digest" else ""
+                told = answer(best, user, password, method, url)
+                answered = self._ask(method, url, (*lines, f"Authorization: {told}"))
+        except OSError as error:
+            raise no_answer(error, self._given) from None
+        return answered
+
+    def _ask(self, method: str, url: str, lines: tuple[str, ...]) -> _Answer:
+        self._number += 1
+        head = [f"{method} {url} RTSP/1.0", f"CSeq: {self._number}", "User-Agent: drivable"]
+        if method == "DESCRIBE":
+            head.append("Accept: application/sdp")
+        self._connection.settimeout(self._limit.left_s())
+        self._connection.sendall("\r\n".join([*head, *lines, "", ""]).encode())
+        return self._answer(self._answers)
+
+    def _answer(self, answers: BinaryIO) -> _Answer:
+        first = answers.readline(_LONGEST_LINE).decode("latin-1")
+        version, status, reason = (*first.split(None, 2), "", "", "")[:3]
+        if not first:
+            raise ConnectionResetError
+        if not version.startswith("RTSP/") or not (status.isascii() and status.isdecimal()):
+            raise SourceError(other_protocol(first, self._given))
+        headers: dict[str, str] = {}
+        challenges = []
+        for _ in range(_MOST_LINES):
+            line = answers.readline(_LONGEST_LINE).decode(errors="replace").strip()
+            if not line:
+                break
+            name, _, value = line.partition(":")
+            if name.lower() == "www-authenticate":
+                challenges.append(value.strip())
+            headers.setdefault(name.lower(), value.strip())
+        length = headers.get("content-length", "0")
+        body = (
+            answers.read(min(int(length), _LONGEST_BODY)) if length.isascii() and length.isdecimal() else b""
+        )
+        return _Answer(int(status[:9]), reason.strip(), headers, challenges, body)

@@ -1,0 +1,1 @@
+"""What the node reports: health over HTTP and to systemd, Prometheus metrics, the summary of a run."""

@@ -1,0 +1,179 @@
+"""Endpoints: `/healthz`, `/readyz` and `/metrics` over HTTP, of the moment that they are asked for.
+
+The one thread of the node outside of `perception/pipeline`, with one more for each open connection: it is no
+part of the data path, takes nothing from it and gives nothing to it, and must answer when that stands still.
+"""
+
+from __future__ import annotations
+
+import socket
+import sys
+import time
+from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
+from functools import partial
+from http import HTTPStatus
+from socketserver import TCPServer, ThreadingMixIn
+from threading import BoundedSemaphore, Lock, Thread
+from typing import Any, Final
+
+from perception.cli.command import say
+from perception.pipeline.histogram import Histogram
+from perception.system.redaction import masked_line
+from perception.telemetry.address import EndpointsError, is_own_host, parse_address
+from perception.telemetry.health import NodeStatus
+from perception.telemetry.http_request import Answer, Answers, Request
+
+CONNECTIONS: Final = 64
+"""At once; each is over within the limits of `request.py`. For one more the oldest is hung up on: an answer
+takes milliseconds, and only a client that dawdles is ever the oldest of so many."""
+THREADS: Final = 2 * CONNECTIONS
+"""With those that are about to end; one connection more is closed unanswered."""
+POLL_S: Final = 0.2
+"""How long `close` may wait for the thread to see it."""
+
+Status = Callable[[], NodeStatus]
+
+
+class Endpoints:
+    """The node's state over HTTP.
+
+    - `/healthz`: 200 while the node can do its work, with a camera or without one; 503 and the reason if not.
+    - `/readyz`: 200 only while masks are fresh; 503 and the reason if not.
+    - `/metrics`: in Prometheus' text format, or OpenMetrics where that is asked for.
+
+    Args:
+        setting: a port on the loopback interface, or `host:port`.
+        names: by which the node may be asked besides addresses, `localhost` and the machine's own; * is any.
+    """
+
+    def __init__(self, setting: str, names: Collection[str] = ()) -> None:
+        """Raises EndpointsError, if that is no address."""
+        self._host, self._port = parse_address(setting)
+        self._names = (self._host, *names)
+        self._server: _Server | None = None
+
+    def start(self, status: Status, age: Histogram, stages: Mapping[str, Histogram]) -> None:
+        """Listen, and answer from now on.
+
+        Args:
+            status: of the moment at which it is called; called from other threads, at every request.
+            age: from capture to publication.
+            stages: times by stage; may get new ones while the node runs.
+
+        Raises:
+            EndpointsError: if the address cannot be listened on.
+        """
+        answers = {
+            "/healthz": lambda _: _state(status().why_not_alive),
+            "/readyz": lambda _: _state(status().why_not_fresh),
+            "/metrics": _metrics(status, age, stages),
+        }
+        try:
+            self._server = _Server(self._host, self._port, answers, self._names)
+        except OSError as error:
+            where = f"[{self._host}]" if ":" in self._host else self._host
+            raise EndpointsError(
+                f"http {where}:{self._port}: cannot listen there: {error.strerror}; "
+                "choose another port or interface"
+            ) from error
+        Thread(target=self._server.serve_forever, args=(POLL_S,), name="endpoints", daemon=True).start()
+
+    @property
+    def port(self) -> int:
+        """The port that is listened on; once started."""
+        assert self._server is not None
+        port: int = self._server.server_address[1]
+        return port
+
+    def close(self) -> None:
+        """Listen no more; answers under way go on without being waited for. Safe to call twice."""
+        if self._server is not None:
+            self._server.shutdown()
+            self._server.server_close()
+            self._server = None
+
+
+def _state(why_not: str | None) -> Answer:
+    if why_not is None:
+        return Answer(HTTPStatus.OK, "ok\n")
+    return Answer(HTTPStatus.SERVICE_UNAVAILABLE, masked_line(why_not) + "\n")
+
+
+def _metrics(status: Status, age: Histogram, stages: Mapping[str, Histogram]) -> Callable[[str], Answer]:
+    # Here and not above: it takes 80 ms to import, and nobody else needs it.
+    from prometheus_client import CollectorRegistry
+    from prometheus_client.exposition import choose_encoder
+
+    from perception.telemetry.prometheus import NodeCollector
+
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(NodeCollector(status, age, stages))
+
+    def answer(accept: str) -> Answer:
+        encode, content_type = choose_encoder(accept)
+        return Answer(HTTPStatus.OK, encode(registry).decode(), content_type)
+
+    return answer
+
+
+class _Server(ThreadingMixIn, TCPServer):
+    """A thread for each connection, no more than `CONNECTIONS` of which are waited for."""
+
+    allow_reuse_address = True  # a node that was restarted must not wait for old connections to be forgotten
+    daemon_threads = True
+    block_on_close = False
+    request_queue_size = CONNECTIONS
+
+    def __init__(self, host: str, port: int, answers: Answers, names: Collection[str]) -> None:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        self.address_family = found[0][0]
+        address: Any = found[0][4]  # of two or four parts, as the family has them
+        self._free = BoundedSemaphore(THREADS)
+        self._lock = Lock()
+        self._open: dict[Any, None] = {}  # the oldest first
+        own = {"answers": answers, "is_own_host": partial(is_own_host, names=names)}
+        super().__init__(address, type("NodeRequest", (Request,), own))
+
+    def get_request(self) -> Any:
+        """As the library does; without descriptors it waits a little, or it would be asked again at once."""
+        try:
+            return super().get_request()
+        except OSError:
+            time.sleep(POLL_S)
+            raise
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        if not self._free.acquire(blocking=False):
+            self.shutdown_request(request)
+            return
+        with self._lock:
+            self._open[request] = None
+            oldest = next(iter(self._open)) if len(self._open) > CONNECTIONS else None
+            if oldest is not None:
+                del self._open[oldest]
+                with suppress(OSError):  # it has just ended by itself
+                    oldest.shutdown(socket.SHUT_RDWR)
+        try:
+            super().process_request(request, client_address)
+        except BaseException:  # no thread could be started
+            self._ended(request)
+            raise
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._ended(request)
+
+    def _ended(self, request: Any) -> None:
+        with self._lock:
+            self._open.pop(request, None)
+        self._free.release()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Tell of an error of ours in one line; that a client has gone is none."""
+        error = sys.exception()
+        if not isinstance(error, OSError):
+            line = " ".join(f"drivable-node: http: {type(error).__name__}: {error}".split())
+            say(line)

@@ -1,0 +1,80 @@
+"""The node seen from outside, at the moment somebody asks: what endpoints and systemd are told."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from perception.inference.engines import Engine
+from perception.pipeline import Pipeline
+from perception.provenance.trace import Tracer
+from perception.sources.counts import counts_of, period_ns_of, silence_ns_of
+from perception.sources.isolated.freshness import FreshnessSettings
+from perception.sources.source import Source, SourceInfo
+from perception.telemetry.health import (
+    FrameCounts,
+    NodeStatus,
+    Phase,
+    SinkStatus,
+    own_memory,
+    silence_limit_s,
+)
+
+
+class Monitor:
+    """Puts together what pipeline, source and engine know; may be asked by any thread."""
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        source: Source,
+        info: SourceInfo,
+        engine: Engine,
+        freshness: FreshnessSettings,
+        tracer: Tracer | None = None,
+    ) -> None:
+        self._pipeline, self._source, self._info, self._engine = pipeline, source, info, engine
+        self._tracer, self._freshness = tracer, freshness
+
+    def status(self) -> NodeStatus:
+        """Of this moment."""
+        pipeline = self._pipeline
+        published = pipeline.last_output.ask()
+        counts = counts_of(self._source)
+        restarts = {sink.name: sink.restarts for sink in pipeline.sinks.values()}
+        period_ns = period_ns_of(self._source, self._info)
+        silence_s = silence_ns_of(self._source, self._info, self._freshness) / 1e9
+        return NodeStatus(
+            source_id=self._info.source_id,
+            model_id=self._engine.contract.model_id,
+            provider=self._engine.provider,
+            engine_state=published.engine_state or self._engine.state,
+            engine_reason=published.engine_reason,
+            phase=Phase.STOPPING if pipeline.stopping_for_s else Phase.RUNNING,
+            camera_state=published.camera_state,
+            camera_reason=published.camera_reason,
+            fresh_age_s=published.fresh_age_s,
+            # the youngest mask that may be published is as old as the oldest that may, and the next is due
+            fresh_limit_s=self._freshness.max_age_s + silence_s,
+            record_age_s=published.record_age_s,
+            record_limit_s=silence_limit_s(1e9 / period_ns) + self._freshness.stale_after_s,
+            frames=FrameCounts.of_balance(pipeline.ledger.balance()),
+            withheld_by=pipeline.ledger.withheld_by,
+            missed=pipeline.ledger.missed,
+            decode_errors=counts.decode_errors,
+            io_errors=counts.io_errors,
+            reconnect_attempts=counts.reconnect_attempts,
+            reconnects=counts.reconnects,
+            restarts={**restarts, "reader": counts.hangs + counts.deaths + counts.malformed},
+            sinks={name: SinkStatus(sink.dropped, sink.trouble) for name, sink in pipeline.sinks.items()},
+            memory=own_memory(),
+            dead_end=pipeline.dead_end,
+            run=self._tracer.run if self._tracer else None,
+            clock=self._tracer.clock.last if self._tracer else None,
+        )
+
+    def source_counts(self) -> dict[str, int | float | str]:
+        """What the source counted, for the summary; its rate, who says so, and the period that it kept."""
+        info = self._info
+        period_ns = period_ns_of(self._source, info) if info.is_taken_now else 1e9 / info.rate_hz
+        rate = {"rate_hz": info.rate_hz, "rate_kind": info.rate_kind, "period_ms": round(period_ns / 1e6, 3)}
+        return rate | asdict(counts_of(self._source))

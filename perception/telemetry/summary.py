@@ -1,0 +1,154 @@
+"""What a run came to: counts, rates and times, as a table and as JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any, Final
+
+from perception.pipeline import Pipeline
+from perception.pipeline.histogram import Histogram
+from perception.sinks.claim import Claim
+from perception.sinks.sink import SinkError
+from perception.system.json_text import json_text
+from perception.system.set_aside import is_stream, write_outputs
+from perception.telemetry.health import own_memory
+
+SCHEMA = 1
+_LARGEST_SUMMARY_BYTES: Final = 1_000_000
+
+
+def summarise(pipeline: Pipeline, elapsed_s: float, model_id: str, provider: str) -> dict[str, Any]:
+    """Counts and times of a run that has ended."""
+    balance = pipeline.ledger.balance()
+    peak_bytes = own_memory().peak_bytes
+    return {
+        "schema": SCHEMA,
+        "model_id": model_id,
+        "provider": provider,
+        "frames": balance,
+        "withheld_by": pipeline.ledger.withheld_by,
+        "sinks": {
+            name: {"dropped": sink.dropped, "restarts": sink.restarts, "trouble": sink.trouble}
+            for name, sink in pipeline.sinks.items()
+        },
+        "elapsed_s": round(elapsed_s, 3),
+        "fps": round(pipeline.ledger.published / elapsed_s, 2) if elapsed_s > 0 else None,
+        "age_ms": _quantiles(pipeline.age),
+        "stage_ms": {name: _quantiles(times) for name, times in pipeline.times.items() if times.count},
+        "peak_memory_mb": None if peak_bytes is None else round(peak_bytes / 2**20, 1),
+        "errors": [f"{stage}: {error}" for stage, error in pipeline.errors],
+    }
+
+
+def as_table(summary: dict[str, Any]) -> str:
+    """The summary as people read it."""
+    frames = summary["frames"]
+    dropped = ", ".join(f"{count} {reason}" for reason, count in frames["dropped"].items()) or "0"
+    withheld_by = ", ".join(f"{count} {reason}" for reason, count in summary["withheld_by"].items())
+    lines = [
+        f"{'frames captured':18}{frames['captured']:>10}",
+        f"{'published':18}{frames['published']:>10}   {summary['fps']} fps over "
+        f"{summary['elapsed_s']:.1f} s, {summary['model_id']} on {summary['provider']}",
+        f"{'withheld':18}{frames['withheld']:>10}   {withheld_by}".rstrip(),
+        f"{'dropped':18}{dropped:>10}",
+    ]
+    lines += [
+        f"{'dropped by ' + name:18}{counts['dropped']:>10}"
+        for name, counts in summary["sinks"].items()
+        if counts["dropped"]
+    ]
+    lines.append(f"{'':18}{'p50 ms':>10}{'p99 ms':>10}{'max ms':>10}")
+    for name, times in {"age": summary["age_ms"], **summary["stage_ms"]}.items():
+        cells = "".join(
+            "         -" if times[key] is None else f"{times[key]:10.1f}" for key in ("p50", "p99", "max")
+        )
+        lines.append(f"{name:18}{cells}")
+    return "\n".join(lines)
+
+
+class SummaryFile:
+    """Where the summary goes: ours from the beginning of the run, and written once, at its end."""
+
+    def __init__(self, file: Path, *, overwrite: bool = False, append: bool = False) -> None:
+        """Note where it goes.
+
+        Args:
+            overwrite: replace what is there.
+            append: replace an older summary, and nothing else.
+        """
+        self._file, self._overwrites, self._appends = file, overwrite, append
+        self._named = Path(os.path.realpath(file)) if file.is_symlink() else file
+        self._is_stream = is_stream(file)
+        self._claim = Claim()
+
+    def claim(self) -> None:
+        """Keep others from writing there, until `close`; raises SinkError. What is there stays as it is."""
+        if self._is_stream:
+            return
+        try:
+            self._named.parent.mkdir(parents=True, exist_ok=True)
+            self._claim.take(self._named.with_name(f".{self._named.name}.lock"), is_lock_file=True)
+            if self._named.exists():
+                self._claim.take(self._named)
+        except OSError as error:
+            self.close()
+            raise self._unusable(error) from error
+        except SinkError:
+            self.close()
+            raise
+
+    def write(self, summary: dict[str, Any]) -> None:
+        """Write it as JSON, whole or not at all: an older summary stays where this one cannot be written.
+
+        Where it can, the older one is set aside, unless it is to be replaced. A link is followed; to a pipe
+        or a device, such as /dev/stdout, it is written as to any stream.
+
+        Raises:
+            SinkError: if it cannot be written, or another output has come there meanwhile.
+        """
+        content = (json_text(summary, indent=2) + "\n").encode()
+        try:
+            if self._is_stream:
+                with self._file.open("ab", buffering=0) as stream:
+                    stream.write(content)
+                return
+            self._named.parent.mkdir(parents=True, exist_ok=True)
+            if self._named.exists():
+                self._claim.take(self._named)
+            replaces = self._overwrites or (self._appends and _is_summary(self._named))
+            write_outputs({self._named: content}, overwrite=replaces)
+        except OSError as error:
+            raise self._unusable(error) from error
+
+    def close(self) -> None:
+        """Others may write there again. Safe to call twice."""
+        self._claim.release()
+
+    def _unusable(self, error: OSError) -> SinkError:
+        return SinkError(f"{self._file}: the summary cannot be written: {error.strerror}")
+
+
+def _is_summary(file: Path) -> bool:
+    """Whether an earlier run wrote the file."""
+    try:
+        if file.stat().st_size > _LARGEST_SUMMARY_BYTES:
+            return False
+        there = json.loads(file.read_bytes())
+    except (OSError, ValueError):  # not there, or no JSON
+        return False
+    return isinstance(there, dict) and {"schema", "model_id", "frames", "sinks"} <= there.keys()
+
+
+def _quantiles(times: Histogram) -> dict[str, float | int | None]:
+    def rounded(value: float | None) -> float | None:
+        return None if value is None else round(value, 3)
+
+    return {
+        "p50": rounded(times.quantile_ms(0.5)),
+        # The 99th percentile of fewer than 100 durations would be a guess.
+        "p99": rounded(times.quantile_ms(0.99)) if times.count >= 100 else None,
+        "max": rounded(times.max_ns / 1e6) if times.count else None,
+        "count": times.count,
+    }

@@ -1,0 +1,108 @@
+"""How sure the network is of a frame, beside figures worked out by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from perception.frame import Frame
+from perception.inference.engines import OnnxEngine
+from perception.inference.ood import (
+    QUANTILES,
+    DoubtWatch,
+    certainty_of,
+    doubt_of,
+    quantiles_of,
+    share_below,
+)
+from perception.inference.predictor import Perceiver
+from perception.inference.zoo import shipped_models
+from perception.labels import ALTERNATIVE, BACKGROUND, DIRECT, DRIVABLE, LABELS, LABELS_OF_TWO
+from perception.synthetic import DriveRenderer
+
+
+def maps(direct: int = DIRECT) -> tuple[np.ndarray, np.ndarray]:
+    """45x80 cells, 40 of the class `direct`: four of level 51, the others of 255; background of level 102."""
+    confidence, class_map = np.full((45, 80), 102, np.uint8), np.full((360, 640), BACKGROUND, np.uint8)
+    class_map[320:, :64] = direct  # 5 rows and 8 columns of cells
+    confidence[40:, :8] = 255
+    confidence[40, :4] = 51
+    return confidence, class_map
+
+
+@pytest.mark.parametrize(("labels", "direct"), [(LABELS, DIRECT), (LABELS_OF_TWO, DRIVABLE)])
+def test_mean_and_low_are_those_of_the_first_classs_area(labels: tuple[str, ...], direct: int) -> None:
+    told = certainty_of(*maps(direct), labels)
+
+    assert told.mean == pytest.approx((36 * 1 + 4 * 0.2) / 40)
+    assert told.low == pytest.approx(0.2)  # two of the 40 cells may be less sure, four are
+    assert told.unlikeness is None
+
+
+def test_low_leaves_out_the_least_sure_twentieth() -> None:
+    confidence, class_map = maps()
+    confidence[40, 2:4] = 204
+
+    assert certainty_of(confidence, class_map, LABELS).low == pytest.approx(0.8)
+
+
+def test_graph_with_a_confidence_for_every_pixel_tells_the_same() -> None:
+    confidence, class_map = maps()
+    every_pixel = confidence.repeat(8, 0).repeat(8, 1)
+
+    assert certainty_of(every_pixel, class_map, LABELS) == certainty_of(confidence, class_map, LABELS)
+
+
+def test_alternative_lanes_count_for_doubt_and_not_for_the_direct_area() -> None:
+    confidence, class_map = maps()
+    class_map[:, 320:] = ALTERNATIVE  # 45 rows of 40 cells, of level 102
+
+    assert certainty_of(confidence, class_map, LABELS).mean == pytest.approx(0.92)
+    assert doubt_of(confidence, class_map) == pytest.approx(1 - (36.8 + 1800 * 0.4) / 1840)
+
+
+@pytest.mark.parametrize("shape", [(360, 640), (1, 1)])
+def test_frame_without_drivable_area_has_no_mean_and_full_doubt(shape: tuple[int, int]) -> None:
+    class_map = np.full(shape, BACKGROUND, np.uint8)
+
+    told = certainty_of(np.full((45, 80), 255, np.uint8), class_map, LABELS, (0.0, 0.1, 0.2))
+
+    assert (told.mean, told.low, told.unlikeness) == (None, None, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("doubt", "share"), [(0.0, 0.0), (0.1, 0.0), (0.15, 0.125), (0.2, 0.25), (0.9, 0.46875), (1.0, 0.5)]
+)
+def test_share_is_of_the_frames_with_less_doubt(doubt: float, share: float) -> None:
+    assert share_below(doubt, (0.1, 0.2, 1.0, 1.0, 1.0)) == pytest.approx(share)
+
+
+def test_doubt_beyond_all_frames_is_a_share_of_one() -> None:
+    assert share_below(0.5, (0.1, 0.2, 0.3)) == 1.0
+
+
+def test_frames_that_the_quantiles_were_taken_from_are_spread_evenly() -> None:
+    doubts = np.random.default_rng(0).beta(1, 6, 151)
+
+    quantiles = quantiles_of(doubts.tolist())
+
+    assert len(quantiles) == QUANTILES
+    shares = sorted(share_below(float(doubt), quantiles) for doubt in doubts)
+    np.testing.assert_allclose(shares, np.linspace(0, 1, 151), atol=1 / QUANTILES)
+
+
+@pytest.mark.parametrize("name", sorted(shipped_models()))
+def test_shipped_file_knows_the_built_in_road_and_does_not_know_noise(name: str) -> None:
+    engine = OnnxEngine(shipped_models()[name], "cpu", threads=1)
+    perceive = DoubtWatch(Perceiver(engine))
+    noise = np.random.default_rng(0).integers(0, 256, (360, 640, 3), np.uint8)
+
+    seen = [
+        perceive(Frame("fake", 0, 0, 0, image_bgr, "0")).certainty
+        for image_bgr in (DriveRenderer("day", (640, 360)).render(10)[0], noise)
+    ]
+
+    shares = [told.unlikeness for told in seen if told is not None and told.unlikeness is not None]
+    assert shares[0] < 0.5
+    assert shares[1] > 0.9
+    assert perceive.doubts[0] < perceive.doubts[1]
