@@ -59,7 +59,7 @@ class BenchConfig:
     rounds: int = 5
     """Every measurement but accuracy is made so often, all in turns."""
     single_stream_frames: int = 200
-    """In one round, half as many of the bare network's two parts; a p99 needs 459 over all rounds."""
+    """In one round, half as many of the two parts of engine_only; a p99 needs 459 over all rounds."""
     rates_hz: list[float] = field(default_factory=lambda: [15.0, 20.0, 30.0, 60.0])
     """At which frames come by schedule."""
     duration_s: float = 10.0
@@ -73,13 +73,13 @@ class BenchConfig:
     stall_every_s: float = 10.0
     """From one stall to the next; the first comes after half of it."""
     frames: int = 600
-    """Of the source in one round, for each of offline, streams and rivals; a quarter for each stage alone."""
+    """Frames a round for offline, streams and baselines each; a quarter of it for each part of stage_cost."""
     streams: list[int] = field(default_factory=lambda: [2])
     """How many recordings at once, one process each."""
     plain: list[str] = field(default_factory=list)
     """Graphs of `drivable-export --target plain` for the plain OpenCV + ONNX Runtime loop, one a model, by
     its name: rt_s-int8-plain.onnx."""
-    rival_python: str | None = None
+    baseline_python: str | None = None
     """Python of an environment with openvino-model-api, whose pipeline runs the plain graphs too."""
     against: str | None = None
     """Python of another installation of drivable: every round is run by it too, in turns, for `compare`."""
@@ -105,8 +105,8 @@ class BenchConfig:
             raise ValueError("resume goes on with a report, and overwrite begins anew; leave one out")
         if self.resume and not self.out:
             raise ValueError("resume needs the folder to go on in: --out DIR")
-        if self.rival_python and not self.plain:
-            raise ValueError("rival_python runs plain graphs: name them with --plain")
+        if self.baseline_python and not self.plain:
+            raise ValueError("baseline_python runs plain graphs: name them with --plain")
 
     def shortened(self) -> BenchConfig:
         """As it is, or what `quick` makes of it: of what was left at its default."""

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from bench.busy import verdict
 from bench.engines import EngineName, open_engine
 from bench.meter import Meter
-from bench.scenarios.bare import PICTURES, pictures_for
+from bench.scenarios.engine_only import PICTURES, pictures_for
 from perception.inference.contract import ModelContract
 from perception.inference.engines import Engine
 from perception.inference.engines.providers import ProviderName
@@ -50,7 +50,7 @@ class InferConfig:
 
 
 @dataclass(frozen=True)
-class _Rival:
+class _Contender:
     """One network on one engine."""
 
     name: str
@@ -65,28 +65,28 @@ def run(config: InferConfig) -> list[str]:
     All take turns, a few frames each: what else the machine does meets them alike.
     """
     tune_process()
-    rivals = [_rival(model, engine, config) for model in config.models for engine in config.engines]
-    for rival in rivals:
+    contenders = [_contender(model, engine, config) for model in config.models for engine in config.engines]
+    for contender in contenders:
         for _ in range(WARM_UP_FRAMES):
-            rival.run()
+            contender.run()
     with Meter() as meter:
         for start in range(0, config.frames, ROUND_FRAMES):
-            for rival in rivals:
+            for contender in contenders:
                 for _ in range(min(ROUND_FRAMES, config.frames - start)):
                     started_ns = time.perf_counter_ns()
-                    rival.run()
-                    rival.times_ms.append((time.perf_counter_ns() - started_ns) / 1e6)
+                    contender.run()
+                    contender.times_ms.append((time.perf_counter_ns() - started_ns) / 1e6)
     threads = f"{config.threads} thread{'s' * (config.threads != 1)}" if config.threads else "all cores"
     head = f"network alone, {threads}, {config.frames} frames each, in turns"
     busy = verdict([meter.values()])
-    return [head, *_table(rivals), *([busy] if busy else [])]
+    return [head, *_table(contenders), *([busy] if busy else [])]
 
 
-def _rival(model: str, engine_name: EngineName, config: InferConfig) -> _Rival:
+def _contender(model: str, engine_name: EngineName, config: InferConfig) -> _Contender:
     engine = open_engine(engine_name, model_file(model), config.provider, config.threads)
     pictures = cycle(_pictures(engine.contract))
     infer = engine.infer if engine.contract.output == "logits" else engine.classify
-    return _Rival(Path(model).stem, engine, lambda: infer(next(pictures)))
+    return _Contender(Path(model).stem, engine, lambda: infer(next(pictures)))
 
 
 def _pictures(contract: ModelContract) -> list[NDArray[np.uint8]]:
@@ -95,15 +95,15 @@ def _pictures(contract: ModelContract) -> list[NDArray[np.uint8]]:
     return pictures_for(contract, [drive.render(60 * index)[0] for index in range(PICTURES)])
 
 
-def _table(rivals: Sequence[_Rival]) -> list[str]:
-    width = max(len(rival.name) for rival in rivals) + 2
+def _table(contenders: Sequence[_Contender]) -> list[str]:
+    width = max(len(contender.name) for contender in contenders) + 2
     rows = [f"{'':{width}}{'runs on':16}{'input':>10}{'p50':>10}{'p90':>10}   times the first"]
-    first_ms = float(np.median(rivals[0].times_ms))
-    for rival in rivals:
-        p50_ms, p90_ms = np.quantile(rival.times_ms, [0.5, 0.9])
-        sides = rival.engine.contract.takes_wh
+    first_ms = float(np.median(contenders[0].times_ms))
+    for contender in contenders:
+        p50_ms, p90_ms = np.quantile(contender.times_ms, [0.5, 0.9])
+        sides = contender.engine.contract.takes_wh
         rows.append(
-            f"{rival.name:{width}}{rival.engine.provider:16}{f'{sides[0]}x{sides[1]}':>10}"
+            f"{contender.name:{width}}{contender.engine.provider:16}{f'{sides[0]}x{sides[1]}':>10}"
             f"{p50_ms:7.2f} ms{p90_ms:7.2f} ms   {first_ms / p50_ms:.2f}x"
         )
     return rows

@@ -46,7 +46,7 @@ def plan(config: BenchConfig, has_gpu: bool) -> Plan:
     if config.data and not Path(config.data).is_dir():  # and not after all else was measured
         raise FileNotFoundError(f"{config.data}: no such folder; --data names one of labelled frames")
     models = _models(config.models)
-    missing = _without_gpu(config, has_gpu) + _without_rivals(config)
+    missing = _without_gpu(config, has_gpu) + _without_baselines(config)
     every_round: list[Task] = []
     once: list[Task] = []
     for model in models:
@@ -56,7 +56,7 @@ def plan(config: BenchConfig, has_gpu: bool) -> Plan:
                 options = {name: getattr(config, name) for name in ("data", "layout", "label_map", "split")}
                 once.append(Task("accuracy", model, engine, provider, "synthetic", options))
     if "offline" in config.scenarios:
-        every_round += _rivals(config, models)
+        every_round += _baselines(config, models)
     if "accuracy" in config.scenarios and not config.data:
         missing.append(Missing("accuracy", "no --data given; the table tells what the models' cards do"))
     return Plan(_each_once(every_round), _each_once(once), missing)
@@ -98,7 +98,7 @@ def _tasks(config: BenchConfig, model: str, engine: EngineName, provider: Provid
         return Task(scenario, model, engine, provider, _source(config), options)
 
     if "single_stream" in config.scenarios:
-        yield task("bare", frames=math.ceil(config.single_stream_frames / 2))  # in each of two parts
+        yield task("engine_only", frames=math.ceil(config.single_stream_frames / 2))  # in each of two parts
         yield task("single_stream", frames=config.single_stream_frames)
     if "constant_rate" in config.scenarios:
         stall = {
@@ -112,14 +112,14 @@ def _tasks(config: BenchConfig, model: str, engine: EngineName, provider: Provid
         if config.highest_rate:
             yield task("highest_rate")
     if "offline" in config.scenarios:
-        yield task("stages", frames=math.ceil(config.frames / 4))  # in each of its parts
+        yield task("stage_cost", frames=math.ceil(config.frames / 4))  # in each of its parts
         for to in ("class_map", "overlay"):
             yield task("offline", to=to, frames=config.frames)
         for streams in config.streams:
             yield task("streams", streams=streams, frames=config.frames)
 
 
-def _rivals(config: BenchConfig, models: Sequence[str]) -> Iterator[Task]:
+def _baselines(config: BenchConfig, models: Sequence[str]) -> Iterator[Task]:
     """The loops that others write, on the plain graphs of the models."""
     graphs: dict[str, str] = {}
     for graph in config.plain:
@@ -140,8 +140,8 @@ def _rivals(config: BenchConfig, models: Sequence[str]) -> Iterator[Task]:
         options = {"file": str(file.resolve()), "frames": config.frames}
         for to in ("class_map", "overlay"):
             yield Task("plain", model, source=source, options={**options, "to": to})
-        if config.rival_python:
-            python = str(Path(config.rival_python).absolute())
+        if config.baseline_python:
+            python = str(Path(config.baseline_python).absolute())
             yield Task("model_api", model, source=source, options={**options, "python": python})
 
 
@@ -156,14 +156,14 @@ def _without_gpu(config: BenchConfig, has_gpu: bool) -> list[Missing]:
     return [Missing(provider, "no NVIDIA GPU on this machine") for provider in asked]
 
 
-def _without_rivals(config: BenchConfig) -> list[Missing]:
+def _without_baselines(config: BenchConfig) -> list[Missing]:
     if "offline" not in config.scenarios:
         return []
     missing = []
     if not config.plain:
         reason = "no plain graph given: drivable-export --target plain makes one, --plain FILE names it"
         missing.append(Missing("plain loop", reason))
-    if not config.rival_python:
-        reason = "no --rival-python: the Python of an environment with openvino-model-api"
+    if not config.baseline_python:
+        reason = "no --baseline-python: the Python of an environment with openvino-model-api"
         missing.append(Missing("model_api", reason))
     return missing

@@ -77,7 +77,7 @@ def _check_out(config: BenchConfig, folder: Path, settings_files: Sequence[Path]
     inputs = [it for it in inputs if it.path.is_file()]
     if config.data:
         inputs.append(Input("the data", Path(config.data), is_data_set=True))
-    names = r"report\.(json|html|md)|against\.json|(pareto|latency|stages|rates)\.png"
+    names = r"report\.(json|html|md)|against\.json|(pareto|latency|stage_cost|rates)\.png"
     check_apart(inputs, [Target("--out", folder, is_folder=True, names=names)])
     if config.resume and not folder.is_dir():
         raise ReportError(f"{folder}: no such folder; there is nothing to go on with, leave out --resume")

@@ -25,13 +25,13 @@ from perception.system.process import tune_process
 from train.data.frames import DataError
 
 ScenarioName = Literal[
-    "bare",
+    "engine_only",
     "single_stream",
     "constant_rate",
     "highest_rate",
     "offline",
     "streams",
-    "stages",
+    "stage_cost",
     "accuracy",
     "plain",
     "model_api",

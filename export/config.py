@@ -41,7 +41,7 @@ class ExportConfig:
     target: Target = "cpu"
     """cpu: the node resizes the frame, and the graph gives logits. gpu: the graph takes the whole camera
     frame and gives the class map. plain: the usual float NCHW graph, without a contract, for other
-    programs and as the bench's rival."""
+    programs and as the bench's baseline."""
     precision: Precision = "fp32"
     """fp16 is for target gpu; int8 needs frames to measure the ranges of values on, and has the form that the
     target wants: with zero points for CPUs, symmetric for TensorRT."""

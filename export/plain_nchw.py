@@ -1,4 +1,4 @@
-"""The usual float NCHW graph, without a contract: for other programs, and as the bench's rival.
+"""The usual float NCHW graph, without a contract: for other programs, and as the bench's baseline.
 
 From a checkpoint it is traced anew. From one of our own files it is that file's graph with another
 beginning: the weights, and in int8 the bytes that the first layer reads, stay the same.

@@ -350,17 +350,17 @@ _MEMORY: Final = Figure("peak memory MB", _at("peak_memory_mb"), words=("more", 
 _MORE_ACCURATE: Final = ("worse", "better")
 
 FIGURES: Final[dict[ScenarioName, tuple[Figure, ...]]] = {
-    "bare": (*_LATENCIES, _FPS),
+    "engine_only": (*_LATENCIES, _FPS),
     "single_stream": (*_LATENCIES, _MEMORY),
     "constant_rate": _LATENCIES,
     "highest_rate": (Figure("highest rate Hz", _at("rate_hz"), higher_is_better=True),),
     "offline": (_FPS, Figure("CPU ms a frame", _at("cpu_ms_per_frame")), _MEMORY),
     "streams": (_FPS, _MEMORY),
-    "stages": (
+    "stage_cost": (
         Figure("decode CPU ms", _at("cpu_ms", "decode")),
-        Figure("prepare CPU ms", _at("prepare_cpu_ms")),
-        Figure("infer CPU ms", _at("infer_cpu_ms")),
-        Figure("interpret CPU ms", _at("interpret_cpu_ms")),
+        Figure("preprocess CPU ms", _at("steps_cpu_ms", "preprocess")),
+        Figure("infer CPU ms", _at("steps_cpu_ms", "infer")),
+        Figure("postprocess CPU ms", _at("steps_cpu_ms", "postprocess")),
         Figure("overlay CPU ms", _at("cpu_ms", "overlay")),
     ),
     "accuracy": (
@@ -368,7 +368,7 @@ FIGURES: Final[dict[ScenarioName, tuple[Figure, ...]]] = {
         Figure("two classes", _at("two_classes", "mean_iou"), True, _MORE_ACCURATE),
     ),
 }
-"""What is compared of a scenario. Rivals are not: they are the same in both builds."""
+"""What is compared of a scenario. Baselines are not: they are the same in both builds."""
 
 
 def _share(text: str) -> float:

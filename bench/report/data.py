@@ -19,7 +19,12 @@ from perception.system.atomic_file import write_atomically
 from perception.system.json_text import why_unreadable
 
 KIND: Final = "drivable-bench report"
-SCHEMA_NUMBER: Final = 1
+SCHEMA_NUMBER: Final = 2
+_SINCE_SCHEMA_1: Final = {
+    **{"bare": "engine_only", "stages": "stage_cost", "rival_python": "baseline_python"},
+    **{"prepare": "preprocess", "interpret": "postprocess"},
+}
+"""New names of scenarios, settings and stages, by those that reports of schema 1 hold."""
 
 _METER: Final = (
     "wall_s",
@@ -31,7 +36,7 @@ _METER: Final = (
     "watts",
 )
 VALUES: Final[dict[ScenarioName, tuple[str, ...]]] = {
-    "bare": ("latencies_ms", "fps", "frames", *_METER),
+    "engine_only": ("latencies_ms", "fps", "frames", *_METER),
     "single_stream": ("latencies_ms", "stage_ms", "frames", *_METER),
     "constant_rate": (
         *("rate_hz", "due", "latencies_ms", "ages_ms", "dropped", "jitter_ms", "held", "stall"),
@@ -40,8 +45,8 @@ VALUES: Final[dict[ScenarioName, tuple[str, ...]]] = {
     "highest_rate": ("rate_hz", "tried", "trial_s"),
     "offline": ("to", "fps", "frames", "cpu_ms_per_frame", *_METER),
     "streams": ("streams", "fps", "fps_by_stream", "frames", *_METER),
-    "stages": (
-        *("cpu_ms", "wall_ms", "prepare_cpu_ms", "infer_cpu_ms", "interpret_cpu_ms"),
+    "stage_cost": (
+        *("cpu_ms", "wall_ms", "steps_cpu_ms"),
         *("quiet_cpu_ms", "cores", "bound_fps", "frames", *_METER),
     ),
     "accuracy": (
@@ -191,12 +196,34 @@ def load(file: Path) -> Report:
         raise ReportError(f"{file}: no report of drivable-bench: {why_unreadable(error)}") from error
     if not isinstance(told, dict) or told.pop("kind", None) != KIND:
         raise ReportError(f"{file}: no report of drivable-bench")
+    if told.get("schema") == 1:
+        told = _of_schema_1(told, file)
     if told.get("schema") != SCHEMA_NUMBER:
         raise ReportError(
-            f"{file}: a report of schema {told.get('schema')!r}; this version of drivable reads "
+            f"{file}: a report of schema {told.get('schema')!r}; this version of drivable reads 1 to "
             f"{SCHEMA_NUMBER}: measure again, or read it with the version that wrote it"
         )
     return _Reader(str(file)).report(told)
+
+
+def _of_schema_1(told: dict[str, Any], file: Path) -> dict[str, Any]:
+    """The same report in the names of schema 2."""
+
+    def renamed(values: Mapping[str, Any]) -> dict[str, Any]:
+        return {_SINCE_SCHEMA_1.get(name, name): value for name, value in values.items()}
+
+    try:
+        for result in told["results"]:
+            task, values = result["task"], result["values"]
+            task["scenario"] = _SINCE_SCHEMA_1.get(task["scenario"], task["scenario"])
+            if task["scenario"] == "stage_cost":
+                steps = {name: values.pop(f"{name}_cpu_ms") for name in ("prepare", "infer", "interpret")}
+                values["steps_cpu_ms"] = renamed(steps)
+            if "stage_ms" in values:
+                values["stage_ms"] = renamed(values["stage_ms"])
+        return told | {"schema": SCHEMA_NUMBER, "config": renamed(told["config"])}
+    except (AttributeError, KeyError, TypeError) as error:
+        raise ReportError(f"{file}: a damaged report of drivable-bench: {error}") from error
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 NO_PLOTS: Final = "no plots: matplotlib is not installed; pip install 'drivable[bench]'"
 
-PAGE_FILES: Final = ("report.html", "report.md", "pareto.png", "latency.png", "stages.png", "rates.png")
+PAGE_FILES: Final = ("report.html", "report.md", "pareto.png", "latency.png", "stage_cost.png", "rates.png")
 
 SCENARIOS: Final = {
     "single_stream": "The next frame is handed over when the last one is done: how long a frame takes that "
@@ -27,8 +27,8 @@ SCENARIOS: Final = {
     "frame is timed from when it was due.",
     "offline": "A recording is worked off as fast as it goes, from the file to class maps or to an overlay "
     "video.",
-    "rivals": "The same recording and the same network in loops that others write.",
-    "stages": "Every stage alone, to know what a frame costs at least.",
+    "baselines": "The same recording and the same network in loops that others write.",
+    "stage_cost": "Every stage alone, to know what a frame costs at least.",
     "streams": "Several recordings at once, one process each, which share the cores.",
     "accuracy": "Every labelled frame through the node's own path, compared with its label pixel by pixel.",
 }
@@ -36,7 +36,7 @@ SCENARIOS: Final = {
 PLOTS_OF: Final = {
     "single_stream": "latency",
     "constant_rate": "rates",
-    "stages": "stages",
+    "stage_cost": "stage_cost",
     "accuracy": "pareto",
 }
 """Which plot stands below which table."""

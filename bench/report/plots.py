@@ -192,7 +192,7 @@ def stage_bars(rows: Sequence[Row]) -> Plot | None:
     axes.grid(visible=False, axis="y")
     figure.legend(loc="outside lower center", ncols=4, frameon=False, fontsize=9)
     return Plot(
-        "stages",
+        "stage_cost",
         "Where the CPU time of a frame goes",
         "Bars: each stage alone. Marks: the CPU time of a frame in the whole pipeline, to a class map (all "
         "stages but overlay) and to an overlay video. What a mark is to the right of its stages' end is what "

@@ -18,8 +18,8 @@ from bench.report.data import ModelFile, Report, Result
 from bench.task import ScenarioName
 
 SHARES: Final = (0.5, 0.9, 0.99, 0.999)
-STAGES: Final = ("decode", "prepare", "infer", "interpret", "overlay")
-RIVALS: Final = ("plain", "model_api")
+STAGES: Final = ("decode", "preprocess", "infer", "postprocess", "overlay")
+BASELINES: Final = ("plain", "model_api")
 OUTPUTS: Final = ("class_map", "overlay")
 
 
@@ -77,7 +77,7 @@ class Offline:
     watts: Spread | None
     of_bound: Spread | None
     """fps over what the CPU work of a frame allows, if all cores did nothing else."""
-    of_bare: Spread | None
+    of_engine: Spread | None
     """fps over the session's alone."""
     over_stages: Spread | None
     """CPU time over the sum of the stages measured alone: what joins them, and caches that they share."""
@@ -146,11 +146,11 @@ class Row:
     engine: str
     provider: str
     file: ModelFile | None
-    bare: Latency | None
-    bare_fps: Spread | None
+    engine_only: Latency | None
+    engine_fps: Spread | None
     single: Latency | None
     stage_ms: dict[str, Spread]
-    """Of the single stream: prepare, infer, interpret."""
+    """Of the single stream: by name."""
     busy_cores: Spread | None
     """Of the single stream; as memory and power."""
     peak_memory_mb: Spread | None
@@ -184,7 +184,7 @@ def rows_of(report: Report) -> list[Row]:
     places = dict.fromkeys(
         (it.task.model, it.task.engine, it.task.provider)
         for it in report.results
-        if it.task.scenario not in RIVALS
+        if it.task.scenario not in BASELINES
     )
     return [_row(report, *place) for place in places]
 
@@ -213,35 +213,35 @@ def _row(report: Report, model: str, engine: str, provider: str) -> Row:
             if (it.task.scenario, it.task.model, it.task.engine, it.task.provider) == place
         ]
 
-    bare, single, stages, measured = (
-        found("bare"),
+    engine_only, single, stages, measured = (
+        found("engine_only"),
         found("single_stream"),
-        found("stages"),
+        found("stage_cost"),
         found("accuracy"),
     )
     highest = [it.values["rate_hz"] or 0.0 for it in found("highest_rate")]
     file = report.models.get(model)
-    # The card tells what ONNX Runtime came to on a CPU, and the rivals run there.
+    # The card tells what ONNX Runtime came to on a CPU, and the baselines run there.
     is_as_exported = (engine, provider) == ("onnx", "cpu")
     accuracy = card_accuracy(file) if is_as_exported else None
     if measured:
         values = measured[0].values
         accuracy = _accuracy(values, f"measured on {values['split']}")
-    rivals = {
+    baselines = {
         name: [
             it
             for it in report.results
             if provider == "cpu" and it.task.scenario == name and it.task.model == model
         ]
-        for name in RIVALS
+        for name in BASELINES
     }
     return Row(
         model=model,
         engine=engine,
         provider=provider,
         file=file,
-        bare=_latency(bare),
-        bare_fps=_over(bare, "fps"),
+        engine_only=_latency(engine_only),
+        engine_fps=_over(engine_only, "fps"),
         single=_latency(single),
         stage_ms=_each(single, lambda values: values["stage_ms"]),
         busy_cores=_over(single, "busy_cores"),
@@ -250,7 +250,7 @@ def _row(report: Report, model: str, engine: str, provider: str) -> Row:
         rates=[_rate(group) for group in _groups(found("constant_rate"), _rate_key)],
         highest_rate_hz=spread_of(highest),
         offline=[
-            _offline(group, bare, stages, rivals)
+            _offline(group, engine_only, stages, baselines)
             for group in _groups(found("offline"), lambda values: values["to"])
         ],
         streams=[_streams(group) for group in _groups(found("streams"), lambda values: values["streams"])],
@@ -289,14 +289,14 @@ def _rate(results: Sequence[Result]) -> Rate:
 
 def _offline(
     results: Sequence[Result],
-    bare: Sequence[Result],
+    engine_only: Sequence[Result],
     stages: Sequence[Result],
-    rivals: Mapping[str, Sequence[Result]],
+    baselines: Mapping[str, Sequence[Result]],
 ) -> Offline:
     to = results[0].values["to"]
     names = ("decode", "perceive", "overlay") if to == "overlay" else ("decode", "perceive")
-    plain = [it for it in rivals["plain"] if it.values["to"] == to]
-    model_api = rivals["model_api"] if to == "class_map" else []  # it draws no video
+    plain = [it for it in baselines["plain"] if it.values["to"] == to]
+    model_api = baselines["model_api"] if to == "class_map" else []  # it draws no video
     fps, cpu_ms = _number("fps"), _number("cpu_ms_per_frame")
     return Offline(
         to=to,
@@ -307,7 +307,7 @@ def _offline(
         peak_memory_mb=_over(results, "peak_memory_mb"),
         watts=_over(results, "watts"),
         of_bound=_ratio(results, fps, stages, lambda values: values["bound_fps"][to]),
-        of_bare=_ratio(results, fps, bare, fps),
+        of_engine=_ratio(results, fps, engine_only, fps),
         over_stages=_ratio(
             results, cpu_ms, stages, lambda values: sum(values["cpu_ms"][name] for name in names)
         ),
@@ -336,8 +336,7 @@ def _stages(results: Sequence[Result]) -> Stages | None:
 
     def costs(values: Mapping[str, Any]) -> dict[str, float]:
         alone = {name: values["cpu_ms"][name] for name in ("decode", "overlay")}
-        steps = {name: values[f"{name}_cpu_ms"] for name in ("prepare", "infer", "interpret")}
-        return {name: (alone | steps)[name] for name in STAGES}
+        return {name: (alone | values["steps_cpu_ms"])[name] for name in STAGES}
 
     first = results[0].values
     return Stages(

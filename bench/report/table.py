@@ -35,7 +35,7 @@ class Table:
 def tables(report: Report) -> list[Table]:
     """One table for everything that was measured; none for what was not."""
     rows = rows_of(report)
-    made = (_latency, _rates, _offline, _rivals, _stages, _streams, _accuracy)
+    made = (_latency, _rates, _offline, _baselines, _stages, _streams, _accuracy)
     return [table for make in made if (table := make(rows)).rows]
 
 
@@ -140,7 +140,7 @@ def _latency(rows: Sequence[Row]) -> Table:
                 label(row),
                 *(quantile_of(latency, share, share != 0.9) for share in SHARES),
                 number(latency.max_ms),
-                number(row.bare.quantiles[0.5].value if row.bare else None),
+                number(row.engine_only.quantiles[0.5].value if row.engine_only else None),
                 f"{latency.frames:,}",
             ]
             for row, latency in held
@@ -197,7 +197,7 @@ def _offline(rows: Sequence[Row]) -> Table:
             TARGETS[it.to],
             spread(it.fps),
             percent(it.of_bound),
-            percent(it.of_bare),
+            percent(it.of_engine),
             spread(it.cpu_ms, with_range=False),
             times(it.over_stages),
             times(it.over_turns),
@@ -209,19 +209,19 @@ def _offline(rows: Sequence[Row]) -> Table:
     return Table(
         "A recording as fast as it goes",
         [
-            *("", "file to", "fps", "of bound", "of bare"),
+            *("", "file to", "fps", "of bound", "of engine"),
             *("CPU ms", "over stages", "over turns", "cores", "MB", "W"),
         ],
         [cells(row, it) for row, it in held],
         f"Medians over {_rounds([it.fps for _, it in held])}, in brackets lowest and highest; ratios by "
-        "round. Of bound: of what the CPU work of a frame allows on all cores; of bare: of the network "
+        "round. Of bound: of what the CPU work of a frame allows on all cores; of engine: of the network "
         "alone; CPU ms a frame, over the stages' alone, and over that of one thread that takes each frame "
         "through all stages in turn, one such thread a core; cores kept busy; peak memory; power.",
         "offline",
     )
 
 
-def _rivals(rows: Sequence[Row]) -> Table:
+def _baselines(rows: Sequence[Row]) -> Table:
     held = [(row, it) for row in rows for it in row.offline if it.over_plain or it.over_model_api]
     return Table(
         "Beside other loops",
@@ -239,7 +239,7 @@ def _rivals(rows: Sequence[Row]) -> Table:
         "How many times as many frames a second as a plain OpenCV + ONNX Runtime loop, and as "
         "openvino-model-api's pipeline, with the same network: medians of the ratios by round, in brackets "
         "lowest and highest.",
-        "rivals",
+        "baselines",
     )
 
 
@@ -259,15 +259,15 @@ def _stages(rows: Sequence[Row]) -> Table:
     return Table(
         "CPU work of a frame, each stage alone",
         [
-            *("CPU ms", "decode", "prepare", "infer", "interpret", "overlay", "sum", "quiet"),
+            *("CPU ms", "decode", "preprocess", "infer", "postprocess", "overlay", "sum", "quiet"),
             *("bound fps", "with overlay"),
         ],
         [cells(row, stages) for row, stages in held],
         f"Medians over {_rounds([it for _, stages in held for it in stages.cpu_ms.values()])}; one thread an "
         "inference; a stage runs on every core at once, and nothing else. Quiet: the sum on one core while "
         "the others idle. The bound is what all cores can do at most: summed over them, one second by the "
-        "CPU time of decode, prepare, infer and interpret, and of overlay too.",
-        "stages",
+        "CPU time of decode, preprocess, infer and postprocess, and of overlay too.",
+        "stage_cost",
     )
 
 

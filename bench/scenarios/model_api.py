@@ -13,7 +13,7 @@ from bench.scenarios.offline import FRAMES, WARM_UP_FRAMES, recording_of
 from bench.scenarios.plain import plain_file
 from bench.task import Task
 
-SCRIPT: Final = Path(__file__).parents[1] / "rivals" / "model_api_run.py"
+SCRIPT: Final = Path(__file__).parents[1] / "baselines" / "model_api_run.py"
 LIMIT_S: Final = 900.0
 OURS: Final = ("PYTHONPATH", "PYTHONHOME")
 """Of the environment: what would bring our packages into theirs."""

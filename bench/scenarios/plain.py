@@ -8,8 +8,8 @@ from typing import Any
 
 import cv2
 
+from bench.baselines.plain_loop import PlainLoop
 from bench.meter import Meter
-from bench.rivals.plain_loop import PlainLoop
 from bench.scenarios.offline import FRAMES, WARM_UP_FRAMES, output_of, recording_of
 from bench.task import Task
 

@@ -21,15 +21,15 @@ def test_every_model_goes_through_every_scenario() -> None:
     config = BenchConfig(models=["rt_s", "rt_m"], rates_hz=[15, 30], streams=[2, 4])
 
     assert counted(config) == {
-        **{"bare": 2, "single_stream": 2, "constant_rate": 4, "highest_rate": 2},
-        **{"stages": 2, "offline": 4, "streams": 4},
+        **{"engine_only": 2, "single_stream": 2, "constant_rate": 4, "highest_rate": 2},
+        **{"stage_cost": 2, "offline": 4, "streams": 4},
     }
 
 
 def test_all_is_every_shipped_model_and_none_is_measured_twice() -> None:
     tasks = plan(BenchConfig(models=["rt_s", "all"], scenarios=["single_stream"]), False).every_round
 
-    assert [task.model for task in tasks if task.scenario == "bare"] == [
+    assert [task.model for task in tasks if task.scenario == "engine_only"] == [
         "rt_s",
         *(name for name in shipped_models() if name != "rt_s"),
     ]
@@ -40,7 +40,7 @@ def test_gpu_adds_its_providers_to_onnx_runtime_alone() -> None:
 
     def places(has_gpu: bool) -> list[tuple[str, str]]:
         tasks = plan(config, has_gpu).every_round
-        return [(task.engine, task.provider) for task in tasks if task.scenario == "bare"]
+        return [(task.engine, task.provider) for task in tasks if task.scenario == "engine_only"]
 
     assert places(False) == [("onnx", "cpu"), ("openvino-f32", "cpu")]
     assert places(True) == [("onnx", "cpu"), ("onnx", "cuda"), ("onnx", "tensorrt"), ("openvino-f32", "cpu")]
@@ -78,7 +78,10 @@ def test_plain_graph_belongs_to_the_model_that_it_is_named_after(
     graph = tmp_path / "rt_s-int8_plain.onnx"
     graph.touch()
     config = BenchConfig(
-        models=["rt_s", "rt_s-int8"], plain=[str(graph)], scenarios=["offline"], rival_python="/venv/python"
+        models=["rt_s", "rt_s-int8"],
+        plain=[str(graph)],
+        scenarios=["offline"],
+        baseline_python="/venv/python",
     )
 
     tasks = [task for task in plan(config, False).every_round if task.scenario in ("plain", "model_api")]
@@ -157,7 +160,7 @@ def test_quick_changes_only_what_was_left_at_its_default() -> None:
         ({"stall_ms": -5.0}, "stall_ms is -5"),
         ({"stall_ms": 200.0, "quick": True}, "the first stall comes after half of it"),
         ({"resume": True}, "--out DIR"),
-        ({"rival_python": "python"}, "--plain"),
+        ({"baseline_python": "python"}, "--plain"),
     ],
 )
 def test_settings_that_measure_nothing_are_refused(settings: dict[str, Any], reason: str) -> None:

@@ -19,7 +19,7 @@ METER = dict.fromkeys(
     ("wall_s", "cpu_s", "busy_cores", "steal_s", "other_cpu_s", "peak_memory_mb", "watts"), 1.0
 )
 VALUES: dict[str, dict[str, Any]] = {
-    "bare": {"latencies_ms": [2.0], "fps": 500.0, "frames": 1},
+    "engine_only": {"latencies_ms": [2.0], "fps": 500.0, "frames": 1},
     "single_stream": {"latencies_ms": [3.0], "stage_ms": {}, "frames": 1},
 }
 
@@ -70,7 +70,12 @@ def measure(config: BenchConfig) -> list[str]:
 def test_every_other_round_runs_backwards(calls: list[Call], settings: Callable[..., BenchConfig]) -> None:
     measure(settings())
 
-    assert [scenario for scenario, _ in calls] == ["bare", "single_stream", "single_stream", "bare"]
+    assert [scenario for scenario, _ in calls] == [
+        "engine_only",
+        "single_stream",
+        "single_stream",
+        "engine_only",
+    ]
 
 
 def test_another_installation_takes_turns_with_this_one(
@@ -78,7 +83,7 @@ def test_another_installation_takes_turns_with_this_one(
 ) -> None:
     measure(settings(against="/other/python", models=["rt_s"]))
 
-    ours = [python != "/other/python" for scenario, python in calls if scenario == "bare"]
+    ours = [python != "/other/python" for scenario, python in calls if scenario == "engine_only"]
     assert ours == [True, False, False, True]
     a, b = load(tmp_path / "out/report.json"), load(tmp_path / "out/against.json")
     assert [result.task.key for result in a.results] == [result.task.key for result in b.results]
@@ -173,7 +178,7 @@ def test_task_that_comes_to_nothing_is_told_once_and_the_others_go_on(
     fake = suite.run_task
 
     def failing(task: Task, python: str, road: Path | None) -> dict[str, Any]:
-        if task.scenario == "bare":
+        if task.scenario == "engine_only":
             calls.append(("failed", python))
             raise TaskError(f"{task.title}: no memory left")
         return fake(task, python, road)
@@ -184,7 +189,7 @@ def test_task_that_comes_to_nothing_is_told_once_and_the_others_go_on(
 
     report = load(tmp_path / "out/report.json")
     assert [result.task.scenario for result in report.results] == ["single_stream"] * 2
-    assert [it.reason for it in report.missing if "bare" in it.title] == ["no memory left"]
+    assert [it.reason for it in report.missing if "engine_only" in it.title] == ["no memory left"]
     assert [name for name, _ in calls].count("failed") == 1
 
 
@@ -204,7 +209,7 @@ def test_progress_tells_how_long_it_takes_yet(
 ) -> None:
     said = measure(settings())
 
-    assert said[1].startswith("[1/4] round 1: rt_s onnx bare")
+    assert said[1].startswith("[1/4] round 1: rt_s onnx engine_only")
     assert "to go" not in said[1]
     assert said[2].endswith(" s to go")
 

@@ -37,9 +37,9 @@ def test_values_are_the_last_line(
 
 def test_error_in_the_other_process_is_one_line_that_names_the_task() -> None:
     with pytest.raises(TaskError) as caught:
-        run_task(Task("bare", "no_such_model"))
+        run_task(Task("engine_only", "no_such_model"))
 
-    assert str(caught.value).startswith("no_such_model onnx bare: no_such_model: no such model file")
+    assert str(caught.value).startswith("no_such_model onnx engine_only: no_such_model: no such model file")
     assert "\n" not in str(caught.value)
 
 
@@ -49,13 +49,13 @@ def test_process_that_dies_is_told_with_its_status(tmp_path: Path) -> None:
     python.chmod(0o755)
 
     with pytest.raises(TaskError, match="ended with status -9"):
-        run_task(Task("bare", "rt_s"), str(python))
+        run_task(Task("engine_only", "rt_s"), str(python))
 
 
 def test_installation_without_a_bench_is_told() -> None:
     assert sys.executable
-    with pytest.raises(TaskError, match="bare: "):
-        run_task(Task("bare", "rt_s"), "/bin/false")
+    with pytest.raises(TaskError, match="engine_only: "):
+        run_task(Task("engine_only", "rt_s"), "/bin/false")
 
 
 def test_checkout_in_the_working_directory_is_not_what_is_measured(
@@ -66,9 +66,9 @@ def test_checkout_in_the_working_directory_is_not_what_is_measured(
     monkeypatch.chdir(tmp_path)
 
     with pytest.raises(TaskError, match="no such model file"):
-        run_task(Task("bare", "no_such_model"))
+        run_task(Task("engine_only", "no_such_model"))
 
 
 def test_title_names_the_provider_where_it_is_not_the_cpu() -> None:
-    assert Task("bare", "rt_s").title == "rt_s onnx bare"
-    assert Task("bare", "rt_s", provider="cuda").title == "rt_s onnx cuda bare"
+    assert Task("engine_only", "rt_s").title == "rt_s onnx engine_only"
+    assert Task("engine_only", "rt_s", provider="cuda").title == "rt_s onnx cuda engine_only"

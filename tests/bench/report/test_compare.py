@@ -56,13 +56,15 @@ class Builds:
             }
         if task.scenario == "highest_rate":
             return {"rate_hz": float(round(800 / frame_ms)), "tried": [], "trial_s": 3.0}
-        if task.scenario == "stages":
+        if task.scenario == "stage_cost":
             return meter | {
                 "cpu_ms": {"decode": DECODE_MS * factor, "perceive": frame_ms, "overlay": 3 * factor},
                 "wall_ms": {},
-                "prepare_cpu_ms": PREPARE_MS * factor,
-                "infer_cpu_ms": infer * INFER_MS * factor,
-                "interpret_cpu_ms": 0.4 * factor,
+                "steps_cpu_ms": {
+                    "preprocess": PREPARE_MS * factor,
+                    "infer": infer * INFER_MS * factor,
+                    "postprocess": 0.4 * factor,
+                },
                 "cores": 2,
                 "quiet_cpu_ms": {},
                 "bound_fps": {},
@@ -73,7 +75,7 @@ class Builds:
 
 
 def tasks() -> list[Task]:
-    scenarios: tuple[ScenarioName, ...] = ("single_stream", "highest_rate", "stages", "offline")
+    scenarios: tuple[ScenarioName, ...] = ("single_stream", "highest_rate", "stage_cost", "offline")
     return [Task(scenario, model) for model in MODELS for scenario in scenarios]
 
 
@@ -261,7 +263,7 @@ def test_rounds_are_paired_by_their_number() -> None:
     assert {it.rounds for it in compare(a, shuffled).figures} == {5}
 
 
-def test_rivals_are_not_compared() -> None:
+def test_baselines_are_not_compared() -> None:
     assert not {"plain", "model_api"} & FIGURES.keys()
 
 

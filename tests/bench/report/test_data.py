@@ -109,8 +109,42 @@ def test_bytes_that_are_no_text_are_no_report(tmp_path: Path) -> None:
 
 
 def test_report_of_another_schema_is_refused(report: Report, tmp_path: Path) -> None:
-    with pytest.raises(ReportError, match="a report of schema 99; this version of drivable reads 1"):
+    with pytest.raises(ReportError, match="a report of schema 99; this version of drivable reads 1 to 2"):
         load(edited(tmp_path / "a.json", report, schema=99))
+
+
+def test_report_of_schema_1_is_read_in_the_names_of_today(report: Report, tmp_path: Path) -> None:
+    costs = values_of("stage_cost") | {"steps_cpu_ms": {"preprocess": 1.0, "infer": 2.0, "postprocess": 3.0}}
+    single = values_of("single_stream") | {"stage_ms": {"preprocess": 4.0}}
+    now = replace(
+        report,
+        results=[
+            Result(Task("engine_only", "rt_s"), 0, 5.0, values_of("engine_only")),
+            Result(Task("stage_cost", "rt_s"), 0, 5.0, costs),
+            Result(Task("single_stream", "rt_s"), 0, 5.0, single),
+        ],
+        config={"baseline_python": "python"},
+    )
+    save(now, tmp_path / "now.json")
+    told = json.loads((tmp_path / "now.json").read_text())
+    engine_only, stage_cost, single_stream = told["results"]
+    engine_only["task"]["scenario"] = "bare"
+    stage_cost["task"]["scenario"] = "stages"
+    del stage_cost["values"]["steps_cpu_ms"]
+    stage_cost["values"] |= {"prepare_cpu_ms": 1.0, "infer_cpu_ms": 2.0, "interpret_cpu_ms": 3.0}
+    single_stream["values"]["stage_ms"] = {"prepare": 4.0}
+    before = told | {"schema": 1, "config": {"rival_python": "python"}}
+    (tmp_path / "before.json").write_text(json.dumps(before))
+
+    assert load(tmp_path / "before.json") == now
+
+
+@pytest.mark.parametrize("changes", [{"results": [1]}, {"results": [{"task": {}}]}, {"config": None}])
+def test_damaged_report_of_schema_1_is_refused_in_one_line(
+    changes: dict[str, Any], report: Report, tmp_path: Path
+) -> None:
+    with pytest.raises(ReportError, match=r"a\.json: a damaged report of drivable-bench"):
+        load(edited(tmp_path / "a.json", replace(report, results=[]), schema=1, **changes))
 
 
 @pytest.mark.parametrize(

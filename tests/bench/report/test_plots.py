@@ -130,7 +130,7 @@ def test_network_without_a_mean_of_three_has_no_point() -> None:
 def test_every_plot_is_drawn_as_svg_and_as_png() -> None:
     drawn = plots([row(), row("rt_m", 9.0, 0.78)])
 
-    assert [plot.name for plot in drawn] == ["pareto", "latency", "stages", "rates"]
+    assert [plot.name for plot in drawn] == ["pareto", "latency", "stage_cost", "rates"]
     for plot in drawn:
         ElementTree.fromstring(plot.svg())
         assert plot.png().startswith(PNG_START)

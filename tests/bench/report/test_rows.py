@@ -37,14 +37,12 @@ def offline(number: int, fps: float, to: str = "class_map", cpu_ms: float = 10.0
 
 def stages(number: int, bound_fps: float, infer_ms: float = 6.0) -> Result:
     return result(
-        "stages",
+        "stage_cost",
         number,
         cpu_ms={"decode": 2.0, "perceive": infer_ms + 1.0, "overlay": 4.0},
         wall_ms={},
         quiet_cpu_ms={"decode": 1.5, "perceive": infer_ms, "overlay": 3.5},
-        prepare_cpu_ms=0.6,
-        infer_cpu_ms=infer_ms,
-        interpret_cpu_ms=0.4,
+        steps_cpu_ms={"preprocess": 0.6, "infer": infer_ms, "postprocess": 0.4},
         cores=2,
         bound_fps={"class_map": bound_fps, "overlay": bound_fps / 2},
         frames=300,
@@ -52,7 +50,7 @@ def stages(number: int, bound_fps: float, infer_ms: float = 6.0) -> Result:
 
 
 def single_stream(number: int, latencies_ms: list[float]) -> Result:
-    stage_ms = {"prepare": 0.5, "infer": 3.0, "interpret": 0.4}
+    stage_ms = {"preprocess": 0.5, "infer": 3.0, "postprocess": 0.4}
     return result(
         "single_stream", number, latencies_ms=latencies_ms, stage_ms=stage_ms, frames=len(latencies_ms)
     )
@@ -98,7 +96,7 @@ def test_stages_are_told_with_all_cores_busy_and_on_a_quiet_machine() -> None:
 
     assert found is not None
     assert {name: it.median for name, it in found.cpu_ms.items()} == {
-        **{"decode": 2.0, "prepare": 0.6, "infer": 6.0, "interpret": 0.4, "overlay": 4.0}
+        **{"decode": 2.0, "preprocess": 0.6, "infer": 6.0, "postprocess": 0.4, "overlay": 4.0}
     }
     assert found.quiet_ms.median == 11.0
 
@@ -138,7 +136,7 @@ def test_cpu_time_is_compared_with_the_stages_that_took_part() -> None:
 
 def test_cpu_time_is_compared_with_a_thread_that_does_all_stages_in_turn() -> None:
     told = stages(0, 200.0).values | {"turns_cpu_ms": {"class_map": 10.0, "overlay": 14.0}}
-    took_turns = result("stages", **told)
+    took_turns = result("stage_cost", **told)
 
     found = row(offline(0, 100.0, cpu_ms=9.9), offline(0, 80.0, "overlay", cpu_ms=14.3), took_turns)
 
@@ -152,7 +150,7 @@ def test_report_from_before_stages_took_turns_can_be_read() -> None:
     assert [it.over_turns for it in found.offline] == [None]
 
 
-def test_rivals_are_compared_with_every_engine_that_ran_their_model() -> None:
+def test_baselines_are_compared_with_every_engine_that_ran_their_model() -> None:
     by_openvino = Result(Task("offline", "rt_s", "openvino"), 0, 0.0, offline(0, 300.0).values)
     results = [
         offline(0, 200.0),
@@ -176,10 +174,10 @@ def test_rivals_are_compared_with_every_engine_that_ran_their_model() -> None:
     assert ratios(openvino) == [(3.0, 3.75)]
 
 
-def test_round_without_a_rival_has_no_ratio() -> None:
-    rival = result("plain", 1, to="class_map", fps=50.0, frames=600, cpu_ms_per_frame=9.0)
+def test_round_without_a_baseline_has_no_ratio() -> None:
+    baseline = result("plain", 1, to="class_map", fps=50.0, frames=600, cpu_ms_per_frame=9.0)
 
-    (found,) = row(offline(0, 100.0), offline(1, 100.0), rival).offline
+    (found,) = row(offline(0, 100.0), offline(1, 100.0), baseline).offline
 
     assert found.over_plain == Spread(2.0, 2.0, 2.0, 1)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from bench.rivals import model_api_run
+from bench.baselines import model_api_run
 from bench.scenarios import model_api
 from bench.task import Task
 

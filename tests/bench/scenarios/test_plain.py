@@ -10,7 +10,7 @@ import av
 import numpy as np
 import pytest
 
-from bench.rivals.plain_loop import PlainLoop
+from bench.baselines.plain_loop import PlainLoop
 from bench.scenarios import plain
 from bench.task import Task
 from perception.inference.engines import EngineError

@@ -84,7 +84,7 @@ def measure(task: Task) -> dict[str, Any]:
         "quiet_cpu_ms": quiet.cpu_ms,
         "turns_cpu_ms": _means([it.turns_cpu_ms for it in busy]),
         "own_threads": busy[0].own_threads,
-        **_means([it.steps_cpu_ms for it in busy]),
+        "steps_cpu_ms": _means([it.steps_cpu_ms for it in busy]),
         "cores": len(cores),
         "bound_fps": {
             "class_map": sum(1000 / it.frame_ms("decode", "perceive") for it in busy),
@@ -184,7 +184,7 @@ def _stages(
     return OnOneCore(
         {name: cost.cpu_ms for name, cost in costs.items()},
         {name: cost.wall_ms for name, cost in costs.items()},
-        {f"{step}_cpu_ms": step_ms for step, step_ms in steps_cpu_ms.items()},
+        steps_cpu_ms,
         turns_cpu_ms,
         {"decode": decoder_threads, "overlay": encoder_threads},
     )
@@ -248,7 +248,7 @@ def perceive_cost(
         engine: its engine.
         kept: decoded frames, taken in turns.
     """
-    steps_cpu_s = {"prepare": 0.0, "infer": 0.0, "interpret": 0.0}
+    steps_cpu_s = {"preprocess": 0.0, "infer": 0.0, "postprocess": 0.0}
 
     def run() -> None:
         for number in range(frames):
@@ -257,9 +257,9 @@ def perceive_cost(
             before_s = process_cpu_s()
             perceive(frame)
             after_s = process_cpu_s()
-            steps_cpu_s["prepare"] += engine.started_cpu_s - before_s
+            steps_cpu_s["preprocess"] += engine.started_cpu_s - before_s
             steps_cpu_s["infer"] += engine.ended_cpu_s - engine.started_cpu_s
-            steps_cpu_s["interpret"] += after_s - engine.ended_cpu_s
+            steps_cpu_s["postprocess"] += after_s - engine.ended_cpu_s
 
     cost = _cost(run, frames)
     return cost, {step: 1000 * cpu_s / frames for step, cpu_s in steps_cpu_s.items()}

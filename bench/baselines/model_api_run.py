@@ -1,7 +1,7 @@
 """OpenVINO's Model API on a video, as its own demos run it. Run by path, in an environment of its own.
 
-    python -m venv rival && rival/bin/pip install openvino-model-api onnx
-    rival/bin/python model_api_run.py FILE.onnx VIDEO FRAMES WARM_UP_FRAMES
+    python -m venv baseline && baseline/bin/pip install openvino-model-api onnx
+    baseline/bin/python model_api_run.py FILE.onnx VIDEO FRAMES WARM_UP_FRAMES
 
 It imports nothing of drivable: the library wants an OpenCV that clashes with ours. The last line of its
 output is JSON; what goes wrong is the last line of its errors.

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from bench.scenarios.bare import (
+from bench.scenarios.engine_only import (
     WARM_UP_FRAMES,
     measure,
     pictures_for,
@@ -33,7 +33,7 @@ FRAME_BGR = np.full((72, 128, 3), 200, np.uint8)
 def test_values_are_of_both_parts(red_is_drivable: Path, make_clip: Callable[..., Path], engine: str) -> None:
     if engine != "onnx":
         pytest.importorskip("openvino")
-    task = Task("bare", str(red_is_drivable), engine, source=str(make_clip()), options={"frames": 9})  # type: ignore[arg-type]
+    task = Task("engine_only", str(red_is_drivable), engine, source=str(make_clip()), options={"frames": 9})  # type: ignore[arg-type]
 
     values = measure(task)
 
@@ -85,10 +85,12 @@ def test_graph_that_resizes_classifies_whole_frames(
     monkeypatch: pytest.MonkeyPatch, red_is_drivable: Path, make_clip: Callable[..., Path]
 ) -> None:
     alone, recording = Classifier(), Classifier()
-    monkeypatch.setattr("bench.scenarios.bare.open_engine", lambda *arguments: alone)
-    monkeypatch.setattr("bench.scenarios.bare.node_perceivers", lambda task, **how: (recording, [1, 2]))
+    monkeypatch.setattr("bench.scenarios.engine_only.open_engine", lambda *arguments: alone)
+    monkeypatch.setattr(
+        "bench.scenarios.engine_only.node_perceivers", lambda task, **how: (recording, [1, 2])
+    )
 
-    measure(Task("bare", str(red_is_drivable), source=str(make_clip()), options={"frames": 9}))
+    measure(Task("engine_only", str(red_is_drivable), source=str(make_clip()), options={"frames": 9}))
 
     assert alone.shapes == [(24, 32, 3)] * (WARM_UP_FRAMES + 9)
     and_one_to_count_its_bytes = 1
@@ -120,7 +122,7 @@ def test_error_of_a_worker_is_the_runs() -> None:
 
 def test_count_that_is_none_is_refused_before_a_network_is_loaded() -> None:
     with pytest.raises(ValueError, match="frames is 'many'; it must be a whole number"):
-        measure(Task("bare", "nothing", options={"frames": "many"}))
+        measure(Task("engine_only", "nothing", options={"frames": "many"}))
 
 
 def test_bytes_moved_are_the_input_and_every_output() -> None:

@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 import perception.inference.predictor as perceive_module
-from bench.scenarios import stages
+from bench.scenarios import stage_cost
 from bench.scenarios.node import node_perceivers
 from bench.task import Task
 from perception.frame import Frame
@@ -45,7 +45,7 @@ class Processor:
 @pytest.fixture
 def processor(monkeypatch: pytest.MonkeyPatch) -> Processor:
     made = Processor()
-    monkeypatch.setattr(stages, "process_cpu_s", lambda: made.cpu_s)
+    monkeypatch.setattr(stage_cost, "process_cpu_s", lambda: made.cpu_s)
     monkeypatch.setattr("time.sleep", made.sleep)
     return made
 
@@ -83,14 +83,14 @@ def frame_of(number: int) -> Frame:
 def test_decoding_is_its_reads_alone(processor: Processor) -> None:
     source = Camera(processor)
 
-    cost, _ = stages.decode_cost(source, FRAMES)
+    cost, _ = stage_cost.decode_cost(source, FRAMES)
 
     assert cost.cpu_ms == pytest.approx(3)
     assert (source.opened, source.closed) == (1, 1)
 
 
 def test_work_that_a_library_goes_on_with_is_waited_for_and_counts(processor: Processor) -> None:
-    cost, _ = stages.decode_cost(Camera(processor, decodes_ahead=True), FRAMES)
+    cost, _ = stage_cost.decode_cost(Camera(processor, decodes_ahead=True), FRAMES)
 
     assert processor.left_ms == []
     assert cost.cpu_ms == pytest.approx(3 + 2 / FRAMES)
@@ -101,7 +101,7 @@ def test_source_is_closed_if_its_reading_fails(processor: Processor) -> None:
     source.read = lambda: 1 / 0  # type: ignore[assignment, method-assign, return-value]
 
     with pytest.raises(ZeroDivisionError):
-        stages.decode_cost(source, FRAMES)
+        stage_cost.decode_cost(source, FRAMES)
 
     assert source.closed == 1
 
@@ -110,7 +110,7 @@ class Network:
     """An engine of 5 ms."""
 
     def __init__(self, processor: Processor, red_is_drivable: Path) -> None:
-        engine, _ = node_perceivers(Task("stages", str(red_is_drivable)), is_live=False)
+        engine, _ = node_perceivers(Task("stage_cost", str(red_is_drivable)), is_live=False)
         self.contract, self.provider = engine.contract, engine.provider
         self.model_sha256, self.nodes, self.notes = engine.model_sha256, engine.nodes, engine.notes
         self.state, self.runs_one_at_a_time = engine.state, engine.runs_one_at_a_time
@@ -140,18 +140,20 @@ def test_steps_of_perceiving_are_told_apart(
     costs("prepare", 2)
     costs("interpret", 1)
     costs("class_shares", 0.5)
-    engine = stages.ClockedEngine(Network(processor, red_is_drivable))
+    engine = stage_cost.ClockedEngine(Network(processor, red_is_drivable))
 
-    cost, steps_cpu_ms = stages.perceive_cost(Perceiver(engine), engine, [frame_of(0), frame_of(1)], FRAMES)
+    cost, steps_cpu_ms = stage_cost.perceive_cost(
+        Perceiver(engine), engine, [frame_of(0), frame_of(1)], FRAMES
+    )
 
-    assert steps_cpu_ms == pytest.approx({"prepare": 2, "infer": 5, "interpret": 1.5})
+    assert steps_cpu_ms == pytest.approx({"preprocess": 2, "infer": 5, "postprocess": 1.5})
     assert cost.cpu_ms == pytest.approx(8.5)
 
 
 def test_turns_are_the_work_of_all_stages_of_a_frame(processor: Processor, red_is_drivable: Path) -> None:
     source, perceive = Camera(processor), Perceiver(Network(processor, red_is_drivable))
 
-    cost = stages.turns_cost(source, perceive, None, FRAMES)
+    cost = stage_cost.turns_cost(source, perceive, None, FRAMES)
 
     assert cost.cpu_ms == pytest.approx(3 + 5)
     assert (source.opened, source.closed) == (1, 1)
@@ -160,7 +162,7 @@ def test_turns_are_the_work_of_all_stages_of_a_frame(processor: Processor, red_i
 def test_turns_end_with_a_whole_video(processor: Processor, red_is_drivable: Path, tmp_path: Path) -> None:
     perceive = Perceiver(Network(processor, red_is_drivable))
 
-    stages.turns_cost(Camera(processor), perceive, tmp_path / "overlay.mp4", FRAMES)
+    stage_cost.turns_cost(Camera(processor), perceive, tmp_path / "overlay.mp4", FRAMES)
 
     with av.open(str(tmp_path / "overlay.mp4")) as video:
         assert sum(1 for _ in video.decode(video=0)) == FRAMES
@@ -175,9 +177,9 @@ def test_frame_that_comes_again_is_converted_again(processor: Processor, red_is_
             assert frame.image_bgr.size
             return super().__call__(frame)
 
-    engine = stages.ClockedEngine(Network(processor, red_is_drivable))
+    engine = stage_cost.ClockedEngine(Network(processor, red_is_drivable))
 
-    stages.perceive_cost(Looks(engine), engine, [frame_of(0)], FRAMES)
+    stage_cost.perceive_cost(Looks(engine), engine, [frame_of(0)], FRAMES)
 
     assert converted == [False] * FRAMES
 
@@ -185,10 +187,10 @@ def test_frame_that_comes_again_is_converted_again(processor: Processor, red_is_
 def test_overlay_is_drawn_and_encoded_to_the_last_frame_as_one_recording(
     red_is_drivable: Path, tmp_path: Path
 ) -> None:
-    perceive = node_perceivers(Task("stages", str(red_is_drivable)), is_live=False)[1][0]
+    perceive = node_perceivers(Task("stage_cost", str(red_is_drivable)), is_live=False)[1][0]
     predictions = [perceive(replace(frame_of(number), time_ns=number)) for number in range(2)]
 
-    cost, _ = stages.overlay_cost(tmp_path, INFO, predictions, FRAMES)
+    cost, _ = stage_cost.overlay_cost(tmp_path, INFO, predictions, FRAMES)
 
     with av.open(str(tmp_path / "overlay.mp4")) as container:
         times_s = [picture.time for picture in container.decode(video=0)]
@@ -198,12 +200,12 @@ def test_overlay_is_drawn_and_encoded_to_the_last_frame_as_one_recording(
 
 @pytest.mark.slow
 def test_all_stages_make_the_bound(make_clip: MakeClip, red_is_drivable: Path) -> None:
-    task = Task("stages", str(red_is_drivable), source=str(make_clip()), options={"frames": 12})
+    task = Task("stage_cost", str(red_is_drivable), source=str(make_clip()), options={"frames": 12})
 
-    values = stages.measure(task)
+    values = stage_cost.measure(task)
 
     cpu_ms = values["cpu_ms"]
-    steps = sum(values[f"{step}_cpu_ms"] for step in ("prepare", "infer", "interpret"))
+    steps = sum(values["steps_cpu_ms"].values())
     assert list(cpu_ms) == list(values["wall_ms"]) == ["decode", "perceive", "overlay"]
     assert list(values["quiet_cpu_ms"]) == list(cpu_ms)
     assert all(cost_ms > 0 for cost_ms in cpu_ms.values())
@@ -221,39 +223,39 @@ def test_bound_is_the_sum_of_what_the_cores_can_do(
 
     def on_cores(
         task: Task, video: str, frames: int, cores: list[int], turns_frames: int
-    ) -> list[stages.OnOneCore]:
+    ) -> list[stage_cost.OnOneCore]:
         asked.append(cores)
         speeds = [1, 2, 2][: len(cores)]  # two of them are half as fast
         return [
-            stages.OnOneCore(
+            stage_cost.OnOneCore(
                 {"decode": 2.0 * it, "perceive": 3.0 * it, "overlay": 5.0 * it},
                 {"decode": 2.0, "perceive": 3.0, "overlay": 5.0},
-                {"infer_cpu_ms": 2.5 * it},
+                {"infer": 2.5 * it},
                 {"class_map": 6.0 * it, "overlay": 12.0 * it},
                 {"decode": 0, "overlay": 0},
             )
             for it in speeds
         ]
 
-    monkeypatch.setattr("bench.scenarios.stages.on_cores", on_cores)
+    monkeypatch.setattr("bench.scenarios.stage_cost.on_cores", on_cores)
     monkeypatch.setattr("os.sched_getaffinity", lambda process: {4, 6, 7})
 
-    values = stages.measure(Task("stages", str(red_is_drivable), source=str(make_clip())))
+    values = stage_cost.measure(Task("stage_cost", str(red_is_drivable), source=str(make_clip())))
 
     assert asked == [[4], [4, 6, 7]]
     assert values["bound_fps"] == {"class_map": 200 + 100 + 100, "overlay": 100 + 50 + 50}
     assert values["quiet_cpu_ms"] == {"decode": 2.0, "perceive": 3.0, "overlay": 5.0}
     assert values["cpu_ms"]["overlay"] == pytest.approx(25 / 3)
     assert values["turns_cpu_ms"] == pytest.approx({"class_map": 10, "overlay": 20})
-    assert values["infer_cpu_ms"] == pytest.approx(12.5 / 3)
+    assert values["steps_cpu_ms"]["infer"] == pytest.approx(12.5 / 3)
 
 
 @pytest.mark.slow
 def test_core_that_fails_is_told_by_its_own_error(make_clip: MakeClip) -> None:
-    task = Task("stages", "no_such_model", source=str(make_clip()), options={"frames": 2})
+    task = Task("stage_cost", "no_such_model", source=str(make_clip()), options={"frames": 2})
 
     with pytest.raises(FileNotFoundError, match="no_such_model: no such model file"):
-        stages.measure(task)
+        stage_cost.measure(task)
 
 
 def test_process_that_is_never_quiet_does_not_hang(
@@ -263,6 +265,6 @@ def test_process_that_is_never_quiet_does_not_hang(
     monkeypatch.setattr("time.monotonic", lambda: float(next(moments_s)))
     processor.left_ms = [10.0] * 1000
 
-    cost, _ = stages.decode_cost(Camera(processor), FRAMES)
+    cost, _ = stage_cost.decode_cost(Camera(processor), FRAMES)
 
     assert cost.cpu_ms > 3
