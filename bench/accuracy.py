@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
+from bench.config import AccuracyConfig
 from bench.engines import EngineName, open_engine
 from perception.cli_config import SettingsError
 from perception.inference.predictor import Perceiver
-from perception.inference.zoo import DEFAULT_MODEL, model_file
+from perception.inference.zoo import model_file
 from perception.labels import LABELS_OF_TWO
 from perception.metrics.boundary_iou import BAND_SHARE
 from perception.metrics.calibration import BINS
@@ -24,7 +25,7 @@ from perception.synthetic import MIXED, DriveRenderer
 from perception.system.process import tune_process
 from train.data.frames import INDEX_FILE, DataError, LabelledFrame, rows_of_index
 from train.data.frames import LabelledFrames as NamedFrames
-from train.data.layouts import AUTO, open_frames
+from train.data.layouts import open_frames
 
 BUILT_IN_ROAD = "built-in road"
 SYNTHETIC_FRAME_WH = (640, 360)
@@ -34,31 +35,7 @@ KNOWN_VALUES_TOLD = 12
 NO_INTERVAL = "no interval: one recording says nothing about others"
 
 
-@dataclass(frozen=True)
-class AccuracyConfig:
-    """One measurement."""
-
-    model: str = DEFAULT_MODEL
-    """Name of a shipped model, or an ONNX file of drivable-export."""
-    engine: EngineName = "onnx"
-    """onnx, openvino (bf16 where the CPU has it), openvino-f32, openvino-bf16."""
-    data: str | None = None
-    """Folder of labelled frames; without one, the built-in road and its exact ground truth."""
-    layout: str = AUTO
-    """How the data set is laid out; auto recognises it."""
-    label_map: str | None = None
-    """YAML with the class of each label value, for a plain folder of images and masks."""
-    split: str = "test"
-    only: str | None = None
-    """COLUMN=VALUE of index.csv: measure on the frames of the split that have it."""
-    peer: list[str] = field(default_factory=list)
-    """Another model to run on the same frames, as often as there are such: `drivable-export wrap` makes one
-    of another's network."""
-    synthetic_frames: int = 200
-    """Frames of the built-in road, spread over all its scenes."""
-
-
-def run(config: AccuracyConfig) -> list[str]:
+def run(config: AccuracyConfig) -> tuple[list[str], int]:
     """Rows of a table: mean IoU, each class, day and night, outlines, confidence, and two classes."""
     tune_process()
     peers = {Path(name).stem: _perceiver(name, "onnx") for name in config.peer}
@@ -70,7 +47,7 @@ def run(config: AccuracyConfig) -> list[str]:
     if peers:
         theirs = {name: measure_accuracy(peer, frames) for name, peer in peers.items()}
         rows += ["", *_comparison(Path(config.model).stem, ours, theirs)]
-    return rows
+    return rows, 0
 
 
 def _perceiver(model: str, engine: EngineName) -> Perceiver:

@@ -5,16 +5,13 @@ from __future__ import annotations
 import difflib
 import shlex
 import sys
-from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
 from typing import Any, Final
 
-from bench import accuracy, infer, live, suite
-from bench.config import BenchConfig
-from bench.report import compare
-from bench.report.data import ReportError, load
-from bench.report.page import write_page
-from bench.report.table import as_text
+from bench.config import AccuracyConfig, BenchConfig, CompareConfig, InferConfig, LiveConfig
 from perception.cli.command import NOTHING_GIVEN, say, say_lines
 from perception.cli_config import SettingsError, config_files, parse, usage
 from perception.cli_config.command_line import bare_word
@@ -31,20 +28,28 @@ DESCRIPTION = (
     "A.json B.json` tells two reports apart; `accuracy`, `infer` and `live` measure one thing each. Each has "
     "a --help of its own."
 )
-COMMANDS: Final[dict[str, tuple[type[Any], Callable[[Any], tuple[list[str], int]], str]]] = {
-    "compare": (compare.CompareConfig, compare.run, "What is faster or slower beyond noise."),
-    "accuracy": (
-        accuracy.AccuracyConfig,
-        lambda config: (accuracy.run(config), 0),
-        "Mean IoU through the node's own path, and peers'.",
+
+
+@dataclass(frozen=True)
+class Command:
+    """One of the commands beside the whole run."""
+
+    config: type[Any]
+    module: str
+    """Whose `run` takes the settings and gives lines to print and an exit status."""
+    description: str
+
+
+COMMANDS: Final = {
+    "compare": Command(CompareConfig, "bench.report.compare", "What is faster or slower beyond noise."),
+    "accuracy": Command(
+        AccuracyConfig, "bench.accuracy", "Mean IoU through the node's own path, of peers too."
     ),
-    "infer": (
-        infer.InferConfig,
-        lambda config: (infer.run(config), 0),
-        "The network alone: files and engines side by side.",
-    ),
-    "live": (live.LiveConfig, lambda config: (live.run(config), 0), "Age and memory of a long live run."),
+    "infer": Command(InferConfig, "bench.infer", "The network alone: files and engines side by side."),
+    "live": Command(LiveConfig, "bench.live", "Age and memory of a long live run."),
 }
+LIBRARIES: Final = ("jinja2", "matplotlib", "psutil", "pynvml", "scipy")
+"""Modules of the extra `bench` that a measurement, its report or a comparison needs."""
 USAGE: Final = (
     "--quick                                # every shipped model, within five minutes on two cores",
     "accuracy --model rt_m-int8 --data DIR  # mean IoU on labelled frames",
@@ -69,8 +74,10 @@ def main(arguments: list[str] | None = None) -> int:
             return _suite(given)
         if name not in COMMANDS:
             return _wrong(_unknown(name))
-        kind, run, description = COMMANDS[name]
-        rows, status = run(parse(kind, f"{NAME} {name}", description, _spelled(name, given[1:])))
+        command = COMMANDS[name]
+        config = parse(command.config, f"{NAME} {name}", command.description, _spelled(name, given[1:]))
+        _check_libraries()
+        rows, status = import_module(command.module).run(config)
     except EXPECTED as error:
         return _wrong(str(error))
     except OSError as error:
@@ -78,7 +85,14 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         return _wrong("interrupted", INTERRUPTED)
     print(masked("\n".join(rows)))
-    return status
+    return int(status)
+
+
+def _check_libraries() -> None:
+    """Raises SettingsError, which says what to install."""
+    missing = [name for name in LIBRARIES if find_spec(name) is None]
+    if missing:
+        raise SettingsError(f"{', '.join(missing)} not installed: pip install 'drivable[bench]'")
 
 
 def _unknown(word: str) -> str:
@@ -90,6 +104,12 @@ def _unknown(word: str) -> str:
 
 def _suite(given: list[str]) -> int:
     config = parse(BenchConfig, NAME, DESCRIPTION, given)
+    _check_libraries()
+    from bench import suite
+    from bench.report.data import ReportError, load
+    from bench.report.page import write_page
+    from bench.report.table import as_text
+
     folder, replaces = suite.folder_of(config), config.resume or config.overwrite
     try:
         report = suite.run(

@@ -1,4 +1,4 @@
-"""BenchConfig: what one run of `drivable-bench` measures."""
+"""The settings of `drivable-bench` and of its commands."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any, Final, Literal
 
 from bench.engines import EngineName
 from perception.inference.engines.providers import ProviderName
+from perception.inference.zoo import DEFAULT_MODEL
 from train.data.layouts import AUTO
 
 Scenario = Literal["single_stream", "constant_rate", "offline", "accuracy"]
@@ -115,3 +116,74 @@ class BenchConfig:
         default = BenchConfig()
         left = {name: it for name, it in QUICK.items() if getattr(self, name) == getattr(default, name)}
         return replace(self, quick=False, **left)
+
+
+@dataclass(frozen=True)
+class CompareConfig:
+    """Two reports, measured in turns by `drivable-bench --against`."""
+
+    a: str
+    """Report of the build that is known."""
+    b: str
+    """Report of the build that is judged."""
+    fail_over: str | None = None
+    """Such as 5%: exit status 1 if anything is worse by more than that, beyond noise."""
+
+
+@dataclass(frozen=True)
+class AccuracyConfig:
+    """One measurement."""
+
+    model: str = DEFAULT_MODEL
+    """Name of a shipped model, or an ONNX file of drivable-export."""
+    engine: EngineName = "onnx"
+    """onnx, openvino (bf16 where the CPU has it), openvino-f32, openvino-bf16."""
+    data: str | None = None
+    """Folder of labelled frames; without one, the built-in road and its exact ground truth."""
+    layout: str = AUTO
+    """How the data set is laid out; auto recognises it."""
+    label_map: str | None = None
+    """YAML with the class of each label value, for a plain folder of images and masks."""
+    split: str = "test"
+    only: str | None = None
+    """COLUMN=VALUE of index.csv: measure on the frames of the split that have it."""
+    peer: list[str] = field(default_factory=list)
+    """Another model to run on the same frames, as often as there are such: `drivable-export wrap` makes one
+    of another's network."""
+    synthetic_frames: int = 200
+    """Frames of the built-in road, spread over all its scenes."""
+
+
+@dataclass(frozen=True)
+class InferConfig:
+    """One measurement."""
+
+    models: list[str] = field(default_factory=lambda: [DEFAULT_MODEL])
+    """Names of shipped models, or files of drivable-export."""
+    engines: list[EngineName] = field(default_factory=lambda: ["onnx"])
+    """onnx, openvino (bf16 where the CPU has it), openvino-f32, openvino-bf16."""
+    provider: ProviderName = "cpu"
+    """Where ONNX Runtime runs them."""
+    threads: int = 0
+    """For one inference; 0 takes every core."""
+    frames: int = 200
+    """Of each network on each engine."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be measured; raises ValueError."""
+        if not self.models or not self.engines:
+            raise ValueError("name at least one of models and one of engines")
+        if self.threads < 0 or self.frames < 1:
+            raise ValueError("threads must be 0 or more, frames 1 or more")
+
+
+@dataclass(frozen=True)
+class LiveConfig:
+    """One measurement."""
+
+    source: str
+    """Video file; it is looped."""
+    model: str = DEFAULT_MODEL
+    """Name of a shipped model, or an ONNX file of drivable-export."""
+    duration_s: float = 300.0
+    rounds: int = 3

@@ -12,41 +12,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.busy import verdict
+from bench.config import InferConfig
 from bench.engines import EngineName, open_engine
 from bench.meter import Meter
 from bench.scenarios.engine_only import PICTURES, pictures_for
 from perception.inference.contract import ModelContract
 from perception.inference.engines import Engine
-from perception.inference.engines.providers import ProviderName
-from perception.inference.zoo import DEFAULT_MODEL, model_file
+from perception.inference.zoo import model_file
 from perception.synthetic import DriveRenderer
 from perception.system.process import tune_process
 
 ROUND_FRAMES = 10
 WARM_UP_FRAMES = 5
-
-
-@dataclass(frozen=True)
-class InferConfig:
-    """One measurement."""
-
-    models: list[str] = field(default_factory=lambda: [DEFAULT_MODEL])
-    """Names of shipped models, or files of drivable-export."""
-    engines: list[EngineName] = field(default_factory=lambda: ["onnx"])
-    """onnx, openvino (bf16 where the CPU has it), openvino-f32, openvino-bf16."""
-    provider: ProviderName = "cpu"
-    """Where ONNX Runtime runs them."""
-    threads: int = 0
-    """For one inference; 0 takes every core."""
-    frames: int = 200
-    """Of each network on each engine."""
-
-    def __post_init__(self) -> None:
-        """Refuse what cannot be measured; raises ValueError."""
-        if not self.models or not self.engines:
-            raise ValueError("name at least one of models and one of engines")
-        if self.threads < 0 or self.frames < 1:
-            raise ValueError("threads must be 0 or more, frames 1 or more")
 
 
 @dataclass(frozen=True)
@@ -59,7 +36,7 @@ class _Contender:
     times_ms: list[float] = field(default_factory=list)
 
 
-def run(config: InferConfig) -> list[str]:
+def run(config: InferConfig) -> tuple[list[str], int]:
     """Rows of a table: median and 90th percentile, and how many times as fast as the first row.
 
     All take turns, a few frames each: what else the machine does meets them alike.
@@ -79,7 +56,7 @@ def run(config: InferConfig) -> list[str]:
     threads = f"{config.threads} thread{'s' * (config.threads != 1)}" if config.threads else "all cores"
     head = f"network alone, {threads}, {config.frames} frames each, in turns"
     busy = verdict([meter.values()])
-    return [head, *_table(contenders), *([busy] if busy else [])]
+    return [head, *_table(contenders), *([busy] if busy else [])], 0
 
 
 def _contender(model: str, engine_name: EngineName, config: InferConfig) -> _Contender:

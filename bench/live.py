@@ -15,24 +15,12 @@ import numpy as np
 import yaml
 
 from bench.busy import verdict
+from bench.config import LiveConfig
 from bench.meter import Meter
-from perception.inference.zoo import DEFAULT_MODEL
 from perception.pipeline import PipelineError
 from perception.system.redaction import masked_url
 
 SETTLE_S = 60.0  # memory is compared with what it is after this time
-
-
-@dataclass(frozen=True)
-class LiveConfig:
-    """One measurement."""
-
-    source: str
-    """Video file; it is looped."""
-    model: str = DEFAULT_MODEL
-    """Name of a shipped model, or an ONNX file of drivable-export."""
-    duration_s: float = 300.0
-    rounds: int = 3
 
 
 @dataclass(frozen=True)
@@ -44,7 +32,7 @@ class _Round:
     captured: int
 
 
-def run(config: LiveConfig) -> list[str]:
+def run(config: LiveConfig) -> tuple[list[str], int]:
     """Rows of a table: age at publication, its drift, memory after the first minute, one row a round."""
     rows = [
         f"{masked_url(config.source)}, {config.model}, {config.duration_s:g} s in real time, records written",
@@ -66,7 +54,7 @@ def run(config: LiveConfig) -> list[str]:
     p50 = statistics.median(float(np.median(played.ages_ms)) for played in rounds)
     p99 = statistics.median(float(np.quantile(played.ages_ms, 0.99)) for played in rounds)
     busy = verdict([meter.values()])
-    return [*rows, f"{'median':8}{'':17}{p50:12.1f}{p99:8.1f}", *([busy] if busy else [])]
+    return [*rows, f"{'median':8}{'':17}{p50:12.1f}{p99:8.1f}", *([busy] if busy else [])], 0
 
 
 def _play(config: LiveConfig) -> _Round:

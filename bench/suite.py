@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -12,9 +13,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
-from bench import machine
+from bench import gpu
 from bench.busy import warning_now
 from bench.config import BenchConfig
+from bench.installation import of_installation
 from bench.plan import Plan, plan
 from bench.report.data import (
     Load,
@@ -27,6 +29,7 @@ from bench.report.data import (
     save,
     sha256_of,
 )
+from bench.report.machine import machine
 from bench.report.page import PAGE_FILES
 from bench.scenarios.offline import recording_of
 from bench.task import Task, TaskError, run_task
@@ -108,7 +111,7 @@ def run(
         KeyboardInterrupt: when interrupted; the reports are saved and say that they are partial.
     """
     effective = config.shortened()
-    planned = plan(effective, machine.gpu() is not None)
+    planned = plan(effective, gpu.name_and_driver() is not None)
     builds = [Build(sys.executable, folder / OURS)]
     if config.against:
         builds.append(Build(config.against, folder / AGAINST))
@@ -185,18 +188,18 @@ def _begun(build: Build, config: BenchConfig, planned: Plan, command: str) -> Re
         name: value for name, value in asdict(config).items() if name not in ("resume", "overwrite", "out")
     }
     names = sorted({task.model for task in (*planned.every_round, *planned.once)})
-    installation = machine.of_installation(build.python, names)
+    installation = of_installation(build.python, names)
     started = _now()
     new = Report(
         command=command,
         config=settings,
-        machine={**machine.machine(), "python": installation["python"]},
+        machine={**machine(), "python": installation["python"]},
         versions=installation["versions"],
         commit=installation["commit"],
         started=started,
         ended=started,
         results=[],
-        load=Load(machine.load_average(), []),
+        load=Load(os.getloadavg()[0], []),
         is_partial=True,
         missing=planned.missing,
         models={name: model_of_json(told) for name, told in installation["models"].items()},
@@ -227,7 +230,7 @@ def _is_known(report: Report, task: Task, number: int) -> bool:
 def _measured(report: Report, build: Build, task: Task, number: int, road: Path | None) -> Report:
     """With one result more, or with the reason why there is none."""
     started_unix_s = time.time()
-    during = [*report.load.during, machine.load_average()]
+    during = [*report.load.during, os.getloadavg()[0]]
     try:
         result = Result(task, number, started_unix_s, run_task(task, build.python, road))
     except TaskError as error:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -12,8 +11,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from bench import machine
 from bench.engines import EngineName
+from bench.interpreter import last_line, run_module
 from perception.cli.command import say
 from perception.inference.engines import EngineError
 from perception.inference.engines.engine import one_line
@@ -99,18 +98,12 @@ def run_task(task: Task, python: str = sys.executable, road: Path | None = None)
     Raises:
         TaskError: if there are none.
     """
-    done = subprocess.run(
-        [*machine.interpreter(python), "-m", "bench.task", task.key, *([str(road)] if road else [])],
-        capture_output=True,
-        text=True,
-        stdin=subprocess.DEVNULL,
-        env=machine.own_environment(python),
-    )
-    said = (done.stdout if done.returncode == 0 else done.stderr).strip().splitlines()
-    if done.returncode or not said:
-        raise TaskError(f"{task.title}: {said[-1] if said else f'ended with status {done.returncode}'}")
+    done = run_module(python, "bench.task", task.key, *([str(road)] if road else []))
+    said = last_line(done)
+    if done.returncode:
+        raise TaskError(f"{task.title}: {said}")
     try:
-        values: dict[str, Any] = json.loads(said[-1], parse_constant=_refuse_constant)
+        values: dict[str, Any] = json.loads(said, parse_constant=_refuse_constant)
     except ValueError as error:
         raise TaskError(f"{task.title}: {error}") from error
     return values

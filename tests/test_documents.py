@@ -12,11 +12,7 @@ from typing import Any, get_type_hints
 
 import pytest
 
-from bench.accuracy import AccuracyConfig
-from bench.config import BenchConfig
-from bench.infer import InferConfig
-from bench.live import LiveConfig
-from bench.report.compare import CompareConfig
+from bench.config import AccuracyConfig, BenchConfig, CompareConfig, InferConfig, LiveConfig
 from perception.cli_config import SettingsError, parse
 from perception.config import NodeConfig
 from perception.frame import CameraState, EngineState

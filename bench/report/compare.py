@@ -21,6 +21,7 @@ from typing import Any, Final, Literal
 
 import numpy as np
 
+from bench.config import CompareConfig
 from bench.report.data import Report, Result, busy_verdict, load
 from bench.report.paired import Change, paired_change
 from bench.task import ScenarioName, Task
@@ -40,18 +41,6 @@ Find = Callable[[Mapping[str, Any]], float | None]
 
 WIDTH: Final = 110
 _MACHINE: Final = ("cpu", "cores", "governor", "memory_gb", "gpu", "os", "python")
-
-
-@dataclass(frozen=True)
-class CompareConfig:
-    """Two reports, measured in turns by `drivable-bench --against`."""
-
-    a: str
-    """Report of the build that is known."""
-    b: str
-    """Report of the build that is judged."""
-    fail_over: str | None = None
-    """Such as 5%: exit status 1 if anything is worse by more than that, beyond noise."""
 
 
 @dataclass(frozen=True)

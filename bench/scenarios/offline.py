@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -10,7 +9,7 @@ from typing import Any, Final
 
 import av
 
-from bench import machine
+from bench.interpreter import last_line, run_module
 from bench.meter import Meter
 from bench.scenarios.node import node_perceivers
 from bench.task import Task
@@ -112,11 +111,9 @@ def recording_of(spec: str, folder: Path, frames: int = RECORDED_FRAMES) -> str:
         return spec
     file = folder / "road.mp4"
     build_source(spec)
-    command = [*machine.interpreter(sys.executable), "-m", __name__, spec, str(file), str(frames)]
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    done = run_module(sys.executable, __name__, spec, str(file), str(frames))
     if done.returncode:
-        reason = (done.stderr.strip().splitlines() or [f"status {done.returncode}"])[-1]
-        raise SourceError(f"{spec}: no recording could be made of it: {reason}")
+        raise SourceError(f"{spec}: no recording could be made of it: {last_line(done)}")
     return str(file)
 
 

@@ -8,7 +8,8 @@ from collections.abc import Callable
 import pytest
 
 from bench.cli import main
-from bench.infer import InferConfig, run
+from bench.config import InferConfig
+from bench.infer import run
 from perception.inference.zoo import FOLDER
 
 SHIPPED = sorted(FOLDER.glob("*.onnx"))[0]
@@ -17,7 +18,7 @@ SHIPPED = sorted(FOLDER.glob("*.onnx"))[0]
 def test_each_network_on_each_engine_has_a_row_and_the_first_is_the_measure() -> None:
     pytest.importorskip("openvino")
 
-    rows = run(InferConfig(models=[str(SHIPPED)], engines=["onnx", "openvino-f32"], threads=1, frames=3))
+    rows, _ = run(InferConfig(models=[str(SHIPPED)], engines=["onnx", "openvino-f32"], threads=1, frames=3))
 
     assert "1 thread, 3 frames each" in rows[0]
     first, second = rows[2:4]
@@ -28,7 +29,9 @@ def test_each_network_on_each_engine_has_a_row_and_the_first_is_the_measure() ->
 def test_busy_machine_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bench.infer.verdict", lambda measured: "too busy")
 
-    assert run(InferConfig(models=[str(SHIPPED)], threads=1, frames=1))[-1] == "too busy"
+    rows, _ = run(InferConfig(models=[str(SHIPPED)], threads=1, frames=1))
+
+    assert rows[-1] == "too busy"
 
 
 @pytest.mark.parametrize(

@@ -3,35 +3,39 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import pynvml
 import pytest
 
+from bench import gpu
 from bench.meter import Meter
 
 KEYS = {"wall_s", "cpu_s", "busy_cores", "steal_s", "other_cpu_s", "peak_memory_mb", "watts"}
-HERTZ = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass
 class Machine:
-    """A /proc, a /sys/class/powercap, a clock and a process, all as the test says."""
+    """A processor, a /sys/class/powercap, a clock and a process, all as the test says."""
 
     root: Path
     at_s: float = 100.0
     cpu_s: dict[bool, float] = field(default_factory=lambda: {False: 7.0, True: 9.0})
 
-    def set_stat(self, busy_s: float, steal_s: float) -> None:
-        ticks = [round(busy_s * HERTZ) - 40, 10, 20, 99999, 5, 3, 7, round(steal_s * HERTZ), 11, 0]
-        self._write("proc/stat", f"cpu  {' '.join(map(str, ticks))}\ncpu0 1 2 3\nctxt 5\n")
+    def set_times(self, busy_s: float, steal_s: float) -> None:
+        """Of all cores since boot, as psutil has them; a guest's time is part of `user`."""
+        self.times = SimpleNamespace(
+            **{"user": busy_s - 0.4, "nice": 0.1, "system": 0.2, "irq": 0.03, "softirq": 0.07},
+            **{"idle": 999.0, "iowait": 5.0, "steal": steal_s, "guest": 11.0, "guest_nice": 1.0},
+        )
 
     def set_peak(self, kilobytes: int) -> None:
-        self._write("proc/self/status", f"Name:\tpython\nVmPeak:\t   9 kB\nVmHWM:\t   {kilobytes} kB\n")
+        self._write("status", f"Name:\tpython\nVmPeak:\t   9 kB\nVmHWM:\t   {kilobytes} kB\n")
 
     def set_energy(self, zone: str, name: str, joules: float, range_j: float = 1000.0) -> None:
         self._write(f"powercap/{zone}/name", f"{name}\n")
@@ -40,7 +44,6 @@ class Machine:
 
     def meter(self, **arguments: Any) -> Meter:
         return Meter(
-            proc=self.root / "proc",
             powercap=self.root / "powercap",
             now_s=lambda: self.at_s,
             cpu_s=lambda children: self.cpu_s[children],
@@ -54,18 +57,21 @@ class Machine:
 
 
 @pytest.fixture
-def machine(tmp_path: Path) -> Machine:
-    return Machine(tmp_path)
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
+    made = Machine(tmp_path)
+    made.set_times(busy_s=50, steal_s=2)
+    made.set_peak(1024)
+    monkeypatch.setattr("psutil.cpu_times", lambda: made.times)
+    monkeypatch.setattr("bench.meter.STATUS", tmp_path / "status")
+    return made
 
 
 def test_window_is_what_passed_inside_the_block(machine: Machine) -> None:
-    machine.set_stat(busy_s=50, steal_s=2)
-    machine.set_peak(2048)
     machine.set_energy("intel-rapl:0", "package-0", 100)
     with machine.meter() as meter:
         machine.at_s += 4
         machine.cpu_s[False] += 6
-        machine.set_stat(busy_s=57.5, steal_s=2.25)
+        machine.set_times(busy_s=57.5, steal_s=2.25)
         machine.set_peak(4096)
         machine.set_energy("intel-rapl:0", "package-0", 160)
     machine.at_s += 1000
@@ -91,27 +97,23 @@ def test_children_count_if_asked_for(machine: Machine) -> None:
 
 
 def test_others_never_take_less_than_nothing(machine: Machine) -> None:
-    machine.set_stat(busy_s=50, steal_s=0)
     with machine.meter() as meter:
         machine.at_s += 1
-        machine.cpu_s[False] += 0.009  # and no tick of /proc/stat
+        machine.cpu_s[False] += 0.009  # and no tick of the system's
 
     assert meter.values()["other_cpu_s"] == 0
     assert meter.values()["steal_s"] == 0
 
 
-@pytest.mark.parametrize("stat", [None, "", "cpu 1 2\n", "cpu a b c d e f g h\n", "intr 1 2 3 4 5 6 7 8\n"])
-def test_machine_that_tells_nothing_gives_nothing(machine: Machine, stat: str | None) -> None:
-    if stat is not None:
-        (machine.root / "proc").mkdir()
-        (machine.root / "proc" / "stat").write_text(stat)
-
+def test_what_another_system_does_not_count_is_null(machine: Machine) -> None:
+    (machine.root / "status").unlink()
+    del machine.times.steal
     with machine.meter() as meter:
         machine.at_s += 1
 
     values = meter.values()
     assert values.keys() == KEYS
-    assert (values["steal_s"], values["other_cpu_s"], values["watts"]) == (None, None, None)
+    assert (values["steal_s"], values["watts"]) == (None, None)
     assert values["peak_memory_mb"] > 1  # the system's own count stands in for /proc
     assert json.loads(json.dumps(values, allow_nan=False)) == values
 
@@ -198,7 +200,7 @@ def test_meter_without_an_ended_block_has_no_values(machine: Machine) -> None:
 
 
 def test_real_machine_is_metered() -> None:
-    with Meter("cuda", children=True) as meter:  # cuda: whatever NVML says, or does not
+    with Meter("cuda", children=True) as meter:  # cuda: whatever NVML says, if there is one
         subprocess.run([sys.executable, "-c", "sum(range(3_000_000))"], check=True)
 
     values = meter.values()
@@ -206,3 +208,46 @@ def test_real_machine_is_metered() -> None:
     assert values["cpu_s"] > 0
     assert values["busy_cores"] == pytest.approx(values["cpu_s"] / values["wall_s"])
     assert values["peak_memory_mb"] > 5
+
+
+class Nvml:
+    """NVIDIA's library on a machine with a GPU, and calls of it that fail."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *failing: str) -> None:
+        self.is_open = 0
+        answers: dict[str, Any] = {
+            "nvmlInit": lambda: self._count(1),
+            "nvmlShutdown": lambda: self._count(-1),
+            "nvmlDeviceGetHandleByIndex": lambda index: f"gpu {index}",
+            "nvmlDeviceGetName": lambda gpu: f"NVIDIA X ({gpu})",
+            "nvmlSystemGetDriverVersion": lambda: "550.54",
+            "nvmlDeviceGetTotalEnergyConsumption": lambda gpu: 12_500,
+        }
+        for name, answer in answers.items():
+            monkeypatch.setattr(pynvml, name, self._fail if name in failing else answer)
+
+    def _count(self, step: int) -> None:
+        self.is_open += step
+
+    def _fail(self, *arguments: object) -> None:
+        raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_SUPPORTED)
+
+
+def test_gpu_has_a_name_a_driver_and_joules(monkeypatch: pytest.MonkeyPatch) -> None:
+    nvml = Nvml(monkeypatch)
+
+    assert gpu.name_and_driver() == "NVIDIA X (gpu 0), 550.54"
+    assert gpu.energy_j() == 12.5
+    assert nvml.is_open == 0
+
+
+@pytest.mark.parametrize(
+    "failing", ["nvmlInit", "nvmlDeviceGetHandleByIndex", "nvmlDeviceGetTotalEnergyConsumption"]
+)
+def test_gpu_that_does_not_answer_is_none_and_its_library_is_let_go(
+    failing: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nvml = Nvml(monkeypatch, failing)
+
+    assert gpu.energy_j() is None
+    assert nvml.is_open == 0

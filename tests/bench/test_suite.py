@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from bench import machine, suite
+from bench import suite
 from bench.config import BenchConfig
 from bench.report.data import ReportError, load
 from bench.report.page import write_page
@@ -42,7 +42,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[Call]:
 
     monkeypatch.setattr("bench.suite.run_task", fake)
     monkeypatch.setattr("bench.suite.recording_of", lambda spec, folder: str(folder / "road.mp4"))
-    monkeypatch.setattr("bench.machine.of_installation", installation)
+    monkeypatch.setattr("bench.suite.of_installation", installation)
     monkeypatch.setattr("bench.suite.warning_now", lambda: None)
     return made
 
@@ -218,13 +218,13 @@ def test_report_is_not_gone_on_with_once_a_model_has_changed(
     calls: list[Call], settings: Callable[..., BenchConfig], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     measure(settings())
-    before = machine.of_installation
+    before = suite.of_installation
 
     def changed(python: str, models: list[str]) -> dict[str, Any]:
         told = before(python, models)
         return {**told, "models": {name: {**it, "sha256": "2"} for name, it in told["models"].items()}}
 
-    monkeypatch.setattr("bench.machine.of_installation", changed)
+    monkeypatch.setattr("bench.suite.of_installation", changed)
 
     with pytest.raises(ReportError, match="its models have changed since"):
         measure(settings(resume=True, rounds=3))

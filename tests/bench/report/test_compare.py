@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench.report.compare import FIGURES, WIDTH, CompareConfig, Comparison, compare, rows, run
+from bench.config import CompareConfig
+from bench.report.compare import FIGURES, WIDTH, Comparison, compare, rows, run
 from bench.report.data import ModelFile, Report, ReportError, Result, save
 from bench.report.paired import paired_change, t_quantile
 from bench.task import ScenarioName, Task

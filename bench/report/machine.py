@@ -1,0 +1,89 @@
+"""What a figure was measured on: the machine, the versions, and the commit."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Final
+
+import psutil
+
+from bench import gpu
+from perception.system.cores import usable_cores
+
+PACKAGES: Final = (
+    "drivable", "numpy", "opencv-python-headless", "av", "onnxruntime", "onnxruntime-gpu", "openvino",
+)  # fmt: skip
+CPU_INFO: Final = Path("/proc/cpuinfo")
+GOVERNOR: Final = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
+_GIT_LIMIT_S: Final = 10
+
+
+def machine() -> dict[str, Any]:
+    """Processor, cores, clock, memory, GPU and system; null for what the machine does not tell."""
+    clock = psutil.cpu_freq() if hasattr(psutil, "cpu_freq") else None
+    return {
+        "cpu": _cpu_name(),
+        "cores": usable_cores(),
+        "all_cores": os.cpu_count(),
+        "clock_mhz": clock and round(clock.current, 1),
+        "governor": _text(GOVERNOR),
+        "memory_gb": round(psutil.virtual_memory().total / 1e9, 1),
+        "gpu": gpu.name_and_driver(),
+        "os": _system(),
+        "python": platform.python_version(),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Of the packages that the figures depend on, as far as they are installed."""
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def commit(folder: Path | None = None) -> str | None:
+    """Of the checkout that this code runs from, with a + where files differ from it; None outside of one."""
+    at = folder or Path(__file__).parent
+    found = _git(at, "rev-parse", "--short=10", "HEAD")
+    return found and found + "+" * bool(_git(at, "status", "--porcelain", "--untracked-files=no"))
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    """What git prints; None if there is no git, or it fails."""
+    command = ["git", "-C", str(folder), *arguments]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_GIT_LIMIT_S)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def _cpu_name() -> str | None:
+    """psutil does not know it."""
+    for line in (_text(CPU_INFO) or "").splitlines():
+        name, _, value = line.partition(":")
+        if name.strip() == "model name":
+            return value.strip()
+    return platform.processor() or None
+
+
+def _system() -> str:
+    try:
+        return platform.freedesktop_os_release()["PRETTY_NAME"]
+    except OSError:
+        return platform.platform()
+
+
+def _text(file: Path) -> str | None:
+    try:
+        return file.read_text().strip()
+    except OSError:
+        return None

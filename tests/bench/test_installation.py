@@ -1,0 +1,36 @@
+"""What the drivable of an interpreter is, and interpreters that have none like ours."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from bench.installation import of_installation
+from bench.report.machine import versions
+
+
+def test_installation_tells_its_versions_and_another_python_is_refused() -> None:
+    assert of_installation(sys.executable)["versions"] == versions()
+    with pytest.raises(ValueError, match="/bin/false: is no Python with drivable and a bench like"):
+        of_installation("/bin/false")
+    with pytest.raises(ValueError, match="/bin/true: is no Python with drivable"):
+        of_installation("/bin/true")
+
+
+def test_installation_tells_what_its_models_are() -> None:
+    told = of_installation(sys.executable, ["rt_s-int8"])["models"]["rt_s-int8"]
+
+    assert (told["precision"], told["input_wh"]) == ("int8", [640, 384])
+    with pytest.raises(ValueError, match="no such model file"):
+        of_installation(sys.executable, ["nothing"])
+
+
+def test_bench_that_writes_other_reports_is_refused(tmp_path: Path) -> None:
+    python = tmp_path / "python"
+    python.write_text('#!/bin/sh\necho \'{"schema": 99, "versions": {}}\'\n')
+    python.chmod(0o755)
+
+    with pytest.raises(ValueError, match="writes reports of schema 99, this one 2"):
+        of_installation(str(python))
