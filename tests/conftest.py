@@ -19,6 +19,10 @@ MakeClip = Callable[..., Path]
 MakeDrives = Callable[..., Path]
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--update-golden", action="store_true", help="record the golden files of tests/golden")
+
+
 def card_bgr(frame_id: int, wh: tuple[int, int]) -> NDArray[np.uint8]:
     """(H, W, 3) BGR: red left and blue right, white on top, and below a grey that tells the frame id."""
     width, height = wh
