@@ -9,7 +9,7 @@ from pathlib import Path
 from bench.config import AccuracyConfig
 from bench.engines import EngineName, open_engine
 from perception.cli_config import SettingsError
-from perception.inference.predictor import Perceiver
+from perception.inference.predictor import Predictor
 from perception.inference.zoo import model_file
 from perception.labels import LABELS_OF_TWO
 from perception.metrics.boundary_iou import BAND_SHARE
@@ -38,10 +38,10 @@ NO_INTERVAL = "no interval: one recording says nothing about others"
 def run(config: AccuracyConfig) -> tuple[list[str], int]:
     """Rows of a table: mean IoU, each class, day and night, outlines, confidence, and two classes."""
     tune_process()
-    peers = {Path(name).stem: _perceiver(name, "onnx") for name in config.peer}
-    perceive = _perceiver(config.model, config.engine)
+    peers = {Path(name).stem: _predictor(name, "onnx") for name in config.peer}
+    predict = _predictor(config.model, config.engine)
     frames, where = _frames(config)
-    ours = measure_accuracy(perceive, frames)
+    ours = measure_accuracy(predict, frames)
     by = "" if config.engine == "onnx" else f" by {config.engine}"
     rows = [f"{config.model}{by} on {where}, {_extent(ours)}", *_table(ours)]
     if peers:
@@ -50,8 +50,8 @@ def run(config: AccuracyConfig) -> tuple[list[str], int]:
     return rows, 0
 
 
-def _perceiver(model: str, engine: EngineName) -> Perceiver:
-    return Perceiver(open_engine(engine, model_file(model)))
+def _predictor(model: str, engine: EngineName) -> Predictor:
+    return Predictor(open_engine(engine, model_file(model)))
 
 
 def _table(accuracy: Accuracy) -> list[str]:

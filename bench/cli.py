@@ -19,7 +19,7 @@ from perception.cli_config.names import known_settings
 from perception.inference.engines import EngineError
 from perception.pipeline import PipelineError
 from perception.sources.source import SourceError
-from perception.system.redaction import masked, masked_line
+from perception.system.redaction import redacted, redacted_line
 from train.data.frames import DataError
 
 NAME: Final = "drivable-bench"
@@ -84,7 +84,7 @@ def main(arguments: list[str] | None = None) -> int:
         return _wrong(f"{error.filename}: {error.strerror}" if error.filename else str(error))
     except KeyboardInterrupt:
         return _wrong("interrupted", INTERRUPTED)
-    print(masked("\n".join(rows)))
+    print(redacted("\n".join(rows)))
     return int(status)
 
 
@@ -113,7 +113,7 @@ def _suite(given: list[str]) -> int:
     folder, replaces = suite.folder_of(config), config.resume or config.overwrite
     try:
         report = suite.run(
-            config, folder, masked_line(shlex.join([NAME, *given])), _progress, config_files(given)
+            config, folder, redacted_line(shlex.join([NAME, *given])), _progress, config_files(given)
         )
     except KeyboardInterrupt:
         with suppress(ReportError, OSError):  # there may be nothing yet
@@ -124,7 +124,7 @@ def _suite(given: list[str]) -> int:
             *([] if config.out else ["--out", str(folder)]),
         ]
         return _wrong(f"interrupted; go on by {shlex.join([NAME, *again])}", INTERRUPTED)
-    print(masked("\n".join([*as_text(report), *write_page(report, folder, overwrite=replaces)])))
+    print(redacted("\n".join([*as_text(report), *write_page(report, folder, overwrite=replaces)])))
     if not report.results:
         return _wrong("nothing could be measured; the reasons stand above")
     differ = [it.task.title for it in report.results if it.values.get("same_under_load") is False]

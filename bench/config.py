@@ -67,7 +67,7 @@ class BenchConfig:
     """How long frames come at one rate, in one round."""
     highest_rate: bool = True
     """Search the highest rate that is held."""
-    stall_stage: Literal["capture", "perceive", "sink"] = "perceive"
+    stall_stage: Literal["capture", "predict", "sink"] = "predict"
     """Where --stall-ms stops the pipeline; a sink's stall must not show in the latency."""
     stall_ms: float = 0.0
     """Stop a stage of the constant rate so long, every --stall-every-s: a bench must show it."""

@@ -62,7 +62,7 @@ def run(config: InferConfig) -> tuple[list[str], int]:
 def _contender(model: str, engine_name: EngineName, config: InferConfig) -> _Contender:
     engine = open_engine(engine_name, model_file(model), config.provider, config.threads)
     pictures = cycle(_pictures(engine.contract))
-    infer = engine.infer if engine.contract.output == "logits" else engine.classify
+    infer = engine.infer if engine.contract.output == "logits" else engine.segment
     return _Contender(Path(model).stem, engine, lambda: infer(next(pictures)))
 
 

@@ -18,7 +18,7 @@ from bench.busy import verdict
 from bench.config import LiveConfig
 from bench.meter import Meter
 from perception.pipeline import PipelineError
-from perception.system.redaction import masked_url
+from perception.system.redaction import redacted_url
 
 SETTLE_S = 60.0  # memory is compared with what it is after this time
 
@@ -35,7 +35,7 @@ class _Round:
 def run(config: LiveConfig) -> tuple[list[str], int]:
     """Rows of a table: age at publication, its drift, memory after the first minute, one row a round."""
     rows = [
-        f"{masked_url(config.source)}, {config.model}, {config.duration_s:g} s in real time, records written",
+        f"{redacted_url(config.source)}, {config.model}, {config.duration_s:g} s, real time, records written",
         f"{'round':8}{'frames':>8}{'dropped':>9}{'age p50 ms':>12}{'p99 ms':>8}{'max ms':>8}"
         f"{'last/first minute':>19}{'memory MB':>11}{'range MB':>10}",
     ]

@@ -14,7 +14,7 @@ from bench.report.data import Missing
 from bench.task import ScenarioName, Task
 from perception.inference.engines.providers import ProviderName
 from perception.inference.zoo import model_file, shipped_models
-from perception.system.redaction import masked_url
+from perception.system.redaction import redacted_url
 
 ON_GPU: tuple[ProviderName, ...] = ("cuda", "tensorrt")
 
@@ -41,7 +41,7 @@ def plan(config: BenchConfig, has_gpu: bool) -> Plan:
     """
     if config.source != "synthetic" and not Path(config.source).is_file():
         raise FileNotFoundError(
-            f"{masked_url(config.source)}: no such video; the bench plays a file, or `synthetic`"
+            f"{redacted_url(config.source)}: no such video; the bench plays a file, or `synthetic`"
         )
     if config.data and not Path(config.data).is_dir():  # and not after all else was measured
         raise FileNotFoundError(f"{config.data}: no such folder; --data names one of labelled frames")

@@ -37,7 +37,7 @@ def model_card(
     lines += [
         f"| input | {_input(contract)} |",
         f"| output | {_output(contract)} |",
-        f"| unlikeness | {_unlikeness(contract)} |",
+        f"| ood_score | {_ood_score(contract)} |",
         f"| known answer | {_known_answer(known)} |",
         f"| training data | {contract.training_data} |",
         f"| licence | {contract.licence} |",
@@ -71,14 +71,14 @@ def _output(contract: ModelContract) -> str:
     return f"{contract.output}, stride {contract.output_stride}: {labels}"
 
 
-def _unlikeness(contract: ModelContract) -> str:
+def _ood_score(contract: ModelContract) -> str:
     if contract.doubt_quantiles is None:
         return "null in records: nobody measured how unsure the network is of frames that it knows"
     unsure = contract.doubt_quantiles
     middle = unsure[len(unsure) // 2]
     return (
-        f"told in records; on `val` the mean confidence in the drivable area is {_percent(1 - middle)} in "
-        f"the middle"
+        f"reported in records; on `val` the mean confidence in the drivable area is {_percent(1 - middle)} "
+        f"in the middle"
     )
 
 

@@ -12,8 +12,8 @@ from export.package import ExportError, engine_of, unpack
 from export.run import write_with_cards
 from perception.cli.collisions import Input, check_apart
 from perception.frame import Frame
-from perception.inference.ood import DoubtWatch, quantiles_of
-from perception.inference.predictor import Perceiver
+from perception.inference.ood import UncertaintyWatch, quantiles_of
+from perception.inference.predictor import Predictor
 from train.data.layouts import open_frames
 
 
@@ -63,11 +63,11 @@ def add_certainty(
     )
     if not len(frames):
         raise ExportError(f"{config.data}: no frames in split {VAL_SPLIT!r} to look at")
-    perceive = DoubtWatch(Perceiver(engine_of(file.read_bytes(), file.name)))
+    predict = UncertaintyWatch(Predictor(engine_of(file.read_bytes(), file.name)))
     told = Told(frames, file.name, say)
     for index in range(len(frames)):
-        perceive(Frame("certainty", index, 0, 0, told[index][0], frames.name(index)))
-    contract = replace(packed.contract, doubt_quantiles=quantiles_of(perceive.doubts))
+        predict(Frame("certainty", index, 0, 0, told[index][0], frames.name(index)))
+    contract = replace(packed.contract, doubt_quantiles=quantiles_of(predict.uncertainties))
     if config.out is None:
         keep_what_is_no_card(file)
     write_with_cards(

@@ -14,7 +14,7 @@ from perception.cli.command import NOTHING_GIVEN, say, say_lines
 from perception.cli_config import SettingsError, config_files, parse, usage
 from perception.inference.engines import EngineError
 from perception.inference.engines.engine import one_line
-from perception.system.redaction import masked
+from perception.system.redaction import redacted
 
 DESCRIPTION = (
     "Export a trained network for the node. "
@@ -51,7 +51,7 @@ def main(arguments: list[str] | None = None) -> int:
     for name in ("torch.onnx", "onnxscript", "onnx_ir"):
         logging.getLogger(name).setLevel(logging.ERROR)
     try:
-        return _run(given, lambda line: print(masked(line), flush=True))
+        return _run(given, lambda line: print(redacted(line), flush=True))
     except ModuleNotFoundError as error:
         return _refused(f"{error.name} is not installed; pip install 'drivable[export]'")
     except errors as error:

@@ -12,9 +12,9 @@ from onnx import numpy_helper
 
 from export.config import rounded_up, sides
 from export.package import ExportError, engine_of, pack, unpack
-from export.verify import Infer, Perceive
+from export.verify import Infer, Predict
 from perception.inference.engines import OnnxEngine
-from perception.inference.predictor import Perceiver
+from perception.inference.predictor import Predictor
 
 CONTROL_SEED = 1
 
@@ -81,9 +81,9 @@ class FileSource:
         """The file, run on the CPU."""
         return self._engine_of(self._graph).infer
 
-    def perceive(self, input_wh: tuple[int, int]) -> Perceive:
+    def predict(self, input_wh: tuple[int, int]) -> Predict:
         """The file, run as the node runs it."""
-        return Perceiver(self._engine_of(self._graph))
+        return Predictor(self._engine_of(self._graph))
 
     def control(self, input_wh: tuple[int, int]) -> Infer:
         """The graph with the values of every weight in another order."""

@@ -7,7 +7,7 @@ from onnx import TensorProto
 from onnxruntime.quantization.onnx_model import ONNXModel
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
-from export.gpu import INTERPRET, PREPARE
+from export.gpu import POSTPROCESS, PREPROCESS
 
 _WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 
@@ -64,7 +64,7 @@ def _target(cast: onnx.NodeProto) -> int:
 
 
 def _kept_in_float(graph: onnx.ModelProto) -> list[str]:
-    around = [node.name for node in graph.graph.node if node.name.startswith((PREPARE, INTERPRET))]
-    network = [node for node in graph.graph.node if not node.name.startswith((PREPARE, INTERPRET))]
+    around = [node.name for node in graph.graph.node if node.name.startswith((PREPROCESS, POSTPROCESS))]
+    network = [node for node in graph.graph.node if not node.name.startswith((PREPROCESS, POSTPROCESS))]
     first = next((at for at, node in enumerate(network) if node.op_type in _WEIGHTED), len(network))
     return around + [node.name for node in network[:first]]

@@ -16,9 +16,9 @@ from perception.imaging.letterbox import Bgr, Letterbox
 from perception.inference.contract import ANY_SIZE
 from perception.labels import IDS
 
-PREPARE, INTERPRET = "gpu/prepare/", "gpu/interpret/"
+PREPROCESS, POSTPROCESS = "gpu/preprocess/", "gpu/postprocess/"
 """Before the names of all nodes and tensors that stand before and behind the CPU graph."""
-_PLACED = PREPARE + "placed"
+_PLACED = PREPROCESS + "placed"
 
 # Letterbox.fit, number by number, in double as Python computes it: ONNX rounds halves to even as well.
 _FIT = """
@@ -150,7 +150,7 @@ def gpu_graph(
     _take_planes(network, _PLACED)
     logits = network.graph.output[0].name
     whole: onnx.ModelProto = compose.merge_models(before, network, io_map=[(_PLACED, _PLACED)])
-    whole = compose.merge_models(whole, behind, io_map=[(logits, INTERPRET + "logits")])
+    whole = compose.merge_models(whole, behind, io_map=[(logits, POSTPROCESS + "logits")])
     whole.graph.name = "frame_to_class_map"
     del whole.opset_import[:]  # each part brought its own
     whole.opset_import.append(onnx.helper.make_opsetid("", opset))
@@ -166,7 +166,7 @@ def _prepare(
     width, height = input_wh
     model = parser.parse_model(
         f"""{header}
-        prepare (uint8[1,{frame_wh[1] if known else "H"},{frame_wh[0] if known else "W"},3] frame)
+        preprocess (uint8[1,{frame_wh[1] if known else "H"},{frame_wh[0] if known else "W"},3] frame)
             => (float[1,3,{height},{width}] placed)
         <int64[1] zero = {{0}}, int64[1] one = {{1}}, int64[1] two = {{2}}, int64[1] three = {{3}},
          int64[1] input_h = {{{height}}}, int64[1] input_w = {{{width}}},
@@ -181,7 +181,7 @@ def _prepare(
     )
     if known:
         model = onnxslim.slim(model)  # folds the weights into constants
-    return _named_apart(model, PREPARE, keep="frame")
+    return _named_apart(model, PREPROCESS, keep="frame")
 
 
 def _resize_known(box: Letterbox) -> str:
@@ -212,7 +212,7 @@ def _resize_known(box: Letterbox) -> str:
 def _interpret(
     header: str, network: onnx.ModelProto, labels: tuple[str, ...], input_wh: tuple[int, int]
 ) -> onnx.ModelProto:
-    """Logits to class ids and confidence at the size of the network's input: `interpret` before its crop."""
+    """Logits to class ids and confidence at the network's input size: `postprocess` before its crop."""
     dims = network.graph.output[0].type.tensor_type.shape.dim
     width, height = input_wh
     low_height, low_width = dims[2].dim_value, dims[3].dim_value
@@ -220,7 +220,7 @@ def _interpret(
     size = f"{{1,{len(labels)},{height},{width}}}"
     model = parser.parse_model(
         f"""{header}
-        interpret (float[1,{len(labels)},{low_height},{low_width}] logits)
+        postprocess (float[1,{len(labels)},{low_height},{low_width}] logits)
             => (uint8[1,{height},{width}] class_map, uint8[1,{height},{width}] confidence)
         <int64[4] size = {size}, int64[1] by_label = {{1}}, float f0 = {{0}}, float f255 = {{255}}, {ids}>
         {{
@@ -235,11 +235,11 @@ def _interpret(
             confidence = Cast <to = 2> (told)
         }}"""
     )
-    return _named_apart(model, INTERPRET, keep="class_map confidence")
+    return _named_apart(model, POSTPROCESS, keep="class_map confidence")
 
 
 def _largest(labels: tuple[str, ...]) -> str:
-    """Class ids as `interpret` finds them: by comparing plane with plane, background last and also at a tie.
+    """Class ids as `postprocess` finds them: comparing plane with plane, background last and also at a tie.
 
     A comparison with what is no number is false, and so gives background. Ids are floats until the end:
     TensorRT turns nothing else into bytes.

@@ -18,7 +18,7 @@ from export.tensorrt import left_by_tensorrt, tensorrt_line
 from perception.build import LOAD_S, TENSORRT_LOAD_S
 from perception.inference.engines import ENGINES, Engine, EngineError
 from perception.inference.engines.providers import PROVIDERS
-from perception.inference.predictor import Perceiver
+from perception.inference.predictor import Predictor
 from perception.system.time_limit import within
 
 OPENVINO: Final = "openvino"
@@ -100,7 +100,7 @@ def tried(load: Callable[[], Engine], limit_s: float) -> str:
 
     def warm() -> Engine:
         engine = load()
-        Perceiver(engine).warm_up()
+        Predictor(engine).warm_up()
         return engine
 
     try:

@@ -75,7 +75,7 @@ def _read(
     input_bgr = nearest(picture_bgr, contract.takes_wh)
     outputs: list[NDArray[Any]]
     if contract.output == "class_map":
-        outputs = [output[np.newaxis] for output in engine.classify(input_bgr)]
+        outputs = [output[np.newaxis] for output in engine.segment(input_bgr)]
     else:
         outputs = [engine.infer(input_bgr)[np.newaxis]]
     return reading_of(outputs, contract)

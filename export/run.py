@@ -35,8 +35,8 @@ from export.verify import (
 from perception.cli.collisions import Input, check_apart
 from perception.imaging.letterbox import letterbox
 from perception.inference.contract import ModelContract
-from perception.inference.ood import DoubtWatch, quantiles_of
-from perception.inference.predictor import Perceiver
+from perception.inference.ood import UncertaintyWatch, quantiles_of
+from perception.inference.predictor import Predictor
 from perception.metrics.segmentation import Accuracy, measure_accuracy
 
 Say = Callable[[str], None]
@@ -119,7 +119,7 @@ def _first_that_holds(
     @cache
     def reference() -> Accuracy:
         assert frames.val is not None
-        return measure_accuracy(source.perceive(contract.input_wh), Told(frames.val, "the network", say))
+        return measure_accuracy(source.predict(contract.input_wh), Told(frames.val, "the network", say))
 
     refused: GateError | None = None
     for built in tried:
@@ -160,21 +160,23 @@ def _measure(
         f"control, {source.control_is}: refused as it must be, logits differ by up to "
         f"{control.max_difference:.2g}, same class on {100 * control.agreement:.2f} %"
     )
-    perceive = Perceiver(network)
+    predict = Predictor(network)
     if contract.frame_wh is not None:
-        by_node = perceive
-        perceive = Perceiver(engine_of(pack(built.graph, contract, {})[0], contract.model_id))
-        gates += held([class_map_gate(by_node, perceive, frames.parity_bgr, frames.parity_on)], say)
+        by_node = predict
+        predict = Predictor(engine_of(pack(built.graph, contract, {})[0], contract.model_id))
+        gates += held([class_map_gate(by_node, predict, frames.parity_bgr, frames.parity_on)], say)
     if frames.val is None or frames.test is None:
         return Measured(gates, control, source.control_is, None, TEST_SPLIT)
 
     on = f"{len(frames.val)} frames of `{VAL_SPLIT}`"
-    watched = DoubtWatch(perceive)
+    watched = UncertaintyWatch(predict)
     exported = measure_accuracy(watched, Told(frames.val, "the exported file", say))
     gates += held(accuracy_gates(reference(), exported, contract.labels, limits, on), say)
-    accuracy = measure_accuracy(perceive, Told(frames.test, f"accuracy on {TEST_SPLIT}", say))
+    accuracy = measure_accuracy(predict, Told(frames.test, f"accuracy on {TEST_SPLIT}", say))
     say(f"mean IoU on {TEST_SPLIT}: {100 * accuracy.total.mean_iou():.2f} %")
-    return Measured(gates, control, source.control_is, accuracy, TEST_SPLIT, quantiles_of(watched.doubts))
+    return Measured(
+        gates, control, source.control_is, accuracy, TEST_SPLIT, quantiles_of(watched.uncertainties)
+    )
 
 
 def write_with_cards(

@@ -12,7 +12,7 @@ from export.config import ExportConfig
 from export.file_source import FileSource
 from export.package import ExportError
 from export.torch_source import TorchSource
-from export.verify import Infer, Perceive
+from export.verify import Infer, Predict
 from perception.inference.zoo import FOLDER
 from train.models import PUBLISHED, check_known
 
@@ -54,7 +54,7 @@ class Source(Protocol):
         """The network's own logits."""
         ...
 
-    def perceive(self, input_wh: tuple[int, int]) -> Perceive:
+    def predict(self, input_wh: tuple[int, int]) -> Predict:
         """From frame to class map as it was judged when it was trained."""
         ...
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from export.config import DEFAULT_SIZE_WH, rounded_up
 from export.graph import cpu_graph
 from export.provenance import OWN_LICENCE, licence, training, training_data
-from export.verify import Infer, Perceive
+from export.verify import Infer, Predict
 from perception.frame import Frame, Prediction
 from perception.imaging.letterbox import letterbox, nearest
 from perception.labels import LABELS
@@ -136,18 +136,18 @@ class TorchSource:
         torch.manual_seed(CONTROL_SEED)
         return _infer(build_model(self.network, len(LABELS)).eval(), Normalise(self.mean_bgr, self.std_bgr))
 
-    def perceive(self, input_wh: tuple[int, int]) -> Perceive:
+    def predict(self, input_wh: tuple[int, int]) -> Predict:
         """As validation does it: `train.evaluate`, at the size of the frame."""
         infer = self.infer(input_wh)
 
-        def perceive(frame: Frame) -> Prediction:
+        def predict(frame: Frame) -> Prediction:
             input_bgr, box = letterbox(frame.image_bgr, input_wh, self.pad_bgr)
             logits = torch.from_numpy(infer(input_bgr))[None]
             at_input = logits_at_input(logits, torch.empty(box.input_wh[::-1]))
             class_map = at_input.argmax(1)[0].to(torch.uint8).numpy()[box.rows, box.columns]
             return Prediction(frame, nearest(class_map, box.frame_wh), (), self.network)
 
-        return perceive
+        return predict
 
 
 def _infer(model: torch.nn.Module, normalise: Normalise) -> Infer:

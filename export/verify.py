@@ -15,7 +15,7 @@ from perception.metrics.segmentation import Accuracy
 
 Infer = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 """(input_h, input_w, 3) uint8 BGR to (labels, h, w) float32 logits."""
-Perceive = Callable[[Frame], Prediction]
+Predict = Callable[[Frame], Prediction]
 
 
 class GateError(RuntimeError):
@@ -136,7 +136,7 @@ def check_control(control: Parity, limits: Limits) -> None:
         )
 
 
-def class_map_gate(node: Perceive, graph: Perceive, images_bgr: Sequence[NDArray[np.uint8]], on: str) -> Gate:
+def class_map_gate(node: Predict, graph: Predict, images_bgr: Sequence[NDArray[np.uint8]], on: str) -> Gate:
     """Pixels of the same class by the node's own resize and by the graph's."""
     agreeing, pixels = 0, 0
     for index, image_bgr in enumerate(images_bgr):

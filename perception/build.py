@@ -1,14 +1,14 @@
-"""From the settings to the parts of a run: perceivers, source, sinks, and the rules that watch over them."""
+"""From the settings to the parts of a run: predictors, source, sinks, and the rules that watch over them."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from perception.camera_health.monitor import CameraJudge
+from perception.camera_health.monitor import CameraHealthMonitor
 from perception.config import NodeConfig
 from perception.frame import CameraState, Prediction
 from perception.inference.engines import Engine, EngineError, OnnxEngine, OpenVinoEngine
-from perception.inference.predictor import Perceiver
+from perception.inference.predictor import Predictor
 from perception.pipeline import Supervision
 from perception.provenance.identity import RunIdentity, checksum_of, covered_settings
 from perception.provenance.trace import Tracer
@@ -30,10 +30,10 @@ LOOKS_HZ = 10.0
 frame it would cost the fastest network a twelfth of its frames a second."""
 
 
-def build_perceivers(
+def build_predictors(
     file: Path, config: NodeConfig, is_live: bool, rate_hz: float = 30.0
-) -> tuple[Engine, list[Perceiver]]:
-    """The engine, warm, and one perceiver a worker.
+) -> tuple[Engine, list[Predictor]]:
+    """The engine, warm, and one predictor a worker.
 
     Live: one worker with all threads, for the least age. Recorded: one worker a core with one thread
     each, for the most frames; that wastes nothing on waiting for each other inside a layer. A GPU runs
@@ -55,7 +55,7 @@ def build_perceivers(
         ) from error
 
 
-def _loaded(file: Path, config: NodeConfig, is_live: bool, rate_hz: float) -> tuple[Engine, list[Perceiver]]:
+def _loaded(file: Path, config: NodeConfig, is_live: bool, rate_hz: float) -> tuple[Engine, list[Predictor]]:
     cores = config.threads or usable_cores()
     workers = 1 if is_live else cores
     engine: Engine
@@ -67,9 +67,9 @@ def _loaded(file: Path, config: NodeConfig, is_live: bool, rate_hz: float) -> tu
         workers = 1 if is_live else WORKERS_A_GPU
     # of a live source frames are dropped, and it may always be the one that would have been looked at
     every = 1 if is_live else max(1, round(rate_hz / LOOKS_HZ))
-    perceivers = [Perceiver(engine, every if config.health.enabled else 0) for _ in range(workers)]
-    perceivers[0].warm_up()
-    return engine, perceivers
+    predictors = [Predictor(engine, every if config.health.enabled else 0) for _ in range(workers)]
+    predictors[0].warm_up()
+    return engine, predictors
 
 
 def source_settings(config: NodeConfig) -> SourceSettings:
@@ -161,16 +161,16 @@ def build_tracer(config: NodeConfig, engine: Engine, info: SourceInfo) -> Tracer
     )
 
 
-def supervision(config: NodeConfig, perceiver: Perceiver, sinks: Sinks, tracer: Tracer) -> Supervision:
+def supervision(config: NodeConfig, predictor: Predictor, sinks: Sinks, tracer: Tracer) -> Supervision:
     """The rules by which the run is watched over."""
-    judge = CameraJudge(config.health, may_freeze=kind_of(config.source) != "images")
+    monitor = CameraHealthMonitor(config.health, may_freeze=kind_of(config.source) != "images")
 
     def judged(prediction: Prediction) -> tuple[CameraState, str | None]:
-        return judge.judge(prediction.look, prediction.time_ns, prediction.frame.is_damaged)
+        return monitor.assess(prediction.image_stats, prediction.time_ns, prediction.frame.is_damaged)
 
     return Supervision(
         judge=judged,
-        sign=perceiver.sign,
+        stamp_engine=predictor.stamp_engine,
         max_age_s=config.freshness.max_age_s,
         rebuild_sink=sinks.anew,
         watchdog=config.watchdog,

@@ -1,4 +1,4 @@
-"""What flows through the node: a Frame or an Outage from the source, a Prediction or that to the sinks."""
+"""What flows through the node: a Frame or NoFrameRecord from the source, a Prediction or that to sinks."""
 
 from __future__ import annotations
 
@@ -89,15 +89,15 @@ class Certainty:
     mean: float | None
     """Mean probability of the class found in the direct area, 0 to 1; in the drivable area where the network
     does not tell lanes apart. None where there is no such area."""
-    low: float | None
+    p5: float | None
     """The probability that all but the least sure twentieth of that area reaches; None without one."""
-    unlikeness: float | None
+    ood_score: float | None
     """Share of the validation frames whose drivable area the network was surer of; near 1 the frame is unlike
     what it was trained on, or has no such area. None where the model's file does not tell how sure it was."""
 
 
 @dataclass(frozen=True, eq=False)
-class CameraLook:
+class ImageStats:
     """What one frame looks like, whatever it shows; luma runs from 0 (black) to 255 (white).
 
     Structure is how much a block of the picture differs from a smooth one, in luma: about 1 to 4 is sensor
@@ -154,7 +154,7 @@ class Prediction:
     """(h, w) uint8 probability of the class found, 255 is certain, over the whole frame; coarser than
     `class_map` where the graph ends at logits: read it with `confidence_at`. None where nobody tells it."""
     certainty: Certainty | None = None
-    look: CameraLook | None = None
+    image_stats: ImageStats | None = None
     """What the frame looks like; None where nobody looked."""
     trace: Trace | None = None
     """What made it, and when by UTC; None before it is published, and where nobody asked for it."""
@@ -209,7 +209,7 @@ class Prediction:
 
 
 @dataclass(frozen=True)
-class Outage:
+class NoFrameRecord:
     """No fresh frame, or no fresh prediction: what is published at the nominal rate instead of silence."""
 
     source_id: str
@@ -243,8 +243,8 @@ class Outage:
         return None if self.captured_ns is None else (self.published_ns - self.captured_ns) / 1e6
 
 
-Seen = Frame | Outage
+SourceItem = Frame | NoFrameRecord
 """What a pipeline takes from its source."""
 
-Output = Prediction | Outage
+OutputItem = Prediction | NoFrameRecord
 """What sinks are given."""

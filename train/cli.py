@@ -14,7 +14,7 @@ from perception.cli_config import config_files, parse, usage
 from perception.cli_config.command_line import bare_word
 from perception.cli_config.names import known_settings
 from perception.system.process import keep_buffers
-from perception.system.redaction import masked
+from perception.system.redaction import redacted
 from train import inspect_data, subset, table
 from train.check import check, check_files
 from train.config import TrainConfig
@@ -76,7 +76,7 @@ def _train(arguments: list[str]) -> int:
             from train.loop import train
 
         keep_buffers(below_bytes=1 << 30)
-        train(config, lambda line: print(masked(line), flush=True))
+        train(config, lambda line: print(redacted(line), flush=True))
     except ModuleNotFoundError as error:
         return _wrong(f"{error.name} is not installed; pip install 'drivable[train]'")
     except ValueError as error:  # what settings, data, checkpoints, the loop and reports raise are such

@@ -17,7 +17,7 @@ from perception.cli.command import say
 from perception.cli_config import SettingsError, config_files, parse
 from perception.labels import LABELS
 from perception.system.process import tune_process
-from perception.system.redaction import masked
+from perception.system.redaction import redacted
 from perception.system.set_aside import write_outputs
 from train.data.contact_sheet import contact_sheet
 from train.data.decode import DataError
@@ -54,7 +54,7 @@ def main(arguments: list[str]) -> int:
         inputs.append(Input("the data", Path(config.data), is_data_set=True))
         sheets = rf"({'|'.join(SPLITS)})(\.\d+)?\.png"
         check_apart(inputs, [Target("--out", Path(config.out), is_folder=True, names=sheets)])
-        inspect(config, lambda line: print(masked(line), flush=True))
+        inspect(config, lambda line: print(redacted(line), flush=True))
     except (SettingsError, DataError) as error:
         say(f"drivable-train: {error}")
         return 1

@@ -18,7 +18,7 @@ from perception.cli.command import say
 from perception.cli_config import parse, shipped_config
 from perception.system.atomic_file import write_atomically
 from perception.system.process import tune_process
-from perception.system.redaction import masked
+from perception.system.redaction import redacted
 from train.data.decode import DataError
 from train.data.frames import INDEX_FILE, LabelledFrames, rows_of_index
 from train.data.layouts import AUTO, read_data_set
@@ -55,7 +55,7 @@ def main(arguments: list[str]) -> int:
     """Run the command; 0 when every frame of the list was written."""
     try:
         config = parse(SubsetConfig, "drivable-train subset", "Chosen frames as a data set.", arguments)
-        subset(config, lambda line: print(masked(line), flush=True))
+        subset(config, lambda line: print(redacted(line), flush=True))
     except ValueError as error:  # what settings and data raise are such
         say(f"drivable-train: {error}")
         return 1

@@ -22,7 +22,7 @@ KIND: Final = "drivable-bench report"
 SCHEMA_NUMBER: Final = 2
 _SINCE_SCHEMA_1: Final = {
     **{"bare": "engine_only", "stages": "stage_cost", "rival_python": "baseline_python"},
-    **{"prepare": "preprocess", "interpret": "postprocess"},
+    **{"prepare": "preprocess", "interpret": "postprocess", "perceive": "predict", "look": "image_stats"},
 }
 """New names of scenarios, settings and stages, by those that reports of schema 1 hold."""
 
@@ -219,8 +219,9 @@ def _of_schema_1(told: dict[str, Any], file: Path) -> dict[str, Any]:
             if task["scenario"] == "stage_cost":
                 steps = {name: values.pop(f"{name}_cpu_ms") for name in ("prepare", "infer", "interpret")}
                 values["steps_cpu_ms"] = renamed(steps)
-            if "stage_ms" in values:
-                values["stage_ms"] = renamed(values["stage_ms"])
+            for name, value in values.items():
+                if isinstance(value, dict):
+                    values[name] = renamed(value)
         return told | {"schema": SCHEMA_NUMBER, "config": renamed(told["config"])}
     except (AttributeError, KeyError, TypeError) as error:
         raise ReportError(f"{file}: a damaged report of drivable-bench: {error}") from error

@@ -294,7 +294,7 @@ def _offline(
     baselines: Mapping[str, Sequence[Result]],
 ) -> Offline:
     to = results[0].values["to"]
-    names = ("decode", "perceive", "overlay") if to == "overlay" else ("decode", "perceive")
+    names = ("decode", "predict", "overlay") if to == "overlay" else ("decode", "predict")
     plain = [it for it in baselines["plain"] if it.values["to"] == to]
     model_api = baselines["model_api"] if to == "class_map" else []  # it draws no video
     fps, cpu_ms = _number("fps"), _number("cpu_ms_per_frame")

@@ -10,7 +10,7 @@ from typing import Any, Final
 from bench.quantiles import Quantile
 from bench.report.data import Report, busy_verdict
 from bench.report.rows import SHARES, AccuracyFigures, Latency, Offline, Rate, Row, Spread, Stages, rows_of
-from perception.system.redaction import masked_line
+from perception.system.redaction import redacted_line
 
 WIDTH: Final = 110
 """Columns of a terminal."""
@@ -397,10 +397,10 @@ def _rounds(spreads: Sequence[Any]) -> str:
 
 def _code(text: str) -> str:
     """Within backticks nothing else means anything."""
-    return masked_line(text).replace("`", "'")
+    return redacted_line(text).replace("`", "'")
 
 
 def _escaped(text: str) -> str:
     """As Markdown shows it and runs nothing: no HTML, no link, no image, no cell or line of its own."""
-    plain = masked_line(text).replace("&", "&amp;").replace("<", "&lt;")
+    plain = redacted_line(text).replace("&", "&amp;").replace("<", "&lt;")
     return re.sub(r"[\\`*\[\]|]", r"\\\g<0>", plain)

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from bench.accuracy import BUILT_IN_ROAD, BuiltInRoad, Chosen, evenly
 from bench.meter import Meter
-from bench.scenarios.node import node_perceivers
+from bench.scenarios.node import node_predictors
 from bench.task import Task
-from perception.frame import Frame, Output, Prediction
+from perception.frame import Frame, OutputItem, Prediction
 from perception.metrics.segmentation import Accuracy, LabelledFrames, measure_accuracy
 from perception.pipeline import Pipeline
 from perception.sources.source import EndOfSource, SourceInfo
@@ -28,13 +28,13 @@ WINDOW_FRAMES: Final = 8
 """Frames that are held to be handed out again: neighbours in the pipeline differ, and the memory is small."""
 RATE_HZ: Final = 30.0  # a source has one; nothing waits for it
 
-Perceive = Callable[[Frame], Prediction]
+Predict = Callable[[Frame], Prediction]
 
 
 def measure(task: Task) -> dict[str, Any]:
     """Figures of `perception.metrics.segmentation`, and whether they hold under load.
 
-    The meter is that of the quiet run: one frame after the other, each read, perceived (by one thread, on a
+    The meter is that of the quiet run: one frame after the other, each read, predicted (by one thread, on a
     CPU) and counted. `busy_cores_under_load` tells what load the second run was.
 
     Options: `data` (folder; null is the built-in road), `layout`, `label_map`, `split`; `frames`, at most
@@ -44,12 +44,12 @@ def measure(task: Task) -> dict[str, Any]:
         DataError, FileNotFoundError, ValueError, EngineError, PipelineError: in one line.
     """
     frames, split = _labelled(task)
-    engine, perceivers = node_perceivers(task, is_live=False)
+    engine, predictors = node_predictors(task, is_live=False)
     digests: list[bytes] = []
     with Meter(engine.provider) as meter:
-        accuracy = measure_accuracy(_noting(perceivers[0], digests), frames)
+        accuracy = measure_accuracy(_noting(predictors[0], digests), frames)
     with Meter(engine.provider) as load_meter:
-        is_same = finds_the_same_under_load(frames, digests, perceivers)
+        is_same = finds_the_same_under_load(frames, digests, predictors)
     return {
         "split": split,
         **_figures(accuracy),
@@ -97,7 +97,7 @@ def _number(value: float) -> float | None:
 
 
 def finds_the_same_under_load(
-    frames: LabelledFrames, digests: Sequence[bytes], perceivers: Sequence[Perceive]
+    frames: LabelledFrames, digests: Sequence[bytes], predictors: Sequence[Predict]
 ) -> bool:
     """Whether the node's pipeline, all workers busy at once, finds every class map as it was before.
 
@@ -105,19 +105,19 @@ def finds_the_same_under_load(
 
     Args:
         digests: `digest` of each frame's class map.
-        perceivers: one a worker, as the node makes them for a recording.
+        predictors: one a worker, as the node makes them for a recording.
 
     Raises:
         PipelineError: if a stage failed.
     """
     chosen = evenly(len(frames), LOADED_FRAMES)
-    source = _Repeating(frames, chosen, times=len(perceivers))
+    source = _Repeating(frames, chosen, times=len(predictors))
     comparison = _Comparison(digests)
-    pipeline = Pipeline(source, source.open(), perceivers, [comparison])
+    pipeline = Pipeline(source, source.open(), predictors, [comparison])
     pipeline.start()
     pipeline.wait()
     pipeline.raise_first_error()
-    return comparison.same == len(chosen) * len(perceivers)
+    return comparison.same == len(chosen) * len(predictors)
 
 
 def digest(class_map: NDArray[np.uint8]) -> bytes:
@@ -125,9 +125,9 @@ def digest(class_map: NDArray[np.uint8]) -> bytes:
     return hashlib.sha256(f"{class_map.shape}".encode() + class_map.tobytes()).digest()
 
 
-def _noting(perceive: Perceive, digests: list[bytes]) -> Perceive:
+def _noting(predict: Predict, digests: list[bytes]) -> Predict:
     def perceive_and_note(frame: Frame) -> Prediction:
-        prediction = perceive(frame)
+        prediction = predict(frame)
         digests.append(digest(prediction.class_map))
         return prediction
 
@@ -168,7 +168,7 @@ class _Comparison:
     """A sink that counts the class maps which are as they were."""
 
     name = "comparison"
-    trouble: ClassVar[str | None] = None
+    issue: ClassVar[str | None] = None
 
     def __init__(self, digests: Sequence[bytes]) -> None:
         self._digests = digests
@@ -177,7 +177,7 @@ class _Comparison:
     def open(self, info: SourceInfo, resumes: bool = False) -> None:
         pass
 
-    def write(self, output: Output) -> None:
+    def write(self, output: OutputItem) -> None:
         assert isinstance(output, Prediction)  # recordings have no outages
         self.same += digest(output.class_map) == self._digests[int(output.frame.name)]
 

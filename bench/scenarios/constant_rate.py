@@ -8,7 +8,7 @@ from bench.meter import Meter
 from bench.quantiles import quantile_or_max
 from bench.scenarios.frames import decoded_frames
 from bench.scenarios.live_run import Stall, run_live
-from bench.scenarios.single_stream import live_perceiver
+from bench.scenarios.single_stream import live_predictor
 from bench.task import Task
 
 RATE_HZ: Final = 30.0
@@ -20,7 +20,7 @@ STALL_EVERY_S: Final = 10.0
 def measure(task: Task) -> dict[str, Any]:
     """Latency of every frame that was due at `rate_hz`, and what became of the frames.
 
-    Options: `rate_hz`, `duration_s`; `stall_stage` (capture, perceive, sink) with `stall_ms` and
+    Options: `rate_hz`, `duration_s`; `stall_stage` (capture, predict, sink) with `stall_ms` and
     `stall_every_s`, to see that a stall is seen.
 
     Beside what every live run tells, `source_late_ms` is the 99th percentile of how late the source itself
@@ -33,9 +33,9 @@ def measure(task: Task) -> dict[str, Any]:
     duration_s = task.number("duration_s", DURATION_S)
     stall = _stall_of(task)
     frames = decoded_frames(task.source)
-    engine, perceive = live_perceiver(task, frames)
+    engine, predict = live_predictor(task, frames)
     with Meter(engine.provider) as meter:
-        run = run_live(perceive, frames, rate_hz, duration_s, stall)
+        run = run_live(predict, frames, rate_hz, duration_s, stall)
     late_ms = [(handed - due) / 1e6 for due, handed in zip(run.due_ns, run.handed_ns, strict=True)]
     return {
         "rate_hz": rate_hz,

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from bench.engines import open_engine
 from bench.meter import GPU_PROVIDERS, Meter
 from bench.scenarios.frames import decoded_frames
-from bench.scenarios.node import node_perceivers
+from bench.scenarios.node import node_predictors
 from bench.task import Task
 from perception.imaging.letterbox import letterbox
 from perception.inference.contract import ANY_SIZE, ModelContract
@@ -51,7 +51,7 @@ def measure(task: Task) -> dict[str, Any]:
     )
     latencies_ms = _latencies_ms(_infer_of(engine), pictures, frames)
     del engine
-    engine, workers = node_perceivers(task, is_live=False)
+    engine, workers = node_predictors(task, is_live=False)
     infer = _infer_of(engine)
     with ThreadPoolExecutor(len(workers), "worker") as pool:
         run_side_by_side(pool, len(workers), infer, pictures, WARM_UP_FRAMES * len(workers))
@@ -98,7 +98,7 @@ def run_side_by_side(
 
 
 def _infer_of(engine: Engine) -> Infer:
-    return engine.classify if engine.contract.output == "class_map" else engine.infer
+    return engine.segment if engine.contract.output == "class_map" else engine.infer
 
 
 def _latencies_ms(infer: Infer, pictures: Sequence[Image], frames: int) -> list[float]:

@@ -15,7 +15,7 @@ from perception.frame import Frame
 from perception.imaging.yuv import Yuv420
 from perception.sources.registry import SourceSettings, build_source, kind_of
 from perception.sources.source import EndOfSource, SourceError
-from perception.system.redaction import masked_url
+from perception.system.redaction import redacted_url
 
 KEPT_FRAMES: Final = 32
 """44 MB at 1280x720: more than the caches of a core hold, little beside the network."""
@@ -32,7 +32,7 @@ def decoded_frames(spec: str, frames: int = KEPT_FRAMES) -> list[Frame]:
     """
     kind = kind_of(spec)
     if kind not in ("video", "images", "synthetic"):
-        raise SourceError(f"{masked_url(spec)}: is live; measure on a recording of it, or on synthetic")
+        raise SourceError(f"{redacted_url(spec)}: is live; measure on a recording of it, or on synthetic")
     source = build_source(spec, SourceSettings(max_frames=frames))
     kept = []
     try:

@@ -13,10 +13,10 @@ from typing import Any, Final, Literal
 from bench.quantiles import quantile
 from bench.scenarios.frames import again_and_again, decoded_frames
 from bench.scenarios.live_run import LiveRun, run_live
-from bench.scenarios.single_stream import live_perceiver
+from bench.scenarios.single_stream import live_predictor
 from bench.task import Task
 from perception.frame import Frame
-from perception.inference.predictor import Perceiver
+from perception.inference.predictor import Predictor
 
 TRIAL_S: Final = 5.0
 HIGHEST_HZ: Final = 1000.0  # no camera is faster, and the source's own lateness would show
@@ -54,10 +54,10 @@ def measure(task: Task) -> dict[str, Any]:
     """
     trial_s = task.number("trial_s", TRIAL_S)
     frames = decoded_frames(task.source)
-    _, perceive = live_perceiver(task, frames)  # once: the trials are of the same network
+    _, predict = live_predictor(task, frames)  # once: the trials are of the same network
     rate_hz, tried = search(
-        lambda rate_hz: trial_of(run_live(perceive, frames, rate_hz, trial_s)),
-        _single_stream_hz(perceive, frames),
+        lambda rate_hz: trial_of(run_live(predict, frames, rate_hz, trial_s)),
+        _single_stream_hz(predict, frames),
     )
     return {"rate_hz": rate_hz, "tried": [asdict(trial) for trial in tried], "trial_s": trial_s}
 
@@ -120,11 +120,11 @@ def trial_of(run: LiveRun) -> Trial:
     )
 
 
-def _single_stream_hz(perceive: Perceiver, frames: Sequence[Frame]) -> float:
+def _single_stream_hz(predict: Predictor, frames: Sequence[Frame]) -> float:
     """Frames a second, one after the other: no live run can be much faster."""
     times_s = []
     for frame in islice(again_and_again(frames), PROBE_FRAMES):
         started_s = time.perf_counter()
-        perceive(frame)
+        predict(frame)
         times_s.append(time.perf_counter() - started_s)
     return 1 / statistics.median(times_s)

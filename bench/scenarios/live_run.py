@@ -14,7 +14,7 @@ from typing import ClassVar, Literal, TypeVar, get_args
 
 from bench.quantiles import quantile_or_max
 from bench.scenarios.frames import as_new
-from perception.frame import Frame, Output, Prediction
+from perception.frame import Frame, OutputItem, Prediction
 from perception.pipeline import Pipeline
 from perception.sinks.sink import Sink
 from perception.sources.pacing import Clock
@@ -22,7 +22,7 @@ from perception.sources.source import EndOfSource, SourceInfo
 
 A = TypeVar("A")
 B = TypeVar("B")
-Stage = Literal["capture", "perceive", "sink"]
+Stage = Literal["capture", "predict", "sink"]
 
 
 @dataclass(frozen=True)
@@ -137,14 +137,14 @@ class Recorder:
     """A sink that keeps when each result was published."""
 
     name: str = "recorder"
-    trouble: ClassVar[str | None] = None
+    issue: ClassVar[str | None] = None
     published: list[tuple[int, int]] = field(default_factory=list)
     """Frame id and time in ns."""
 
     def open(self, info: SourceInfo, resumes: bool = False) -> None:
         """Nothing to make ready."""
 
-    def write(self, output: Output) -> None:
+    def write(self, output: OutputItem) -> None:
         """Keep the time, and let the picture go."""
         if isinstance(output, Prediction):
             self.published.append((output.frame.frame_id, output.published_ns))
@@ -157,7 +157,7 @@ class StallingSink:
     """A sink beside the recorder that writes nothing, and now and then takes long over it."""
 
     name = "stalling"
-    trouble: ClassVar[str | None] = None
+    issue: ClassVar[str | None] = None
 
     def __init__(self, stand_still: Callable[[], None]) -> None:
         self._stand_still = stand_still
@@ -165,7 +165,7 @@ class StallingSink:
     def open(self, info: SourceInfo, resumes: bool = False) -> None:
         """Nothing to make ready."""
 
-    def write(self, output: Output) -> None:
+    def write(self, output: OutputItem) -> None:
         """Stand still, if it is time."""
         self._stand_still()
 
@@ -231,7 +231,7 @@ def latencies_ns(due_ns: Sequence[int], published: Sequence[tuple[int, int]], en
 
 
 def run_live(
-    perceive: Callable[[Frame], Prediction],
+    predict: Callable[[Frame], Prediction],
     frames: Sequence[Frame],
     rate_hz: float,
     duration_s: float,
@@ -246,13 +246,13 @@ def run_live(
     standing = {stall.stage: Stalling(stall, clock)} if stall else {}
     count = max(1, round(rate_hz * duration_s))
     source = ScheduledSource(frames, rate_hz, count, clock, standing.get("capture", lambda: None))
-    if "perceive" in standing:
-        perceive = standing["perceive"].before(perceive)
+    if "predict" in standing:
+        predict = standing["predict"].before(predict)
     recorder = Recorder()
     sinks: list[Sink] = [recorder]
     if "sink" in standing:
         sinks.append(StallingSink(standing["sink"]))
-    pipeline = Pipeline(source, source.open(), [perceive], sinks)
+    pipeline = Pipeline(source, source.open(), [predict], sinks)
     pipeline.start()
     pipeline.wait()
     end_ns = clock.monotonic_ns()

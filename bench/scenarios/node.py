@@ -6,11 +6,11 @@ from typing import Final
 
 from bench.engines import EngineName
 from bench.task import Task
-from perception.build import build_perceivers
+from perception.build import build_predictors
 from perception.config import NodeConfig
 from perception.inference.engines import Engine
 from perception.inference.engines.openvino import EnginePrecision
-from perception.inference.predictor import Perceiver
+from perception.inference.predictor import Predictor
 from perception.inference.zoo import model_file
 
 _OPENVINO_PRECISIONS: Final[dict[EngineName, EnginePrecision]] = {
@@ -20,8 +20,8 @@ _OPENVINO_PRECISIONS: Final[dict[EngineName, EnginePrecision]] = {
 }
 
 
-def node_perceivers(task: Task, *, is_live: bool, threads: int = 0) -> tuple[Engine, list[Perceiver]]:
-    """The engine and the perceivers that the node makes, the first of them warm.
+def node_predictors(task: Task, *, is_live: bool, threads: int = 0) -> tuple[Engine, list[Predictor]]:
+    """The engine and the predictors that the node makes, the first of them warm.
 
     Args:
         threads: of the network in all, for a recording one a worker; 0 takes every core.
@@ -37,4 +37,4 @@ def node_perceivers(task: Task, *, is_live: bool, threads: int = 0) -> tuple[Eng
         provider=task.provider,
         threads=threads,
     )
-    return build_perceivers(model_file(task.model), config, is_live)
+    return build_predictors(model_file(task.model), config, is_live)

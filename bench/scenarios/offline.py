@@ -11,9 +11,9 @@ import av
 
 from bench.interpreter import last_line, run_module
 from bench.meter import Meter
-from bench.scenarios.node import node_perceivers
+from bench.scenarios.node import node_predictors
 from bench.task import Task
-from perception.inference.predictor import Perceiver
+from perception.inference.predictor import Predictor
 from perception.pipeline import Pipeline
 from perception.sinks.registry import SinkSettings, build_sinks
 from perception.sinks.sink import Sink
@@ -40,10 +40,10 @@ def measure(task: Task) -> dict[str, Any]:
     with TemporaryDirectory() as folder:
         to, out = output_of(task, Path(folder))
         video = recording_of(task.source, Path(folder))
-        engine, perceivers = node_perceivers(task, is_live=False)
-        play(video, min(frames, WARM_UP_FRAMES), perceivers, out)
+        engine, predictors = node_predictors(task, is_live=False)
+        play(video, min(frames, WARM_UP_FRAMES), predictors, out)
         with Meter(engine.provider) as meter:
-            played = play(video, frames, perceivers, out)
+            played = play(video, frames, predictors, out)
     values = meter.values()
     return {
         "to": to,
@@ -76,7 +76,7 @@ def open_sinks(out: Path | None, info: SourceInfo) -> list[Sink]:
     return sinks
 
 
-def play(video: str, frames: int, perceivers: list[Perceiver], out: Path | None) -> int:
+def play(video: str, frames: int, predictors: list[Predictor], out: Path | None) -> int:
     """Put so many frames through the node's pipeline, into an overlay video if one is named.
 
     Args:
@@ -91,7 +91,7 @@ def play(video: str, frames: int, perceivers: list[Perceiver], out: Path | None)
     source = build_source(video, SourceSettings(loop=True, max_frames=frames))
     info = source.open()
     sinks = open_sinks(out, info)
-    pipeline = Pipeline(source, info, perceivers, sinks)
+    pipeline = Pipeline(source, info, predictors, sinks)
     pipeline.start()
     pipeline.wait()
     pipeline.raise_first_error()

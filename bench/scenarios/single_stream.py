@@ -1,4 +1,4 @@
-"""One frame after the other through the node's perceiver: how long a frame takes that waits for nothing."""
+"""One frame after the other through the node's predictor: how long a frame takes that waits for nothing."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any, Final
 
 from bench.meter import Meter
 from bench.scenarios.frames import again_and_again, decoded_frames
-from bench.scenarios.node import node_perceivers
+from bench.scenarios.node import node_predictors
 from bench.task import Task
 from perception.frame import Frame
 from perception.inference.engines import Engine
-from perception.inference.predictor import Perceiver
+from perception.inference.predictor import Predictor
 
 FRAMES: Final = 500  # enough for a 99th percentile
 WARM_UP_FRAMES: Final = 10
@@ -29,13 +29,13 @@ def measure(task: Task) -> dict[str, Any]:
     """
     count = task.count("frames", FRAMES)
     frames = decoded_frames(task.source)
-    engine, perceive = live_perceiver(task, frames)
+    engine, predict = live_predictor(task, frames)
     latencies_ms: list[float] = []
     stage_ms: dict[str, list[float]] = {}
     with Meter(engine.provider) as meter:
         for frame in islice(again_and_again(frames), count):
             started_ns = time.perf_counter_ns()
-            prediction = perceive(frame)
+            prediction = predict(frame)
             latencies_ms.append((time.perf_counter_ns() - started_ns) / 1e6)
             for stage, duration_ns in prediction.stage_ns.items():
                 stage_ms.setdefault(stage, []).append(duration_ns / 1e6)
@@ -47,9 +47,9 @@ def measure(task: Task) -> dict[str, Any]:
     }
 
 
-def live_perceiver(task: Task, frames: list[Frame]) -> tuple[Engine, Perceiver]:
-    """The one perceiver of a live run, warm: it has seen some of the frames."""
-    engine, (perceive,) = node_perceivers(task, is_live=True)
+def live_predictor(task: Task, frames: list[Frame]) -> tuple[Engine, Predictor]:
+    """The one predictor of a live run, warm: it has seen some of the frames."""
+    engine, (predict,) = node_predictors(task, is_live=True)
     for frame in islice(again_and_again(frames), WARM_UP_FRAMES):
-        perceive(frame)
-    return engine, perceive
+        predict(frame)
+    return engine, predict

@@ -20,12 +20,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.meter import Meter, process_cpu_s
-from bench.scenarios.node import node_perceivers
+from bench.scenarios.node import node_predictors
 from bench.scenarios.offline import OUTPUTS, WARM_UP_FRAMES, file_of, open_sinks, recording_of
 from bench.task import Task
 from perception.frame import Frame, Prediction
 from perception.inference.engines import Engine
-from perception.inference.predictor import Perceiver
+from perception.inference.predictor import Predictor
 from perception.sources.registry import SourceSettings, build_source
 from perception.sources.source import Source, SourceInfo
 from perception.system.process import tune_process
@@ -56,14 +56,14 @@ class Cost:
 
 
 def measure(task: Task) -> dict[str, Any]:
-    """CPU time of decoding, of perceiving, and of drawing with encoding: one after the other, nothing else.
+    """CPU time of decoding, of predicting, and of drawing with encoding: one after the other, nothing else.
 
     Each stage runs on every core at once, a process for each, since that is how it has to run where the
     machine is full: busy cores share caches, clock and often execution units, and may be of two kinds.
     What a frame costs then, over all cores, is the most that they can do: `bound_fps`. `quiet_cpu_ms` is
     the same on one core while the others idle. `turns_cpu_ms` is a frame that one thread takes through all
     stages, again on every core at once: each stage finds the caches full of the others' code and data, and
-    what a pipeline needs beyond that is its own. On a GPU, `perceive` is the processor's part alone.
+    what a pipeline needs beyond that is its own. On a GPU, `predict` is the processor's part alone.
     `own_threads` are those that decoder and encoder had beside their caller's; their time is counted. The
     meter's window holds both measurements, with loading.
 
@@ -87,8 +87,8 @@ def measure(task: Task) -> dict[str, Any]:
         "steps_cpu_ms": _means([it.steps_cpu_ms for it in busy]),
         "cores": len(cores),
         "bound_fps": {
-            "class_map": sum(1000 / it.frame_ms("decode", "perceive") for it in busy),
-            "overlay": sum(1000 / it.frame_ms("decode", "perceive", "overlay") for it in busy),
+            "class_map": sum(1000 / it.frame_ms("decode", "predict") for it in busy),
+            "overlay": sum(1000 / it.frame_ms("decode", "predict", "overlay") for it in busy),
         },
         "frames": frames,
         **meter.values(),
@@ -165,22 +165,22 @@ def _stages(
     wait_for_others: Callable[[], object],
     turns_frames: int,
 ) -> OnOneCore:
-    engine = ClockedEngine(node_perceivers(task, is_live=False, threads=1)[0])
-    perceive = Perceiver(engine)
+    engine = ClockedEngine(node_predictors(task, is_live=False, threads=1)[0])
+    predict = Predictor(engine)
     kept, info = _decoded(video, min(frames, KEPT_FRAMES))
-    predictions = [perceive(frame) for frame in kept]
+    predictions = [predict(frame) for frame in kept]
     wait_for_others()
     decoding, decoder_threads = decode_cost(build_source(video, SourceSettings(loop=True)), frames)
     wait_for_others()
-    perceiving, steps_cpu_ms = perceive_cost(perceive, engine, kept, frames)
+    predicting, steps_cpu_ms = predict_cost(predict, engine, kept, frames)
     wait_for_others()
     drawing, encoder_threads = overlay_cost(folder, info, predictions, frames)
     turns_cpu_ms: dict[str, float] = {}
     for to in OUTPUTS if turns_frames else ():
         source = build_source(video, SourceSettings(loop=True))
         wait_for_others()
-        turns_cpu_ms[to] = turns_cost(source, perceive, file_of(to, folder), turns_frames).cpu_ms
-    costs = {"decode": decoding, "perceive": perceiving, "overlay": drawing}
+        turns_cpu_ms[to] = turns_cost(source, predict, file_of(to, folder), turns_frames).cpu_ms
+    costs = {"decode": decoding, "predict": predicting, "overlay": drawing}
     return OnOneCore(
         {name: cost.cpu_ms for name, cost in costs.items()},
         {name: cost.wall_ms for name, cost in costs.items()},
@@ -227,9 +227,9 @@ class ClockedEngine:
         """See `Engine`."""
         return self._clocked(self._engine.infer, input_bgr)
 
-    def classify(self, frame_bgr: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    def segment(self, frame_bgr: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         """See `Engine`."""
-        return self._clocked(self._engine.classify, frame_bgr)
+        return self._clocked(self._engine.segment, frame_bgr)
 
     def _clocked(self, run: Callable[[NDArray[np.uint8]], T], image_bgr: NDArray[np.uint8]) -> T:
         self.started_cpu_s = process_cpu_s()
@@ -238,13 +238,13 @@ class ClockedEngine:
         return output
 
 
-def perceive_cost(
-    perceive: Perceiver, engine: ClockedEngine, kept: Sequence[Frame], frames: int
+def predict_cost(
+    predict: Predictor, engine: ClockedEngine, kept: Sequence[Frame], frames: int
 ) -> tuple[Cost, dict[str, float]]:
-    """Of perceiving, and the CPU milliseconds a frame of its steps.
+    """Of predicting, and the CPU milliseconds a frame of its steps.
 
     Args:
-        perceive: one that has run before.
+        predict: one that has run before.
         engine: its engine.
         kept: decoded frames, taken in turns.
     """
@@ -255,7 +255,7 @@ def perceive_cost(
             # Anew, for a frame keeps its picture in BGR once it was asked for.
             frame = replace(kept[number % len(kept)])
             before_s = process_cpu_s()
-            perceive(frame)
+            predict(frame)
             after_s = process_cpu_s()
             steps_cpu_s["preprocess"] += engine.started_cpu_s - before_s
             steps_cpu_s["infer"] += engine.ended_cpu_s - engine.started_cpu_s
@@ -281,14 +281,12 @@ def overlay_cost(
     return _cost(run, frames), own_threads
 
 
-def turns_cost(
-    source: Source, perceive: Callable[[Frame], Prediction], out: Path | None, frames: int
-) -> Cost:
-    """Of a frame that one thread takes through decoding, perceiving and, if a file is named, the overlay.
+def turns_cost(source: Source, predict: Callable[[Frame], Prediction], out: Path | None, frames: int) -> Cost:
+    """Of a frame that one thread takes through decoding, predicting and, if a file is named, the overlay.
 
     Args:
         source: not yet open; without an end.
-        perceive: one that has run before.
+        predict: one that has run before.
         out: the overlay video, from its opening to the closed file.
     """
     info = source.open()
@@ -297,7 +295,7 @@ def turns_cost(
         sinks = open_sinks(out, info)
         try:
             for _ in range(frames):
-                prediction = perceive(source.read())
+                prediction = predict(source.read())
                 for sink in sinks:
                     sink.write(replace(prediction, published_ns=prediction.captured_ns))
         finally:

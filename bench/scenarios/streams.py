@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 from bench.meter import Meter, process_cpu_s
-from bench.scenarios.node import node_perceivers
+from bench.scenarios.node import node_predictors
 from bench.scenarios.offline import FRAMES, WARM_UP_FRAMES, play, recording_of
 from bench.task import EXPECTED, Task
 from perception.inference.engines.engine import one_line
@@ -128,12 +128,12 @@ def _play(line: Connection, task: Task, video: str, frames: int, threads: int) -
     """Body of a stream's process."""
     tune_process()
     try:
-        engine, perceivers = node_perceivers(task, is_live=False, threads=threads)
-        play(video, min(frames, WARM_UP_FRAMES), perceivers, None)
+        engine, predictors = node_predictors(task, is_live=False, threads=threads)
+        play(video, min(frames, WARM_UP_FRAMES), predictors, None)
         line.send("ready")
         line.recv()
         with Meter(engine.provider) as meter:
-            count = play(video, frames, perceivers, None)
+            count = play(video, frames, predictors, None)
         line.send(_Played(count, meter.values()))
     except EXPECTED as error:
         line.send(ValueError(one_line(error)))  # theirs may not be made to be sent

@@ -9,14 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perception.camera_health.image_stats import BLOCKS_WH, OPPOSITE, PARTS
-from perception.frame import CameraLook
+from perception.frame import ImageStats
 
 Blocks = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
 SNAPSHOT_EVERY_NS: Final = 75_000_000
 BEFORE_RENEWED_EVERY_NS: Final = 150_000_000
-"""What was shown before is worked out so often: it takes as long as all the rest of a look."""
+"""What was shown before is worked out so often: it takes as long as all the rest of a stats."""
 REMEMBERED_NS: Final = 2_000_000_000
 BEFORE_NS: Final = 400_000_000
 """What the picture showed before is taken from looks that are at least so old."""
@@ -83,11 +83,11 @@ class CoverWatch:
         self._times_ns[:] = self._last_ns = self._before_ns = _NEVER_NS
         self._before = None
 
-    def lost_parts(self, look: CameraLook, time_ns: int) -> set[str]:
+    def lost_parts(self, stats: ImageStats, time_ns: int) -> set[str]:
         """The names of the parts whose view is lost, with one more look taken in."""
-        if look.block_structure is None or self._flat == 0:
+        if stats.block_structure is None or self._flat == 0:
             return set()
-        now = np.stack([look.block_structure, look.block_luma])
+        now = np.stack([stats.block_structure, stats.block_luma])
         is_due = time_ns - self._last_ns >= SNAPSHOT_EVERY_NS
         if time_ns - self._before_ns >= BEFORE_RENEWED_EVERY_NS:
             self._before, self._before_ns = self._shown_before(time_ns), time_ns

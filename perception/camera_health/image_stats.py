@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from perception.frame import CameraLook, Frame
+from perception.frame import Frame, ImageStats
 from perception.imaging.yuv import Plane, Yuv420
 
 SMALL_WH: Final = (160, 90)
@@ -31,7 +31,7 @@ _MOST_STRUCTURED: Final = 0.95
 _FLATTEST: Final = 0.1
 
 
-def look_at(frame: Frame) -> CameraLook:
+def image_stats_of(frame: Frame) -> ImageStats:
     """The look of one frame; of frames below 160x90 only light and fingerprint can be told.
 
     Structure is the root mean square of the Laplacian at 80x45 in 5x5 pixels, so that most of the sensor's
@@ -58,7 +58,7 @@ def look_at(frame: Frame) -> CameraLook:
         structure = _structure(coarse)
         block_structure = np.sqrt(coarse)
         part_structure = {name: _structure(coarse[part]) for name, part in PARTS.items()}
-    return CameraLook(
+    return ImageStats(
         brightest_luma=float(block_luma.max()),
         darkest_luma=float(np.searchsorted(counts, small.size / 100, side="right")),
         saturated_share=float(1 - counts[SATURATED_LUMA - 1] / small.size),

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from perception.camera_health.cover_watch import CoverWatch
 from perception.camera_health.image_stats import OPPOSITE, PARTS
-from perception.frame import CameraLook, CameraState
+from perception.frame import CameraState, ImageStats
 
 VERGES: Final = (np.s_[5:7, :3], np.s_[5:7, -3:])
 """Blocks beside the road, which daylight reaches and headlights hardly do."""
@@ -63,7 +63,7 @@ class HealthSettings:
             raise ValueError(f"glare_share is {self.glare_share}; a share is at most 1")
 
 
-class CameraJudge:
+class CameraHealthMonitor:
     """The state of one camera, from the looks of its frames.
 
     Args:
@@ -84,8 +84,8 @@ class CameraJudge:
         self._last_fingerprint: int | None = None
         self._last_ns = 0
 
-    def judge(
-        self, look: CameraLook | None, time_ns: int, is_damaged: bool
+    def assess(
+        self, stats: ImageStats | None, time_ns: int, is_damaged: bool
     ) -> tuple[CameraState, str | None]:
         """The state after one more frame, and the reason where it is not ok.
 
@@ -100,10 +100,10 @@ class CameraJudge:
             for alarm in (self._blocked, self._frozen, self._damaged, *self._poor.values()):
                 alarm.restart(time_ns)
         self._damaged.update(is_damaged, time_ns)
-        if self._settings.enabled and look is not None:
-            is_repeated = look.fingerprint == self._last_fingerprint and time_ns > self._last_ns
-            self._last_fingerprint = look.fingerprint
-            self._update(look, is_repeated and self._may_freeze, time_ns)
+        if self._settings.enabled and stats is not None:
+            is_repeated = stats.fingerprint == self._last_fingerprint and time_ns > self._last_ns
+            self._last_fingerprint = stats.fingerprint
+            self._update(stats, is_repeated and self._may_freeze, time_ns)
         self._last_ns = time_ns
         if self._blocked.is_raised:
             return CameraState.BLOCKED, self._blocked_reason
@@ -116,13 +116,13 @@ class CameraJudge:
                 return CameraState.DEGRADED, reason
         return CameraState.OK, None
 
-    def _update(self, look: CameraLook, is_repeated: bool, time_ns: int) -> None:
-        blocked_reason = no_view(look, self._settings)
+    def _update(self, stats: ImageStats, is_repeated: bool, time_ns: int) -> None:
+        blocked_reason = no_view(stats, self._settings)
         self._blocked_reason = blocked_reason or self._blocked_reason
         self._blocked.update(blocked_reason is not None, time_ns)
         self._frozen.update(is_repeated, time_ns)
-        lost_parts = self._covers.lost_parts(look, time_ns) if self._may_freeze else set[str]()
-        for reason, is_poor in poor_view(look, self._settings, lost_parts).items():
+        lost_parts = self._covers.lost_parts(stats, time_ns) if self._may_freeze else set[str]()
+        for reason, is_poor in poor_view(stats, self._settings, lost_parts).items():
             if reason not in self._poor:
                 self._poor[reason] = self._alarm(self._settings.alarm_after_s)
             self._poor[reason].update(is_poor, time_ns)
@@ -131,28 +131,28 @@ class CameraJudge:
         return _Alarm(after_s, self._settings.alarm_frames, self._settings.clear_after_s)
 
 
-def no_view(look: CameraLook, settings: HealthSettings) -> str | None:
+def no_view(stats: ImageStats, settings: HealthSettings) -> str | None:
     """Why nothing of the road can be seen in a frame; None where something can, or where nobody can tell."""
-    if look.structure is None or look.structure >= settings.view_structure:
+    if stats.structure is None or stats.structure >= settings.view_structure:
         return None
-    if look.saturated_share > 0.5:
+    if stats.saturated_share > 0.5:
         return "white"
-    if look.block_luma.mean() > settings.lit_luma:
+    if stats.block_luma.mean() > settings.lit_luma:
         return "covered"
-    if look.structure >= settings.part_structure and not _is_even(look):
+    if stats.structure >= settings.part_structure and not _is_even(stats):
         return None  # a network still sees the road in it
-    return "black" if look.brightest_luma < settings.black_luma else "dark"
+    return "black" if stats.brightest_luma < settings.black_luma else "dark"
 
 
-def _is_even(look: CameraLook) -> bool:
+def _is_even(stats: ImageStats) -> bool:
     """Whether all blocks have much the same structure: noise of a sensor that gets no light."""
-    assert look.block_structure is not None  # it has structure
-    blocks = np.sort(look.block_structure, axis=None)
+    assert stats.block_structure is not None  # it has structure
+    blocks = np.sort(stats.block_structure, axis=None)
     return bool(blocks[blocks.size // 10] > 0.45 * blocks[blocks.size * 19 // 20])
 
 
 def poor_view(
-    look: CameraLook, settings: HealthSettings, lost_parts: Collection[str] = ()
+    stats: ImageStats, settings: HealthSettings, lost_parts: Collection[str] = ()
 ) -> dict[str, bool]:
     """What a frame suffers from, the worst first: every reason, and whether it holds.
 
@@ -160,32 +160,32 @@ def poor_view(
         lost_parts: halves that at once stopped showing what they had shown.
     """
     is_covered = {
-        part: part in lost_parts or covers_light(look, part, settings) for part in look.part_structure
+        part: part in lost_parts or covers_light(stats, part, settings) for part in stats.part_structure
     }
     # what spoils all of the picture stands before what it does to the halves
     return {
-        "dark": is_dark(look, settings),
-        "fogged": look.darkest_luma > settings.veil_luma,
-        "blurred": look.sharpness is not None and look.sharpness < settings.sharpness,
+        "dark": is_dark(stats, settings),
+        "fogged": stats.darkest_luma > settings.veil_luma,
+        "blurred": stats.sharpness is not None and stats.sharpness < settings.sharpness,
         **{f"{part} half covered": holds for part, holds in is_covered.items()},
-        "glare": look.saturated_share > settings.glare_share,
+        "glare": stats.saturated_share > settings.glare_share,
     }
 
 
-def is_dark(look: CameraLook, settings: HealthSettings) -> bool:
+def is_dark(stats: ImageStats, settings: HealthSettings) -> bool:
     """Whether nothing can be seen where the road is, for lack of light."""
-    if look.brightest_luma < settings.dark_luma:
+    if stats.brightest_luma < settings.dark_luma:
         return True
     return (
-        look.part_structure.get("bottom", math.inf) < settings.part_structure
-        and look.block_luma[PARTS["bottom"]].mean() <= settings.lit_luma
+        stats.part_structure.get("bottom", math.inf) < settings.part_structure
+        and stats.block_luma[PARTS["bottom"]].mean() <= settings.lit_luma
     )
 
 
-def covers_light(look: CameraLook, part: str, settings: HealthSettings) -> bool:
+def covers_light(stats: ImageStats, part: str, settings: HealthSettings) -> bool:
     """Whether a flat half hides light that must be there, which darkness does not."""
-    luma = look.block_luma
-    if look.part_structure[part] >= settings.part_structure:
+    luma = stats.block_luma
+    if stats.part_structure[part] >= settings.part_structure:
         return False
     if luma[PARTS[part]].mean() > settings.lit_luma:
         return True

@@ -20,7 +20,7 @@ from contextlib import suppress
 from types import FrameType
 from typing import Any, Final
 
-from perception.system.redaction import masked, masked_line
+from perception.system.redaction import redacted, redacted_line
 
 INTERRUPTED: Final = 130
 """Exit status of a command that SIGINT ended, by the shell's convention: 128 and the signal's number."""
@@ -119,7 +119,7 @@ def describe(error: BaseException) -> str:
                 f"unexpected {type(error).__name__}: {text}; this is a fault of drivable: "
                 f"with {TRACEBACK_VARIABLE}=1 it shows where"
             )
-    line = masked_line(line)
+    line = redacted_line(line)
     if os.environ.get(TRACEBACK_VARIABLE):
         line += "\n" + "".join(traceback.format_exception(error)).rstrip()
     return line
@@ -128,14 +128,14 @@ def describe(error: BaseException) -> str:
 def say(line: str) -> None:
     """One line to standard error, whatever is in it: standard output belongs to results. Never fails.
 
-    Passwords are masked and control characters escaped, as in `say_lines`.
+    Passwords are redacted and control characters escaped, as in `say_lines`.
     """
-    show(masked_line(line) + "\n")
+    show(redacted_line(line) + "\n")
 
 
 def say_lines(text: str) -> None:
     """Text of several lines to standard error; never fails."""
-    show(masked(text) + "\n")
+    show(redacted(text) + "\n")
 
 
 def show(text: str) -> None:

@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from perception.build import Sinks, build_perceivers, build_tracer, source_settings, supervision
+from perception.build import Sinks, build_predictors, build_tracer, source_settings, supervision
 from perception.cli.command import say, say_lines, show
 from perception.cli.node_outputs import check_outputs
 from perception.cli.signals import StopSignals
@@ -78,7 +78,7 @@ def run(config: NodeConfig, stop: StopSignals | None = None, settings_files: Seq
         size = "{}x{}".format(*info.frame_wh) if info.frame_wh else ""
         told = [info.source_id, size, str(info.rate), info.description]
         say(f"source: {', '.join(part for part in told if part)}")
-        engine, perceivers = build_perceivers(file, config, info.is_live, info.rate_hz)
+        engine, predictors = build_predictors(file, config, info.is_live, info.rate_hz)
         for line in engine.notes:
             say(line)
         if not engine.is_proven:
@@ -87,8 +87,8 @@ def run(config: NodeConfig, stop: StopSignals | None = None, settings_files: Seq
         opened = sinks.open_all(summary_file)
         tracer = build_tracer(config, engine, info)
         say(tracer.description)
-        rules = supervision(config, perceivers[0], sinks, tracer)
-        pipeline = Pipeline(source, info, perceivers, opened, rules, cores=config.threads)
+        rules = supervision(config, predictors[0], sinks, tracer)
+        pipeline = Pipeline(source, info, predictors, opened, rules, cores=config.threads)
         monitor = Monitor(pipeline, source, info, engine, config.freshness, tracer)
         if endpoints is not None:
             endpoints.start(monitor.status, pipeline.age, pipeline.times)
@@ -208,4 +208,4 @@ def _problems(pipeline: Pipeline, counts: SourceCounts, limit_s: float) -> list[
             else (f"{counts.unreadable} images could not be read and have")
         )
         problems.append(f"{who} no mask")
-    return problems + [f"{sink.name}: {sink.trouble}" for sink in pipeline.sinks.values() if sink.trouble]
+    return problems + [f"{sink.name}: {sink.issue}" for sink in pipeline.sinks.values() if sink.issue]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from perception.system.redaction import masked
+from perception.system.redaction import redacted
 
 
 class SettingsError(ValueError):
@@ -12,4 +12,4 @@ class SettingsError(ValueError):
     """
 
     def __init__(self, message: str) -> None:
-        super().__init__(masked(" ".join(message.split())))
+        super().__init__(redacted(" ".join(message.split())))

@@ -16,7 +16,7 @@ from perception.cli_config.error import SettingsError
 from perception.cli_config.files import read_config
 from perception.cli_config.names import known_settings
 from perception.cli_config.values import Place, missing, typed, typed_group
-from perception.system.redaction import masked
+from perception.system.redaction import redacted
 
 Settings = TypeVar("Settings")
 
@@ -65,7 +65,7 @@ def parse(
     try:
         filled = parser.parse_object(values)
         if line.asks_to_print:
-            print(masked(parser.dump(filled)), end="")
+            print(redacted(parser.dump(filled)), end="")
             raise SystemExit(0)
         made = parser.instantiate(filled)
         return kind(**{field.name: made[field.name] for field in _fields(kind)})

@@ -18,7 +18,7 @@ def confidence_of(logits: NDArray[np.float32], box: Letterbox) -> NDArray[np.uin
     """Probability of the winning class over the whole frame, in cells of 8 pixels of the network's input.
 
     It is what a graph for GPUs gives (the largest softmax of the resized logits), at the centre of each
-    cell: for every pixel it would take longer than all the rest of `interpret`. `confidence_at` fills in
+    cell: for every pixel it would take longer than all the rest of `postprocess`. `confidence_at` fills in
     between the centres; what it finds differs from the pixel's own by 1.6 of 255 in the mean, and by more
     than 33 on 1 % of the pixels, along the borders between classes (rt_s-int8, 31 frames of BDD100K).
 

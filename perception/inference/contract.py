@@ -59,8 +59,8 @@ class ModelContract:
     at `input_wh`."""
     output_layout: str = "NCHW"
     doubt_quantiles: tuple[float, ...] | None = None
-    """How unsure the network is of frames like those it learned from: `certainty.quantiles_of` the doubt of
-    those of `val`. None: nobody measured it."""
+    """How unsure the network is of frames like those it learned from: `ood.quantiles_of` the uncertainty
+    of those of `val`. None: nobody measured it."""
     contract_version: int = CONTRACT_VERSION
     sha256: str = NO_CHECKSUM
     """Over the whole file: graph, card and this contract, with `NO_CHECKSUM` in the checksum's place."""

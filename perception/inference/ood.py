@@ -14,7 +14,7 @@ from perception.inference.confidence import CELL_PX
 from perception.labels import BACKGROUND, IDS
 
 LEAST_SURE: Final = 0.05
-"""Share of the area that `Certainty.low` leaves out."""
+"""Share of the area that `Certainty.p5` leaves out."""
 QUANTILES: Final = 51
 """Every 2 % of the frames: `val` has 151, and a finer table would only repeat single frames."""
 _DIGITS: Final = 5
@@ -35,15 +35,17 @@ def certainty_of(
         confidence: (h, w) uint8 of the class found, 255 is certain, over the whole frame at any size.
         class_map: (H, W) uint8 class ids over the whole frame.
         labels: the classes that the network tells apart: the first is the area that is judged.
-        doubt_quantiles: the model contract's; without them nothing is said of unlikeness.
+        doubt_quantiles: the model contract's; without them nothing is said of ood_score.
     """
     levels, cells = _cells(confidence, class_map)
     area = _levels(levels, cells == IDS[labels[0]])
     count = int(area.sum())
     return Certainty(
         mean=_mean(area) if count else None,
-        low=float(np.searchsorted(area.cumsum(), LEAST_SURE * count, "right")) / 255 if count else None,
-        unlikeness=None if doubt_quantiles is None else share_below(_doubt(levels, cells), doubt_quantiles),
+        p5=float(np.searchsorted(area.cumsum(), LEAST_SURE * count, "right")) / 255 if count else None,
+        ood_score=None
+        if doubt_quantiles is None
+        else share_below(_uncertainty(levels, cells), doubt_quantiles),
     )
 
 
@@ -56,38 +58,38 @@ def doubt_of(confidence: NDArray[np.uint8], class_map: NDArray[np.uint8]) -> flo
     sure that noise is background. (The baseline of Hendrycks and Gimpel, "A Baseline for Detecting
     Misclassified and Out-of-Distribution Examples in Neural Networks", 2017, on the area that counts.)
     """
-    return _doubt(*_cells(confidence, class_map))
+    return _uncertainty(*_cells(confidence, class_map))
 
 
-class DoubtWatch:
-    """A perceiver that keeps how unsure its network was of every frame."""
+class UncertaintyWatch:
+    """A predictor that keeps how unsure its network was of every frame."""
 
-    def __init__(self, perceive: Callable[[Frame], Prediction]) -> None:
-        self._perceive = perceive
-        self.doubts: list[float] = []
+    def __init__(self, predict: Callable[[Frame], Prediction]) -> None:
+        self._predict = predict
+        self.uncertainties: list[float] = []
 
     def __call__(self, frame: Frame) -> Prediction:
-        prediction = self._perceive(frame)
+        prediction = self._predict(frame)
         if prediction.confidence is not None:
-            self.doubts.append(doubt_of(prediction.confidence, prediction.class_map))
+            self.uncertainties.append(doubt_of(prediction.confidence, prediction.class_map))
         return prediction
 
 
-def quantiles_of(doubts: Sequence[float]) -> tuple[float, ...]:
-    """(QUANTILES,) from the smallest doubt to the largest, at even steps: what a model contract keeps."""
-    found = np.quantile(np.asarray(doubts), np.linspace(0, 1, QUANTILES))
+def quantiles_of(uncertainties: Sequence[float]) -> tuple[float, ...]:
+    """(QUANTILES,) from the smallest uncertainty to the largest, at even steps, for the model contract."""
+    found = np.quantile(np.asarray(uncertainties), np.linspace(0, 1, QUANTILES))
     return tuple(round(float(value), _DIGITS) for value in found)
 
 
-def share_below(doubt: float, quantiles: Sequence[float]) -> float:
-    """Share of the frames behind the quantiles whose doubt is smaller, 0 to 1."""
-    # As the table has it: doubts that were equal when it was made must be equal here.
-    doubt = round(doubt, _DIGITS)
-    above = int(np.searchsorted(quantiles, doubt, "left"))
+def share_below(uncertainty: float, quantiles: Sequence[float]) -> float:
+    """Share of the frames behind the quantiles whose uncertainty is smaller, 0 to 1."""
+    # As the table has it: uncertainties that were equal when it was made must be equal here.
+    uncertainty = round(uncertainty, _DIGITS)
+    above = int(np.searchsorted(quantiles, uncertainty, "left"))
     if above in (0, len(quantiles)):
         return float(above > 0)
     below, next_one = quantiles[above - 1], quantiles[above]
-    return float((above - 1 + (doubt - below) / (next_one - below)) / (len(quantiles) - 1))
+    return float((above - 1 + (uncertainty - below) / (next_one - below)) / (len(quantiles) - 1))
 
 
 def _cells(
@@ -102,7 +104,7 @@ def _cells(
     return levels, cells
 
 
-def _doubt(levels: NDArray[np.uint8], cells: NDArray[np.uint8]) -> float:
+def _uncertainty(levels: NDArray[np.uint8], cells: NDArray[np.uint8]) -> float:
     drivable = _levels(levels, cells != BACKGROUND)
     return 1 - _mean(drivable) if drivable.any() else 1.0
 

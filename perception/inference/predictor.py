@@ -1,4 +1,4 @@
-"""From a frame to a prediction: prepare, infer, interpret. Plain functions, no thread in them."""
+"""From a frame to a prediction: preprocess, infer, postprocess. Plain functions, no thread in them."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from perception.camera_health.image_stats import look_at
-from perception.frame import EngineState, Frame, Outage, Prediction
+from perception.camera_health.image_stats import image_stats_of
+from perception.frame import EngineState, Frame, NoFrameRecord, Prediction
 from perception.imaging.letterbox import SQUARE, Letterbox, PixelAspect, in_square_pixels, nearest
 from perception.imaging.yuv import Yuv420, bgr_from_yuv
 from perception.inference.confidence import confidence_of
@@ -21,18 +21,18 @@ from perception.inference.suspicion import why_suspect
 from perception.labels import ALTERNATIVE, BACKGROUND, DRIVABLE, IDS, LABELS
 
 
-class Perceiver:
+class Predictor:
     """Frame to Prediction, one at a time: it keeps the network's input and what it works in between frames.
 
     Args:
         engine: runs the network; shared by the threads.
-        looks_every: measure what every so-many-th frame looks like, for who judges the camera by it; 0
+        stats_every: measure what every so-many-th frame looks like, for who judges the camera by it; 0
             looks at none.
     """
 
-    def __init__(self, engine: Engine, looks_every: int = 0) -> None:
+    def __init__(self, engine: Engine, stats_every: int = 0) -> None:
         self._engine = engine
-        self._looks_every = looks_every
+        self._stats_every = stats_every
         self._contract = engine.contract
         self._fits: tuple[tuple[int, int], PixelAspect] | None = None
         self._box = Letterbox.fit(self._contract.takes_wh, self._contract.input_wh)
@@ -55,25 +55,25 @@ class Perceiver:
             image_bgr = frame.image_bgr
             if frame.pixel_aspect != SQUARE:
                 image_bgr = np.asarray(cv2.resize(image_bgr, self._box.frame_wh), np.uint8)
-            prepared_ns = time.monotonic_ns()
-            classified = self._engine.classify(image_bgr)
+            preprocessed_ns = time.monotonic_ns()
+            segmented = self._engine.segment(image_bgr)
             inferred_ns = time.monotonic_ns()
-            suspicion = why_suspect(classified[1], len(self._contract.labels))
-            class_map, confidence = (inside(plane, self._box) for plane in classified)
+            suspicion = why_suspect(segmented[1], len(self._contract.labels))
+            class_map, confidence = (inside(plane, self._box) for plane in segmented)
         else:
-            prepare(frame, self._box, self._input_bgr)
-            prepared_ns = time.monotonic_ns()
+            preprocess(frame, self._box, self._input_bgr)
+            preprocessed_ns = time.monotonic_ns()
             logits = self._engine.infer(self._input_bgr)
             inferred_ns = time.monotonic_ns()
-            class_map = interpret(logits, self._box, self._planes)
+            class_map = postprocess(logits, self._box, self._planes)
             confidence = confidence_of(logits, self._box)
             suspicion = why_suspect(confidence, len(logits), logits)
         labels = self._contract.labels
         shares = class_shares(class_map, labels)
         certainty = certainty_of(confidence, class_map, labels, self._contract.doubt_quantiles)
-        interpreted_ns = time.monotonic_ns()
-        looks = self._looks_every > 0 and frame.frame_id % self._looks_every == 0
-        look = look_at(frame) if looks else None
+        postprocessed_ns = time.monotonic_ns()
+        looks = self._stats_every > 0 and frame.frame_id % self._stats_every == 0
+        look = image_stats_of(frame) if looks else None
         return Prediction(
             frame=frame,
             class_map=class_map,
@@ -84,14 +84,14 @@ class Perceiver:
             provider_nodes=self._engine.nodes,
             engine_reason=suspicion,
             stage_ns={
-                "prepare": prepared_ns - started_ns,
-                "infer": inferred_ns - prepared_ns,
-                "interpret": interpreted_ns - inferred_ns,
-                **({"look": time.monotonic_ns() - interpreted_ns} if looks else {}),
+                "preprocess": preprocessed_ns - started_ns,
+                "infer": inferred_ns - preprocessed_ns,
+                "postprocess": postprocessed_ns - inferred_ns,
+                **({"image_stats": time.monotonic_ns() - postprocessed_ns} if looks else {}),
             },
             labels=labels,
             confidence=confidence,
-            look=look,
+            image_stats=look,
             certainty=certainty,
         )
 
@@ -104,7 +104,7 @@ class Perceiver:
         self._input_bgr = self._box.blank(self._contract.pad_bgr)
         self._planes = working_planes(self._box)
 
-    def sign(self, outage: Outage) -> Outage:
+    def stamp_engine(self, outage: NoFrameRecord) -> NoFrameRecord:
         """The outage with the engine's name and state, which stand on every record."""
         engine, is_stalled = self._engine, outage.engine_state is EngineState.STALLED
         return replace(
@@ -119,7 +119,7 @@ class Perceiver:
         """Run the network once on padding, so that the first frame is not the slowest."""
         blank = blank_input(self._contract)
         if self._contract.output == "class_map":
-            self._engine.classify(blank)
+            self._engine.segment(blank)
         else:
             self._engine.infer(blank)
 
@@ -129,7 +129,7 @@ def blank_input(contract: ModelContract) -> NDArray[np.uint8]:
     return Letterbox.fit(contract.takes_wh, contract.takes_wh).blank(contract.pad_bgr)
 
 
-def prepare(frame: Frame, box: Letterbox, input_bgr: NDArray[np.uint8]) -> None:
+def preprocess(frame: Frame, box: Letterbox, input_bgr: NDArray[np.uint8]) -> None:
     """Resize the frame into the network's input.
 
     `cv2.resize` on BGR is the reference. A decoder's planes are resized as they are and converted
@@ -153,7 +153,7 @@ def _resized(pixels: Yuv420, box: Letterbox) -> Yuv420:
     return Yuv420(y, u, v, pixels.matrix)
 
 
-def interpret(
+def postprocess(
     logits: NDArray[np.float32], box: Letterbox, planes: NDArray[np.float32] | None = None
 ) -> NDArray[np.uint8]:
     """Class of every pixel of the frame.
@@ -189,7 +189,7 @@ def interpret(
 
 
 def working_planes(box: Letterbox) -> NDArray[np.float32]:
-    """(2, input_h, input_w) float32 for `interpret` to work in."""
+    """(2, input_h, input_w) float32 for `postprocess` to work in."""
     width, height = box.input_wh
     return np.empty((2, height, width), np.float32)
 
@@ -201,7 +201,7 @@ def _masked(mask: cv2.typing.MatLike, class_id: int) -> NDArray[np.uint8]:
 
 
 def inside(plane: NDArray[np.uint8], box: Letterbox) -> NDArray[np.uint8]:
-    """(H, W) uint8 part of an (input_h, input_w) plane that the frame covers, sized as `interpret` does."""
+    """(H, W) uint8 part of an (input_h, input_w) plane that the frame covers, sized as `postprocess` does."""
     return _at_most_the_frame(np.ascontiguousarray(plane[box.rows, box.columns]), box)
 
 

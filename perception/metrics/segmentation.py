@@ -197,13 +197,13 @@ class LabelledFrames(Protocol):
     def recording(self, index: int) -> str: ...
 
 
-def measure_accuracy(perceive: Callable[[Frame], Prediction], labelled: LabelledFrames) -> Accuracy:
+def measure_accuracy(predict: Callable[[Frame], Prediction], labelled: LabelledFrames) -> Accuracy:
     """Every frame counted, at the size of the labels: in two classes if the network tells no more."""
     counted = []
     for index in range(len(labelled)):
         image_bgr, truth = labelled[index]
         frame = Frame("accuracy", index, 0, 0, image_bgr, str(index))
-        prediction = perceive(frame)
+        prediction = predict(frame)
         truth_wh = truth.shape[1], truth.shape[0]
         told = prediction.confidence
         counted.append(

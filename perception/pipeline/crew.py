@@ -1,6 +1,6 @@
 """Crew: the threads of a recorded run, so many at work as there are cores, at whatever is to be done next.
 
-    capture ─► frames ─► perceive (a post a worker) ─► in their order ─► publish ─► outputs ─► a post a sink
+    capture ─► frames ─► predict (a post a worker) ─► in their order ─► publish ─► outputs ─► a post a sink
 
 With a thread a stage more threads than cores take turns: a stage finds the caches of its core full of the
 others' code and data, and wakes the next one for every frame. A thread of the crew stays at its post for
@@ -17,13 +17,13 @@ from collections.abc import Callable, Sequence
 from threading import Condition, Event, Thread
 from typing import Any, Final
 
-from perception.frame import Output, Seen
+from perception.frame import OutputItem, SourceItem
 from perception.pipeline.gauges import Gauges
 from perception.pipeline.posts import CapturePost, Flow, PerceivePost, Post, PublishPost, SinkPost
 from perception.sinks.sink import Sink
 
 FRAMES_AHEAD: Final = 4
-"""Frames a worker that may wait to be perceived, and that it may have in hand."""
+"""Frames a worker that may wait to be predicted, and that it may have in hand."""
 BURST: Final = 8
 BURST_BYTES: Final = 12_000_000
 """Of frames that are decoded, or written, in a row, at most."""
@@ -38,9 +38,9 @@ class Crew:
 
     def __init__(
         self,
-        capture: Callable[[], Seen],
-        perceivers: Sequence[Callable[[Seen], Output]],
-        publish: Callable[[Output], Output],
+        capture: Callable[[], SourceItem],
+        predictors: Sequence[Callable[[SourceItem], OutputItem]],
+        publish: Callable[[OutputItem], OutputItem],
         sinks: Sequence[Sink],
         gauges: Gauges,
         *,
@@ -51,7 +51,7 @@ class Crew:
 
         Args:
             capture: gives the next frame; raises EndOfSource behind the last.
-            perceivers: each is used by one thread at a time.
+            predictors: each is used by one thread at a time.
             publish: called with one output at a time, in order.
             sinks: open; the crew closes them.
             gauges: told of every stage.
@@ -67,12 +67,12 @@ class Crew:
         self._flow = Flow()
         burst = _burst_of(frame_wh)
         self.sinks = {sink.name: SinkPost(sink, self._flow, gauges, burst=burst) for sink in sinks}
-        ahead = FRAMES_AHEAD * len(perceivers)
+        ahead = FRAMES_AHEAD * len(predictors)
         self._publishing = PublishPost(publish, self._flow, gauges)
         capturing = CapturePost(capture, self._flow, gauges, ahead=2 * ahead, burst=burst)
         workers = [
-            PerceivePost(number, perceive, self._flow, gauges, ahead=ahead)
-            for number, perceive in enumerate(perceivers)
+            PerceivePost(number, predict, self._flow, gauges, ahead=ahead)
+            for number, predict in enumerate(predictors)
         ]
         # Who is done with a burst goes to the first of them where it is worth it: what only one thread at a
         # time can do goes before what all can.

@@ -8,13 +8,21 @@ from functools import partial
 from math import isfinite
 from threading import Event, Thread
 
-from perception.frame import CameraState, EngineState, Frame, Outage, Output, Prediction, Seen
+from perception.frame import (
+    CameraState,
+    EngineState,
+    Frame,
+    NoFrameRecord,
+    OutputItem,
+    Prediction,
+    SourceItem,
+)
 from perception.pipeline.crew import Crew
 from perception.pipeline.gauges import Gauges
 from perception.pipeline.histogram import Histogram
 from perception.pipeline.ledger import DISPLACED, Ledger
 from perception.pipeline.posts import SinkPost
-from perception.pipeline.relay import PERCEIVE, Relay
+from perception.pipeline.relay import PREDICT, Relay
 from perception.pipeline.sink_line import SinkLine
 from perception.pipeline.stalled import StallReports
 from perception.pipeline.supervision import Supervision
@@ -39,13 +47,13 @@ class PipelineError(Exception):
 
 
 class Pipeline:
-    """One source, its perceivers, any number of sinks."""
+    """One source, its predictors, any number of sinks."""
 
     def __init__(
         self,
         source: Source,
         info: SourceInfo,
-        perceivers: Sequence[Callable[[Frame], Prediction]],
+        predictors: Sequence[Callable[[Frame], Prediction]],
         sinks: Sequence[Sink],
         supervision: Supervision | None = None,
         *,
@@ -56,14 +64,14 @@ class Pipeline:
         Args:
             source: gives the frames.
             info: what the source told when it was opened.
-            perceivers: one for a live source; for a recording as many as are to work at once. Each is used
+            predictors: one for a live source; for a recording as many as are to work at once. Each is used
                 by one thread at a time and may keep buffers of its own.
             sinks: get every output.
             supervision: the rules; None has none.
             cores: threads of a recording that may be at work at a time; 0 takes all cores that there are.
 
         Raises:
-            ValueError: if a live source is given none or several perceivers.
+            ValueError: if a live source is given none or several predictors.
         """
         self._gauges = Gauges()
         self.ledger = Ledger()
@@ -76,16 +84,16 @@ class Pipeline:
         self._sinks = {f"sink {sink.name}": sink for sink in sinks}
         self._is_live, self._source, self._info = info.is_live, source, info
         self._has_ended = Event()
-        self._in_hand: Seen | None = None
+        self._in_hand: SourceItem | None = None
         self._stalls: StallReports | None = None
         self._stopped_s: float | None = None
         self._threads: Relay | Crew
         if info.is_live:
-            if len(perceivers) != 1:
-                raise ValueError(f"{len(perceivers)} perceivers for a live source; it needs one")
+            if len(predictors) != 1:
+                raise ValueError(f"{len(predictors)} predictors for a live source; it needs one")
             self._threads = relay = Relay(
                 self._capture,
-                partial(self._perceive_live, perceivers[0]),
+                partial(self._predict_live, predictors[0]),
                 self._publish,
                 sinks,
                 self._gauges,
@@ -94,7 +102,7 @@ class Pipeline:
             )
             max_age_s = self._supervision.max_age_s
             self._stalls = StallReports(
-                self._gauges.pulse_of(PERCEIVE),
+                self._gauges.pulse_of(PREDICT),
                 # A mask that is older than it may be is withheld: until then there may be one.
                 max(self._supervision.watchdog.stalled_after_s, max_age_s if isfinite(max_age_s) else 0.0),
                 lambda: period_ns_of(source, info),
@@ -105,18 +113,18 @@ class Pipeline:
         else:
             self._threads = Crew(
                 self._capture,
-                [partial(_perceive, perceive) for perceive in perceivers],
+                [partial(_predict, predict) for predict in predictors],
                 self._publish,
                 sinks,
                 self._gauges,
                 frame_wh=info.frame_wh,
-                size=cores or max(len(perceivers), usable_cores()),
+                size=cores or max(len(predictors), usable_cores()),
             )
         self._settler = Thread(target=self._settle, name="source close", daemon=True)
 
     @property
     def sinks(self) -> Mapping[str, SinkLine | SinkPost]:
-        """By name, each with its `trouble`, and the counts of what it `dropped` and of its `restarts`."""
+        """By name, each with its `issue`, and the counts of what it `dropped` and of its `restarts`."""
         return self._threads.sinks
 
     def start(self) -> None:
@@ -213,7 +221,7 @@ class Pipeline:
             stuck = [self._settler.name]
         return stuck
 
-    def _capture(self) -> Seen:
+    def _capture(self) -> SourceItem:
         try:
             frame = self._source.read()
         except NoFrame as silence:
@@ -221,17 +229,17 @@ class Pipeline:
         self.ledger.capture(frame.missed_before)
         return frame
 
-    def _perceive_live(self, perceive: Callable[[Frame], Prediction], seen: Seen) -> Output:
+    def _predict_live(self, predict: Callable[[Frame], Prediction], seen: SourceItem) -> OutputItem:
         self._in_hand = seen
-        return _perceive(perceive, seen)
+        return _predict(predict, seen)
 
-    def _stall(self, busy_s: float) -> Outage:
+    def _stall(self, busy_s: float) -> NoFrameRecord:
         """The record of a network that is at one frame for so long: it names that frame's time and age."""
         seen = self._in_hand
         assert seen is not None  # the stage is at it
         now_ns = time.monotonic_ns()
         last = self.last_output.ask()
-        return Outage(
+        return NoFrameRecord(
             source_id=seen.source_id,
             frame_wh=seen.frame_wh,
             pixel_aspect=seen.pixel_aspect,
@@ -240,14 +248,14 @@ class Pipeline:
             camera_state=last.camera_state or CameraState.OK,
             camera_reason=last.camera_reason,
             engine_state=EngineState.STALLED,
-            engine_reason=f"{PERCEIVE}: at one frame for {busy_s:.1f} s",
+            engine_reason=f"{PREDICT}: at one frame for {busy_s:.1f} s",
         )
 
-    def _displaced(self, seen: Seen) -> None:
+    def _displaced(self, seen: SourceItem) -> None:
         if isinstance(seen, Frame):
             self.ledger.drop(DISPLACED)
 
-    def _publish(self, output: Output) -> Output:
+    def _publish(self, output: OutputItem) -> OutputItem:
         published = self._supervision.published(output, time.monotonic_ns(), self._is_live)
         if isinstance(published, Prediction):
             if published.withheld_by is None:
@@ -280,5 +288,5 @@ class Pipeline:
         self._has_ended.set()
 
 
-def _perceive(perceive: Callable[[Frame], Prediction], seen: Seen) -> Output:
-    return perceive(seen) if isinstance(seen, Frame) else seen
+def _predict(predict: Callable[[Frame], Prediction], seen: SourceItem) -> OutputItem:
+    return predict(seen) if isinstance(seen, Frame) else seen

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final, Generic, TypeVar
 
-from perception.frame import Output, Seen
+from perception.frame import OutputItem, SourceItem
 from perception.pipeline.gauges import Gauges
 from perception.sinks.sink import Sink
 from perception.sources.source import EndOfSource
@@ -23,25 +23,25 @@ LOAD_ITEMS: Final = 8
 PERCEIVE_BURST: Final = 4
 PUBLISH_BURST: Final = 8
 OUTPUTS_AHEAD: Final = 4
-"""Outputs, at least, that may wait for a sink before nothing more is perceived."""
+"""Outputs, at least, that may wait for a sink before nothing more is predicted."""
 
 
 class Flow:
     """What lies between the posts; only touched with the crew's lock held."""
 
     def __init__(self) -> None:
-        self.frames: deque[Seen] = deque()
-        """That wait to be perceived."""
-        self.outputs: deque[Output] = deque()
+        self.frames: deque[SourceItem] = deque()
+        """That wait to be predicted."""
+        self.outputs: deque[OutputItem] = deque()
         """That wait to be published, in the order of their frames."""
         self.sinks: list[SinkPost] = []
         self.is_over = False
         """Nothing more is captured."""
         self.in_hand = 0
-        """Frames that were taken to be perceived and are to be published yet."""
+        """Frames that were taken to be predicted and are to be published yet."""
         self._is_abandoned = False
         self._taken = self._next = 0
-        self._early: dict[int, Output | None] = {}
+        self._early: dict[int, OutputItem | None] = {}
 
     @property
     def is_through(self) -> bool:
@@ -50,16 +50,16 @@ class Flow:
 
     @property
     def behind(self) -> int:
-        """Frames that were taken to be perceived and have not come to the slowest sink."""
+        """Frames that were taken to be predicted and have not come to the slowest sink."""
         return self.in_hand + max((sink.lag for sink in self.sinks), default=0)
 
-    def take(self) -> tuple[int, Seen]:
+    def take(self) -> tuple[int, SourceItem]:
         """The oldest frame, and its number."""
         number = self._taken
         self._taken, self.in_hand = number + 1, self.in_hand + 1
         return number, self.frames.popleft()
 
-    def perceived(self, number: int, output: Output | None) -> None:
+    def predicted(self, number: int, output: OutputItem | None) -> None:
         """Line it up to be published, with those that waited for it; None where there is no output."""
         self._early[number] = output
         while self._next in self._early and not self._is_abandoned:
@@ -70,7 +70,7 @@ class Flow:
             else:
                 self.outputs.append(ready)
 
-    def published(self, output: Output | None) -> None:
+    def published(self, output: OutputItem | None) -> None:
         """Every sink gets it; None if it could not be published."""
         self.in_hand = max(0, self.in_hand - 1)
         if output is not None:
@@ -78,7 +78,7 @@ class Flow:
                 sink.hand_over(output)
 
     def break_off(self) -> None:
-        """Perceive nothing that has not been begun."""
+        """Predict nothing that has not been begun."""
         self.is_over = True
         self.frames.clear()
 
@@ -144,11 +144,11 @@ class Post(ABC, Generic[A, B]):
     def _step(self, item: A) -> B: ...
 
 
-class CapturePost(Post[None, Seen]):
+class CapturePost(Post[None, SourceItem]):
     """Reads the source."""
 
     def __init__(
-        self, capture: Callable[[], Seen], flow: Flow, gauges: Gauges, *, ahead: int, burst: int
+        self, capture: Callable[[], SourceItem], flow: Flow, gauges: Gauges, *, ahead: int, burst: int
     ) -> None:
         """Args:
         ahead: frames that may be on their way before a burst of `burst` more is read.
@@ -165,8 +165,8 @@ class CapturePost(Post[None, Seen]):
     def take(self) -> None:
         """Nothing is needed to read a frame."""
 
-    def deliver(self, item: None, result: Seen) -> None:
-        """A frame that comes after a stop is not perceived any more."""
+    def deliver(self, item: None, result: SourceItem) -> None:
+        """A frame that comes after a stop is not predicted any more."""
         if not self._flow.is_over:
             self._flow.frames.append(result)
 
@@ -176,19 +176,19 @@ class CapturePost(Post[None, Seen]):
         if not isinstance(error, EndOfSource):
             self._errors.append((self.name, error))
 
-    def _step(self, item: None) -> Seen:
+    def _step(self, item: None) -> SourceItem:
         return self._capture()
 
 
-class PerceivePost(Post[tuple[int, Seen], Output]):
-    """One worker perceives."""
+class PerceivePost(Post[tuple[int, SourceItem], OutputItem]):
+    """One worker predicts."""
 
     burst = PERCEIVE_BURST
 
     def __init__(
         self,
         number: int,
-        perceive: Callable[[Seen], Output],
+        predict: Callable[[SourceItem], OutputItem],
         flow: Flow,
         gauges: Gauges,
         *,
@@ -197,38 +197,38 @@ class PerceivePost(Post[tuple[int, Seen], Output]):
         """Args:
         ahead: frames that all workers may have in hand, with those that wait for an earlier one.
         """
-        super().__init__(f"perceive-{number}", flow, gauges, is_timed=False)
-        self._perceive, self._ahead = perceive, ahead
+        super().__init__(f"predict-{number}", flow, gauges, is_timed=False)
+        self._predict, self._ahead = predict, ahead
 
     def waiting(self) -> int:
         """Frames; none while the sinks lag behind."""
         has_room = self._flow.in_hand < self._ahead and all(sink.has_room for sink in self._flow.sinks)
         return len(self._flow.frames) if has_room else 0
 
-    def take(self) -> tuple[int, Seen]:
+    def take(self) -> tuple[int, SourceItem]:
         """The oldest frame, with its number."""
         return self._flow.take()
 
-    def deliver(self, item: tuple[int, Seen], result: Output) -> None:
+    def deliver(self, item: tuple[int, SourceItem], result: OutputItem) -> None:
         """It is published in its place."""
-        self._flow.perceived(item[0], result)
+        self._flow.predicted(item[0], result)
 
-    def fail(self, item: tuple[int, Seen], error: Exception) -> None:
+    def fail(self, item: tuple[int, SourceItem], error: Exception) -> None:
         """What others have begun is still published."""
         self._errors.append((self.name, error))
         self._flow.break_off()
-        self._flow.perceived(item[0], None)
+        self._flow.predicted(item[0], None)
 
-    def _step(self, item: tuple[int, Seen]) -> Output:
-        return self._perceive(item[1])
+    def _step(self, item: tuple[int, SourceItem]) -> OutputItem:
+        return self._predict(item[1])
 
 
-class PublishPost(Post[Output, Output]):
+class PublishPost(Post[OutputItem, OutputItem]):
     """Publishes one output after the other."""
 
     burst = PUBLISH_BURST
 
-    def __init__(self, publish: Callable[[Output], Output], flow: Flow, gauges: Gauges) -> None:
+    def __init__(self, publish: Callable[[OutputItem], OutputItem], flow: Flow, gauges: Gauges) -> None:
         super().__init__("publish", flow, gauges, is_timed=False)
         self._publish = publish
 
@@ -236,37 +236,37 @@ class PublishPost(Post[Output, Output]):
         """Outputs."""
         return len(self._flow.outputs)
 
-    def take(self) -> Output:
+    def take(self) -> OutputItem:
         """The next output in the order of the frames."""
         return self._flow.outputs.popleft()
 
-    def deliver(self, item: Output, result: Output) -> None:
+    def deliver(self, item: OutputItem, result: OutputItem) -> None:
         """Every sink gets it."""
         self._flow.published(result)
 
-    def fail(self, item: Output, error: Exception) -> None:
+    def fail(self, item: OutputItem, error: Exception) -> None:
         """What others have begun is still published."""
         self._errors.append((self.name, error))
         self._flow.published(None)
         self._flow.break_off()
 
-    def _step(self, item: Output) -> Output:
+    def _step(self, item: OutputItem) -> OutputItem:
         return self._publish(item)
 
 
-class SinkPost(Post[Output | None, None]):
+class SinkPost(Post[OutputItem | None, None]):
     """Writes to one sink, and closes it in the end."""
 
     dropped = restarts = 0
     """Of a recording nothing is dropped, and no sink is started anew."""
 
     def __init__(self, sink: Sink, flow: Flow, gauges: Gauges, *, burst: int) -> None:
-        """Make the post; `sink` is open already. A burst behind it, nothing more is perceived."""
+        """Make the post; `sink` is open already. A burst behind it, nothing more is predicted."""
         super().__init__(f"sink {sink.name}", flow, gauges, is_timed=True)
         self.burst = burst
         self.is_closed = False
         self._sink = sink
-        self._outputs: deque[Output] = deque()
+        self._outputs: deque[OutputItem] = deque()
         self._has_failed = False
         flow.sinks.append(self)
 
@@ -276,9 +276,9 @@ class SinkPost(Post[Output | None, None]):
         return 1 if self._flow.is_over else max(1, self.burst // 2)
 
     @property
-    def trouble(self) -> str | None:
+    def issue(self) -> str | None:
         """What is wrong with it, or missing in what it wrote, in one line; None while all is well."""
-        return self._sink.trouble
+        return self._sink.issue
 
     @property
     def has_room(self) -> bool:
@@ -290,7 +290,7 @@ class SinkPost(Post[Output | None, None]):
         """Outputs that wait."""
         return len(self._outputs)
 
-    def hand_over(self, output: Output) -> None:
+    def hand_over(self, output: OutputItem) -> None:
         """To be written, unless the sink has failed."""
         if not (self._has_failed or self.is_closed):
             self._outputs.append(output)
@@ -300,17 +300,17 @@ class SinkPost(Post[Output | None, None]):
         is_last = not self.is_closed and (self._has_failed or self._flow.is_through)
         return len(self._outputs) or int(is_last)
 
-    def take(self) -> Output | None:
+    def take(self) -> OutputItem | None:
         """The oldest output; None to close."""
         if self._outputs:
             return self._outputs.popleft()
         self.is_closed, self._times = True, None  # which are of frames
         return None
 
-    def deliver(self, item: Output | None, result: None) -> None:
+    def deliver(self, item: OutputItem | None, result: None) -> None:
         """Nothing comes behind a sink."""
 
-    def fail(self, item: Output | None, error: Exception) -> None:
+    def fail(self, item: OutputItem | None, error: Exception) -> None:
         """The other sinks write what is published already; of one that failed the first error counts."""
         if not self._has_failed:
             self._errors.append((self.name, error))
@@ -318,7 +318,7 @@ class SinkPost(Post[Output | None, None]):
         self._outputs.clear()
         self._flow.break_off()
 
-    def _step(self, item: Output | None) -> None:
+    def _step(self, item: OutputItem | None) -> None:
         if item is None:
             self._sink.close()
         else:

@@ -1,6 +1,6 @@
 """Relay: the threads of a live run, one a stage. The newest frame wins; a slow sink slows nobody.
 
-capture ─► the newest frame ─► perceive and publish ─► a channel and a thread a sink
+capture ─► the newest frame ─► predict and publish ─► a channel and a thread a sink
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from functools import partial
 from threading import Lock, Thread
 from typing import Final, TypeVar
 
-from perception.frame import Outage, Output, Seen
+from perception.frame import NoFrameRecord, OutputItem, SourceItem
 from perception.pipeline.channel import Channel, Closed
 from perception.pipeline.gauges import Gauges
 from perception.pipeline.sink_line import SinkLine
@@ -21,7 +21,7 @@ from perception.sinks.sink import Sink
 A = TypeVar("A")
 B = TypeVar("B")
 
-PERCEIVE: Final = "perceive-0"
+PREDICT: Final = "predict-0"
 """Name of the stage that runs the network."""
 SINK_CAPACITY: Final = 8
 """Outputs that a sink may lag behind."""
@@ -32,20 +32,20 @@ class Relay:
 
     def __init__(
         self,
-        capture: Callable[[], Seen],
-        perceive: Callable[[Seen], Output],
-        publish: Callable[[Output], Output],
+        capture: Callable[[], SourceItem],
+        predict: Callable[[SourceItem], OutputItem],
+        publish: Callable[[OutputItem], OutputItem],
         sinks: Sequence[Sink],
         gauges: Gauges,
         *,
         supervision: Supervision,
-        on_displaced: Callable[[Seen], None],
+        on_displaced: Callable[[SourceItem], None],
     ) -> None:
         """Connect the stages.
 
         Args:
             capture: gives the next frame; raises EndOfSource behind the last.
-            perceive: used by one thread.
+            predict: used by one thread.
             publish: called with one output at a time, in order.
             sinks: open; the relay closes them.
             gauges: told of every stage.
@@ -54,17 +54,17 @@ class Relay:
         """
         self._gauges, self._publish_step = gauges, publish
         self._publishing = Lock()
-        self._frames: Channel[Seen] = Channel(1, on_displaced)
+        self._frames: Channel[SourceItem] = Channel(1, on_displaced)
         self.sinks = {sink.name: self._sink_line(sink, supervision) for sink in sinks}
         self._turns = _Turns()
         self._outbox = _FanOut([line.channel for line in self.sinks.values()])
 
-        def perceive_and_publish(seen: Seen) -> Output:
-            output = perceive(seen)
+        def perceive_and_publish(seen: SourceItem) -> OutputItem:
+            output = predict(seen)
             return self._publish(output)
 
         self._capturing = self._thread("capture", lambda turn: capture(), self._turns, self._frames)
-        self._perceiving = self._thread(PERCEIVE, perceive_and_publish, self._frames, _Handed(self._outbox))
+        self._perceiving = self._thread(PREDICT, perceive_and_publish, self._frames, _Handed(self._outbox))
 
     @property
     def count(self) -> int:
@@ -85,7 +85,7 @@ class Relay:
         for line in self.sinks.values():
             line.stop()
 
-    def report(self, outage: Outage) -> bool:
+    def report(self, outage: NoFrameRecord) -> bool:
         """Publish a record beside a stage that does not move; False once nothing more can be published."""
         try:
             self._publish(outage)
@@ -93,7 +93,7 @@ class Relay:
             return False
         return True
 
-    def _publish(self, output: Output) -> Output:
+    def _publish(self, output: OutputItem) -> OutputItem:
         with self._publishing:  # in one go, so that sinks get outputs in the order of their publication
             if self._outbox.is_closed:  # what comes too late was not published
                 raise Closed
@@ -166,7 +166,7 @@ class _Handed:
     def __init__(self, outbox: _FanOut) -> None:
         self._outbox = outbox
 
-    def put(self, output: Output) -> None:
+    def put(self, output: OutputItem) -> None:
         pass
 
     def close(self) -> None:
@@ -176,11 +176,11 @@ class _Handed:
 class _FanOut:
     """Where outputs go: every sink's channel. A sink that has died is passed over as long as one is left."""
 
-    def __init__(self, channels: list[Channel[Output]]) -> None:
+    def __init__(self, channels: list[Channel[OutputItem]]) -> None:
         self._channels = channels
         self.is_closed = False
 
-    def put(self, output: Output) -> None:
+    def put(self, output: OutputItem) -> None:
         for channel in list(self._channels):
             try:
                 channel.put(output)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from threading import Event, Thread
 from typing import Final
 
-from perception.frame import Output
+from perception.frame import OutputItem
 from perception.pipeline.channel import Channel, Closed
 from perception.pipeline.gauges import Gauges, Pulse
 from perception.pipeline.watchdog import Budget, WatchdogSettings
@@ -29,7 +29,7 @@ class SinkLine:
     def __init__(
         self,
         sink: Sink,
-        channel: Channel[Output],
+        channel: Channel[OutputItem],
         gauges: Gauges,
         rebuild: Rebuild | None = None,
         settings: WatchdogSettings | None = None,
@@ -58,9 +58,9 @@ class SinkLine:
         return self.budget.total
 
     @property
-    def trouble(self) -> str | None:
+    def issue(self) -> str | None:
         """What is wrong with it, or missing in what it wrote, in one line; None while all is well."""
-        return self._error or self._sink.trouble or self._left_behind
+        return self._error or self._sink.issue or self._left_behind
 
     def start(self) -> None:
         """Start the thread."""
@@ -141,7 +141,7 @@ class SinkLine:
                 error = failure
                 self._error = str(error) or type(error).__name__
             else:
-                self._left_behind = self._sink.trouble or self._left_behind
+                self._left_behind = self._sink.issue or self._left_behind
                 self._error, self._sink = None, sink
                 return sink
         self._gauges.errors.append((self.name, error))

@@ -26,7 +26,7 @@ class StallReports:
         """Start with `start`.
 
         Args:
-            pulse: of the stage that perceives.
+            pulse: of the stage that predicts.
             limit_s: a stage that is at one frame for longer is stalled; it has `PERIODS` periods at least.
             period_ns: between two records, as it is now.
             report: told the seconds, once a period while the stage is stalled; False ends it all.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from perception.frame import CameraState, Outage, Output, Prediction
+from perception.frame import CameraState, NoFrameRecord, OutputItem, Prediction
 from perception.pipeline.watchdog import WatchdogSettings
 from perception.provenance.trace import Tracer
 from perception.sinks.sink import Sink
@@ -19,7 +19,7 @@ class Supervision:
     """The rules of one run."""
 
     judge: Judge | None = None
-    sign: Callable[[Outage], Outage] | None = None
+    stamp_engine: Callable[[NoFrameRecord], NoFrameRecord] | None = None
     """Puts the engine's name and state on an outage."""
     max_age_s: float = float("inf")
     """A live mask older than this when it would be published is withheld."""
@@ -29,11 +29,13 @@ class Supervision:
     tracer: Tracer | None = None
     """Puts on every output what made it, and when by UTC; None leaves that out."""
 
-    def published(self, output: Output, now_ns: int, is_live: bool) -> Output:
+    def published(self, output: OutputItem, now_ns: int, is_live: bool) -> OutputItem:
         """The output as it goes to the sinks, with what is known of the camera."""
         trace = self.tracer.trace(output.captured_ns, now_ns) if self.tracer else None
         if not isinstance(output, Prediction):
-            return replace(self.sign(output) if self.sign else output, published_ns=now_ns, trace=trace)
+            return replace(
+                self.stamp_engine(output) if self.stamp_engine else output, published_ns=now_ns, trace=trace
+            )
         state, reason = (output.camera_state, output.camera_reason)
         if self.judge is not None:
             state, reason = self.judge(output)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from perception import __version__
-from perception.system.redaction import masked
+from perception.system.redaction import redacted
 
 NOT_COVERED: Final = frozenset({"source", "model", "out", "jsonl", "masks", "summary", "http"})
 """Settings that the checksum leaves out: where frames come from and outputs go, and the model's name. Source
@@ -71,7 +71,7 @@ class RunIdentity:
 def covered_settings(config: Any) -> dict[str, Any]:
     """The settings that the checksum covers, ready for JSON: a dataclass without the fields of `NOT_COVERED`.
 
-    Numbers that are whole are integers, however they were typed, and texts are masked.
+    Numbers that are whole are integers, however they were typed, and texts are redacted.
     """
     return {
         setting.name: _plain(getattr(config, setting.name))
@@ -97,4 +97,4 @@ def _plain(value: Any) -> Any:
         return int(value)
     if value is None or isinstance(value, (bool, int, float)):
         return value
-    return masked(str(value))
+    return redacted(str(value))

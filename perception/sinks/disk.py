@@ -9,16 +9,16 @@ from pathlib import Path
 
 from perception.sinks.claim import Claim
 from perception.sinks.presence import Presence, Watched
-from perception.sinks.rotation import Opening
+from perception.sinks.rotation import OpenMode
 
 
-class Disk:
+class CheckpointedFile:
     """The file that the container writes to. After a first error it swallows all that follows.
 
     So a container that goes on to write its end cannot spoil what is whole.
     """
 
-    def __init__(self, file: Path, opening: Opening, claim: Claim) -> None:
+    def __init__(self, file: Path, opening: OpenMode, claim: Claim) -> None:
         """Make the file; nothing is written behind what is there, unless that is nothing at all.
 
         Raises:

@@ -17,9 +17,9 @@ class FileSink(ABC):
     """None where nothing is on a disk."""
 
     @property
-    def trouble(self) -> str | None:
+    def issue(self) -> str | None:
         """As of every sink."""
-        return self._segments.trouble if self._segments else None
+        return self._segments.issue if self._segments else None
 
     def claim(self) -> None:
         """As of every sink."""

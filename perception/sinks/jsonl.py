@@ -8,25 +8,25 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
-from perception.frame import Output, Prediction
+from perception.frame import OutputItem, Prediction
 from perception.imaging.letterbox import SQUARE
 from perception.imaging.polygons import Polygon, outlines
 from perception.labels import IDS, LABELS_OF_TWO
 from perception.provenance.trace import Trace
 from perception.provenance.utc import utc_text
 from perception.sinks.file_sink import FileSink
-from perception.sinks.lines import LinesFile
-from perception.sinks.rotation import Keeping, Opening, Segments
+from perception.sinks.lines import AtomicLineWriter
+from perception.sinks.rotation import OpenMode, RecordingPolicy, Segments
 from perception.sinks.sink import SinkError
 from perception.sinks.syncing import Syncer
 from perception.sources.source import SourceInfo
 from perception.system.json_text import json_text
 
-SCHEMA: Final = 3
+SCHEMA: Final = 4
 STDOUT: Final = "-"
 
 
-def record(output: Output) -> dict[str, Any]:
+def record(output: OutputItem) -> dict[str, Any]:
     """What was published, ready for JSON; of what has no mask `mask` and `certainty` are None.
 
     Of an outage there is no frame: its `frame_id` and `name` are None, and its age is that of the last frame.
@@ -117,13 +117,13 @@ class JsonLinesSink(FileSink):
 
     name = "jsonl"
 
-    def __init__(self, target: str, keeping: Keeping | None = None) -> None:
+    def __init__(self, target: str, keeping: RecordingPolicy | None = None) -> None:
         self._target = target
         self._where = "stdout" if target == STDOUT else target
-        keeping = keeping or Keeping()
+        keeping = keeping or RecordingPolicy()
         self._segments = None if target == STDOUT else Segments(Path(target), keeping)
         self._syncer = Syncer() if keeping.durable else None
-        self._file: LinesFile | None = None
+        self._file: AtomicLineWriter | None = None
         self._is_open = False
 
     @property
@@ -144,12 +144,12 @@ class JsonLinesSink(FileSink):
                 if sys.stdout is None:
                     raise SinkError("stdout: cannot write records: it is closed; choose a file")
                 sys.stdout.flush()
-                self._file = LinesFile(os.dup(sys.stdout.fileno()))
-            elif self._segments.prepare(info, resumes):
+                self._file = AtomicLineWriter(os.dup(sys.stdout.fileno()))
+            elif self._segments.set_up(info, resumes):
                 self._file = self._segments.begin(self._make)
         self._is_open = True
 
-    def write(self, output: Output) -> None:
+    def write(self, output: OutputItem) -> None:
         """Write one line, past all buffers, so that a killed process leaves it whole."""
         if not self._is_open:
             raise SinkError(f"{self._where}: cannot write records: the file is closed")
@@ -180,14 +180,14 @@ class JsonLinesSink(FileSink):
     def _unusable(self, error: OSError) -> SinkError:
         return SinkError(f"{self._where}: cannot write records: {error.strerror}; choose another file")
 
-    def _make(self, file: Path, opening: Opening) -> LinesFile:
+    def _make(self, file: Path, opening: OpenMode) -> AtomicLineWriter:
         assert self._segments is not None
-        made = LinesFile.at(file, opening, self._segments.claim)
+        made = AtomicLineWriter.at(file, opening, self._segments.claim)
         if self._syncer:
             self._syncer.watch(made.descriptor, file)
         return made
 
-    def _file_for(self, segments: Segments, time_ns: int) -> LinesFile | None:
+    def _file_for(self, segments: Segments, time_ns: int) -> AtomicLineWriter | None:
         """The segment that the record of this time goes to; None while there is no room."""
         if not segments.has_room():
             self._end_file()

@@ -10,7 +10,7 @@ from typing import Final
 
 from perception.sinks.claim import Claim
 from perception.sinks.presence import Presence, Watched
-from perception.sinks.rotation import Opening
+from perception.sinks.rotation import OpenMode
 from perception.system.set_aside import is_stream
 
 _RECORD_BEGINS: Final = b'{"schema":'
@@ -19,7 +19,7 @@ _PIECE_BYTES: Final = 4_096
 """That a pipe with room takes without waiting, on Linux."""
 
 
-class LinesFile:
+class AtomicLineWriter:
     """Writes lines past all buffers."""
 
     def __init__(self, descriptor: int, file: Path | None = None) -> None:
@@ -47,7 +47,7 @@ class LinesFile:
         return self._watched.presence() if self._watched else "there"
 
     @classmethod
-    def at(cls, file: Path, opening: Opening, claim: Claim) -> LinesFile:
+    def at(cls, file: Path, opening: OpenMode, claim: Claim) -> AtomicLineWriter:
         """The file, empty or to be gone on with behind its last whole line.
 
         Lines always go to its end, wherever that is: a file that is copied and cut (logrotate's copytruncate)

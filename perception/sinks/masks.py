@@ -6,7 +6,7 @@ from perception.frame import Prediction
 from perception.imaging.mask_png import mask_png
 from perception.sinks.earlier_files import MASKS
 from perception.sinks.picture_folder import PictureFolderSink
-from perception.sinks.rotation import Keeping
+from perception.sinks.rotation import RecordingPolicy
 
 
 class MaskFolderSink(PictureFolderSink):
@@ -18,7 +18,9 @@ class MaskFolderSink(PictureFolderSink):
 
     name = "masks"
 
-    def __init__(self, folder: str, keeping: Keeping | None = None, *, has_palette: bool = False) -> None:
+    def __init__(
+        self, folder: str, keeping: RecordingPolicy | None = None, *, has_palette: bool = False
+    ) -> None:
         super().__init__(folder, MASKS, keeping)
         self._has_palette = has_palette
 

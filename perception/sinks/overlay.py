@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from perception.frame import ENGINE_SEES, CameraState, EngineState, Frame, Output, Prediction
+from perception.frame import ENGINE_SEES, CameraState, EngineState, Frame, OutputItem, Prediction
 from perception.imaging.letterbox import SQUARE, Letterbox, PixelAspect
 from perception.imaging.polygons import area_rings
 from perception.imaging.yuv import Plane, Yuv420, YuvMatrix, YuvPlanes, yuv_to_bgr_matrix
@@ -50,7 +50,7 @@ class Canvas(YuvPlanes):
         return self.u.shape != self.y.shape
 
 
-def draw_overlay(canvas: Canvas, output: Output) -> None:
+def draw_overlay(canvas: Canvas, output: OutputItem) -> None:
     """Fill the canvas with the frame, its areas, a legend, a line of state, and a banner if need be.
 
     A frame of another size than the canvas is resized to it; one of another shape lies in its middle, with
@@ -136,7 +136,7 @@ def tint_areas(canvas: Canvas, class_map: NDArray[np.uint8], labels: Sequence[st
         cv2.polylines(canvas.y, rings, True, edge_y, line_px, cv2.LINE_AA, _SUBPIXEL_BITS)
 
 
-def status_text(output: Output) -> str:
+def status_text(output: OutputItem) -> str:
     """The line of state, such as `age 34 ms  camera ok  engine ok  frame 123`."""
     engine = str(output.engine_state)
     if output.engine_state != EngineState.OK and output.provider:
@@ -146,7 +146,7 @@ def status_text(output: Output) -> str:
     return f"age {age}  camera {output.camera_state}  engine {engine}  frame {frame_id}"
 
 
-def banner_text(output: Output) -> str:
+def banner_text(output: OutputItem) -> str:
     """What the banner says of a camera that is not ok, or an engine that gives no mask."""
     claims: list[tuple[str, str, str | None]] = []
     if output.engine_state not in ENGINE_SEES:

@@ -6,13 +6,13 @@ import os
 from pathlib import Path
 from typing import Final
 
-from perception.frame import Output, Prediction
+from perception.frame import OutputItem, Prediction
 from perception.sinks.earlier_files import OVERLAYS
 from perception.sinks.file_sink import FileSink
-from perception.sinks.lines import LinesFile
+from perception.sinks.lines import AtomicLineWriter
 from perception.sinks.overlay_picture import SUFFIXES, draw_picture, encode_picture
 from perception.sinks.picture_folder import PictureFolderSink
-from perception.sinks.rotation import Keeping, Opening, Segments
+from perception.sinks.rotation import OpenMode, RecordingPolicy, Segments
 from perception.sinks.sink import SinkError
 from perception.sources.source import SourceInfo
 
@@ -24,7 +24,9 @@ class OverlayFolderSink(PictureFolderSink):
 
     name = "overlay"
 
-    def __init__(self, folder: str, quality: int | None = None, keeping: Keeping | None = None) -> None:
+    def __init__(
+        self, folder: str, quality: int | None = None, keeping: RecordingPolicy | None = None
+    ) -> None:
         super().__init__(folder, OVERLAYS, keeping)
         self._quality = quality
 
@@ -40,7 +42,7 @@ class OverlayImageSink(FileSink):
 
     name = "overlay"
 
-    def __init__(self, file: str, quality: int | None = None, keeping: Keeping | None = None) -> None:
+    def __init__(self, file: str, quality: int | None = None, keeping: RecordingPolicy | None = None) -> None:
         """Check the settings.
 
         Args:
@@ -58,8 +60,8 @@ class OverlayImageSink(FileSink):
         if quality is not None and self._suffix == _LOSSLESS:
             raise SinkError(f"{file}: PNG loses nothing; leave --quality out, or name a .jpg or .webp")
         self._durable = keeping is not None and keeping.durable
-        self._segments: Segments = Segments(self._file, keeping or Keeping())
-        self._open: LinesFile | None = None
+        self._segments: Segments = Segments(self._file, keeping or RecordingPolicy())
+        self._open: AtomicLineWriter | None = None
         self._where = self._file
         self._pictures = 0
 
@@ -71,10 +73,10 @@ class OverlayImageSink(FileSink):
                 disk nearly full.
         """
         with self._opening():
-            if self._segments.prepare(info, resumes):
+            if self._segments.set_up(info, resumes):
                 self._open = self._segments.begin(self._make)
 
-    def write(self, output: Output) -> None:
+    def write(self, output: OutputItem) -> None:
         """Draw and write the picture; nothing where there is no frame."""
         if not isinstance(output, Prediction) or self._open is None:
             return
@@ -105,11 +107,11 @@ class OverlayImageSink(FileSink):
         finally:
             self._segments.release()
 
-    def _make(self, file: Path, opening: Opening) -> LinesFile:
+    def _make(self, file: Path, opening: OpenMode) -> AtomicLineWriter:
         if opening == "continue" and file.exists() and file.stat().st_size:
             raise FileExistsError(f"{file} holds a picture")  # the next one gets a number
         self._where = file
-        return LinesFile.at(file, "new" if opening == "new" else "replace", self._segments.claim)
+        return AtomicLineWriter.at(file, "new" if opening == "new" else "replace", self._segments.claim)
 
     def _unusable(self, error: OSError) -> SinkError:
         return SinkError(f"{self._name}: cannot write an image: {error.strerror}; choose another file")

@@ -8,11 +8,11 @@ from abc import abstractmethod
 from pathlib import Path
 from typing import Final
 
-from perception.frame import Output, Prediction
+from perception.frame import OutputItem, Prediction
 from perception.sinks.earlier_files import EarlierKind, clear, earlier_files
 from perception.sinks.file_sink import FileSink
 from perception.sinks.presence import Presence, Watched
-from perception.sinks.rotation import Keeping, Opening, Segments
+from perception.sinks.rotation import OpenMode, RecordingPolicy, Segments
 from perception.sinks.sink import SinkError
 from perception.sinks.syncing import Syncer
 from perception.sources.source import SourceInfo
@@ -39,9 +39,9 @@ class PictureFolderSink(FileSink):
 
     name: str
 
-    def __init__(self, folder: str, kind: EarlierKind, keeping: Keeping | None = None) -> None:
+    def __init__(self, folder: str, kind: EarlierKind, keeping: RecordingPolicy | None = None) -> None:
         self._folder, self._kind = Path(folder), kind
-        keeping = keeping or Keeping()
+        keeping = keeping or RecordingPolicy()
         self._overwrites, self._within = keeping.overwrite, keeping.folders
         self._earlier: list[Path] | None = None
         self._segments: Segments = Segments(self._folder, keeping, are_folders=True)
@@ -74,7 +74,7 @@ class PictureFolderSink(FileSink):
         """
         trial = partial_of(self._folder / "trial")
         with self._opening():
-            if self._segments.prepare(info, resumes):
+            if self._segments.set_up(info, resumes):
                 os.close(create_new(trial))
                 trial.unlink(missing_ok=True)
                 if not self._segments.claim.is_shared:
@@ -83,7 +83,7 @@ class PictureFolderSink(FileSink):
                 earlier = self._found() if self._earlier is None else self._earlier
                 clear(self._folder, earlier, self._kind, overwrite=self._overwrites)
 
-    def write(self, output: Output) -> None:
+    def write(self, output: OutputItem) -> None:
         """Write one file, whole or not at all; none where there is no frame."""
         if not isinstance(output, Prediction) or not self._takes(output) or not self._segments.has_room():
             return
@@ -149,7 +149,7 @@ class PictureFolder:
         self._watched = None if os.name == "nt" else Watched(self._descriptor, folder)
 
     @classmethod
-    def at(cls, folder: Path, opening: Opening) -> PictureFolder:
+    def at(cls, folder: Path, opening: OpenMode) -> PictureFolder:
         """The folder, made if need be; FileExistsError if it must be new and is not."""
         folder.mkdir(parents=True, exist_ok=opening != "new")
         return cls(folder)

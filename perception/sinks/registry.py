@@ -12,7 +12,7 @@ from perception.sinks.jsonl import JsonLinesSink
 from perception.sinks.masks import MaskFolderSink
 from perception.sinks.overlay_images import OverlayFolderSink, OverlayImageSink, one_picture_alone
 from perception.sinks.overlay_picture import SUFFIXES
-from perception.sinks.rotation import Keeping, Rotate
+from perception.sinks.rotation import RecordingPolicy, Rotate
 from perception.sinks.sink import OwnedSink, Sink, SinkError
 from perception.sinks.video import VIDEO_QUALITY, OverlayVideoSink
 from perception.sinks.video_segment import CONTAINERS
@@ -52,7 +52,7 @@ class SinkSettings:
     """That names of frames have, and all above them: there a folder of masks or overlays has such too."""
 
 
-def _overlay(settings: SinkSettings, keeping: Keeping) -> OwnedSink | None:
+def _overlay(settings: SinkSettings, keeping: RecordingPolicy) -> OwnedSink | None:
     if settings.out is None:
         return None
     match out_kind(settings.out):
@@ -72,11 +72,11 @@ def _overlay(settings: SinkSettings, keeping: Keeping) -> OwnedSink | None:
     )
 
 
-def _jsonl(settings: SinkSettings, keeping: Keeping) -> OwnedSink | None:
+def _jsonl(settings: SinkSettings, keeping: RecordingPolicy) -> OwnedSink | None:
     return None if settings.jsonl is None else JsonLinesSink(settings.jsonl, keeping)
 
 
-def _masks(settings: SinkSettings, keeping: Keeping) -> OwnedSink | None:
+def _masks(settings: SinkSettings, keeping: RecordingPolicy) -> OwnedSink | None:
     return (
         None
         if settings.masks is None
@@ -99,7 +99,7 @@ def out_kind(out: str) -> Literal["video", "image", "folder", None]:
     return "image" if suffix in SUFFIXES else None
 
 
-SINKS: Final[dict[str, Callable[[SinkSettings, Keeping], OwnedSink | None]]] = {
+SINKS: Final[dict[str, Callable[[SinkSettings, RecordingPolicy], OwnedSink | None]]] = {
     OverlayVideoSink.name: _overlay,
     JsonLinesSink.name: _jsonl,
     MaskFolderSink.name: _masks,
@@ -120,7 +120,7 @@ class SinkBuilder:
     def __init__(self, settings: SinkSettings) -> None:
         self._settings = settings
         self._keepings = {
-            name: Keeping(
+            name: RecordingPolicy(
                 *(settings.rotate, settings.min_free_mb, settings.append, settings.overwrite),
                 durable=settings.durable,
                 folders=settings.folders,

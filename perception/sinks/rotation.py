@@ -23,7 +23,7 @@ from perception.system.atomic_file import PARTIAL_SUFFIX
 from perception.system.set_aside import make_way
 
 T = TypeVar("T")
-Opening = Literal["replace", "continue", "new"]
+OpenMode = Literal["replace", "continue", "new"]
 """Begin the file, of which nothing is left to keep; go on behind what is there; nothing may be there."""
 _MB: Final = 1_000_000
 _S: Final = 1_000_000_000
@@ -58,7 +58,7 @@ class Rotate:
 
 
 @dataclass(frozen=True)
-class Keeping:
+class RecordingPolicy:
     """How a sink keeps what it writes."""
 
     rotate: Rotate = field(default_factory=Rotate)
@@ -93,7 +93,7 @@ class Segments:
     `.out.mp4.segments`.
     """
 
-    def __init__(self, target: Path, keeping: Keeping, *, are_folders: bool = False) -> None:
+    def __init__(self, target: Path, keeping: RecordingPolicy, *, are_folders: bool = False) -> None:
         self._target = target
         self._keeping = keeping
         self._are_folders = are_folders
@@ -112,20 +112,20 @@ class Segments:
         self._left_over: str | None = None
 
     @property
-    def trouble(self) -> str | None:
+    def issue(self) -> str | None:
         """What a reader of the recording must know: frames that are not in it, or segments not removed."""
-        troubles = []
+        issues = []
         if self._frames_refused:
-            troubles.append(
+            issues.append(
                 f"{self._target}: {self._frames_refused} frames not recorded, less than "
                 f"{self._keeping.min_free_mb:g} MB were free on the disk; make room, or set min_free_mb lower"
             )
         if self._frames_lost:
-            troubles.append(
+            issues.append(
                 f"{self._target}: {self._frames_lost} recorded frames are gone: "
                 f"they were removed while the recording went on"
             )
-        return "; ".join([*troubles, *([self._left_over] if self._left_over else [])]) or None
+        return "; ".join([*issues, *([self._left_over] if self._left_over else [])]) or None
 
     @property
     def claim(self) -> Claim:
@@ -155,11 +155,11 @@ class Segments:
             self._is_claimed = False
             self.claim.leave()
 
-    def prepare(self, info: SourceInfo, resumes: bool) -> bool:
+    def set_up(self, info: SourceInfo, resumes: bool) -> bool:
         """Claim the target; True if there is room for a first segment.
 
         Too little room is an error for a recorded source, whose user waits for the files. A vehicle must
-        drive with a full disk, too: there the recording waits for room, and `trouble` says so.
+        drive with a full disk, too: there the recording waits for room, and `issue` says so.
 
         Raises:
             SinkError: as said, and as `take` does.
@@ -216,7 +216,7 @@ class Segments:
             self.claim.release()
         self._take()
 
-    def begin(self, make: Callable[[Path, Opening], T], time_ns: int | None = None) -> T:
+    def begin(self, make: Callable[[Path, OpenMode], T], time_ns: int | None = None) -> T:
         """What `make` gives for the next segment; then the oldest go.
 
         Args:
@@ -229,7 +229,7 @@ class Segments:
             OSError: if it cannot be made.
         """
         self._began_ns = time_ns
-        opening: Opening = "continue" if self._goes_on else "replace"
+        opening: OpenMode = "continue" if self._goes_on else "replace"
         self._goes_on = True
         if not self.is_numbered:
             if opening == "replace" and not self._are_folders:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol, runtime_checkable
 
-from perception.frame import Output
+from perception.frame import OutputItem
 from perception.sources.source import SourceInfo
 
 
@@ -19,10 +19,10 @@ class Sink(Protocol):
     """Short name for counts and errors, such as "overlay"."""
 
     @property
-    def trouble(self) -> str | None:
+    def issue(self) -> str | None:
         """Why what was written is not all, in one line, though no error was raised; None if nothing is wrong.
 
-        It stays once it is there: a run with trouble did not go well. Read by other threads.
+        It stays once it is there: a run with issue did not go well. Read by other threads.
         """
         ...
 
@@ -36,7 +36,7 @@ class Sink(Protocol):
         """
         ...
 
-    def write(self, output: Output) -> None:
+    def write(self, output: OutputItem) -> None:
         """Write one prediction, or that there was no frame for one; raises SinkError."""
         ...
 

@@ -9,11 +9,11 @@ from typing import Final
 import av
 
 from perception.cli.command import say
-from perception.frame import Output, Prediction
+from perception.frame import OutputItem, Prediction
 from perception.imaging.letterbox import Letterbox, PixelAspect
 from perception.imaging.yuv import Yuv420, YuvMatrix
 from perception.sinks.file_sink import FileSink
-from perception.sinks.rotation import Keeping, Opening, Segments
+from perception.sinks.rotation import OpenMode, RecordingPolicy, Segments
 from perception.sinks.sink import SinkError
 from perception.sinks.syncing import Syncer
 from perception.sinks.video_segment import CONTAINERS, LONGEST_STEP_S, Picture, VideoSegment
@@ -45,7 +45,7 @@ class OverlayVideoSink(FileSink):
         preset: str = "ultrafast",
         quality: int = VIDEO_QUALITY,
         encoder_threads: int = 1,
-        keeping: Keeping | None = None,
+        keeping: RecordingPolicy | None = None,
     ) -> None:
         """Check the settings.
 
@@ -70,7 +70,7 @@ class OverlayVideoSink(FileSink):
         qp = round(_WORST_QP - quality / 3)
         self._options = {"preset": preset, "qp": str(qp), "tune": "zerolatency", "forced-idr": "1"}
         self._threads = encoder_threads
-        keeping = keeping or Keeping()
+        keeping = keeping or RecordingPolicy()
         self._segments: Segments = Segments(self._file, keeping)
         self._syncer = Syncer() if keeping.durable else None
         self._segment: VideoSegment | None = None
@@ -92,11 +92,11 @@ class OverlayVideoSink(FileSink):
         if info.rate_hz > 0:
             self._rate = max(Fraction(info.rate_hz).limit_denominator(1001), Fraction(1, LONGEST_STEP_S))
         with self._opening():
-            if self._segments.prepare(info, resumes):
+            if self._segments.set_up(info, resumes):
                 self._segment = self._segments.begin(self._make)
         self._is_open = True
 
-    def write(self, output: Output) -> None:
+    def write(self, output: OutputItem) -> None:
         """Draw and encode one frame, in the next segment if this one is over; none while there is no room.
 
         Of a source that has not told its size yet there is nothing to draw.
@@ -145,7 +145,7 @@ class OverlayVideoSink(FileSink):
     def _unusable(self, error: OSError) -> SinkError:
         return SinkError(f"{self._file}: cannot write a video: {error.strerror}; choose another file")
 
-    def _make(self, file: Path, opening: Opening) -> VideoSegment:
+    def _make(self, file: Path, opening: OpenMode) -> VideoSegment:
         segment = VideoSegment(file, self._options, self._threads, opening, self._segments.claim)
         if self._syncer:
             self._syncer.watch(segment.descriptor, file)
@@ -195,7 +195,7 @@ class OverlayVideoSink(FileSink):
                 f"{self._file}: cannot write a video: {segment.error.strerror}"
             ) from segment.error
 
-    def _picture_from(self, first: Output) -> Picture:
+    def _picture_from(self, first: OutputItem) -> Picture:
         """Of a segment: the first frame's shape of all, and the matrix of the last planes that were seen."""
         pixels = first.frame.pixels if isinstance(first, Prediction) else None
         if isinstance(pixels, Yuv420):

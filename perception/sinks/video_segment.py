@@ -17,14 +17,14 @@ from av.video.plane import VideoPlane
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
 from av.video.stream import VideoStream
 
-from perception.frame import Output
+from perception.frame import OutputItem
 from perception.imaging.letterbox import SQUARE, PixelAspect
 from perception.imaging.yuv import Plane, YuvMatrix
 from perception.sinks.claim import Claim
-from perception.sinks.disk import Disk
+from perception.sinks.disk import CheckpointedFile
 from perception.sinks.overlay import Canvas, draw_overlay
 from perception.sinks.presence import Presence
-from perception.sinks.rotation import Opening
+from perception.sinks.rotation import OpenMode
 
 # Fragments of a fifth of a second: what is on disk can be played at any moment. A clean end turns them
 # into a plain file with an index (hybrid), which players seek in and count frames by.
@@ -63,7 +63,7 @@ class VideoSegment:
     """Holds what the encoder works on, a fifth of a second of its output and, of an mp4, its index."""
 
     def __init__(
-        self, file: Path, options: dict[str, str], threads: int, opening: Opening, claim: Claim
+        self, file: Path, options: dict[str, str], threads: int, opening: OpenMode, claim: Claim
     ) -> None:
         """Make the file.
 
@@ -78,7 +78,7 @@ class VideoSegment:
             SinkError: if another writes to it.
             OSError: if the file cannot be made.
         """
-        self._disk = Disk(file, opening, claim)
+        self._disk = CheckpointedFile(file, opening, claim)
         self.frames = 0
         """Written to it."""
         self._suffix = file.suffix.lower()
@@ -117,7 +117,7 @@ class VideoSegment:
         """Why the disk takes no more."""
         return self._disk.error
 
-    def write(self, output: Output, picture_from: Callable[[Output], Picture]) -> None:
+    def write(self, output: OutputItem, picture_from: Callable[[OutputItem], Picture]) -> None:
         """Draw and encode one frame; the first one tells what the pictures are like.
 
         Raises:
@@ -178,7 +178,7 @@ class VideoSegment:
         encoder.color_trc = ColorTrc.BT709
         return container, stream
 
-    def _encode(self, stream: VideoStream, output: Output) -> list[Packet[VideoStream]]:
+    def _encode(self, stream: VideoStream, output: OutputItem) -> list[Packet[VideoStream]]:
         picture = av.VideoFrame(stream.width, stream.height, stream.pix_fmt or "yuv420p")
         y, u, v = (_view(plane) for plane in picture.planes)
         draw_overlay(Canvas(y, u, v, self._matrix, self._pixel_aspect), output)

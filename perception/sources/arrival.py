@@ -99,7 +99,7 @@ class ArrivalClock:
             return 0
         shrinks_ns = step_ns - gap_ns
         if step_ns <= 0:
-            self._doubt(gap_ns - period_ns)
+            self._uncertainty(gap_ns - period_ns)
             return period_ns - step_ns
         if 2 * step_ns < min(period_ns, shortest_ns) and -2 * shrinks_ns > period_ns:
             return min(period_ns, gap_ns) - step_ns
@@ -112,7 +112,7 @@ class ArrivalClock:
         if is_long and abs(shrinks_ns) > max(2 * period_ns, _JITTER_NS):
             # the frames between may be lost, and others have waited or come faster; or the clock was set
             is_sure = 2 * (shrinks_ns - excess_ns) > period_ns
-            self._doubt((gap_ns if is_sure else step_ns) - period_ns)
+            self._uncertainty((gap_ns if is_sure else step_ns) - period_ns)
             return period_ns - step_ns
         self._learn(step_ns)
         return self._set_a_little()
@@ -145,7 +145,7 @@ class ArrivalClock:
             return 0
         return self._period_ns - steps_ns[3]
 
-    def _doubt(self, amount_ns: int) -> None:
+    def _uncertainty(self, amount_ns: int) -> None:
         if 2 * amount_ns > self._period_ns:
             self._doubt_ns += amount_ns
             self._window = _Window(0)

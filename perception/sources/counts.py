@@ -8,7 +8,7 @@ from typing import Final
 
 from perception.sources.isolated.freshness import FreshnessSettings, allowed_silence_ns
 from perception.sources.isolated.messages import COUNTS
-from perception.sources.isolated.supervisor import Supervised
+from perception.sources.isolated.supervisor import IsolatedSource
 from perception.sources.pacing import Limited, Looped, Paced
 from perception.sources.source import Source, SourceInfo
 
@@ -82,7 +82,7 @@ def counts_of(source: Source) -> SourceCounts:
     inner = layers[-1]
     paced = [(layer.skipped, layer.slowed_ns // 1_000_000) for layer in layers if isinstance(layer, Paced)]
     skipped, slowed_ms = paced[0] if paced else (0, 0)
-    if not isinstance(inner, Supervised):
+    if not isinstance(inner, IsolatedSource):
         counted = {name: getattr(inner, name, 0) for name in COUNTS}
         return SourceCounts(skipped=skipped, slowed_ms=slowed_ms, **counted)
     kept = inner.reconnects
@@ -102,21 +102,21 @@ def counts_of(source: Source) -> SourceCounts:
 def period_ns_of(source: Source, info: SourceInfo) -> int:
     """Between two frames: as learnt of a live source that is watched over, nominal of any other."""
     inner = _innermost(source)
-    learnt_ns = inner.period_ns if isinstance(inner, Supervised) else None
+    learnt_ns = inner.period_ns if isinstance(inner, IsolatedSource) else None
     return learnt_ns or round(1e9 / info.rate_hz)
 
 
 def silence_ns_of(source: Source, info: SourceInfo, settings: FreshnessSettings) -> int:
     """How long the source may give nothing before it is stale: as learnt, or three nominal periods."""
     inner = _innermost(source)
-    learnt_ns = inner.stale_after_ns if isinstance(inner, Supervised) else None
+    learnt_ns = inner.stale_after_ns if isinstance(inner, IsolatedSource) else None
     return learnt_ns or allowed_silence_ns(1e9 / info.rate_hz, settings)
 
 
 def longest_read_ns(source: Source, info: SourceInfo) -> int:
     """How long one `read` of a sound source takes at most: a live one tells of a silence by then."""
     inner, period_ns = _innermost(source), period_ns_of(source, info)
-    silence_ns = inner.stale_after_ns if isinstance(inner, Supervised) else None
+    silence_ns = inner.stale_after_ns if isinstance(inner, IsolatedSource) else None
     return max(READ_PERIODS * period_ns, (silence_ns or 0) + period_ns)
 
 

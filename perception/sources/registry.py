@@ -15,7 +15,7 @@ from perception.sources.decoding.video_file import FILE_LIMIT_S
 from perception.sources.images import ImagesSource
 from perception.sources.isolated.freshness import FreshnessSettings, ReconnectSettings
 from perception.sources.isolated.reader import IS_SUPPORTED, Reader
-from perception.sources.isolated.supervisor import MARGIN_S, Limits, Supervised
+from perception.sources.isolated.supervisor import MARGIN_S, IsolatedSource, Limits
 from perception.sources.network.tls import TlsSettings
 from perception.sources.pacing import Limited, Looped, Paced
 from perception.sources.pipe import PipeSource
@@ -28,7 +28,7 @@ from perception.sources.synthetic import SyntheticSource
 from perception.sources.v4l2.identity import Identity
 from perception.sources.video import VideoSource
 from perception.system.cores import usable_cores
-from perception.system.redaction import masked_url
+from perception.system.redaction import redacted_url
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ def build_source(spec: str, settings: SourceSettings | None = None) -> Source:
     settings = settings or SourceSettings()
     kind, spec = Spec.of(spec)
     if settings.stream != BEST and kind in ONE_VIDEO:
-        raise SourceError(f"{masked_url(spec)}: has one video; leave --stream {settings.stream} out")
+        raise SourceError(f"{redacted_url(spec)}: has one video; leave --stream {settings.stream} out")
     if settings.loop and kind == "pipe":
         raise SourceError(f"{spec}: is a pipe, which gives everything once; leave --loop out")
 
@@ -156,8 +156,8 @@ def build_source(spec: str, settings: SourceSettings | None = None) -> Source:
     return source
 
 
-def _supervised(kind: str, spec: str, settings: SourceSettings) -> Supervised:
-    name, reconnect = masked_url(spec), settings.reconnect
+def _supervised(kind: str, spec: str, settings: SourceSettings) -> IsolatedSource:
+    name, reconnect = redacted_url(spec), settings.reconnect
     open_timeout_s, read_timeout_s = settings.open_timeout_s, settings.read_timeout_s
     build, awaited = partial(SOURCES[kind], spec, settings), None
     camera = _Camera(spec, settings) if kind == "camera" else None
@@ -173,7 +173,7 @@ def _supervised(kind: str, spec: str, settings: SourceSettings) -> Supervised:
         open_timeout_s = max(open_timeout_s, 2 * FILE_LIMIT_S)
         read_timeout_s = max(read_timeout_s, FILE_LIMIT_S - 2 * MARGIN_S)
     limits = Limits(open_timeout_s, read_timeout_s, settings.freshness, reconnect, settings.open_retries)
-    return Supervised(
+    return IsolatedSource(
         lambda: Reader(camera.builder() if camera else build, name), name, limits, awaited=awaited
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from perception.frame import Frame, Outage
+from perception.frame import Frame, NoFrameRecord
 from perception.imaging.letterbox import SQUARE, PixelAspect
 from perception.sources.rate import Rate, RateKind
 
@@ -17,7 +17,7 @@ class EndOfSource(Exception):
 class NoFrame(Exception):
     """A live source has no fresh frame; raised by `read` at its nominal rate for as long as that is so."""
 
-    def __init__(self, outage: Outage) -> None:
+    def __init__(self, outage: NoFrameRecord) -> None:
         super().__init__(outage.camera_reason)
         self.outage = outage
 

@@ -16,7 +16,7 @@ from perception.sources.images import IMAGE_SUFFIXES
 from perception.sources.network.address import PORTS, Address
 from perception.sources.playlist import HEAD_BYTES, is_live_playlist, is_playlist
 from perception.sources.source import SourceError
-from perception.system.redaction import masked_url
+from perception.system.redaction import redacted_url
 
 FORMS: Final = (
     "a video file, a pipe or -, an image, a folder or glob of images, /dev/video0 or 0, "
@@ -63,7 +63,7 @@ class Spec(NamedTuple):
             try:
                 Address.of(text)
             except SourceError as error:
-                raise SourceError(f"{masked_url(text)}: {error}") from None
+                raise SourceError(f"{redacted_url(text)}: {error}") from None
             return cls(scheme[1].lower(), text)
         if re.fullmatch(r"synthetic(:.*)?", text):
             return cls("synthetic", text)
@@ -77,7 +77,7 @@ class Spec(NamedTuple):
             return cls(kind, name)
         if re.search(r"[*?\[]", name) and not scheme:
             return cls("images", name)
-        raise SourceError(f"{masked_url(typed)!r}: {_problem(text, name)}; a source is {FORMS}")
+        raise SourceError(f"{redacted_url(typed)!r}: {_problem(text, name)}; a source is {FORMS}")
 
 
 def _mode(name: str) -> int:
@@ -85,7 +85,7 @@ def _mode(name: str) -> int:
     try:
         return os.stat(name).st_mode if name else 0
     except PermissionError as error:
-        raise SourceError(f"{masked_url(name)}: cannot be looked at: {error.strerror}") from None
+        raise SourceError(f"{redacted_url(name)}: cannot be looked at: {error.strerror}") from None
     except (OSError, ValueError):  # not there; a name that is too long, or holds a NUL
         return 0
 
@@ -107,7 +107,7 @@ def _local_name(text: str) -> str:
             rest = os.path.expanduser(rest[2:])
         else:
             raise SourceError(
-                f"{masked_url(text)}: is on the machine {host}; mount it, and give the path here"
+                f"{redacted_url(text)}: is on the machine {host}; mount it, and give the path here"
             )
     return rest if _mode(rest) else unquote(rest)
 

@@ -34,7 +34,7 @@ from perception.sources.network.rtsp import open_rtsp
 from perception.sources.network.tls import TlsSettings
 from perception.sources.playlist import PlaylistSource, WebPlaces, is_playlist
 from perception.sources.source import EndOfSource, SourceError, SourceInfo
-from perception.system.redaction import masked_url
+from perception.system.redaction import redacted_url
 
 # A playlist's parts come through `Web`, which libav's ways of keeping connections would pass by.
 _WEB_OPTIONS: Final = {"protocol_whitelist": "http,https", "http_persistent": "0", "http_multiple": "0"}
@@ -73,7 +73,7 @@ class StreamSource(Stamped):
         super().__init__()
         scheme, separator, rest = url.partition("://")
         self._url = scheme.lower() + separator + rest  # libav knows schemes in lower case alone
-        self._name = masked_url(self._url)
+        self._name = redacted_url(self._url)
         self._open_timeout_s, self._read_timeout_s = open_timeout_s, read_timeout_s
         self._transport, self._tls = rtsp_transport, tls or TlsSettings()
         self._web: Web | None = None

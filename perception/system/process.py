@@ -27,7 +27,7 @@ def keep_buffers(below_bytes: int) -> None:
     """Let the process keep and use again what it frees, up to this size of a buffer.
 
     glibc maps every buffer above 128 KB anew and gives it back when it is freed, and the page faults
-    of that cost more than the work inside: 1.7 ms against 0.2 ms a frame to interpret logits at
+    of that cost more than the work inside: 1.7 ms against 0.2 ms a frame to postprocess logits at
     640x384, 2.1 s against 1.2 s for a training step. What a frame or a step needs is bounded, so the
     memory of the process is too. Elsewhere than on glibc nothing is changed.
 

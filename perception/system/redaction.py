@@ -32,37 +32,37 @@ _END_OF_VALUE: Final = re.compile(r"[:,]?(?=\s|$)|&")
 Span = tuple[int, int]
 
 
-def masked(text: str) -> str:
+def redacted(text: str) -> str:
     """The text, addresses in it without their passwords, and control characters but tab and line end escaped.
 
     Works line by line, and takes too much rather than too little: of two addresses in one line the first may
     lose what stands between them. The time it takes grows with the text and no faster.
 
     Example:
-        >>> masked("cannot open rtsp://ann:secret@10.0.0.7/road?token=abc: refused")
+        >>> redacted("cannot open rtsp://ann:secret@10.0.0.7/road?token=abc: refused")
         'cannot open rtsp://ann:***@10.0.0.7/road?token=***: refused'
     """
     return "\n".join(_masked_line(line) for line in _CONTROL.sub(_escaped, text).split("\n"))
 
 
-def masked_line(text: str) -> str:
+def redacted_line(text: str) -> str:
     r"""The same for what is to be one line: a name with line ends in it makes no lines of its own.
 
     Example:
-        >>> masked_line("a.mp4\nall is well\x1b[2J")
+        >>> redacted_line("a.mp4\nall is well\x1b[2J")
         'a.mp4\\nall is well\\x1b[2J'
     """
-    return masked(_LINE.sub(_escaped, text))
+    return redacted(_LINE.sub(_escaped, text))
 
 
-def masked_url(url: str) -> str:
+def redacted_url(url: str) -> str:
     """The address without its password, in one line.
 
     Example:
-        >>> masked_url("rtsp://ann:secret@10.0.0.7/road?token=abc")
+        >>> redacted_url("rtsp://ann:secret@10.0.0.7/road?token=abc")
         'rtsp://ann:***@10.0.0.7/road?token=***'
     """
-    return masked(" ".join(url.split()))
+    return redacted(" ".join(url.split()))
 
 
 def _escaped(found: re.Match[str]) -> str:

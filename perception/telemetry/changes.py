@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from perception.frame import CAMERA_SEES, ENGINE_SEES, CameraState, EngineState, Output, Prediction
+from perception.frame import CAMERA_SEES, ENGINE_SEES, CameraState, EngineState, OutputItem, Prediction
 
 AT_ONCE: Final = 6
 """Lines that come as they happen; then one every `PAUSE_S`, with the count of what is left out."""
@@ -54,7 +54,7 @@ class StateChanges:
         self._asked_s = clock_s()
         self._left_out = 0
 
-    def tell(self, output: Output) -> None:
+    def tell(self, output: OutputItem) -> None:
         """What is published; costs a comparison where nothing changes."""
         reasons = (output.camera_reason, output.engine_reason)
         if output.camera_state is not self._camera or reasons[0] != self._reasons[0]:
@@ -96,7 +96,7 @@ class StateChanges:
             self._left_out = 0
         return told
 
-    def _note(self, what: str, state: str, reason: str | None, sees: bool, output: Output) -> None:
+    def _note(self, what: str, state: str, reason: str | None, sees: bool, output: OutputItem) -> None:
         since_ns = self._since_ns.get(what, output.time_ns)
         self._since_ns[what] = output.time_ns
         lasted_ns = max(0, output.time_ns - since_ns)
@@ -105,7 +105,7 @@ class StateChanges:
 
 
 def _kind(reason: str | None) -> str:
-    """What stays the same in it while one trouble lasts."""
+    """What stays the same in it while one issue lasts."""
     return _CHANGING.sub("", reason) if reason else ""
 
 

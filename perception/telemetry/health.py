@@ -14,7 +14,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from perception.frame import CAMERA_SEES, ENGINE_SEES, CameraState, EngineState, Output
+from perception.frame import CAMERA_SEES, ENGINE_SEES, CameraState, EngineState, OutputItem
 from perception.provenance.identity import RunIdentity
 from perception.provenance.utc import ClockTie
 
@@ -183,7 +183,7 @@ class LastOutput:
         self._told: tuple[_States, int | None, int]
         self._told = ((None, None, None, None), None, time.monotonic_ns())
 
-    def tell(self, output: Output) -> None:
+    def tell(self, output: OutputItem) -> None:
         """Let it be known that `output` goes to the sinks; its `published_ns` is set."""
         fresh_ns = output.published_ns if output.has_mask else self._told[1]
         # one assignment: who asks meanwhile gets all of the old or all of the new

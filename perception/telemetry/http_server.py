@@ -19,7 +19,7 @@ from typing import Any, Final
 
 from perception.cli.command import say
 from perception.pipeline.histogram import Histogram
-from perception.system.redaction import masked_line
+from perception.system.redaction import redacted_line
 from perception.telemetry.address import EndpointsError, is_own_host, parse_address
 from perception.telemetry.health import NodeStatus
 from perception.telemetry.http_request import Answer, Answers, Request
@@ -97,7 +97,7 @@ class Endpoints:
 def _state(why_not: str | None) -> Answer:
     if why_not is None:
         return Answer(HTTPStatus.OK, "ok\n")
-    return Answer(HTTPStatus.SERVICE_UNAVAILABLE, masked_line(why_not) + "\n")
+    return Answer(HTTPStatus.SERVICE_UNAVAILABLE, redacted_line(why_not) + "\n")
 
 
 def _metrics(status: Status, age: Histogram, stages: Mapping[str, Histogram]) -> Callable[[str], Answer]:

@@ -18,7 +18,7 @@ from prometheus_client.registry import Collector
 
 from perception.frame import CAMERA_SEES, ENGINE_SEES, CameraState, EngineState
 from perception.pipeline.histogram import Histogram
-from perception.system.redaction import masked_line
+from perception.system.redaction import redacted_line
 from perception.telemetry.health import NodeStatus, Phase
 
 BUCKETS_MS: Final = (
@@ -88,7 +88,7 @@ class NodeCollector(Collector):
 def _state(status: NodeStatus) -> Iterator[Metric]:
     node = InfoMetricFamily("drivable_node", "What runs, on what, and where the frames come from.")
     told = {"source_id": status.source_id, "model_id": status.model_id, "provider": status.provider}
-    node.add_metric([], {name: masked_line(value) for name, value in told.items()})
+    node.add_metric([], {name: redacted_line(value) for name, value in told.items()})
     yield node
     yield _states(
         "drivable_camera_state", "As published last; none is 1 before that.", CameraState, status.camera_state
@@ -111,7 +111,7 @@ def _made_of(status: NodeStatus) -> Iterator[Metric]:
             {
                 "version": run.version,
                 "code_sha256": run.code_sha256,
-                "model_id": masked_line(status.model_id),
+                "model_id": redacted_line(status.model_id),
                 "model_sha256": run.model_sha256,
                 "settings_sha256": run.settings_sha256,
             },
@@ -176,7 +176,7 @@ def _states(name: str, text: str, kind: type[StrEnum], now: StrEnum | None) -> M
 def _counters(name: str, text: str, label: str, counts: Iterable[tuple[str, int]]) -> Metric:
     family = CounterMetricFamily(name, text, labels=[label])
     for value, count in counts:
-        family.add_metric([masked_line(value)], count)
+        family.add_metric([redacted_line(value)], count)
     return family
 
 

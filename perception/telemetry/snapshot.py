@@ -65,7 +65,7 @@ class Monitor:
             reconnect_attempts=counts.reconnect_attempts,
             reconnects=counts.reconnects,
             restarts={**restarts, "reader": counts.hangs + counts.deaths + counts.malformed},
-            sinks={name: SinkStatus(sink.dropped, sink.trouble) for name, sink in pipeline.sinks.items()},
+            sinks={name: SinkStatus(sink.dropped, sink.issue) for name, sink in pipeline.sinks.items()},
             memory=own_memory(),
             dead_end=pipeline.dead_end,
             run=self._tracer.run if self._tracer else None,

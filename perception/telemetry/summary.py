@@ -15,7 +15,7 @@ from perception.system.json_text import json_text
 from perception.system.set_aside import is_stream, write_outputs
 from perception.telemetry.health import own_memory
 
-SCHEMA = 1
+SCHEMA = 2
 _LARGEST_SUMMARY_BYTES: Final = 1_000_000
 
 
@@ -30,7 +30,7 @@ def summarise(pipeline: Pipeline, elapsed_s: float, model_id: str, provider: str
         "frames": balance,
         "withheld_by": pipeline.ledger.withheld_by,
         "sinks": {
-            name: {"dropped": sink.dropped, "restarts": sink.restarts, "trouble": sink.trouble}
+            name: {"dropped": sink.dropped, "restarts": sink.restarts, "issue": sink.issue}
             for name, sink in pipeline.sinks.items()
         },
         "elapsed_s": round(elapsed_s, 3),

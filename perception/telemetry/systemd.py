@@ -17,7 +17,7 @@ import time
 from collections.abc import Mapping
 
 from perception.frame import EngineState
-from perception.system.redaction import masked_line
+from perception.system.redaction import redacted_line
 from perception.telemetry.health import NodeStatus, Phase
 
 STATUS_EVERY_S = 5.0
@@ -131,4 +131,4 @@ def _one_line(status: NodeStatus) -> str:
     if status.engine_state is EngineState.FALLBACK:
         told.append(f"engine {status.engine_state} on {status.provider}")
     told += [f"{name} failed" for name, sink in status.sinks.items() if sink.error]
-    return masked_line(" ".join("; ".join(told).split()))
+    return redacted_line(" ".join("; ".join(told).split()))

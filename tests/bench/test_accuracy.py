@@ -11,7 +11,7 @@ import pytest
 from bench.accuracy import evenly
 from bench.cli import main
 from perception.inference.engines import OnnxEngine
-from perception.inference.predictor import Perceiver
+from perception.inference.predictor import Predictor
 from perception.inference.zoo import DEFAULT_MODEL, model_file
 from perception.metrics.segmentation import measure_accuracy
 from train.data.layouts import open_frames
@@ -39,8 +39,8 @@ def row_of(rows: list[str], name: str) -> list[str]:
 def test_table_tells_what_was_measured(data: Path, run_accuracy: RunAccuracy) -> None:
     rows = run_accuracy()
 
-    perceive = Perceiver(OnnxEngine(model_file(DEFAULT_MODEL), "cpu"))
-    measured = measure_accuracy(perceive, open_frames(data, "val"))
+    predict = Predictor(OnnxEngine(model_file(DEFAULT_MODEL), "cpu"))
+    measured = measure_accuracy(predict, open_frames(data, "val"))
     low, high = measured.mean_iou_interval()
     assert rows[0] == f"{DEFAULT_MODEL} on split val, 4 frames of 3 recordings"
     assert row_of(rows, "mean IoU")[0] == f"{100 * measured.total.mean_iou():.2f}"

@@ -69,7 +69,7 @@ def test_stall_is_part_of_the_task_only_where_one_is_asked_for() -> None:
         return dict(plan(config, False).every_round[0].options)
 
     assert options() == {"rate_hz": 30, "duration_s": 10.0}
-    assert options(stall_ms=200.0)["stall_stage"] == "perceive"
+    assert options(stall_ms=200.0)["stall_stage"] == "predict"
 
 
 def test_plain_graph_belongs_to_the_model_that_it_is_named_after(

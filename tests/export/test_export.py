@@ -215,22 +215,22 @@ def test_gate_that_other_weights_pass_is_an_error(tmp_path: Path, monkeypatch: p
 def test_accuracy_that_the_export_costs_is_a_gate(
     target: str, tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    reference = TorchSource.perceive
+    reference = TorchSource.predict
 
     def all_background(source: TorchSource, input_wh: tuple[int, int]) -> Any:
         """A network that was judged otherwise than the node does: its logits cannot show it."""
-        perceive = reference(source, input_wh)
+        predict = reference(source, input_wh)
 
-        def perceived(frame: Any) -> Any:
-            prediction = perceive(frame)
+        def predicted(frame: Any) -> Any:
+            prediction = predict(frame)
             prediction.class_map[:] = BACKGROUND
             return prediction
 
-        return perceived
+        return predicted
 
     frame = {"frame_wh": (160, 90)} if target == "gpu" else {}
     _export(tmp_path, "rt_s", data=str(data), target=target, **frame)
-    monkeypatch.setattr(TorchSource, "perceive", all_background)
+    monkeypatch.setattr(TorchSource, "predict", all_background)
     before = {file.name: file.read_bytes() for file in tmp_path.iterdir() if file.is_file()}
 
     with pytest.raises(GateError, match="mean IoU lost"):

@@ -18,7 +18,7 @@ from perception.labels import LABELS
 from perception.synthetic import DriveRenderer
 
 INPUT_WH, FRAME_WH, PAD_BGR = (640, 384), (640, 360), (116, 116, 116)
-AROUND = ("gpu/prepare/", "gpu/interpret/")
+AROUND = ("gpu/preprocess/", "gpu/postprocess/")
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from export.gpu import gpu_graph
 from export.package import ExportError
 from perception.imaging.letterbox import Letterbox, letterbox, nearest
 from perception.inference.contract import ANY_SIZE
-from perception.inference.predictor import interpret
+from perception.inference.predictor import postprocess
 from perception.labels import BACKGROUND, LABELS, LABELS_OF_TWO
 from perception.synthetic import DriveRenderer
 
@@ -66,7 +66,7 @@ def network(classes: int, output: str = "logits", opset: int = 18) -> onnx.Model
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
 
 
-PLACED = "gpu/prepare/placed"
+PLACED = "gpu/preprocess/placed"
 
 
 def with_placed(graph: onnx.ModelProto) -> onnx.ModelProto:
@@ -109,7 +109,7 @@ def test_graph_for_one_size_or_any_agrees_with_the_nodes_own_steps(
     frame_bgr = np.asarray(cv2.resize(picture_bgr, frame_wh), np.uint8)
     placed_bgr, box = letterbox(frame_bgr, INPUT_WH, PAD_BGR)
     logits = logits_session.run(None, {"frame": placed_bgr[np.newaxis]})[0][0]
-    wanted = interpret(logits, box)
+    wanted = postprocess(logits, box)
     graph = gpu_graph(network(3), LABELS, INPUT_WH, frame_wh, PAD_BGR)
     one_size = session_of(with_placed(graph))
 
@@ -156,7 +156,9 @@ def test_network_stands_inside_as_it_was_but_for_its_reading_of_bytes(head: tupl
 
     graph = gpu_graph(inside, LABELS, INPUT_WH, (1280, 720), PAD_BGR)
 
-    own = [node for node in graph.graph.node if not node.name.startswith(("gpu/prepare/", "gpu/interpret/"))]
+    own = [
+        node for node in graph.graph.node if not node.name.startswith(("gpu/preprocess/", "gpu/postprocess/"))
+    ]
     assert tuple(node.op_type for node in inside.graph.node[:2]) == head
     assert [node.op_type for node in own] == [node.op_type for node in inside.graph.node[2:]]
     assert [list(node.output) for node in own] == [list(node.output) for node in inside.graph.node[2:]]
@@ -254,13 +256,15 @@ def test_network_of_another_opset_or_with_another_output_name_fits_in(opset: int
 
 def test_letterbox_in_the_graph_rounds_as_python_does() -> None:
     graph = gpu_graph(network(3), LABELS, INPUT_WH, ANY_SIZE, PAD_BGR)
-    graph.graph.output.append(helper.make_tensor_value_info("gpu/prepare/pads", onnx.TensorProto.INT64, [8]))
+    graph.graph.output.append(
+        helper.make_tensor_value_info("gpu/preprocess/pads", onnx.TensorProto.INT64, [8])
+    )
     session = session_of(graph)
 
     for frame_wh in [(64, 35), (128, 71), (97, 400), (7, 3), (333, 222), (3, 1)]:
         box = Letterbox.fit(frame_wh, INPUT_WH)
         pads = session.run(
-            ["gpu/prepare/pads"], {"frame": np.zeros((1, frame_wh[1], frame_wh[0], 3), np.uint8)}
+            ["gpu/preprocess/pads"], {"frame": np.zeros((1, frame_wh[1], frame_wh[0], 3), np.uint8)}
         )[0]
         assert [pads[2], pads[3]] == [box.top_px, box.left_px]
         content_wh = (INPUT_WH[0] - pads[3] - pads[7], INPUT_WH[1] - pads[2] - pads[6])

@@ -14,7 +14,7 @@ from perception.frame import Frame, Prediction
 from perception.labels import DIRECT
 from perception.sinks.jsonl import JsonLinesSink
 from perception.sinks.masks import MaskFolderSink
-from perception.sinks.rotation import Keeping, Rotate
+from perception.sinks.rotation import RecordingPolicy, Rotate
 from perception.sinks.sink import OwnedSink, Sink
 from perception.sinks.video import OverlayVideoSink
 from perception.sources.source import SourceInfo
@@ -23,7 +23,7 @@ WH = (160, 96)
 PERIOD_NS = 40_000_000
 LIVE = SourceInfo("cam", True, WH, 25.0)
 RECORDED = replace(LIVE, is_live=False)
-A_SECOND = Keeping(Rotate(age_s=1.0))
+A_SECOND = RecordingPolicy(Rotate(age_s=1.0))
 TARGETS = {"overlay": "out.mp4", "jsonl": "out.jsonl", "masks": "out"}
 
 
@@ -33,7 +33,7 @@ def predicted(frame_id: int, wh: tuple[int, int] = WH) -> Prediction:
     return Prediction(frame, np.full((48, 80), DIRECT, np.uint8), (1.0, 0.0, 0.0), "model")
 
 
-def sink_at(folder: Path, name: str, keeping: Keeping | None = None) -> OwnedSink:
+def sink_at(folder: Path, name: str, keeping: RecordingPolicy | None = None) -> OwnedSink:
     kinds: dict[str, Callable[..., OwnedSink]] = {
         "overlay": OverlayVideoSink,
         "jsonl": JsonLinesSink,

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from perception.camera_health.image_stats import look_at
-from perception.camera_health.monitor import CameraJudge, HealthSettings
+from perception.camera_health.image_stats import image_stats_of
+from perception.camera_health.monitor import CameraHealthMonitor, HealthSettings
 from perception.frame import CameraState, Frame
 from perception.imaging.yuv import Yuv420
 from perception.sources.source import EndOfSource, Source
@@ -96,7 +96,7 @@ def defocused(sigma_px: float, noise_sigma: float = 0.0) -> Fault:
 
 
 def fogged(pixels: Pixels) -> Pixels:
-    """Seen through fog that lets three tenths of the light through."""
+    """SourceItem through fog that lets three tenths of the light through."""
     return np.asarray(pixels * 0.3 + colour(pixels, (210, 210, 210)) * 0.7, np.uint8)
 
 
@@ -135,9 +135,9 @@ def spoiled(frame: Frame, fault: Fault) -> Frame:
 
 def first_alarm(frames: list[Frame], good: int) -> tuple[float, CameraState, str | None]:
     """Seconds from the last of the good frames to the first that is not ok, its state and reason."""
-    judge = CameraJudge(HealthSettings())
+    monitor = CameraHealthMonitor(HealthSettings())
     for number, frame in enumerate(frames):
-        state, reason = judge.judge(look_at(frame), frame.time_ns, frame.is_damaged)
+        state, reason = monitor.assess(image_stats_of(frame), frame.time_ns, frame.is_damaged)
         if state != CameraState.OK:
             return (frame.time_ns - frames[good - 1].time_ns) / 1e9, state, reason
         assert number < len(frames) - 1, f"no alarm in {number + 1} frames"
@@ -179,8 +179,8 @@ def test_every_fault_on_a_real_clip_is_told_in_half_a_second(clip: Path) -> None
 
 
 def verdicts(frames: Iterator[Frame]) -> set[tuple[CameraState, str | None]]:
-    judge = CameraJudge(HealthSettings())
-    return {judge.judge(look_at(frame), frame.time_ns, frame.is_damaged) for frame in frames}
+    monitor = CameraHealthMonitor(HealthSettings())
+    return {monitor.assess(image_stats_of(frame), frame.time_ns, frame.is_damaged) for frame in frames}
 
 
 def night_frames(looks_hz: float, light: float = 1.0, noise_sigma: float = 0.0) -> list[Frame]:
@@ -244,10 +244,10 @@ def test_a_cover_over_an_unlit_road_is_told_in_half_a_second_and_for_as_long_as_
     frames = night_frames(looks_hz)
 
     for good in (0, len(frames) // 2):  # from the first frame too
-        judge = CameraJudge(HealthSettings())
+        monitor = CameraHealthMonitor(HealthSettings())
         covered_frames = [spoiled(frame, covered(HALVES[half], bgr, 1)) for frame in frames[good:]]
         told = {
-            frame.time_ns: judge.judge(look_at(frame), frame.time_ns, frame.is_damaged)[0]
+            frame.time_ns: monitor.assess(image_stats_of(frame), frame.time_ns, frame.is_damaged)[0]
             for frame in frames[:good] + covered_frames
         }
         due_ns = frames[good].time_ns + LATEST_ALARM_S * 1e9
@@ -287,10 +287,10 @@ def test_no_alarm_on_any_still_of_val_night_rain_and_snow_included() -> None:
 
     for name in names:
         image_bgr = np.asarray(cv2.imread(str(STILLS / "images" / f"{name}.jpg")), np.uint8)
-        look = look_at(Frame("stills", 0, captured_ns=0, time_ns=0, pixels=image_bgr, name=name))
-        judge = CameraJudge(HealthSettings(), may_freeze=False)
+        stats = image_stats_of(Frame("stills", 0, captured_ns=0, time_ns=0, pixels=image_bgr, name=name))
+        monitor = CameraHealthMonitor(HealthSettings(), may_freeze=False)
         for tenth in range(11):
-            state, reason = judge.judge(look, tenth * 100_000_000, is_damaged=False)
+            state, reason = monitor.assess(stats, tenth * 100_000_000, is_damaged=False)
         if state != CameraState.OK:
             alarms[name] = reason
 

@@ -12,19 +12,19 @@ import yaml
 from numpy.typing import NDArray
 
 from perception.camera_health.image_stats import PARTS
-from perception.camera_health.monitor import CameraJudge, HealthSettings
+from perception.camera_health.monitor import CameraHealthMonitor, HealthSettings
 from perception.cli_config import parse, shipped_config
-from perception.frame import CameraLook, CameraState
+from perception.frame import CameraState, ImageStats
 
 Verdict = tuple[CameraState, str | None]
 
 HALVES = {"left": np.s_[:, :8], "right": np.s_[:, 8:], "top": np.s_[:5, :], "bottom": np.s_[4:, :]}
 
 
-def look_of(luma: NDArray[np.float64], structure: NDArray[np.float64]) -> CameraLook:
+def look_of(luma: NDArray[np.float64], structure: NDArray[np.float64]) -> ImageStats:
     """Of 9x16 blocks with these lumas and structures."""
     blocks = structure.astype(np.float32)
-    return CameraLook(
+    return ImageStats(
         brightest_luma=float(luma.max()),
         darkest_luma=15,
         saturated_share=0.01,
@@ -41,7 +41,7 @@ def most_of(structure: NDArray[np.float32]) -> float:
     return float(np.quantile(structure, 0.95))
 
 
-def covered(part: str, luma: float, structure: float = 3.0, over: CameraLook | None = None) -> CameraLook:
+def covered(part: str, luma: float, structure: float = 3.0, over: ImageStats | None = None) -> ImageStats:
     """The look with something of that luma and structure over a half of it."""
     over = over or ROAD
     assert over.block_structure is not None
@@ -50,7 +50,7 @@ def covered(part: str, luma: float, structure: float = 3.0, over: CameraLook | N
     return replace(look_of(lumas, structures), darkest_luma=over.darkest_luma)
 
 
-def unlit(beam_luma: float = 100.0, shift: float = 0.0) -> CameraLook:
+def unlit(beam_luma: float = 100.0, shift: float = 0.0) -> ImageStats:
     """A road that headlights alone light: nothing in the top half, a beam in the bottom half.
 
     Args:
@@ -73,25 +73,25 @@ class Camera:
     def __init__(
         self, rate_hz: float = 30.0, settings: HealthSettings | None = None, may_freeze: bool = True
     ) -> None:
-        self._judge = CameraJudge(settings or HealthSettings(), may_freeze)
+        self._monitor = CameraHealthMonitor(settings or HealthSettings(), may_freeze)
         self._rate_hz = rate_hz
         self._frames = 0
         self._fingerprint = 0
         self.start_ns = 0
 
-    def show(self, look: CameraLook, repeats: bool = False, is_damaged: bool = False) -> Verdict:
+    def show(self, stats: ImageStats, repeats: bool = False, is_damaged: bool = False) -> Verdict:
         self._fingerprint += not repeats
         time_ns = self.start_ns + round(self._frames * 1e9 / self._rate_hz)
         self._frames += 1
-        return self._judge.judge(replace(look, fingerprint=self._fingerprint), time_ns, is_damaged)
+        return self._monitor.assess(replace(stats, fingerprint=self._fingerprint), time_ns, is_damaged)
 
-    def show_for(self, seconds: float, look: CameraLook, repeats: bool = False) -> list[Verdict]:
-        return [self.show(look, repeats) for _ in range(round(seconds * self._rate_hz))]
+    def show_for(self, seconds: float, stats: ImageStats, repeats: bool = False) -> list[Verdict]:
+        return [self.show(stats, repeats) for _ in range(round(seconds * self._rate_hz))]
 
-    def seconds_to(self, state: CameraState, look: CameraLook, repeats: bool = False) -> float:
+    def seconds_to(self, state: CameraState, stats: ImageStats, repeats: bool = False) -> float:
         """From the last frame before these to the first one that is judged so."""
         for shown in range(1, 1000):
-            if self.show(look, repeats)[0] == state:
+            if self.show(stats, repeats)[0] == state:
                 return shown / self._rate_hz
         raise AssertionError(f"never {state}")
 
@@ -101,7 +101,7 @@ def states(verdicts: Iterable[Verdict]) -> set[CameraState]:
 
 
 @pytest.mark.parametrize(
-    ("look", "state", "reason"),
+    ("stats", "state", "reason"),
     [
         (BLACK, "blocked", "black"),
         (replace(ROAD, structure=3, saturated_share=1, darkest_luma=250), "blocked", "white"),
@@ -117,13 +117,13 @@ def states(verdicts: Iterable[Verdict]) -> set[CameraState]:
 )
 @pytest.mark.parametrize("rate_hz", [5.0, 10.0, 30.0, 60.0])
 def test_a_fault_is_told_within_half_a_second_and_forgotten_after_one_of_good_frames(
-    look: CameraLook, state: str, reason: str, rate_hz: float
+    stats: ImageStats, state: str, reason: str, rate_hz: float
 ) -> None:
     camera = Camera(rate_hz)
     assert states(camera.show_for(2, ROAD)) == {"ok"}
 
-    assert 0.3 <= camera.seconds_to(CameraState(state), look) <= 0.5
-    assert camera.show(look) == (state, reason)
+    assert 0.3 <= camera.seconds_to(CameraState(state), stats) <= 0.5
+    assert camera.show(stats) == (state, reason)
     assert 1.0 <= camera.seconds_to(CameraState.OK, ROAD) <= 1.2
 
 
@@ -138,7 +138,7 @@ def test_the_reason_stands_while_good_frames_come_but_not_long_enough() -> None:
 def test_a_short_fault_is_no_alarm() -> None:
     camera = Camera()
 
-    shown = [verdict for _ in range(10) for look in (ROAD, BLACK) for verdict in camera.show_for(0.2, look)]
+    shown = [verdict for _ in range(10) for stats in (ROAD, BLACK) for verdict in camera.show_for(0.2, stats)]
 
     assert states(shown) == {"ok"}
 
@@ -176,9 +176,9 @@ def test_frames_shown_twice_by_a_conversion_of_rates_are_not_frozen() -> None:
 
 
 def test_repeats_are_not_frozen_while_time_stands_still() -> None:
-    judge = CameraJudge(HealthSettings(frozen_after_s=0))
+    monitor = CameraHealthMonitor(HealthSettings(frozen_after_s=0))
 
-    assert {judge.judge(ROAD, 1_000, False) for _ in range(5)} == {OK}
+    assert {monitor.assess(ROAD, 1_000, False) for _ in range(5)} == {OK}
 
 
 def test_black_without_noise_is_blocked_rather_than_frozen() -> None:
@@ -253,7 +253,7 @@ def test_lamps_that_are_left_behind_are_no_cover() -> None:
 
 
 def test_mud_is_told_by_its_standing_still_where_the_road_had_moved() -> None:
-    def driving(frame: int) -> CameraLook:
+    def driving(frame: int) -> ImageStats:
         moved = 1 + 0.3 * np.sin(frame + np.arange(144.0).reshape(9, 16))
         return look_of(np.full((9, 16), 110.0), 40 * moved)
 
@@ -323,9 +323,9 @@ def test_a_frame_too_small_to_tell_is_judged_by_its_light_alone() -> None:
 
 def test_time_that_goes_back_neither_raises_nor_lowers_an_alarm_by_itself() -> None:
     fine, blocked = Camera(), Camera()
-    for camera, look in ((fine, ROAD), (blocked, BLACK)):
+    for camera, stats in ((fine, ROAD), (blocked, BLACK)):
         camera.start_ns = 3_600 * 10**9
-        camera.show_for(2, look)
+        camera.show_for(2, stats)
         camera.start_ns = 0
 
     assert fine.show(BLACK) == OK

@@ -13,7 +13,7 @@ import av
 import numpy as np
 import pytest
 
-from perception.frame import CameraState, EngineState, Frame, Outage, Output, Prediction
+from perception.frame import CameraState, EngineState, Frame, NoFrameRecord, OutputItem, Prediction
 from perception.node import main
 from perception.telemetry.changes import AT_ONCE, PAUSE_S, StateChanges
 
@@ -38,7 +38,9 @@ class Watched:
 
     def outage(self, state: CameraState, reason: str) -> None:
         time_ns = self._next_ns()
-        outage: Output = Outage("cam", (4, 3), time_ns, None, camera_state=state, camera_reason=reason)
+        outage: OutputItem = NoFrameRecord(
+            "cam", (4, 3), time_ns, None, camera_state=state, camera_reason=reason
+        )
         self.changes.tell(outage)
 
     def lines(self, *, all_of_them: bool = False) -> list[str]:

@@ -10,7 +10,7 @@ from perception.frame import Frame
 from perception.imaging.letterbox import Letterbox, letterbox
 from perception.inference.confidence import confidence_at, confidence_of
 from perception.inference.engines import OnnxEngine
-from perception.inference.predictor import Perceiver
+from perception.inference.predictor import Predictor
 from perception.inference.zoo import model_file
 from perception.metrics.calibration import BINS, calibration_counts, calibration_error
 from perception.synthetic import DriveRenderer
@@ -110,7 +110,7 @@ class TestConfidence:
             np.array([cv2.resize(plane, INPUT_WH)[box.rows, box.columns] for plane in logits])
         )
 
-        prediction = Perceiver(engine)(Frame("fake", 0, 0, 0, image_bgr, "0"))
+        prediction = Predictor(engine)(Frame("fake", 0, 0, 0, image_bgr, "0"))
 
         assert prediction.confidence is not None
         found = confidence_at(prediction.confidence, (640, 360))

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from perception.frame import Frame, Output, Prediction
+from perception.frame import Frame, OutputItem, Prediction
 from perception.pipeline import Pipeline
 from perception.sources.source import SourceInfo
 from perception.sources.synthetic import SyntheticSource
@@ -130,7 +130,7 @@ class Counting:
     """How often a thread begins while another is at work."""
 
     name = "counting"
-    trouble = None
+    issue = None
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -148,7 +148,7 @@ class Counting:
 
     def open(self, info: SourceInfo, resumes: bool = False) -> None: ...
 
-    def write(self, output: Output) -> None:
+    def write(self, output: OutputItem) -> None:
         self.work()
 
     def close(self) -> None: ...
@@ -171,11 +171,11 @@ def test_recording_keeps_no_more_threads_at_work_than_it_may() -> None:
     source = Road(counting)
     info = source.open()
 
-    def perceive(frame: Frame) -> Prediction:
+    def predict(frame: Frame) -> Prediction:
         counting.work()
         return Prediction(frame, np.zeros((2, 2), np.uint8), (1.0, 0.0, 0.0), "fake")
 
-    pipeline = Pipeline(source, info, [perceive], [counting], cores=1)
+    pipeline = Pipeline(source, info, [predict], [counting], cores=1)
     pipeline.start()
     while pipeline.ledger.published < 60:
         time.sleep(0.01)

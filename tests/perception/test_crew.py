@@ -13,7 +13,7 @@ from threading import Event, Lock, Thread
 import numpy as np
 import pytest
 
-from perception.frame import Frame, Output, Prediction, Seen
+from perception.frame import Frame, OutputItem, Prediction, SourceItem
 from perception.pipeline.crew import Crew
 from perception.pipeline.gauges import Gauges
 from perception.sources.source import EndOfSource, SourceInfo
@@ -39,7 +39,7 @@ def nothing(frame_id: int) -> None:
 
 
 class KeepingSink:
-    trouble: str | None = None
+    issue: str | None = None
 
     def __init__(self, name: str = "keeping", on_write: Callable[[int], None] = nothing) -> None:
         self.name = name
@@ -50,7 +50,7 @@ class KeepingSink:
     def open(self, info: SourceInfo, resumes: bool = False) -> None:
         raise NotImplementedError
 
-    def write(self, output: Output) -> None:
+    def write(self, output: OutputItem) -> None:
         assert isinstance(output, Prediction)
         self._on_write(output.frame.frame_id)
         self.written.append(output.frame.frame_id)
@@ -85,19 +85,19 @@ class Run:
             self.read += 1
             return frame_of(self.read - 1)
 
-        def perceive(frame: Seen) -> Prediction:
+        def predict_and_note(frame: SourceItem) -> Prediction:
             assert isinstance(frame, Frame)
             on_perceive(frame.frame_id)
             return predict(frame)
 
-        def publish(output: Output) -> Output:
+        def publish(output: OutputItem) -> OutputItem:
             assert isinstance(output, Prediction)
             on_publish(output.frame.frame_id)
             return output
 
         self.crew = Crew(
             capture,
-            [perceive] * workers,
+            [predict_and_note] * workers,
             publish,
             [self.sink] if sinks is None else sinks,
             self.gauges,
@@ -212,7 +212,7 @@ def test_thread_stays_at_its_post_for_several_frames() -> None:
         size=1,
         workers=1,
         on_read=lambda frame_id: did.append("read"),
-        on_perceive=lambda frame_id: did.append("perceive"),
+        on_perceive=lambda frame_id: did.append("predict"),
         sinks=[sink],
     ).to_the_end()
 
@@ -285,7 +285,7 @@ def test_frame_of_a_failed_worker_is_passed_over_and_the_run_ends() -> None:
 
     run = Run(1000, on_perceive=fail_at_5).to_the_end()
 
-    assert run.errors in (["perceive-0: no 5"], ["perceive-1: no 5"])
+    assert run.errors in (["predict-0: no 5"], ["predict-1: no 5"])
     assert run.sink.written[:5] == [0, 1, 2, 3, 4]
     assert 5 not in run.sink.written
     assert run.read < 100
@@ -381,7 +381,7 @@ def test_stop_closes_the_sinks_while_a_read_waits() -> None:
     assert run.sink.written == [0, 1, 2]
 
 
-@pytest.mark.parametrize("stage", ["capture", "perceive-0", "publish", "sink a"])
+@pytest.mark.parametrize("stage", ["capture", "predict-0", "publish", "sink a"])
 def test_others_finish_without_a_stage_that_hangs(stage: str) -> None:
     goes_on = Event()
 
@@ -394,7 +394,7 @@ def test_others_finish_without_a_stage_that_hangs(stage: str) -> None:
         size=1,
         workers=1,
         on_read=hang_in("capture"),
-        on_perceive=hang_in("perceive-0"),
+        on_perceive=hang_in("predict-0"),
         on_publish=hang_in("publish"),
         sinks=[a, b],
     )
@@ -416,12 +416,12 @@ def test_sinks_finish_without_two_stages_that_hang() -> None:
     goes_on = Event()
     run = Run(1000, size=1, workers=1, on_read=wait_at(4, goes_on), on_perceive=wait_at(3, goes_on))
     run.crew.start()
-    until(lambda: all(run.gauges.pulses[stage].busy_ns() > 1e8 for stage in ("capture", "perceive-0")))
-    for stage in ("capture", "perceive-0"):
+    until(lambda: all(run.gauges.pulses[stage].busy_ns() > 1e8 for stage in ("capture", "predict-0")))
+    for stage in ("capture", "predict-0"):
         run.crew.abandon(stage)
 
     assert run.sink.closed.wait(LIMIT_S)
-    assert run.crew.stuck_stages() == ["capture", "perceive-0"]
+    assert run.crew.stuck_stages() == ["capture", "predict-0"]
     goes_on.set()
     run.join()
     assert run.sink.written == [0, 1, 2]
@@ -432,7 +432,7 @@ def test_result_that_comes_after_its_stage_was_given_up_is_not_published() -> No
     run = Run(1000, workers=1, on_perceive=wait_at(3, goes_on))
     run.crew.start()
     until(lambda: run.sink.written == [0, 1, 2])
-    run.crew.abandon("perceive-0")
+    run.crew.abandon("predict-0")
     assert run.sink.closed.wait(LIMIT_S)
     goes_on.set()
     run.join()

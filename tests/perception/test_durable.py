@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 from recording import LIVE, TARGETS, frames_of, names, predicted, sink_at, write
 
-from perception.sinks.rotation import Keeping, Rotate
+from perception.sinks.rotation import RecordingPolicy, Rotate
 from perception.sinks.sink import SinkError
 
 
-class Disk:
+class CheckpointedFile:
     """What was synced, by name: of a file its size then, of a folder its entries; it may hang or fail."""
 
     def __init__(self) -> None:
@@ -35,8 +35,8 @@ class Disk:
 
 
 @pytest.fixture
-def disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[Disk]:
-    told = Disk()
+def disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[CheckpointedFile]:
+    told = CheckpointedFile()
     monkeypatch.setattr(os, "fdatasync", told.sync)
     monkeypatch.setattr(os, "fsync", told.sync)
     yield told
@@ -52,9 +52,11 @@ def until(holds: Callable[[], bool], limit_s: float = 10.0) -> None:
 
 
 @pytest.mark.parametrize("name", ["overlay", "jsonl"])
-def test_open_file_and_its_name_are_synced_once_a_second(tmp_path: Path, name: str, disk: Disk) -> None:
+def test_open_file_and_its_name_are_synced_once_a_second(
+    tmp_path: Path, name: str, disk: CheckpointedFile
+) -> None:
     target = tmp_path / TARGETS[name]
-    sink = sink_at(tmp_path, name, Keeping(durable=True))
+    sink = sink_at(tmp_path, name, RecordingPolicy(durable=True))
     sink.open(LIVE)
     for number in (0, 1):
         before_s = time.monotonic()
@@ -68,8 +70,8 @@ def test_open_file_and_its_name_are_synced_once_a_second(tmp_path: Path, name: s
     assert disk.synced[str(target)] == target.stat().st_size
 
 
-def test_mask_gets_its_name_once_it_is_on_the_disk(tmp_path: Path, disk: Disk) -> None:
-    sink = sink_at(tmp_path, "masks", Keeping(durable=True))
+def test_mask_gets_its_name_once_it_is_on_the_disk(tmp_path: Path, disk: CheckpointedFile) -> None:
+    sink = sink_at(tmp_path, "masks", RecordingPolicy(durable=True))
     sink.open(LIVE)
     disk.may_go_on.clear()
     write(sink, range(5))
@@ -86,8 +88,8 @@ def test_mask_gets_its_name_once_it_is_on_the_disk(tmp_path: Path, disk: Disk) -
 
 
 @pytest.mark.parametrize("name", ["overlay", "jsonl", "masks"])
-def test_disk_that_hangs_holds_up_no_frame(tmp_path: Path, name: str, disk: Disk) -> None:
-    sink = sink_at(tmp_path, name, Keeping(Rotate(age_s=1.0), durable=True))
+def test_disk_that_hangs_holds_up_no_frame(tmp_path: Path, name: str, disk: CheckpointedFile) -> None:
+    sink = sink_at(tmp_path, name, RecordingPolicy(Rotate(age_s=1.0), durable=True))
     sink.open(LIVE)
     write(sink, range(2))
     disk.may_go_on.clear()
@@ -104,8 +106,8 @@ def test_disk_that_hangs_holds_up_no_frame(tmp_path: Path, name: str, disk: Disk
 
 
 @pytest.mark.parametrize("name", ["overlay", "jsonl", "masks"])
-def test_disk_that_fails_is_the_sinks_error(tmp_path: Path, name: str, disk: Disk) -> None:
-    sink = sink_at(tmp_path, name, Keeping(durable=True))
+def test_disk_that_fails_is_the_sinks_error(tmp_path: Path, name: str, disk: CheckpointedFile) -> None:
+    sink = sink_at(tmp_path, name, RecordingPolicy(durable=True))
     sink.open(LIVE)
     disk.error = OSError(5, "Input/output error")
 
@@ -121,7 +123,7 @@ def test_disk_that_fails_is_the_sinks_error(tmp_path: Path, name: str, disk: Dis
     assert not any(thread.name == "sync" for thread in threading.enumerate())
 
 
-def test_nothing_is_synced_without_it(tmp_path: Path, disk: Disk) -> None:
+def test_nothing_is_synced_without_it(tmp_path: Path, disk: CheckpointedFile) -> None:
     for name in TARGETS:
         sink = sink_at(tmp_path, name)
         sink.open(LIVE)

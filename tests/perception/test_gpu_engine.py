@@ -276,7 +276,7 @@ def test_cuda_is_loaded_where_it_is_asked_for_or_a_device_is_visible(
     monkeypatch.setattr(cuda, "is_device_visible", lambda: is_visible)
     monkeypatch.setattr(sys, "platform", "linux")
     prepared: list[bool] = []
-    monkeypatch.setattr(cuda, "prepare", lambda: prepared.append(True))
+    monkeypatch.setattr(cuda, "preprocess", lambda: prepared.append(True))
 
     OnnxEngine(written(tmp_path), provider)
 

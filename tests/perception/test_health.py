@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from perception.frame import CameraState, EngineState, Frame, Outage, Prediction
+from perception.frame import CameraState, EngineState, Frame, NoFrameRecord, Prediction
 from perception.pipeline.ledger import Ledger
 from perception.telemetry.health import (
     FrameCounts,
@@ -48,8 +48,8 @@ def prediction(published_ns: int, state: CameraState = CameraState.OK) -> Predic
     return Prediction(frame, class_map, (1.0, 0.0, 0.0), "m", camera_state=state, published_ns=published_ns)
 
 
-def outage(published_ns: int) -> Outage:
-    return Outage("camera", (4, 4), 0, None, CameraState.LOST, "unplugged", published_ns=published_ns)
+def outage(published_ns: int) -> NoFrameRecord:
+    return NoFrameRecord("camera", (4, 4), 0, None, CameraState.LOST, "unplugged", published_ns=published_ns)
 
 
 def test_young_mask_of_a_good_camera_is_fresh_and_alive() -> None:
@@ -74,7 +74,7 @@ def test_young_mask_of_a_good_camera_is_fresh_and_alive() -> None:
         ),
         ({"fresh_age_s": None}, "no mask was published yet"),
         ({"fresh_age_s": 0.2}, "no mask was published for 0.2 s"),
-        ({"dead_end": "perceive-0: out of memory"}, "perceive-0: out of memory"),
+        ({"dead_end": "predict-0: out of memory"}, "predict-0: out of memory"),
     ],
 )
 def test_output_is_not_fresh_and_says_why(change: dict[str, Any], reason: str) -> None:

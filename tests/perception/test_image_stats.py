@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from perception.camera_health.image_stats import look_at
+from perception.camera_health.image_stats import image_stats_of
 from perception.frame import Frame
 from perception.imaging.yuv import Yuv420
 from perception.synthetic import DriveRenderer
@@ -39,7 +39,7 @@ def road_bgr() -> Image:
 
 
 def test_a_picture_looks_alike_in_planes_and_in_bgr(road_bgr: Image) -> None:
-    in_bgr, in_planes = look_at(frame_of(road_bgr)), look_at(frame_of(planes_of(road_bgr)))
+    in_bgr, in_planes = image_stats_of(frame_of(road_bgr)), image_stats_of(frame_of(planes_of(road_bgr)))
 
     for name in ("brightest_luma", "darkest_luma"):
         assert getattr(in_planes, name) == pytest.approx(getattr(in_bgr, name), abs=2), name
@@ -56,35 +56,36 @@ def test_a_picture_looks_alike_in_planes_and_in_bgr(road_bgr: Image) -> None:
 def test_a_picture_looks_alike_at_every_size(road_bgr: Image, wh: tuple[int, int]) -> None:
     resized = np.asarray(cv2.resize(road_bgr, wh, interpolation=cv2.INTER_AREA), np.uint8)
 
-    look, reference = look_at(frame_of(resized)), look_at(frame_of(road_bgr))
+    stats, reference = image_stats_of(frame_of(resized)), image_stats_of(frame_of(road_bgr))
 
-    assert look.sharpness == pytest.approx(reference.sharpness, rel=0.2)
-    assert look.structure == pytest.approx(reference.structure, rel=0.2)
+    assert stats.sharpness == pytest.approx(reference.sharpness, rel=0.2)
+    assert stats.structure == pytest.approx(reference.structure, rel=0.2)
 
 
 @pytest.mark.parametrize("wh", [(160, 90), (161, 91), (321, 181), (1279, 719), (90, 1280), (2560, 100)])
 def test_any_size_and_odd_ones_can_be_looked_at(wh: tuple[int, int]) -> None:
     flat = np.full((wh[1], wh[0], 3), 100, np.uint8)
 
-    look = look_at(frame_of(flat))
+    stats = image_stats_of(frame_of(flat))
 
-    assert look.block_luma.shape == (9, 16)
-    assert set(look.block_luma.ravel()) == {100}
-    assert look.structure in (0, None)
+    assert stats.block_luma.shape == (9, 16)
+    assert set(stats.block_luma.ravel()) == {100}
+    assert stats.structure in (0, None)
 
 
 def test_a_frame_below_160x90_tells_light_but_no_structure() -> None:
-    look = look_at(frame_of(np.full((48, 64, 3), 7, np.uint8)))
+    stats = image_stats_of(frame_of(np.full((48, 64, 3), 7, np.uint8)))
 
-    assert (look.structure, look.sharpness, look.part_structure) == (None, None, {})
-    assert look.block_structure is None
-    assert look.brightest_luma == 7
+    assert (stats.structure, stats.sharpness, stats.part_structure) == (None, None, {})
+    assert stats.block_structure is None
+    assert stats.brightest_luma == 7
 
 
 def test_decoders_black_and_white_are_black_and_white() -> None:
     grey = np.full((360, 640), 128, np.uint8)
     black, white = (
-        look_at(frame_of(Yuv420(np.full((720, 1280), level, np.uint8), grey, grey))) for level in (16, 235)
+        image_stats_of(frame_of(Yuv420(np.full((720, 1280), level, np.uint8), grey, grey)))
+        for level in (16, 235)
     )
 
     assert (black.brightest_luma, black.saturated_share) == (0, 0)
@@ -97,7 +98,8 @@ def test_blur_is_told_by_sharpness_with_noise_on_top_and_in_poor_light(road_bgr:
     dim = road_bgr * 0.3 + noise
 
     of_blurred, of_dim = (
-        look_at(frame_of(picture.clip(0, 255).astype(np.uint8))).sharpness for picture in (blurred, dim)
+        image_stats_of(frame_of(picture.clip(0, 255).astype(np.uint8))).sharpness
+        for picture in (blurred, dim)
     )
 
     assert of_blurred is not None
@@ -111,7 +113,7 @@ def test_structure_of_noise_alone_is_small_and_smooth_shades_have_none(road_bgr:
     noisy = shade + np.random.default_rng(0).normal(0, 3, shade.shape)
 
     of_shade, of_noise, of_road = (
-        look_at(frame_of(picture.astype(np.uint8))).structure for picture in (shade, noisy, road_bgr)
+        image_stats_of(frame_of(picture.astype(np.uint8))).structure for picture in (shade, noisy, road_bgr)
     )
 
     assert of_shade is not None
@@ -129,7 +131,7 @@ def test_only_the_covered_part_has_no_structure(road_bgr: Image, part: str) -> N
     covered = road_bgr.copy()
     covered[half[part]] = 128
 
-    structure = look_at(frame_of(covered)).part_structure
+    structure = image_stats_of(frame_of(covered)).part_structure
 
     assert structure[part] == 0
     assert structure[opposite[part]] > 20
@@ -139,7 +141,7 @@ def test_the_fingerprint_tells_a_copy_from_a_picture_with_the_least_sensor_noise
     noise = np.random.default_rng(0).random(road_bgr.shape) < 0.001
     noisy = np.where(noise, road_bgr ^ 1, road_bgr).astype(np.uint8)
 
-    first, copied, other = (look_at(frame_of(image)) for image in (road_bgr, road_bgr.copy(), noisy))
+    first, copied, other = (image_stats_of(frame_of(image)) for image in (road_bgr, road_bgr.copy(), noisy))
 
     assert first.fingerprint == copied.fingerprint
     assert first.fingerprint != other.fingerprint
@@ -148,12 +150,12 @@ def test_the_fingerprint_tells_a_copy_from_a_picture_with_the_least_sensor_noise
 @pytest.mark.bench
 def test_a_look_costs_at_most_300_us_of_one_core(road_bgr: Image) -> None:
     frame = frame_of(planes_of(road_bgr))
-    look_at(frame)
+    image_stats_of(frame)
 
     costs_ns = []
     for _ in range(50):
         started_ns = time.thread_time_ns()
-        look_at(frame)
+        image_stats_of(frame)
         costs_ns.append(time.thread_time_ns() - started_ns)
 
     assert min(costs_ns) < 300_000

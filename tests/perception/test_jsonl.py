@@ -15,7 +15,7 @@ import jsonschema
 import numpy as np
 import pytest
 
-from perception.frame import CameraState, Certainty, EngineState, Frame, Outage, Prediction
+from perception.frame import CameraState, Certainty, EngineState, Frame, NoFrameRecord, Prediction
 from perception.labels import ALTERNATIVE, BACKGROUND, DIRECT, DRIVABLE, LABELS_OF_TWO
 from perception.sinks.jsonl import JsonLinesSink, record
 from perception.sinks.sink import SinkError
@@ -66,7 +66,7 @@ def test_certainty_stands_in_the_record(certainty: Certainty | None) -> None:
     line = json.loads(json.dumps(record(replace(_prediction(), certainty=certainty))))
 
     jsonschema.validate(line, SCHEMA)
-    told = certainty and [certainty.mean and 0.9123, certainty.low, certainty.unlikeness]
+    told = certainty and [certainty.mean and 0.9123, certainty.p5, certainty.ood_score]
     assert (line["certainty"] and list(line["certainty"].values())) == told
 
 
@@ -78,7 +78,7 @@ def test_number_that_is_none_is_null_in_the_record(tmp_path: Path) -> None:
 
     line = (tmp_path / "records.jsonl").read_text()
     assert "NaN" not in line
-    assert json.loads(line)["certainty"] == {"mean": None, "low": 0.5, "unlikeness": None}
+    assert json.loads(line)["certainty"] == {"mean": None, "p5": 0.5, "ood_score": None}
 
 
 @pytest.mark.parametrize("state", [CameraState.BLOCKED, CameraState.FROZEN])
@@ -89,7 +89,7 @@ def test_without_a_mask_nothing_is_said_of_certainty(state: CameraState) -> None
 
 
 def test_outage_before_the_first_picture_has_no_size() -> None:
-    outage = Outage("cam", None, 7, None, CameraState.LOST, "not open yet", "rt_m", provider="cpu")
+    outage = NoFrameRecord("cam", None, 7, None, CameraState.LOST, "not open yet", "rt_m", provider="cpu")
 
     line = json.loads(json.dumps(record(outage)))
 

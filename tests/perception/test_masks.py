@@ -14,7 +14,7 @@ from perception.frame import CameraState, EngineState, Frame, Prediction
 from perception.imaging.mask_png import with_ids
 from perception.labels import ALTERNATIVE, BACKGROUND, COLOURS_RGB, DIRECT, DRIVABLE, LABELS_OF_TWO
 from perception.sinks.masks import MaskFolderSink
-from perception.sinks.rotation import Keeping, Rotate
+from perception.sinks.rotation import RecordingPolicy, Rotate
 from perception.sinks.sink import SinkError
 from perception.sources.source import SourceInfo
 from perception.system.atomic_file import partial_of
@@ -124,7 +124,7 @@ def test_link_in_the_place_of_the_trial_file_is_not_followed(tmp_path: Path) -> 
 
 
 def test_old_folder_goes_with_what_a_killed_run_left_half_written(tmp_path: Path) -> None:
-    sink = MaskFolderSink(str(tmp_path), Keeping(Rotate(age_s=1.0, keep=1)))
+    sink = MaskFolderSink(str(tmp_path), RecordingPolicy(Rotate(age_s=1.0, keep=1)))
     sink.open(INFO)
     for time_s in (0, 2):
         frame = replace(_prediction().frame, time_ns=time_s * 10**9)
@@ -134,7 +134,7 @@ def test_old_folder_goes_with_what_a_killed_run_left_half_written(tmp_path: Path
     sink.close()
 
     assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == ["000002"]
-    assert sink.trouble is None
+    assert sink.issue is None
 
 
 @pytest.mark.parametrize("folder", [".", "000003"])
@@ -143,7 +143,7 @@ def test_what_a_killed_run_left_half_written_goes_at_the_next_start(tmp_path: Pa
     partial_of(tmp_path / folder / "cut.png").write_bytes(b"half")
     (tmp_path / folder / "mine.png.partial").write_bytes(b"of the user")
 
-    sink = MaskFolderSink(str(tmp_path), Keeping(append=True))
+    sink = MaskFolderSink(str(tmp_path), RecordingPolicy(append=True))
     sink.open(INFO)
     sink.close()
 

@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 import pytest
 
-from perception.build import build_perceivers
+from perception.build import build_predictors
 from perception.config import NodeConfig
 from perception.inference.engines import OpenVinoEngine
 from perception.inference.engines.onnx import DEVICES
@@ -95,18 +95,18 @@ def test_engine_that_runs_one_frame_at_a_time_gets_no_worker_a_core(
 ) -> None:
     monkeypatch.setitem(DEVICES, "cpu", "cpu")  # type: ignore[arg-type]
 
-    engine, perceivers = build_perceivers(SHIPPED, NodeConfig(provider="cpu", threads=4), is_live)
+    engine, predictors = build_predictors(SHIPPED, NodeConfig(provider="cpu", threads=4), is_live)
 
     assert engine.runs_one_at_a_time
-    assert len(perceivers) == workers
+    assert len(predictors) == workers
 
 
 @pytest.mark.parametrize(("is_live", "workers"), [(True, 1), (False, 4)])
 def test_cpu_gets_one_worker_a_core_for_a_recording(is_live: bool, workers: int) -> None:
-    engine, perceivers = build_perceivers(SHIPPED, NodeConfig(provider="cpu", threads=4), is_live)
+    engine, predictors = build_predictors(SHIPPED, NodeConfig(provider="cpu", threads=4), is_live)
 
     assert not engine.runs_one_at_a_time
-    assert len(perceivers) == workers
+    assert len(predictors) == workers
 
 
 @pytest.mark.parametrize(("is_live", "asked"), [(True, (2, "f32", 1)), (False, (1, "f32", 2))])
@@ -123,10 +123,10 @@ def test_openvino_is_asked_for_a_stream_a_worker(
     monkeypatch.setattr("perception.build.OpenVinoEngine", listening)
     config = NodeConfig(engine="openvino", engine_precision="f32", threads=2)
 
-    _, perceivers = build_perceivers(SHIPPED, config, is_live)
+    _, predictors = build_predictors(SHIPPED, config, is_live)
 
     assert seen == [asked]
-    assert len(perceivers) == asked[2]
+    assert len(predictors) == asked[2]
 
 
 def test_whole_run_through_bound_buffers_keeps_every_frame_in_order(

@@ -264,7 +264,7 @@ def test_logits_engine_is_not_asked_for_a_class_map(tmp_path: Path) -> None:
     engine = OnnxEngine(written(tmp_path, packed()), "cpu")
 
     with pytest.raises(EngineError, match=r"^tiny-1 gives logits, and was asked for class_map$"):
-        engine.classify(frames(1)[0])
+        engine.segment(frames(1)[0])
 
 
 def test_graph_that_takes_floats_is_refused(tmp_path: Path) -> None:
@@ -291,7 +291,7 @@ class TestClassMaps:
         frame_bgr = np.zeros((72, 128, 3), np.uint8)
         frame_bgr[..., 1] = 200
 
-        class_map, confidence = engine.classify(frame_bgr)
+        class_map, confidence = engine.segment(frame_bgr)
 
         assert (class_map.shape, confidence.shape) == ((48, 64), (48, 64))
         assert (class_map[24, 32], confidence[24, 32]) == (1, 200)
@@ -301,7 +301,7 @@ class TestClassMaps:
         engine = OnnxEngine(make_classifier((0, 0)), "cpu")
 
         for shape in ((72, 128, 3), (48, 64, 3), (101, 33, 3)):
-            assert engine.classify(np.full(shape, 9, np.uint8))[0].shape == (48, 64)
+            assert engine.segment(np.full(shape, 9, np.uint8))[0].shape == (48, 64)
 
     def test_frame_of_another_size_is_told_with_both_sizes_and_what_to_do(
         self, make_classifier: Callable[..., Path]
@@ -313,7 +313,7 @@ class TestClassMaps:
             match="takes frames of 128x72 only, and this one is 64x48; "
             "export it with --frame 64x48 or --frame any, or take the file for the CPU",
         ):
-            engine.classify(np.zeros((48, 64, 3), np.uint8))
+            engine.segment(np.zeros((48, 64, 3), np.uint8))
 
     def test_confidence_of_nothing_is_an_error(self, make_classifier: Callable[..., Path]) -> None:
         engine = OnnxEngine(make_classifier((128, 72)), "cpu")
@@ -321,7 +321,7 @@ class TestClassMaps:
         frame_bgr[30:34, 60:64] = 0
 
         with pytest.raises(EngineError, match=r"^classifier-1 found no class for a part of the frame on cpu"):
-            engine.classify(frame_bgr)
+            engine.segment(frame_bgr)
 
     def test_classifier_is_not_asked_for_logits(self, make_classifier: Callable[..., Path]) -> None:
         engine = OnnxEngine(make_classifier((128, 72)), "cpu")
@@ -399,7 +399,7 @@ class TestBoundBuffers:
 
         for shape in ((72, 128, 3), (72, 128, 3), (48, 64, 3), (72, 128, 3)):
             frame_bgr = chance.integers(0, 256, shape, np.uint8)
-            for ours, theirs in zip(bound.classify(frame_bgr), plain.classify(frame_bgr), strict=True):
+            for ours, theirs in zip(bound.segment(frame_bgr), plain.segment(frame_bgr), strict=True):
                 np.testing.assert_array_equal(ours, theirs)
 
     def test_result_stays_the_same_after_the_next_inference(self, tmp_path: Path) -> None:

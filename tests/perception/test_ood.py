@@ -9,13 +9,13 @@ from perception.frame import Frame
 from perception.inference.engines import OnnxEngine
 from perception.inference.ood import (
     QUANTILES,
-    DoubtWatch,
+    UncertaintyWatch,
     certainty_of,
     doubt_of,
     quantiles_of,
     share_below,
 )
-from perception.inference.predictor import Perceiver
+from perception.inference.predictor import Predictor
 from perception.inference.zoo import shipped_models
 from perception.labels import ALTERNATIVE, BACKGROUND, DIRECT, DRIVABLE, LABELS, LABELS_OF_TWO
 from perception.synthetic import DriveRenderer
@@ -35,15 +35,15 @@ def test_mean_and_low_are_those_of_the_first_classs_area(labels: tuple[str, ...]
     told = certainty_of(*maps(direct), labels)
 
     assert told.mean == pytest.approx((36 * 1 + 4 * 0.2) / 40)
-    assert told.low == pytest.approx(0.2)  # two of the 40 cells may be less sure, four are
-    assert told.unlikeness is None
+    assert told.p5 == pytest.approx(0.2)  # two of the 40 cells may be less sure, four are
+    assert told.ood_score is None
 
 
 def test_low_leaves_out_the_least_sure_twentieth() -> None:
     confidence, class_map = maps()
     confidence[40, 2:4] = 204
 
-    assert certainty_of(confidence, class_map, LABELS).low == pytest.approx(0.8)
+    assert certainty_of(confidence, class_map, LABELS).p5 == pytest.approx(0.8)
 
 
 def test_graph_with_a_confidence_for_every_pixel_tells_the_same() -> None:
@@ -67,14 +67,14 @@ def test_frame_without_drivable_area_has_no_mean_and_full_doubt(shape: tuple[int
 
     told = certainty_of(np.full((45, 80), 255, np.uint8), class_map, LABELS, (0.0, 0.1, 0.2))
 
-    assert (told.mean, told.low, told.unlikeness) == (None, None, 1.0)
+    assert (told.mean, told.p5, told.ood_score) == (None, None, 1.0)
 
 
 @pytest.mark.parametrize(
-    ("doubt", "share"), [(0.0, 0.0), (0.1, 0.0), (0.15, 0.125), (0.2, 0.25), (0.9, 0.46875), (1.0, 0.5)]
+    ("uncertainty", "share"), [(0.0, 0.0), (0.1, 0.0), (0.15, 0.125), (0.2, 0.25), (0.9, 0.46875), (1.0, 0.5)]
 )
-def test_share_is_of_the_frames_with_less_doubt(doubt: float, share: float) -> None:
-    assert share_below(doubt, (0.1, 0.2, 1.0, 1.0, 1.0)) == pytest.approx(share)
+def test_share_is_of_the_frames_with_less_doubt(uncertainty: float, share: float) -> None:
+    assert share_below(uncertainty, (0.1, 0.2, 1.0, 1.0, 1.0)) == pytest.approx(share)
 
 
 def test_doubt_beyond_all_frames_is_a_share_of_one() -> None:
@@ -82,27 +82,27 @@ def test_doubt_beyond_all_frames_is_a_share_of_one() -> None:
 
 
 def test_frames_that_the_quantiles_were_taken_from_are_spread_evenly() -> None:
-    doubts = np.random.default_rng(0).beta(1, 6, 151)
+    uncertainties = np.random.default_rng(0).beta(1, 6, 151)
 
-    quantiles = quantiles_of(doubts.tolist())
+    quantiles = quantiles_of(uncertainties.tolist())
 
     assert len(quantiles) == QUANTILES
-    shares = sorted(share_below(float(doubt), quantiles) for doubt in doubts)
+    shares = sorted(share_below(float(uncertainty), quantiles) for uncertainty in uncertainties)
     np.testing.assert_allclose(shares, np.linspace(0, 1, 151), atol=1 / QUANTILES)
 
 
 @pytest.mark.parametrize("name", sorted(shipped_models()))
 def test_shipped_file_knows_the_built_in_road_and_does_not_know_noise(name: str) -> None:
     engine = OnnxEngine(shipped_models()[name], "cpu", threads=1)
-    perceive = DoubtWatch(Perceiver(engine))
+    predict = UncertaintyWatch(Predictor(engine))
     noise = np.random.default_rng(0).integers(0, 256, (360, 640, 3), np.uint8)
 
     seen = [
-        perceive(Frame("fake", 0, 0, 0, image_bgr, "0")).certainty
+        predict(Frame("fake", 0, 0, 0, image_bgr, "0")).certainty
         for image_bgr in (DriveRenderer("day", (640, 360)).render(10)[0], noise)
     ]
 
-    shares = [told.unlikeness for told in seen if told is not None and told.unlikeness is not None]
+    shares = [told.ood_score for told in seen if told is not None and told.ood_score is not None]
     assert shares[0] < 0.5
     assert shares[1] > 0.9
-    assert perceive.doubts[0] < perceive.doubts[1]
+    assert predict.uncertainties[0] < predict.uncertainties[1]

@@ -20,7 +20,7 @@ from perception.inference.contract import ModelContract
 from perception.inference.engines import EngineError, OnnxEngine, OpenVinoEngine
 from perception.inference.engines import openvino as engine_module
 from perception.inference.engines.openvino import has_bf16
-from perception.inference.predictor import Perceiver, blank_input, prepare
+from perception.inference.predictor import Predictor, blank_input, preprocess
 from perception.inference.zoo import model_file
 from perception.labels import LABELS
 from perception.synthetic import DriveRenderer
@@ -47,7 +47,7 @@ def reference() -> OnnxEngine:
 def as_input(engine: OpenVinoEngine, image_bgr: np.ndarray) -> np.ndarray:
     box = Letterbox.fit((image_bgr.shape[1], image_bgr.shape[0]), engine.contract.input_wh)
     input_bgr = blank_input(engine.contract)
-    prepare(Frame("fake", 0, 0, 0, image_bgr, "0"), box, input_bgr)
+    preprocess(Frame("fake", 0, 0, 0, image_bgr, "0"), box, input_bgr)
     return input_bgr
 
 
@@ -103,10 +103,10 @@ def test_class_map_in_bf16_is_nearly_that_of_onnx_runtime(
     engine = OpenVinoEngine(SHIPPED, threads=1, precision="bf16")
     frame = Frame("fake", 0, 0, 0, road_bgr, "0")
 
-    prediction = Perceiver(engine)(frame)
+    prediction = Predictor(engine)(frame)
 
     assert prediction.provider == "openvino bf16"
-    exact = Perceiver(reference)(frame).class_map
+    exact = Predictor(reference)(frame).class_map
     assert len(np.unique(exact)) == 3
     assert (prediction.class_map == exact).mean() > 0.99
     assert not np.array_equal(
@@ -131,9 +131,9 @@ def test_class_maps_are_those_of_onnx_runtime(
     file = make_classifier(frame_wh)
     frame_bgr = np.random.default_rng(0).integers(0, 256, (72, 128, 3), np.uint8)
 
-    found = OpenVinoEngine(file, threads=1, precision="f32").classify(frame_bgr)
+    found = OpenVinoEngine(file, threads=1, precision="f32").segment(frame_bgr)
 
-    for ours, theirs in zip(found, OnnxEngine(file, "cpu").classify(frame_bgr), strict=True):
+    for ours, theirs in zip(found, OnnxEngine(file, "cpu").segment(frame_bgr), strict=True):
         np.testing.assert_array_equal(ours, theirs)
 
 
@@ -169,11 +169,11 @@ def test_wrong_kind_of_question_and_wrong_size_are_one_line(
     classifier = OpenVinoEngine(make_classifier((128, 72)), threads=1)
 
     with pytest.raises(EngineError, match="gives logits, and was asked for class_map"):
-        in_f32.classify(np.zeros((72, 128, 3), np.uint8))
+        in_f32.segment(np.zeros((72, 128, 3), np.uint8))
     with pytest.raises(EngineError, match="gives class_map, and was asked for logits"):
         classifier.infer(np.zeros((72, 128, 3), np.uint8))
     with pytest.raises(EngineError, match="takes frames of 128x72 only, and this one is 64x48; export it"):
-        classifier.classify(np.zeros((48, 64, 3), np.uint8))
+        classifier.segment(np.zeros((48, 64, 3), np.uint8))
     with pytest.raises(EngineError, match=r"does not run on openvino f32: [^\n]+$"):
         in_f32.infer(np.zeros((8, 8, 3), np.uint8))
 

@@ -10,11 +10,11 @@ from threading import Event
 import numpy as np
 import pytest
 
-from perception.frame import CameraState, Frame, Outage, Output, Prediction
+from perception.frame import CameraState, Frame, NoFrameRecord, OutputItem, Prediction
 from perception.pipeline import Pipeline, PipelineError, Supervision
 from perception.pipeline.watchdog import WatchdogSettings
 from perception.sources.isolated.freshness import FreshnessSettings
-from perception.sources.isolated.supervisor import Limits, Supervised
+from perception.sources.isolated.supervisor import IsolatedSource, Limits
 from perception.sources.source import EndOfSource, NoFrame, SourceInfo
 
 LIMIT_S = 5.0
@@ -28,10 +28,10 @@ def _frame(number: int, age_s: float = 0.0, missed_before: int = 0) -> Frame:
 
 
 def _outage() -> NoFrame:
-    return NoFrame(Outage("cam", (2, 2), 7, 5, CameraState.STALE, "no frame for 0.1 s"))
+    return NoFrame(NoFrameRecord("cam", (2, 2), 7, 5, CameraState.STALE, "no frame for 0.1 s"))
 
 
-def _perceive(frame: Frame) -> Prediction:
+def _predict(frame: Frame) -> Prediction:
     return Prediction(frame, np.zeros((2, 2), np.uint8), (1.0, 0.0, 0.0), "model")
 
 
@@ -59,15 +59,15 @@ class ScriptedSource:
 @dataclass
 class KeepingSink:
     name: str = "keeping"
-    trouble: str | None = None
-    written: list[Output] = field(default_factory=list)
-    on_write: Callable[[Output], None] = lambda output: None
+    issue: str | None = None
+    written: list[OutputItem] = field(default_factory=list)
+    on_write: Callable[[OutputItem], None] = lambda output: None
     closed: Event = field(default_factory=Event)
 
     def open(self, info: SourceInfo, resumes: bool = False) -> None:
         pass
 
-    def write(self, output: Output) -> None:
+    def write(self, output: OutputItem) -> None:
         self.on_write(output)
         self.written.append(output)
 
@@ -76,29 +76,29 @@ class KeepingSink:
 
 
 def _run(script: list[Frame | Exception], supervision: Supervision, info: SourceInfo = RECORDED) -> Pipeline:
-    pipeline = Pipeline(ScriptedSource(script), info, [_perceive], [KeepingSink()], supervision)
+    pipeline = Pipeline(ScriptedSource(script), info, [_predict], [KeepingSink()], supervision)
     pipeline.start()
     assert pipeline.wait(LIMIT_S)
     pipeline.raise_first_error()
     return pipeline
 
 
-def _written(pipeline: Pipeline) -> list[Output]:
+def _written(pipeline: Pipeline) -> list[OutputItem]:
     sink = pipeline.sinks["keeping"]._sink
     assert isinstance(sink, KeepingSink)
     return sink.written
 
 
 def test_outage_reaches_the_sinks_in_its_place_with_the_engines_name() -> None:
-    def sign(outage: Outage) -> Outage:
-        return Outage(**{**outage.__dict__, "model_id": "model"})
+    def stamp_engine(outage: NoFrameRecord) -> NoFrameRecord:
+        return NoFrameRecord(**{**outage.__dict__, "model_id": "model"})
 
-    pipeline = _run([_frame(0), _outage(), _frame(1)], Supervision(sign=sign))
+    pipeline = _run([_frame(0), _outage(), _frame(1)], Supervision(stamp_engine=stamp_engine))
 
     before, outage, after = _written(pipeline)
     assert isinstance(before, Prediction)
     assert isinstance(after, Prediction)
-    assert isinstance(outage, Outage)
+    assert isinstance(outage, NoFrameRecord)
     assert (outage.model_id, outage.camera_state, outage.has_mask) == ("model", CameraState.STALE, False)
     assert outage.published_ns > 0
 
@@ -156,7 +156,7 @@ def test_last_output_is_what_was_published_last() -> None:
 
 
 @pytest.mark.parametrize("is_live", [False, True])
-@pytest.mark.parametrize("stage", ["capture", "perceive-0"])
+@pytest.mark.parametrize("stage", ["capture", "predict-0"])
 def test_stage_that_hangs_ends_the_run_with_its_name_and_the_sinks_closed(stage: str, is_live: bool) -> None:
     goes_on = Event()
 
@@ -166,16 +166,16 @@ def test_stage_that_hangs_ends_the_run_with_its_name_and_the_sinks_closed(stage:
                 goes_on.wait(LIMIT_S)
             return super().read()
 
-    def perceive(frame: Frame) -> Prediction:
+    def predict(frame: Frame) -> Prediction:
         if stage != "capture" and frame.frame_id == 1:
             goes_on.wait(LIMIT_S)
-        return _perceive(frame)
+        return _predict(frame)
 
     sink = KeepingSink()
     source = Hanging([_frame(0), _frame(1)])
     settings = WatchdogSettings(stage_s=0.15)
     info = LIVE if is_live else RECORDED
-    pipeline = Pipeline(source, info, [perceive], [sink], Supervision(watchdog=settings))
+    pipeline = Pipeline(source, info, [predict], [sink], Supervision(watchdog=settings))
     pipeline.start()
     limit_s = time.monotonic() + LIMIT_S
     while not sink.closed.is_set() and time.monotonic() < limit_s:
@@ -199,7 +199,7 @@ def test_stage_that_waits_for_others_does_not_hang() -> None:
     pipeline = Pipeline(
         ScriptedSource(frames),
         RECORDED,
-        [_perceive],
+        [_predict],
         [sink],
         Supervision(watchdog=WatchdogSettings(stage_s=0.6)),
     )
@@ -218,7 +218,7 @@ def test_stage_that_waits_for_others_does_not_hang() -> None:
 def test_hung_sink_of_a_live_run_is_replaced_and_the_run_goes_on() -> None:
     goes_on, is_in = Event(), Event()
 
-    def hang(output: Output) -> None:
+    def hang(output: OutputItem) -> None:
         is_in.set()
         goes_on.wait(LIMIT_S)
 
@@ -234,7 +234,7 @@ def test_hung_sink_of_a_live_run_is_replaced_and_the_run_goes_on() -> None:
     supervision = Supervision(
         rebuild_sink=lambda name: second, watchdog=WatchdogSettings(stage_s=0.15, restarts=5)
     )
-    pipeline = Pipeline(Endless([]), LIVE, [_perceive], [KeepingSink("first", on_write=hang)], supervision)
+    pipeline = Pipeline(Endless([]), LIVE, [_predict], [KeepingSink("first", on_write=hang)], supervision)
     pipeline.start()
     assert is_in.wait(LIMIT_S)
     until_s = time.monotonic() + LIMIT_S
@@ -273,10 +273,10 @@ class SilentReader:
 
 def test_silence_that_is_allowed_for_long_is_no_stage_that_hangs() -> None:
     sink = KeepingSink()
-    source = Supervised(SilentReader, "cam", Limits(freshness=FreshnessSettings(stale_after_s=0.8)))
+    source = IsolatedSource(SilentReader, "cam", Limits(freshness=FreshnessSettings(stale_after_s=0.8)))
     info = source.open()
     settings = WatchdogSettings(stage_s=0.2)
-    pipeline = Pipeline(source, info, [_perceive], [sink], Supervision(watchdog=settings))
+    pipeline = Pipeline(source, info, [_predict], [sink], Supervision(watchdog=settings))
     pipeline.start()
     until_s = time.monotonic() + LIMIT_S
     while not sink.written and time.monotonic() < until_s:

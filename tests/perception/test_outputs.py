@@ -20,7 +20,7 @@ from recording import LIVE, TARGETS, contents, frames_of, names, sink_at, write
 
 from perception.node import main
 from perception.sinks.registry import SinkBuilder, SinkSettings
-from perception.sinks.rotation import Keeping, Rotate
+from perception.sinks.rotation import RecordingPolicy, Rotate
 from perception.sinks.sink import Sink
 
 ENDLESS = ("--source", "synthetic", "--realtime")
@@ -145,7 +145,7 @@ def test_devices_are_not_locked(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["overlay", "jsonl", "masks"])
 def test_claim_alone_leaves_no_trace(tmp_path: Path, name: str) -> None:
-    for keeping in (Keeping(), Keeping(A_SECOND)):
+    for keeping in (RecordingPolicy(), RecordingPolicy(A_SECOND)):
         sink = sink_at(tmp_path, name, keeping)
         sink.claim()
         sink.close()
@@ -155,7 +155,7 @@ def test_claim_alone_leaves_no_trace(tmp_path: Path, name: str) -> None:
 
 def recorded(tmp_path: Path, name: str, change: Callable[[Path], None], rotate: Rotate) -> Sink:
     """20 frames, then the change of the output, then 20 more."""
-    sink = sink_at(tmp_path / "folder", name, Keeping(rotate))
+    sink = sink_at(tmp_path / "folder", name, RecordingPolicy(rotate))
     sink.open(LIVE)
     write(sink, range(20))
     change(tmp_path / "folder")
@@ -175,7 +175,7 @@ def test_removed_folder_is_made_again_and_what_was_lost_is_told(
     if rotate.is_on and name == "masks":
         (target,) = target.iterdir()
     assert len(frames_of(target)) == 20
-    assert sink.trouble == (
+    assert sink.issue == (
         f"{tmp_path / 'folder' / TARGETS[name]}: 20 recorded frames are gone: "
         "they were removed while the recording went on"
     )
@@ -189,8 +189,8 @@ def test_last_frames_into_a_removed_folder_are_told_too(tmp_path: Path, name: st
     shutil.rmtree(tmp_path / "folder")
     sink.close()
 
-    assert sink.trouble is not None
-    assert "7 recorded frames are gone" in sink.trouble
+    assert sink.issue is not None
+    assert "7 recorded frames are gone" in sink.issue
 
 
 @pytest.mark.parametrize("name", ["overlay", "jsonl", "masks"])
@@ -199,7 +199,7 @@ def test_output_that_is_moved_stays_whole_and_another_goes_on(tmp_path: Path, na
 
     sink = recorded(tmp_path, name, lambda folder: (folder / TARGETS[name]).rename(moved) and None, Rotate())
 
-    assert sink.trouble is None
+    assert sink.issue is None
     assert len(frames_of(moved)) == 20
     assert len(frames_of(tmp_path / "folder" / TARGETS[name])) == 20
     assert names(tmp_path / "folder") == [TARGETS[name]]
@@ -220,7 +220,7 @@ def test_records_go_on_after_every_way_of_logrotate(tmp_path: Path) -> None:
 
     for change in (create, copytruncate):
         sink = recorded(tmp_path, "jsonl", change, Rotate())
-        assert sink.trouble is None
+        assert sink.issue is None
         assert frames_of(copies[-1]) == [*range(20)]
         assert frames_of(tmp_path / "folder" / "out.jsonl") == [*range(20, 40)]
 
@@ -234,14 +234,14 @@ def test_file_that_came_in_the_place_of_a_video_is_not_touched(tmp_path: Path) -
 
     assert (tmp_path / "folder" / "out.mp4").read_bytes() == b"of somebody else"
     assert len(frames_of(tmp_path / "folder" / "out-000001.mp4")) == 20
-    assert "20 recorded frames are gone" in str(sink.trouble)
+    assert "20 recorded frames are gone" in str(sink.issue)
 
 
 def test_video_that_is_cut_under_the_node_is_told_of(tmp_path: Path) -> None:
     sink = recorded(tmp_path, "overlay", lambda folder: os.truncate(folder / "out.mp4", 0), Rotate())
 
     assert len(frames_of(tmp_path / "folder" / "out.mp4")) == 20
-    assert "20 recorded frames are gone" in str(sink.trouble)
+    assert "20 recorded frames are gone" in str(sink.issue)
 
 
 def test_run_whose_records_were_removed_does_not_end_well(
@@ -274,7 +274,7 @@ def test_boots_one_after_the_other_stay_within_keep(tmp_path: Path, name: str) -
         sink.open(LIVE)
         write(sink, range(90))
         sink.close()
-        assert sink.trouble is None
+        assert sink.issue is None
 
     assert names(folder) == [
         f"{'' if name == 'masks' else 'out-'}{number:06d}{suffix}" for number in (18, 19, 20)
@@ -292,7 +292,7 @@ def test_keep_removes_nothing_that_no_run_of_ours_has_made(tmp_path: Path, name:
     index = folder / (".segments" if name == "masks" else f".{TARGETS[name]}.segments")
     index.write_text("../elsewhere\nelsewhere\n\n/etc/hostname\nout-000001.mp4\n")
 
-    sink = sink_at(tmp_path, name, Keeping(Rotate(age_s=1.0, keep=1)))
+    sink = sink_at(tmp_path, name, RecordingPolicy(Rotate(age_s=1.0, keep=1)))
     sink.open(LIVE)
     write(sink, range(60))
     sink.close()
@@ -303,7 +303,7 @@ def test_keep_removes_nothing_that_no_run_of_ours_has_made(tmp_path: Path, name:
 
 
 def test_keep_leaves_pictures_of_the_user_in_an_old_folder_and_says_so(tmp_path: Path) -> None:
-    sink = sink_at(tmp_path, "masks", Keeping(Rotate(age_s=1.0, keep=1)))
+    sink = sink_at(tmp_path, "masks", RecordingPolicy(Rotate(age_s=1.0, keep=1)))
     sink.open(LIVE)
     write(sink, range(20))
     photo = tmp_path / "out" / "000001" / "photo.png"
@@ -312,8 +312,8 @@ def test_keep_leaves_pictures_of_the_user_in_an_old_folder_and_says_so(tmp_path:
     sink.close()
 
     assert names(photo.parent) == ["photo.png"]
-    assert sink.trouble is not None
-    assert "000001: an old segment cannot be removed: Directory not empty; remove it" in sink.trouble
+    assert sink.issue is not None
+    assert "000001: an old segment cannot be removed: Directory not empty; remove it" in sink.issue
 
 
 @pytest.mark.parametrize("rotate", [(), ("--rotate.age_s", "0.5", "--rotate.keep", "6")])

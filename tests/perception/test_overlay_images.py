@@ -10,12 +10,12 @@ import cv2
 import numpy as np
 import pytest
 
-from perception.frame import CameraState, Frame, Outage, Prediction
+from perception.frame import CameraState, Frame, NoFrameRecord, Prediction
 from perception.labels import ALTERNATIVE, BACKGROUND, COLOURS_RGB, DIRECT
 from perception.node import main
 from perception.sinks.overlay_images import OverlayFolderSink, OverlayImageSink
 from perception.sinks.registry import SinkSettings, build_sinks
-from perception.sinks.rotation import Keeping, Rotate
+from perception.sinks.rotation import RecordingPolicy, Rotate
 from perception.sinks.sink import SinkError
 from perception.sources.source import SourceInfo
 
@@ -54,7 +54,7 @@ def test_overlay_of_one_image_is_an_image(tmp_path: Path, name: str) -> None:
     assert nearest_colour(image_bgr[120, 60]) == DIRECT
     assert nearest_colour(image_bgr[120, 260]) == ALTERNATIVE
     assert np.abs(image_bgr[50, 60].astype(int) - (60, 120, 200)).max() < 8
-    assert sink.trouble is None
+    assert sink.issue is None
     assert [path.name for path in file.parent.iterdir()] == [name]
 
 
@@ -94,7 +94,7 @@ def test_no_frame_leaves_no_image(tmp_path: Path) -> None:
     sink = OverlayImageSink(str(tmp_path / "z.jpg"))
     sink.open(INFO)
 
-    sink.write(Outage("cam", WH, 0, None, CameraState.LOST, "away"))
+    sink.write(NoFrameRecord("cam", WH, 0, None, CameraState.LOST, "away"))
     sink.close()
 
     assert list(tmp_path.iterdir()) == []
@@ -122,7 +122,7 @@ def test_folder_gets_an_image_a_frame_with_a_banner_where_there_is_no_mask(tmp_p
 
     sink.write(prediction("1"))
     sink.write(replace(prediction("2", 1), camera_state=CameraState.BLOCKED, camera_reason="dark"))
-    sink.write(Outage("cam", WH, 0, None, CameraState.LOST, "away"))
+    sink.write(NoFrameRecord("cam", WH, 0, None, CameraState.LOST, "away"))
     sink.close()
 
     assert sorted(file.name for file in (tmp_path / "o").iterdir()) == ["1.jpg", "2.jpg"]
@@ -149,7 +149,7 @@ def test_overlays_of_an_earlier_run_are_set_aside_and_pictures_of_others_refused
 
 
 def test_folder_rotates_and_keeps_the_newest(tmp_path: Path) -> None:
-    sink = OverlayFolderSink(str(tmp_path / "o"), keeping=Keeping(Rotate(age_s=0.1, keep=2)))
+    sink = OverlayFolderSink(str(tmp_path / "o"), keeping=RecordingPolicy(Rotate(age_s=0.1, keep=2)))
     sink.open(INFO)
 
     for number in range(12):

@@ -1,4 +1,4 @@
-"""The pipeline with a source, perceivers and sinks made here: order, books, errors, and how it ends."""
+"""The pipeline with a source, predictors and sinks made here: order, books, errors, and how it ends."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def make_frame(frame_id: int) -> Frame:
     return Frame("fake", frame_id, time.monotonic_ns(), frame_id, pixels, str(frame_id))
 
 
-def perceive(frame: Frame) -> Prediction:
+def predict(frame: Frame) -> Prediction:
     return Prediction(frame, np.zeros((2, 2), np.uint8), (1.0, 0.0, 0.0), "fake", stage_ns={"infer": 1000})
 
 
@@ -98,7 +98,7 @@ class WakingSource(FedSource):
 
 
 class FakeSink:
-    trouble: str | None = None
+    issue: str | None = None
 
     def __init__(
         self, name: str = "fake", on_write: Callable[[Prediction], None] = lambda prediction: None
@@ -139,10 +139,10 @@ def build(
     sinks: list[Any],
     *,
     is_live: bool = False,
-    perceivers: list[Callable[[Frame], Prediction]] | None = None,
+    predictors: list[Callable[[Frame], Prediction]] | None = None,
 ) -> Pipeline:
     info = SourceInfo("fake", is_live, (2, 2), 30.0)
-    return Pipeline(source, info, perceivers or [perceive], sinks)
+    return Pipeline(source, info, predictors or [predict], sinks)
 
 
 def start(pipeline: Pipeline) -> list[Thread]:
@@ -169,7 +169,7 @@ class TestRecorded:
     @pytest.mark.parametrize("workers", [1, 2, 3])
     def test_every_frame_reaches_every_sink_in_order(self, workers: int) -> None:
         sinks = [FakeSink("a"), FakeSink("b")]
-        pipeline = build(CountedSource(50), sinks, perceivers=[perceive] * workers)
+        pipeline = build(CountedSource(50), sinks, predictors=[predict] * workers)
 
         pipeline.start()
         assert pipeline.wait(WAIT_LIMIT_S)
@@ -178,7 +178,7 @@ class TestRecorded:
 
     @pytest.mark.parametrize("workers", [1, 2, 3])
     def test_nothing_is_dropped(self, workers: int) -> None:
-        pipeline = build(CountedSource(50), [FakeSink()], perceivers=[perceive] * workers)
+        pipeline = build(CountedSource(50), [FakeSink()], predictors=[predict] * workers)
 
         pipeline.start()
         assert pipeline.wait(WAIT_LIMIT_S)
@@ -287,10 +287,10 @@ class TestLive:
         def perceive_slowly(frame: Frame) -> Prediction:
             is_busy.set()
             assert is_free.wait(WAIT_LIMIT_S)
-            return perceive(frame)
+            return predict(frame)
 
         source, sink = FedSource(), FakeSink()
-        pipeline = build(source, [sink], is_live=True, perceivers=[perceive_slowly])
+        pipeline = build(source, [sink], is_live=True, predictors=[perceive_slowly])
         pipeline.start()
         source.feed(0)
         assert is_busy.wait(WAIT_LIMIT_S)
@@ -357,12 +357,12 @@ class TestLive:
 
         assert [stage for stage, _ in pipeline.errors] == ["sink dead", "capture"]
 
-    @pytest.mark.parametrize("perceivers", [[], [perceive] * 2], ids=["none", "two"])
-    def test_one_perceiver_takes_its_frames(self, perceivers: list[Callable[[Frame], Prediction]]) -> None:
+    @pytest.mark.parametrize("predictors", [[], [predict] * 2], ids=["none", "two"])
+    def test_one_perceiver_takes_its_frames(self, predictors: list[Callable[[Frame], Prediction]]) -> None:
         info = SourceInfo("fake", True, (2, 2), 30.0)
 
-        with pytest.raises(ValueError, match=r"^[02] perceivers for a live source; it needs one$"):
-            Pipeline(CountedSource(3), info, perceivers, [])
+        with pytest.raises(ValueError, match=r"^[02] predictors for a live source; it needs one$"):
+            Pipeline(CountedSource(3), info, predictors, [])
 
     def test_run_ends_when_no_sink_is_left(self) -> None:
         def fail(prediction: Prediction) -> None:
@@ -392,19 +392,19 @@ def failing_pipeline(stage: str, error: Exception, is_live: bool, workers: int) 
 
     def perceive_checked(frame: Frame) -> Prediction:
         check(frame)
-        return perceive(frame)
+        return predict(frame)
 
     def published(prediction: Prediction) -> None:
         check(prediction.frame)
 
     source = CountedSource(None, check if stage == "capture" else lambda frame_id: None)
     sink = FakeSink("broken", published if stage == "sink broken" else lambda prediction: None)
-    step = perceive_checked if stage == "perceive" else perceive
-    return build(source, [sink], is_live=is_live, perceivers=[step] * workers), sink
+    step = perceive_checked if stage == "predict" else predict
+    return build(source, [sink], is_live=is_live, predictors=[step] * workers), sink
 
 
 @pytest.mark.parametrize(("is_live", "workers"), RUNS)
-@pytest.mark.parametrize("stage", ["capture", "perceive", "sink broken"])
+@pytest.mark.parametrize("stage", ["capture", "predict", "sink broken"])
 class TestFailureOf:
     def test_stage_ends_the_run_at_once(self, stage: str, is_live: bool, workers: int) -> None:
         pipeline, _ = failing_pipeline(stage, RuntimeError("broken"), is_live, workers)
@@ -498,10 +498,10 @@ class TestStop:
         def perceive_slowly(frame: Frame) -> Prediction:
             is_busy.set()
             assert_set(is_free)
-            return perceive(frame)
+            return predict(frame)
 
         source, sink = WakingSource(), FakeSink()
-        pipeline = build(source, [sink], is_live=is_live, perceivers=[perceive_slowly])
+        pipeline = build(source, [sink], is_live=is_live, predictors=[perceive_slowly])
         pipeline.start()
         source.feed(0)
         assert is_busy.wait(WAIT_LIMIT_S)
@@ -518,7 +518,7 @@ class TestStop:
     @pytest.mark.parametrize(("is_live", "workers"), RUNS)
     def test_run_without_an_end_ends(self, is_live: bool, workers: int) -> None:
         sink = FakeSink()
-        pipeline = build(CountedSource(None), [sink], is_live=is_live, perceivers=[perceive] * workers)
+        pipeline = build(CountedSource(None), [sink], is_live=is_live, predictors=[predict] * workers)
         threads = start(pipeline)
         assert sink.writes.acquire(timeout=WAIT_LIMIT_S)
 
@@ -531,7 +531,7 @@ class TestStop:
 
     def test_only_the_frame_in_hand_is_lost_of_a_recording(self) -> None:
         sink = FakeSink()
-        pipeline = build(CountedSource(None), [sink], perceivers=[perceive] * 2)
+        pipeline = build(CountedSource(None), [sink], predictors=[predict] * 2)
         pipeline.start()
         assert sink.writes.acquire(timeout=WAIT_LIMIT_S)
 
@@ -629,14 +629,14 @@ class TestErrorBehindABlockedRead:
         assert_no_thread_is_left(threads)
 
     def started(self, source: FedSource, sink: FakeSink) -> tuple[Pipeline, list[Thread]]:
-        """A run whose perceiver fails while the source waits for its second frame."""
+        """A run whose predictor fails while the source waits for its second frame."""
         is_asking = Event()
 
         def fail(frame: Frame) -> Prediction:
             assert_set(is_asking)
             raise RuntimeError("broken")
 
-        pipeline = build(source, [sink], is_live=True, perceivers=[fail])
+        pipeline = build(source, [sink], is_live=True, predictors=[fail])
         threads = start(pipeline)
         source.feed(0)
         assert source.reads.acquire(timeout=WAIT_LIMIT_S)
@@ -660,12 +660,12 @@ class Chaos:
         self.sinks = [
             FakeSink(f"s{number}", self._step(f"sink s{number}")) for number in range(chance.randrange(0, 4))
         ]
-        steps = [self._step(f"perceive-{number}") for number in range(self.workers)]
+        steps = [self._step(f"predict-{number}") for number in range(self.workers)]
         self.pipeline = build(
             self.source,
             self.sinks,
             is_live=self.is_live,
-            perceivers=[self._perceiver(step) for step in steps],
+            predictors=[self._predictor(step) for step in steps],
         )
 
     def _step(self, name: str) -> Callable[[Any], None]:
@@ -685,10 +685,10 @@ class Chaos:
 
         return step
 
-    def _perceiver(self, step: Callable[[Any], None]) -> Callable[[Frame], Prediction]:
+    def _predictor(self, step: Callable[[Any], None]) -> Callable[[Frame], Prediction]:
         def perceive_with(frame: Frame) -> Prediction:
             step(frame)
-            return perceive(frame)
+            return predict(frame)
 
         return perceive_with
 

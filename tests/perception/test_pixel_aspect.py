@@ -17,14 +17,14 @@ import numpy as np
 import pytest
 from av.bitstream import BitStreamFilterContext
 
-from perception.camera_health.image_stats import look_at
+from perception.camera_health.image_stats import image_stats_of
 from perception.camera_health.monitor import HealthSettings, no_view, poor_view
-from perception.frame import CameraState, Frame, Outage, Prediction
+from perception.frame import CameraState, Frame, NoFrameRecord, Prediction
 from perception.imaging.letterbox import SQUARE, Letterbox, PixelAspect
 from perception.imaging.yuv import Yuv420
 from perception.inference.contract import ModelContract
 from perception.inference.engines import EngineError, OnnxEngine
-from perception.inference.predictor import Perceiver
+from perception.inference.predictor import Predictor
 from perception.labels import BACKGROUND, DIRECT, LABELS
 from perception.node import main
 from perception.sinks.jsonl import record
@@ -146,7 +146,7 @@ def test_what_the_stream_cuts_off_is_cut_off(make_clip: Callable[..., Path], bit
     assert frames[0].pixel_aspect == (64, 45)
 
 
-class Seen:
+class SourceItem:
     """An engine that keeps what it was given."""
 
     state, provider, nodes, runs_one_at_a_time = "ok", "cpu", {}, False
@@ -175,8 +175,8 @@ def test_the_network_sees_the_shape_that_is_meant(wh: tuple[int, int], aspect: P
     seen = []
     predictions = []
     for pixels, told in ((road_bgr, SQUARE), (stored_bgr, aspect), (planes, aspect)):
-        engine = Seen()
-        predictions.append(Perceiver(engine)(Frame("", 0, 0, 0, pixels, "", pixel_aspect=told)))  # type: ignore[arg-type]
+        engine = SourceItem()
+        predictions.append(Predictor(engine)(Frame("", 0, 0, 0, pixels, "", pixel_aspect=told)))  # type: ignore[arg-type]
         seen.append(engine.input_bgr.astype(int))
 
     assert np.abs(seen[1] - seen[0]).mean() < 8
@@ -194,19 +194,19 @@ def test_a_graph_that_places_the_frame_itself_is_given_square_pixels(
     blue = np.full((72, 64, 3), (200, 0, 0), np.uint8)
     frame = Frame("", 0, 0, 0, blue, "", pixel_aspect=(2, 1))
     for frame_wh in ((0, 0), (128, 72)):
-        prediction = Perceiver(OnnxEngine(make_classifier(frame_wh), "cpu"))(frame)
+        prediction = Predictor(OnnxEngine(make_classifier(frame_wh), "cpu"))(frame)
 
         assert prediction.class_map.shape == (36, 64)  # 128x72 in 64x48, and none of the padding
         assert prediction.shares[0] == 1
     with pytest.raises(EngineError, match="takes frames of 64x72 only, and this one is 128x72"):
-        Perceiver(OnnxEngine(make_classifier((64, 72)), "cpu"))(frame)
+        Predictor(OnnxEngine(make_classifier((64, 72)), "cpu"))(frame)
 
 
 def test_a_camera_is_judged_alike_whatever_its_pixels() -> None:
     road_bgr = DriveRenderer("day", (1280, 720)).render(10)[0]
     stored_bgr = np.asarray(cv2.resize(road_bgr, (720, 576), interpolation=cv2.INTER_AREA), np.uint8)
 
-    square, stored = (look_at(Frame("", 0, 0, 0, image, "")) for image in (road_bgr, stored_bgr))
+    square, stored = (image_stats_of(Frame("", 0, 0, 0, image, "")) for image in (road_bgr, stored_bgr))
 
     assert no_view(stored, HealthSettings()) is None
     assert not any(poor_view(stored, HealthSettings()).values())
@@ -223,7 +223,7 @@ def predicted(aspect: PixelAspect, wh: tuple[int, int] = (64, 48), frame_id: int
 
 def test_records_tell_it_where_pixels_are_not_square() -> None:
     square, wide = record(predicted(SQUARE)), record(predicted((64, 45)))
-    outage = record(Outage("cam", (64, 48), 0, None, CameraState.LOST, "gone", pixel_aspect=(64, 45)))
+    outage = record(NoFrameRecord("cam", (64, 48), 0, None, CameraState.LOST, "gone", pixel_aspect=(64, 45)))
 
     assert "pixel_aspect" not in square
     assert wide["pixel_aspect"] == outage["pixel_aspect"] == [64, 45]

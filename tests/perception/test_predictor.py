@@ -17,12 +17,12 @@ from perception.imaging.yuv import Yuv420, YuvMatrix, bgr_from_yuv
 from perception.inference.contract import ModelContract
 from perception.inference.engines import EngineError, OnnxEngine
 from perception.inference.predictor import (
-    Perceiver,
+    Predictor,
     blank_input,
     class_shares,
     inside,
-    interpret,
-    prepare,
+    postprocess,
+    preprocess,
     working_planes,
 )
 from perception.labels import ALTERNATIVE, BACKGROUND, DIRECT, DRIVABLE, LABELS, LABELS_OF_TWO
@@ -60,7 +60,7 @@ def make_frame(pixels: np.ndarray | Yuv420) -> Frame:
 def prepared(pixels: np.ndarray | Yuv420, wh: tuple[int, int]) -> np.ndarray:
     box = Letterbox.fit(wh, INPUT_WH)
     input_bgr = box.blank(PAD_BGR)
-    prepare(make_frame(pixels), box, input_bgr)
+    preprocess(make_frame(pixels), box, input_bgr)
     return input_bgr
 
 
@@ -134,7 +134,7 @@ class TestInterpret:
     def test_class_map_is_the_argmax_of_the_resized_logits(self, wh: tuple[int, int]) -> None:
         box = Letterbox.fit(wh, INPUT_WH)
 
-        np.testing.assert_array_equal(interpret(random_logits(), box), by_argmax(random_logits(), box))
+        np.testing.assert_array_equal(postprocess(random_logits(), box), by_argmax(random_logits(), box))
 
     @pytest.mark.parametrize("labels", [2, 3])
     def test_planes_to_work_in_change_nothing_and_no_map_lies_in_them(self, labels: int) -> None:
@@ -142,13 +142,13 @@ class TestInterpret:
         planes = working_planes(box)
         logits = random_logits()[:labels]
 
-        first = interpret(logits, box, planes)
+        first = postprocess(logits, box, planes)
         kept = first.copy()
-        second = interpret(logits[::-1].copy(), box, planes)
+        second = postprocess(logits[::-1].copy(), box, planes)
 
-        np.testing.assert_array_equal(first, interpret(logits, box))
+        np.testing.assert_array_equal(first, postprocess(logits, box))
         np.testing.assert_array_equal(first, kept)
-        np.testing.assert_array_equal(second, interpret(logits[::-1].copy(), box))
+        np.testing.assert_array_equal(second, postprocess(logits[::-1].copy(), box))
 
     @pytest.mark.parametrize("labels", [2, 3])
     def test_background_wins_where_logits_are_equal(self, labels: int) -> None:
@@ -158,7 +158,7 @@ class TestInterpret:
 
         wanted = by_argmax(logits, box)
         ids = np.array([DRIVABLE, BACKGROUND] if labels == 2 else [DIRECT, ALTERNATIVE, BACKGROUND], np.uint8)
-        np.testing.assert_array_equal(interpret(logits, box), ids[wanted])
+        np.testing.assert_array_equal(postprocess(logits, box), ids[wanted])
 
     @pytest.mark.parametrize(
         ("logits", "winner"),
@@ -175,7 +175,7 @@ class TestInterpret:
     def test_winner_of_a_uniform_network_is_everywhere(self, logits: tuple[int, ...], winner: int) -> None:
         planes = np.array(logits, np.float32)[:, None, None].repeat(48, 1).repeat(80, 2)
 
-        class_map = interpret(planes, Letterbox.fit((640, 360), INPUT_WH))
+        class_map = postprocess(planes, Letterbox.fit((640, 360), INPUT_WH))
 
         assert (class_map == winner).all()
 
@@ -194,7 +194,7 @@ class TestInterpret:
     def test_class_map_has_the_frames_size_or_that_of_its_place_in_the_input(
         self, frame_wh: tuple[int, int], class_map_wh: tuple[int, int]
     ) -> None:
-        class_map = interpret(random_logits(), Letterbox.fit(frame_wh, INPUT_WH))
+        class_map = postprocess(random_logits(), Letterbox.fit(frame_wh, INPUT_WH))
 
         assert (class_map.shape[1], class_map.shape[0]) == class_map_wh
         assert class_map.dtype == np.uint8
@@ -204,7 +204,7 @@ class TestInterpret:
         logits[BACKGROUND] = 1.0
         logits[DIRECT, :1] = 9.0  # the first 8 rows of the input, above the frame's own
 
-        class_map = interpret(logits, Letterbox.fit((640, 360), INPUT_WH))
+        class_map = postprocess(logits, Letterbox.fit((640, 360), INPUT_WH))
 
         assert (class_map == BACKGROUND).all()
 
@@ -216,7 +216,7 @@ class TestInterpretOfTwo:
         logits = random_logits()[:2]
 
         ids = np.array([DRIVABLE, BACKGROUND], np.uint8)
-        np.testing.assert_array_equal(interpret(logits, box), ids[by_argmax(logits, box)])
+        np.testing.assert_array_equal(postprocess(logits, box), ids[by_argmax(logits, box)])
 
     @pytest.mark.parametrize(
         ("logits", "winner"), [((1, 1), BACKGROUND), ((0, 1), BACKGROUND), ((1, 0), DRIVABLE)]
@@ -226,7 +226,7 @@ class TestInterpretOfTwo:
     ) -> None:
         planes = np.array(logits, np.float32)[:, None, None].repeat(48, 1).repeat(80, 2)
 
-        assert (interpret(planes, Letterbox.fit((640, 360), INPUT_WH)) == winner).all()
+        assert (postprocess(planes, Letterbox.fit((640, 360), INPUT_WH)) == winner).all()
 
 
 class TestInside:
@@ -237,7 +237,7 @@ class TestInside:
 
         part = inside(plane, box)
 
-        assert part.shape == interpret(random_logits(), box).shape
+        assert part.shape == postprocess(random_logits(), box).shape
         assert part.flags.c_contiguous
 
     def test_padding_is_cut_off(self) -> None:
@@ -292,7 +292,7 @@ class TestPerceiver:
     def test_prediction_holds_the_frame_its_classes_and_who_said_so(self) -> None:
         frame = coloured((0, 255, 0))
 
-        prediction = Perceiver(FakeEngine())(frame)
+        prediction = Predictor(FakeEngine())(frame)
 
         assert prediction.frame is frame
         assert (prediction.class_map == ALTERNATIVE).all()
@@ -301,26 +301,26 @@ class TestPerceiver:
         assert prediction.provider_nodes == {"cpu": 1}
 
     def test_every_step_is_timed(self) -> None:
-        prediction = Perceiver(FakeEngine())(coloured((0, 0, 0)))
+        prediction = Predictor(FakeEngine())(coloured((0, 0, 0)))
 
-        assert list(prediction.stage_ns) == ["prepare", "infer", "interpret"]
+        assert list(prediction.stage_ns) == ["preprocess", "infer", "postprocess"]
         assert min(prediction.stage_ns.values()) >= 0
 
     def test_predictions_do_not_share_their_memory(self) -> None:
-        perceive = Perceiver(FakeEngine())
-        first = perceive(coloured((255, 0, 0)))
+        predict = Predictor(FakeEngine())
+        first = predict(coloured((255, 0, 0)))
 
-        second = perceive(coloured((0, 0, 255)))
+        second = predict(coloured((0, 0, 255)))
 
         assert (first.class_map == DIRECT).all()
         assert (second.class_map == BACKGROUND).all()
 
     def test_frame_of_another_size_gets_its_own_place_and_clean_padding(self) -> None:
         engine = FakeEngine()
-        perceive = Perceiver(engine)
-        perceive(coloured((255, 0, 0), (640, 384)))
+        predict = Predictor(engine)
+        predict(coloured((255, 0, 0), (640, 384)))
 
-        prediction: Prediction = perceive(coloured((0, 0, 255), (360, 640)))
+        prediction: Prediction = predict(coloured((0, 0, 255), (360, 640)))
 
         assert prediction.class_map.shape == (384, 216)
         assert (engine.inputs[-1][:, :212] == PAD_BGR).all()
@@ -328,7 +328,7 @@ class TestPerceiver:
     def test_warm_up_runs_the_network_on_padding(self) -> None:
         engine = FakeEngine()
 
-        Perceiver(engine).warm_up()
+        Predictor(engine).warm_up()
 
         (input_bgr,) = engine.inputs
         np.testing.assert_array_equal(input_bgr, blank_input(engine.contract))
@@ -339,7 +339,7 @@ class TestPerceiver:
         frame = coloured((7, 7, 7))  # the same logit for every class: a third each
         frame.image_bgr[:, 640:] = (0, 255, 0)
 
-        prediction = Perceiver(FakeEngine())(frame)
+        prediction = Predictor(FakeEngine())(frame)
 
         assert prediction.confidence is not None
         assert prediction.confidence.shape == (45, 80)  # the 640x360 of the frame, 8 pixels a cell
@@ -348,10 +348,10 @@ class TestPerceiver:
         assert prediction.labels == LABELS
 
     def test_confidence_is_that_of_the_new_frame_when_its_size_changes(self) -> None:
-        perceive = Perceiver(FakeEngine())
-        perceive(coloured((7, 7, 7), (640, 384)))
+        predict = Predictor(FakeEngine())
+        predict(coloured((7, 7, 7), (640, 384)))
 
-        prediction = perceive(coloured((0, 0, 255), (360, 640)))
+        prediction = predict(coloured((0, 0, 255), (360, 640)))
 
         assert prediction.confidence is not None
         assert prediction.confidence.shape == (48, 27)
@@ -362,7 +362,7 @@ class TestPerceiver:
         engine.contract = replace(engine.contract, labels=LABELS_OF_TWO)
         engine.infer = lambda input_bgr: FakeEngine.infer(engine, input_bgr)[:2]  # type: ignore[method-assign]
 
-        prediction = Perceiver(engine)(coloured((255, 0, 0)))
+        prediction = Predictor(engine)(coloured((255, 0, 0)))
 
         assert (prediction.class_map == DRIVABLE).all()
         assert (prediction.labels, prediction.shares) == (LABELS_OF_TWO, (1.0, 0.0))
@@ -370,12 +370,12 @@ class TestPerceiver:
         assert (prediction.confidence == 255).all()
 
 
-def outputs_of(logits: np.ndarray) -> Perceiver:
-    """A perceiver whose network gives these logits for every frame."""
+def outputs_of(logits: np.ndarray) -> Predictor:
+    """A predictor whose network gives these logits for every frame."""
     engine = FakeEngine()
     engine.contract = replace(engine.contract, labels=LABELS if len(logits) == 3 else LABELS_OF_TWO)
     engine.infer = lambda input_bgr: logits  # type: ignore[method-assign]
-    return Perceiver(engine)
+    return Predictor(engine)
 
 
 class TestSuspect:
@@ -411,11 +411,11 @@ class TestSuspect:
 
     def test_state_recovers_with_the_next_good_output(self) -> None:
         logits = np.zeros((3, 48, 80), np.float32)
-        perceive = outputs_of(logits)
-        before = perceive(coloured((60, 120, 180)))
+        predict = outputs_of(logits)
+        before = predict(coloured((60, 120, 180)))
         logits[:] = 9 * random_logits()
 
-        after = perceive(coloured((60, 120, 180)))
+        after = predict(coloured((60, 120, 180)))
 
         assert (before.engine_state, after.engine_state) == ("suspect", "ok")
 
@@ -425,7 +425,7 @@ class TestSuspect:
     ) -> None:
         frame = coloured((level, 0, 0), (64, 48))
 
-        prediction = Perceiver(OnnxEngine(make_classifier((64, 48)), "cpu"))(frame)
+        prediction = Predictor(OnnxEngine(make_classifier((64, 48)), "cpu"))(frame)
 
         assert (prediction.engine_state, prediction.has_mask) == ("suspect", False)
 
@@ -434,7 +434,7 @@ class TestSuspect:
     ) -> None:
         frame = coloured((0, 0, 255), (64, 48))
 
-        prediction = Perceiver(OnnxEngine(make_classifier((64, 48)), "cpu"))(frame)
+        prediction = Predictor(OnnxEngine(make_classifier((64, 48)), "cpu"))(frame)
 
         assert (prediction.engine_state, prediction.has_mask) == ("ok", True)
 
@@ -444,10 +444,10 @@ class TestClassMapGraph:
     def test_class_map_and_confidence_are_the_frames_own_part(
         self, make_classifier: Callable[..., Path], frame_wh: tuple[int, int]
     ) -> None:
-        perceive = Perceiver(OnnxEngine(make_classifier(frame_wh), "cpu"))
+        predict = Predictor(OnnxEngine(make_classifier(frame_wh), "cpu"))
         box = Letterbox.fit(frame_wh, (64, 48))
 
-        prediction = perceive(coloured((10, 200, 0), frame_wh))
+        prediction = predict(coloured((10, 200, 0), frame_wh))
 
         size_wh = frame_wh if frame_wh[0] < box.content_wh[0] else box.content_wh
         assert prediction.class_map.shape == (size_wh[1], size_wh[0])
@@ -458,11 +458,11 @@ class TestClassMapGraph:
         assert prediction.shares == (0.0, 1.0, 0.0)
 
     def test_class_stands_where_it_is_in_the_frame(self, make_classifier: Callable[..., Path]) -> None:
-        perceive = Perceiver(OnnxEngine(make_classifier((128, 72)), "cpu"))
+        predict = Predictor(OnnxEngine(make_classifier((128, 72)), "cpu"))
         frame = coloured((0, 0, 200), (128, 72))
         frame.image_bgr[36:, :64] = (250, 0, 0)
 
-        prediction = perceive(frame)
+        prediction = predict(frame)
 
         expected = np.full((36, 64), BACKGROUND, np.uint8)
         expected[18:, :32] = DIRECT
@@ -471,52 +471,52 @@ class TestClassMapGraph:
         np.testing.assert_array_equal(prediction.confidence, np.where(expected == DIRECT, 250, 200))
 
     def test_two_classes(self, make_classifier: Callable[..., Path]) -> None:
-        perceive = Perceiver(OnnxEngine(make_classifier((128, 72), two_classes=True), "cpu"))
+        predict = Predictor(OnnxEngine(make_classifier((128, 72), two_classes=True), "cpu"))
         frame = coloured((0, 0, 200), (128, 72))
         frame.image_bgr[36:] = (250, 0, 0)
 
-        prediction = perceive(frame)
+        prediction = predict(frame)
 
         assert (prediction.labels, prediction.shares) == (LABELS_OF_TWO, (0.5, 0.5))
         assert (prediction.class_map[18:] == DRIVABLE).all()
         assert (prediction.class_map[:18] == BACKGROUND).all()
 
     def test_planes_of_a_decoder_become_bgr_first(self, make_classifier: Callable[..., Path]) -> None:
-        perceive = Perceiver(OnnxEngine(make_classifier((128, 72)), "cpu"))
+        predict = Predictor(OnnxEngine(make_classifier((128, 72)), "cpu"))
 
-        prediction = perceive(make_frame(planes_of(np.full((72, 128, 3), (0, 200, 0), np.uint8), "bt709")))
+        prediction = predict(make_frame(planes_of(np.full((72, 128, 3), (0, 200, 0), np.uint8), "bt709")))
 
         assert (prediction.class_map == ALTERNATIVE).all()
-        assert list(prediction.stage_ns) == ["prepare", "infer", "interpret"]
+        assert list(prediction.stage_ns) == ["preprocess", "infer", "postprocess"]
 
     @pytest.mark.parametrize("frame_wh", [(128, 72), (0, 0)])
     def test_warm_up_runs_the_network_on_a_frame_of_its_size(
         self, make_classifier: Callable[..., Path], frame_wh: tuple[int, int], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         engine = OnnxEngine(make_classifier(frame_wh), "cpu")
-        classify, shapes = engine.classify, []
+        segment, shapes = engine.segment, []
         monkeypatch.setattr(
-            engine, "classify", lambda frame_bgr: (shapes.append(frame_bgr.shape), classify(frame_bgr))[1]
+            engine, "segment", lambda frame_bgr: (shapes.append(frame_bgr.shape), segment(frame_bgr))[1]
         )
 
-        Perceiver(engine).warm_up()
+        Predictor(engine).warm_up()
 
         assert shapes == [(72, 128, 3) if frame_wh == (128, 72) else (48, 64, 3)]
 
     def test_frame_of_another_size_is_an_error_that_says_what_to_do(
         self, make_classifier: Callable[..., Path]
     ) -> None:
-        perceive = Perceiver(OnnxEngine(make_classifier((128, 72)), "cpu"))
+        predict = Predictor(OnnxEngine(make_classifier((128, 72)), "cpu"))
 
         with pytest.raises(EngineError, match="takes frames of 128x72 only, and this one is 64x48; export"):
-            perceive(coloured((0, 0, 0), (64, 48)))
+            predict(coloured((0, 0, 0), (64, 48)))
 
     def test_graph_for_any_size_follows_the_source(self, make_classifier: Callable[..., Path]) -> None:
-        perceive = Perceiver(OnnxEngine(make_classifier((0, 0)), "cpu"))
+        predict = Predictor(OnnxEngine(make_classifier((0, 0)), "cpu"))
 
         for wh in ((128, 72), (64, 48), (128, 72)):
             box = Letterbox.fit(wh, (64, 48))
-            shape = perceive(coloured((0, 200, 0), wh)).class_map.shape
+            shape = predict(coloured((0, 200, 0), wh)).class_map.shape
             assert shape == (box.content_wh[1], box.content_wh[0])
 
 
@@ -524,9 +524,9 @@ class TestClassMapGraph:
 def test_camera_is_looked_at_as_often_as_asked(
     every: int, looked_at: list[int], make_classifier: Callable[..., Path]
 ) -> None:
-    perceive = Perceiver(OnnxEngine(make_classifier(frame_wh=(160, 90))), every)
+    predict = Predictor(OnnxEngine(make_classifier(frame_wh=(160, 90))), every)
     pixels = np.full((90, 160, 3), (255, 0, 0), np.uint8)
 
-    predictions = [perceive(Frame("cam", number, 0, 0, pixels, "")) for number in range(5)]
+    predictions = [predict(Frame("cam", number, 0, 0, pixels, "")) for number in range(5)]
 
-    assert [number for number, it in enumerate(predictions) if it.look is not None] == looked_at
+    assert [number for number, it in enumerate(predictions) if it.image_stats is not None] == looked_at

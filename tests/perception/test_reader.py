@@ -21,7 +21,7 @@ from perception.frame import Frame
 from perception.imaging.yuv import Yuv420
 from perception.sources.isolated.freshness import FreshnessSettings, ReconnectSettings
 from perception.sources.isolated.reader import IS_SUPPORTED, SLOTS, Reader, ReaderDied
-from perception.sources.isolated.supervisor import Limits, Supervised
+from perception.sources.isolated.supervisor import IsolatedSource, Limits
 from perception.sources.source import EndOfSource, NoFrame, SourceError, SourceInfo
 
 pytestmark = pytest.mark.skipif(not IS_SUPPORTED, reason="sources have processes of their own on Linux alone")
@@ -381,11 +381,11 @@ def _parent(process: int) -> int:
 
 
 @pytest.fixture
-def new_source() -> Iterator[Callable[..., Supervised]]:
+def new_source() -> Iterator[Callable[..., IsolatedSource]]:
     """A live source that is watched over, open, with limits that a test can wait for."""
-    sources: list[Supervised] = []
+    sources: list[IsolatedSource] = []
 
-    def make(kind: type[ScriptedSource] = ScriptedSource, **values: object) -> Supervised:
+    def make(kind: type[ScriptedSource] = ScriptedSource, **values: object) -> IsolatedSource:
         build = partial(kind, is_live=True, **values)
         limits = Limits(
             open_timeout_s=LIMIT_S,
@@ -393,7 +393,7 @@ def new_source() -> Iterator[Callable[..., Supervised]]:
             freshness=FreshnessSettings(),
             reconnect=ReconnectSettings(first_s=0.1, cap_s=0.2),
         )
-        sources.append(Supervised(lambda: Reader(build, "scripted"), "scripted", limits))
+        sources.append(IsolatedSource(lambda: Reader(build, "scripted"), "scripted", limits))
         sources[-1].open()
         return sources[-1]
 
@@ -402,7 +402,7 @@ def new_source() -> Iterator[Callable[..., Supervised]]:
         source.close()
 
 
-def _frames_come(source: Supervised, frames: int = 3) -> list[str]:
+def _frames_come(source: IsolatedSource, frames: int = 3) -> list[str]:
     """Waits for so many frames; gives the reasons of the outages before."""
     reasons: list[str] = []
     until_s = time.monotonic() + LIMIT_S
@@ -416,7 +416,7 @@ def _frames_come(source: Supervised, frames: int = 3) -> list[str]:
     return reasons
 
 
-def _reasons_for(source: Supervised, seconds: float) -> list[str]:
+def _reasons_for(source: IsolatedSource, seconds: float) -> list[str]:
     reasons: list[str] = []
     until_s = time.monotonic() + seconds
     while time.monotonic() < until_s:
@@ -444,7 +444,7 @@ def _no_descriptors_left() -> Iterator[None]:
 
 
 def test_reader_that_cannot_be_started_for_want_of_descriptors_is_tried_again(
-    new_source: Callable[..., Supervised],
+    new_source: Callable[..., IsolatedSource],
 ) -> None:
     source = new_source(frames=10**9)
     _frames_come(source)
@@ -460,7 +460,7 @@ def test_reader_that_cannot_be_started_for_want_of_descriptors_is_tried_again(
 
 
 def test_reader_that_cannot_be_started_for_want_of_a_program_is_tried_again(
-    new_source: Callable[..., Supervised], monkeypatch: pytest.MonkeyPatch
+    new_source: Callable[..., IsolatedSource], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = new_source(frames=10**9)
     _frames_come(source)
@@ -475,7 +475,7 @@ def test_reader_that_cannot_be_started_for_want_of_a_program_is_tried_again(
     _frames_come(source)
 
 
-def test_node_with_many_descriptors_can_wait_for_a_reader(new_source: Callable[..., Supervised]) -> None:
+def test_node_with_many_descriptors_can_wait_for_a_reader(new_source: Callable[..., IsolatedSource]) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard != resource.RLIM_INFINITY and hard < 1_200:
         pytest.skip("this machine allows no descriptor above 1023")
@@ -507,7 +507,7 @@ def test_node_with_many_descriptors_can_wait_for_a_reader(new_source: Callable[.
     ],
 )
 def test_reader_that_says_what_it_should_not_is_replaced(
-    new_source: Callable[..., Supervised], said: bytes
+    new_source: Callable[..., IsolatedSource], said: bytes
 ) -> None:
     source = new_source(DamagedSource, said=said, frames=10**9)
 

@@ -7,7 +7,7 @@ from random import Random
 
 import pytest
 
-from perception.system.redaction import masked, masked_line, masked_url
+from perception.system.redaction import redacted, redacted_line, redacted_url
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ from perception.system.redaction import masked, masked_line, masked_url
     ],
 )
 def test_password_is_masked_wherever_people_put_it(url: str, shown: str) -> None:
-    assert masked_url(url) == shown
+    assert redacted_url(url) == shown
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_password_is_masked_wherever_people_put_it(url: str, shown: str) -> None
     ],
 )
 def test_text_without_a_password_is_left_alone(text: str) -> None:
-    assert masked(text) == text
+    assert redacted(text) == text
 
 
 def test_every_line_and_every_address_in_a_text_is_masked() -> None:
@@ -62,7 +62,7 @@ def test_every_line_and_every_address_in_a_text_is_masked() -> None:
         "one rtsp://ann:secret@a/x and\ntwo rtsp://bob:secret@b/y or {'url': 'http://:secret@c/?key=secret'}"
     )
 
-    shown = masked(text)
+    shown = redacted(text)
 
     assert "secret" not in shown
     assert shown.count("\n") == 1
@@ -100,7 +100,7 @@ def test_no_part_of_a_random_secret_shows(place: str) -> None:
             f"{{'source': '{url}'}}",
             f"{url} or {url} or rtsp://b/c",
         ]
-        for shown in map(masked, [*texts, "\n".join(texts)]):
+        for shown in map(redacted, [*texts, "\n".join(texts)]):
             for start in range(len(secret) - 3):
                 part = secret[start : start + 4]
                 assert part not in shown or part in known + "cannot open source refused", (url, shown)
@@ -117,11 +117,11 @@ def test_no_part_of_a_random_secret_shows(place: str) -> None:
     ],
 )
 def test_control_characters_are_escaped_and_all_else_is_left(text: str, shown: str) -> None:
-    assert masked(text) == shown
+    assert redacted(text) == shown
 
 
 def test_what_is_to_be_one_line_is_one_line() -> None:
-    assert masked_line("a.mp4\ndrivable-node: all is well\tx") == r"a.mp4\ndrivable-node: all is well\tx"
+    assert redacted_line("a.mp4\ndrivable-node: all is well\tx") == r"a.mp4\ndrivable-node: all is well\tx"
 
 
 @pytest.mark.parametrize(
@@ -131,6 +131,6 @@ def test_what_is_to_be_one_line_is_one_line() -> None:
 def test_long_text_takes_no_longer_than_its_length(unit: str, end: str) -> None:
     started_s = time.process_time()
 
-    masked(100_000 // len(unit) * unit + end)
+    redacted(100_000 // len(unit) * unit + end)
 
     assert time.process_time() - started_s < 1.0

@@ -15,7 +15,7 @@ from perception.sources import SOURCES, EndOfSource, SourceError, SourceSettings
 from perception.sources.camera import CameraSource
 from perception.sources.images import ImagesSource
 from perception.sources.isolated.reader import IS_SUPPORTED
-from perception.sources.isolated.supervisor import Supervised
+from perception.sources.isolated.supervisor import IsolatedSource
 from perception.sources.pacing import Limited, Looped, Paced
 from perception.sources.registry import kind_of
 from perception.sources.stream import StreamSource
@@ -48,11 +48,11 @@ def test_the_form_of_a_spec_tells_the_kind(spec: str, kind: type) -> None:
 @pytest.mark.parametrize(
     ("spec", "settings", "kind"),
     [
-        ("/dev/video0", SourceSettings(), Supervised),
-        ("rtsp://10.0.0.7/road", SourceSettings(), Supervised),
-        ("http://10.0.0.7/clip.mp4", SourceSettings(), Supervised),
+        ("/dev/video0", SourceSettings(), IsolatedSource),
+        ("rtsp://10.0.0.7/road", SourceSettings(), IsolatedSource),
+        ("http://10.0.0.7/clip.mp4", SourceSettings(), IsolatedSource),
         ("synthetic", SourceSettings(), SyntheticSource),
-        ("synthetic", SourceSettings(isolates_recordings=True), Supervised),
+        ("synthetic", SourceSettings(isolates_recordings=True), IsolatedSource),
     ],
 )
 def test_what_may_hang_is_read_in_a_process_of_its_own(

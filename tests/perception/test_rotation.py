@@ -27,9 +27,9 @@ from recording import (
 
 from perception.cli_config import SettingsError, parse
 from perception.config import NodeConfig
-from perception.frame import CameraState, Outage, Output
+from perception.frame import CameraState, NoFrameRecord, OutputItem
 from perception.sinks.registry import SinkBuilder, SinkSettings
-from perception.sinks.rotation import Keeping, Rotate
+from perception.sinks.rotation import RecordingPolicy, Rotate
 from perception.sinks.sink import SinkError
 
 
@@ -84,7 +84,7 @@ def test_records_and_masks_are_cut_by_the_sources_time(
 
 @pytest.mark.parametrize("name", list(TARGETS))
 def test_segment_ends_with_the_frame_that_reaches_the_size(tmp_path: Path, name: str) -> None:
-    sink = sink_at(tmp_path, name, Keeping(Rotate(size_mb=0.004)))
+    sink = sink_at(tmp_path, name, RecordingPolicy(Rotate(size_mb=0.004)))
     sink.open(LIVE)
     write(sink, range(40))
     sink.close()
@@ -120,7 +120,7 @@ def test_oldest_segments_go_and_nothing_that_is_none_of_ours(tmp_path: Path, nam
 
     assert names(folder) == [foreign, foreign.replace("07", "11"), foreign.replace("07", "12")]
     assert (folder / foreign).read_text() == "of another run"
-    assert first.trouble is second.trouble is None
+    assert first.issue is second.issue is None
 
 
 @pytest.mark.parametrize("name", list(TARGETS))
@@ -136,7 +136,7 @@ def test_recording_stops_whole_while_the_disk_is_nearly_full(
             assert len(frames_of(tmp_path / TARGETS[name])) == 10
     sink.close()
 
-    assert sink.trouble == (
+    assert sink.issue == (
         f"{tmp_path / TARGETS[name]}: 10 frames not recorded, less than 200 MB were free on the disk; "
         "make room, or set min_free_mb lower"
     )
@@ -174,13 +174,13 @@ def test_nearly_full_disk_refuses_a_recorded_source_and_lets_a_live_one_drive(
     live.write(predicted(0))
     live.close()
 
-    assert live.trouble is not None
-    assert "1 frames not recorded" in live.trouble
+    assert live.issue is not None
+    assert "1 frames not recorded" in live.issue
 
 
 def test_sink_in_the_place_of_a_hanging_one_touches_none_of_its_files(tmp_path: Path) -> None:
     for name, continuation in (("overlay", "out-000001.mp4"), ("jsonl", "out-000001.jsonl")):
-        keeping = Keeping()
+        keeping = RecordingPolicy()
         hanging, new = sink_at(tmp_path, name, keeping), sink_at(tmp_path, name, keeping)
         hanging.open(LIVE)
         write(hanging, range(10))
@@ -241,8 +241,8 @@ def test_killed_process_leaves_every_segment_readable(tmp_path: Path) -> None:
 
 
 def test_outages_are_black_with_a_banner_at_their_time_and_a_new_size_is_resized(tmp_path: Path) -> None:
-    lost = Outage("cam", WH, 5 * PERIOD_NS, 0, CameraState.LOST, "no frame for 1 s")
-    outputs: list[Output] = [
+    lost = NoFrameRecord("cam", WH, 5 * PERIOD_NS, 0, CameraState.LOST, "no frame for 1 s")
+    outputs: list[OutputItem] = [
         predicted(0),
         lost,
         replace(lost, time_ns=9 * PERIOD_NS),

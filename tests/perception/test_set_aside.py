@@ -18,7 +18,7 @@ from recording import LIVE, TARGETS, frames_of, names, predicted, sink_at, write
 
 from perception.imaging.mask_png import mask_png
 from perception.node import main
-from perception.sinks.rotation import Keeping, Rotate
+from perception.sinks.rotation import RecordingPolicy, Rotate
 from perception.sinks.sink import SinkError
 from perception.system.atomic_file import partial_of
 from perception.system.set_aside import is_stream, make_way, set_aside, write_outputs
@@ -84,13 +84,13 @@ def test_append_and_overwrite_exclude_each_other(only_error_line: Callable[[str]
 @pytest.mark.parametrize("name", list(TARGETS))
 def test_rotation_neither_counts_nor_removes_what_was_set_aside(tmp_path: Path, name: str) -> None:
     folder = tmp_path / "out" if name == "masks" else tmp_path
-    plain, rotated = Keeping(), Keeping(Rotate(age_s=1.0, keep=1))
+    plain, rotated = RecordingPolicy(), RecordingPolicy(Rotate(age_s=1.0, keep=1))
     for keeping in (plain, plain, rotated, plain):
         sink = sink_at(tmp_path, name, keeping)
         sink.open(LIVE)
         write(sink, range(60))
         sink.close()
-        assert sink.trouble is None
+        assert sink.issue is None
 
     target = Path(TARGETS[name])
     asides = [tmp_path / f"{target.stem}.{number}{target.suffix}" for number in (1, 2)]
@@ -124,7 +124,7 @@ def test_overwriting_one_name_of_a_file_leaves_its_other_names_whole(tmp_path: P
     (tmp_path / "other").write_bytes(b"of the user")
     (tmp_path / TARGETS[name]).hardlink_to(tmp_path / "other")
 
-    sink = sink_at(tmp_path, name, Keeping(overwrite=True))
+    sink = sink_at(tmp_path, name, RecordingPolicy(overwrite=True))
     sink.open(LIVE)
     write(sink, range(3))
     sink.close()
@@ -144,7 +144,7 @@ def test_file_of_two_names_that_may_not_be_removed_is_not_emptied(
 
     monkeypatch.setattr(Path, "unlink", unlink)
     with pytest.raises(SinkError, match=r"out\.jsonl: .*not permitted"):
-        sink_at(tmp_path, "jsonl", Keeping(overwrite=True)).open(LIVE)
+        sink_at(tmp_path, "jsonl", RecordingPolicy(overwrite=True)).open(LIVE)
 
     assert (tmp_path / "other").read_bytes() == b"of the user"
 
@@ -169,7 +169,7 @@ def test_link_that_leads_nowhere_stays_where_nothing_is_written(tmp_path: Path, 
 def test_append_cuts_nothing_off_that_is_no_half_record(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "out.jsonl").write_bytes(content)
 
-    sink = sink_at(tmp_path, "jsonl", Keeping(append=True))
+    sink = sink_at(tmp_path, "jsonl", RecordingPolicy(append=True))
     sink.open(LIVE)
     write(sink, range(3))
     sink.close()
@@ -183,7 +183,7 @@ def test_append_cuts_nothing_off_that_is_no_half_record(tmp_path: Path, content:
 )
 def test_append_goes_on_behind_half_records_and_what_power_cuts_leave(tmp_path: Path, torn: bytes) -> None:
     for frames in (range(3), range(3, 5)):
-        sink = sink_at(tmp_path, "jsonl", Keeping(append=True))
+        sink = sink_at(tmp_path, "jsonl", RecordingPolicy(append=True))
         sink.open(LIVE)
         write(sink, frames)
         sink.close()
@@ -259,7 +259,7 @@ def test_of_writers_that_begin_at_one_instant_one_writes_and_what_was_there_is_k
 
 def test_sink_in_the_place_of_one_that_failed_sets_nothing_aside(tmp_path: Path) -> None:
     for name in TARGETS:
-        keeping = Keeping()
+        keeping = RecordingPolicy()
         for resumes in (False, True):
             sink = sink_at(tmp_path, name, keeping)
             sink.open(LIVE, resumes=resumes)
@@ -278,7 +278,7 @@ def test_no_old_mask_stays_and_all_else_does(tmp_path: Path) -> None:
     cv2.imwrite(str(folder / "deep" / "photo.png"), np.full((36, 64, 3), 90, np.uint8))
     (folder / "notes.txt").write_text("of the user")
 
-    sink = sink_at(tmp_path, "masks", Keeping(folders=frozenset({"deep", "deep/er"})))
+    sink = sink_at(tmp_path, "masks", RecordingPolicy(folders=frozenset({"deep", "deep/er"})))
     sink.open(LIVE)
     write(sink, range(2))
     sink.close()
@@ -297,7 +297,7 @@ def test_what_runs_do_not_write_to_is_left_alone(tmp_path: Path, overwrite: bool
         cv2.imwrite(str(folder / file), np.full((36, 64), 2, np.uint8))
     (folder / others[-1]).write_bytes(mask_png(np.full((36, 64), 2, np.uint8)))
 
-    sink = sink_at(tmp_path, "masks", Keeping(overwrite=overwrite, folders=frozenset({"a"})))
+    sink = sink_at(tmp_path, "masks", RecordingPolicy(overwrite=overwrite, folders=frozenset({"a"})))
     sink.claim()
     sink.open(LIVE)
     write(sink, range(1))
@@ -317,7 +317,7 @@ def test_overwriting_removes_nothing_that_no_run_is_known_to_have_made(
         png = mask_png(np.full((36, 64), 2, np.uint8), has_palette=has_palette)
         (folder / f"{has_palette}.png").write_bytes(png)
 
-    sink = sink_at(tmp_path, "masks", Keeping(overwrite=True))
+    sink = sink_at(tmp_path, "masks", RecordingPolicy(overwrite=True))
     sink.claim()
     sink.open(LIVE)
     write(sink, range(1))
@@ -352,7 +352,7 @@ def test_folder_with_a_picture_of_the_user_is_refused_before_anything_is_touched
     (tmp_path / "out").mkdir()
     cv2.imwrite(str(tmp_path / "out" / "street.png"), picture)
     cv2.imwrite(str(tmp_path / "out" / "mask.png"), np.full((36, 64), 2, np.uint8))
-    sink = sink_at(tmp_path, "masks", Keeping(overwrite=overwrite))
+    sink = sink_at(tmp_path, "masks", RecordingPolicy(overwrite=overwrite))
 
     with pytest.raises(
         SinkError, match=r"street\.png is there, and no mask; name another folder with --masks"

@@ -9,7 +9,7 @@ from threading import Event
 import numpy as np
 import pytest
 
-from perception.frame import Frame, Output, Prediction
+from perception.frame import Frame, OutputItem, Prediction
 from perception.pipeline import sink_line
 from perception.pipeline.channel import Channel, Closed
 from perception.pipeline.gauges import Gauges
@@ -28,7 +28,7 @@ def _prediction(number: int) -> Prediction:
 
 class FakeSink:
     name = "fake"
-    trouble: str | None = None
+    issue: str | None = None
 
     def __init__(self, on_write: Callable[[int], None] = lambda number: None) -> None:
         self.written: list[int] = []
@@ -38,7 +38,7 @@ class FakeSink:
     def open(self, info: SourceInfo, resumes: bool = False) -> None:
         pass
 
-    def write(self, output: Output) -> None:
+    def write(self, output: OutputItem) -> None:
         assert isinstance(output, Prediction)
         self._on_write(output.frame.frame_id)
         self.written.append(output.frame.frame_id)
@@ -63,7 +63,7 @@ def _line(
     sink: FakeSink, rebuild: Callable[[], FakeSink] | None, restarts: int = 5
 ) -> tuple[SinkLine, list[tuple[str, Exception]]]:
     gauges = Gauges()
-    channel: Channel[Output] = Channel(100)
+    channel: Channel[OutputItem] = Channel(100)
     settings = WatchdogSettings(restarts=restarts)
     return SinkLine(sink, channel, gauges, rebuild, settings), gauges.errors
 
@@ -88,12 +88,12 @@ def test_sink_that_failed_goes_on_as_a_new_one() -> None:
     line.join()
 
     assert (first.written, first.is_closed, second.is_closed) == ([0], True, True)
-    assert (errors, line.trouble, line.restarts) == ([], None, 1)
+    assert (errors, line.issue, line.restarts) == ([], None, 1)
 
 
 def test_what_the_old_sink_left_out_is_still_told_of_the_new_one() -> None:
     first, second = FakeSink(_fail_at(0)), FakeSink()
-    first.trouble = "fake: 3 frames not recorded"
+    first.issue = "fake: 3 frames not recorded"
     line, _ = _line(first, lambda: second)
     line.start()
 
@@ -103,7 +103,7 @@ def test_what_the_old_sink_left_out_is_still_told_of_the_new_one() -> None:
     line.channel.close()
     line.join()
 
-    assert line.trouble == "fake: 3 frames not recorded"
+    assert line.issue == "fake: 3 frames not recorded"
 
 
 def test_sink_that_fails_beyond_its_budget_is_given_up_with_its_error() -> None:
@@ -115,7 +115,7 @@ def test_sink_that_fails_beyond_its_budget_is_given_up_with_its_error() -> None:
     line.join()
 
     assert [(name, str(error)) for name, error in errors] == [("sink fake", "fake: full at 2")]
-    assert line.trouble == "fake: full at 2"
+    assert line.issue == "fake: full at 2"
     with pytest.raises(Closed):
         line.channel.put(_prediction(3))
 

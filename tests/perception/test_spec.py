@@ -14,7 +14,7 @@ from perception.sources.registry import SourceSettings, build_source
 from perception.sources.source import SourceError
 from perception.sources.spec import Spec
 from perception.sources.video import VideoSource
-from perception.system.redaction import masked
+from perception.system.redaction import redacted
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_what_is_none_is_one_line_that_says_why(typed: str, problem: str) -> Non
     with pytest.raises(SourceError) as caught:
         Spec.of(typed)
 
-    told = masked(str(caught.value))
+    told = redacted(str(caught.value))
     assert problem in told
     assert "\n" not in told
     assert "secret" not in told

@@ -10,7 +10,7 @@ from threading import Event
 import numpy as np
 import pytest
 
-from perception.frame import CameraState, EngineState, Frame, Outage, Output, Prediction
+from perception.frame import CameraState, EngineState, Frame, NoFrameRecord, OutputItem, Prediction
 from perception.pipeline import Pipeline, Supervision
 from perception.pipeline.watchdog import WatchdogSettings
 from perception.sources.source import EndOfSource, SourceInfo
@@ -48,15 +48,15 @@ class Camera:
 
 
 @dataclass
-class Keeping:
+class RecordingPolicy:
     name: str = "keeping"
-    trouble: str | None = None
-    written: list[Output] = field(default_factory=list)
+    issue: str | None = None
+    written: list[OutputItem] = field(default_factory=list)
 
     def open(self, info: SourceInfo, resumes: bool = False) -> None:
         pass
 
-    def write(self, output: Output) -> None:
+    def write(self, output: OutputItem) -> None:
         self.written.append(output)
 
     def close(self) -> None:
@@ -64,18 +64,18 @@ class Keeping:
 
 
 def perceive_but(hangs: Callable[[Frame], None]) -> Callable[[Frame], Prediction]:
-    def perceive(frame: Frame) -> Prediction:
+    def predict(frame: Frame) -> Prediction:
         hangs(frame)
         return Prediction(frame, np.zeros((2, 4), np.uint8), (1.0, 0.0, 0.0), "model")
 
-    return perceive
+    return predict
 
 
-def stalled_records(outputs: list[Output]) -> list[Outage]:
-    return [it for it in outputs if isinstance(it, Outage) and it.engine_state is EngineState.STALLED]
+def stalled_records(outputs: list[OutputItem]) -> list[NoFrameRecord]:
+    return [it for it in outputs if isinstance(it, NoFrameRecord) and it.engine_state is EngineState.STALLED]
 
 
-def run_with_a_stall(**settings: float) -> tuple[Pipeline, list[Output], float]:
+def run_with_a_stall(**settings: float) -> tuple[Pipeline, list[OutputItem], float]:
     """A live run whose network stands at frame 5; with the time at which it went on."""
     went_on_ns = 0
 
@@ -85,7 +85,7 @@ def run_with_a_stall(**settings: float) -> tuple[Pipeline, list[Output], float]:
             time.sleep(STALL_S)
             went_on_ns = time.monotonic_ns()
 
-    camera, sink = Camera(), Keeping()
+    camera, sink = Camera(), RecordingPolicy()
     supervision = Supervision(
         max_age_s=MAX_AGE_S, watchdog=WatchdogSettings(**{"stalled_after_s": 0.3} | settings)
     )
@@ -114,7 +114,7 @@ def test_stalled_network_is_reported_at_the_nominal_rate_without_a_mask() -> Non
     assert not any(it.has_mask for it in stalled)
     assert all(it.camera_state is CameraState.OK for it in stalled)
     assert all(
-        it.engine_reason and it.engine_reason.startswith("perceive-0: at one frame for") for it in stalled
+        it.engine_reason and it.engine_reason.startswith("predict-0: at one frame for") for it in stalled
     )
 
 
@@ -143,7 +143,7 @@ def test_network_that_is_slower_than_the_camera_is_not_stalled() -> None:
 
 def test_stall_does_not_look_alive_or_fresh_and_the_watchdog_ends_it() -> None:
     goes_on = Event()
-    camera, sink = Camera(), Keeping()
+    camera, sink = Camera(), RecordingPolicy()
     settings = WatchdogSettings(stage_s=1.5, stalled_after_s=0.2)
 
     def hangs(frame: Frame) -> None:
@@ -162,7 +162,7 @@ def test_stall_does_not_look_alive_or_fresh_and_the_watchdog_ends_it() -> None:
     told = len(sink.written)
     time.sleep(0.3)
 
-    assert pipeline.dead_end == "perceive-0: hung: at one frame for more than 1.5 s"
+    assert pipeline.dead_end == "predict-0: hung: at one frame for more than 1.5 s"
     assert stalled_records(sink.written)
     assert (last.engine_state, last.camera_state) == (EngineState.STALLED, CameraState.OK)
     assert last.record_age_s > 1.0, "records of a stall kept the node alive"

@@ -13,7 +13,14 @@ import pytest
 from perception.frame import CameraState, Frame
 from perception.sources.isolated.freshness import FreshnessSettings, ReconnectSettings
 from perception.sources.isolated.reader import ReaderDied, ReaderLost, ReaderMalformed
-from perception.sources.isolated.supervisor import MARGIN_S, START_S, Limits, Reconnects, Supervised, Waiting
+from perception.sources.isolated.supervisor import (
+    MARGIN_S,
+    START_S,
+    IsolatedSource,
+    Limits,
+    Reconnects,
+    Waiting,
+)
 from perception.sources.pacing import Limited, Looped
 from perception.sources.source import EndOfSource, NoFrame, SourceError, SourceInfo
 
@@ -113,7 +120,7 @@ class Rig:
             return self.readers[-1]
 
         waiting = Waiting(lambda: self.clock.now_ns, lambda *told: self.clock.wait(*told))
-        self.source = Supervised(new_reader, "cam", limits, waiting, awaited)
+        self.source = IsolatedSource(new_reader, "cam", limits, waiting, awaited)
 
     def read_until(self, ms: float) -> list[tuple[float, Frame | NoFrame]]:
         """What comes up to a time, with the milliseconds of the clock."""

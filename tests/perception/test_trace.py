@@ -27,7 +27,7 @@ import pytest
 from perception import __version__
 from perception.cli_config import parse
 from perception.config import NodeConfig
-from perception.frame import CameraState, Outage
+from perception.frame import CameraState, NoFrameRecord
 from perception.inference.zoo import FOLDER
 from perception.provenance.identity import RunIdentity, checksum_of, code_checksum, covered_settings
 from perception.provenance.trace import Tracer
@@ -185,7 +185,7 @@ def test_outage_is_traced_too_with_the_utc_of_the_last_frame() -> None:
     def outage(captured_ns: int | None) -> dict[str, Any]:
         trace = Tracer(_identity(), is_taken_now=True).trace(captured_ns, 9_000_000_000)
         return record(
-            Outage(
+            NoFrameRecord(
                 "cam",
                 (8, 6),
                 0,

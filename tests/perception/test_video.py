@@ -20,7 +20,7 @@ import pytest
 from perception.frame import Frame
 from perception.imaging.yuv import Yuv420
 from perception.sources.source import EndOfSource, Source, SourceError, SourceInfo
-from perception.sources.stream import StreamSource, masked_url
+from perception.sources.stream import StreamSource, redacted_url
 from perception.sources.video import VideoSource
 
 BT709, FULL_RANGE = 1, 2
@@ -461,7 +461,7 @@ def test_nobody_listening_is_one_line_without_the_password(scheme: str) -> None:
     ],
 )
 def test_passwords_are_masked_and_the_rest_is_kept(url: str, shown: str) -> None:
-    assert masked_url(url) == shown
+    assert redacted_url(url) == shown
 
 
 def test_rewound_video_gives_the_same_frames_again(make_clip: Callable[..., Path]) -> None:

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import pytest
 
-from perception.frame import CameraState, Frame, Outage, Prediction
+from perception.frame import CameraState, Frame, NoFrameRecord, Prediction
 from perception.imaging.yuv import Yuv420, YuvMatrix
 from perception.labels import DIRECT
 from perception.sinks import video
@@ -335,9 +335,9 @@ def test_outages_before_a_size_is_known_are_left_out_and_the_rest_is_drawn(tmp_p
     sink = OverlayVideoSink(str(file))
     sink.open(unknown)
     for number in range(5):
-        sink.write(Outage("cam", None, number * 33_000_000, None, CameraState.LOST, "not open yet"))
+        sink.write(NoFrameRecord("cam", None, number * 33_000_000, None, CameraState.LOST, "not open yet"))
     sink.write(_prediction(0, time_ns=200_000_000))
-    sink.write(Outage("cam", WH, 300_000_000, None, CameraState.LOST, "no frame for 0.1 s"))
+    sink.write(NoFrameRecord("cam", WH, 300_000_000, None, CameraState.LOST, "no frame for 0.1 s"))
     sink.close()
 
     with av.open(str(file)) as container:

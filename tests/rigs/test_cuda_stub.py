@@ -51,7 +51,7 @@ def test_calls_are_told_apart_by_frame(rig: ModuleType) -> None:
 7 cudaGraphLaunch 2
 7 refused cudaFree
 7 cudaMemcpy 46080 kind 2 pageable"""
-    seen = rig.Seen({"nodes": {"cuda": 3}}, [line.split() for line in lines.splitlines()])
+    seen = rig.SourceItem({"nodes": {"cuda": 3}}, [line.split() for line in lines.splitlines()])
 
     assert seen.by_frame() == [
         [

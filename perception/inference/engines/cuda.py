@@ -44,7 +44,7 @@ def may_have_device() -> bool:
 
 
 @cache
-def prepare() -> None:
+def set_up() -> None:
     """Once a process, before a provider of a GPU is tried: load CUDA from `drivable[cuda]`'s packages.
 
     Where those are not installed, the system's own CUDA serves, if there is one.

@@ -44,7 +44,7 @@ class Engine(Protocol):
         """
         ...
 
-    def classify(self, frame_bgr: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    def segment(self, frame_bgr: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         """(H, W, 3) uint8 camera frame to class ids and confidence, (input_h, input_w) uint8 each.
 
         Both cover the whole input of the network, padding included; a confidence of 255 is certain.
@@ -76,7 +76,7 @@ class CheckedEngine:
             )
         return logits
 
-    def classify(self, frame_bgr: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    def segment(self, frame_bgr: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         """See `Engine`."""
         self._check_output("class_map")
         self._check_frame(frame_bgr)

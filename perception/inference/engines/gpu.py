@@ -65,7 +65,7 @@ def first_that_runs(asked: Asked, provider: ProviderName, failures: list[str] | 
     cache = cache_folder() if provider == "tensorrt" else Path()  # nobody else keeps anything
     lists = attempts(provider, asked.contract, cache, ort.get_available_providers())
     if lists and (provider != "auto" or cuda.may_have_device()):
-        cuda.prepare()
+        cuda.set_up()
     if not lists and provider in DEVICES:
         found.failures.append(cuda.why_not_loaded(provider) or f"ONNX Runtime does not offer {provider}")
     for providers in lists:

@@ -94,7 +94,7 @@ def provider_options(
         "cudnn_conv_algo_search": "EXHAUSTIVE" if is_static else "HEURISTIC",
         "cudnn_conv_use_max_workspace": "1",
         # TF32 has the mantissa of fp16: a file that says fp32 would not give what it gives elsewhere.
-        # TensorRT has no such option: `cuda.prepare` forbids it by NVIDIA's environment variable.
+        # TensorRT has no such option: `cuda.set_up` forbids it by NVIDIA's environment variable.
         "use_tf32": "0",
         "do_copy_in_default_stream": "1",  # 0 may race, says ONNX Runtime
         "enable_cuda_graph": _flag(captures and name == "cuda"),

@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Final, Literal, Protocol
 
-from perception.frame import CameraState, Frame, Outage
+from perception.frame import CameraState, Frame, NoFrameRecord
 from perception.sources.isolated.freshness import Backoff, Freshness, FreshnessSettings, ReconnectSettings
 from perception.sources.isolated.lateness import Lateness
 from perception.sources.isolated.numbers import Numbers
@@ -85,7 +85,7 @@ class Reconnects:
     """Sessions that were given up because their frames stayed too old."""
 
 
-class Supervised:
+class IsolatedSource:
     """A source in a reader process: `read` gives a frame, or tells at the nominal rate that there is none.
 
     A reader that fails is asked to open its source again, by and by more rarely; one that hangs beyond its
@@ -349,7 +349,7 @@ class Supervised:
             self._counts_before.update(self._reader.counts)
             self._reader.counts = {}
 
-    def _outage(self, info: SourceInfo, now_ns: int) -> Outage:
+    def _outage(self, info: SourceInfo, now_ns: int) -> NoFrameRecord:
         state = self._freshness.tell(now_ns)
         reason = f"no frame for {self._freshness.silent_ns(now_ns) / 1e9:.1f} s"
         if self._phase != "running":
@@ -361,7 +361,7 @@ class Supervised:
                 reason += f"attempt {self._backoff.attempts + 1} to {again} in {next_s:.1f} s"
             else:
                 reason += f"attempt {self._backoff.attempts} to {again}"
-        return Outage(
+        return NoFrameRecord(
             source_id=info.source_id,
             frame_wh=info.frame_wh,
             time_ns=self._numbers.tell(now_ns),

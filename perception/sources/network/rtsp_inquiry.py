@@ -17,7 +17,7 @@ from perception.sources.network.deadline import Deadline
 from perception.sources.network.refusal import UNAUTHORIZED, no_answer, other_protocol, refusal
 from perception.sources.network.tls import TlsSettings
 from perception.sources.source import SourceError
-from perception.system.redaction import masked_url
+from perception.system.redaction import redacted_url
 
 _MOST_REDIRECTS: Final = 5
 _LIBAVS_ALGORITHMS: Final = ("", "MD5")
@@ -57,7 +57,7 @@ def check_redirects(url: str, tls: TlsSettings, limit: Deadline) -> None:
         if there.origin != given.origin:
             why = ", and the password is not for there" if given.userinfo else ""
             raise SourceError(
-                f"redirects to {masked_url(location)}{why}; give that address as the source if you trust it"
+                f"redirects to {redacted_url(location)}{why}; give that address as the source if you trust it"
             )
         here = there.bare_url
     raise SourceError("redirects without an end")

@@ -59,7 +59,7 @@ class Builds:
             return {"rate_hz": float(round(800 / frame_ms)), "tried": [], "trial_s": 3.0}
         if task.scenario == "stage_cost":
             return meter | {
-                "cpu_ms": {"decode": DECODE_MS * factor, "perceive": frame_ms, "overlay": 3 * factor},
+                "cpu_ms": {"decode": DECODE_MS * factor, "predict": frame_ms, "overlay": 3 * factor},
                 "wall_ms": {},
                 "steps_cpu_ms": {
                     "preprocess": PREPARE_MS * factor,

@@ -168,7 +168,7 @@ def test_model_s_name_is_no_markup() -> None:
 
 def test_rate_that_was_not_held_is_hollow_and_a_stalled_one_left_out() -> None:
     (held, lost) = row().rates
-    stalled = replace(held, rate_hz=99.0, stall={"stage": "perceive", "ms": 200.0, "every_s": 10.0})
+    stalled = replace(held, rate_hz=99.0, stall={"stage": "predict", "ms": 200.0, "every_s": 10.0})
 
     plot = constant_rates([row(rates=[held, replace(lost, held=1), stalled])])
 

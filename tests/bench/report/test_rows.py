@@ -39,9 +39,9 @@ def stages(number: int, bound_fps: float, infer_ms: float = 6.0) -> Result:
     return result(
         "stage_cost",
         number,
-        cpu_ms={"decode": 2.0, "perceive": infer_ms + 1.0, "overlay": 4.0},
+        cpu_ms={"decode": 2.0, "predict": infer_ms + 1.0, "overlay": 4.0},
         wall_ms={},
-        quiet_cpu_ms={"decode": 1.5, "perceive": infer_ms, "overlay": 3.5},
+        quiet_cpu_ms={"decode": 1.5, "predict": infer_ms, "overlay": 3.5},
         steps_cpu_ms={"preprocess": 0.6, "infer": infer_ms, "postprocess": 0.4},
         cores=2,
         bound_fps={"class_map": bound_fps, "overlay": bound_fps / 2},

@@ -15,7 +15,7 @@ from bench.scenarios.accuracy import LOADED_FRAMES, digest, finds_the_same_under
 from bench.task import Task
 from perception.frame import Frame, Prediction
 from perception.inference.engines import OnnxEngine
-from perception.inference.predictor import Perceiver
+from perception.inference.predictor import Predictor
 from perception.inference.zoo import model_file
 from perception.labels import BACKGROUND, DIRECT
 from perception.metrics.segmentation import measure_accuracy
@@ -24,17 +24,17 @@ from perception.synthetic import DriveRenderer
 from train.data.decode import DataError
 from train.data.layouts import open_frames
 
-Perceive = Callable[[Frame], Prediction]
+Predict = Callable[[Frame], Prediction]
 
 
-def perceiver() -> Perceiver:
-    return Perceiver(OnnxEngine(model_file("rt_s-int8"), "cpu", threads=1))
+def predictor() -> Predictor:
+    return Predictor(OnnxEngine(model_file("rt_s-int8"), "cpu", threads=1))
 
 
 def test_values_are_those_of_the_split(data: Path) -> None:
     values = measure(Task("accuracy", "rt_s-int8", options={"data": str(data), "split": "val"}))
 
-    measured = measure_accuracy(perceiver(), open_frames(data, "val"))
+    measured = measure_accuracy(predictor(), open_frames(data, "val"))
     iou, two = measured.total.iou(), measured.drivable_or_not()
     assert (values["split"], values["frames"], values["recordings"]) == ("val", 4, 3)
     assert values["mean_iou"] == measured.total.mean_iou()
@@ -132,9 +132,9 @@ def right(frame: Frame) -> Prediction:
 
 class TestUnderLoad:
     @staticmethod
-    def is_same(count: int, perceivers: list[Perceive]) -> bool:
+    def is_same(count: int, predictors: list[Predict]) -> bool:
         digests = [digest(class_map_of(number)) for number in range(count)]
-        return finds_the_same_under_load(Numbered(count), digests, perceivers)
+        return finds_the_same_under_load(Numbered(count), digests, predictors)
 
     @pytest.mark.parametrize("count", [1, 8, 21])
     @pytest.mark.parametrize("workers", [1, 3])
@@ -202,7 +202,7 @@ class TestUnderLoad:
         def fails(frame: Frame) -> Prediction:
             raise RuntimeError("no such luck")
 
-        with pytest.raises(PipelineError, match="perceive-0: no such luck"):
+        with pytest.raises(PipelineError, match="predict-0: no such luck"):
             self.is_same(8, [fails])
 
 
@@ -219,9 +219,9 @@ class Roads(Numbered):
 
 def test_networks_own_workers_agree_with_the_quiet_run() -> None:
     engine = OnnxEngine(model_file("rt_s-int8"), "cpu", threads=1)
-    frames, perceive = Roads(10), Perceiver(engine)
-    quiet = [perceive(Frame("fake", index, 0, 0, frames[index][0], str(index))) for index in range(10)]
+    frames, predict = Roads(10), Predictor(engine)
+    quiet = [predict(Frame("fake", index, 0, 0, frames[index][0], str(index))) for index in range(10)]
     digests = [digest(prediction.class_map) for prediction in quiet]
 
     assert len(set(digests)) == 10
-    assert finds_the_same_under_load(frames, digests, [Perceiver(engine) for _ in range(2)])
+    assert finds_the_same_under_load(frames, digests, [Predictor(engine) for _ in range(2)])

@@ -52,7 +52,7 @@ class FakeTime:
         return event.is_set()
 
 
-def perceive(frame: Frame) -> Prediction:
+def predict(frame: Frame) -> Prediction:
     return Prediction(frame, np.zeros((2, 2), np.uint8), (1.0, 0.0, 0.0), "fake")
 
 
@@ -67,9 +67,9 @@ def simulate(stall: Stall, duration_s: float) -> LiveRun:
 
     def work(frame: Frame) -> Prediction:
         at_worker.now_ns += round(PERCEIVE_MS * MS)
-        return replace(perceive(frame), published_ns=at_worker.now_ns)
+        return replace(predict(frame), published_ns=at_worker.now_ns)
 
-    step = standing.before(work) if stall.stage == "perceive" else work
+    step = standing.before(work) if stall.stage == "predict" else work
     recorder, dropped = Recorder(), 0
     while handed:
         at_worker.now_ns = max(at_worker.now_ns, handed[0][1])
@@ -121,7 +121,7 @@ def naive_ms(run: LiveRun) -> list[float]:
         # Frames 0 to 6 of the stall are handed out at its end, and the newest answers for all of them.
         ("capture", [it + PERCEIVE_MS for it in delayed_ms(7)]),
         # Frame 0 stands in the worker; the others are answered by the newest of them, one frame later.
-        ("perceive", [200 + PERCEIVE_MS, *(it + 2 * PERCEIVE_MS for it in delayed_ms(7)[1:])]),
+        ("predict", [200 + PERCEIVE_MS, *(it + 2 * PERCEIVE_MS for it in delayed_ms(7)[1:])]),
     ],
 )
 def test_stall_shows_at_its_true_size_in_every_frame_that_was_due_meanwhile(
@@ -189,7 +189,7 @@ def test_source_that_was_stopped_gives_no_frame() -> None:
 
 def test_stage_stands_still_once_every_so_often() -> None:
     time = FakeTime()
-    stalling = Stalling(Stall("perceive", 50, 2), time.clock)
+    stalling = Stalling(Stall("predict", 50, 2), time.clock)
     stalled_at_ms = []
     for now_ms in range(0, 12000, 100):
         time.now_ns = now_ms * MS
@@ -244,7 +244,7 @@ def test_run_tells_ages_jitter_and_whether_it_kept_up(
 
 
 class SlowOnce:
-    """A perceiver that stands still with the first frame from `from_id` on, and keeps which one it was."""
+    """A predictor that stands still with the first frame from `from_id` on, and keeps which one it was."""
 
     def __init__(self, from_id: int, wait_s: float) -> None:
         self.slow_id: int | None = None
@@ -254,7 +254,7 @@ class SlowOnce:
         if self.slow_id is None and frame.frame_id >= self._from_id:
             self.slow_id = frame.frame_id
             threading.Event().wait(self._wait_s)
-        return perceive(frame)
+        return predict(frame)
 
 
 def test_real_pipeline_answers_for_every_frame_that_was_due() -> None:
@@ -274,7 +274,7 @@ def test_real_pipeline_answers_for_every_frame_that_was_due() -> None:
 
 
 def test_stalled_sink_delays_no_result() -> None:
-    run = run_live(perceive, [FRAME], rate_hz=200, duration_s=0.5, stall=Stall("sink", 300, 0.31))
+    run = run_live(predict, [FRAME], rate_hz=200, duration_s=0.5, stall=Stall("sink", 300, 0.31))
 
     assert run.sinks_dropped >= 1
     assert run.published[-1][0] == 99
@@ -286,7 +286,7 @@ def test_error_of_a_stage_ends_the_run_with_it() -> None:
     def fail(frame: Frame) -> Prediction:
         raise ValueError("no such layer")
 
-    with pytest.raises(PipelineError, match="perceive-0: no such layer"):
+    with pytest.raises(PipelineError, match="predict-0: no such layer"):
         run_live(fail, [FRAME], rate_hz=100, duration_s=60)
 
 
@@ -295,7 +295,7 @@ def test_values_of_a_network_are_complete(red_is_drivable: Path, make_clip: Call
         "constant_rate",
         str(red_is_drivable),
         source=str(make_clip(frames=3)),
-        options={"rate_hz": 50, "duration_s": 0.4, "stall_stage": "perceive", "stall_every_s": 0.3},
+        options={"rate_hz": 50, "duration_s": 0.4, "stall_stage": "predict", "stall_every_s": 0.3},
     )
 
     values = measure(task)
@@ -306,7 +306,7 @@ def test_values_of_a_network_are_complete(red_is_drivable: Path, make_clip: Call
     assert len(values["ages_ms"]) + values["dropped"] + values["sinks_dropped"] == 20
     assert values["dropped"] >= 1
     assert values["held"] is False
-    assert values["stall"] == {"stage": "perceive", "ms": 200.0, "every_s": 0.3}
+    assert values["stall"] == {"stage": "predict", "ms": 200.0, "every_s": 0.3}
     assert {"jitter_ms", "wall_s", "cpu_s", "peak_memory_mb"} <= values.keys()
     assert json.loads(json.dumps(values, allow_nan=False)) == values
 
@@ -318,7 +318,7 @@ def test_values_of_a_network_are_complete(red_is_drivable: Path, make_clip: Call
         ({"rate_hz": True}, "rate_hz is True; it must be a number above 0"),
         ({"duration_s": float("nan")}, "duration_s is nan; it must be a number above 0"),
         ({"stall_ms": 100}, "stall_ms is given without stall_stage"),
-        ({"stall_stage": "publish"}, "stall_stage is 'publish'; known are capture, perceive, sink"),
+        ({"stall_stage": "publish"}, "stall_stage is 'publish'; known are capture, predict, sink"),
         (
             {"stall_stage": "sink", "stall_ms": 500, "stall_every_s": 0.5},
             "stall_ms is 500: as long as stall_every_s, 0.5 s, or longer",

@@ -77,7 +77,7 @@ class Classifier:
     def infer(self, input_bgr: Image) -> None:
         raise AssertionError("it gives no logits")
 
-    def classify(self, frame_bgr: Image) -> None:
+    def segment(self, frame_bgr: Image) -> None:
         self.shapes.append(frame_bgr.shape)
 
 
@@ -87,7 +87,7 @@ def test_graph_that_resizes_classifies_whole_frames(
     alone, recording = Classifier(), Classifier()
     monkeypatch.setattr("bench.scenarios.engine_only.open_engine", lambda *arguments: alone)
     monkeypatch.setattr(
-        "bench.scenarios.engine_only.node_perceivers", lambda task, **how: (recording, [1, 2])
+        "bench.scenarios.engine_only.node_predictors", lambda task, **how: (recording, [1, 2])
     )
 
     measure(Task("engine_only", str(red_is_drivable), source=str(make_clip()), options={"frames": 9}))

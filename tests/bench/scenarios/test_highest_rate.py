@@ -104,7 +104,7 @@ def test_search_on_a_network_tells_every_trial(
 ) -> None:
     tried = []
 
-    def run_live(perceive: object, frames: object, rate_hz: float, trial_s: float) -> LiveRun:
+    def run_live(predict: object, frames: object, rate_hz: float, trial_s: float) -> LiveRun:
         tried.append((rate_hz, trial_s))
         return run_of([900.0 / rate_hz if rate_hz < 8 else 1100.0 / rate_hz] * 3, rate_hz)
 

@@ -15,7 +15,7 @@ import pytest
 
 from bench.engines import EngineName
 from bench.scenarios import offline
-from bench.scenarios.node import node_perceivers
+from bench.scenarios.node import node_predictors
 from bench.task import Task
 from perception.inference.engines import EngineError
 from perception.sources.source import SourceError
@@ -75,9 +75,9 @@ def test_overlay_video_has_every_frame_of_a_clip_played_again(
 ) -> None:
     out = tmp_path / "overlay.mp4"
     task = Task("offline", str(red_is_drivable))
-    _, perceivers = node_perceivers(task, is_live=False)
+    _, predictors = node_predictors(task, is_live=False)
 
-    frames = offline.play(str(make_clip(frames=10)), 15, perceivers, out)
+    frames = offline.play(str(make_clip(frames=10)), 15, predictors, out)
 
     assert frames == 15
     with av.open(str(out)) as container:
@@ -99,10 +99,10 @@ def test_each_core_has_a_worker_of_the_engine_that_was_asked_for(
     if engine != "onnx":
         pytest.importorskip("openvino")
 
-    loaded, perceivers = node_perceivers(Task("offline", str(red_is_drivable), engine=engine), is_live=False)
+    loaded, predictors = node_predictors(Task("offline", str(red_is_drivable), engine=engine), is_live=False)
 
     assert loaded.provider == provider
-    assert len(perceivers) == len(os.sched_getaffinity(0))
+    assert len(predictors) == len(os.sched_getaffinity(0))
 
 
 def test_a_provider_that_is_not_there_is_an_error_and_not_the_cpu(
@@ -111,7 +111,7 @@ def test_a_provider_that_is_not_there_is_an_error_and_not_the_cpu(
     monkeypatch.setattr("onnxruntime.get_available_providers", lambda: ["CPUExecutionProvider"])
 
     with pytest.raises(EngineError, match="provider tensorrt did not load"):
-        node_perceivers(Task("offline", str(red_is_drivable), provider="tensorrt"), is_live=False)
+        node_predictors(Task("offline", str(red_is_drivable), provider="tensorrt"), is_live=False)
 
 
 @pytest.mark.slow

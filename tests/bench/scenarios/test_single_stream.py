@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from bench.scenarios.frames import again_and_again, decoded_frames
-from bench.scenarios.single_stream import measure, node_perceivers
+from bench.scenarios.single_stream import measure, node_predictors
 from bench.task import Task
 from perception.imaging.yuv import Yuv420
 from perception.sources.source import SourceError
@@ -29,7 +29,7 @@ def test_values_are_of_every_frame_and_every_stage(red_is_drivable: Path, make_c
     values = measure(task)
 
     assert values["frames"] == len(values["latencies_ms"]) == 7
-    assert values["stage_ms"].keys() == {"prepare", "infer", "interpret", "look"}
+    assert values["stage_ms"].keys() == {"preprocess", "infer", "postprocess", "image_stats"}
     assert sum(values["stage_ms"].values()) > 0
     assert max(values["stage_ms"].values()) < max(values["latencies_ms"])
     assert sum(values["latencies_ms"]) <= 1000 * values["wall_s"]
@@ -44,8 +44,8 @@ def test_perceivers_are_the_nodes_own(red_is_drivable: Path, engine: Any, runs_o
         pytest.importorskip("openvino")
     task = Task("single_stream", str(red_is_drivable), engine=engine)
 
-    loaded, live = node_perceivers(task, is_live=True)
-    _, recorded = node_perceivers(task, is_live=False)
+    loaded, live = node_predictors(task, is_live=True)
+    _, recorded = node_predictors(task, is_live=False)
 
     assert loaded.provider.startswith(runs_on)
     assert len(live) == 1
@@ -54,7 +54,7 @@ def test_perceivers_are_the_nodes_own(red_is_drivable: Path, engine: Any, runs_o
 
 def test_provider_that_is_not_there_is_an_error(red_is_drivable: Path) -> None:
     with pytest.raises(ValueError, match="provider cuda is ONNX Runtime's"):
-        node_perceivers(Task("single_stream", str(red_is_drivable), "openvino", "cuda"), is_live=True)
+        node_predictors(Task("single_stream", str(red_is_drivable), "openvino", "cuda"), is_live=True)
 
 
 def test_frames_of_a_video_are_the_planes_that_the_node_gets(make_clip: MakeClip) -> None:

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 
 import perception.inference.predictor as perceive_module
 from bench.scenarios import stage_cost
-from bench.scenarios.node import node_perceivers
+from bench.scenarios.node import node_predictors
 from bench.task import Task
 from perception.frame import Frame
 from perception.imaging.yuv import Yuv420
-from perception.inference.predictor import Perceiver
+from perception.inference.predictor import Predictor
 from perception.sources.source import SourceInfo
 
 MakeClip = Callable[..., Path]
@@ -110,7 +110,7 @@ class Network:
     """An engine of 5 ms."""
 
     def __init__(self, processor: Processor, red_is_drivable: Path) -> None:
-        engine, _ = node_perceivers(Task("stage_cost", str(red_is_drivable)), is_live=False)
+        engine, _ = node_predictors(Task("stage_cost", str(red_is_drivable)), is_live=False)
         self.contract, self.provider = engine.contract, engine.provider
         self.model_sha256, self.nodes, self.notes = engine.model_sha256, engine.nodes, engine.notes
         self.state, self.runs_one_at_a_time = engine.state, engine.runs_one_at_a_time
@@ -121,7 +121,7 @@ class Network:
         self._processor.work(5)
         return np.zeros((2, 36, 64), np.float32)
 
-    def classify(self, frame_bgr: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    def segment(self, frame_bgr: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         raise AssertionError("it gives logits")
 
 
@@ -137,13 +137,13 @@ def test_steps_of_perceiving_are_told_apart(
 
         monkeypatch.setattr(f"perception.inference.predictor.{name}", slow)
 
-    costs("prepare", 2)
-    costs("interpret", 1)
+    costs("preprocess", 2)
+    costs("postprocess", 1)
     costs("class_shares", 0.5)
     engine = stage_cost.ClockedEngine(Network(processor, red_is_drivable))
 
-    cost, steps_cpu_ms = stage_cost.perceive_cost(
-        Perceiver(engine), engine, [frame_of(0), frame_of(1)], FRAMES
+    cost, steps_cpu_ms = stage_cost.predict_cost(
+        Predictor(engine), engine, [frame_of(0), frame_of(1)], FRAMES
     )
 
     assert steps_cpu_ms == pytest.approx({"preprocess": 2, "infer": 5, "postprocess": 1.5})
@@ -151,18 +151,18 @@ def test_steps_of_perceiving_are_told_apart(
 
 
 def test_turns_are_the_work_of_all_stages_of_a_frame(processor: Processor, red_is_drivable: Path) -> None:
-    source, perceive = Camera(processor), Perceiver(Network(processor, red_is_drivable))
+    source, predict = Camera(processor), Predictor(Network(processor, red_is_drivable))
 
-    cost = stage_cost.turns_cost(source, perceive, None, FRAMES)
+    cost = stage_cost.turns_cost(source, predict, None, FRAMES)
 
     assert cost.cpu_ms == pytest.approx(3 + 5)
     assert (source.opened, source.closed) == (1, 1)
 
 
 def test_turns_end_with_a_whole_video(processor: Processor, red_is_drivable: Path, tmp_path: Path) -> None:
-    perceive = Perceiver(Network(processor, red_is_drivable))
+    predict = Predictor(Network(processor, red_is_drivable))
 
-    stage_cost.turns_cost(Camera(processor), perceive, tmp_path / "overlay.mp4", FRAMES)
+    stage_cost.turns_cost(Camera(processor), predict, tmp_path / "overlay.mp4", FRAMES)
 
     with av.open(str(tmp_path / "overlay.mp4")) as video:
         assert sum(1 for _ in video.decode(video=0)) == FRAMES
@@ -171,7 +171,7 @@ def test_turns_end_with_a_whole_video(processor: Processor, red_is_drivable: Pat
 def test_frame_that_comes_again_is_converted_again(processor: Processor, red_is_drivable: Path) -> None:
     converted: list[bool] = []
 
-    class Looks(Perceiver):
+    class Looks(Predictor):
         def __call__(self, frame: Frame):  # type: ignore[no-untyped-def]
             converted.append("image_bgr" in frame.__dict__)
             assert frame.image_bgr.size
@@ -179,7 +179,7 @@ def test_frame_that_comes_again_is_converted_again(processor: Processor, red_is_
 
     engine = stage_cost.ClockedEngine(Network(processor, red_is_drivable))
 
-    stage_cost.perceive_cost(Looks(engine), engine, [frame_of(0)], FRAMES)
+    stage_cost.predict_cost(Looks(engine), engine, [frame_of(0)], FRAMES)
 
     assert converted == [False] * FRAMES
 
@@ -187,8 +187,8 @@ def test_frame_that_comes_again_is_converted_again(processor: Processor, red_is_
 def test_overlay_is_drawn_and_encoded_to_the_last_frame_as_one_recording(
     red_is_drivable: Path, tmp_path: Path
 ) -> None:
-    perceive = node_perceivers(Task("stage_cost", str(red_is_drivable)), is_live=False)[1][0]
-    predictions = [perceive(replace(frame_of(number), time_ns=number)) for number in range(2)]
+    predict = node_predictors(Task("stage_cost", str(red_is_drivable)), is_live=False)[1][0]
+    predictions = [predict(replace(frame_of(number), time_ns=number)) for number in range(2)]
 
     cost, _ = stage_cost.overlay_cost(tmp_path, INFO, predictions, FRAMES)
 
@@ -206,10 +206,10 @@ def test_all_stages_make_the_bound(make_clip: MakeClip, red_is_drivable: Path) -
 
     cpu_ms = values["cpu_ms"]
     steps = sum(values["steps_cpu_ms"].values())
-    assert list(cpu_ms) == list(values["wall_ms"]) == ["decode", "perceive", "overlay"]
+    assert list(cpu_ms) == list(values["wall_ms"]) == ["decode", "predict", "overlay"]
     assert list(values["quiet_cpu_ms"]) == list(cpu_ms)
     assert all(cost_ms > 0 for cost_ms in cpu_ms.values())
-    assert steps == pytest.approx(cpu_ms["perceive"], rel=0.3)
+    assert steps == pytest.approx(cpu_ms["predict"], rel=0.3)
     assert values["cores"] == len(os.sched_getaffinity(0))
     assert values["frames"] == 12
     assert values["cpu_s"] > 0
@@ -228,8 +228,8 @@ def test_bound_is_the_sum_of_what_the_cores_can_do(
         speeds = [1, 2, 2][: len(cores)]  # two of them are half as fast
         return [
             stage_cost.OnOneCore(
-                {"decode": 2.0 * it, "perceive": 3.0 * it, "overlay": 5.0 * it},
-                {"decode": 2.0, "perceive": 3.0, "overlay": 5.0},
+                {"decode": 2.0 * it, "predict": 3.0 * it, "overlay": 5.0 * it},
+                {"decode": 2.0, "predict": 3.0, "overlay": 5.0},
                 {"infer": 2.5 * it},
                 {"class_map": 6.0 * it, "overlay": 12.0 * it},
                 {"decode": 0, "overlay": 0},
@@ -244,7 +244,7 @@ def test_bound_is_the_sum_of_what_the_cores_can_do(
 
     assert asked == [[4], [4, 6, 7]]
     assert values["bound_fps"] == {"class_map": 200 + 100 + 100, "overlay": 100 + 50 + 50}
-    assert values["quiet_cpu_ms"] == {"decode": 2.0, "perceive": 3.0, "overlay": 5.0}
+    assert values["quiet_cpu_ms"] == {"decode": 2.0, "predict": 3.0, "overlay": 5.0}
     assert values["cpu_ms"]["overlay"] == pytest.approx(25 / 3)
     assert values["turns_cpu_ms"] == pytest.approx({"class_map": 10, "overlay": 20})
     assert values["steps_cpu_ms"]["infer"] == pytest.approx(12.5 / 3)

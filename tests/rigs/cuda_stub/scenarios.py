@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from files import FRAME_WH, SHIPPED, for_gpu, without_answer
 from lines import Line
-from stub import ROOT, Seen, environment, see
+from stub import ROOT, SourceItem, environment, see
 
 from perception.inference.contract import ANY_SIZE
 
@@ -72,7 +72,7 @@ def calls_of_a_frame() -> Line:
 
 
 def _fault(
-    name: str, asked: str, holds: Callable[[Seen], bool], provider: str = "cuda", **settings: Any
+    name: str, asked: str, holds: Callable[[SourceItem], bool], provider: str = "cuda", **settings: Any
 ) -> Callable[[], Line]:
     def scenario() -> Line:
         with TemporaryDirectory() as folder:
@@ -85,12 +85,12 @@ def _fault(
     return scenario
 
 
-def _is_error(*words: str) -> Callable[[Seen], bool]:
+def _is_error(*words: str) -> Callable[[SourceItem], bool]:
     return lambda seen: all(word in seen.told.get("error", "") for word in words)
 
 
-def _runs_on(provider: str, state: str, *words: str) -> Callable[[Seen], bool]:
-    def holds(seen: Seen) -> bool:
+def _runs_on(provider: str, state: str, *words: str) -> Callable[[SourceItem], bool]:
+    def holds(seen: SourceItem) -> bool:
         said = " ".join(seen.told.get("notes", ()))
         is_there = (seen.told.get("provider"), seen.told.get("state")) == (provider, state)
         return is_there and all(word in said for word in words)
@@ -217,7 +217,9 @@ def hang_at_load() -> Line:
 _NO_MEMORY: Final = "Failed to allocate memory"
 
 
-def _too_small(at_load: bool, asked: str, holds: Callable[[Seen], bool], **how: Any) -> Callable[[], Line]:
+def _too_small(
+    at_load: bool, asked: str, holds: Callable[[SourceItem], bool], **how: Any
+) -> Callable[[], Line]:
     """A device without the memory; how much that is, is found out when it is asked for."""
     when = "at load" if at_load else "at the first run"
     name = f"no memory {when}{', fallback allowed' if how.get('allow_fallback') else ''}"

@@ -33,7 +33,7 @@ except EngineError as error:
     sys.exit()
 width, height = engine.contract.takes_wh
 frame = np.zeros((height, width, 3), np.uint8)
-run = engine.infer if engine.contract.output == "logits" else engine.classify
+run = engine.infer if engine.contract.output == "logits" else engine.segment
 for _ in range(int(frames)):
     with open(log, "a") as to:
         to.write("0 frame\\n")
@@ -69,7 +69,7 @@ def environment() -> dict[str, str]:
 
 
 @dataclass(frozen=True)
-class Seen:
+class SourceItem:
     """One model that was loaded and run on the stub, and what was called meanwhile."""
 
     told: dict[str, Any]
@@ -115,7 +115,7 @@ def see(
     allow_fallback: bool = False,
     frames: int = 3,
     **settings: int,
-) -> Seen:
+) -> SourceItem:
     """Load a model in a process of its own, and run a few frames.
 
     Args:
@@ -134,4 +134,4 @@ def see(
     if done.returncode:
         raise RuntimeError(f"{file.name}: {done.stderr.strip().splitlines()[-1]}")
     calls = [line.split() for line in log.read_text().splitlines()] if log.exists() else []
-    return Seen(json.loads(done.stdout), calls)
+    return SourceItem(json.loads(done.stdout), calls)

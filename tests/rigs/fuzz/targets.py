@@ -20,7 +20,7 @@ from perception.cli_config import SettingsError, parse
 from perception.config import NodeConfig
 from perception.inference.contract import METADATA_KEY, UNSIGNED, ContractError, ModelContract, checksum
 from perception.inference.engines import EngineError, OnnxEngine
-from perception.inference.predictor import Perceiver
+from perception.inference.predictor import Predictor
 from perception.inference.zoo import model_file
 from perception.sources.images import ImagesSource
 from perception.sources.source import EndOfSource, Source, SourceError
@@ -134,7 +134,7 @@ def read_contract(file: Path) -> None:
 
 def read_model(file: Path) -> None:
     """Load a model and run it once."""
-    Perceiver(OnnxEngine(file, "cpu", 1)).warm_up()
+    Predictor(OnnxEngine(file, "cpu", 1)).warm_up()
 
 
 def mutated_model(choice: random.Random, data: bytes, other: bytes) -> bytes:

@@ -13,8 +13,8 @@ import numpy as np
 from lines import Line
 from numpy.typing import NDArray
 
-from perception.camera_health.image_stats import look_at
-from perception.camera_health.monitor import CameraJudge, HealthSettings
+from perception.camera_health.image_stats import image_stats_of
+from perception.camera_health.monitor import CameraHealthMonitor, HealthSettings
 from perception.frame import CameraState, Frame
 from perception.imaging.yuv import Yuv420
 from perception.sources.source import EndOfSource
@@ -110,7 +110,7 @@ def _covered(frame: Frame, mask: Plane, luma: Plane, random: np.random.Generator
 
 def _is_visible(frames: list[Frame], mask: Plane) -> bool:
     """Whether a cover takes something away."""
-    structures = [look_at(frame).block_structure for frame in frames]
+    structures = [image_stats_of(frame).block_structure for frame in frames]
     steady = np.quantile(np.stack([it for it in structures if it is not None]), 0.25, axis=0)
     under = cv2.resize(mask, steady.shape[::-1], interpolation=cv2.INTER_AREA) > 0.6
     return bool(np.count_nonzero((steady >= VISIBLE_STRUCTURE) & under) >= VISIBLE_BLOCKS)
@@ -118,11 +118,11 @@ def _is_visible(frames: list[Frame], mask: Plane) -> bool:
 
 def _is_found(frames: list[Frame], first: int, mask: Plane, luma: Plane) -> bool:
     """Whether every frame that shows the cover for longer than `ALARM_S` is not ok."""
-    judge, random = CameraJudge(HealthSettings()), np.random.default_rng(0)
+    monitor, random = CameraHealthMonitor(HealthSettings()), np.random.default_rng(0)
     due_ns = frames[first].time_ns + ALARM_S * 1e9
     for number, frame in enumerate(frames):
         seen = _covered(frame, mask, luma, random) if number >= first else frame
-        state, _ = judge.judge(look_at(seen), seen.time_ns, seen.is_damaged)
+        state, _ = monitor.assess(image_stats_of(seen), seen.time_ns, seen.is_damaged)
         if state is CameraState.OK and frame.time_ns >= due_ns:
             return False
     return True
@@ -164,9 +164,9 @@ def unlit_road() -> Line:
     """The clip as it is, looked at as a recording and as a live source."""
     bad, total = 0, 0
     for every in (1, LOOKS_EVERY):
-        judge = CameraJudge(HealthSettings())
+        monitor = CameraHealthMonitor(HealthSettings())
         for frame in list(_frames())[::every]:
-            state, _ = judge.judge(look_at(frame), frame.time_ns, frame.is_damaged)
+            state, _ = monitor.assess(image_stats_of(frame), frame.time_ns, frame.is_damaged)
             bad, total = bad + (state is not CameraState.OK), total + 1
     return Line(
         "a real unlit road: no alarm", "<= 2 % of frames", f"{bad} of {total} frames", bad <= 0.02 * total

@@ -17,8 +17,8 @@ import numpy as np
 from lines import Line
 from numpy.typing import NDArray
 
-from perception.camera_health.image_stats import look_at
-from perception.camera_health.monitor import CameraJudge, HealthSettings
+from perception.camera_health.image_stats import image_stats_of
+from perception.camera_health.monitor import CameraHealthMonitor, HealthSettings
 from perception.frame import CameraState, Frame
 from perception.sources.decoding.image_file import read_image_bgr
 from perception.sources.source import EndOfSource
@@ -131,10 +131,10 @@ def _with_fault(frames: Iterable[Frame], fault: Fault | None) -> Iterator[tuple[
 
 def _alarm_s(frames: Iterable[Frame], fault: Fault | None, told: set[CameraState]) -> float:
     """Seconds from the first faulty frame to the first that tells of it; infinite for never, or too early."""
-    judge = CameraJudge(HealthSettings())
+    monitor = CameraHealthMonitor(HealthSettings())
     since_ns: int | None = None
     for frame, is_faulty in _with_fault(frames, fault):
-        state, _ = judge.judge(look_at(frame), frame.time_ns, frame.is_damaged)
+        state, _ = monitor.assess(image_stats_of(frame), frame.time_ns, frame.is_damaged)
         if not is_faulty:
             if state is not CameraState.OK:
                 return float("inf")
@@ -169,11 +169,11 @@ def is_visible(drive: str, fault: Fault | None) -> bool:
     return drive != "synthetic:unlit" or fault is not DARK_TOP
 
 
-def _alarms(frames: Iterable[Frame], judge: CameraJudge) -> tuple[int, list[str]]:
+def _alarms(frames: Iterable[Frame], monitor: CameraHealthMonitor) -> tuple[int, list[str]]:
     count, alarms = 0, []
     for frame in frames:
         count += 1
-        state, reason = judge.judge(look_at(frame), frame.time_ns, frame.is_damaged)
+        state, reason = monitor.assess(image_stats_of(frame), frame.time_ns, frame.is_damaged)
         if state is not CameraState.OK:
             alarms.append(f"{frame.source_id} {frame.name}: {state} {reason}")
     return count, alarms
@@ -191,10 +191,10 @@ def _alarms_of_drive(scene: str, seed: int) -> list[str]:
     """What is told first whenever a minute of rendered driving is not ok."""
     source = SyntheticSource(scene, RENDERED_WH, LOOKS_HZ, seed=seed, frames=DRIVE_S * LOOKS_HZ)
     source.open()
-    judge, alarms, was_ok = CameraJudge(HealthSettings()), [], True
+    monitor, alarms, was_ok = CameraHealthMonitor(HealthSettings()), [], True
     for _ in range(DRIVE_S * LOOKS_HZ):
         frame = source.read()
-        state, reason = judge.judge(look_at(frame), frame.time_ns, frame.is_damaged)
+        state, reason = monitor.assess(image_stats_of(frame), frame.time_ns, frame.is_damaged)
         if was_ok and state is not CameraState.OK:
             alarms.append(f"{scene} of seed {seed} after {frame.time_ns / 1e9:.0f} s: {reason}")
         was_ok = state is CameraState.OK
@@ -227,7 +227,7 @@ def clips() -> Line:
     """Real drives."""
 
     def of(file: Path) -> tuple[int, list[str]]:
-        return _alarms(_all_of(file), CameraJudge(HealthSettings()))
+        return _alarms(_all_of(file), CameraHealthMonitor(HealthSettings()))
 
     return _no_alarm("the real clips", map(of, _clips().values()))
 
@@ -241,7 +241,7 @@ def validation_split() -> Line:
     def of(name: str) -> tuple[int, list[str]]:
         image_bgr = read_image_bgr(data / "images" / f"{name}.jpg")
         frames = (Frame("val", it, 0, it * 100_000_000, image_bgr, name) for it in range(11))
-        _, alarms = _alarms(frames, CameraJudge(HealthSettings(), may_freeze=False))
+        _, alarms = _alarms(frames, CameraHealthMonitor(HealthSettings(), may_freeze=False))
         return 1, alarms[:1]
 
     return _no_alarm("every frame of BDD100K val, night included", map(of, ids))

@@ -134,7 +134,7 @@ def raising_sink() -> Line:
 
     def shows(summary: dict[str, Any]) -> str | None:
         masks = summary["sinks"]["masks"]
-        return f"{masks['restarts']} restarts; {masks['trouble']}" if masks["trouble"] else None
+        return f"{masks['restarts']} restarts; {masks['issue']}" if masks["issue"] else None
 
     return _beside_a_bad_sink("one sink raising", bad, shows)
 
@@ -157,7 +157,7 @@ sys.exit(perception.node.main(sys.argv[1:]))
 
 def blocked_stage() -> Line:
     """Inference that never comes back."""
-    fault, asked = "perceiving blocked for ever", "exit with the cause <= 2 + 5 s; files whole"
+    fault, asked = "predicting blocked for ever", "exit with the cause <= 2 + 5 s; files whole"
     with _folder() as folder:
         clip, jsonl, out = make_clip(folder / "clip.mp4"), folder / "r.jsonl", folder / "o.mp4"
         arguments = ["--source", str(clip), "--realtime", "--loop", *MODEL, "--watchdog.stage_s", "2"]
@@ -180,7 +180,7 @@ def blocked_stage() -> Line:
         f"status {ended.returncode} {since_s:.1f} s after the last record (of {took_s:.0f} s): {cause}; "
         f"{len(written)} records, {frames} frames of video"
     )
-    return Line(fault, asked, seen, holds and "perceive" in cause)
+    return Line(fault, asked, seen, holds and "predict" in cause)
 
 
 def is_clean(said: str) -> bool:
@@ -280,7 +280,7 @@ def full_disk() -> Line:
 def nearly_full_disk() -> Line:
     """Free space below the limit, in a live run."""
     fault = "disk nearly full, live"
-    asked = "recording stops whole before the disk is full; the node goes on; trouble told, status != 0"
+    asked = "recording stops whole before the disk is full; the node goes on; issue told, status != 0"
     with _folder() as folder, _small_disk(folder / "disk", 12) as disk:
         clip, out, jsonl = make_clip(folder / "clip.mp4"), disk / "o.mp4", folder / "r.jsonl"
         summary = folder / "s.json"
@@ -302,10 +302,10 @@ def nearly_full_disk() -> Line:
         left = os.statvfs(disk)
         free_mb = left.f_bavail * left.f_frsize / MB
         frames, lines = playable_frames(out), len(records(jsonl))
-        trouble = json.loads(summary.read_text())["sinks"]["overlay"]["trouble"]
-    holds = ended.returncode != 0 and free_mb > 1 and 0 < frames < lines and lines > 500 and trouble
+        issue = json.loads(summary.read_text())["sinks"]["overlay"]["issue"]
+    holds = ended.returncode != 0 and free_mb > 1 and 0 < frames < lines and lines > 500 and issue
     seen = f"status {ended.returncode}; {frames} frames playable of {lines} published; {free_mb:.1f} MB free"
-    return Line(fault, asked, f"{seen}; {str(trouble).replace(str(folder), '')}", bool(holds))
+    return Line(fault, asked, f"{seen}; {str(issue).replace(str(folder), '')}", bool(holds))
 
 
 def soak() -> Line:
