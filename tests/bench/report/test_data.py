@@ -131,8 +131,8 @@ def test_report_of_schema_1_is_read_in_the_names_of_today(report: Report, tmp_pa
     engine_only["task"]["scenario"] = "bare"
     stage_cost["task"]["scenario"] = "stages"
     del stage_cost["values"]["steps_cpu_ms"]
-    stage_cost["values"] |= {"preprocess_cpu_ms": 1.0, "infer_cpu_ms": 2.0, "postprocess_cpu_ms": 3.0}
-    single_stream["values"]["stage_ms"] = {"preprocess": 4.0}
+    stage_cost["values"] |= {"prepare_cpu_ms": 1.0, "infer_cpu_ms": 2.0, "interpret_cpu_ms": 3.0}
+    single_stream["values"]["stage_ms"] = {"prepare": 4.0}
     before = told | {"schema": 1, "config": {"rival_python": "python"}}
     (tmp_path / "before.json").write_text(json.dumps(before))
 
