@@ -25,9 +25,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from perception.models import shipped_models
+from perception.inference.zoo import shipped_models
 from perception.node import main
-from perception.sources.drive import DriveRenderer
+from perception.synthetic import DriveRenderer
 
 Maps = NDArray[np.uint8]
 
