@@ -66,6 +66,11 @@ class Task:
         """The same for the same measurement, in every round and every report."""
         return json.dumps(asdict(self), sort_keys=True)
 
+    @classmethod
+    def of_key(cls, key: str) -> Task:
+        """The task of this key."""
+        return cls(**json.loads(key))
+
     def count(self, name: str, default: int) -> int:
         """An option that counts; raises ValueError if it is not a whole number from 1 up."""
         value = self.options.get(name, default)
@@ -118,8 +123,8 @@ def main(arguments: list[str] | None = None) -> int:
 
     A second argument is the recording that is played for `synthetic`.
     """
-    told, *road = sys.argv[1:] if arguments is None else arguments
-    task = Task(**json.loads(told))
+    key, *road = sys.argv[1:] if arguments is None else arguments
+    task = Task.of_key(key)
     if road and task.source == "synthetic":
         task = replace(task, source=road[0])
     if task.scenario not in UNTUNED:

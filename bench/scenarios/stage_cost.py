@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import os
 import statistics
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, replace
-from functools import partial
-from multiprocessing import get_context
-from multiprocessing.synchronize import Barrier
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from threading import BrokenBarrierError
 from typing import Any, Final, TypeVar
 
 import numpy as np
@@ -22,13 +18,13 @@ from numpy.typing import NDArray
 from bench.meter import Meter, process_cpu_s
 from bench.scenarios.node import node_predictors
 from bench.scenarios.offline import OUTPUTS, WARM_UP_FRAMES, file_of, open_sinks, recording_of
+from bench.scenarios.side_by_side import SideBySide, take_part
 from bench.task import Task
 from perception.frame import Frame, Prediction
 from perception.inference.engines import Engine
 from perception.inference.predictor import Predictor
 from perception.sources.registry import SourceSettings, build_source
 from perception.sources.source import Source, SourceInfo
-from perception.system.process import tune_process
 
 T = TypeVar("T")
 
@@ -42,8 +38,6 @@ THREADS: Final = Path("/proc/self/task")
 QUIET_FOR_S: Final = 0.02
 QUIET_CPU_S: Final = 0.001
 QUIET_LIMIT_S: Final = 2.0
-MEETING_LIMIT_S: Final = 300.0
-"""That the process of one core waits for those of the others."""
 
 
 @dataclass(frozen=True)
@@ -121,64 +115,43 @@ def on_cores(task: Task, video: str, frames: int, cores: Sequence[int], turns_fr
         turns_frames: that go through all stages in turn; 0 leaves that out.
 
     Raises:
-        ValueError, FileNotFoundError, SourceError, EngineError, SinkError: of the first that failed.
+        ValueError: naming the core that failed first, in one line.
     """
-    context = get_context("spawn")
-    meet = context.Barrier(len(cores))
-    pool = ProcessPoolExecutor(len(cores), context, initializer=_join, initargs=(meet,))
-    with pool:
-        jobs = [pool.submit(_on_one_core, task, video, frames, core, turns_frames) for core in cores]
-        found = [job.exception() for job in jobs]
-    # Who waits for one that failed is told of a broken barrier, which says nothing about the cause.
-    for error in sorted((it for it in found if it), key=lambda it: isinstance(it, BrokenBarrierError)):
-        raise error
-    return [job.result() for job in jobs]
+    arguments = [(task.key, video, str(frames), str(turns_frames), str(core)) for core in cores]
+    with SideBySide(__name__, "core", arguments) as processes:
+        processes.wait()
+        return [OnOneCore(**values) for values in processes.go()]
 
 
-_meet: Barrier | None = None
+def main(task: str, video: str, frames: str, turns_frames: str, core: str) -> None:
+    """One of these processes."""
+    os.sched_setaffinity(0, {int(core)})
+    with TemporaryDirectory() as folder:
+
+        def body(meet: Callable[[], None]) -> dict[str, Any]:
+            costs = _costs(Task.of_key(task), video, int(frames), int(turns_frames), Path(folder), meet)
+            return asdict(costs)
+
+        take_part(body)
 
 
-def _join(meet: Barrier) -> None:
-    """Make ready the process of one core."""
-    global _meet
-    _meet = meet
-    tune_process()
-
-
-def _on_one_core(task: Task, video: str, frames: int, core: int, turns_frames: int) -> OnOneCore:
-    os.sched_setaffinity(0, {core})
-    assert _meet is not None
-    try:
-        with TemporaryDirectory() as folder:
-            wait_for_others = partial(_meet.wait, MEETING_LIMIT_S)
-            return _stages(task, video, frames, Path(folder), wait_for_others, turns_frames)
-    except BaseException:
-        _meet.abort()
-        raise
-
-
-def _stages(
-    task: Task,
-    video: str,
-    frames: int,
-    folder: Path,
-    wait_for_others: Callable[[], object],
-    turns_frames: int,
+def _costs(
+    task: Task, video: str, frames: int, turns_frames: int, folder: Path, meet: Callable[[], None]
 ) -> OnOneCore:
     engine = ClockedEngine(node_predictors(task, is_live=False, threads=1)[0])
     predict = Predictor(engine)
     kept, info = _decoded(video, min(frames, KEPT_FRAMES))
     predictions = [predict(frame) for frame in kept]
-    wait_for_others()
+    meet()
     decoding, decoder_threads = decode_cost(build_source(video, SourceSettings(loop=True)), frames)
-    wait_for_others()
+    meet()
     predicting, steps_cpu_ms = predict_cost(predict, engine, kept, frames)
-    wait_for_others()
+    meet()
     drawing, encoder_threads = overlay_cost(folder, info, predictions, frames)
     turns_cpu_ms: dict[str, float] = {}
     for to in OUTPUTS if turns_frames else ():
         source = build_source(video, SourceSettings(loop=True))
-        wait_for_others()
+        meet()
         turns_cpu_ms[to] = turns_cost(source, predict, file_of(to, folder), turns_frames).cpu_ms
     costs = {"decode": decoding, "predict": predicting, "overlay": drawing}
     return OnOneCore(
@@ -367,3 +340,7 @@ def _threads() -> int | None:
 def _more(before: int | None) -> int | None:
     now = _threads()
     return None if now is None or before is None else now - before
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

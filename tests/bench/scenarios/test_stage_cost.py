@@ -254,7 +254,7 @@ def test_bound_is_the_sum_of_what_the_cores_can_do(
 def test_core_that_fails_is_told_by_its_own_error(make_clip: MakeClip) -> None:
     task = Task("stage_cost", "no_such_model", source=str(make_clip()), options={"frames": 2})
 
-    with pytest.raises(FileNotFoundError, match="no_such_model: no such model file"):
+    with pytest.raises(ValueError, match=r"^core 1: no_such_model: no such model file"):
         stage_cost.measure(task)
 
 

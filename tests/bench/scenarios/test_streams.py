@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,6 @@ import pytest
 
 from bench.scenarios import streams
 from bench.task import Task
-from perception.pipeline import PipelineError
 
 MakeClip = Callable[..., Path]
 METER = ["wall_s", "cpu_s", "busy_cores", "steal_s", "other_cpu_s", "peak_memory_mb", "watts"]
@@ -32,36 +30,6 @@ def test_streams_are_metered_together_and_told_apart(
     assert values["fps_to_last_end"] == pytest.approx(40 / values["wall_s"])
     assert values["cpu_s"] > 0
     assert set(METER) <= values.keys()
-
-
-@pytest.mark.slow
-def test_stream_that_fails_is_named_and_the_other_is_not_left_waiting(
-    make_clip: MakeClip, red_is_drivable: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    started: list[streams.Stream] = []
-
-    class SecondFails(streams.Stream):
-        def __init__(self, number: int, task: Task, *others: Any) -> None:
-            super().__init__(number, replace(task, model="nothing") if number == 2 else task, *others)
-            started.append(self)
-
-    monkeypatch.setattr(streams, "Stream", SecondFails)
-
-    with pytest.raises(PipelineError, match=r"^stream 2: nothing: no such model file") as raised:
-        streams.measure(Task("streams", str(red_is_drivable), source=str(make_clip())))
-
-    assert "\n" not in str(raised.value)
-    assert len(started) == 2
-    assert not any(stream.is_alive for stream in started)
-
-
-@pytest.mark.slow
-def test_stream_whose_process_dies_is_told_by_its_status(make_clip: MakeClip, red_is_drivable: Path) -> None:
-    stream = streams.Stream(3, Task("streams", str(red_is_drivable)), str(make_clip()), 5, 1)
-    stream.break_off()
-
-    with pytest.raises(PipelineError, match=r"^stream 3: ended with status -15$"):
-        stream.answer()
 
 
 @pytest.mark.parametrize(
