@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import time
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from perception.frame import Frame
 from perception.sources.source import EndOfSource, SourceError, SourceInfo
-from perception.synthetic import DriveRenderer
+
+if TYPE_CHECKING:
+    from perception.synthetic import DriveRenderer
 
 
 class SyntheticSource:
-    """A recording that never ends, unless told to; the same arguments give the same bytes.
+    """An endless recording, unless `frames` limits it; the same arguments give the same bytes.
 
     Args:
         scene: name of a scene of the renderer.
         frame_wh: width and height of the frames, in pixels.
         rate_hz: frames per second of the drive's own time.
         seed: another seed is another road and other traffic.
-        frames: how many to give; None for no end.
+        frames: number of frames; None for no end.
     """
 
     def __init__(
@@ -37,7 +40,9 @@ class SyntheticSource:
         self._next_id = 0
 
     def open(self) -> SourceInfo:
-        """Build the road; an unknown scene is an error that lists the known ones."""
+        """Build the road; raises SourceError with the known scenes if this one is unknown."""
+        from perception.synthetic import DriveRenderer  # its import builds meshes that no other source needs
+
         try:
             self._renderer = DriveRenderer(self._scene, self._frame_wh, self._rate_hz, self._seed)
         except ValueError as error:

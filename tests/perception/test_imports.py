@@ -6,11 +6,14 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from clips import WH, Kind, write
 
 ROOT = Path(__file__).parents[2]
+H264 = Kind("libx264")
 TRAINING_ONLY = ["torch", "torchvision", "onnx", "onnxscript", "onnxslim", "segmentation_models_pytorch"]
 
 IMPORT_ALL = """
@@ -33,6 +36,13 @@ print(json.dumps({"failed": failed, "loaded": sorted(sys.modules)}))
 """
 
 
+def output_of(program: str, *arguments: str) -> str:
+    """Standard output of a Python program in a process of its own."""
+    command = [sys.executable, "-c", program, *arguments]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
+    return run.stdout
+
+
 def modules_of(package: str) -> list[str]:
     """Every module of a package, by its files: also those that nobody imports yet."""
     files = sorted((ROOT / package).rglob("*.py"))
@@ -42,15 +52,8 @@ def modules_of(package: str) -> list[str]:
 
 def import_all(modules: list[str], blocked: list[str]) -> tuple[dict[str, str], set[str]]:
     """Import in a process of its own: what failed and why, and all that is loaded afterwards."""
-    run = subprocess.run(
-        [sys.executable, "-c", IMPORT_ALL, json.dumps([modules, blocked])],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=True,
-    )
-    result = json.loads(run.stdout.splitlines()[-1])
+    output = output_of(IMPORT_ALL, json.dumps([modules, blocked]))
+    result = json.loads(output.splitlines()[-1])
     return result["failed"], {name.split(".")[0] for name in result["loaded"]}
 
 
@@ -100,3 +103,34 @@ def test_nothing_is_reported_or_written_to_the_home_folder(tmp_path: Path, modul
     )
 
     assert [file.name for file in tmp_path.iterdir() if file.name != "elsewhere"] == []
+
+
+RUN_NODE = """
+import json, sys
+from perception.node import main
+
+assert main(sys.argv[1:]) == 0
+print(json.dumps([name for name in sys.modules if name.startswith("perception.synthetic")]))
+"""
+
+
+@pytest.mark.parametrize("is_synthetic", [False, True])
+def test_a_node_imports_the_renderer_only_for_the_synthetic_source(
+    is_synthetic: bool, tmp_path: Path, make_classifier: Callable[..., Path]
+) -> None:
+    source = "synthetic" if is_synthetic else str(write(tmp_path / "drive.mp4", H264, frames=3))
+    model = make_classifier(WH)
+    options = ["--source", source, "--model", str(model), "--synthetic.wh", "{}x{}".format(*WH)]
+
+    output = output_of(RUN_NODE, *options, "--max-frames", "2")
+
+    assert bool(json.loads(output.splitlines()[-1])) == is_synthetic
+
+
+def test_a_reader_process_imports_no_renderer() -> None:
+    output = output_of(
+        "import sys, perception.sources.registry, perception.sources.isolated.reader_process;"
+        "print([name for name in sys.modules if name.startswith('perception.synthetic')])"
+    )
+
+    assert output == "[]\n"
