@@ -1,9 +1,10 @@
-"""Quantiles of a sample: with what certainty they are known, and when they are not known at all.
+"""Quantiles of a sample: how certain they are, and when a sample is too small to have them.
 
 No shape of the distribution is assumed; only the order of the values counts. Intervals of order statistics:
-W. J. Conover, Practical Nonparametric Statistics, "Confidence interval for a quantile". Smallest samples:
-S. S. Wilks, Determination of sample sizes for setting tolerance limits, 1941. Both take the values for
-independent; after a stall a few latencies in a row are not, and the truth is then less certain than told.
+W. J. Conover, Practical Nonparametric Statistics, "Confidence interval for a quantile" (scipy's
+`quantile_test`). Smallest samples: S. S. Wilks, Determination of sample sizes for setting tolerance limits,
+1941. Both take the values for independent; after a stall a few latencies in a row are not, and the truth is
+then less certain than the interval says.
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate
-from typing import Final
+from typing import Final, cast
+
+from scipy.stats import quantile_test
 
 HOLDS_WITH: Final = 0.99
 """How certain it must be that a sample reaches beyond the quantile."""
@@ -31,7 +33,7 @@ class Quantile:
     """Lower end of the interval; None where even the smallest value may be above the true quantile."""
     high: float | None
     missing: int
-    """How many values more it takes; 0 where there is a value."""
+    """How many more values it takes; 0 where there is a value."""
 
 
 def quantile(values: Sequence[float], share: float) -> Quantile:
@@ -42,20 +44,16 @@ def quantile(values: Sequence[float], share: float) -> Quantile:
 
     Example:
         >>> quantile(range(1, 501), 0.99)
-        Quantile(share=0.99, value=495, low=490, high=500, missing=0)
+        Quantile(share=0.99, value=495, low=490.0, high=500.0, missing=0)
     """
     missing = max(0, least_count(share) - len(values))
     if missing:
         return Quantile(share, None, None, None, missing)
-    ordered = sorted(values)
-    low, high = _interval_ranks(len(ordered), share)
-    return Quantile(
-        share,
-        ordered[_nearest_rank(len(ordered), share) - 1],
-        None if low is None else ordered[low - 1],
-        None if high is None else ordered[high - 1],
-        0,
-    )
+    ends = cast(tuple[float, float], quantile_test(values, p=share).confidence_interval(INTERVAL))
+    low, high = (None if math.isnan(end) else float(end) for end in ends)
+    # The smallest rank, from 1, with at least `share` of the values up to it; 0.07 * 100 is a little above 7.
+    rank = max(1, math.ceil(round(share * len(values), 9)))
+    return Quantile(share, sorted(values)[rank - 1], low, high, 0)
 
 
 def quantile_or_max(values: Sequence[float], share: float) -> float:
@@ -71,7 +69,7 @@ def quantile_or_max(values: Sequence[float], share: float) -> float:
 def least_count(share: float) -> int:
     """The smallest sample whose largest value is above the true quantile, with a certainty of `HOLDS_WITH`.
 
-    459 for 0.99, 4,603 for 0.999: below that, the sample has most likely not seen what it should tell.
+    459 for 0.99, 4,603 for 0.999: below that, the sample has most likely not seen what it should show.
     This is the least; MLPerf Inference asks for 270,336 queries for its 0.99.
 
     Raises:
@@ -82,27 +80,3 @@ def least_count(share: float) -> int:
     outer = max(share, 1 - share)  # a low quantile is held by the smallest value
     # Rounded, for the logarithm of 0.01 over that of 0.1 is a little more than 2.
     return math.ceil(round(math.log(1 - HOLDS_WITH) / math.log(outer), 9))
-
-
-def _nearest_rank(count: int, share: float) -> int:
-    """The smallest rank, from 1, with at least `share` of the values up to it."""
-    return max(1, math.ceil(round(share * count, 9)))
-
-
-def _interval_ranks(count: int, share: float) -> tuple[int | None, int | None]:
-    """Ranks, from 1, of the values that the true quantile lies between, or None where there is none.
-
-    How many values are below the true quantile is binomial. The lower rank is the largest r with
-    P(fewer than r) <= tail, the upper one the smallest s with P(s or more) <= tail.
-    """
-    tail = (1 - INTERVAL) / 2
-    at_most = list(accumulate(_binomial(count, share, below) for below in range(count + 1)))
-    low = next((rank for rank in range(count, 0, -1) if at_most[rank - 1] <= tail), None)
-    high = next((rank for rank in range(1, count + 1) if 1 - at_most[rank - 1] <= tail), None)
-    return low, high
-
-
-def _binomial(count: int, share: float, below: int) -> float:
-    """P(exactly `below` of `count`), by logarithms: the factors themselves overflow."""
-    ways = math.lgamma(count + 1) - math.lgamma(below + 1) - math.lgamma(count - below + 1)
-    return math.exp(ways + below * math.log(share) + (count - below) * math.log1p(-share))

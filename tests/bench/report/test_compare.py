@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.stats import mstats
 
 from bench.config import CompareConfig
 from bench.report.compare import FIGURES, WIDTH, Comparison, compare, rows, run
 from bench.report.data import ModelFile, Report, ReportError, Result, save
-from bench.report.paired import paired_change, t_quantile
+from bench.report.paired import paired_change
 from bench.task import ScenarioName, Task
 
 METER: dict[str, Any] = {
@@ -156,11 +157,29 @@ def test_interval_holds_the_truth_as_often_as_it_says() -> None:
 
 
 @pytest.mark.parametrize(
-    ("confidence", "degrees", "t"),  # of any table of Student's distribution
-    [(0.95, 1, 12.706), (0.95, 2, 4.303), (0.99, 3, 5.841), (0.99, 4, 4.604), (0.95, 9, 2.262)],
+    ("confidence", "rounds", "t"),  # of any table of Student's distribution, at one degree less than rounds
+    [(0.95, 2, 12.706), (0.95, 3, 4.303), (0.99, 4, 5.841), (0.99, 5, 4.604), (0.95, 6, 2.571)],
 )  # fmt: skip
-def test_t_is_that_of_the_tables(confidence: float, degrees: int, t: float) -> None:
-    assert t_quantile(confidence, degrees) == pytest.approx(t, abs=6e-4)
+def test_interval_of_few_rounds_is_students(confidence: float, rounds: int, t: float) -> None:
+    logs = np.linspace(-0.1, 0.1, rounds)
+    error = logs.std(ddof=1) / np.sqrt(rounds)
+
+    change = paired_change([3.0] * rounds, list(3.0 * np.exp(logs)), confidence)
+
+    assert change.relative == pytest.approx(0, abs=1e-9)
+    assert np.log1p([change.low, change.high]) == pytest.approx([-t * error, t * error], rel=2e-4)
+
+
+def test_interval_of_ten_rounds_is_that_of_the_trimmed_mean() -> None:
+    """Student's sleep data (1908): the gains of ten patients, as logarithms."""
+    gains = np.array([1.2, 2.4, 1.3, 1.3, 0.0, 1.0, 1.8, 0.8, 4.6, 1.4])
+
+    change = paired_change([1.0] * 10, list(np.exp(gains)), 0.95)
+
+    trimmed = np.sort(gains)[2:-2]
+    low, high = mstats.trimmed_mean_ci(gains, limits=(0.2, 0.2), alpha=0.05)
+    assert np.log1p(change.relative) == pytest.approx(trimmed.mean()) == pytest.approx(4 / 3)
+    assert np.log1p([change.low, change.high]) == pytest.approx([low, high])
 
 
 @pytest.mark.parametrize(("rounds", "more"), [(1, 4), (4, 1)])
