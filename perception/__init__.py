@@ -2,7 +2,7 @@
 
 import os
 
-__version__ = "0.6.0"
+__version__ = "0.7.0"
 
 # ONNX Runtime from 1.29 on writes a device id to the home folder when it is imported, and reports to
 # Microsoft, unless this stands in the environment before. A vehicle reports to nobody unasked.

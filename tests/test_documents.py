@@ -1,4 +1,4 @@
-"""README and schema say what the code knows, and nothing that it does not."""
+"""The documents and the schema say what the code does, and nothing else; every link leads somewhere."""
 
 from __future__ import annotations
 
@@ -18,9 +18,18 @@ from perception.config import NodeConfig
 from perception.frame import CameraState, EngineState
 from perception.provenance.identity import NOT_COVERED
 
-README = (Path(__file__).parent.parent / "README.md").read_text()
-NOW = README.partition("\n## Changes")[0]
+ROOT = Path(__file__).parent.parent
+DOCUMENTS = {
+    name: (ROOT / name).read_text()
+    for name in (
+        "README.md",
+        *(f"{folder}/README.md" for folder in ("perception", "train", "export", "bench", "tests/rigs")),
+        "CHANGELOG.md",
+    )
+}
+NOW = "\n".join(text for name, text in DOCUMENTS.items() if name != "CHANGELOG.md")
 """What holds today: changes may name what is gone."""
+NODE = DOCUMENTS["perception/README.md"]
 SCHEMA = json.loads((files("perception.sinks") / "record.schema.json").read_text())
 OF_OTHERS = {
     "--require-hashes",
@@ -51,8 +60,8 @@ def _options(text: str) -> set[str]:
 
 
 def _commands() -> Iterator[tuple[str, str]]:
-    """Name and arguments of every command of ours in the README's examples."""
-    for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL):
+    """Name and arguments of every command of ours in the documents' examples."""
+    for block in re.findall(r"```sh\n(.*?)```", NOW, re.DOTALL):
         for line in block.replace("\\\n", " ").splitlines():
             if match := re.match(r"drivable-(node|train|export|bench)\b([^#]*)", line):
                 yield match[1], match[2]
@@ -70,7 +79,7 @@ def test_option_in_an_example_of_the_node_exists(option: str) -> None:
 
 
 @pytest.mark.parametrize("option", sorted(_options(NOW)))
-def test_option_that_the_readme_names_exists(option: str) -> None:
+def test_option_that_a_document_names_exists(option: str) -> None:
     pytest.importorskip("torch")
     from export.config import ExportConfig
     from export.inspect_file import InspectConfig
@@ -104,16 +113,16 @@ def _leaves(kind: type[Any], prefix: str = "") -> Iterator[str]:
             yield prefix + setting.name
 
 
-def test_settings_that_the_checksum_leaves_out_exist_and_stand_in_the_readme() -> None:
-    (told,) = re.findall(r"covers all but (.*?):", README, re.DOTALL)
+def test_settings_that_the_checksum_leaves_out_exist_and_are_documented() -> None:
+    (told,) = re.findall(r"the settings covers all but (.*?):", NODE, re.DOTALL)
 
     assert set(re.findall(r"`(\w+)`", told)) == NOT_COVERED
     assert set(_leaves(NodeConfig)) > NOT_COVERED
 
 
 @pytest.mark.parametrize("state", [*CameraState, *EngineState])
-def test_every_state_stands_in_the_readme(state: str) -> None:
-    assert f"`{state}`" in README
+def test_every_state_is_documented(state: str) -> None:
+    assert f"`{state}`" in NODE
 
 
 def _undescribed(part: dict[str, Any], where: str) -> Iterator[str]:
@@ -130,8 +139,30 @@ def test_every_field_of_a_record_is_described() -> None:
     assert [field for where, part in parts.items() for field in _undescribed(part, where)] == []
 
 
-def test_every_link_of_the_readme_leads_somewhere() -> None:
-    targets = [it for it in re.findall(r"\]\(([^)#\s]+)\)", README) if not it.startswith("https://")]
+def _anchors(text: str) -> set[str]:
+    """What `#…` in a link may name, by GitHub's rule for headings."""
+    headings = re.findall(r"^#+ (.*)$", re.sub(r"```.*?```", "", text, flags=re.DOTALL), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
 
-    missing = [name for name in targets if not (Path(__file__).parent.parent / name).exists()]
-    assert missing == []
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_every_link_leads_somewhere(name: str) -> None:
+    targets = [it for it in re.findall(r"\]\(([^)\s]+)\)", DOCUMENTS[name]) if not it.startswith("https://")]
+    folder = (ROOT / name).parent
+
+    def is_dead(target: str) -> bool:
+        path, _, anchor = target.partition("#")
+        file = (folder / path).resolve() if path else ROOT / name
+        return not file.exists() or bool(anchor and anchor not in _anchors(file.read_text()))
+
+    assert [it for it in targets if is_dead(it)] == []
+
+
+def test_the_readme_fits_150_lines() -> None:
+    assert len(DOCUMENTS["README.md"].splitlines()) <= 150
+
+
+def test_every_document_is_linked_from_the_readme() -> None:
+    assert [
+        name for name in DOCUMENTS if name != "README.md" and f"]({name})" not in DOCUMENTS["README.md"]
+    ] == []
