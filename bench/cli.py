@@ -48,7 +48,7 @@ COMMANDS: Final = {
     "infer": Command(InferConfig, "bench.infer", "The network alone: files and engines side by side."),
     "live": Command(LiveConfig, "bench.live", "Age and memory of a long live run."),
 }
-LIBRARIES: Final = ("jinja2", "matplotlib", "psutil", "pynvml", "scipy")
+LIBRARIES: Final = ("jinja2", "jsonschema", "matplotlib", "psutil", "pynvml", "scipy")
 """Modules of the extra `bench` that a measurement, its report or a comparison needs."""
 USAGE: Final = (
     "--quick                                # every shipped model, within five minutes on two cores",

@@ -5,12 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
+from importlib.resources import files
 from pathlib import Path
-from typing import Any, Final, NoReturn, get_args
+from textwrap import shorten
+from typing import Any, Final
+
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import best_match
 
 from bench.busy import verdict
-from bench.task import ScenarioName, Task
+from bench.task import Task
 from perception.inference.contract import CARD_KEY
 from perception.inference.engines.engine import EngineError
 from perception.inference.engines.session import CPU, contract_of, load_session, read_model
@@ -20,43 +25,15 @@ from perception.system.json_text import why_unreadable
 
 KIND: Final = "drivable-bench report"
 SCHEMA_NUMBER: Final = 2
+LONGEST_REASON: Final = 200
 _SINCE_SCHEMA_1: Final = {
     **{"bare": "engine_only", "stages": "stage_cost", "rival_python": "baseline_python"},
     **{"prepare": "preprocess", "interpret": "postprocess", "perceive": "predict", "look": "image_stats"},
 }
 """New names of scenarios, settings and stages, by those that reports of schema 1 hold."""
 
-_METER: Final = (
-    "wall_s",
-    "cpu_s",
-    "busy_cores",
-    "steal_s",
-    "other_cpu_s",
-    "peak_memory_mb",
-    "watts",
-)
-VALUES: Final[dict[ScenarioName, tuple[str, ...]]] = {
-    "engine_only": ("latencies_ms", "fps", "frames", *_METER),
-    "single_stream": ("latencies_ms", "stage_ms", "frames", *_METER),
-    "constant_rate": (
-        *("rate_hz", "due", "latencies_ms", "ages_ms", "dropped", "jitter_ms", "held", "stall"),
-        *_METER,
-    ),
-    "highest_rate": ("rate_hz", "tried", "trial_s"),
-    "offline": ("to", "fps", "frames", "cpu_ms_per_frame", *_METER),
-    "streams": ("streams", "fps", "fps_by_stream", "frames", *_METER),
-    "stage_cost": (
-        *("cpu_ms", "wall_ms", "steps_cpu_ms"),
-        *("quiet_cpu_ms", "cores", "bound_fps", "frames", *_METER),
-    ),
-    "accuracy": (
-        *("split", "frames", "recordings", "mean_iou", "interval", "iou", "boundary_iou"),
-        *("two_classes", "conditions", "calibration_error", "same_under_load", *_METER),
-    ),
-    "plain": ("to", "fps", "frames", "cpu_ms_per_frame", *_METER),
-    "model_api": ("fps", "frames", "versions"),
-}
-"""What every result of a scenario holds, at least."""
+SCHEMA: Final[dict[str, Any]] = json.loads((files("bench.report") / "report.schema.json").read_text())
+"""Of a saved report."""
 
 
 class ReportError(ValueError):
@@ -153,14 +130,14 @@ def describe_model(model: str) -> ModelFile:
     try:
         accuracy = json.loads(text).get("accuracy")
     except (ValueError, AttributeError, RecursionError) as error:
-        raise EngineError(f"{file}: its model card is not a JSON object; export it anew") from error
+        raise EngineError(f"{file}: its model card is not a JSON object; export it again") from error
     return ModelFile(contract.sha256, len(content), contract.precision, contract.input_wh, accuracy)
 
 
-def model_of_json(told: Mapping[str, Any]) -> ModelFile:
+def model_of_json(facts: Mapping[str, Any]) -> ModelFile:
     """What `describe_model` found in another process."""
-    width, height = told["input_wh"]
-    return ModelFile(**{**told, "input_wh": (width, height)})
+    width, height = facts["input_wh"]
+    return ModelFile(**{**facts, "input_wh": (width, height)})
 
 
 def sha256_of(file: Path) -> str:
@@ -191,29 +168,41 @@ def load(file: Path) -> Report:
         OSError: if it cannot be read.
     """
     try:
-        told = json.loads(file.read_text("utf-8"))
+        content = json.loads(file.read_text("utf-8"))
     except (ValueError, RecursionError) as error:  # neither text nor JSON, or nested without an end
         raise ReportError(f"{file}: no report of drivable-bench: {why_unreadable(error)}") from error
-    if not isinstance(told, dict) or told.pop("kind", None) != KIND:
+    if not isinstance(content, dict) or content.get("kind") != KIND:
         raise ReportError(f"{file}: no report of drivable-bench")
-    if told.get("schema") == 1:
-        told = _of_schema_1(told, file)
-    if told.get("schema") != SCHEMA_NUMBER:
+    if content.get("schema") == 1:
+        content = _of_schema_1(content, file)
+    if content.get("schema") != SCHEMA_NUMBER:
         raise ReportError(
-            f"{file}: a report of schema {told.get('schema')!r}; this version of drivable reads 1 to "
+            f"{file}: a report of schema {content.get('schema')!r}; this version of drivable reads 1 to "
             f"{SCHEMA_NUMBER}: measure again, or read it with the version that wrote it"
         )
-    return _Reader(str(file)).report(told)
+    if (damage := best_match(Draft202012Validator(SCHEMA).iter_errors(content))) is not None:
+        why = shorten(damage.message, LONGEST_REASON, placeholder=" …")
+        raise ReportError(f"{file}: a damaged report of drivable-bench: {damage.json_path}: {why}")
+    del content["kind"]
+    return Report(
+        **content
+        | {
+            "results": [Result(**it | {"task": Task(**it["task"])}) for it in content["results"]],
+            "missing": [Missing(**it) for it in content["missing"]],
+            "load": Load(**content["load"]),
+            "models": {name: model_of_json(it) for name, it in content["models"].items()},
+        }
+    )
 
 
-def _of_schema_1(told: dict[str, Any], file: Path) -> dict[str, Any]:
+def _of_schema_1(content: dict[str, Any], file: Path) -> dict[str, Any]:
     """The same report in the names of schema 2."""
 
     def renamed(values: Mapping[str, Any]) -> dict[str, Any]:
         return {_SINCE_SCHEMA_1.get(name, name): value for name, value in values.items()}
 
     try:
-        for result in told["results"]:
+        for result in content["results"]:
             task, values = result["task"], result["values"]
             task["scenario"] = _SINCE_SCHEMA_1.get(task["scenario"], task["scenario"])
             if task["scenario"] == "stage_cost":
@@ -222,141 +211,9 @@ def _of_schema_1(told: dict[str, Any], file: Path) -> dict[str, Any]:
             for name, value in values.items():
                 if isinstance(value, dict):
                     values[name] = renamed(value)
-        return told | {"schema": SCHEMA_NUMBER, "config": renamed(told["config"])}
+        machine = content["machine"]
+        if machine.get("memory_gb"):  # a kB of the kernel, which is 1,024 bytes, counted as 1,000
+            machine["memory_gb"] = round(1.024 * machine["memory_gb"], 1)
+        return content | {"schema": SCHEMA_NUMBER, "config": renamed(content["config"])}
     except (AttributeError, KeyError, TypeError) as error:
         raise ReportError(f"{file}: a damaged report of drivable-bench: {error}") from error
-
-
-@dataclass(frozen=True)
-class _Reader:
-    """From JSON to dataclasses; every complaint names the file and the place."""
-
-    file: str
-
-    def report(self, told: dict[str, Any]) -> Report:
-        """Raises ReportError."""
-        values = self._fields(Report, told, "the report")
-        for name in ("results", "missing"):
-            self._check(isinstance(values[name], list), f"{name} must be a JSON array")
-        for name in ("models", "config", "machine", "versions"):
-            self._check(isinstance(values[name], dict), f"{name} must be a JSON object")
-        for name in ("command", "started", "ended"):
-            self._check(isinstance(values[name], str), f"{name} must be a text")
-        self._check(isinstance(values["is_partial"], bool), "is_partial must be true or false")
-        return Report(
-            **values
-            | {
-                "results": [self._result(it, f"result {n}") for n, it in enumerate(values["results"])],
-                "missing": [Missing(**self._fields(Missing, it, "missing")) for it in values["missing"]],
-                "load": Load(**self._fields(Load, values["load"], "load")),
-                "models": {name: self._model(it, name) for name, it in values["models"].items()},
-            }
-        )
-
-    def _model(self, told: Any, name: str) -> ModelFile:
-        values = self._fields(ModelFile, told, f"model {name}")
-        wh = values["input_wh"]
-        self._check(isinstance(wh, list) and len(wh) == 2, f"model {name}: input_wh must be two numbers")
-        return model_of_json(values)
-
-    def _result(self, told: Any, where: str) -> Result:
-        values = self._fields(Result, told, where)
-        task = Task(**self._fields(Task, values["task"], f"{where}, task"))
-        self._check(task.scenario in get_args(ScenarioName), f"{where}: {task.scenario!r} is no scenario")
-        where = f"{where} ({task.scenario})"
-        self._check(isinstance(values["round"], int), f"{where}: round must be a whole number")
-        self._check(isinstance(values["values"], dict), f"{where}: values must be a JSON object")
-        self._check(isinstance(task.options, dict), f"{where}: options must be a JSON object")
-        for name in VALUES[task.scenario]:
-            self._check(name in values["values"], f"{where}: its values lack {name!r}")
-        return Result(**values | {"task": task})
-
-    def _fields(self, kind: type[Any], told: Any, where: str) -> dict[str, Any]:
-        """Every field of a dataclass, no more and no less."""
-        if not isinstance(told, dict):
-            self._refuse(f"{where} must be a JSON object")
-        known = {it.name for it in fields(kind)}
-        for name in sorted(known - told.keys()):
-            self._refuse(f"{where} lacks {name!r}")
-        for name in sorted(told.keys() - known):
-            self._refuse(f"{where} has the unknown field {name!r}")
-        return dict(told)
-
-    def _check(self, holds: bool, wanted: str) -> None:
-        if not holds:
-            self._refuse(wanted)
-
-    def _refuse(self, why: str) -> NoReturn:
-        raise ReportError(f"{self.file}: a damaged report of drivable-bench: {why}")
-
-
-def _object(**properties: Any) -> dict[str, Any]:
-    return {
-        "type": "object",
-        "properties": properties,
-        "required": list(properties),
-        "additionalProperties": False,
-    }
-
-
-_ANY: Final[dict[str, Any]] = {}
-_TEXT: Final = {"type": "string"}
-_MAYBE_TEXT: Final = {"type": ["string", "null"]}
-_NUMBER: Final = {"type": "number"}
-_OBJECT: Final = {"type": "object"}
-
-SCHEMA: Final[dict[str, Any]] = {
-    "$schema": "https://json-schema.org/draft/2020-12/schema",
-    "title": KIND,
-    **_object(
-        kind={"const": KIND},
-        schema={"const": SCHEMA_NUMBER},
-        command=_TEXT,
-        config=_OBJECT,
-        machine=_OBJECT,
-        versions=_OBJECT | {"additionalProperties": _TEXT},
-        commit=_MAYBE_TEXT,
-        started=_TEXT | {"format": "date-time"},
-        ended=_TEXT | {"format": "date-time"},
-        load=_object(before=_ANY, during={"type": "array"}),
-        is_partial={"type": "boolean"},
-        missing={"type": "array", "items": _object(title=_TEXT, reason=_TEXT)},
-        models=_OBJECT
-        | {
-            "additionalProperties": _object(
-                sha256=_TEXT,
-                size_bytes={"type": "integer", "minimum": 1},
-                precision=_TEXT,
-                input_wh={"type": "array", "items": {"type": "integer"}, "minItems": 2, "maxItems": 2},
-                accuracy={"type": ["object", "null"]},
-            )
-        },
-        source_sha256=_MAYBE_TEXT,
-        results={
-            "type": "array",
-            "items": _object(
-                task=_object(
-                    scenario={"enum": list(VALUES)},
-                    model=_TEXT,
-                    engine=_TEXT,
-                    provider=_TEXT,
-                    source=_TEXT,
-                    options=_OBJECT,
-                ),
-                round={"type": "integer", "minimum": 0},
-                started_unix_s=_NUMBER,
-                values=_OBJECT,
-            )
-            | {
-                "allOf": [
-                    {
-                        "if": {"properties": {"task": {"properties": {"scenario": {"const": scenario}}}}},
-                        "then": {"properties": {"values": {"required": list(names)}}},
-                    }
-                    for scenario, names in VALUES.items()
-                ]
-            },
-        },
-    ),
-}
-"""JSON Schema of a saved report."""
