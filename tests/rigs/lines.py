@@ -1,4 +1,4 @@
-"""What a rig tells: one line of JSON a fault."""
+"""What a rig reports: one line of JSON per fault."""
 
 from __future__ import annotations
 

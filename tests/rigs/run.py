@@ -27,7 +27,7 @@ RIGS: Final[dict[str, list[str]]] = {
 
 
 def lines_of(rig: str) -> list[dict[str, Any]]:
-    """What one rig tells, line by line as it comes; a line of its own where it ends without one."""
+    """What one rig reports, line by line as it comes; a line of its own where it ends without one."""
     lines = []
     command = [sys.executable, str(HERE / rig / "run.py"), *RIGS[rig]]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:

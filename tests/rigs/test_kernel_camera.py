@@ -88,6 +88,6 @@ def test_what_is_missing_is_one_line_that_tells_how_to_install_it(
 
     status = run.main()
 
-    told = capsys.readouterr().err
-    assert (status, told.count("\n")) == (2, 1)
-    assert "sudo apt-get install --yes --no-install-recommends busybox-static" in told
+    message = capsys.readouterr().err
+    assert (status, message.count("\n")) == (2, 1)
+    assert "sudo apt-get install --yes --no-install-recommends busybox-static" in message

@@ -1,4 +1,4 @@
-"""The wire of the RTSP rig loses and delays what it is told to; the rig itself is run by `make rigs`."""
+"""The wire of the RTSP rig loses and delays what it is asked to; the rig itself is run by `make rigs`."""
 
 from __future__ import annotations
 

@@ -38,17 +38,17 @@ def placement(file: Path, is_whole: bool = True) -> Callable[[], Line]:
         asked = "all nodes on CUDA; captured once, with no call that CUDA forbids meanwhile"
         if not is_whole:
             asked = "nodes that stay on the CPU are counted and said; not captured"
-        told = seen.told["notes"]
+        notes = seen.report["notes"]
         return Line.of_checks(
             f"none: {file.stem} on CUDA",
             asked,
             f"{seen.nodes['cuda']} nodes on CUDA, {elsewhere} on the CPU; "
-            f"{'captured' if seen.is_captured else 'not captured'}{''.join(f'; {line}' for line in told)}",
+            f"{'captured' if seen.is_captured else 'not captured'}{''.join(f'; {line}' for line in notes)}",
             {
-                "on CUDA": seen.told["provider"] == "cuda",
+                "on CUDA": seen.report["provider"] == "cuda",
                 "whole": (elsewhere == 0) == is_whole,
                 "captured": seen.is_captured == is_whole,
-                "said": bool(told) != is_whole,
+                "said": bool(notes) != is_whole,
                 "nothing forbidden": not seen.refused,
             },
         )
@@ -77,22 +77,22 @@ def _fault(
     def scenario() -> Line:
         with TemporaryDirectory() as folder:
             seen = see(without_answer("rt_s"), Path(folder), provider, **settings)
-        told = seen.told.get("error") or "; ".join(
-            (f"{seen.told['provider']}, {seen.told['state']}", *seen.told["notes"])
+        outcome = seen.report.get("error") or "; ".join(
+            (f"{seen.report['provider']}, {seen.report['state']}", *seen.report["notes"])
         )
-        return Line(f"{name}, --provider {provider}", asked, told, holds(seen) and "\n" not in told)
+        return Line(f"{name}, --provider {provider}", asked, outcome, holds(seen) and "\n" not in outcome)
 
     return scenario
 
 
 def _is_error(*words: str) -> Callable[[SourceItem], bool]:
-    return lambda seen: all(word in seen.told.get("error", "") for word in words)
+    return lambda seen: all(word in seen.report.get("error", "") for word in words)
 
 
 def _runs_on(provider: str, state: str, *words: str) -> Callable[[SourceItem], bool]:
     def holds(seen: SourceItem) -> bool:
-        said = " ".join(seen.told.get("notes", ()))
-        is_there = (seen.told.get("provider"), seen.told.get("state")) == (provider, state)
+        said = " ".join(seen.report.get("notes", ()))
+        is_there = (seen.report.get("provider"), seen.report.get("state")) == (provider, state)
         return is_there and all(word in said for word in words)
 
     return holds

@@ -40,9 +40,9 @@ for _ in range(int(frames)):
     try:
         run(frame)
     except EngineError:
-        pass  # of kernels that do nothing a graph for GPUs has no class to tell
-told = {name: getattr(engine, name) for name in ("provider", "state", "nodes", "notes")}
-print(json.dumps(told))
+        pass  # of kernels that do nothing a graph for GPUs finds no class
+report = {name: getattr(engine, name) for name in ("provider", "state", "nodes", "notes")}
+print(json.dumps(report))
 """
 
 
@@ -72,7 +72,7 @@ def environment() -> dict[str, str]:
 class SourceItem:
     """One model that was loaded and run on the stub, and what was called meanwhile."""
 
-    told: dict[str, Any]
+    report: dict[str, Any]
     """The engine's provider, state, nodes and notes; or its error."""
     calls: list[list[str]]
     """Thread, call, and what is known of it."""
@@ -80,7 +80,7 @@ class SourceItem:
     @property
     def nodes(self) -> Counter[str]:
         """By provider."""
-        return Counter(self.told.get("nodes", {}))
+        return Counter(self.report.get("nodes", {}))
 
     @property
     def is_captured(self) -> bool:

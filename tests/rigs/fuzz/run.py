@@ -52,7 +52,7 @@ def main() -> int:
 
 
 def run(folder: Path, inputs: int, seed: int, only: str | None, keep: Path | None) -> Counter[str]:
-    """How many inputs came to which end; those with a finding are kept and told."""
+    """How many inputs came to which end; those with a finding are kept and reported."""
     seeds = make_seeds(folder)
     counts: Counter[str] = Counter()
     names, shares = list(TARGETS), [target.share for target in TARGETS.values()]

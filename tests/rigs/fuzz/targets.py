@@ -138,7 +138,7 @@ def read_model(file: Path) -> None:
 
 
 def mutated_model(choice: random.Random, data: bytes, other: bytes) -> bytes:
-    """A model file with other bytes or another contract of the same length; half the time signed anew."""
+    """A model file with other bytes or another contract of that length; half the time with a new checksum."""
     start = data.find(METADATA_KEY.encode())
     contract_at = data.find(b'{"', start)
     contract_end = data.find(b"}", contract_at) + 1

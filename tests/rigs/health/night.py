@@ -143,7 +143,7 @@ def _covers(what: str, covers: list[Cover], starts_s: tuple[float, ...]) -> Line
                 missed.append(f"{cover.colour} {cover.kind} {cover.side} from {start_s:g} s")
     total = found + len(missed)
     seen = f"{found} of {total} where anything had been visible under them"
-    asked = f"told <= {ALARM_S:g} s, for as long as they stay: {FOUND_SHARE:.0%}"
+    asked = f"reported <= {ALARM_S:g} s, for as long as they stay: {FOUND_SHARE:.0%}"
     return Line(
         what, asked, seen + (f"; not {missed[0]}" if missed else ""), found >= FOUND_SHARE * total > 0
     )

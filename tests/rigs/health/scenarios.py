@@ -129,8 +129,8 @@ def _with_fault(frames: Iterable[Frame], fault: Fault | None) -> Iterator[tuple[
         yield frame, is_faulty
 
 
-def _alarm_s(frames: Iterable[Frame], fault: Fault | None, told: set[CameraState]) -> float:
-    """Seconds from the first faulty frame to the first that tells of it; infinite for never, or too early."""
+def _alarm_s(frames: Iterable[Frame], fault: Fault | None, expected: set[CameraState]) -> float:
+    """Seconds from the first faulty frame to the first that reports it; infinite for never, or too early."""
     monitor = CameraHealthMonitor(HealthSettings())
     since_ns: int | None = None
     for frame, is_faulty in _with_fault(frames, fault):
@@ -140,25 +140,25 @@ def _alarm_s(frames: Iterable[Frame], fault: Fault | None, told: set[CameraState
                 return float("inf")
             continue
         since_ns = frame.time_ns if since_ns is None else since_ns
-        if state in told:
+        if state in expected:
             return (frame.time_ns - since_ns) / 1e9
     return float("inf")
 
 
 def _faults(name: str) -> Callable[[], Line]:
     def scenario() -> Line:
-        told, faults = FAULTS[name]
+        expected, faults = FAULTS[name]
         drives: dict[str, Callable[[], Iterator[Frame]]] = {
             **{clip: partial(_frames_of, file) for clip, file in _clips().items()},
             **{f"synthetic:{scene}": partial(_rendered, scene) for scene in ("day", "rain", "unlit")},
         }
         took_s = {
-            drive: max(_alarm_s(frames(), fault, told) for fault in faults if is_visible(drive, fault))
+            drive: max(_alarm_s(frames(), fault, expected) for fault in faults if is_visible(drive, fault))
             for drive, frames in drives.items()
         }
         worst = max(took_s, key=lambda it: took_s[it])
         seen = f"{took_s[worst]:.2f} s at most ({worst}), {len(took_s)} drives"
-        states = " or ".join(sorted(told))
+        states = " or ".join(sorted(expected))
         return Line(f"camera {name}", f"{states} <= {ALARM_S:g} s", seen, took_s[worst] <= ALARM_S)
 
     return scenario
@@ -188,7 +188,7 @@ def _no_alarm(what: str, parts: Iterable[tuple[int, list[str]]]) -> Line:
 
 
 def _alarms_of_drive(scene: str, seed: int) -> list[str]:
-    """What is told first whenever a minute of rendered driving is not ok."""
+    """What is reported first whenever a minute of rendered driving is not ok."""
     source = SyntheticSource(scene, RENDERED_WH, LOOKS_HZ, seed=seed, frames=DRIVE_S * LOOKS_HZ)
     source.open()
     monitor, alarms, was_ok = CameraHealthMonitor(HealthSettings()), [], True

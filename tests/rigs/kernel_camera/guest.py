@@ -17,7 +17,7 @@ from lines import Line, run_all  # noqa: E402
 
 
 def on_a_new_camera(scenario: Callable[[], Line]) -> Line:
-    """The scenario, after a driver loaded anew."""
+    """The scenario, after reloading the driver."""
     vivid.renew()
     return scenario()
 

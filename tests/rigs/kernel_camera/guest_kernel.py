@@ -45,8 +45,8 @@ def guest_kernel(cache: Path, wanted: Sequence[str] = WANTED) -> GuestKernel:
         cache: a folder of its own for each set of modules.
         wanted: names of modules; those that they need come with them.
     """
-    told = _output("apt-cache", "depends", "linux-image-amd64")
-    found = re.search(r"Depends: (linux-image-[\w.+-]+)", told)
+    depends = _output("apt-cache", "depends", "linux-image-amd64")
+    found = re.search(r"Depends: (linux-image-[\w.+-]+)", depends)
     if not found:
         raise RigError("apt knows no linux-image-amd64; run apt-get update on a Debian for amd64")
     kept = cache / found[1]
@@ -75,7 +75,7 @@ def load_order(modules: dict[str, Path], wanted: Sequence[str] = WANTED) -> list
 
 
 def depends_of(module: bytes) -> list[str]:
-    """Names of the modules that a module needs, as its .modinfo section tells."""
+    """Names of the modules that a module needs, as its .modinfo section says."""
     found = _DEPENDS.search(module)
     return [name.replace("-", "_") for name in found[1].decode().split(",") if name] if found else []
 

@@ -75,8 +75,8 @@ class NodeRun(Removed):
         """The last of what it wrote to its log, and its last record."""
         records = self.records()
         last = records[-1] if records else {"frame_id": None, "camera": None}
-        told = f"{len(records)} records, the last of frame {last['frame_id']}: {last['camera']}"
-        return " | ".join([*self._log.read_text().splitlines()[-3:], told])
+        summary = f"{len(records)} records, the last of frame {last['frame_id']}: {last['camera']}"
+        return " | ".join([*self._log.read_text().splitlines()[-3:], summary])
 
     def readers(self) -> list[int]:
         """Process ids of its readers: those below it that have the camera open."""

@@ -1,4 +1,4 @@
-"""One function a fault: it happens to `CameraSource`, and a line tells what was asked and what was seen."""
+"""One function a fault: it happens to `CameraSource`, and a line says what was expected and what was seen."""
 
 from __future__ import annotations
 
@@ -56,9 +56,9 @@ def pictures() -> Line:
 
 def _colour_error(fourcc: str) -> int:
     with closing(camera(fourcc)) as source:
-        told = source.open().description
+        description = source.open().description
         image_bgr = source.read().image_bgr
-    assert f"640x360 {fourcc} at" in told, told
+    assert f"640x360 {fourcc} at" in description, description
     bars = image_bgr[180, 40::80].astype(int)
     expected = np.concatenate([BARS_BGR, BARS_BGR_DARK])
     if fourcc == "GREY":
@@ -137,7 +137,7 @@ def fatal() -> Line:
         errors = source.io_errors
     seen = f"a frame {gap_ms:.0f} ms later, then {len(frames)} more; io_errors {errors}"
     holds = errors > 0 and gap_ms < 1000
-    return Line("fatal streaming error", "started anew in place within 1 s, counted", seen, holds)
+    return Line("fatal streaming error", "restarted in place within 1 s, counted", seen, holds)
 
 
 def wrapped() -> Line:

@@ -19,7 +19,7 @@ RATE_HZ: Final = 25.0
 
 @dataclass(frozen=True)
 class Books:
-    """Frames after the first one: those that we got, those told as missed, and those the stamps allow for."""
+    """Frames after the first one: those we got, those reported as missed, and those the stamps allow for."""
 
     got: int
     missed: int
@@ -27,7 +27,7 @@ class Books:
 
     @property
     def balance(self) -> bool:
-        """Whether every frame that the camera took was got or told as missed."""
+        """Whether every frame that the camera took was got or reported as missed."""
         return abs(self.got + self.missed - self.taken) <= 1
 
     def __str__(self) -> str:

@@ -85,27 +85,27 @@ def _p99_ms(clip: Path, folder: Path, *arguments: str) -> dict[str, Any]:
     summary = folder / "summary.json"
     live = ("--source", str(clip), "--realtime", "--loop", "--duration", str(ROUND_S))
     run([*live, *MODEL, "--summary", str(summary), *arguments], ROUND_S + START_LIMIT_S)
-    told: dict[str, Any] = json.loads(summary.read_text())
-    return told
+    summary_of_run: dict[str, Any] = json.loads(summary.read_text())
+    return summary_of_run
 
 
 def _beside_a_bad_sink(
     fault: str, bad: Callable[[Path, Path], dict[str, Any]], shows: Callable[[dict[str, Any]], str | None]
 ) -> Line:
     """The path's age beside a good sink alone, and beside a bad one too, in turns."""
-    asked = "p99 age of the path within 10 % or 2 ms; its drops and its error are told"
+    asked = "p99 age of the path within 10 % or 2 ms; its drops and its error are reported"
     with _folder() as folder:
         clip = make_clip(folder / "clip.mp4")
-        alone, beside, told = [], [], None
+        alone, beside, shown = [], [], None
         for number in range(ROUNDS):
             good = ("--jsonl", str(folder / f"good-{number}.jsonl"))
             alone.append(_p99_ms(clip, folder, *good)["age_ms"]["p99"])
             summary = bad(clip, folder)
             beside.append(summary["age_ms"]["p99"])
-            told = shows(summary)
+            shown = shows(summary)
     alone_ms, beside_ms = statistics.median(alone), statistics.median(beside)
-    holds = beside_ms <= max(1.1 * alone_ms, alone_ms + 2.0) and told is not None
-    seen = f"p99 {alone_ms:.1f} ms alone, {beside_ms:.1f} ms beside it; {told}"
+    holds = beside_ms <= max(1.1 * alone_ms, alone_ms + 2.0) and shown is not None
+    seen = f"p99 {alone_ms:.1f} ms alone, {beside_ms:.1f} ms beside it; {shown}"
     return Line(fault, asked, seen.replace(str(folder), ""), holds)
 
 
@@ -173,7 +173,7 @@ def blocked_stage() -> Line:
         written = records(jsonl)
         since_s = time.monotonic() - (written[-1]["published_ns"] / 1e9)
         frames = playable_frames(out)
-        cause = next((line for line in ended.stderr.splitlines() if "hung" in line), "no cause told")
+        cause = next((line for line in ended.stderr.splitlines() if "hung" in line), "no cause given")
         took_s = time.monotonic() - before_s
     holds = ended.returncode != 0 and since_s <= 8 and is_clean(ended.stderr) and frames == len(written)
     seen = (
@@ -280,7 +280,7 @@ def full_disk() -> Line:
 def nearly_full_disk() -> Line:
     """Free space below the limit, in a live run."""
     fault = "disk nearly full, live"
-    asked = "recording stops whole before the disk is full; the node goes on; issue told, status != 0"
+    asked = "recording stops whole before the disk is full; the node goes on; the issue reported, status != 0"
     with _folder() as folder, _small_disk(folder / "disk", 12) as disk:
         clip, out, jsonl = make_clip(folder / "clip.mp4"), disk / "o.mp4", folder / "r.jsonl"
         summary = folder / "s.json"
@@ -340,15 +340,15 @@ def soak() -> Line:
                     new = file.read()
                 seen_bytes, seen_lines = seen_bytes + len(new), seen_lines + new.count(b"\n")
                 frames_mb.append((seen_lines, resident_mb(process.pid)))
-        told = json.loads(summary.read_text())
+        report = json.loads(summary.read_text())
     late = np.array([it for it in frames_mb if it[0] > SOAK_WARM_UP_FRAMES])
     slope_mb = float(np.polyfit(late[:, 0], late[:, 1], 1)[0]) * SOAK_FRAMES
-    frames = told["frames"]
+    frames = report["frames"]
     balanced = frames["captured"] == frames["published"] == SOAK_FRAMES and frames["in_flight"] == 0
     holds = process.returncode == 0 and slope_mb < 1.0 and balanced and not frames["dropped"]
     seen = (
         f"{slope_mb:+.2f} MB an hour (from {late[0, 1]:.0f} to {late[-1, 1]:.0f} MB), "
-        f"{frames['published']} published at {told['fps']:.0f} fps, dropped {frames['dropped'] or 0}"
+        f"{frames['published']} published at {report['fps']:.0f} fps, dropped {frames['dropped'] or 0}"
     )
     return Line(fault, asked, seen, holds)
 

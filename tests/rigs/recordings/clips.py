@@ -17,7 +17,7 @@ RATE_HZ: Final = 25
 SIZE_WH: Final = (640, 360)
 GOP_FRAMES: Final = 25
 FRAMES: Final = 1000
-BYTES_OF_A_HEAD: Final = 12  # of a packet: the length of its first unit, and what tells its kind
+BYTES_OF_A_HEAD: Final = 12  # of a packet: the length of its first unit, and its kind
 WRONG_BYTES: Final = 6
 
 

@@ -44,13 +44,13 @@ class Run:
             "one line": self.status == 0 or (self.status == 1 and last == complaint),
         }
         if self.summary is not None:
-            is_each_told = self.summary["frames"]["captured"] == len(self.records)
-            checks["books"] = is_each_told and command.do_books_balance(self.summary)
+            is_each_recorded = self.summary["frames"]["captured"] == len(self.records)
+            checks["books"] = is_each_recorded and command.do_books_balance(self.summary)
             checks["video"] = self.video_frames == len(self.records)
         return checks
 
     @property
-    def told(self) -> str:
+    def text(self) -> str:
         """In short."""
         if self.summary is None:
             return f"refused: {self.said.strip()}"
@@ -96,14 +96,14 @@ def flipped(share: float) -> Line:
         **seen.checks,
         "decode errors": seen.summary is not None and seen.summary["source"]["decode_errors"] > 0,
         "marked": not wrong - marked,
-        # from the hit to the next key frame, and the second for which a fault is told on
+        # from the hit to the next key frame, and the second for which a fault is reported on
         "not all marked": len(marked) <= min(hit * (clips.GOP_FRAMES + clips.RATE_HZ + 1), clips.FRAMES - 1),
     }
-    told = (
-        f"{hit} packets hit, {seen.told}; {len(wrong)} visibly wrong, {len(wrong & marked)} of them marked, "
+    summary = (
+        f"{hit} packets hit, {seen.text}; {len(wrong)} visibly wrong, {len(wrong & marked)} of them marked, "
         f"{len(marked - wrong)} marked beyond"
     )
-    return Line.of_checks(f"bits flipped in {share:.1%} of packets", asked, told, checks)
+    return Line.of_checks(f"bits flipped in {share:.1%} of packets", asked, summary, checks)
 
 
 def cut_off(name: str) -> Line:
@@ -124,7 +124,7 @@ def cut_off(name: str) -> Line:
         "counted": kind != "ts" or (seen.summary is not None and seen.summary["source"]["decode_errors"] > 0),
         "frames": frames == 0 if kind == "mp4" else 80 <= frames <= 160,
     }
-    return Line.of_checks(f"{kind} cut off at 60 %", asked, seen.told, checks)
+    return Line.of_checks(f"{kind} cut off at 60 %", asked, seen.text, checks)
 
 
 def joined(fault: str, suffix: str, second_wh: tuple[int, int], second_rate_hz: int, frames: int) -> Line:
@@ -148,7 +148,7 @@ def joined(fault: str, suffix: str, second_wh: tuple[int, int], second_rate_hz: 
     }
     sizes = {tuple(record["frame_wh"]) for record in seen.records}
     return Line.of_checks(
-        fault, f"{ASKED}; {frames} frames, times that rise", f"{seen.told}; sizes {sizes}", checks
+        fault, f"{ASKED}; {frames} frames, times that rise", f"{seen.text}; sizes {sizes}", checks
     )
 
 

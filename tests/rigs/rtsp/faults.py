@@ -115,16 +115,16 @@ def disturbed(transport: str) -> Line:
         "books": do_books_balance(summary),
         "password": not leaks,
     }
-    told = ", ".join(f"{count} {state}" for state, count in states.items() if count)
+    counts = ", ".join(f"{count} {state}" for state, count in states.items() if count)
     seen = (
-        f"status {status}; records: {told}; {marked} marked damaged; {errors} decode errors; oldest mask "
+        f"status {status}; records: {counts}; {marked} marked damaged; {errors} decode errors; oldest mask "
         f"{oldest_s * 1e3:.0f} ms; ok again after {'-' if well_s is None else f'{well_s:.1f} s'}"
     )
     return Line.of_checks(fault, asked, seen, checks)
 
 
 def unlosable_is_unmarked() -> Line:
-    """An undisturbed stream over UDP is never told to be damaged."""
+    """An undisturbed stream over UDP is never reported as damaged."""
     with Camera("udp") as camera, NodeRun(camera.url, PASSWORD) as node:
         node.wait(DISTURBED_S)
         status, records, summary = node.end(), node.records(), node.summary()

@@ -49,8 +49,8 @@ class NodeRun(Removed):
 
     def summary(self) -> dict[str, Any]:
         """Its counts, once it has ended."""
-        told: dict[str, Any] = json.loads((self._place / "summary.json").read_text())
-        return told
+        summary: dict[str, Any] = json.loads((self._place / "summary.json").read_text())
+        return summary
 
     def wait_for(self, is_it: Callable[[Record], bool], since_ns: int, limit_s: float) -> Record | None:
         """The first such record published since a moment; None if none comes in time or the node ends."""

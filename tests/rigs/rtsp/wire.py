@@ -74,9 +74,9 @@ def main() -> None:
             line = sys.stdin.buffer.raw.readline()  # type: ignore[attr-defined]
             if not line:
                 return
-            told = json.loads(line)
-            wire.loss, wire.jitter_ms = told["loss"], told["jitter_ms"]
-            wire.choice = random.Random(told["seed"])
+            change = json.loads(line)
+            wire.loss, wire.jitter_ms = change["loss"], change["jitter_ms"]
+            wire.choice = random.Random(change["seed"])
         for end in ready:
             if end:
                 wire.take(os.read(end, LARGEST_PACKET), other[end], time.monotonic())

@@ -54,14 +54,14 @@ def _records(folder: Path, case: Case, wrong: list[str]) -> list[dict[str, Any]]
         ids = []
         for number, line in enumerate(lines[:-1]):
             try:
-                told = json.loads(line)
+                record = json.loads(line)
             except ValueError:
                 wrong.append(f"{file.name}: line {number + 1} is no JSON")
                 break
-            if number % 20 == 0 and (error := next(_schema().iter_errors(told), None)):
+            if number % 20 == 0 and (error := next(_schema().iter_errors(record), None)):
                 wrong.append(f"{file.name}: line {number + 1}: {error.message[:100]}")
-            found.append(told)
-            ids.append(told["frame_id"])
+            found.append(record)
+            ids.append(record["frame_id"])
         known = [it for it in ids if it is not None]
         if known != sorted(set(known)):
             wrong.append(f"{file.name}: frame ids do not rise")

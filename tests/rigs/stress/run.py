@@ -1,7 +1,7 @@
 """The rig of stress: python tests/rigs/stress/run.py [--runs 500] [--seed 0] [--only SCENARIO …] [--jobs 2].
 
-Every run has a scenario, a mode and a seed of its own; one that fails is told with its seed, and can be run
-again by --replay SCENARIO MODE SEED, which keeps its files.
+Every run has a scenario, a mode and a seed of its own; one that fails is reported with its seed, and is
+run again by --replay SCENARIO MODE SEED, which keeps its files.
 """
 
 from __future__ import annotations

@@ -82,7 +82,7 @@ def file_size(case: Case) -> None:
     """No file may grow beyond some kilobytes."""
     case.choose_outputs()
     case.prefix = ["prlimit", f"--fsize={case.chance.randint(0, 60_000)}"]
-    # ONNX Runtime and the readers' shared memory are files too; what cannot be had is an error to be told.
+    # ONNX Runtime and the readers' shared memory are files too; a lack of them must be reported as an error.
     case.start()
 
 
