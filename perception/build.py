@@ -33,21 +33,23 @@ frame it would cost the fastest network a twelfth of its frames a second."""
 def build_predictors(
     file: Path, config: NodeConfig, is_live: bool, rate_hz: float = 30.0
 ) -> tuple[Engine, list[Predictor]]:
-    """The engine, warm, and one predictor a worker.
+    """The engine, warm, and one predictor a worker; as `load_engine` and `predictors_of`."""
+    engine = load_engine(file, config, is_live)
+    return engine, predictors_of(engine, config, is_live, rate_hz)
 
-    Live: one worker with all threads, for the least age. Recorded: one worker a core with one thread
-    each, for the most frames; that wastes nothing on waiting for each other inside a layer. A GPU runs
-    one frame at a time; a recording's second worker prepares the next frame meanwhile.
 
-    Args:
-        rate_hz: the source's nominal rate.
+def load_engine(file: Path, config: NodeConfig, is_live: bool) -> Engine:
+    """The engine, run once, so that the first frame is not the slowest.
+
+    Live: one call at a time with all threads, for the least age. Recorded: one call a core with one thread
+    each, for the most frames; that wastes nothing on waiting for each other inside a layer.
 
     Raises:
         EngineError: if the model cannot be loaded and run once, or not in time.
     """
     limit_s = config.load_timeout_s or (TENSORRT_LOAD_S if config.provider == "tensorrt" else LOAD_S)
     try:
-        return within(limit_s, lambda: _loaded(file, config, is_live, rate_hz))
+        return within(limit_s, lambda: _loaded(file, config, is_live))
     except TimeoutError as error:
         raise EngineError(
             f"{file}: the model was not loaded and run once within {limit_s:g} s, as where a GPU does not "
@@ -55,21 +57,34 @@ def build_predictors(
         ) from error
 
 
-def _loaded(file: Path, config: NodeConfig, is_live: bool, rate_hz: float) -> tuple[Engine, list[Predictor]]:
+def _loaded(file: Path, config: NodeConfig, is_live: bool) -> Engine:
     cores = config.threads or usable_cores()
-    workers = 1 if is_live else cores
+    calls = 1 if is_live else cores
     engine: Engine
     if config.engine == "openvino":
-        engine = OpenVinoEngine(file, cores // workers, config.engine_precision, streams=workers)
+        engine = OpenVinoEngine(file, cores // calls, config.engine_precision, streams=calls)
     else:
-        engine = OnnxEngine(file, config.provider, cores // workers, config.allow_fallback)
-    if engine.runs_one_at_a_time:
-        workers = 1 if is_live else WORKERS_A_GPU
+        engine = OnnxEngine(file, config.provider, cores // calls, config.allow_fallback)
+    Predictor(engine).warm_up()
+    return engine
+
+
+def predictors_of(
+    engine: Engine, config: NodeConfig, is_live: bool, rate_hz: float = 30.0
+) -> list[Predictor]:
+    """One predictor a worker: one of a live source, of a recording one a core.
+
+    A GPU runs one frame at a time; a recording's second worker prepares the next frame meanwhile.
+
+    Args:
+        rate_hz: the source's nominal rate.
+    """
+    workers = 1
+    if not is_live:
+        workers = WORKERS_A_GPU if engine.runs_one_at_a_time else config.threads or usable_cores()
     # of a live source frames are dropped, and it may always be the one that would have been looked at
     every = 1 if is_live else max(1, round(rate_hz / LOOKS_HZ))
-    predictors = [Predictor(engine, every if config.health.enabled else 0) for _ in range(workers)]
-    predictors[0].warm_up()
-    return engine, predictors
+    return [Predictor(engine, every if config.health.enabled else 0) for _ in range(workers)]
 
 
 def source_settings(config: NodeConfig) -> SourceSettings:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from perception.imaging.letterbox import SQUARE, PixelAspect, nearest
 from perception.imaging.yuv import Yuv420, bgr_from_yuv
-from perception.labels import LABELS
+from perception.labels import LABELS, LABELS_OF_TWO
 from perception.provenance.trace import Trace
 
 
@@ -158,6 +158,14 @@ class Prediction:
     """What the frame looks like; None where nobody looked."""
     trace: Trace | None = None
     """What made it, and when by UTC; None before it is published, and where nobody asked for it."""
+
+    @property
+    def named_shares(self) -> dict[str, float]:
+        """Share of the frame's area by class, and of `drivable`: of both lanes where those are told apart."""
+        named = dict(zip(self.labels, self.shares, strict=True))
+        if self.labels != LABELS_OF_TWO:
+            named["drivable"] = named["direct"] + named["alternative"]
+        return named
 
     @property
     def source_id(self) -> str:

@@ -11,7 +11,7 @@ from typing import Any, Final
 from perception.frame import OutputItem, Prediction
 from perception.imaging.letterbox import SQUARE
 from perception.imaging.polygons import Polygon, outlines
-from perception.labels import IDS, LABELS_OF_TWO
+from perception.labels import IDS
 from perception.provenance.trace import Trace
 from perception.provenance.utc import utc_text
 from perception.sinks.file_sink import FileSink
@@ -90,11 +90,9 @@ def _certainty(prediction: Prediction) -> dict[str, float | None] | None:
 
 def _mask(prediction: Prediction) -> dict[str, Any]:
     """Shares and areas; None for what the network does not tell apart."""
-    told = dict(zip(prediction.labels, prediction.shares, strict=True))
-    if prediction.labels != LABELS_OF_TWO:
-        told["drivable"] = told["direct"] + told["alternative"]
+    found = prediction.named_shares
     names = ("direct", "alternative", "background", "drivable")
-    shares = {name: _short(told[name], 4) if name in told else None for name in names}
+    shares = {name: _short(found[name], 4) if name in found else None for name in names}
 
     def areas(name: str) -> list[Polygon] | None:
         if name not in prediction.labels:
