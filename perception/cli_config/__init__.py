@@ -2,6 +2,6 @@
 
 from perception.cli_config.error import SettingsError
 from perception.cli_config.files import config_files, shipped_config
-from perception.cli_config.parsing import parse, usage
+from perception.cli_config.parsing import from_values, parse, usage
 
-__all__ = ["SettingsError", "config_files", "parse", "shipped_config", "usage"]
+__all__ = ["SettingsError", "config_files", "from_values", "parse", "shipped_config", "usage"]

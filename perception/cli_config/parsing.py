@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import Field, fields, is_dataclass
 from functools import cache
 from typing import Any, TypeVar, get_type_hints
@@ -15,7 +16,7 @@ from perception.cli_config.command_line import HELP, VERSION, read_command_line
 from perception.cli_config.error import SettingsError
 from perception.cli_config.files import read_config
 from perception.cli_config.names import known_settings
-from perception.cli_config.values import Place, missing, typed, typed_group
+from perception.cli_config.values import Place, missing, node_of, typed, typed_group
 from perception.system.redaction import redacted
 
 Settings = TypeVar("Settings")
@@ -62,16 +63,39 @@ def parse(
         raise SettingsError(
             f"{' and '.join(gaps)} {'is' if len(gaps) == 1 else 'are'} missing{one}: {wanted}"
         )
+    if line.asks_to_print:
+        with _errors_in_one_line():
+            print(redacted(parser.dump(parser.parse_object(values))), end="")
+        raise SystemExit(0)
+    return _made(kind, parser, values)
+
+
+def from_values(kind: type[Settings], program: str, values: Mapping[str, Any]) -> Settings:
+    """Fill `kind` from Python: names and values as in a YAML file, groups as dicts or as dataclasses.
+
+    Args:
+        program: whose settings they are.
+
+    Raises:
+        SettingsError: as of `parse`.
+    """
+    hashable: Any = kind
+    given = typed_group(kind, node_of(values), Place(program=program))
+    return _made(kind, _parser(hashable, program, ""), given)
+
+
+def _made(kind: type[Settings], parser: ArgumentParser, values: Mapping[str, Any]) -> Settings:
+    hashable: Any = kind
+    with _errors_in_one_line():
+        made = parser.instantiate(parser.parse_object(dict(values)))
+        return kind(**{field.name: made[field.name] for field in _fields(hashable)})
+
+
+@contextmanager
+def _errors_in_one_line() -> Iterator[None]:
     try:
-        filled = parser.parse_object(values)
-        if line.asks_to_print:
-            print(redacted(parser.dump(filled)), end="")
-            raise SystemExit(0)
-        made = parser.instantiate(filled)
-        return kind(**{field.name: made[field.name] for field in _fields(kind)})
-    except (
-        Exception
-    ) as error:  # jsonargparse raises argparse's errors and many of its own, and settings their own
+        yield
+    except Exception as error:  # argparse's, many of jsonargparse's own, and settings' own
         raise SettingsError(str(error)) from None  # its own text may hold a password
 
 

@@ -11,7 +11,7 @@ import types
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
 from os import name as system
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, Final, Literal, NoReturn, Union, get_args, get_origin, get_type_hints
 
 import yaml
@@ -100,6 +100,31 @@ def typed_group(kind: type[Any], node: yaml.Node, place: Place) -> dict[str, Any
             place.inside(name).refuse(key, "stands twice")
         values[name] = typed(hints[name], value, place.inside(name))
     return values
+
+
+def node_of(value: Any) -> yaml.Node:
+    """A value from Python as it would stand in a file; dataclasses are groups.
+
+    Raises:
+        SettingsError: for what no file can hold.
+    """
+    try:
+        node: yaml.Node = _Representer().represent_data(value)
+    except yaml.representer.RepresenterError as error:
+        kind = type(error.args[-1]).__name__
+        raise SettingsError(
+            f"a setting has a value of type {kind}; numbers, texts, lists and groups are wanted"
+        ) from None
+    return node
+
+
+class _Representer(yaml.representer.SafeRepresenter):
+    def represent_data(self, data: Any) -> Any:
+        if is_dataclass(data) and not isinstance(data, type):
+            data = {field.name: getattr(data, field.name) for field in fields(data)}
+        elif isinstance(data, PurePath):
+            data = str(data)
+        return super().represent_data(data)
 
 
 def missing(kind: type[Any], values: Mapping[str, Any]) -> list[str]:
