@@ -8,29 +8,33 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from perception.frame import Prediction
+from perception.frame import OutputItem
 from perception.imaging.yuv import Plane, yuv_to_bgr_matrix
 from perception.sinks.overlay import Canvas, draw_overlay
 
 SUFFIXES: Final = (".jpg", ".jpeg", ".png", ".webp")
 PICTURE_QUALITY: Final = 90
+UNKNOWN_WH: Final = (1280, 720)
 # A comment in every JPEG of ours: who finds one knows that no camera took it.
 _COMMENT: Final = b"drivable overlay"
 _MARK: Final = b"\xff\xfe" + (len(_COMMENT) + 2).to_bytes(2, "big") + _COMMENT
 _START: Final = b"\xff\xd8"
 
 
-def draw_picture(prediction: Prediction) -> NDArray[np.uint8]:
-    """(H, W, 3) uint8 BGR of a frame and its overlay, in the shape that is meant: with square pixels."""
-    width, height = prediction.frame_wh
-    across, down = prediction.frame.pixel_aspect
+def draw_picture(output: OutputItem) -> NDArray[np.uint8]:
+    """(H, W, 3) uint8 BGR of a frame and its overlay, in the shape that is meant: with square pixels.
+
+    Of an outage it is black with a banner, and of `UNKNOWN_WH` where no frame has come yet.
+    """
+    width, height = output.frame_wh or UNKNOWN_WH
+    across, down = output.pixel_aspect
     if across > down:
         width = round(width * across / down)
     elif across < down:
         height = round(height * down / across)
     y, u, v = (np.empty((height, width), np.uint8) for _ in range(3))
     canvas = Canvas(y, u, v, "bt601")
-    draw_overlay(canvas, prediction)
+    draw_overlay(canvas, output)
     return _bgr_of(y, u, v)
 
 

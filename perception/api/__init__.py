@@ -1,0 +1,21 @@
+"""The library: what `import perception` offers, which imports this when it is first used."""
+
+from perception.api.model import Model
+from perception.api.result import Result
+from perception.cli_config import SettingsError
+from perception.frame import CameraState, EngineState, Frame
+from perception.inference.engines import EngineError
+from perception.sinks.sink import SinkError
+from perception.sources.source import SourceError
+
+__all__ = [
+    "CameraState",
+    "EngineError",
+    "EngineState",
+    "Frame",
+    "Model",
+    "Result",
+    "SettingsError",
+    "SinkError",
+    "SourceError",
+]
