@@ -1,4 +1,4 @@
-"""Still images: a folder, a glob or one file, in the order a person would count them."""
+"""Still images: a folder, a glob or one file, in natural order ("2" before "10")."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ _OTHER_SUFFIXES: Final = (
     *(".arw", ".cr2", ".dng", ".exr", ".gif", ".hdr", ".jp2", ".jxl", ".nef", ".pbm", ".pgm"),
     *(".pnm", ".ppm", ".tga", *_VIDEO_SUFFIXES),
 )
-"""Of what somebody may miss among images."""
+"""Unsupported files that a user may miss among the images."""
 
 
 class ImagesSource:
-    """Images as a recording with a fixed rate; every frame is named after its file, as `frame_names` has it.
+    """Images as a recording with a fixed rate; frames are named after their files (see `frame_names`).
 
-    An image that cannot be read is told of and passed over: the frame after it has it in `missed_before`. One
-    file with several pictures (an animation, pages) gives them all; such a file among others gives its first.
+    An unreadable image is reported and skipped, and counted in `missed_before` of the next frame. A single
+    file with several pictures (animation, pages) gives all of them; among other files only its first.
 
     Args:
         pattern: a folder, a glob such as `trip/*.png`, or one image.
@@ -48,22 +48,22 @@ class ImagesSource:
         self._alone: ImageFile | None = None
         self._frames = self._next_id = self._missed = 0
         self._first: Picture | None = None
-        self._told: set[Path] = set()
-        self._has_told_of_several = False
+        self._reported: set[Path] = set()
+        self._has_reported_several = False
         self.decode_errors = 0
-        """Images that could not be read, and pictures that came out damaged, so far."""
+        """Unreadable images and damaged pictures so far."""
         self.unreadable = 0
-        """Images, and pictures of one, that could not be read so far, each counted once."""
+        """Unreadable images (or pictures of one file) so far, each counted once."""
 
     def open(self) -> SourceInfo:
-        """List the images and decode the first one that can be; raises SourceError if there is none."""
-        self._files = images_of(self._pattern)
+        """List the images and decode the first readable one; raises SourceError if there is none."""
+        self._files = self._list()
         self._names = frame_names(self._files)
         self._frames, self._alone = len(self._files), None
         if self._frames == 1:
-            self._alone = ImageFile(self._files[0], self._max_pixels)
+            self._alone = self._load(self._files[0])
             self._frames = self._alone.pictures
-        self._begin()
+        self.rewind()
         problems: list[str] = []
         while self._first is None:
             try:
@@ -82,7 +82,7 @@ class ImagesSource:
         )
 
     def read(self) -> Frame:
-        """The next image that can be read; raises EndOfSource."""
+        """The next readable image; raises EndOfSource."""
         while self._next_id < self._frames:
             frame_id, self._next_id = self._next_id, self._next_id + 1
             first, self._first = self._first, None
@@ -106,25 +106,28 @@ class ImagesSource:
         raise EndOfSource
 
     def rewind(self) -> None:
-        """Begin again with the first image."""
-        self._begin()
-
-    def close(self) -> None:
-        """Forget the list."""
-        self._files, self._names, self._alone, self._first = [], [], None, None
-
-    def _begin(self) -> None:
+        """Start again with the first image."""
         self._next_id = self._missed = 0
         self._first = None
+
+    def close(self) -> None:
+        """Forget the list of images."""
+        self._files, self._names, self._alone, self._first = [], [], None, None
+
+    def _list(self) -> list[Path]:
+        return images_of(self._pattern)
+
+    def _load(self, file: Path) -> ImageFile:
+        return ImageFile(file, self._max_pixels)
 
     def _picture(self, frame_id: int) -> Picture:
         if self._alone is not None:
             return self._alone.picture(frame_id)
-        file = self._files[frame_id]
-        image = ImageFile(file, self._max_pixels)
-        if image.held > 1 and not self._has_told_of_several:
-            self._has_told_of_several = True
-            say(f"{file}: holds {image.held} pictures, the first is taken, as of all such files")
+        image = self._load(self._files[frame_id])
+        if image.held > 1 and not self._has_reported_several:
+            self._has_reported_several = True
+            file = self._files[frame_id]
+            say(f"{file}: contains {image.held} pictures; only the first is used, as in all such files")
         return image.picture()
 
     def _name(self, frame_id: int) -> str:
@@ -137,8 +140,8 @@ class ImagesSource:
         self._missed += 1
         self.decode_errors += 1
         picture = self._files[0] / str(frame_id) if self._alone else self._files[frame_id]
-        if picture not in self._told:
-            self._told.add(picture)
+        if picture not in self._reported:
+            self._reported.add(picture)
             self.unreadable += 1
             say(f"{problem}; it is left out")
 
@@ -164,7 +167,7 @@ def images_of(pattern: str) -> list[Path]:
         try:
             found = list(where.iterdir())
         except OSError as error:
-            raise SourceError(f"{pattern}: cannot be looked into: {error.strerror}") from None
+            raise SourceError(f"{pattern}: cannot be listed: {error.strerror}") from None
     elif where.exists():
         found = [where]
     else:
@@ -175,10 +178,10 @@ def images_of(pattern: str) -> list[Path]:
         if file.suffix.lower() in IMAGE_SUFFIXES and not file.name.startswith(".") and file.is_file()
     ]
     if not files:
-        problem = "holds" if where.is_dir() else "matches"
+        problem = "contains" if where.is_dir() else "matches"
         video = next((file for file in found if file.suffix.lower() in _VIDEO_SUFFIXES), None)
         folder = next((file for file in found if file.is_dir()), None)
-        hint = f"; of folders within it: {where}/**/*.jpg" if folder and where.is_dir() else ""
+        hint = f"; to include subfolders: {where}/**/*.jpg" if folder and where.is_dir() else ""
         hint = f"; videos are given one at a time: {video}" if video else hint or _left_out(pattern)
         raise SourceError(f"{pattern}: {problem} no image ({' '.join(IMAGE_SUFFIXES)}){hint}")
     files.sort(key=_natural_key)
@@ -186,24 +189,24 @@ def images_of(pattern: str) -> list[Path]:
 
 
 def _matching(pattern: str) -> list[Path]:
-    """What a glob takes, `**` included; `glob` itself would follow links in circles."""
+    """The files of a glob, `**` included, without circles of symbolic links (which `glob` would follow)."""
     parts = Path(pattern).parts
     if "**" not in parts:
         return [Path(name) for name in glob.glob(pattern)]
-    place = parts.index("**")
-    tops = glob.glob(str(Path(*parts[:place]))) if place else ["."]
-    behind = parts[place + 1 :] or ("*",)
+    at = parts.index("**")
+    tops = glob.glob(str(Path(*parts[:at]))) if at else ["."]
+    rest = parts[at + 1 :] or ("*",)
     folders = [folder for top in tops for folder in _folders_in(Path(top), (Path(os.path.realpath(top)),))]
-    found = [file for folder in folders for file in _matching(str(Path(glob.escape(str(folder)), *behind)))]
+    found = [file for folder in folders for file in _matching(str(Path(glob.escape(str(folder)), *rest)))]
     return list(dict.fromkeys(found))
 
 
-def _folders_in(folder: Path, way: tuple[Path, ...]) -> Iterator[Path]:
-    """It, and all within it that are not hidden, but through no link that leads back.
+def _folders_in(folder: Path, real_parents: tuple[Path, ...]) -> Iterator[Path]:
+    """A folder and its visible subfolders, except through links that lead back to a parent.
 
     Args:
-        folder: where to begin.
-        way: the real folders that are passed on the way to it, and it.
+        folder: where to start.
+        real_parents: resolved paths of the folders down to this one, inclusive.
     """
     yield folder
     try:
@@ -213,14 +216,14 @@ def _folders_in(folder: Path, way: tuple[Path, ...]) -> Iterator[Path]:
     for entry in entries:
         if entry.name.startswith(".") or not entry.is_dir():
             continue
-        real = Path(os.path.realpath(entry.path)) if entry.is_symlink() else way[-1] / entry.name
-        if entry.is_symlink() and any(passed.is_relative_to(real) for passed in way):
+        real = Path(os.path.realpath(entry.path)) if entry.is_symlink() else real_parents[-1] / entry.name
+        if entry.is_symlink() and any(parent.is_relative_to(real) for parent in real_parents):
             continue
-        yield from _folders_in(folder / entry.name, (*way, real))
+        yield from _folders_in(folder / entry.name, (*real_parents, real))
 
 
 def _left_out(pattern: str) -> str:
-    """For the log: what lies among the images of a folder and is not read; empty where there is nothing."""
+    """A note on unsupported images in a folder, for the log; empty if there are none."""
     folder = Path(pattern)
     if not folder.is_dir():
         return ""
@@ -229,13 +232,11 @@ def _left_out(pattern: str) -> str:
     if not names:
         return ""
     more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-    return f" ({names[0]}{more} left out: not images that are read)"
+    return f" ({names[0]}{more} left out: unsupported format)"
 
 
 def frame_names(files: Sequence[Path]) -> list[str]:
-    """What the frames of images are called: as their files, without the suffix.
-
-    Of images in several folders with the folders below the one that holds them all.
+    """Names of the frames of images: file stems, with the folders below their common one if they differ.
 
     Example:
         >>> frame_names([Path("trips/a/1.jpg"), Path("trips/b/1.jpg")]), frame_names([Path("trips/a/1.jpg")])
@@ -248,12 +249,12 @@ def frame_names(files: Sequence[Path]) -> list[str]:
 
 
 def folders_of(pattern: str) -> frozenset[str]:
-    """The folders that stand in the names of a pattern's images, and all above them; none of one folder."""
+    """All folders that occur in the frame names of a pattern; empty if it covers one folder."""
     names = frame_names(images_of(pattern)) if glob.has_magic(pattern) else []
     return frozenset(folder.as_posix() for name in names for folder in Path(name).parents) - {"."}
 
 
 def _natural_key(file: Path) -> list[tuple[int, str]]:
-    """Sorts "2" before "10": digits by their value, the rest as text."""
+    """Sort key: digits by their value, the rest as text."""
     parts = re.split(r"(\d+)", str(file))
     return [(int(part), "") if part.isdecimal() else (-1, part.casefold()) for part in parts]

@@ -219,7 +219,7 @@ def test_flat_jpeg_whose_codes_are_zeros_is_whole(tmp_path: Path) -> None:
         ("a.webp", packed(".webp", picture())[:300], "is corrupt, or not an image that can be read"),
         ("a.avif", packed(".avif", picture())[:300], "is corrupt, or not an image that can be read"),
         ("a.jpg", packed(".jpg", picture())[:300], "is corrupt, or not an image that can be read"),
-        ("a.heic", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "is HEIC, which is not read here; convert it"),
+        ("a.heic", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "is HEIC, which is not supported; convert it"),
     ],
 )
 def test_what_cannot_be_read_is_one_line_of_ours(

@@ -191,7 +191,7 @@ def test_files_with_several_pictures_among_others_give_their_first_and_it_is_sai
 
     assert [(frame.name, int(frame.image_bgr[0, 0, 0])) for frame in frames] == [("a", 10), ("b", 10)]
     assert capsys.readouterr().err == (
-        f"{tmp_path / 'a.tif'}: holds 3 pictures, the first is taken, as of all such files\n"
+        f"{tmp_path / 'a.tif'}: contains 3 pictures; only the first is used, as in all such files\n"
     )
 
 
@@ -202,8 +202,8 @@ def test_files_with_several_pictures_among_others_give_their_first_and_it_is_sai
         (b"hello", "is corrupt"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\n", "is a pointer of Git LFS; `git lfs"),
         (b"<!DOCTYPE html><html>404", "is a web page"),
-        (b"GIF89a and so on", r"is by its content a GIF; convert it, or give it alone"),
-        (b"\0\0\0\x20ftypisom and so on", r"is by its content a video; convert it, or give it alone"),
+        (b"GIF89a and so on", r"is in fact a GIF; convert it, or give it alone"),
+        (b"\0\0\0\x20ftypisom and so on", r"is in fact a video; convert it, or give it alone"),
     ],
 )
 def test_a_file_that_is_no_image_is_an_error_at_open(tmp_path: Path, data: bytes, problem: str) -> None:
@@ -223,7 +223,7 @@ def test_floats_are_refused_for_they_have_no_fixed_scale(tmp_path: Path) -> None
 def test_nothing_to_play_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("no image")
 
-    with pytest.raises(SourceError, match="holds no image"):
+    with pytest.raises(SourceError, match="contains no image"):
         ImagesSource(str(tmp_path)).open()
     with pytest.raises(SourceError, match="matches no image"):
         ImagesSource(str(tmp_path / "*.png")).open()
@@ -260,13 +260,13 @@ def test_images_of_kinds_that_are_not_read_are_told(tmp_path: Path) -> None:
 
     info = ImagesSource(str(tmp_path)).open()
 
-    assert info.description == "1 image (2.gif and 2 more left out: not images that are read)"
+    assert info.description == "1 image (2.gif and 2 more left out: unsupported format)"
 
 
 def test_folder_of_kinds_that_are_not_read_says_so(tmp_path: Path) -> None:
     (tmp_path / "1.gif").touch()
 
-    with pytest.raises(SourceError, match=r"holds no image .* \(1\.gif left out: not images that are read\)"):
+    with pytest.raises(SourceError, match=r"contains no image .* \(1\.gif left out: unsupported format\)"):
         ImagesSource(str(tmp_path)).open()
 
 
@@ -274,7 +274,7 @@ def test_folder_of_folders_says_how_to_name_what_is_in_them(tmp_path: Path) -> N
     (tmp_path / "a").mkdir()
     cv2.imwrite(str(tmp_path / "a" / "1.png"), colour())
 
-    with pytest.raises(SourceError, match=r"holds no image .*; of folders within it: .*/\*\*/\*\.jpg"):
+    with pytest.raises(SourceError, match=r"contains no image .*; to include subfolders: .*/\*\*/\*\.jpg"):
         ImagesSource(str(tmp_path)).open()
 
 

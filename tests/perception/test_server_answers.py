@@ -123,12 +123,12 @@ def http(status: str, *headers: str, body: bytes = b"") -> Answer:
         (http("418 I'm a teapot"), "answers 418 I'm a teapot"),
         (
             http("401 Unauthorized", 'WWW-Authenticate: Digest realm="a", nonce="1"'),
-            "wants a user and a password",
+            "asks for a user and a password",
         ),
-        (http("401 Unauthorized"), "wants a user and a password"),
+        (http("401 Unauthorized"), "asks for a user and a password"),
         (
             http("401 Unauthorized", "WWW-Authenticate: NTLM"),
-            "wants a password by NTLM, which is not known here",
+            "asks for a password by NTLM, which is not supported",
         ),
         (
             http("200 OK", "Content-Type: text/html", body=b"\n<!doctype HTML>..."),
@@ -139,9 +139,9 @@ def http(status: str, *headers: str, body: bytes = b"") -> Answer:
         (http("200 OK", body=b"hello" * 99), "200 OK, without a type: no video that can be read"),
         (http("200 OK", "Content-Type: video/mp4"), "200 OK, video/mp4, and sends nothing"),
         (http("204 No Content"), "204 No Content, without a type, and sends nothing"),
-        (http("302 Found", "Location: /road"), "redirects without an end"),
-        (http("302 Found"), "answers 302 and leads nowhere"),
-        (http("301 Moved", "Location: rtsp://cam/road"), "leads to rtsp://, which is not followed"),
+        (http("302 Found", "Location: /road"), "redirects in a circle, or too often"),
+        (http("302 Found"), "answers 302 without a location"),
+        (http("301 Moved", "Location: rtsp://cam/road"), "redirects to rtsp://, which is not followed"),
         (lambda _: b"RTSP/1.0 400 Bad Request\r\n\r\n", "answers RTSP, not HTTP; is it rtsp://?"),
         (lambda _: b"\x15\x03\x01\0\2\2\n", "answers encrypted, not HTTP; is it https://?"),
         (lambda _: b"SSH-2.0-OpenSSH_9\r\n", "answers SSH, not HTTP"),
@@ -173,7 +173,7 @@ def rtsp(status: str, *headers: str, body: str = "", methods: str = "DESCRIBE SE
 @pytest.mark.parametrize(
     ("answer", "told"),
     [
-        (rtsp("401 Unauthorized", 'WWW-Authenticate: Basic realm="a"'), "wants a user and a password"),
+        (rtsp("401 Unauthorized", 'WWW-Authenticate: Basic realm="a"'), "asks for a user and a password"),
         (rtsp("403 Forbidden"), "answers 403 Forbidden: this user may not see it"),
         (rtsp("404 Stream Not Found"), "answers 404 Stream Not Found: it has nothing under that path"),
         (rtsp("453 x", methods="SETUP"), "453 Not Enough Bandwidth: it has no bandwidth left"),
@@ -299,7 +299,7 @@ def test_a_stale_nonce_is_answered_anew(serve: Serve) -> None:
         ),
         (
             socket.gaierror(socket.EAI_AGAIN, "Temporary failure"),
-            "no host of that name, as far as can be told",
+            "no host of that name can be found: no name server",
         ),
         (OSError(errno.ENETUNREACH, "Network is unreachable"), "Network is unreachable: there is no way"),
         (OSError(errno.EHOSTUNREACH, "No route to host"), "No route to host: there is no way"),
@@ -416,7 +416,7 @@ def test_a_packed_answer_that_cannot_be_unpacked_is_told(serve: Serve) -> None:
     other = serve(http("200 OK", "Content-Encoding: br", body=text))
 
     assert "the connection was cut after " in problem_of(cut.url("http", "road.m3u8"))
-    assert "the server packs its answer (br), which is not read" in problem_of(other.url("http"))
+    assert "the server compresses its answer (br), which is not supported" in problem_of(other.url("http"))
 
 
 def test_a_server_that_gives_another_part_than_was_asked_for_is_not_believed(
@@ -437,7 +437,7 @@ def test_what_another_host_answers_is_told_of_that_host(serve: Serve) -> None:
 
     told = problem_of(first.url("http", user="ann:hunter2@"))
 
-    assert told.startswith("it leads to localhost, and there the server answers 401 Unauthorized")
+    assert told.startswith("it redirects to localhost, and there the server answers 401 Unauthorized")
     assert told.endswith("the password given is not for there")
 
 

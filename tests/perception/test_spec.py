@@ -43,15 +43,15 @@ def test_addresses_and_cameras_are_taken_as_they_are_meant(typed: str, kind: str
         ("rtsp://admin:[1]@127.0.0.1/road", "brackets %5B %5D"),
         ("rtsp://::1:8554/road", "an IPv6 address needs brackets"),
         ("rtsp://fe80::1%eth0/road", "an IPv6 address needs brackets"),
-        ("rtsp://[::1/road", "what stands in brackets is no IPv6 address"),
-        ("rtsp://[cam]/road", "what stands in brackets is no IPv6 address"),
+        ("rtsp://[::1/road", "no IPv6 address between the brackets"),
+        ("rtsp://[cam]/road", "no IPv6 address between the brackets"),
         ("rtsp:///road", "no host in the address"),
         ("rtsp://ann:secret@/road", "no host in the address"),
-        ("rtsp://cam:99999/road", "its port is not one of 1 to 65535"),
-        ("rtsp://cam:0/road", "its port is not one of 1 to 65535"),
-        ("rtsp://cam:live/road", "behind the host's colon stands no port"),
-        ("rtsp://cam:³/road", "behind the host's colon stands no port"),
-        ("http://my cam/road", "a host has no blanks"),
+        ("rtsp://cam:99999/road", "its port is not in the range 1 to 65535"),
+        ("rtsp://cam:0/road", "its port is not in the range 1 to 65535"),
+        ("rtsp://cam:live/road", "the port after the host is not a number"),
+        ("rtsp://cam:³/road", "the port after the host is not a number"),
+        ("http://my cam/road", "the host name holds blanks"),
         ("rtsp:/10.0.0.7/road", "an address begins with rtsp://"),
         ("RTSP:10.0.0.7/road", "an address begins with rtsp://"),
         ("rstp://10.0.0.7/road", "rstp:// is not read; rtsp:// is meant?"),
@@ -172,7 +172,7 @@ def test_what_nearly_is_there_is_named(make_clip: Callable[..., Path], tmp_path:
     with pytest.raises(SourceError, match=r"no such file or folder; .*/drive\.mp4 is meant\?"):
         Spec.of(str(clip.with_name("drvie.mp4")))
     with pytest.raises(
-        SourceError, match=r"holds no image .*; videos are given one at a time: .*/drive\.mp4$"
+        SourceError, match=r"contains no image .*; videos are given one at a time: .*/drive\.mp4$"
     ):
         build_source(str(tmp_path)).open()
     with pytest.raises(

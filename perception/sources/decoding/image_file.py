@@ -1,4 +1,4 @@
-"""Pictures out of image files: whatever their suffix says, several in one file, and damaged ones."""
+"""Decodes image files by their content, whatever the suffix: several pictures in one file, damaged ones."""
 
 from __future__ import annotations
 
@@ -38,23 +38,23 @@ from perception.sources.decoding.image_size import (
 from perception.sources.decoding.unreadable import what_else
 from perception.sources.source import SourceError
 
-cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # what does not decode, we tell
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # decoding errors are reported here
 
 _JPEG_END: Final = b"\xff\xd9"
 _JPEG_ZEROS: Final = bytes(64)
-# Markers that no scan holds, or of a progressive JPEG no scan and nothing between two.
+# Markers that do not occur in a scan, or in a progressive JPEG neither in nor between scans.
 _JPEG_ALIEN: Final = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 _JPEG_ALIEN_TO_PROGRESSIVE: Final = re.compile(rb"\xff[^\x00\xc4\xd0-\xd7\xda\xdb\xdd\xfe\xff]")
 _PNG_END: Final = b"\0\0\0\0IEND\xaeB`\x82"
 _PNG_FRAME_BYTES: Final = 12  # length and name before a chunk's content, checksum after it
 _PNG_EXTRAS: Final = (b"tRNS", b"eXIf", b"acTL", b"fcTL", b"fdAT")
-"""Chunks beside the critical ones that matter here; of others libpng may complain on the terminal."""
+"""Ancillary chunks that matter here; libpng may print warnings about others."""
 _BATCH_BYTES: Final = 1 << 26
 _READ_BY_OTHER_NAMES: Final = (
     *((0, b"GIF8", "GIF", ".gif"), (4, b"jP  ", "JPEG 2000", ".jp2"), (4, b"ftyp", "video", ".mp4")),
     *((0, b"P5", "PGM", ".pgm"), (0, b"P6", "PPM", ".ppm"), (0, b"\x1aE\xdf\xa3", "video", ".mkv")),
 )
-"""Where its mark stands in a file, the mark, what it is, and the suffix by which it would be read."""
+"""Offset of a signature, the signature, the format, and the suffix under which it is read."""
 _UNREADABLE: Final = "is corrupt, or not an image that can be read"
 
 
@@ -63,29 +63,35 @@ class Picture:
     """One picture of a file."""
 
     image_bgr: NDArray[np.uint8]
-    """(H, W, 3), upright by its EXIF orientation."""
+    """(H, W, 3), upright according to its EXIF orientation."""
     is_damaged: bool = False
     """Parts of it are missing."""
 
 
 class ImageFile:
-    """An image file in memory, of which one picture at a time is decoded."""
+    """An image file in memory, whose pictures are decoded one at a time."""
 
-    def __init__(self, file: Path, max_pixels: int = MAX_PIXELS) -> None:
-        """Read the file and look at its header.
+    def __init__(self, file: Path | str, max_pixels: int = MAX_PIXELS, content: bytes | None = None) -> None:
+        """Read the file and its header.
+
+        Args:
+            file: path, or only a name for messages if `content` is given.
+            max_pixels: a larger picture is refused.
+            content: bytes of the file, if already read.
 
         Raises:
-            SourceError: if it cannot be read, is no image, or is larger than `max_pixels`.
+            SourceError: if it cannot be read, is not an image, or is larger than `max_pixels`.
         """
         self._file, self._max_pixels = file, max_pixels
-        try:
-            content = file.read_bytes()
-        except OSError as error:
-            raise SourceError(f"{file}: cannot be read: {error.strerror}") from error
+        if content is None:
+            try:
+                content = Path(file).read_bytes()
+            except OSError as error:
+                raise SourceError(f"{file}: cannot be read: {error.strerror}") from error
         if not content:
             raise SourceError(f"{file}: is empty")
         if is_heif(content):
-            raise SourceError(f"{file}: is HEIC, which is not read here; convert it to JPEG or PNG")
+            raise SourceError(f"{file}: is HEIC, which is not supported; convert it to JPEG or PNG")
         wh = image_wh(content)
         if wh is None:
             raise SourceError(f"{file}: {_named_otherwise(content) or what_else(content) or _UNREADABLE}")
@@ -98,17 +104,17 @@ class ImageFile:
         self._batch_start = 0
         self._batch: list[NDArray[np.uint8]] = []
         self.pictures = len(self._pages) or _animation_frames(content)
-        """How many can be decoded; at least 1."""
+        """Number of pictures that can be decoded; at least 1."""
         self.held = max(self.pictures, jpeg_pictures(content))
-        """How many it holds: of a JPEG with more behind the first, such as previews, only that is decoded."""
+        """Number of pictures in the file: of a multi-picture JPEG (MPO) only the first is decoded."""
 
     def picture(self, index: int = 0) -> Picture:
-        """One of them, decoded.
+        """Decode one picture.
 
-        Grey becomes three equal channels, alpha is dropped, 16 bits become 8 by a fixed scale.
+        Grey becomes three equal channels, alpha is dropped, 16 bits are scaled to 8 by a fixed factor.
 
         Raises:
-            SourceError: if it cannot be decoded, is too large, or holds floats, which have no fixed scale.
+            SourceError: if it cannot be decoded, is too large, or has float pixels (no fixed scale).
         """
         if self._content.startswith(JPEG):
             return self._jpeg()
@@ -121,7 +127,7 @@ class ImageFile:
         return Picture(self._frame_of_animation(index))
 
     def _jpeg(self) -> Picture:
-        """One that was cut off behind its last pixel is whole; where parts are missing it is damaged."""
+        """Damaged if parts are missing; complete if only the end marker is."""
         content, scan_at = self._content, jpeg_scan_at(self._content)
         end = content.find(_JPEG_END, scan_at)
         was_cut = end < 0
@@ -129,7 +135,7 @@ class ImageFile:
             end, content = len(content), content + _JPEG_END
         alien = _JPEG_ALIEN_TO_PROGRESSIVE if jpeg_is_progressive(content[:scan_at]) else _JPEG_ALIEN
         if _has_damaged_scan(content, scan_at, end, was_cut or bool(alien.search(content, scan_at + 2, end))):
-            # without alien markers, at which decoding would end
+            # decoding would end at alien markers
             scan = alien.sub(b"\xff\0", content[scan_at + 2 : end]) + _JPEG_END
             frame = _decoded_jpeg(content[: scan_at + 2] + scan, "ignore_err")
             image_bgr = None if frame is None else _image_of(frame)
@@ -143,7 +149,7 @@ class ImageFile:
             data = np.frombuffer(self._content, np.uint8)
             try:
                 _, animation = cv2.imdecodeanimation(data, start=index, count=self._batch_size)
-                turn = _turn_of_animation(self._content)  # OpenCV turns single pictures alone
+                turn = _turn_of_animation(self._content)  # OpenCV does not rotate animations
                 self._batch = [turn.of_plane(np.asarray(frame, np.uint8)) for frame in animation.frames]
             except cv2.error:
                 self._batch = []
@@ -158,24 +164,23 @@ class ImageFile:
         if image.dtype == np.uint16:
             return np.asarray(cv2.convertScaleAbs(np.asarray(image, np.uint16), alpha=1 / 257), np.uint8)
         if image.dtype != np.uint8:
-            raise SourceError(f"{self._file}: has {image.dtype} pixels; 8 or 16 bits per channel are wanted")
+            raise SourceError(f"{self._file}: has {image.dtype} pixels; 8 or 16 bits per channel are needed")
         return np.asarray(image, np.uint8)
 
 
 def _named_otherwise(content: bytes) -> str:
-    """What a file is that would be read by another name; empty where nothing is known."""
+    """A message for a format that is read only under its own suffix; empty for anything else."""
     for at, mark, kind, suffix in _READ_BY_OTHER_NAMES:
         if content.startswith(mark, at):
-            return f"is by its content a {kind}; convert it, or give it alone under its own name ({suffix})"
+            return f"is in fact a {kind}; convert it, or give it alone under its own suffix ({suffix})"
     return ""
 
 
 def read_image_bgr(file: Path, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
-    """(H, W, 3) uint8 BGR of an image file's first picture, whole.
+    """(H, W, 3) uint8 BGR of an image file's first picture.
 
     Raises:
-        SourceError: if it cannot be read or decoded, parts of it are missing, it is larger than `max_pixels`,
-            or holds floats, which have no fixed scale.
+        SourceError: if it cannot be decoded completely, is larger than `max_pixels`, or has float pixels.
     """
     picture = ImageFile(file, max_pixels).picture()
     if picture.is_damaged:
@@ -184,19 +189,19 @@ def read_image_bgr(file: Path, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8
 
 
 def whole_png(content: bytes, where: str) -> bytes:
-    """The same with the chunks that matter here; the mark of its end may be missing.
+    """A verified PNG with only the chunks that matter here; a missing end chunk is added.
 
-    libpng would decode a damaged one in part, and complain on the error output without naming the file.
+    libpng would decode parts of a damaged one, and print warnings without naming the file.
 
     Raises:
-        SourceError: if a chunk that counts is cut off, or its checksum is wrong (ISO/IEC 15948); the message
+        SourceError: if a critical chunk is cut off or its checksum is wrong (ISO/IEC 15948); the message
             begins with `where`.
     """
     view, kept, start = memoryview(content), [content[: len(PNG)]], len(PNG)
     while start + 8 <= len(view):
         length, kind = struct.unpack_from(">I4s", view, start)
         end = start + _PNG_FRAME_BYTES + length
-        is_critical = not kind[0] & 0x20  # the first letter of its name is a capital
+        is_critical = not kind[0] & 0x20  # its name begins with a capital
         if kind == b"IEND":
             break
         if end > len(view) and not is_critical:
@@ -210,7 +215,7 @@ def whole_png(content: bytes, where: str) -> bytes:
         if is_critical or kind in _PNG_EXTRAS:
             kept.append(bytes(view[start:end]))
         start = end
-    else:  # without the mark of its end
+    else:  # the end chunk is missing
         pixels = zlib.decompressobj()
         with suppress(zlib.error):
             for chunk in kept:
@@ -222,7 +227,7 @@ def whole_png(content: bytes, where: str) -> bytes:
 
 
 def _decoded(content: bytes) -> NDArray[np.generic] | None:
-    # not IMREAD_UNCHANGED: it leaves EXIF aside, and alpha and grey as they are
+    # not IMREAD_UNCHANGED: it ignores EXIF and keeps alpha and grey
     if is_avif(content):
         return _decoded_avif(content)
     try:
@@ -232,10 +237,10 @@ def _decoded(content: bytes) -> NDArray[np.generic] | None:
 
 
 def _decoded_avif(content: bytes) -> NDArray[np.uint8] | None:
-    turn = turn_by_avif(content)  # OpenCV turns by EXIF alone
+    turn = turn_by_avif(content)  # OpenCV considers only EXIF
     flags = cv2.IMREAD_COLOR | (0 if turn is None else cv2.IMREAD_IGNORE_ORIENTATION)
     try:
-        # not IMREAD_ANYDEPTH: of 10 bits 1023 would be its white
+        # not IMREAD_ANYDEPTH: white would be 1023 with 10 bits
         image = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
     except cv2.error:
         return None
@@ -252,18 +257,19 @@ def _decoded_page(content: bytes, number: int) -> NDArray[np.generic] | None:
 
 
 def _has_damaged_scan(content: bytes, scan_at: int, end: int, is_suspect: bool) -> bool:
-    """Whether parts of the picture are missing: what is cheap to look for, before a decoder is asked.
+    """Whether parts of the picture are missing.
 
-    libjpeg tells nobody but the terminal, and libav takes the time of decoding.
+    Only a suspicious scan is decoded: libjpeg reports damage on the terminal alone, and libav has to decode
+    the picture for it.
     """
     has_zeros = content.find(_JPEG_ZEROS, scan_at, end) >= 0
     if has_zeros and not jpeg_codes_zeros(content[:scan_at]):
-        return True  # a sector that was never written
+        return True  # a disk sector that was never written
     return (is_suspect or has_zeros) and _decoded_jpeg(content, "explode") is None
 
 
 def _decoded_jpeg(content: bytes, on_error: str) -> VideoFrame | None:
-    """By libav: with "explode" nothing comes of a damaged one."""
+    """Decoded by libav; with "explode", None if it is damaged."""
     decoder = av.CodecContext.create("mjpeg", "r")
     decoder.thread_count = 1
     decoder.options = {"err_detect": on_error}
@@ -282,7 +288,7 @@ def _image_of(frame: VideoFrame) -> NDArray[np.uint8] | None:
 
 
 def _animation_frames(content: bytes) -> int:
-    """Of an animated PNG, WebP or AVIF; 1 of all else."""
+    """Number of frames of an animated PNG, WebP or AVIF; 1 for anything else."""
     if content.startswith(PNG):
         at = content.find(b"acTL", 0, content.find(b"IDAT"))
         return max(1, struct.unpack_from(">I", content, at + 4)[0]) if at > 0 else 1
@@ -298,7 +304,7 @@ def _animation_frames(content: bytes) -> int:
 
 
 def _turn_of_animation(content: bytes) -> Turn:
-    """By its EXIF, or as an AVIF tells."""
+    """From AVIF properties or EXIF."""
     at = 0
     if is_avif(content):
         return turn_by_avif(content) or UPRIGHT
@@ -310,7 +316,7 @@ def _turn_of_animation(content: bytes) -> Turn:
 
 
 def _riff_chunks(content: bytes) -> Iterator[tuple[bytes, int]]:
-    """The name of each, and where its content begins."""
+    """Name and start of the content of each chunk."""
     at = 12
     while at + 8 <= len(content):
         kind, length = struct.unpack_from("<4sI", content, at)

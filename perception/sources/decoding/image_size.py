@@ -1,4 +1,4 @@
-"""The size of an image by its header, before a pixel of it is decoded: a few bytes may ask for gigabytes."""
+"""Image headers: size and number of pictures before any pixel is decoded (decompression bombs)."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from typing import Final, Literal
 from perception.sources.source import SourceError
 
 MAX_PIXELS: Final = 100_000_000
-"""Far beyond any camera's picture, and decoded within 300 MB."""
+"""Far beyond any camera; takes 300 MB to decode."""
 
 Size = tuple[int, int]
 
 JPEG: Final = b"\xff\xd8"
 PNG: Final = b"\x89PNG\r\n\x1a\n"
-"""What such files begin with."""
+"""File signatures."""
 
 _JPEG_ALONE: Final = (0x01, *range(0xD0, 0xD9))  # markers without a length
 _JPEG_CODES: Final = 0xC4
@@ -34,18 +34,18 @@ _TIFF_BYTES: Final = {1: 1, 3: 2, 4: 4, 16: 8}
 
 
 def image_wh(data: bytes) -> Size | None:
-    """Width and height in pixels of a JPEG, PNG, TIFF, WebP, AVIF or BMP; None of anything else."""
+    """Width and height in pixels of a JPEG, PNG, TIFF, WebP, AVIF or BMP; None for anything else."""
     for signature, read in _READERS:
         if data.startswith(signature):
             try:
                 return read(data)
-            except (struct.error, IndexError):  # it ends within the header
+            except (struct.error, IndexError):  # the header is incomplete
                 return None
     return None
 
 
 def check_pixels(wh: Size, max_pixels: int, where: str) -> None:
-    """Raise SourceError if a picture is too large to be decoded; `where` begins the message."""
+    """Raise SourceError if a picture exceeds `max_pixels`; the message begins with `where`."""
     width, height = wh
     if width * height > max_pixels:
         raise SourceError(
@@ -55,7 +55,7 @@ def check_pixels(wh: Size, max_pixels: int, where: str) -> None:
 
 
 def _jpeg(data: bytes) -> Size | None:
-    """Of the first frame header."""
+    """From the first frame header."""
     for marker, at in _jpeg_markers(data):
         if marker in _JPEG_FRAMES:
             height, width = struct.unpack_from(">HH", data, at + 5)
@@ -64,12 +64,12 @@ def _jpeg(data: bytes) -> Size | None:
 
 
 def jpeg_scan_at(data: bytes) -> int:
-    """Where the first scan begins, behind all headers and the thumbnail in them; 0 where there is none."""
+    """Offset of the first scan, after all headers and the thumbnail in them; 0 if there is none."""
     return next((at for marker, at in _jpeg_markers(data) if marker == _JPEG_SCAN), 0)
 
 
 def jpeg_pictures(data: bytes) -> int:
-    """How many pictures a JPEG holds by its Multi-Picture Format (CIPA DC-007); 0 where it has none."""
+    """Number of pictures in a multi-picture JPEG (MPF, CIPA DC-007); 0 for other files."""
     if not data.startswith(JPEG):
         return 0
     try:
@@ -78,7 +78,7 @@ def jpeg_pictures(data: bytes) -> int:
                 return _mpf_pictures(data[at + 8 : at + 2 + struct.unpack_from(">H", data, at + 2)[0]])
             if marker == _JPEG_SCAN:
                 break
-    except struct.error:  # it ends within the segment
+    except struct.error:  # the segment is incomplete
         pass
     return 0
 
@@ -95,19 +95,19 @@ def _mpf_pictures(tiff: bytes) -> int:
 
 
 def jpeg_is_progressive(headers: bytes) -> bool:
-    """Whether its picture comes in several scans, from coarse to fine."""
+    """Whether the JPEG is progressive."""
     return any(marker in _JPEG_PROGRESSIVE for marker, _ in _jpeg_markers(headers))
 
 
 def jpeg_codes_zeros(headers: bytes) -> bool:
-    """Whether a scan of such headers may be zeros for long, as of a flat picture: by a code of one bit."""
+    """Whether a valid scan may contain long runs of zeros: it has a one-bit Huffman code."""
     for marker, at in _jpeg_markers(headers):
         if marker != _JPEG_CODES:
             continue
         end = at + 2 + struct.unpack_from(">H", headers, at + 2)[0]
         table = at + 4
         while table + 17 <= end:
-            counts = headers[table + 1 : table + 17]  # of codes of 1 bit, of 2 bits and so on
+            counts = headers[table + 1 : table + 17]  # number of codes with 1 bit, 2 bits, …
             if counts[0]:
                 return True
             table += 17 + sum(counts)
@@ -115,7 +115,7 @@ def jpeg_codes_zeros(headers: bytes) -> bool:
 
 
 def _jpeg_markers(data: bytes) -> Iterator[tuple[int, int]]:
-    """Each marker and where it stands, as decoders find it: they pass over whatever stands between two."""
+    """Each marker and its offset; like decoders, it skips anything between segments."""
     at = 2
     while 0 <= (at := data.find(b"\xff", at)) < len(data) - 3:
         marker = data[at + 1]
@@ -136,11 +136,11 @@ def _bmp(data: bytes) -> Size | None:
         width, height = struct.unpack_from("<HH", data, 18)
     else:
         width, height = struct.unpack_from("<ii", data, 18)
-    return abs(width), abs(height)  # lines may run from the top
+    return abs(width), abs(height)  # negative for top-down rows
 
 
 def _webp(data: bytes) -> Size | None:
-    """Of the canvas, where there is one: animations too."""
+    """Of the canvas, if there is one (animations)."""
     match data[8:16]:
         case b"WEBPVP8X":
             width, height = (int.from_bytes(data[at : at + 3], "little") + 1 for at in (24, 27))
@@ -155,7 +155,7 @@ def _webp(data: bytes) -> Size | None:
 
 
 def _tiff(data: bytes) -> Size | None:
-    """Of the first directory."""
+    """From the first directory."""
     return next((page.wh for page in _tiff_directories(data)), None)
 
 
@@ -164,28 +164,28 @@ class TiffPage:
     """One picture of a TIFF."""
 
     number: int
-    """Counts directories from 0."""
+    """Index of its directory, from 0."""
     wh: Size
     """Width and height in pixels."""
     is_reduced: bool
-    """A smaller copy of another one."""
+    """A reduced-resolution copy of another page."""
 
 
 def tiff_pages(data: bytes) -> list[TiffPage]:
-    """The pictures of a TIFF in their order, without smaller copies; none of any other file."""
+    """The pages of a TIFF in order, without reduced copies; empty for other files."""
     if not data.startswith(_TIFF_SIGNATURES):
         return []
     pages = []
     try:
         for page in _tiff_directories(data):
             pages.append(page)
-    except (struct.error, IndexError):  # it ends within a directory
+    except (struct.error, IndexError):  # a directory is incomplete
         pass
     return [page for page in pages if not page.is_reduced] or pages
 
 
 def _tiff_directories(data: bytes) -> Iterator[TiffPage]:
-    """Each with the largest of what it says twice of its size."""
+    """One per directory; the largest size if it is given twice."""
     order = "<" if data.startswith(b"II") else ">"
     byte_order: Literal["little", "big"] = "little" if order == "<" else "big"
     is_big = struct.unpack_from(order + "H", data, 2)[0] == 43
@@ -212,12 +212,12 @@ def _tiff_directories(data: bytes) -> Iterator[TiffPage]:
 
 
 def is_avif(data: bytes) -> bool:
-    """Whether it is an AVIF, a still picture or an animation."""
+    """Whether it is an AVIF picture or animation."""
     return b"avif" in _brands(data) or b"avis" in _brands(data)
 
 
 def is_heif(data: bytes) -> bool:
-    """Whether it is a HEIF of anything else, such as HEIC."""
+    """Whether it is another HEIF, such as HEIC."""
     return bool(set(_brands(data)) & _HEIF_BRANDS) and not is_avif(data)
 
 
@@ -229,7 +229,7 @@ def _brands(data: bytes) -> list[bytes]:
 
 
 def _avif(data: bytes) -> Size | None:
-    """The largest that any of its items has."""
+    """The largest of its items."""
     if not is_avif(data):
         return None
     sizes = [struct.unpack_from(">II", data, found.end() + 4) for found in re.finditer(b"ispe", data[:65536])]

@@ -1,4 +1,4 @@
-"""The address of a stream, taken apart: where it leads to, and the user and the password for there alone."""
+"""The URL of a stream, split into its server and the credentials for that server only."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from perception.sources.source import SourceError
 
 PORTS: Final = {"http": 80, "https": 443, "rtsp": 554, "rtsps": 322}
 
-# No at sign in these: whoever masks passwords takes all that stands before the last one for a part of one.
+# No "@" in this text: redaction takes everything before the last one for credentials.
 ESCAPES: Final = "/ ? # and at signs in a password are written %2F %3F %23 %40"
 _BRACKETED: Final = re.compile(r"\[([0-9A-Fa-f:.]+)(%[\w.%~-]+)?\](?::(.*))?")
 _HIGHEST_PORT: Final = 65535
@@ -24,62 +24,60 @@ Origin = tuple[str, str, int]
 
 @dataclass(frozen=True)
 class Address:
-    """An address of a known scheme."""
+    """A URL with a supported scheme."""
 
     bare_url: str
     """Without user and password."""
     origin: Origin
     userinfo: str
-    """`user:password` as it stands in the address; empty where there is none."""
+    """`user:password` as written in the URL; empty if absent."""
     may_be_cut: bool = False
-    """An at sign follows behind the host: what was taken for the host may be the begin of a password."""
+    """There is an "@" after the host: the supposed host may be the start of an unescaped password."""
 
     @classmethod
     def of(cls, url: str) -> Address:
-        """Take an address apart.
+        """Parse a URL.
 
         Raises:
-            SourceError: if it cannot be; the message shows none of it, for it may be a password mistyped.
+            SourceError: if it is malformed; the message quotes none of it, as it may be a mistyped password.
         """
         try:
             parts = urlsplit(url)
         except ValueError:
-            raise SourceError(
-                f"what stands in brackets is no IPv6 address; {ESCAPES}, brackets %5B %5D"
-            ) from None
+            raise SourceError(f"no IPv6 address between the brackets; {ESCAPES}, brackets %5B %5D") from None
         if parts.scheme not in PORTS:
             raise SourceError(f"no address of {', '.join(f'{scheme}://' for scheme in PORTS)}")
         userinfo, _, authority = parts.netloc.rpartition("@")
         may_be_cut = "@" in parts.path + parts.query + parts.fragment
         host, port = _host_and_port(authority, may_be_cut)
-        # blanks and letters beyond ASCII, which browsers escape too
+        # escapes blanks and non-ASCII letters, as browsers do
         bare_url = quote(parts._replace(netloc=_ascii(authority)).geturl(), safe=string.punctuation)
         return cls(bare_url, (parts.scheme, _ascii(host), port or PORTS[parts.scheme]), userinfo, may_be_cut)
 
     @property
     def full_url(self) -> str:
-        """With user and password, and escaped as `bare_url` is."""
+        """With user and password, escaped like `bare_url`."""
         user = f"{quote(self.userinfo, safe=string.punctuation)}@" if self.userinfo else ""
         return self.bare_url.replace("://", f"://{user}", 1)
 
     @property
     def scheme(self) -> str:
-        """In lower case."""
+        """Lower case."""
         return self.origin[0]
 
     @property
     def user(self) -> str:
-        """As the server knows it; empty where there is none."""
+        """Unescaped; empty if absent."""
         return unquote(self.userinfo.partition(":")[0])
 
     @property
     def password(self) -> str:
-        """As the server knows it; empty where there is none."""
+        """Unescaped; empty if absent."""
         return unquote(self.userinfo.partition(":")[2])
 
 
 def _ascii(authority: str) -> str:
-    """With the name of the host as name servers know it."""
+    """With an internationalised host name in its DNS form (IDNA)."""
     try:
         return authority if authority.isascii() else authority.encode("idna").decode()
     except UnicodeError:
@@ -87,12 +85,12 @@ def _ascii(authority: str) -> str:
 
 
 def _host_and_port(authority: str, is_cut: bool) -> tuple[str, int | None]:
-    """The port is None where none is told."""
+    """The port is None if the URL has none."""
     hint = f"; {ESCAPES}" if is_cut else ""
     if "[" in authority:
         found = _BRACKETED.fullmatch(authority)
         if not found or not _is_ipv6(found[1]):
-            raise SourceError(f"what stands in brackets is no IPv6 address{hint}")
+            raise SourceError(f"no IPv6 address between the brackets{hint}")
         host, port = found[1] + unquote(found[2] or ""), found[3] or ""
     elif authority.count(":") > 1 and _is_ipv6(authority):
         raise SourceError("an IPv6 address needs brackets, as in [::1]:554")
@@ -101,16 +99,16 @@ def _host_and_port(authority: str, is_cut: bool) -> tuple[str, int | None]:
     if not host:
         raise SourceError(f"no host in the address{hint}")
     if re.search(r"[\s\\^`{|}<>\"]", host):
-        raise SourceError(f"a host has no blanks or such signs in its name{hint}")
+        raise SourceError(f"the host name holds blanks or invalid characters{hint}")
     if port and not (port.isascii() and port.isdecimal()):
-        raise SourceError(f"behind the host's colon stands no port{hint or '; it is a number'}")
+        raise SourceError(f"the port after the host is not a number{hint}")
     if port and not 1 <= int(port[:9]) <= _HIGHEST_PORT:
-        raise SourceError(f"its port is not one of 1 to {_HIGHEST_PORT}{hint}")
+        raise SourceError(f"its port is not in the range 1 to {_HIGHEST_PORT}{hint}")
     return host.lower(), int(port) if port else None
 
 
 def _is_ipv6(text: str) -> bool:
-    """Whether it is one, or one and a port behind it."""
+    """Whether it is an IPv6 address, with or without a port after it."""
     for candidate in (text, text.rpartition(":")[0]):
         try:
             IPv6Address(candidate.partition("%")[0])

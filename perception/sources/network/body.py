@@ -1,4 +1,4 @@
-"""What a web address gives, as a file for libav: read as it comes, or from any place where the server can."""
+"""The body of an HTTP answer as a file for libav: sequential, or seekable where the server gives ranges."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import re
 import socket
 import tempfile
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,33 +16,33 @@ from perception.sources.network.encoding import Unpacked
 from perception.sources.source import SourceError
 
 SKIPPED_BYTES: Final = 1 << 18
-"""A step forward of no more than this is read over; a longer one, or one back, asks the server again."""
+"""Seeking forward by at most this reads and discards; any other seek sends a new request."""
 KEPT_BYTES: Final = 1 << 30
-"""The largest file that is kept."""
+"""The largest file that `keep` downloads."""
 KEPT_IN_MEMORY_BYTES: Final = 1 << 26
 _READ_BYTES: Final = 1 << 16
 
 
 @dataclass(frozen=True)
 class Answer:
-    """An answer whose head has been read."""
+    """A response whose headers have been read."""
 
     response: http.client.HTTPResponse | Unpacked
     socket: socket.socket
 
 
 class Body:
-    """A file with what of its methods libav uses.
+    """A file with the methods that libav uses.
 
-    A connection that ends before everything has come is opened again where it ended, if the server can do
-    that; if not, or if nothing more comes, the file ends there, and `failed` is called.
+    If the connection ends early, it is reopened at the same byte once. If the server gives no ranges, or
+    nothing more comes, the file ends there and `failed` is called.
 
     Args:
-        fetch: asks for the bytes from a first one up to an end (0: all there are).
+        fetch: requests the bytes from a first one up to an end (0: all).
         left_s: how long the next bytes may take; raises TimeoutError.
-        failed: takes what is wrong.
-        first: byte at the address with which the file begins.
-        end: byte at the address before which it ends; 0 for all there are.
+        failed: receives the problem.
+        first: byte of the resource with which the file begins.
+        end: byte of the resource before which it ends; 0 for all.
     """
 
     def __init__(
@@ -61,9 +61,9 @@ class Body:
         length = response.headers.get("Content-Length", "")
         self._size = int(length) if length.isdecimal() else None
         self.content_type = response.headers.get_content_type() if "Content-Type" in response.headers else ""
-        """Of the answer, in lower case and without parameters; empty where it has none."""
+        """Lower case, without parameters; empty if absent."""
         self.url = response.url
-        """Where it came from, after all redirects."""
+        """After all redirects."""
         self.head = f"{response.status} {response.reason}, {self.content_type or 'without a type'}"
         """Status and type, for messages."""
         self._at = self._answer_at = 0
@@ -74,41 +74,37 @@ class Body:
 
     @property
     def size_bytes(self) -> int | None:
-        """As the server tells it; None of what has no end, or none that is known."""
+        """As stated by the server; None if unknown or endless."""
         return self._size
 
     @property
     def start(self) -> bytes:
-        """What comes first, as much as comes at once; it is still read. Raises TimeoutError."""
+        """The first bytes to arrive, without consuming them; raises TimeoutError."""
         if self._start is None:
             self._start = self._read_from_server(_READ_BYTES)
             self._at = 0
         return self._start
 
     def readable(self) -> bool:
-        """It always is."""
+        """Always true."""
         return True
 
     def seekable(self) -> bool:
-        """Whether the server gives parts, and told the size; or all of it is kept."""
+        """Whether the server gives ranges and the size is known, or the file was downloaded by `keep`."""
         return self._kept is not None or self._can_ask_again
 
     def tell(self) -> int:
-        """Where the next byte comes from."""
+        """The position of the next byte."""
         return self._at
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Choose where the next byte comes from; nothing is asked of the server before it is read."""
+        """Set the position of the next byte; nothing is requested before `read`."""
         base = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._size or 0}[whence]
         self._at = max(0, base + offset)
         return self._at
 
     def read(self, size_bytes: int) -> bytes:
-        """What is there, at most so much, once there is anything; nothing at the end.
-
-        Raises:
-            TimeoutError: if nothing comes in time.
-        """
+        """At most `size_bytes`, as soon as any arrive; empty at the end. Raises TimeoutError."""
         if self._kept is not None:
             self._kept.seek(self._at)
             data = self._kept.read(size_bytes)
@@ -121,32 +117,31 @@ class Body:
         return self._read_from_server(size_bytes)
 
     def keep(self) -> bool:
-        """Take all of it into a file of its own, from which any place can be read.
+        """Download all of it into a temporary file, which makes it seekable.
 
         Returns:
-            False where it is too large.
+            False if it is too large.
 
         Raises:
-            TimeoutError: if it does not come in time; the answer is of no use then.
+            SourceError: if the connection or the disk fails.
+            TimeoutError: if it does not arrive in time; the answer is of no use then.
         """
         if (self._size or 0) > KEPT_BYTES:
             return False
-        file = tempfile.SpooledTemporaryFile(KEPT_IN_MEMORY_BYTES)  # noqa: SIM115, as long as this
-        try:
-            while data := self.read(_READ_BYTES):
-                file.write(data)
-                if self._at > KEPT_BYTES:
-                    file.close()
-                    return False
-        except TimeoutError:
-            file.close()
-            raise
-        except OSError as error:
-            file.close()
-            raise SourceError(f"has to be kept on this disk, and cannot be: {error.strerror}") from None
-        if self._is_cut_off or self._at < (self._size or 0):
-            file.close()
-            raise SourceError(f"the connection was cut after {self._at}{self._of_all} bytes")
+        with ExitStack() as unless_kept:
+            file = unless_kept.enter_context(tempfile.SpooledTemporaryFile(KEPT_IN_MEMORY_BYTES))
+            try:
+                while data := self.read(_READ_BYTES):
+                    file.write(data)
+                    if self._at > KEPT_BYTES:
+                        return False
+            except TimeoutError:
+                raise
+            except OSError as error:
+                raise SourceError(f"must be stored on this disk, but cannot be: {error.strerror}") from None
+            if self._is_cut_off or self._at < (self._size or 0):
+                raise SourceError(f"the connection was cut after {self._at}{self._of_all} bytes")
+            unless_kept.pop_all()
         self._kept, self._size, self._at = file, self._at, 0
         return True
 
@@ -163,7 +158,7 @@ class Body:
                 self._is_retried, self._refusal = False, ""
                 return data
             if self._size is None and self._answer is not None:
-                return b""  # the server closes where it has nothing more
+                return b""  # without a length, the end of the connection is the end of the file
             self._hang_up()
             if self._is_retried or not self._can_ask_again:
                 self._is_cut_off = True
@@ -173,7 +168,7 @@ class Body:
         return b""
 
     def close(self) -> None:
-        """Hang up, and forget what was kept; safe to call twice."""
+        """Disconnect and delete the downloaded copy; safe to call twice."""
         if self._kept is not None:
             self._kept.close()
         self._hang_up()
@@ -193,11 +188,11 @@ class Body:
                 answer.response.close()
 
     def _at_end_of(self, answer: Answer | None) -> bool:
-        """Whether all of an answer of unknown length was read: the library has hung up by itself."""
+        """Whether an answer of unknown length has been read to its end, where `http.client` closes it."""
         return answer is not None and answer.response.isclosed() and self._at == self._answer_at
 
     def _read_on(self, size_bytes: int) -> bytes:
-        """The next bytes; none at the end of the answer; hung up too where the connection broke."""
+        """The next bytes; empty at the end of the answer, or disconnected where the connection broke."""
         try:
             answer = self._answer_here()
             if answer is None:
@@ -211,7 +206,7 @@ class Body:
             self._refusal = f"; asked for the rest, {error}"
             self._hang_up()
             return b""
-        except (OSError, http.client.HTTPException, ValueError):  # ValueError: of a chunk's length
+        except (OSError, http.client.HTTPException, ValueError):  # ValueError: a malformed chunk length
             self._hang_up()
             return b""
         self._at += len(data)
@@ -219,7 +214,7 @@ class Body:
         return data
 
     def _answer_here(self) -> Answer | None:
-        """An answer whose next byte is the one that is wanted."""
+        """An answer whose next byte is the one at the current position; None if the server gives none."""
         answer, ahead_bytes = self._answer, self._at - self._answer_at
         if answer is not None and 0 <= ahead_bytes <= SKIPPED_BYTES:
             while self._answer_at < self._at:
@@ -232,8 +227,8 @@ class Body:
                 return answer
         self._hang_up()
         fetched = self._fetch(self._first + self._at, self._end)
-        told = fetched.response.headers.get("Content-Range", "")
-        begins = re.match(r"bytes\s+(\d+)-", told, re.IGNORECASE)
+        content_range = fetched.response.headers.get("Content-Range", "")
+        begins = re.match(r"bytes\s+(\d+)-", content_range, re.IGNORECASE)
         is_other = begins is not None and int(begins[1]) != self._first + self._at
         if fetched.response.status != http.client.PARTIAL_CONTENT or is_other:
             fetched.response.close()

@@ -1,7 +1,7 @@
-"""`http(s)://` for libav, by the standard library: whom a password goes to, and what a playlist may open.
+"""HTTP client for libav: restricts where passwords go and what a playlist may open.
 
-libav's own HTTP verifies no certificate of the parts that a playlist names, whatever is asked of it, and
-hands cookies on to any host. So libav gets all its bytes from here.
+libav's own HTTP never verifies the certificates of a playlist's segments, whatever its options, and sends
+cookies to any host.
 """
 
 from __future__ import annotations
@@ -31,34 +31,34 @@ from perception.sources.network.tls import TlsSettings
 from perception.sources.source import SourceError
 
 USER_AGENT: Final = "drivable"
-_NO_RANGES: Final = (400, 403, 405, 406, 416, 500, 501)  # of servers that stumble over the wish for a part
-_MOST_STALE: Final = 2  # answers in a row that a server calls stale; more is a fault of its own
+_NO_RANGES: Final = (400, 403, 405, 406, 416, 500, 501)  # from servers that fail on a Range header
+_MOST_STALE: Final = 2  # stale nonces in a row; more are a fault of the server
 Connecting = Callable[[socket.socket], None]
 
 
 class Web:
-    """Opens an address, and what a playlist there names.
+    """Opens a URL, and what a playlist there refers to.
 
-    - The user and the password go to the scheme, host and port they were given for, and nowhere else.
-    - A cookie goes back where it came from, and nowhere else.
-    - What begins encrypted stays so: neither a redirect nor a playlist leads from `https` to `http`.
-    - Nothing but `http` and `https` is opened: no file, no pipe, no other protocol.
+    - Credentials are sent only to the scheme, host and port they were given for.
+    - Cookies are sent back only to the scheme, host and port that set them.
+    - Neither a redirect nor a playlist leads from `https` to `http`.
+    - Only `http` and `https` are opened: no file, pipe or other protocol.
 
     Args:
         url: may hold a user and a password.
-        tls: how certificates are judged.
-        limit: within which every answer, and every part of it, must come.
+        tls: how certificates are verified.
+        limit: deadline for every answer and every read of it.
 
     Raises:
-        SourceError: if `url` cannot be read as an address, or the certificate authorities cannot be read.
+        SourceError: if `url` is malformed or the CA file cannot be read.
     """
 
     def __init__(self, url: str, tls: TlsSettings, limit: Deadline) -> None:
         address = self._address = _web_address(url)
         self.url = address.bare_url
-        """The address without user and password: what libav may know."""
+        """Without user and password, for libav."""
         self.failure: SourceError | TimeoutError | None = None
-        """The last address that could not be opened, or ended early: libav goes on without what it names."""
+        """The last request that failed or ended early: libav does not report those of a playlist."""
         self._limit = limit
         self._bodies: WeakSet[Body] = WeakSet()
         self._first: Body | None = None
@@ -80,13 +80,13 @@ class Web:
             self._opener.add_handler(handler)
 
     def first(self) -> Body:
-        """The answer of the address itself; `open` gives it once more. Raises SourceError or TimeoutError."""
+        """The answer for `url`, which `open` then reuses; raises SourceError or TimeoutError."""
         if self._first is None:
             self._first = self.open(self.url)
         return self._first
 
     def open(self, url: str, flags: int = 0, options: dict[str, str] | None = None) -> Body:
-        """The bytes at an address, for `av.open(io_open=…)`; raises SourceError or TimeoutError."""
+        """The file at a URL, for `av.open(io_open=…)`; raises SourceError or TimeoutError."""
         wanted = options or {}
         first, self._first = self._first, None
         if first is not None and url == self.url and not wanted.keys() & {"offset", "end_offset"}:
@@ -104,12 +104,12 @@ class Web:
         return body
 
     def close(self) -> None:
-        """Hang up whatever is open: libav leaves the first address to who opened it. Safe to call twice."""
+        """Close all connections: libav does not close the first one. Safe to call twice."""
         for body in list(self._bodies):
             body.close()
 
     def _fetch(self, url: str, first: int, end: int) -> Answer:
-        """The answer to a request for the bytes from `first` up to `end` (0: all there are)."""
+        """The answer to a request for the bytes from `first` up to `end` (0: all)."""
         wanted = f"bytes={first}-{end - 1 if end else ''}"
         try:
             response = self._ask(url, {"Range": wanted})
@@ -150,43 +150,42 @@ class Web:
 def _web_address(url: str) -> Address:
     address = Address.of(url)
     if address.scheme not in ("http", "https"):
-        raise SourceError("a playlist names something other than an http or https address")
+        raise SourceError("a playlist refers to something other than an http or https address")
     return address
 
 
 def _meaning(error: HTTPError, address: Address) -> str:
-    """What an answer means that brings nothing, of the address itself or of where it leads to."""
+    """The message for an error status of `address` or of where it redirects to."""
     location, here = error.headers.get("Location"), Address.of(error.url)
     if not 300 <= error.code < 400:
         challenges = challenges_of(error.headers.get_all("WWW-Authenticate", []))
         is_given = here.origin == address.origin
         reason = error.reason if isinstance(error.reason, str) else ""
-        told = refusal(error.code, reason, address if is_given else here, challenges)
+        problem = refusal(error.code, reason, address if is_given else here, challenges)
         if is_given:
-            return told
-        hint = (
-            "; the password given is not for there" if address.userinfo and error.code == UNAUTHORIZED else ""
-        )
-        return f"it leads to {here.origin[1]}, and there {told}{hint}"
+            return problem
+        is_withheld = address.userinfo and error.code == UNAUTHORIZED
+        hint = "; the password given is not for there" if is_withheld else ""
+        return f"it redirects to {here.origin[1]}, and there {problem}{hint}"
     if location is None:
-        return f"the server answers {error.code} and leads nowhere"
+        return f"the server answers {error.code} without a location"
     scheme = location.partition(":")[0].lower()
     if "://" in location and scheme not in ("http", "https"):
-        return f"the server leads to {scheme}://, which is not followed; give that address as the source"
-    return "the server leads in a circle, or too far: redirects without an end"
+        return f"the server redirects to {scheme}://, which is not followed; give that address as the source"
+    return "the server redirects in a circle, or too often"
 
 
 class _RedirectHandler(urllib.request.HTTPRedirectHandler):
-    """Follows a redirect from `https` to `https`, and from `http` to either."""
+    """Follows redirects, except from `https` to `http`."""
 
     def redirect_request(
         self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: Any, newurl: str
     ) -> urllib.request.Request | None:
-        """Of the library's protocol; raises SourceError."""
+        """Called by `urllib`; raises SourceError."""
         try:
             before, after = _web_address(req.full_url).scheme, _web_address(newurl).scheme
             if before == "https" and after != "https":
-                raise SourceError("the server leads from https to http, which is not followed")
+                raise SourceError("the server redirects from https to http, which is not followed")
         except SourceError:
             fp.close()
             raise
@@ -194,20 +193,20 @@ class _RedirectHandler(urllib.request.HTTPRedirectHandler):
 
 
 class _CookieHandler(urllib.request.BaseHandler):
-    """Gives back cookies to the scheme, host and port that they came from, and to nobody else."""
+    """Keeps cookies per scheme, host and port."""
 
     def __init__(self) -> None:
         self._jars: defaultdict[tuple[str, str, int], CookieJar] = defaultdict(CookieJar)
 
     def http_request(self, request: urllib.request.Request) -> urllib.request.Request:
-        """Of the library's protocol."""
+        """Called by `urllib`."""
         self._jars[Address.of(request.full_url).origin].add_cookie_header(request)
         return request
 
     def http_response(
         self, request: urllib.request.Request, response: http.client.HTTPResponse
     ) -> http.client.HTTPResponse:
-        """Of the library's protocol."""
+        """Called by `urllib`."""
         self._jars[Address.of(request.full_url).origin].extract_cookies(response, request)
         return response
 
@@ -215,11 +214,7 @@ class _CookieHandler(urllib.request.BaseHandler):
 
 
 class _PasswordHandler(urllib.request.BaseHandler):
-    """Answers a demand for the password: once, for repeating what was refused locks users out.
-
-    Args:
-        address: whom the user and the password are for; nobody else gets them.
-    """
+    """Sends the password of `address` to its own origin, once: repeated refusals can lock a user out."""
 
     def __init__(self, address: Address) -> None:
         self._address = address
@@ -227,7 +222,7 @@ class _PasswordHandler(urllib.request.BaseHandler):
     def http_error_401(
         self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: Message
     ) -> Any:
-        """Of the library's protocol: None where there is nothing to be answered. Raises SourceError."""
+        """Called by `urllib`; None if the password is not for this server. Raises SourceError."""
         challenges = challenges_of(headers.get_all("WWW-Authenticate", []))
         if Address.of(req.full_url).origin != self._address.origin or not challenges:
             return None
@@ -238,8 +233,8 @@ class _PasswordHandler(urllib.request.BaseHandler):
         fp.close()
         again = urllib.request.Request(req.full_url, headers=req.headers)
         user, password = self._address.user, self._address.password
-        told = answer(challenge, user, password, req.get_method(), req.selector)
-        again.add_unredirected_header("Authorization", told)
+        authorization = answer(challenge, user, password, req.get_method(), req.selector)
+        again.add_unredirected_header("Authorization", authorization)
         vars(again)["refusals"] = refusals + 1
         return self.parent.open(again, timeout=req.timeout)
 
@@ -263,15 +258,15 @@ class _EncryptedHandler(urllib.request.HTTPSHandler):
 
 
 class _Plain(http.client.HTTPConnection):
-    """Shows its socket, which the library hides from who reads the answer."""
+    """Passes on its socket, which `urllib` hides from the reader of the answer."""
 
     def __init__(self, host: str, *, connected: Connecting, **options: Any) -> None:
         super().__init__(host, **options)
-        self._tell = connected
+        self._connected = connected
 
     def connect(self) -> None:
         super().connect()
-        self._tell(self.sock)
+        self._connected(self.sock)
 
 
 class _Encrypted(_Plain, http.client.HTTPSConnection):

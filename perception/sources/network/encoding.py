@@ -1,4 +1,4 @@
-"""Answers that a web server packs (`Content-Encoding`), though it was asked not to."""
+"""`Content-Encoding` of web servers that compress although they were not asked to."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import Final
 
 from perception.sources.source import SourceError
 
-_UNPACKED_HERE: Final = ("gzip", "x-gzip", "deflate")
-_EITHER_HEADER: Final = 32 + zlib.MAX_WBITS  # of gzip or of zlib, as the first bytes say
+_SUPPORTED: Final = ("gzip", "x-gzip", "deflate")
+_EITHER_HEADER: Final = 32 + zlib.MAX_WBITS  # zlib detects a gzip or zlib header
 
 
 class Unpacked:
-    """What of an answer's methods is used, of one that is packed: its length is not known, nor has it parts.
+    """The decompressed body of a response, which has no known length and no ranges.
 
     Args:
-        response: whose head has been read.
+        response: whose headers have been read.
     """
 
     def __init__(self, response: http.client.HTTPResponse) -> None:
@@ -30,10 +30,10 @@ class Unpacked:
                 self.headers[name] = value
 
     def read1(self, size_bytes: int) -> bytes:
-        """At most so many bytes; nothing at the end.
+        """At most `size_bytes`; empty at the end.
 
         Raises:
-            HTTPException: if it ends early, or is not packed as it says.
+            HTTPException: if it ends early or is not in the stated encoding.
         """
         packed = self._stream.unconsumed_tail
         while not self._stream.eof:
@@ -49,20 +49,20 @@ class Unpacked:
         return b""
 
     def isclosed(self) -> bool:
-        """Whether all of it was read."""
+        """Whether all of it has been read."""
         return self._stream.eof
 
     def close(self) -> None:
-        """Hang up."""
+        """Disconnect."""
         self._response.close()
 
 
 def unpacked(response: http.client.HTTPResponse) -> http.client.HTTPResponse | Unpacked:
-    """The answer, unpacked where it is packed; raises SourceError if it is in a way that is not known."""
+    """The response, decompressed if necessary; raises SourceError for an unsupported encoding."""
     encoding = response.headers.get("Content-Encoding", "").strip().lower()
     if encoding in ("", "identity"):
         return response
-    if encoding in _UNPACKED_HERE:
+    if encoding in _SUPPORTED:
         return Unpacked(response)
     response.close()
-    raise SourceError(f"the server packs its answer ({encoding[:20]}), which is not read")
+    raise SourceError(f"the server compresses its answer ({encoding[:20]}), which is not supported")

@@ -1,15 +1,13 @@
-"""The address of one picture: a recording of that."""
+"""An HTTP address that serves one image or animation, read like a recording of it."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
-from perception.frame import Frame
+from perception.sources.decoding.image_file import ImageFile
 from perception.sources.decoding.image_size import MAX_PIXELS
 from perception.sources.images import ImagesSource
 from perception.sources.network.body import Body
@@ -23,31 +21,33 @@ _SUFFIXES: Final = (
     *((rb"BM....\0\0\0\0", ".bmp"), (rb"II[*+]\0|MM\0[*+]", ".tiff")),
     *((rb"....ftypavi[fs]", ".avif"), (rb"....ftyp(heic|heix|mif1)", ".heic")),
 )
-_MANY: Final = re.compile(r"\.m(otion)?jpe?g$", re.IGNORECASE)
-_SAID_BY_NONE: Final = ("", "application/octet-stream", "binary/octet-stream", "text/plain", "text/html")
+_MOTION_JPEG: Final = re.compile(r"\.m(otion)?jpe?g$", re.IGNORECASE)
+_UNSPECIFIC_TYPES: Final = (
+    *("", "application/octet-stream", "binary/octet-stream", "text/plain", "text/html"),
+)
 
 
 def picture_suffix(answer: Body) -> str | None:
-    """Of a file that would hold the one picture that an answer is; None of any other answer.
+    """The file suffix of the single picture in an answer; None for any other answer.
 
-    A server that tells no type, or a wrong one, tells a length at least, which a stream of pictures has not.
+    With an unspecific or wrong type, a picture has at least a length, which a stream of pictures has not.
     """
     found = [suffix for mark, suffix in _SUFFIXES if re.match(mark, answer.start, re.DOTALL)]
     if not found:
         return None
-    is_told = answer.content_type.startswith("image/")
-    is_file = answer.size_bytes is not None and answer.content_type in _SAID_BY_NONE
-    return found[0] if is_told or (is_file and not _MANY.search(urlsplit(answer.url).path)) else None
+    is_image = answer.content_type.startswith("image/")
+    is_file = answer.size_bytes is not None and answer.content_type in _UNSPECIFIC_TYPES
+    return found[0] if is_image or (is_file and not _MOTION_JPEG.search(urlsplit(answer.url).path)) else None
 
 
-class WebPicture:
-    """One picture from the web, read like an image file; an animation as that is.
+class WebPicture(ImagesSource):
+    """A picture or an animation from the web.
 
     Args:
         name: of the address, without any password.
-        web: that the answer comes from.
-        answer: not read yet.
-        suffix: of a file that would hold it.
+        web: the client of the answer.
+        answer: not yet consumed.
+        suffix: as of `picture_suffix`.
         rate_hz: pictures per second of the frames' own time.
         max_pixels: a larger picture is refused before it is decoded.
     """
@@ -55,72 +55,34 @@ class WebPicture:
     def __init__(
         self, name: str, web: Web, answer: Body, suffix: str, rate_hz: float, max_pixels: int = MAX_PIXELS
     ) -> None:
-        self._name, self._web, self._answer, self._suffix = name, web, answer, suffix
-        self._rate_hz, self._max_pixels = rate_hz, max_pixels
-        self._folder: TemporaryDirectory[str] | None = None
-        self._images: ImagesSource | None = None
-        self._file = ""
-
-    @property
-    def decode_errors(self) -> int:
-        """Pictures that came out damaged, so far."""
-        return getattr(self._images, "decode_errors", 0)
+        super().__init__(name, rate_hz, max_pixels)
+        self._web, self._answer, self._suffix = web, answer, suffix
+        self._content = b""
 
     def open(self) -> SourceInfo:
-        """Fetch it; raises SourceError or TimeoutError."""
-        content = self._content()
-        try:
-            self._folder = TemporaryDirectory(prefix="drivable-")
-            file = Path(self._folder.name) / f"{_stem_of(self._answer.url)}{self._suffix}"
-            file.write_bytes(content)
-        except OSError as error:
-            raise SourceError(
-                f"{self._name}: no room for it in the folder of temporary files: {error.strerror}"
-            ) from None
-        self._file = str(file)
-        self._images = ImagesSource(self._file, self._rate_hz, self._max_pixels)
-        try:
-            info = self._images.open()
-        except SourceError as error:
-            raise self._named(error) from None
-        description = info.description
-        if description.startswith("1 "):
-            description = f"one {self._suffix[1:]} picture"
-        return replace(info, source_id=self._name, description=description)
-
-    def read(self) -> Frame:
-        """The picture; raises EndOfSource."""
-        if self._images is None:
-            raise SourceError(f"{self._name}: not open")
-        try:
-            return replace(self._images.read(), source_id=self._name)
-        except SourceError as error:
-            raise self._named(error) from None
-
-    def close(self) -> None:
-        """Let go of it."""
-        if self._images is not None:
-            self._images.close()
-            self._images = None
-        if self._folder is not None:
-            self._folder.cleanup()
-            self._folder = None
-
-    def _content(self) -> bytes:
+        """Download it and decode its first picture; raises SourceError or TimeoutError."""
         content = bytearray()
         while piece := self._answer.read(_READ_BYTES):
             content += piece
             if len(content) > LARGEST_BYTES:
-                raise SourceError(f"{self._name}: its picture has no end within {LARGEST_BYTES >> 20} MB")
+                raise SourceError(f"{self._pattern}: its picture has no end within {LARGEST_BYTES >> 20} MB")
         if self._web.failure is not None:
-            raise SourceError(f"{self._name}: incomplete: {self._web.failure}")
-        return bytes(content)
+            raise SourceError(f"{self._pattern}: incomplete: {self._web.failure}")
+        self._content = bytes(content)
+        return super().open()
 
-    def _named(self, error: SourceError) -> SourceError:
-        """The error by the name that the user knows."""
-        return SourceError(str(error).replace(self._file, self._name))
+    def close(self) -> None:
+        """Discard it."""
+        super().close()
+        self._content = b""
 
+    def _list(self) -> list[Path]:
+        stem = re.sub(r"[^\w.-]+", "_", Path(unquote(urlsplit(self._answer.url).path)).stem)
+        return [Path((stem[:80].strip(".") or "picture") + self._suffix)]
 
-def _stem_of(url: str) -> str:
-    stem = Path(unquote(urlsplit(url).path)).stem
-    return re.sub(r"[^\w.-]+", "_", stem)[:80].strip(".") or "picture"
+    def _load(self, file: Path) -> ImageFile:
+        return ImageFile(self._pattern, self._max_pixels, self._content)
+
+    def _description(self) -> str:
+        description = super()._description()
+        return f"one {self._suffix[1:]} picture" if description.startswith("1 ") else description

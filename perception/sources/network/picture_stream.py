@@ -1,7 +1,7 @@
-"""Pictures one after another in an answer over HTTP, whatever a server puts before, between and behind them.
+"""Multipart streams of pictures over HTTP (Motion JPEG), whatever the server puts around the pictures.
 
-Cameras disagree on how parts are headed, parted and measured, and browsers and players take them all. So
-pictures are found by their own marks, and go to libav in a form that leaves nothing to be found.
+Cameras disagree on part headers, boundaries and lengths, and browsers accept them all. So pictures are found
+by their own markers and passed to libav in a container (IVF) without ambiguities.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from perception.sources.decoding.image_size import image_wh
 from perception.sources.source import SourceError
 
 FORM: Final = "ivf"
-"""What libav calls the form that it is given: any codec, each picture behind its length."""
+"""libav's name of the container: any codec, each picture preceded by its length."""
 LARGEST_BYTES: Final = 1 << 26
-"""Of a picture: 100 megapixels of JPEG are less."""
+"""Per picture; a JPEG of 100 megapixels is smaller."""
 
 _READ_BYTES: Final = 1 << 16
 _PNG_START: Final = b"\x89PNG\r\n\x1a\n"
 _START: Final = re.compile(rb"\xff\xd8\xff[\xc0-\xfe]|" + _PNG_START)
 _EOI_MARK: Final = b"\xff\xd9"
 _SOI, _EOI, _TEM = 0xD8, 0xD9, 0x01
-_NO_MARKERS: Final = frozenset((0x00, *range(0xD0, 0xD8)))  # stuffing and restarts: pictures are full of them
+_NO_MARKERS: Final = frozenset((0x00, *range(0xD0, 0xD8)))  # stuffing and restarts, frequent in any picture
 _LENGTH: Final = re.compile(rb"^content-length[ \t]*:[ \t]*(\d{1,9})[ \t]*\r?$", re.IGNORECASE | re.MULTILINE)
 _TYPE: Final = re.compile(rb"^content-type[ \t]*:[ \t]*([^\s;]+)", re.IGNORECASE | re.MULTILINE)
 _BOUNDARY: Final = b"--"
@@ -33,45 +33,41 @@ _HEAD_OF_PARTS: Final = re.compile(rb"\s*(--[^\n]*\n)?\s*content-(type|length)[ 
 
 
 class ReadsOn(Protocol):
-    """What is used of `Body`."""
+    """What `PictureStream` needs of `Body`."""
 
     def read(self, size_bytes: int) -> bytes: ...
 
 
 def are_pictures(content_type: str, start: bytes) -> bool:
-    """Whether an answer is a stream of pictures: by its type, or by how it begins where that says nothing."""
+    """Whether an answer is a stream of pictures, by its type or else by its first bytes."""
     is_glued = start.startswith(b"\xff\xd8\xff") and not content_type.startswith("image/")
     return content_type.startswith("multipart/") or is_glued or bool(_HEAD_OF_PARTS.match(start))
 
 
 class PictureFinder:
-    """Finds JPEG and PNG pictures in bytes as they come, each as soon as it has come whole.
+    """Finds JPEG and PNG pictures in a byte stream, each as soon as it is complete.
 
-    A JPEG without its end marker ends where its part does, by `Content-Length`, or else at the next picture;
-    one that the next picture breaks off is left out, for a decoder would show what was before in its place.
-    Of several in one part only the first counts: what follows are previews.
+    A JPEG without an end marker ends with its part (`Content-Length`), or else at the next picture. One that
+    the next picture interrupts is left out, as a decoder would fill the rest with the previous picture. Of
+    several pictures in one part only the first counts; the others are previews.
     """
 
     def __init__(self) -> None:
         self._data = bytearray()
-        self._at = 0  # from where the picture that `_data` begins with is looked through; 0: there is none
-        self._part_bytes = 0  # as the head of its part tells; 0 where it does not
-        self._left_bytes = 0  # of the part, behind the last picture
+        self._at = 0  # parse position within the picture at the start of `_data`; 0: no picture has begun
+        self._part_bytes = 0  # `Content-Length` of the part; 0 if absent
+        self._left_bytes = 0  # of the part, after the last picture
         self._is_preview = False
         self._have_ends = self._lack_ends = self._lengths_hold = False
         self.torn = 0
-        """Pictures that broke off."""
+        """Incomplete pictures."""
         self.is_cut_off = False
-        """The last one did, by the end of what came."""
+        """The stream ended within a picture."""
         self.part_type = ""
-        """`Content-Type` of the last part that had one."""
+        """The last `Content-Type` of a part."""
 
     def feed(self, data: bytes) -> list[bytes]:
-        """The pictures that `data` completes.
-
-        Raises:
-            SourceError: if a picture goes on for ever.
-        """
+        """The pictures that `data` completes; raises SourceError if one exceeds `LARGEST_BYTES`."""
         self._data += data
         pictures = []
         while self._at or self._begins():
@@ -90,7 +86,7 @@ class PictureFinder:
         return pictures
 
     def finish(self) -> list[bytes]:
-        """What is left at the end: a picture where none has an end marker, and else a torn one."""
+        """The last picture at the end of the stream, if it counts as complete without an end marker."""
         rest, has_begun = bytes(self._data), self._at > 0
         self._drop(len(rest))
         if not has_begun:
@@ -100,7 +96,7 @@ class PictureFinder:
         return [] if self.is_cut_off else [rest]
 
     def _begins(self) -> bool:
-        """Whether a picture begins in what has come; what stands before it is dropped."""
+        """Whether a picture has begun; what precedes it is dropped."""
         found = _START.search(self._data)
         head = self._data[: found.start()] if found else self._data
         for kind in _TYPE.finditer(head):
@@ -108,7 +104,7 @@ class PictureFinder:
         if found is None:
             self._drop(max(0, len(self._data) - _HEAD_BYTES))
             return False
-        # nothing but filling before it, and its part goes on: a smaller picture behind the one that is meant
+        # within the same part and after padding only: a preview
         self._is_preview = found.start() < self._left_bytes and not head.strip(b"\0")
         self._left_bytes -= found.start()
         lengths = _LENGTH.findall(head)
@@ -131,7 +127,7 @@ class PictureFinder:
 
     def _jpeg_end(self) -> int | None:
         data, length = self._data, self._part_bytes
-        if self._lengths_hold and length:  # then there is nothing to look for
+        if self._lengths_hold and length:  # no need to parse markers
             if len(data) < length:
                 return None
             if data.endswith(_EOI_MARK, 0, length):
@@ -155,11 +151,11 @@ class PictureFinder:
             self._at = max(self._at, len(data))
         if not 0 < length <= len(data):
             return None
-        behind = data[length : length + _HEAD_BYTES].lstrip()  # lengths may be wrong, so this is asked too
-        return length if behind.startswith(_BOUNDARY) or (self._lack_ends and not behind) else None
+        following = data[length : length + _HEAD_BYTES].lstrip()  # lengths may be wrong
+        return length if following.startswith(_BOUNDARY) or (self._lack_ends and not following) else None
 
     def _end_before(self, start: int) -> int:
-        """Where a picture ends that has no end marker before the next one's `start`."""
+        """The end of a picture without an end marker before the next one's `start`."""
         head = self._data.rfind(_BOUNDARY, max(0, start - _HEAD_BYTES), start)
         return head if head > 0 else start
 
@@ -177,11 +173,7 @@ class PictureFinder:
 
 
 class PictureStream:
-    """The pictures in an answer, as a file for libav in `FORM`: they are all of the first one's kind.
-
-    Args:
-        body: the answer.
-    """
+    """The pictures in an answer as a file for libav in `FORM`; all are of the first one's codec."""
 
     def __init__(self, body: ReadsOn) -> None:
         self._body, self._finder = body, PictureFinder()
@@ -193,8 +185,8 @@ class PictureStream:
         """Wait for the first picture.
 
         Raises:
-            SourceError: if the answer ends before.
-            TimeoutError: if none comes in time.
+            SourceError: if the answer ends first.
+            TimeoutError: if none arrives in time.
         """
         if not self._fetch():
             raise SourceError(f"its answer ends before a picture{self.parts}")
@@ -207,7 +199,7 @@ class PictureStream:
 
     @property
     def torn(self) -> int:
-        """Pictures that broke off, so far."""
+        """Incomplete pictures so far."""
         return self._finder.torn
 
     @property
@@ -217,11 +209,11 @@ class PictureStream:
 
     @property
     def parts(self) -> str:
-        """What the server calls its parts, for a message; empty where it does not."""
+        """The type of the parts, for messages; empty if unknown."""
         return f"; its parts are {self._finder.part_type}" if self._finder.part_type else ""
 
     def read(self, size_bytes: int) -> bytes:
-        """At most so much of one picture; nothing at the end of the answer. Raises TimeoutError."""
+        """At most `size_bytes` of one picture; empty at the end of the answer. Raises TimeoutError."""
         while not self._out and self._fetch():
             picture = self._pictures.popleft()
             if picture.startswith(self._mark):
@@ -231,7 +223,7 @@ class PictureStream:
         return data
 
     def _fetch(self) -> bool:
-        """Whether there is a picture, once there is one or none will come."""
+        """Wait for a picture; false at the end of the answer."""
         while not self._pictures:
             data = self._body.read(_READ_BYTES)
             self._pictures += self._finder.feed(data) if data else self._finder.finish()

@@ -1,4 +1,4 @@
-"""Why a server gives no stream, in words: what its answer means, or why there is none."""
+"""Error messages for servers that refuse a stream or do not answer."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MEANINGS: Final = {
     400: "it does not understand the request",
     403: "this user may not see it, or not from this machine",
     404: "it has nothing under that path",
-    407: "a proxy on the way wants a password",
+    407: "a proxy on the way asks for a password",
     410: "what was under that path is gone",
     429: "it was asked too often",
     451: "it does not understand a parameter",
@@ -36,38 +36,38 @@ _REASONS: Final = {453: "Not Enough Bandwidth", 454: "Session Not Found", 461: "
 
 
 def refusal(status: int, reason: str, address: Address, challenges: list[Challenge]) -> str:
-    """What an answer of HTTP or RTSP means that brings no stream.
+    """The message for an HTTP or RTSP error status.
 
     Args:
-        status: its number.
-        reason: its own words for that; may be empty.
-        address: that was asked, with the user and the password, if it has any.
-        challenges: of a 401, by which a password is asked for.
+        status: status code.
+        reason: the server's reason phrase; may be empty.
+        address: the address requested, with its credentials if any.
+        challenges: those of a 401.
     """
     reason = _REASONS.get(status) or reason or http.client.responses.get(status, "")
-    told = f"the server answers {status} {reason[:_LONGEST_REASON]}".rstrip()
+    answered = f"the server answers {status} {reason[:_LONGEST_REASON]}".rstrip()
     meaning = _MEANINGS.get(status, "")
     if status == UNAUTHORIZED:
         meaning = _unauthorized(address, challenges)
-    return f"{told}: {meaning}" if meaning else told
+    return f"{answered}: {meaning}" if meaning else answered
 
 
 def _unauthorized(address: Address, challenges: list[Challenge]) -> str:
     if challenges and all(challenge.strength < 0 for challenge in challenges):
-        return f"it wants a password by {' or '.join(map(str, challenges))}, which is not known here"
+        return f"it asks for a password by {' or '.join(map(str, challenges))}, which is not supported"
     if not address.userinfo:
-        return "it wants a user and a password; write user:password and an at sign before the host"
+        return "it asks for a user and a password; write user:password and an at sign before the host"
     if not address.password:
         return "it refuses this user without a password"
     return f"it refuses this user or password ({ESCAPES})"
 
 
 def no_answer(error: Exception, address: Address) -> SourceError | TimeoutError:
-    """Why there is no answer at all.
+    """The error for a server that gave no valid answer.
 
     Args:
-        error: of the library that connected, sent or read.
-        address: that was to answer.
+        error: as raised while connecting, sending or reading.
+        address: the address requested.
     """
     scheme, _, port = address.origin
     twin = scheme.removesuffix("s") if scheme.endswith("s") else f"{scheme}s"
@@ -86,8 +86,8 @@ def no_answer(error: Exception, address: Address) -> SourceError | TimeoutError:
         case http.client.BadStatusLine() if not isinstance(error, ConnectionError):
             return SourceError(other_protocol(str(error), address))
         case socket.gaierror() | UnicodeError():
-            silent = isinstance(error, socket.gaierror) and error.errno == socket.EAI_AGAIN
-            why = ", as far as can be told: no name server answers" if silent else ""
+            is_silent = isinstance(error, socket.gaierror) and error.errno == socket.EAI_AGAIN
+            why = " can be found: no name server answers" if is_silent else ""
             hint = f"; {ESCAPES}" if address.may_be_cut else ""
             return SourceError(f"no host of that name{why}{hint}")
         case ConnectionRefusedError():
@@ -102,7 +102,7 @@ def no_answer(error: Exception, address: Address) -> SourceError | TimeoutError:
 
 
 def other_protocol(line: str, address: Address) -> str:
-    """What a port speaks that does not answer in the protocol of its address, by the answer's first line."""
+    """The message for a port that speaks another protocol, by the first line of its answer."""
     scheme, _, port = address.origin
     asked, start = scheme.removesuffix("s").upper(), line.lstrip("'\"")[:20]
     for begin, name, other in (

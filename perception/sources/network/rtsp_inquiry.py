@@ -1,7 +1,6 @@
-"""What an RTSP server answers, asked beside libav.
+"""A minimal RTSP client that checks a server before and after libav.
 
-libav would follow a redirect and take the password along to any host, and tells little of why a stream does
-not open.
+libav follows redirects with the password to any host, and reports little about why a stream does not open.
 """
 
 from __future__ import annotations
@@ -31,17 +30,17 @@ _TRANSPORTS: Final = {
 
 
 def check_redirects(url: str, tls: TlsSettings, limit: Deadline) -> None:
-    """Ask for the stream's description, as libav will, and see where that leads.
+    """Request the stream's description, as libav will, and follow its redirects.
 
     Args:
-        url: with the user and the password, if it needs any.
-        tls: how certificates are judged.
-        limit: for all of it.
+        url: with user and password if needed.
+        tls: how certificates are verified.
+        limit: for all requests together.
 
     Raises:
-        SourceError: if it leads to another scheme, host or port, or if nobody answers in RTSP; the message
-            names no address but the one that it leads to.
-        TimeoutError: if nothing comes in time.
+        SourceError: if it redirects to another scheme, host or port, or no RTSP server answers; the message
+            names only the address of the redirect.
+        TimeoutError: if no answer arrives in time.
     """
     given = Address.of(url)
     here = given.bare_url
@@ -60,21 +59,21 @@ def check_redirects(url: str, tls: TlsSettings, limit: Deadline) -> None:
                 f"redirects to {redacted_url(location)}{why}; give that address as the source if you trust it"
             )
         here = there.bare_url
-    raise SourceError("redirects without an end")
+    raise SourceError("redirects in a circle, or too often")
 
 
 def check_answers(url: str, transport: str, tls: TlsSettings, limit: Deadline) -> None:
-    """Find what a server has against a stream that libav could not open.
+    """Find out why a server refused a stream that libav could not open.
 
     Args:
-        url: with the user and the password, if it needs any.
-        transport: `tcp`, `udp`, or any other for both.
-        tls: how certificates are judged.
-        limit: for all of it.
+        url: with user and password if needed.
+        transport: `tcp`, `udp`, or anything else for both.
+        tls: how certificates are verified.
+        limit: for all requests together.
 
     Raises:
-        SourceError: with the reason; nothing is raised where there is none.
-        TimeoutError: if nothing comes in time.
+        SourceError: with the reason, if one is found.
+        TimeoutError: if no answer arrives in time.
     """
     given = Address.of(url)
     with _Conversation(given, tls, limit) as server:
@@ -86,7 +85,7 @@ def check_answers(url: str, transport: str, tls: TlsSettings, limit: Deadline) -
             return
         control = _control_of_video(described.body)
         if control is None:
-            raise SourceError("its description names no video")
+            raise SourceError("its description contains no video")
         base = described.headers.get("content-base", given.bare_url)
         track = control if "://" in control else f"{base.rstrip('/')}/{control}".removesuffix("/*")
         for way in [transport] if transport in _TRANSPORTS else _TRANSPORTS:
@@ -98,12 +97,12 @@ def check_answers(url: str, transport: str, tls: TlsSettings, limit: Deadline) -
         setup.check(given)
         if server.algorithm not in _LIBAVS_ALGORITHMS:
             raise SourceError(
-                f"asks for a password by Digest {server.algorithm}; over RTSP, MD5 and Basic are known"
+                f"asks for a password by Digest {server.algorithm}; over RTSP, MD5 and Basic are supported"
             )
 
 
 def _control_of_video(sdp: bytes) -> str | None:
-    """What the first video is called in requests; None where there is none."""
+    """The control attribute of the first video; None without video."""
     video = re.search(rb"^m=video [^\0]*?(?=^m=|\Z)", sdp, re.MULTILINE)
     if video is None:
         return None
@@ -116,23 +115,23 @@ class _Answer:
     status: int
     reason: str
     headers: dict[str, str]
-    """By name in lower case; the first of each."""
+    """By lower-case name; the first of each."""
     challenges: list[str]
     body: bytes
 
     def check(self, given: Address) -> None:
-        """Raise SourceError if it is a refusal."""
+        """Raise SourceError for an error status."""
         if self.status >= 400:
             raise SourceError(refusal(self.status, self.reason, given, challenges_of(self.challenges)))
 
 
 class _Conversation:
-    """A connection on which one request follows the other; raises what `no_answer` makes of errors."""
+    """A connection for several requests; raises what `no_answer` makes of errors."""
 
     def __init__(self, given: Address, tls: TlsSettings, limit: Deadline) -> None:
         self._given, self._limit, self._number = given, limit, 0
         self.algorithm = ""
-        """Of the last Digest that was answered; empty where there was none."""
+        """Of the last Digest answered; empty if none."""
         scheme, host, port = given.origin
         try:
             plain = socket.create_connection((host, port), limit.left_s())
@@ -155,11 +154,11 @@ class _Conversation:
         self._connection.close()
 
     def ask(self, method: str, url: str, *lines: str) -> _Answer:
-        """The answer to a request, given once more with the password where it is asked for.
+        """Send a request, with the password in a second attempt if the server asks for it.
 
         Raises:
-            SourceError: if it is none in RTSP, or if the password is asked for in a way that is not known.
-            TimeoutError: if it does not come in time.
+            SourceError: if the answer is not RTSP, or authentication is not supported.
+            TimeoutError: if no answer arrives in time.
         """
         try:
             answered = self._ask(method, url, lines)
@@ -168,8 +167,8 @@ class _Conversation:
                 user, password = self._given.user, self._given.password
                 best = best_of(challenges)
                 self.algorithm = best.algorithm if best.scheme.lower() == "digest" else ""
-                told = answer(best, user, password, method, url)
-                answered = self._ask(method, url, (*lines, f"Authorization: {told}"))
+                authorization = answer(best, user, password, method, url)
+                answered = self._ask(method, url, (*lines, f"Authorization: {authorization}"))
         except OSError as error:
             raise no_answer(error, self._given) from None
         return answered
@@ -200,8 +199,7 @@ class _Conversation:
             if name.lower() == "www-authenticate":
                 challenges.append(value.strip())
             headers.setdefault(name.lower(), value.strip())
-        length = headers.get("content-length", "0")
-        body = (
-            answers.read(min(int(length), _LONGEST_BODY)) if length.isascii() and length.isdecimal() else b""
-        )
+        length = headers.get("content-length", "")
+        is_number = length.isascii() and length.isdecimal()
+        body = answers.read(min(int(length), _LONGEST_BODY)) if is_number else b""
         return _Answer(int(status[:9]), reason.strip(), headers, challenges, body)

@@ -1,4 +1,4 @@
-"""Whom encrypted streams trust: certificates are verified unless the user says otherwise."""
+"""TLS settings: certificates are verified unless the user disables that."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from typing import Final
 
 from perception.sources.source import SourceError
 
-_NO_ISSUER: Final = (18, 19, 20, 21)  # X509_V_ERR_… of OpenSSL: self-signed, or of an unknown issuer
-_OF_THE_CLOCK: Final = (9, 10)  # not yet valid, and expired
+_NO_ISSUER: Final = (18, 19, 20, 21)  # OpenSSL's X509_V_ERR_…: self-signed, or from an unknown issuer
+_OF_THE_CLOCK: Final = (9, 10)  # not yet valid, expired
 
 
 @dataclass(frozen=True)
 class TlsSettings:
-    """How the certificate of an `https://` or `rtsps://` server is judged."""
+    """How the certificates of `https://` and `rtsps://` servers are verified."""
 
     ca: str | None = None
-    """PEM file of the certificate authorities to trust, in place of the system's."""
+    """PEM file of trusted certificate authorities, instead of the system's."""
     is_insecure: bool = False
-    """Take any certificate: whoever answers can send pictures, and gets the password."""
+    """Accept any certificate: whoever answers can send pictures and receives the password."""
 
     def context(self) -> ssl.SSLContext:
-        """For Python's own sockets; raises SourceError if the authorities cannot be read."""
+        """For Python's sockets; raises SourceError if the CA file cannot be read."""
         if self.is_insecure:
             context = ssl.create_default_context()
             context.check_hostname = False
@@ -36,10 +36,10 @@ class TlsSettings:
             raise SourceError(f"{self.ca}: cannot be read as certificates in PEM: {reason}") from None
 
     def libav_options(self) -> dict[str, str]:
-        """For libav's sockets, which verify nothing unless told to, and whose build may know no authorities.
+        """Options for libav, which by default verifies nothing and may have no built-in authorities.
 
         Raises:
-            SourceError: if the authorities cannot be read, or the system has none.
+            SourceError: if the CA file cannot be read or the system has none.
         """
         if self.is_insecure:
             return {"tls_verify": "0"}
@@ -48,12 +48,12 @@ class TlsSettings:
             raise SourceError(
                 "no file of trusted certificate authorities on this system; give one by --tls-ca FILE"
             )
-        self.context()  # libav would say nothing of a file that it cannot read
+        self.context()  # libav does not report an unreadable file
         return {"tls_verify": "1", "ca_file": str(Path(file).absolute())}
 
 
 def untrusted(error: ssl.SSLCertVerificationError) -> str:
-    """What is wrong with a server's certificate, and what to do."""
+    """The message for a certificate that failed verification."""
     hint = "; give the file of its authority as --tls-ca FILE" if error.verify_code in _NO_ISSUER else ""
     if error.verify_code in _OF_THE_CLOCK:
         hint = "; is the clock of this machine right?"
