@@ -9,6 +9,7 @@ from pathlib import Path
 
 import av
 import cv2
+import hypothesis
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -17,6 +18,11 @@ from perception.synthetic import DriveRenderer
 
 MakeClip = Callable[..., Path]
 MakeDrives = Callable[..., Path]
+
+
+# The same examples in every run, and none that fails only where the machine is slow.
+hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None, database=None)
+hypothesis.settings.load_profile("repeatable")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from random import Random
 
 import pytest
 
@@ -67,43 +66,6 @@ def test_every_line_and_every_address_in_a_text_is_masked() -> None:
     assert "secret" not in shown
     assert shown.count("\n") == 1
     assert shown.startswith("one rtsp://ann:***@a/x and\n")
-
-
-LEGAL = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~"
-IN_QUERY = LEGAL + "/?@:!$'()*+,;="
-IN_USERINFO = LEGAL + "!$'()*+,;=@/?#&:%"
-PLACES = {
-    "rtsp://ann:SECRET@10.0.0.7:554/road": IN_USERINFO,
-    "http://:SECRET@camera/road?a=1": IN_USERINFO,
-    "https://SECRET@10.0.0.7/road": LEGAL,
-    "http://camera/road?password=SECRET": IN_QUERY,
-    "http://10.0.0.7:8080/road?a=1&token=SECRET&b=2": IN_QUERY,
-    "https://[fe80::1]:8443/road?X-Amz-Signature=SECRET": IN_QUERY,
-    "http://ann@10.0.0.7:80/road?api_key=SECRET": IN_QUERY,
-    "rtsp://10.0.0.7/user=ann_password=SECRET_channel=1.sdp": LEGAL,
-    "http://10.0.0.7/road#access_token=SECRET": IN_QUERY,
-    "http://10.0.0.7/road?SECRET": LEGAL,
-}
-
-
-@pytest.mark.parametrize("place", PLACES)
-def test_no_part_of_a_random_secret_shows(place: str) -> None:
-    """200 of each place, alone and among other text; four characters would be a part."""
-    random = Random(place)
-    for _ in range(200):
-        secret = "".join(random.choices(PLACES[place], k=random.randint(16, 40)))
-        url = place.replace("SECRET", secret)
-        known = place.replace("SECRET", "")
-        texts = [
-            url,
-            f"cannot open {url}: refused",
-            f"{{'source': '{url}'}}",
-            f"{url} or {url} or rtsp://b/c",
-        ]
-        for shown in map(redacted, [*texts, "\n".join(texts)]):
-            for start in range(len(secret) - 3):
-                part = secret[start : start + 4]
-                assert part not in shown or part in known + "cannot open source refused", (url, shown)
 
 
 @pytest.mark.parametrize(
