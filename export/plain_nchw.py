@@ -111,7 +111,7 @@ def plain_graph(cpu: onnx.ModelProto, std: float) -> tuple[onnx.ModelProto, Bgr]
         add("Transpose", perm=[0, 2, 3, 1])
         for node in head.layout:
             add(node.op_type, *node.input[1:], **_attributes(node))
-    if head.zero_point is None and not _takes_in(graph, head.gives, std):
+    if head.zero_point is None and not fuse_scale(graph, head.gives, std):
         add("Mul", constant("std", std))
 
     height, width = (dim.dim_value for dim in graph.input[0].type.tensor_type.shape.dim[1:3])
@@ -180,7 +180,7 @@ def _reader(graph: onnx.GraphProto, name: str) -> onnx.NodeProto:
     return readers[0]
 
 
-def _takes_in(graph: onnx.GraphProto, name: str, std: float) -> bool:
+def fuse_scale(graph: onnx.GraphProto, name: str, std: float) -> bool:
     """Multiply the weights of the convolution that alone reads `name`; False if there is none."""
     readers = [node for node in graph.node if name in node.input]
     weights = {tensor.name: tensor for tensor in graph.initializer}

@@ -180,7 +180,7 @@ def test_file_of_ours_becomes_a_plain_one_that_tells_its_normalisation(
 def test_plain_graph_of_other_weights_is_not_written(
     tmp_path: Path, make_file: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("export.plain_nchw._takes_in", lambda graph, name, std: True)  # but it was not
+    monkeypatch.setattr("export.plain_nchw.fuse_scale", lambda graph, name, std: True)  # but it was not
     out = tmp_path / "plain.onnx"
     config = ExportConfig("tiny", checkpoint=str(make_file("tiny.onnx")), target="plain", out=str(out))
 

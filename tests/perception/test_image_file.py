@@ -259,7 +259,7 @@ def pages() -> bytes:
 def test_every_picture_of_an_animation_or_a_tiff_is_read(
     tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("perception.sources.decoding.image_file._BATCH_BYTES", 2 * 96 * 64 * 4)
+    monkeypatch.setattr("perception.sources.decoding.image_file.BATCH_BYTES", 2 * 96 * 64 * 4)
     content = pages() if suffix == ".tif" else animation(suffix)
     image = ImageFile(saved(tmp_path, f"a{suffix}", content))
 

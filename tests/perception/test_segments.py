@@ -94,7 +94,9 @@ def test_a_session_goes_on_behind_the_last_one_without_what_was_seen(behind: int
     assert segments.given == given.encode().split()  # type: ignore[attr-defined]
 
 
-def test_a_segment_that_cannot_be_had_is_asked_for_again_and_then_left_out() -> None:
+def test_a_segment_that_cannot_be_had_is_asked_for_again_and_then_left_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     asked: list[str] = []
 
     def fetch(place: Place) -> io.BytesIO:
@@ -104,7 +106,7 @@ def test_a_segment_that_cannot_be_had_is_asked_for_again_and_then_left_out() -> 
         return content(place)
 
     segments = Segments(lambda: Playlist((), True, SHORT_S), fetch, playlist(0, 3))
-    segments._stopped.wait = lambda _=None: False  # type: ignore[method-assign]
+    monkeypatch.setattr(threading.Event, "wait", lambda event, timeout_s=None: False)
     given = list(segments.pieces())
 
     assert given == [b"0", NEW_PART, b"2"]

@@ -49,7 +49,7 @@ _PNG_END: Final = b"\0\0\0\0IEND\xaeB`\x82"
 _PNG_FRAME_BYTES: Final = 12  # length and name before a chunk's content, checksum after it
 _PNG_EXTRAS: Final = (b"tRNS", b"eXIf", b"acTL", b"fcTL", b"fdAT")
 """Ancillary chunks that matter here; libpng may print warnings about others."""
-_BATCH_BYTES: Final = 1 << 26
+BATCH_BYTES: Final = 1 << 26
 _READ_BY_OTHER_NAMES: Final = (
     *((0, b"GIF8", "GIF", ".gif"), (4, b"jP  ", "JPEG 2000", ".jp2"), (4, b"ftyp", "video", ".mp4")),
     *((0, b"P5", "PGM", ".pgm"), (0, b"P6", "PPM", ".ppm"), (0, b"\x1aE\xdf\xa3", "video", ".mkv")),
@@ -100,7 +100,7 @@ class ImageFile:
             content = whole_png(content, str(file))
         self._content = content
         self._pages = tiff_pages(content)
-        self._batch_size = max(1, _BATCH_BYTES // (wh[0] * wh[1] * 4))
+        self._batch_size = max(1, BATCH_BYTES // (wh[0] * wh[1] * 4))
         self._batch_start = 0
         self._batch: list[NDArray[np.uint8]] = []
         self.pictures = len(self._pages) or _animation_frames(content)
