@@ -270,7 +270,8 @@ class IsolatedSource:
             while self._phase == "opening" and not self._is_stopped:
                 left_ns = self._hung_ns() - self._now_ns()
                 if left_ns <= 0:
-                    raise SourceError(f"{self._name}: did not open within {self._limits.open_timeout_s:g} s")
+                    waited_s = (self._now_ns() - self._phase_ns) / 1e9
+                    raise SourceError(f"{self._name}: did not open within {waited_s:.1f} s")
                 self._wait(left_ns)
                 self._take()
         except (SourceError, EndOfSource) as error:
@@ -331,7 +332,7 @@ class IsolatedSource:
             self._end_reader(hangs=True)
         else:
             self._keep_counts()
-            self._phase = "idle"
+            self._rest()
 
     def _hung(self) -> None:
         waited_s = (self._now_ns() - self._phase_ns) / 1e9
@@ -342,6 +343,13 @@ class IsolatedSource:
             self._keep_counts()
             self._reader.close(0.0 if hangs else GRACE_S)
             self._reader = None
+        self._rest()
+
+    def _rest(self) -> None:
+        """Wait for the next attempt; one that took half of its step has waited enough."""
+        now_ns, began_ns = self._now_ns(), self._phase_ns
+        if self._phase == "opening" and 2 * (now_ns - began_ns) >= self._next_attempt_ns - began_ns:
+            self._next_attempt_ns = now_ns
         self._phase = "idle"
 
     def _keep_counts(self) -> None:
