@@ -20,8 +20,8 @@ CLOCKLESS: Final = frozenset(
         *("vc1", "cavsvideo", "avs2", "avs3", "dirac", "obu"),
     )
 )
-# In these the container tells no rate; what libav has is the codec's word, or what it saw in looking.
-_UNTOLD: Final = frozenset(("mpegts", "mpeg", "rtsp", "rtp", "sdp", "asf", "hls"))
+UNTOLD: Final = frozenset(("mpegts", "mpeg", "rtsp", "rtp", "sdp", "asf", "hls"))
+"""In these the container tells no rate; what libav has is the codec's word, or what it saw in looking."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,11 @@ class Rate:
         return f"{self.hz:g} Hz" if self.kind == "declared" else f"{self.hz:g} Hz {self.kind}"
 
 
+def told_hz(stream: VideoStream) -> float | None:
+    """Frames per second as the codec tells them; None where it does not."""
+    return _usable(stream.codec_context.framerate)
+
+
 def rate_of(stream: VideoStream, form: str, has_clock: bool) -> Rate:
     """The rate of a video stream.
 
@@ -44,7 +49,7 @@ def rate_of(stream: VideoStream, form: str, has_clock: bool) -> Rate:
         form: libav's name of the container.
         has_clock: its frames carry times of their own.
     """
-    told = _usable(stream.codec_context.framerate)
+    told = told_hz(stream)
     if not has_clock:
         return Rate(told) if told else Rate(FALLBACK_RATE_HZ, "assumed")
     rates = [_usable(stream.average_rate), _usable(stream.guessed_rate)]
@@ -53,7 +58,7 @@ def rate_of(stream: VideoStream, form: str, has_clock: bool) -> Rate:
     hz = rates[0] or rates[1]
     if hz is None:
         return Rate(FALLBACK_RATE_HZ, "assumed")
-    return Rate(hz, "measured" if form in _UNTOLD and told is None else "declared")
+    return Rate(hz, "measured" if form in UNTOLD and told is None else "declared")
 
 
 def _usable(rate: object) -> float | None:

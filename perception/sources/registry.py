@@ -23,7 +23,7 @@ from perception.sources.playlist import PlaylistSource
 from perception.sources.rate import FALLBACK_RATE_HZ
 from perception.sources.source import Source, SourceError, SourceInfo
 from perception.sources.spec import Spec
-from perception.sources.stream import RtspTransport, StreamSource
+from perception.sources.stream import LATE_SHARE, RtspTransport, StreamSource
 from perception.sources.synthetic import SyntheticSource
 from perception.sources.v4l2.identity import Identity
 from perception.sources.video import VideoSource
@@ -168,6 +168,7 @@ def _supervised(kind: str, spec: str, settings: SourceSettings) -> IsolatedSourc
             node_name(spec), True, None, settings.camera.rate_hz, "not open yet", rate_kind="assumed"
         )
     elif kind in LIVE:
+        open_timeout_s *= 1 + LATE_SHARE
         awaited = SourceInfo(name, True, None, FALLBACK_RATE_HZ, "not open yet", rate_kind="assumed")
     else:  # a file has limits of its own, which are longer; it is given up before its stage counts as hung
         open_timeout_s = max(open_timeout_s, 2 * FILE_LIMIT_S)
@@ -176,11 +177,6 @@ def _supervised(kind: str, spec: str, settings: SourceSettings) -> IsolatedSourc
     return IsolatedSource(
         lambda: Reader(camera.builder() if camera else build, name), name, limits, awaited=awaited
     )
-
-
-def _awaited(name: str, rate_hz: float) -> SourceInfo:
-    """What is known of a live source before it was ever open."""
-    return SourceInfo(name, True, None, rate_hz, "not open yet", rate_kind="assumed")
 
 
 class _Camera:

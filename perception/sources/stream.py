@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Final
 
 import av
@@ -33,11 +34,16 @@ from perception.sources.network.rtsp import RtspTransport as RtspTransport
 from perception.sources.network.rtsp import open_rtsp
 from perception.sources.network.tls import TlsSettings
 from perception.sources.playlist import PlaylistSource, WebPlaces, is_playlist
+from perception.sources.rate import UNTOLD, Rate
 from perception.sources.source import EndOfSource, SourceError, SourceInfo
 from perception.system.redaction import redacted_url
 
 # A playlist's parts come through `Web`, which libav's ways of keeping connections would pass by.
 _WEB_OPTIONS: Final = {"protocol_whitelist": "http,https", "http_persistent": "0", "http_multiple": "0"}
+# libav measures a rate over 20 frames, and the stream is back later by as much: once is enough.
+_KNOWN_RATE: Final = {"fpsprobesize": "0"}
+LATE_SHARE: Final = 0.25
+"""Of the limit for opening, that a server which answers at last gets beyond it for the rest."""
 
 
 class StreamSource(Stamped):
@@ -79,6 +85,7 @@ class StreamSource(Stamped):
         self._web: Web | None = None
         self._answer: Body | None = None
         self._pictures: PictureStream | None = None
+        self._known_rate: tuple[float | None, Rate] | None = None  # and the codec's own word at that time
         self._max_pixels, self._choice, self._pictures_hz = max_pixels, choice, pictures_hz
         self._inside: PlaylistSource | WebPicture | None = None
         self._last_number: int | None = None  # of the segments of a playlist
@@ -93,6 +100,7 @@ class StreamSource(Stamped):
     def open(self) -> SourceInfo:
         """Connect and find the video."""
         inside: PlaylistSource | WebPicture | None = None
+        self._limit.start(self._open_timeout_s)
         try:
             if self._url.startswith("http"):
                 inside = self._ask()
@@ -128,14 +136,15 @@ class StreamSource(Stamped):
             self.close()
             raise SourceError(str(error) or self._silence) from None
         self._decoder, self._frames_read = decoder, 0
+        rate = self._rate_of(decoder)
         # what came while the stream was looked at lies ready, and may be as old as that took
         self._arrivals = ArrivalClock(waited_ns=waited_ns if decoder.has_clock else 0)
         self._capture_times = CaptureTimes()
-        self._times = FrameTimes(decoder.rate.hz, decoder.form)
+        self._times = FrameTimes(rate.hz, decoder.form)
         return SourceInfo(
-            *(self._name, self._is_live, first.pixels.frame_wh, decoder.rate.hz, decoder.description),
+            *(self._name, self._is_live, first.pixels.frame_wh, rate.hz, decoder.description),
             pixel_aspect=first.pixel_aspect,
-            rate_kind=decoder.rate.kind,
+            rate_kind=rate.kind,
         )
 
     def read(self) -> Frame:
@@ -175,7 +184,6 @@ class StreamSource(Stamped):
     def _ask(self) -> PlaylistSource | WebPicture | None:
         """Ask an HTTP address: what its answer is, where libav does not read it as it comes."""
         self._asked_ns = time.monotonic_ns()
-        self._limit.start(self._open_timeout_s)
         self._pictures = None
         self._web = web = Web(self._url, self._tls, self._limit)
         answer = self._answer = web.first()
@@ -212,15 +220,15 @@ class StreamSource(Stamped):
         return self._answer.size_bytes is None and not has_length
 
     def _open_container(self) -> InputContainer:
-        # libav spends the limit twice: on connecting, and on looking at the streams
-        connect_limit_s = self._open_timeout_s / 2
+        options = _KNOWN_RATE if self._known_rate else {}
         if self._web is not None and self._answer is not None:
-            return self._open_answer(self._web, self._answer, (connect_limit_s, self._read_timeout_s))
-        limits_s = (connect_limit_s, self._read_timeout_s)
-        container, self._asked_ns = open_rtsp(self._url, self._transport, self._tls, limits_s)
+            self._limit.leave(self._open_timeout_s * LATE_SHARE)
+            return self._open_answer(self._web, self._answer, options)
+        limits_s = (self._open_timeout_s, self._read_timeout_s)
+        container, self._asked_ns = open_rtsp(self._url, self._transport, self._tls, limits_s, options)
         return container
 
-    def _open_answer(self, web: Web, answer: Body, limits_s: tuple[float, float]) -> InputContainer:
+    def _open_answer(self, web: Web, answer: Body, options: Mapping[str, str]) -> InputContainer:
         if are_pictures(answer.content_type, answer.start):
             self._pictures = PictureStream(answer)
             self._pictures.wait()
@@ -233,8 +241,8 @@ class StreamSource(Stamped):
         try:
             return av.open(
                 *(web.url, "r"),
-                options=_WEB_OPTIONS,
-                timeout=limits_s,
+                options={**_WEB_OPTIONS, **options},
+                timeout=(self._limit.left_s(), self._read_timeout_s),
                 metadata_errors="replace",
                 io_open=web.open,
             )
@@ -252,22 +260,31 @@ class StreamSource(Stamped):
 
     def _keep(self, answer: Body) -> None:
         """Take the whole of a file that can only be read from its end."""
-        within = f" within {self._open_timeout_s:g} s (--open_timeout_s)"
+        within = ""
         try:
             if answer.keep():
                 return
-            within = ""
         except TimeoutError:
-            pass
+            within = f" within {self._limit.waited_s:g} s (--open_timeout_s)"
         raise SourceError(
             f"{INDEX_IS_BEHIND}, the server gives no ranges, and the whole is too much{within}; "
             f"download it, or {MOVE_INDEX}"
         )
 
+    def _rate_of(self, decoder: Decoder) -> Rate:
+        """As it was measured when the stream was first looked at, unless the codec tells another since."""
+        known, told_hz = self._known_rate, decoder.told_hz
+        rate = known[1] if known is not None and known[0] == told_hz else decoder.rate
+        self._known_rate = (told_hz, rate) if decoder.form in UNTOLD else None
+        return rate
+
     def _next(self, decoder: Decoder) -> Decoded:
         self._limit.start(self._read_timeout_s)
         try:
-            return decoder.next()
+            decoded = decoder.next()
+            if self._is_live:
+                self._limit.left_s()  # where nothing comes, libav gives at last what it had held back
+            return decoded
         except TimeoutError:
             raise SourceError(self._silence) from None
         except EndOfSource:
@@ -301,7 +318,7 @@ class StreamSource(Stamped):
 
     @property
     def _nothing_came(self) -> str:
-        within = f"within {self._open_timeout_s:g} s"
+        within = f"within {self._limit.waited_s:g} s"
         return (
             f"no picture {within} in its answer{self._pictures.parts}"
             if self._pictures

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Final, Literal
 
 import av
@@ -32,7 +33,11 @@ _PROTOCOLS: Final = "rtsp,rtp,udp,tcp,tls"
 
 
 def open_rtsp(
-    url: str, transport: RtspTransport, tls: TlsSettings, limits_s: tuple[float, float]
+    url: str,
+    transport: RtspTransport,
+    tls: TlsSettings,
+    limits_s: tuple[float, float],
+    options: Mapping[str, str],
 ) -> tuple[InputContainer, int]:
     """An open container, and when libav began to connect, in monotonic nanoseconds.
 
@@ -40,26 +45,30 @@ def open_rtsp(
         url: with the user and the password, if it needs any.
         transport: that is asked for.
         tls: how certificates are judged.
-        limits_s: for connecting, and for every read.
+        limits_s: for all of it, half of which the first answer may take; and for every read.
+        options: for libav, beside those of the transport.
 
     Raises:
         SourceError: with what the server has against it.
         TimeoutError: if nothing comes in time; of libav as ExitError.
         FFmpegError: if libav does not open what the server has nothing against.
     """
-    connect_limit_s, read_limit_s = limits_s
-    limit = Deadline()
-    limit.start(connect_limit_s)
-    options = {"protocol_whitelist": _PROTOCOLS, **_VIDEO_ALONE, **_TRANSPORTS[transport]}
+    open_limit_s, read_limit_s = limits_s
+    limit, answer_limit = Deadline(), Deadline()
+    limit.start(open_limit_s)
+    answer_limit.start(open_limit_s / 2)
+    wanted = {"protocol_whitelist": _PROTOCOLS, **_VIDEO_ALONE, **_TRANSPORTS[transport], **options}
     if "@" in url or url.startswith("rtsps"):
-        check_redirects(url, tls, limit)
+        check_redirects(url, tls, answer_limit)
     if url.startswith("rtsps"):
-        options |= tls.libav_options()
+        wanted |= tls.libav_options()
 
     def opened() -> tuple[InputContainer, int]:
-        limits_s, asked_ns = (limit.left_s(), read_limit_s), time.monotonic_ns()
+        # libav spends its limit twice: on connecting, and on looking at the stream. A server that has just
+        # woken up to answer leaves half of all for the two, enough for a key frame to come
+        limits_s, asked_ns = (limit.left_s() / 2, read_limit_s), time.monotonic_ns()
         address = Address.of(url).full_url
-        container = av.open(address, "r", options=options, timeout=limits_s, metadata_errors="replace")
+        container = av.open(address, "r", options=wanted, timeout=limits_s, metadata_errors="replace")
         return container, asked_ns
 
     try:
@@ -71,7 +80,6 @@ def open_rtsp(
     except ExitError:
         raise
     except FFmpegError as error:
-        limit.start(connect_limit_s)
         try:
             check_answers(url, transport, tls, limit)
         except TimeoutError:

@@ -89,6 +89,7 @@ class PlaylistSource(Stamped):
 
     def open(self) -> SourceInfo:
         """Read the playlist and decode the first picture."""
+        began_s = time.monotonic()
         try:
             try:
                 text = read_text(self._fetch(Place(self._url)))
@@ -98,7 +99,7 @@ class PlaylistSource(Stamped):
             return self._open(video)
         except TimeoutError:
             self.close()
-            raise SourceError(f"{self._name}: no video within {self._open_timeout_s:g} s") from None
+            raise SourceError(f"{self._name}: no video within {time.monotonic() - began_s:.1f} s") from None
         except SourceError:
             self.close()
             raise

@@ -20,6 +20,9 @@ from collections import Counter
 from pathlib import Path
 
 import cv2
+
+sys.path.append(str(Path(__file__).parents[2] / "perception"))
+
 from forks import in_a_fork
 from targets import TARGETS, make_seeds
 

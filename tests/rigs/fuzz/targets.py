@@ -14,7 +14,7 @@ import av
 import cv2
 import numpy as np
 from mutate import Mutation, mutated, mutated_json, mutated_text
-from rtsp_script import SDP, rtp_packets, serve_once
+from rtsp_script import SDP, rtp_packets, serve
 
 from perception.cli_config import SettingsError, parse
 from perception.config import NodeConfig
@@ -121,7 +121,7 @@ def read_stream(file: Path) -> None:
     """Play a stream of a server that says what is in `file`: an SDP, two zeros, and packets."""
     sdp, _, packets = file.read_bytes().partition(b"\0\0")
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        threading.Thread(target=serve_once, args=(listener, sdp, packets), daemon=True).start()
+        threading.Thread(target=serve, args=(listener, sdp, [packets]), daemon=True).start()
         port = listener.getsockname()[1]
         play(StreamSource(f"rtsp://ann:secret@127.0.0.1:{port}/road", OPEN_LIMIT_S, READ_LIMIT_S))
 

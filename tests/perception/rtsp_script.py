@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import socket
 import struct
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import av
@@ -47,18 +48,36 @@ def _payloads(units: list[bytes]) -> Iterator[tuple[bool, bytes]]:
             yield is_last and ends, bytes([indicator, flags]) + part
 
 
-def serve_once(listener: socket.socket, sdp: bytes, packets: bytes) -> None:
-    """Answer clients in turn until one has played `packets`: the first only asks where the stream is."""
+def serve(
+    listener: socket.socket,
+    sdp: bytes,
+    sessions: Sequence[bytes],
+    before: Callable[[str], None] = lambda method: None,
+    stays: bool = False,
+) -> None:
+    """Answer clients in turn until each of `sessions` was played: a client may only ask where the stream is.
+
+    Args:
+        listener: where clients come.
+        sdp: what the stream is said to be.
+        sessions: the packets of each.
+        before: called with the method of every request before it is answered.
+        stays: a session ends when its client hangs up, and not behind the last packet.
+    """
+    left = deque(sessions)
     with contextlib.suppress(OSError):  # nobody listens any more
-        while True:
+        while left:
             client, _ = listener.accept()
             with contextlib.suppress(OSError), client, client.makefile("rb") as requests:
                 while request := _request(requests):
                     method, number = request
+                    before(method)
                     client.sendall(_answer(method, number, sdp))
                     if method == "PLAY":
-                        client.sendall(packets)
-                        return
+                        client.sendall(left.popleft())
+                        while stays and requests.read(1):
+                            pass
+                        break
 
 
 def _request(lines: Iterator[bytes]) -> tuple[str, str] | None:
