@@ -12,15 +12,13 @@ from perception.inference.predictor import Predictor
 from perception.pipeline import Supervision
 from perception.provenance.identity import RunIdentity, checksum_of, covered_settings
 from perception.provenance.trace import Tracer
-from perception.sinks.registry import SinkBuilder, SinkSettings
-from perception.sinks.sink import OwnedSink, Sink
+from perception.sinks.registry import Sinks
 from perception.sources.images import folders_of
 from perception.sources.network.tls import TlsSettings
 from perception.sources.registry import SourceSettings, kind_of
 from perception.sources.source import SourceInfo
 from perception.system.cores import usable_cores
 from perception.system.time_limit import within
-from perception.telemetry.summary import SummaryFile
 
 WORKERS_A_GPU = 2
 LOAD_S, TENSORRT_LOAD_S = 120.0, 900.0
@@ -116,56 +114,10 @@ def source_settings(config: NodeConfig) -> SourceSettings:
     )
 
 
-class Sinks:
-    """The sinks that are asked for, and the ones that take their places in a live run."""
-
-    def __init__(self, config: NodeConfig, info: SourceInfo) -> None:
-        settings = SinkSettings(
-            out=config.out,
-            is_one_image=config.max_frames == 1 or info.is_one_picture,
-            jsonl=config.jsonl,
-            masks=config.masks,
-            mask_palette=config.mask_palette,
-            quality=config.quality,
-            rotate=config.rotate,
-            min_free_mb=config.min_free_mb,
-            append=config.append,
-            overwrite=config.overwrite,
-            durable=config.durable,
-            folders=folders_of(config.source) if kind_of(config.source) == "images" else frozenset(),
-        )
-        self._builder, self._info = SinkBuilder(settings), info
-
-    def open_all(self, summary_file: SummaryFile | None = None) -> list[OwnedSink]:
-        """Every sink, open; none, if one of them cannot be opened: raises SinkError.
-
-        All are claimed, and the summary's file with them, before one of them touches what is there: a node
-        that is refused has spoiled nothing.
-        """
-        sinks = self._builder.build_all()
-        try:
-            for sink in sinks:
-                sink.claim()
-            if summary_file is not None:
-                summary_file.claim()
-            for sink in sinks:
-                sink.open(self._info)
-        except BaseException:
-            for sink in sinks:
-                sink.close()
-            raise
-        return sinks
-
-    def written(self) -> list[str]:
-        """As of `SinkBuilder`."""
-        return self._builder.written()
-
-    def anew(self, name: str) -> Sink:
-        """A sink in the place of one that failed or hangs, open; raises SinkError."""
-        sink = self._builder.build(name)
-        assert sink is not None  # it was built before
-        sink.open(self._info, resumes=True)
-        return sink
+def run_sinks(config: NodeConfig, info: SourceInfo) -> Sinks:
+    """The sinks that the settings turn on."""
+    folders = folders_of(config.source) if kind_of(config.source) == "images" else frozenset()
+    return Sinks(config, info, folders)
 
 
 def build_tracer(config: NodeConfig, engine: Engine, info: SourceInfo) -> Tracer:
@@ -187,7 +139,7 @@ def supervision(config: NodeConfig, predictor: Predictor, sinks: Sinks, tracer: 
         judge=judged,
         stamp_engine=predictor.stamp_engine,
         max_age_s=config.freshness.max_age_s,
-        rebuild_sink=sinks.anew,
+        rebuild_sink=sinks.reopened,
         watchdog=config.watchdog,
         tracer=tracer,
     )

@@ -11,7 +11,10 @@ from perception.inference.engines.openvino import EnginePrecision
 from perception.inference.engines.providers import ProviderName
 from perception.inference.zoo import DEFAULT_MODEL
 from perception.pipeline.watchdog import WatchdogSettings
-from perception.sinks.rotation import Rotate
+from perception.sinks.jsonl import JsonlSettings
+from perception.sinks.masks import MasksSettings
+from perception.sinks.overlay_sink import OverlaySettings
+from perception.sinks.rotation import RecordingSettings
 from perception.sources.camera import CameraSettings
 from perception.sources.choice import BEST, Choice
 from perception.sources.decoding.image_size import MAX_PIXELS
@@ -33,7 +36,7 @@ class Synthetic:
 
 
 @dataclass(frozen=True)
-class NodeConfig:
+class NodeConfig(OverlaySettings, JsonlSettings, MasksSettings, RecordingSettings):
     """One run of the node."""
 
     source: str = ""
@@ -57,25 +60,6 @@ class NodeConfig:
     tensorrt, which builds its engine then."""
     threads: int = 0
     """CPU threads at work at a time: the network's, and all of a recording; 0 takes every core."""
-    out: str | None = None
-    """Overlay to write: a video (.mp4, .mkv), the image of one (.jpg, .png, .webp), or FOLDER/ of images."""
-    jsonl: str | None = None
-    """Records to write, one JSON object a line: a file, or - for standard output."""
-    quality: int | None = None
-    """Of the overlay, 1 to 100 as of JPEG: more is better and larger; without it 75, and 90 for images."""
-    masks: str | None = None
-    """Folder for one class map a frame, as PNG: its grey values are the ids, 0 to 3, so it looks black."""
-    mask_palette: bool = False
-    """Mask PNGs in the overlay's colours: Pillow still gives the ids, but OpenCV gives the colours."""
-    rotate: Rotate = field(default_factory=Rotate)
-    min_free_mb: float = 200.0
-    """Stop writing files while less is free on their disk (millions of bytes); 0 never stops."""
-    append: bool = False
-    """Go on with what the last run left: records in their file, video and masks under the next number."""
-    overwrite: bool = False
-    """Replace what lies where outputs go; without, it is kept under another name (r.jsonl as r.1.jsonl)."""
-    durable: bool = False
-    """Bring what is written to the disk once a second: a power cut costs no more than 1.5 s of it."""
     summary: str | None = None
     """File for the counts and times of the run, as JSON."""
     max_frames: int | None = None
@@ -148,17 +132,12 @@ class NodeConfig:
             if value is not None and value <= 0:
                 raise ValueError(f"{name} is {value}; it must be above 0")
         Choice.of(str(self.stream))
-        if self.append and self.overwrite:
-            raise ValueError("append goes on with what is there, and overwrite replaces it; leave one out")
         if self.tls_ca and self.tls_insecure:
             raise ValueError("tls_insecure takes any certificate, and tls_ca some; leave one of them out")
         if self.open_retries != "forever" and self.open_retries < 0:
             raise ValueError(f"open_retries is {self.open_retries}; it must be 0 or more, or forever")
         if self.http is not None:
             parse_address(self.http)
-        if self.quality is not None and not 1 <= self.quality <= 100:
-            raise ValueError(f"quality is {self.quality}; it runs from 1 to 100")
-        if self.min_free_mb < 0:
-            raise ValueError(f"min_free_mb is {self.min_free_mb}; 0 turns it off")
         if self.synthetic.rate_hz <= 0 or min(self.synthetic.wh) < 1:
             raise ValueError("synthetic.rate_hz and both sides of synthetic.wh must be above 0")
+        super().__post_init__()

@@ -15,7 +15,8 @@ from bench.scenarios.node import node_predictors
 from bench.task import Task
 from perception.inference.predictor import Predictor
 from perception.pipeline import Pipeline
-from perception.sinks.registry import SinkSettings, build_sinks
+from perception.sinks.overlay_sink import OverlaySettings
+from perception.sinks.registry import Sinks
 from perception.sinks.sink import Sink
 from perception.sources.registry import SourceSettings, build_source, kind_of
 from perception.sources.source import SourceError, SourceInfo
@@ -70,10 +71,7 @@ def file_of(to: str, folder: Path) -> Path | None:
 
 def open_sinks(out: Path | None, info: SourceInfo) -> list[Sink]:
     """The overlay video's sink, open, or none where no file is named; raises SinkError."""
-    sinks = build_sinks(SinkSettings(out=None if out is None else str(out)))
-    for sink in sinks:
-        sink.open(info)
-    return sinks
+    return Sinks(OverlaySettings(out=None if out is None else str(out)), info).open_all()
 
 
 def play(video: str, frames: int, predictors: list[Predictor], out: Path | None) -> int:

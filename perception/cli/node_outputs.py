@@ -12,10 +12,10 @@ from typing import Final
 
 from perception.cli.collisions import CollisionError, Input, Target, check_apart, is_same
 from perception.config import BUILT_IN, NodeConfig
-from perception.sinks.earlier_files import MASKS, OVERLAYS, EarlierKind
+from perception.sinks.earlier_files import EarlierKind
 from perception.sinks.jsonl import STDOUT
 from perception.sinks.naming import Naming
-from perception.sinks.registry import out_kind
+from perception.sinks.registry import SINKS
 from perception.sources.camera import node_name
 from perception.sources.files import files_of
 from perception.sources.images import IMAGE_SUFFIXES, frame_names
@@ -68,18 +68,19 @@ def _inputs(
 
 
 def _targets(config: NodeConfig) -> list[Target]:
-    folders = _folders(config)
-    targets = [
-        Target(option, Path(name), names=Naming(Path(name)).others)
-        for option, name in (("--out", config.out), ("--jsonl", config.jsonl))
-        if name is not None and name != STDOUT and option not in {kind.option for kind, _ in folders}
-    ]
-    if config.jsonl == STDOUT and _STDOUT_FILE.is_file():
-        targets.append(Target("--jsonl", _STDOUT_FILE))
-    for kind, folder in folders:
-        suffix, others = re.escape(kind.suffix), Naming(folder, are_folders=True).others
-        names = rf"(.*/)?[^/]+{suffix}|{others}"
-        targets.append(Target(kind.option, folder, is_folder=True, names=names))
+    targets = []
+    for kind in SINKS.values():
+        name = kind.target_of(config)
+        if name is None or not kind.is_on_disk:
+            continue
+        if name == STDOUT:
+            targets += [Target(kind.option, _STDOUT_FILE)] if _STDOUT_FILE.is_file() else []
+        elif pictures := kind.pictures(name):
+            suffix, others = re.escape(pictures.suffix), Naming(Path(name), are_folders=True).others
+            names = rf"(.*/)?[^/]+{suffix}|{others}"
+            targets.append(Target(kind.option, Path(name), is_folder=True, names=names))
+        else:
+            targets.append(Target(kind.option, Path(name), names=Naming(Path(name)).others))
     if config.summary is not None:
         file = Path(config.summary)
         names = rf"\.{re.escape(file.name)}\.lock"
@@ -97,12 +98,8 @@ def _check_own_streams(config: NodeConfig) -> None:
 
 def _folders(config: NodeConfig) -> list[tuple[EarlierKind, Path]]:
     """The folders that get a file a frame."""
-    folders = []
-    if config.out is not None and out_kind(config.out) == "folder":
-        folders.append((OVERLAYS, Path(config.out)))
-    if config.masks is not None:
-        folders.append((MASKS, Path(config.masks)))
-    return folders
+    named = ((kind, kind.target_of(config)) for kind in SINKS.values())
+    return [(pictures, Path(name)) for kind, name in named if name and (pictures := kind.pictures(name))]
 
 
 def _check_images(config: NodeConfig, source: str, files: Sequence[Path], targets: Sequence[Target]) -> None:

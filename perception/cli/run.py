@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from perception.build import Sinks, build_predictors, build_tracer, source_settings, supervision
+from perception.build import build_predictors, build_tracer, run_sinks, source_settings, supervision
 from perception.cli.command import say, say_lines, show
 from perception.cli.node_outputs import check_outputs
 from perception.cli.signals import StopSignals
@@ -22,7 +22,7 @@ from perception.pipeline import DRAIN_LIMIT_S, Pipeline, PipelineError
 from perception.pipeline.ledger import DISPLACED
 from perception.pipeline.watchdog import RunningTime
 from perception.provenance.identity import covered_settings
-from perception.sinks.sink import OwnedSink, SinkError
+from perception.sinks.sink import Sink, SinkError
 from perception.sources.counts import SourceCounts, counts_of
 from perception.sources.registry import build_source
 from perception.sources.source import SourceError
@@ -70,7 +70,7 @@ def run(config: NodeConfig, stop: StopSignals | None = None, settings_files: Seq
     summary_file = None
     if config.summary:
         summary_file = SummaryFile(Path(config.summary), overwrite=config.overwrite, append=config.append)
-    opened: list[OwnedSink] = []
+    opened: list[Sink] = []
     try:
         stop.wake_by(getattr(source, "stop", None))
         info = source.open()
@@ -83,8 +83,8 @@ def run(config: NodeConfig, stop: StopSignals | None = None, settings_files: Seq
             say(line)
         if not engine.is_proven:
             say(f"{engine.contract.model_id}: not checked by a known answer; drivable-export renew adds one")
-        sinks = Sinks(config, info)
-        opened = sinks.open_all(summary_file)
+        sinks = run_sinks(config, info)
+        opened = sinks.open_all([summary_file] if summary_file else [])
         tracer = build_tracer(config, engine, info)
         say(tracer.description)
         rules = supervision(config, predictors[0], sinks, tracer)
@@ -123,7 +123,7 @@ def run(config: NodeConfig, stop: StopSignals | None = None, settings_files: Seq
     for note in counts.notes(displaced):
         say(f"note: {note}")
     problems = _problems(pipeline, counts, limit_s)
-    written = list(sinks.written())
+    written = sinks.written()
     if summary_file is not None:
         try:
             summary_file.write(summary)

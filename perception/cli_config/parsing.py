@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import Field, fields, is_dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import is_dataclass
 from functools import cache
 from typing import Any, TypeVar, get_type_hints
 
+import yaml
 from jsonargparse import ArgumentParser, set_parsing_settings
 
 from perception import __version__
@@ -16,7 +16,7 @@ from perception.cli_config.command_line import HELP, VERSION, read_command_line
 from perception.cli_config.error import SettingsError
 from perception.cli_config.files import read_config
 from perception.cli_config.names import known_settings
-from perception.cli_config.values import Place, missing, node_of, typed, typed_group
+from perception.cli_config.values import Place, made, missing, node_of, typed, typed_group
 from perception.system.redaction import redacted
 
 Settings = TypeVar("Settings")
@@ -50,8 +50,8 @@ def parse(
     line = read_command_line(given, known, program)
     values: dict[str, Any] = {}
     for name in line.configs:
-        file, settings = read_config(name, program)
-        values = _over(values, typed_group(kind, settings, Place(str(file), "", program)), kind)
+        file, group_node = read_config(name, program)
+        values = _over(values, typed_group(kind, group_node, Place(str(file), "", program)), kind)
     for name, node in line.values.items():
         value = typed(known[name], node, Place(None, name))
         for group in reversed(name.split(".")):
@@ -63,11 +63,11 @@ def parse(
         raise SettingsError(
             f"{' and '.join(gaps)} {'is' if len(gaps) == 1 else 'are'} missing{one}: {wanted}"
         )
+    settings = _made(kind, values)
     if line.asks_to_print:
-        with _errors_in_one_line():
-            print(redacted(parser.dump(parser.parse_object(values))), end="")
+        print(redacted(yaml.serialize(node_of(settings), allow_unicode=True)), end="")
         raise SystemExit(0)
-    return _made(kind, parser, values)
+    return settings
 
 
 def from_values(kind: type[Settings], program: str, values: Mapping[str, Any]) -> Settings:
@@ -79,23 +79,13 @@ def from_values(kind: type[Settings], program: str, values: Mapping[str, Any]) -
     Raises:
         SettingsError: as of `parse`.
     """
-    hashable: Any = kind
-    given = typed_group(kind, node_of(values), Place(program=program))
-    return _made(kind, _parser(hashable, program, ""), given)
+    return _made(kind, typed_group(kind, node_of(values), Place(program=program)))
 
 
-def _made(kind: type[Settings], parser: ArgumentParser, values: Mapping[str, Any]) -> Settings:
-    hashable: Any = kind
-    with _errors_in_one_line():
-        made = parser.instantiate(parser.parse_object(dict(values)))
-        return kind(**{field.name: made[field.name] for field in _fields(hashable)})
-
-
-@contextmanager
-def _errors_in_one_line() -> Iterator[None]:
+def _made(kind: type[Settings], values: Mapping[str, Any]) -> Settings:
     try:
-        yield
-    except Exception as error:  # argparse's, many of jsonargparse's own, and settings' own
+        return made(kind, values)
+    except Exception as error:  # whatever their own checks raise
         raise SettingsError(str(error)) from None  # its own text may hold a password
 
 
@@ -120,10 +110,6 @@ def usage(program: str, *examples: str) -> str:
         for at, example in enumerate(examples)
     ]
     return "\n".join([*lines, f"{program} --help lists every setting"])
-
-
-def _fields(kind: type[Any]) -> tuple[Field[Any], ...]:
-    return fields(kind)
 
 
 def _over(before: Mapping[str, Any], later: Mapping[str, Any], kind: type[Any]) -> dict[str, Any]:

@@ -12,12 +12,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
 from os import name as system
 from pathlib import Path, PurePath
-from typing import Any, Final, Literal, NoReturn, Union, get_args, get_origin, get_type_hints
+from typing import Any, Final, Literal, NoReturn, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import yaml
 
 from perception.cli_config.error import SettingsError
 from perception.cli_config.names import known_settings, resolved, unknown
+
+Settings = TypeVar("Settings")
 
 _LONGEST_SHOWN: Final = 60
 _LONGEST_NUMBER: Final = 40
@@ -109,7 +111,7 @@ def node_of(value: Any) -> yaml.Node:
         SettingsError: for what no file can hold.
     """
     try:
-        node: yaml.Node = _Representer().represent_data(value)
+        node: yaml.Node = _Representer(sort_keys=False).represent_data(value)
     except yaml.representer.RepresenterError as error:
         kind = type(error.args[-1]).__name__
         raise SettingsError(
@@ -134,6 +136,35 @@ def missing(kind: type[Any], values: Mapping[str, Any]) -> list[str]:
         for field in fields(kind)
         if field.default is MISSING and field.default_factory is MISSING and field.name not in values
     ]
+
+
+def made(kind: type[Settings], values: Mapping[str, Any]) -> Settings:
+    """The dataclass of these values, of `typed_group`; raises what its own checks do."""
+    hints = get_type_hints(kind)
+    return kind(**{name: _made_as(hints[name], value) for name, value in values.items()})
+
+
+def _made_as(hint: Any, value: Any) -> Any:
+    if get_origin(hint) in (Union, types.UnionType):
+        fitting = [one for one in get_args(hint) if _holds(one, value)]
+        return _made_as(fitting[0], value) if fitting else value
+    inner = get_args(hint)
+    if isinstance(value, list):
+        kinds = inner if get_origin(hint) is tuple and inner[-1] is not Ellipsis else (inner[0],) * len(value)
+        items = [_made_as(kind, item) for kind, item in zip(kinds, value, strict=True)]
+        return tuple(items) if get_origin(hint) is tuple else items
+    if isinstance(value, dict):
+        if is_dataclass(hint) and isinstance(hint, type):
+            return made(hint, value)
+        return {name: _made_as(inner[1], item) for name, item in value.items()}
+    return value
+
+
+def _holds(hint: Any, value: Any) -> bool:
+    """Whether a value that is a list or a group is one of this type."""
+    if isinstance(value, list):
+        return get_origin(hint) in (list, tuple)
+    return isinstance(value, dict) and (is_dataclass(hint) or get_origin(hint) is dict)
 
 
 def typed(hint: Any, node: yaml.Node, place: Place) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,13 +17,26 @@ from perception.provenance.utc import utc_text
 from perception.sinks.file_sink import FileSink
 from perception.sinks.lines import AtomicLineWriter
 from perception.sinks.rotation import OpenMode, RecordingPolicy, Segments
-from perception.sinks.sink import SinkError
+from perception.sinks.sink import Sink, SinkError
 from perception.sinks.syncing import Syncer
 from perception.sources.source import SourceInfo
 from perception.system.json_text import json_text
 
 SCHEMA: Final = 4
 STDOUT: Final = "-"
+
+
+@dataclass(frozen=True)
+class JsonlSettings:
+    """The records."""
+
+    jsonl: str | None = None
+    """Records to write, one JSON object a line: a file, or - for standard output."""
+
+
+def build_jsonl(settings: JsonlSettings, policy: RecordingPolicy, info: SourceInfo) -> Sink:
+    """The sink for `settings.jsonl`."""
+    return JsonLinesSink(str(settings.jsonl), policy)
 
 
 def record(output: OutputItem) -> dict[str, Any]:

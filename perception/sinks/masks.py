@@ -2,11 +2,32 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from perception.frame import Prediction
 from perception.imaging.mask_png import mask_png
 from perception.sinks.earlier_files import MASKS
 from perception.sinks.picture_folder import PictureFolderSink
 from perception.sinks.rotation import RecordingPolicy
+from perception.sinks.sink import Sink
+from perception.sources.source import SourceInfo
+
+
+@dataclass(frozen=True)
+class MasksSettings:
+    """The masks."""
+
+    masks: str | None = None
+    """Folder for one class map a frame, as PNG: its grey values are the ids, 0 to 3, so it looks black."""
+    mask_palette: bool = False
+    """Mask PNGs in the overlay's colours: Pillow still gives the ids, but OpenCV gives the colours."""
+
+
+def build_masks(settings: MasksSettings, policy: RecordingPolicy, info: SourceInfo) -> Sink:
+    """The sink for `settings.masks`."""
+    if not settings.mask_palette:
+        policy.written.remark = "black to the eye without --mask-palette"
+    return MaskFolderSink(str(settings.masks), policy, has_palette=settings.mask_palette)
 
 
 class MaskFolderSink(PictureFolderSink):

@@ -20,6 +20,7 @@ from perception.sinks.space import SpaceWatch
 from perception.sinks.written import Written
 from perception.sources.source import SourceInfo
 from perception.system.atomic_file import PARTIAL_SUFFIX
+from perception.system.plugins import Checked
 from perception.system.set_aside import make_way
 
 T = TypeVar("T")
@@ -58,18 +59,32 @@ class Rotate:
 
 
 @dataclass(frozen=True)
-class RecordingPolicy:
-    """How a sink keeps what it writes."""
+class RecordingSettings(Checked):
+    """How outputs are kept."""
 
     rotate: Rotate = field(default_factory=Rotate)
     min_free_mb: float = 200.0
-    """Recording stops while less is free (millions of bytes); 0 never stops."""
+    """Stop writing files while less is free on their disk (millions of bytes); 0 never stops."""
     append: bool = False
-    """Go on with what an earlier run left, and write over none of it."""
+    """Go on with what the last run left: records in their file, video and masks under the next number."""
     overwrite: bool = False
-    """Replace what is there, which is set aside otherwise."""
+    """Replace what lies where outputs go; without, it is kept under another name (r.jsonl as r.1.jsonl)."""
     durable: bool = False
-    """What is written is safe from a power cut within about a second."""
+    """Bring what is written to the disk once a second: a power cut costs no more than 1.5 s of it."""
+
+    def __post_init__(self) -> None:
+        """Refuse settings that contradict each other; raises ValueError."""
+        if self.append and self.overwrite:
+            raise ValueError("append goes on with what is there, and overwrite replaces it; leave one out")
+        if self.min_free_mb < 0:
+            raise ValueError(f"min_free_mb is {self.min_free_mb}; 0 turns it off")
+        super().__post_init__()
+
+
+@dataclass(frozen=True)
+class RecordingPolicy(RecordingSettings):
+    """How one sink keeps what it writes, and what it shares with the one that takes its place."""
+
     folders: frozenset[str] = frozenset()
     """That names of frames have, and all above them, such as `a` and `a/b` of `a/b/0001`."""
     index: SegmentIndex = field(default_factory=SegmentIndex)

@@ -55,7 +55,8 @@ class HasReader(Protocol):
         ...
 
 
-class OwnedSink(Sink, Protocol):
+@runtime_checkable
+class HasTarget(Protocol):
     """A sink whose target nobody else may write to meanwhile."""
 
     def claim(self) -> None:

@@ -19,17 +19,19 @@ class Written:
     folder_bytes: Counter[Path] = field(default_factory=Counter)
     """That this run has written to those that are folders and closed."""
 
+    remark: str = ""
+    """What is to be said of it besides."""
+
     def note(self, path: Path, frames: int, folder_bytes: int) -> None:
         """Of one that is closed: how much of it is this run's."""
         self.frames += frames
         self.folder_bytes[path] += folder_bytes
 
-    def told(self, what: str, note: str | None = None) -> str | None:
+    def summary(self, what: str) -> str | None:
         """`out.mp4 (300 frames, 4.2 MB)`; None if nothing is there.
 
         Args:
             what: one frame of it is called, such as "record".
-            note: what is to be said of it besides.
         """
         there = [path for path in dict.fromkeys(self.paths) if path.is_file() or path.is_dir()]
         if not there:
@@ -38,7 +40,7 @@ class Written:
         size_mb = sum(map(self._size_bytes, there)) / 1e6
         size = f"{size_mb:.1f} MB" if size_mb >= 0.1 else f"{1000 * size_mb:.1f} kB"
         count = f"{self.frames} {what}{'s' * (self.frames != 1)}"
-        return f"{there[0]}{last} ({', '.join(filter(None, (count, note, size)))})"
+        return f"{there[0]}{last} ({', '.join(filter(None, (count, self.remark, size)))})"
 
     def _size_bytes(self, path: Path) -> int:
         if path.is_dir():

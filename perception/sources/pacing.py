@@ -141,7 +141,8 @@ class Limited:
     def open(self) -> SourceInfo:
         """Open the source inside."""
         self._frames_read = 0
-        return self._source.open()
+        info = self._source.open()
+        return replace(info, is_one_picture=info.is_one_picture or self._max_frames == 1)
 
     def read(self) -> Frame:
         """The next frame; EndOfSource at the limit."""

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -15,7 +16,7 @@ from perception.labels import DIRECT
 from perception.sinks.jsonl import JsonLinesSink
 from perception.sinks.masks import MaskFolderSink
 from perception.sinks.rotation import RecordingPolicy, Rotate
-from perception.sinks.sink import OwnedSink, Sink
+from perception.sinks.sink import Sink
 from perception.sinks.video import OverlayVideoSink
 from perception.sources.source import SourceInfo
 
@@ -33,8 +34,8 @@ def predicted(frame_id: int, wh: tuple[int, int] = WH) -> Prediction:
     return Prediction(frame, np.full((48, 80), DIRECT, np.uint8), (1.0, 0.0, 0.0), "model")
 
 
-def sink_at(folder: Path, name: str, keeping: RecordingPolicy | None = None) -> OwnedSink:
-    kinds: dict[str, Callable[..., OwnedSink]] = {
+def sink_at(folder: Path, name: str, keeping: RecordingPolicy | None = None) -> Any:
+    kinds: dict[str, Callable[..., Any]] = {
         "overlay": OverlayVideoSink,
         "jsonl": JsonLinesSink,
         "masks": MaskFolderSink,

@@ -18,8 +18,9 @@ import numpy as np
 import pytest
 from recording import LIVE, TARGETS, contents, frames_of, names, sink_at, write
 
+from perception.config import NodeConfig
 from perception.node import main
-from perception.sinks.registry import SinkBuilder, SinkSettings
+from perception.sinks.registry import Sinks
 from perception.sinks.rotation import RecordingPolicy, Rotate
 from perception.sinks.sink import Sink
 
@@ -87,9 +88,10 @@ def test_second_node_is_refused_in_one_line_before_anything_is_touched(
     first.send_signal(signal.SIGTERM)
     _, said = first.communicate(timeout=30)
     assert first.returncode == 0, said
-    published = json.loads((tmp_path / "summary.json").read_text())["frames"]["published"]
+    frames = json.loads((tmp_path / "summary.json").read_text())["frames"]
     segments = [path for path in tmp_path.iterdir() if path.suffix == ".jsonl"]
-    assert sum(len(frames_of(segment)) for segment in segments) == published
+    recorded = [number for segment in segments for number in frames_of(segment) if number is not None]
+    assert len(recorded) == frames["published"] + frames["withheld"]  # on a busy machine some are too old
     assert [name for name in os.listdir(tmp_path) if name.startswith(".")] == []
 
 
@@ -266,12 +268,8 @@ def test_boots_one_after_the_other_stay_within_keep(tmp_path: Path, name: str) -
     suffix = Path(TARGETS[name]).suffix
     for boot in range(5):
         settings = {SETTINGS[name]: str(tmp_path / TARGETS[name])}
-        builder = SinkBuilder(
-            SinkSettings(**settings, rotate=Rotate(age_s=1.0, keep=3), append=boot % 2 == 0)
-        )
-        sink = builder.build(name)
-        assert sink is not None
-        sink.open(LIVE)
+        config = NodeConfig(**settings, rotate=Rotate(age_s=1.0, keep=3), append=boot % 2 == 0)
+        (sink,) = Sinks(config, LIVE).open_all()
         write(sink, range(90))
         sink.close()
         assert sink.issue is None

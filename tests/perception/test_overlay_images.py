@@ -14,7 +14,8 @@ from perception.frame import CameraState, Frame, NoFrameRecord, Prediction
 from perception.labels import ALTERNATIVE, BACKGROUND, COLOURS_RGB, DIRECT
 from perception.node import main
 from perception.sinks.overlay_images import OverlayFolderSink, OverlayImageSink
-from perception.sinks.registry import SinkSettings, build_sinks
+from perception.sinks.overlay_sink import OverlaySettings
+from perception.sinks.registry import Sinks
 from perception.sinks.rotation import RecordingPolicy, Rotate
 from perception.sinks.sink import SinkError
 from perception.sources.source import SourceInfo
@@ -85,7 +86,7 @@ def test_second_frame_for_one_image_is_an_error_that_says_what_to_do(tmp_path: P
 
 def test_recording_is_refused_before_anything_is_made(tmp_path: Path) -> None:
     with pytest.raises(SinkError, match=r"name a folder \(.*z/\) or a video \(.*z\.mp4\)"):
-        build_sinks(SinkSettings(out=str(tmp_path / "z.jpg")))
+        Sinks(OverlaySettings(out=str(tmp_path / "z.jpg")), INFO).build_all()
 
     assert list(tmp_path.iterdir()) == []
 
@@ -166,13 +167,13 @@ def test_folder_rotates_and_keeps_the_newest(tmp_path: Path) -> None:
     [("z.mp4", "overlay"), ("z/", "overlay"), ("z.xyz", r"unknown kind of overlay; end its name in \.mp4")],
 )
 def test_name_tells_what_an_overlay_is(tmp_path: Path, out: str, kind: str) -> None:
-    settings = SinkSettings(out=str(tmp_path) + "/" + out)
+    sinks = Sinks(OverlaySettings(out=str(tmp_path) + "/" + out), INFO)
     if kind == "overlay":
-        (sink,) = build_sinks(settings)
+        (sink,) = sinks.build_all()
         assert sink.name == kind
     else:
         with pytest.raises(SinkError, match=kind):
-            build_sinks(settings)
+            sinks.build_all()
 
 
 @pytest.mark.parametrize("factory", [OverlayImageSink, OverlayFolderSink])

@@ -28,7 +28,7 @@ from recording import (
 from perception.cli_config import SettingsError, parse
 from perception.config import NodeConfig
 from perception.frame import CameraState, NoFrameRecord, OutputItem
-from perception.sinks.registry import SinkBuilder, SinkSettings
+from perception.sinks.registry import Sinks
 from perception.sinks.rotation import RecordingPolicy, Rotate
 from perception.sinks.sink import SinkError
 
@@ -97,19 +97,13 @@ def test_segment_ends_with_the_frame_that_reaches_the_size(tmp_path: Path, name:
 
 @pytest.mark.parametrize("name", list(TARGETS))
 def test_oldest_segments_go_and_nothing_that_is_none_of_ours(tmp_path: Path, name: str) -> None:
-    builder = SinkBuilder(
-        SinkSettings(
-            **{{"overlay": "out"}.get(name, name): str(tmp_path / TARGETS[name])},
-            rotate=Rotate(age_s=1.0, keep=2),
-        )
-    )
+    target = {{"overlay": "out"}.get(name, name): str(tmp_path / TARGETS[name])}
+    sinks = Sinks(NodeConfig(**target, rotate=Rotate(age_s=1.0, keep=2)), LIVE)
     folder = tmp_path / "out" if name == "masks" else tmp_path
     foreign = {"overlay": "out-000007.mp4", "jsonl": "out-000007.jsonl", "masks": "000007"}[name]
     folder.mkdir(exist_ok=True)
     (folder / foreign).write_text("of another run")
-    first, second = builder.build(name), builder.build(name)
-    assert first is not None
-    assert second is not None
+    first, second = sinks.build(name), sinks.build(name)
 
     first.open(LIVE)
     write(first, range(60))

@@ -14,11 +14,13 @@ import cv2
 import numpy as np
 import pytest
 
+from perception.config import NodeConfig
 from perception.frame import CameraState, Frame, NoFrameRecord, Prediction
 from perception.imaging.yuv import Yuv420, YuvMatrix
 from perception.labels import DIRECT
 from perception.sinks import video
-from perception.sinks.registry import SINKS, SinkSettings, build_sinks
+from perception.sinks.overlay_sink import OverlaySettings
+from perception.sinks.registry import SINKS, Sinks
 from perception.sinks.sink import SinkError
 from perception.sinks.video import OverlayVideoSink
 from perception.sources.source import SourceInfo
@@ -141,8 +143,7 @@ def test_quality_is_a_scale_from_small_to_true(tmp_path: Path) -> None:
     sizes, errors = [], []
     for quality in (10, 50, 75, 100):
         file = tmp_path / f"{quality}.mp4"
-        (sink,) = build_sinks(SinkSettings(out=str(file), quality=quality))
-        sink.open(SourceInfo("cam", False, WH, 25.0))
+        (sink,) = Sinks(OverlaySettings(str(file), quality), SourceInfo("cam", False, WH, 25.0)).open_all()
         sink.write(Prediction(frame, np.full((48, 80), 2, np.uint8), (0.0, 0.0, 1.0), "model"))
         sink.close()
         sizes.append(file.stat().st_size)
@@ -365,6 +366,8 @@ def test_unknown_suffix_and_preset_name_the_known_ones() -> None:
 
 
 def test_settings_turn_sinks_on() -> None:
-    assert build_sinks(SinkSettings()) == []
-    sinks = build_sinks(SinkSettings(out="overlay.mp4", jsonl="-", masks="masks"))
+    info = SourceInfo("cam", False, WH, 25.0)
+    sinks = Sinks(NodeConfig(out="overlay.mp4", jsonl="-", masks="masks"), info).build_all()
+
+    assert Sinks(NodeConfig(), info).build_all() == []
     assert [sink.name for sink in sinks] == list(SINKS)

@@ -14,9 +14,10 @@ from typing import Final
 
 import numpy as np
 
+from perception.config import NodeConfig
 from perception.frame import Frame, Prediction
 from perception.labels import DIRECT
-from perception.sinks.registry import SinkSettings, build_sinks
+from perception.sinks.registry import Sinks
 from perception.sources.source import SourceInfo
 
 DISK: Final = Path("/mnt")
@@ -28,17 +29,14 @@ def main(kind: str, suffix: str) -> None:
     """Write until killed."""
     subprocess.run(["mount", "-t", "ext4", "/dev/vda", str(DISK)], check=True)
     folder = DISK / "recording"
-    sinks = build_sinks(
-        SinkSettings(
-            out=str(folder / f"out.{suffix}"),
-            jsonl=str(folder / "out.jsonl"),
-            masks=str(folder / "masks"),
-            min_free_mb=0,
-            durable=kind == "durable",
-        )
+    config = NodeConfig(
+        out=str(folder / f"out.{suffix}"),
+        jsonl=str(folder / "out.jsonl"),
+        masks=str(folder / "masks"),
+        min_free_mb=0,
+        durable=kind == "durable",
     )
-    for sink in sinks:
-        sink.open(SourceInfo("cam", True, WH, RATE_HZ))
+    sinks = Sinks(config, SourceInfo("cam", True, WH, RATE_HZ)).open_all()
     pictures = [np.random.default_rng(it).integers(0, 255, (*WH[::-1], 3), np.uint8) for it in range(10)]
     class_map = np.full((48, 80), DIRECT, np.uint8)
     frame_id, longest_ms, due_s = 0, 0.0, time.monotonic()

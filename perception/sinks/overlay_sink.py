@@ -1,0 +1,73 @@
+"""The overlay as a sink: a video, the image of one image or a folder of images, by the target's name."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from perception.sinks.earlier_files import OVERLAYS, EarlierKind
+from perception.sinks.overlay_images import OverlayFolderSink, OverlayImageSink, one_picture_alone
+from perception.sinks.overlay_picture import SUFFIXES
+from perception.sinks.rotation import RecordingPolicy
+from perception.sinks.sink import Sink, SinkError
+from perception.sinks.video import VIDEO_QUALITY, OverlayVideoSink
+from perception.sinks.video_segment import CONTAINERS
+from perception.sources.source import SourceInfo
+from perception.system.plugins import Checked
+
+
+@dataclass(frozen=True)
+class OverlaySettings(Checked):
+    """The overlay."""
+
+    out: str | None = None
+    """Overlay to write: a video (.mp4, .mkv), the image of one (.jpg, .png, .webp), or FOLDER/ of images."""
+    quality: int | None = None
+    """Of the overlay, 1 to 100 as of JPEG: more is better and larger; without it 75, and 90 for images."""
+
+    def __post_init__(self) -> None:
+        """Refuse a quality that is none; raises ValueError."""
+        if self.quality is not None and not 1 <= self.quality <= 100:
+            raise ValueError(f"quality is {self.quality}; it runs from 1 to 100")
+        super().__post_init__()
+
+
+def build_overlay(settings: OverlaySettings, policy: RecordingPolicy, info: SourceInfo) -> Sink:
+    """The sink for `settings.out`; raises SinkError for an unknown suffix, or one image of many frames."""
+    out = str(settings.out)
+    match out_kind(out):
+        case "folder":
+            return OverlayFolderSink(out, settings.quality, policy)
+        case "image":
+            if not info.is_one_picture:
+                raise SinkError(one_picture_alone(out))
+            return OverlayImageSink(out, settings.quality, policy)
+        case "video":
+            quality = VIDEO_QUALITY if settings.quality is None else settings.quality
+            return OverlayVideoSink(out, quality=quality, keeping=policy)
+    raise SinkError(
+        f"{out}: unknown kind of overlay; end its name in {' or '.join(CONTAINERS)} (a video), "
+        f"{', '.join(SUFFIXES)} (of one image) or / (a folder of images)"
+    )
+
+
+def overlay_pictures(out: str) -> EarlierKind | None:
+    """The files that a folder of overlays gets; None where `out` names no folder."""
+    return OVERLAYS if out_kind(out) == "folder" else None
+
+
+def out_kind(out: str) -> Literal["video", "image", "folder", None]:
+    """What an overlay of that name is; None where the name does not tell.
+
+    Example:
+        >>> out_kind("z.mp4"), out_kind("z.jpg"), out_kind("z/"), out_kind("z.xyz")
+        ('video', 'image', 'folder', None)
+    """
+    if out.endswith(("/", os.sep)) or Path(out).is_dir():
+        return "folder"
+    suffix = Path(out).suffix.lower()
+    if suffix in CONTAINERS:
+        return "video"
+    return "image" if suffix in SUFFIXES else None
