@@ -108,7 +108,7 @@ def _suite(given: list[str]) -> int:
     from bench import suite
     from bench.report.data import ReportError, load
     from bench.report.page import write_page
-    from bench.report.table import as_text
+    from bench.report.text import as_text
 
     folder, replaces = suite.folder_of(config), config.resume or config.overwrite
     try:
@@ -124,7 +124,8 @@ def _suite(given: list[str]) -> int:
             *([] if config.out else ["--out", str(folder)]),
         ]
         return _wrong(f"interrupted; go on by {shlex.join([NAME, *again])}", INTERRUPTED)
-    print(redacted("\n".join([*as_text(report), *write_page(report, folder, overwrite=replaces)])))
+    write_page(report, folder, overwrite=replaces)
+    print(redacted("\n".join(as_text(report))))
     if not report.results:
         return _wrong("nothing could be measured; the reasons stand above")
     differ = [it.task.title for it in report.results if it.values.get("same_under_load") is False]

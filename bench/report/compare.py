@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 import statistics
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -23,7 +23,9 @@ import numpy as np
 
 from bench.config import CompareConfig
 from bench.report.data import Report, Result, busy_verdict, load
+from bench.report.format import counted
 from bench.report.paired import Change, paired_change
+from bench.report.rows import STAGES, Find, at
 from bench.task import ScenarioName, Task
 
 CONFIDENCE: Final = 0.95
@@ -31,15 +33,18 @@ CONFIDENCE: Final = 0.95
 LEAST_EFFECT: Final = 0.01
 LEAST_ROUNDS: Final = 5
 LEAST_SHARE: Final = 0.001
-"""Accuracy on the same frames has no noise of rounds: from a tenth of a point up it is told."""
+"""Accuracy on the same frames has no noise of rounds: a tenth of a point is a change."""
 LEAST_COUNTS: Final = {0.5: 7, 0.9: 44, 0.99: 100}
-"""How many latencies of a round make one figure of it. A p99 to be told alone takes 459; here the spread
-over the rounds tells how uncertain it is."""
-
-Verdict = Literal["worse", "better", "no difference", "cannot be told"]
-Find = Callable[[Mapping[str, Any]], float | None]
-
+"""How many latencies of a round make one figure of it. A p99 on its own takes 459; here the spread over the
+rounds shows how uncertain it is."""
 WIDTH: Final = 110
+
+Verdict = Literal["worse", "better", "no difference", "unknown"]
+_GROUPS: Final = {
+    "changed beyond noise": ("worse", "better"),
+    "no difference beyond noise": ("no difference",),
+    "too few rounds": ("unknown",),
+}
 _MACHINE: Final = ("cpu", "cores", "governor", "memory_gb", "gpu", "os", "python")
 
 
@@ -70,10 +75,15 @@ class Compared:
 
     @property
     def worse_by(self) -> float:
-        """Relative change in the bad direction; below 0 where it is better, 0 where nothing can be told."""
+        """Relative change in the bad direction; below 0 where it is better, 0 where it is unknown."""
         if self.change is None:
             return 0.0
         return -self.change.relative if self.figure.higher_is_better else self.change.relative
+
+    @property
+    def word(self) -> str:
+        """ "slower", "faster" and their like; nothing without a change."""
+        return dict(zip(("worse", "better"), self.figure.words, strict=True)).get(self.verdict, "")
 
 
 @dataclass(frozen=True)
@@ -96,14 +106,14 @@ class Comparison:
         return [it for it in self.figures if it.verdict == "worse" and it.worse_by > self.fail_over]
 
     @property
-    def is_told(self) -> bool:
-        """Whether anything could be compared."""
-        return any(it.verdict != "cannot be told" for it in self.figures)
+    def known(self) -> list[Compared]:
+        """What had rounds enough."""
+        return [it for it in self.figures if it.verdict != "unknown"]
 
     @property
     def status(self) -> int:
-        """1 if anything failed or was lost; and if nothing could be told: such a gate saw nothing."""
-        return int(self.fail_over is not None and bool(self.failed or self.lost or not self.is_told))
+        """1 if anything failed or was lost; and if nothing is known: such a gate saw nothing."""
+        return int(self.fail_over is not None and bool(self.failed or self.lost or not self.known))
 
 
 def run(config: CompareConfig) -> tuple[list[str], int]:
@@ -124,24 +134,26 @@ def compare(a: Report, b: Report, fail_over: float | None = None) -> Comparison:
     Args:
         fail_over: the share by which nothing may be worse; None allows everything.
     """
-    pairs = _pairs(a, b)
-    shared = list(dict.fromkeys(result.task.key for result, _ in pairs))
+    theirs = {(it.task.key, it.round): it for it in b.results}
+    pairs: dict[str, list[tuple[Result, Result]]] = {}
+    for mine in a.results:
+        if (other := theirs.get((mine.task.key, mine.round))) is not None:
+            pairs.setdefault(mine.task.key, []).append((mine, other))
     found: list[tuple[Task, Figure, list[tuple[float, float]]]] = []
     lost = list(_only("A", a, b))
-    for key in shared:
-        of_task = [(mine, theirs) for mine, theirs in pairs if mine.task.key == key]
+    for of_task in pairs.values():
         task = of_task[0][0].task
         for figure in FIGURES.get(task.scenario, ()):
-            values = [(figure.find(mine.values), figure.find(theirs.values)) for mine, theirs in of_task]
+            values = [(figure.find(mine.values), figure.find(other.values)) for mine, other in of_task]
             both = [(before, after) for before, after in values if before and after]
             if both:
                 found.append((task, figure, both))
             lost += [f"{title_of(task)}: B has no {figure.name}"] * any(it and not its for it, its in values)
-    counted = sum(len(both) >= LEAST_ROUNDS for task, _, both in found if task.scenario != "accuracy")
-    confidence = 1 - (1 - CONFIDENCE) / max(1, counted)
+    judged = sum(len(both) >= LEAST_ROUNDS for task, _, both in found if task.scenario != "accuracy")
+    confidence = 1 - (1 - CONFIDENCE) / max(1, judged)
     return Comparison(
         [_compared(task, figure, both, confidence) for task, figure, both in found],
-        [*_warnings(a, b), *_out_of_turn(pairs)],
+        [*_warnings(a, b), *_out_of_turn(pairs.values())],
         lost,
         list(_only("B", b, a)),
         fail_over,
@@ -149,7 +161,7 @@ def compare(a: Report, b: Report, fail_over: float | None = None) -> Comparison:
 
 
 def _compared(task: Task, figure: Figure, both: list[tuple[float, float]], confidence: float) -> Compared:
-    befores, afters = [before for before, _ in both], [after for _, after in both]
+    befores, afters = zip(*both, strict=True)
     change: Change | None = None
     is_beyond = False
     if task.scenario == "accuracy":  # the same frames and the same answers every time
@@ -159,7 +171,7 @@ def _compared(task: Task, figure: Figure, both: list[tuple[float, float]], confi
     elif len(both) >= LEAST_ROUNDS:
         change = paired_change(befores, afters, confidence)
         is_beyond = abs(change.nearest) > LEAST_EFFECT
-    verdict: Verdict = "cannot be told" if change is None else "no difference"
+    verdict: Verdict = "unknown" if change is None else "no difference"
     if change is not None and is_beyond:
         verdict = "better" if (change.relative > 0) == figure.higher_is_better else "worse"
     medians = statistics.median(befores), statistics.median(afters)
@@ -168,106 +180,89 @@ def _compared(task: Task, figure: Figure, both: list[tuple[float, float]], confi
 
 def rows(comparison: Comparison) -> list[str]:
     """For the terminal: warnings, the figures that changed, the others, and what follows; `WIDTH` columns."""
-    told = [f"warning: {warning}" for warning in comparison.warnings]
-    told += [f"lost: {it}" for it in comparison.lost]
-    told += [f"note: {it}" for it in comparison.new]
-    if told:
-        told.append("")
-    groups: dict[str, list[Compared]] = {}
-    for it in comparison.figures:
-        group = "changed beyond noise" if it.verdict in ("worse", "better") else "no difference beyond noise"
-        groups.setdefault("too few rounds" if it.verdict == "cannot be told" else group, []).append(it)
-    for group in ("changed beyond noise", "no difference beyond noise", "too few rounds"):
-        if members := groups.get(group):
-            told += [f"{group}: {_plural(len(members), 'figure')}", _HEADER]
-            told += [_row(it, comparison) for it in members] + [""]
-    return [*told, *_conclusion(comparison)]
+    lines = [f"warning: {warning}" for warning in comparison.warnings]
+    lines += [f"lost: {it}" for it in comparison.lost]
+    lines += [f"note: {it}" for it in comparison.new]
+    if lines:
+        lines.append("")
+    for title, verdicts in _GROUPS.items():
+        if members := [it for it in comparison.figures if it.verdict in verdicts]:
+            lines += [f"{title}: {counted(len(members), 'figure')}", _HEADER]
+            lines += [_row(it, it in comparison.failed) for it in members] + [""]
+    return [*lines, *_conclusion(comparison)]
 
 
-_HEADER: Final = f"{'':39}{'figure':>17}{'A':>8}{'B':>8}{'change':>9}{'interval %':>16}"
+_HEADER: Final = f"{'':39}{'figure':>19}{'A':>8}{'B':>8}{'change':>9}{'interval %':>16}"
 
 
-def _row(it: Compared, comparison: Comparison) -> str:
+def _row(it: Compared, is_failed: bool) -> str:
     title = title_of(it.task)
     title = title if len(title) <= 39 else f"{title[:38]}…"
-    figures = f"{title:39}{it.figure.name:>17}{_short(it.a):>8}{_short(it.b):>8}"
+    a, b = (f"{value:.0f}" if value >= 1000 else f"{value:.4g}" for value in (it.a, it.b))
+    figures = f"{title:39}{it.figure.name:>19}{a:>8}{b:>8}"
     if it.change is None:
         return f"{figures}   {it.rounds} of {LEAST_ROUNDS} rounds, {LEAST_ROUNDS - it.rounds} more needed"
-    interval = f"{_percent(it.change.low)} to {_percent(it.change.high)}"
+    interval = f"{100 * it.change.low:+.1f} to {100 * it.change.high:+.1f}"
     if it.task.scenario == "accuracy":
         interval = "same frames"
-    verdict = {"worse": it.figure.words[0], "better": it.figure.words[1]}.get(it.verdict, "")
-    mark = " !" if it in comparison.failed else ""
-    return f"{figures}{_percent(it.change.relative) + ' %':>9}{interval:>16}  {verdict}{mark}".rstrip()
+    change, mark = f"{100 * it.change.relative:+.1f} %", " !" * is_failed
+    return f"{figures}{change:>9}{interval:>16}  {it.word}{mark}".rstrip()
 
 
 def title_of(task: Task) -> str:
-    """A task in few words: what it is, and the option that tells it from its like."""
+    """A task in few words: what it is, and the option that sets it apart."""
     on = "" if task.provider == "cpu" else f" {task.provider}"
-    name, options = f"{Path(task.model).stem} {task.engine}{on}", task.options
-    scenario = task.scenario.replace("_", " ")
+    options, what = task.options, task.scenario.replace("_", " ")
     if task.scenario == "constant_rate" and "rate_hz" in options:
-        return f"{name} at {options['rate_hz']:g} Hz{', stalled' if options.get('stall_ms') else ''}"
-    if task.scenario == "offline" and "to" in options:
-        return f"{name} offline, {options['to'].replace('_', ' ')}"
-    if task.scenario == "streams" and "streams" in options:
-        return f"{name} {options['streams']} streams"
-    return f"{name} {scenario}"
+        what = f"at {options['rate_hz']:g} Hz{', stalled' if options.get('stall_ms') else ''}"
+    elif task.scenario == "offline" and "to" in options:
+        what = f"offline, {options['to'].replace('_', ' ')}"
+    elif task.scenario == "streams" and "streams" in options:
+        what = f"{options['streams']} streams"
+    return f"{Path(task.model).stem} {task.engine}{on} {what}"
 
 
 def _conclusion(comparison: Comparison) -> list[str]:
-    """What is the matter, in a line or two."""
+    """The outcome, in a line or two."""
     if not comparison.figures:
-        return ["nothing can be told: the reports have no task of the same round in common"]
-    if not comparison.is_told:
+        return ["nothing to compare: the reports have no task of the same round in common"]
+    if not comparison.known:
         rounds = max(it.rounds for it in comparison.figures)
         return [
-            f"nothing can be told from {_plural(rounds, 'paired round')}: at least {LEAST_ROUNDS} are "
-            f"needed, {LEAST_ROUNDS - rounds} more; 10 find a change of 10 %"
+            f"too few rounds: {counted(rounds, 'paired round')}, and at least {LEAST_ROUNDS} are needed, "
+            f"{LEAST_ROUNDS - rounds} more; 10 find a change of 10 %"
         ]
-    changed = [it for it in comparison.figures if it.verdict in ("worse", "better")]
-    compared = sum(it.verdict != "cannot be told" for it in comparison.figures)
-    verdicts = [it.figure.words[0 if it.verdict == "worse" else 1] for it in changed]
-    counts = ", ".join(f"{verdicts.count(word)} {word}" for word in dict.fromkeys(verdicts))
-    told = [f"{_plural(compared, 'figure')} compared: {counts or 'no difference'} beyond noise"]
+    words = [it.word for it in comparison.figures if it.word]
+    counts = ", ".join(f"{words.count(word)} {word}" for word in dict.fromkeys(words))
+    lines = [f"{counted(len(comparison.known), 'figure')} compared: {counts or 'no difference'} beyond noise"]
     if comparison.fail_over is not None:
         allowed = f"worse by more than {100 * comparison.fail_over:g} %"
         wrong = [f"{len(comparison.failed)} {allowed}"] if comparison.failed else []
         wrong += [f"{len(comparison.lost)} lost"] if comparison.lost else []
-        told.append(f"failed: {', '.join(wrong)}" if wrong else f"passed: nothing is {allowed}, or lost")
-    return told
+        lines.append(f"failed: {', '.join(wrong)}" if wrong else f"passed: nothing is {allowed}, or lost")
+    return lines
 
 
 def _head(config: CompareConfig, a: Report, b: Report) -> list[str]:
-    told = [
+    both = (("A", config.a, a), ("B", config.b, b))
+    lines = [
         f"{name}: {file}, commit {report.commit or 'unknown'}, {report.started}"
-        for name, file, report in (("A", config.a, a), ("B", config.b, b))
+        for name, file, report in both
     ]
-    told += [
-        f"{name} was {said}"
-        for name, report in (("A", a), ("B", b))
-        if (said := busy_verdict(report)) is not None
-    ]
+    lines += [f"{name} was {busy}" for name, _, report in both if (busy := busy_verdict(report)) is not None]
     changed = [
         f"{name} {a.versions.get(name, 'none')} → {b.versions.get(name, 'none')}"
         for name in sorted(a.versions.keys() | b.versions.keys())
         if a.versions.get(name) != b.versions.get(name)
     ]
-    told += [f"versions: {', '.join(changed)}"] if changed else []
+    lines += [f"versions: {', '.join(changed)}"] if changed else []
     return [
-        *told,
-        f"change: of B over A, trimmed mean over paired rounds; the intervals hold all together with "
+        *lines,
+        f"change: of B over A, trimmed mean over paired rounds; all intervals together hold with "
         f"{100 * CONFIDENCE:.0f} %",
         f"beyond noise: the whole interval is more than {100 * LEAST_EFFECT:.0f} % from no change",
         "",
     ]
-
-
-def _pairs(a: Report, b: Report) -> list[tuple[Result, Result]]:
-    """Results of the same task and the same round, in the order of A."""
-    theirs = {(result.task.key, result.round): result for result in b.results}
-    mine = {(result.task.key, result.round): result for result in a.results}
-    return [(result, theirs[place]) for place, result in mine.items() if place in theirs]
 
 
 def _only(name: str, has: Report, other: Report) -> Iterator[str]:
@@ -278,7 +273,7 @@ def _only(name: str, has: Report, other: Report) -> Iterator[str]:
 
 
 def _warnings(a: Report, b: Report) -> Iterator[str]:
-    """Why a difference may be none of the builds'."""
+    """Why a difference may not come from the builds."""
     for name in _MACHINE:
         if a.machine.get(name) != b.machine.get(name):
             yield f"other machine: {name} is {a.machine.get(name)} in A and {b.machine.get(name)} in B"
@@ -292,33 +287,18 @@ def _warnings(a: Report, b: Report) -> Iterator[str]:
             yield f"{name} is partial: its run has not come to its end"
 
 
-def _out_of_turn(pairs: list[tuple[Result, Result]]) -> Iterator[str]:
+def _out_of_turn(pairs: Iterable[list[tuple[Result, Result]]]) -> Iterator[str]:
     """A warning where one build's rounds all lie before the other's: the machine changes meanwhile."""
-    apart = 0
-    keys = {mine.task.key for mine, _ in pairs if mine.task.scenario != "accuracy"}
-    for key in keys:
-        starts = [
-            (mine.started_unix_s, theirs.started_unix_s) for mine, theirs in pairs if mine.task.key == key
-        ]
-        first, second = [start for start, _ in starts], [start for _, start in starts]
-        apart += len(starts) > 1 and (max(first) < min(second) or max(second) < min(first))
-    if apart:
-        yield (
-            "not measured in turns: what changed on the machine between the two runs counts as a change; "
-            "measure both by --against"
-        )
-
-
-def _at(*path: str) -> Find:
-    """The number at a place in the values; None where there is none."""
-
-    def find(values: Mapping[str, Any]) -> float | None:
-        value: Any = values
-        for name in path:
-            value = None if value is None else value.get(name)
-        return None if value is None else float(value)
-
-    return find
+    for of_task in pairs:
+        first = [mine.started_unix_s for mine, _ in of_task]
+        second = [other.started_unix_s for _, other in of_task]
+        is_timed = of_task[0][0].task.scenario != "accuracy" and len(of_task) > 1
+        if is_timed and (max(first) < min(second) or max(second) < min(first)):
+            yield (
+                "not measured in turns: what changed on the machine between the two runs counts as a change; "
+                "measure both by --against"
+            )
+            return
 
 
 def _latency(share: float) -> Find:
@@ -333,33 +313,6 @@ def _latency(share: float) -> Find:
     return find
 
 
-_LATENCIES: Final = tuple(Figure(f"p{100 * share:.0f} ms", _latency(share)) for share in LEAST_COUNTS)
-_FPS: Final = Figure("fps", _at("fps"), higher_is_better=True)
-_MEMORY: Final = Figure("peak memory MB", _at("peak_memory_mb"), words=("more", "less"))
-_MORE_ACCURATE: Final = ("worse", "better")
-
-FIGURES: Final[dict[ScenarioName, tuple[Figure, ...]]] = {
-    "engine_only": (*_LATENCIES, _FPS),
-    "single_stream": (*_LATENCIES, _MEMORY),
-    "constant_rate": _LATENCIES,
-    "highest_rate": (Figure("highest rate Hz", _at("rate_hz"), higher_is_better=True),),
-    "offline": (_FPS, Figure("CPU ms a frame", _at("cpu_ms_per_frame")), _MEMORY),
-    "streams": (_FPS, _MEMORY),
-    "stage_cost": (
-        Figure("decode CPU ms", _at("cpu_ms", "decode")),
-        Figure("preprocess CPU ms", _at("steps_cpu_ms", "preprocess")),
-        Figure("infer CPU ms", _at("steps_cpu_ms", "infer")),
-        Figure("postprocess CPU ms", _at("steps_cpu_ms", "postprocess")),
-        Figure("overlay CPU ms", _at("cpu_ms", "overlay")),
-    ),
-    "accuracy": (
-        Figure("mean IoU", _at("mean_iou"), True, _MORE_ACCURATE),
-        Figure("two classes", _at("two_classes", "mean_iou"), True, _MORE_ACCURATE),
-    ),
-}
-"""What is compared of a scenario. Baselines are not: they are the same in both builds."""
-
-
 def _share(text: str) -> float:
     """ "5%" is 0.05; raises ValueError."""
     if not re.fullmatch(r"\d+(\.\d+)?\s*%", text.strip()):
@@ -367,14 +320,25 @@ def _share(text: str) -> float:
     return float(text.strip().removesuffix("%")) / 100
 
 
-def _percent(share: float) -> str:
-    return f"{100 * share:+.1f}"
+_LATENCIES: Final = tuple(Figure(f"p{100 * share:.0f} ms", _latency(share)) for share in LEAST_COUNTS)
+_FPS: Final = Figure("fps", at("fps"), higher_is_better=True)
+_MEMORY: Final = Figure("peak memory MB", at("peak_memory_mb"), words=("more", "less"))
+_IOU: Final = (True, ("worse", "better"))
 
-
-def _short(value: float) -> str:
-    """Four figures, no exponent."""
-    return f"{value:.0f}" if value >= 1000 else f"{value:.4g}"
-
-
-def _plural(count: int, noun: str) -> str:
-    return f"{count} {noun}{'s' * (count != 1)}"
+FIGURES: Final[dict[ScenarioName, tuple[Figure, ...]]] = {
+    "engine_only": (*_LATENCIES, _FPS),
+    "single_stream": (*_LATENCIES, _MEMORY),
+    "constant_rate": _LATENCIES,
+    "highest_rate": (Figure("highest rate Hz", at("rate_hz"), higher_is_better=True),),
+    "offline": (_FPS, Figure("CPU ms a frame", at("cpu_ms_per_frame")), _MEMORY),
+    "streams": (_FPS, _MEMORY),
+    "stage_cost": tuple(
+        Figure(f"{name} CPU ms", at("cpu_ms" if name in ("decode", "overlay") else "steps_cpu_ms", name))
+        for name in STAGES
+    ),
+    "accuracy": (
+        Figure("mean IoU", at("mean_iou"), *_IOU),
+        Figure("two classes", at("two_classes", "mean_iou"), *_IOU),
+    ),
+}
+"""What is compared of a scenario. Baselines are not: they are the same in both builds."""

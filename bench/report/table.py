@@ -1,406 +1,287 @@
-"""The report's tables: made once, then printed on a terminal, as Markdown for a README, or on the page."""
+"""The report's tables: one for each scenario, every cell as it is to be read."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from bench.quantiles import Quantile
-from bench.report.data import Report, busy_verdict
-from bench.report.rows import SHARES, AccuracyFigures, Latency, Offline, Rate, Row, Spread, Stages, rows_of
-from perception.system.redaction import redacted_line
+from bench.report.format import NONE, counted, number, percent, quantile_of, share, spread, times
+from bench.report.rows import SHARES, STAGES, Accuracy, Latency, Rounds, Row, Spread, at
 
-WIDTH: Final = 110
-"""Columns of a terminal."""
-NONE: Final = "–"
-TARGETS: Final = {"class_map": "class map", "overlay": "overlay"}
+OUTPUTS: Final = {"class_map": "class map", "overlay": "overlay"}
+
+Cell = Callable[[Row, Rounds], str]
 
 
 @dataclass(frozen=True)
 class Table:
-    """Cells are texts, as they are to be read."""
+    """Headers, and cells below them."""
 
+    scenario: str
+    """Short name, for a link."""
     title: str
+    meaning: str
+    """What was done, in a sentence."""
     columns: list[str]
     """The first names the row; the others hold numbers."""
     rows: list[list[str]]
     note: str
-    """What the numbers are, and of how many frames and rounds."""
-    scenario: str
-    """Short name, for a link."""
+    """What the numbers are, and of how many rounds."""
 
 
-def tables(report: Report) -> list[Table]:
+def tables(rows: Sequence[Row]) -> list[Table]:
     """One table for everything that was measured; none for what was not."""
-    rows = rows_of(report)
-    made = (_latency, _rates, _offline, _baselines, _stages, _streams, _accuracy)
+    made = (_latency, _rates, _offline, _baselines, _stage_cost, _streams, _accuracy)
     return [table for make in made if (table := make(rows)).rows]
 
 
-def as_text(report: Report) -> list[str]:
-    """Lines for a terminal, `WIDTH` columns at most but for the last, which names the command."""
-    lines: list[str] = []
-    for table in tables(report):
-        lines += [*_text(table), ""]
-    return [*lines, *_missing(report), *_busy(report), origin(report)]
+def _table(*head: str, of: Sequence[tuple[Row, Rounds]], columns: Mapping[str, Cell]) -> Table:
+    """Scenario, title, meaning and note, and a row for each group of results.
+
+    In the note, `{rounds}` stands for how many there were.
+    """
+    scenario, title, meaning, note = head
+    counts = sorted({len(rounds) for _, rounds in of if len(rounds)})
+    rounds = " or ".join([*(str(it) for it in counts[:-1]), *(counted(it, "round") for it in counts[-1:])])
+    cells = [[row.label, *(cell(row, it) for cell in columns.values())] for row, it in of]
+    return Table(scenario, title, meaning, ["model, engine", *columns], cells, note.format(rounds=rounds))
 
 
-def as_markdown(report: Report) -> str:
-    """The same for a README: below each table its note, then machine, commit and command."""
-    blocks = []
-    for table in tables(report):
-        cells = [[_escaped(cell) for cell in row] for row in (table.columns, *table.rows)]
-        rule = "|---|" + "---:|" * (len(table.columns) - 1)
-        body = [f"| {' | '.join(row)} |" for row in cells]
-        lines = [
-            f"**{_escaped(table.title)}**",
-            "",
-            body[0],
-            rule,
-            *body[1:],
-            "",
-            f"{_escaped(table.note)}  ",
-        ]
-        blocks.append("\n".join([*lines, f"{_escaped(place(report))}: `{_code(report.command)}`", ""]))
-    if (said := busy_verdict(report)) is not None:
-        blocks.append(f"**{_escaped(said)}**\n")
-    return "\n".join(blocks)
+def _median(name: str) -> Cell:
+    return lambda _, it: spread(it.spread(name), with_range=False)
 
 
-def origin(report: Report) -> str:
-    """Machine, commit and command, in one line."""
-    return f"{place(report)}: {report.command}"
+def _range(name: str) -> Cell:
+    return lambda _, it: spread(it.spread(name))
 
 
-def place(report: Report) -> str:
-    """Machine and commit in words."""
-    machine = report.machine
-    cores = f"{machine['cores']} cores" if machine.get("cores") else None
-    memory = f"{machine['memory_gb']:g} GB" if machine.get("memory_gb") else None
-    told = [machine.get("cpu"), cores, memory, machine.get("gpu"), machine.get("os")]
-    commit = f"commit {report.commit}" if report.commit else "commit unknown"
-    partial = ["partial: the run has not come to its end"] if report.is_partial else []
-    return ", ".join(str(it) for it in (*told, commit, *partial) if it)
+def _output(_: Row, it: Rounds) -> str:
+    return OUTPUTS[it.first["to"]]
 
 
-def _busy(report: Report) -> Iterator[str]:
-    said = busy_verdict(report)
-    if said is not None:
-        yield from _wrapped(said)
-
-
-def _missing(report: Report) -> Iterator[str]:
-    for it in report.missing:
-        yield f"not measured: {it.title}: {it.reason}"
-
-
-def _text(table: Table) -> Iterator[str]:
-    widths = [
-        max(len(row[place]) for row in (table.columns, *table.rows)) for place in range(len(table.columns))
-    ]
-    narrow = min(widths[0], max(10, WIDTH - sum(widths[1:]) - 2 * (len(widths) - 1)))
-    labels = {row[0] for row in table.rows}
-    if len({_shortened(it, narrow) for it in labels}) == len(labels):  # else rather too wide than alike
-        widths[0] = narrow
-    yield table.title
-    for row in (table.columns, *table.rows):
-        name = _shortened(row[0], widths[0])
-        cells = [f"{cell:>{width}}" for cell, width in zip(row[1:], widths[1:], strict=True)]
-        yield "  ".join([f"{name:{widths[0]}}", *cells]).rstrip()
-    yield from _wrapped(table.note)
-
-
-def _shortened(name: str, width: int) -> str:
-    """The model's name is cut, for the engine behind it tells the rows apart."""
-    if len(name) <= width:
-        return name
-    model, _, engine = name.partition(" ")
-    return f"{model[: max(1, width - len(engine) - 2)]}… {engine}"[:width]
-
-
-def _wrapped(text: str) -> Iterator[str]:
-    line = ""
-    for word in text.split():
-        if line and len(line) + 1 + len(word) > WIDTH:
-            yield line
-            line = ""
-        line = f"{line} {word}" if line else word
-    yield line
+def _by_output(row: Row) -> list[Rounds]:
+    return row.groups("offline", lambda values: values["to"])
 
 
 def _latency(rows: Sequence[Row]) -> Table:
-    held = [(row, row.single) for row in rows if row.single is not None]
-    return Table(
-        "Latency, one frame after the other",
-        ["ms a frame", "p50", "p90", "p99", "p99.9", "max", "net p50", "frames"],
-        [
-            [
-                label(row),
-                *(quantile_of(latency, share, share != 0.9) for share in SHARES),
-                number(latency.max_ms),
-                number(row.engine_only.quantiles[0.5].value if row.engine_only else None),
-                f"{latency.frames:,}",
-            ]
-            for row, latency in held
-        ],
-        "From the decoded frame to its class map, all threads on one frame; frames of "
-        f"{_rounds([it for _, it in held])} together. In brackets 95 % intervals. A quantile that so few "
-        "frames cannot hold says how many more it takes. Net p50: of the engine alone.",
+    def quantile(share: float) -> Cell:
+        return lambda _, it: quantile_of(it.latency, share, with_interval=share != 0.9)
+
+    def engine_alone(row: Row, _: Rounds) -> str:
+        return quantile_of(row.rounds("engine_only").latency, 0.5, with_interval=False)
+
+    return _table(
         "single_stream",
+        "Latency, one frame after the other",
+        "The next frame is handed over when the last one is done: how long a frame takes that waits for "
+        "nothing.",
+        "From the decoded frame to its class map, all threads on one frame; the frames of {rounds} pooled. "
+        "In brackets 95 % intervals. +N frames: the quantile needs so many more. Engine alone: the network "
+        "without pre- and postprocessing.",
+        of=[(row, it) for row in rows if len(it := row.rounds("single_stream"))],
+        columns={
+            **{f"p{100 * share:g}, ms": quantile(share) for share in SHARES},
+            "max, ms": lambda _, it: number(it.latency.max_ms),
+            "engine alone, p50 ms": engine_alone,
+            "frames": lambda _, it: f"{len(it.latency.pooled_ms):,}",
+        },
     )
 
 
 def _rates(rows: Sequence[Row]) -> Table:
-    held = [(row, rate) for row in rows for rate in row.rates]
+    def measured(cell: Callable[[Rounds], str]) -> Cell:
+        return lambda _, it: cell(it) if len(it) else NONE
 
-    def cells(row: Row, rate: Rate) -> list[str]:
-        latency = rate.latency
-        best = spread(row.highest_rate_hz, zero="none") if rate is row.rates[0] else ""
-        return [
-            label(row),
-            f"{rate.rate_hz:g}{' stalled' if rate.stall else ''}",
-            quantile_of(latency, 0.5, with_interval=False),
-            quantile_of(latency, 0.99),
-            number(latency.max_ms),
-            number(rate.age_ms.value),
-            spread(rate.jitter_ms, with_range=False),
-            f"{rate.dropped:,}/{latency.frames:,}",
-            f"{rate.held}/{latency.rounds}",
-            best,
-        ]
+    def highest(row: Row, it: Rounds) -> str:
+        is_first = not row.rates or it.results == row.rates[0].results
+        return spread(row.highest_rate_hz, zero="none") if is_first else ""
 
-    without = [
-        [label(row), *[NONE] * 8, spread(row.highest_rate_hz, zero="none")]
-        for row in rows
-        if not row.rates and row.highest_rate_hz
-    ]
-    return Table(
-        "Frames at a constant rate",
-        ["", "Hz", "p50 ms", "p99 ms", "max", "age", "jitter", "dropped", "held", "highest Hz"],
-        [cells(row, rate) for row, rate in held] + without,
-        "Latency of every frame that was due, from when it was due; age: median of what was published; "
-        "jitter: p99 of the distance from one period; held: rounds with no frame dropped and p99 (of fewer "
-        "than 459 frames, the maximum) within one period; highest: the highest rate found to hold, median "
-        "over the rounds, in brackets lowest and highest.",
+    searched = [(row, Rounds([])) for row in rows if not row.rates and row.highest_rate_hz is not None]
+    return _table(
         "constant_rate",
+        "Frames at a constant rate",
+        "Frames come by the clock, whether the node keeps up or not, as from a camera; a late frame is timed "
+        "from when it was due.",
+        "Latency of every frame that was due. Age: median. Jitter: p99 of how far publications are from one "
+        "period apart. Held: no frame dropped and the p99 (below 459 frames, the maximum) within one period. "
+        "Highest rate held: found by search; median over the rounds, in brackets lowest and highest.",
+        of=[*((row, it) for row in rows for it in row.rates), *searched],
+        columns={
+            "camera, Hz": measured(
+                lambda it: f"{it.first['rate_hz']:g}{' stalled' if it.first['stall'] else ''}"
+            ),
+            "p50, ms": measured(lambda it: quantile_of(it.latency, 0.5, with_interval=False)),
+            "p99, ms": measured(lambda it: quantile_of(it.latency, 0.99)),
+            "max, ms": measured(lambda it: number(it.latency.max_ms)),
+            "age when published, ms": measured(
+                lambda it: quantile_of(Latency(it.pooled("ages_ms")), 0.5, with_interval=False)
+            ),
+            "jitter, ms": measured(lambda it: spread(it.spread("jitter_ms"), with_range=False)),
+            "dropped of due": measured(lambda it: f"{it.sum('dropped'):,}/{len(it.latency.pooled_ms):,}"),
+            "rounds held": measured(lambda it: f"{it.sum('held')}/{len(it)}"),
+            "highest rate held, Hz": highest,
+        },
     )
 
 
 def _offline(rows: Sequence[Row]) -> Table:
-    held = [(row, it) for row in rows for it in row.offline]
+    cpu_ms = at("cpu_ms_per_frame")
 
-    def cells(row: Row, it: Offline) -> list[str]:
-        return [
-            label(row),
-            TARGETS[it.to],
-            spread(it.fps),
-            percent(it.of_bound),
-            percent(it.of_engine),
-            spread(it.cpu_ms, with_range=False),
-            times(it.over_stages),
-            times(it.over_turns),
-            spread(it.busy_cores, with_range=False),
-            spread(it.peak_memory_mb, with_range=False),
-            spread(it.watts, with_range=False),
-        ]
+    def of_limit(row: Row, it: Rounds) -> str:
+        return percent(it.over(at("fps"), row.rounds("stage_cost"), at("bound_fps", it.first["to"])))
 
-    return Table(
-        "A recording as fast as it goes",
-        [
-            *("", "file to", "fps", "of bound", "of engine"),
-            *("CPU ms", "over stages", "over turns", "cores", "MB", "W"),
-        ],
-        [cells(row, it) for row, it in held],
-        f"Medians over {_rounds([it.fps for _, it in held])}, in brackets lowest and highest; ratios by "
-        "round. Of bound: of what the CPU work of a frame allows on all cores; of engine: of the network "
-        "alone; CPU ms a frame, over the stages' alone, and over that of one thread that takes each frame "
-        "through all stages in turn, one such thread a core; cores kept busy; peak memory; power.",
+    def of_engine(row: Row, it: Rounds) -> str:
+        return percent(it.over(at("fps"), row.rounds("engine_only"), at("fps")))
+
+    def over_stages(row: Row, it: Rounds) -> str:
+        stages = ("decode", "predict") if it.first["to"] == "class_map" else ("decode", "predict", "overlay")
+
+        def stages_ms(values: Mapping[str, Any]) -> float:
+            return sum(float(values["cpu_ms"][name]) for name in stages)
+
+        return times(it.over(cpu_ms, row.rounds("stage_cost"), stages_ms))
+
+    def over_turns(row: Row, it: Rounds) -> str:
+        return times(it.over(cpu_ms, row.rounds("stage_cost"), at("turns_cpu_ms", it.first["to"])))
+
+    return _table(
         "offline",
+        "A recording as fast as it goes",
+        "A recording is processed as fast as it goes, from the file to class maps or an overlay video.",
+        "Medians over {rounds}, in brackets lowest and highest; ratios by round. CPU limit: what the CPU "
+        "time of a frame's stages allows on all cores. Engine alone: the network with nothing around it. CPU "
+        "× stages alone: CPU time over that of the stages, each measured alone. CPU × one thread: over that "
+        "of one thread a core that takes each frame through all stages.",
+        of=[(row, it) for row in rows for it in _by_output(row)],
+        columns={
+            "output": _output,
+            "frames a second": _range("fps"),
+            "share of CPU limit": of_limit,
+            "share of engine alone": of_engine,
+            "CPU ms a frame": _median("cpu_ms_per_frame"),
+            "CPU × stages alone": over_stages,
+            "CPU × one thread": over_turns,
+            "cores busy": _median("busy_cores"),
+            "peak memory, MB": _median("peak_memory_mb"),
+            "power, W": _median("watts"),
+        },
     )
 
 
 def _baselines(rows: Sequence[Row]) -> Table:
-    held = [(row, it) for row in rows for it in row.offline if it.over_plain or it.over_model_api]
-    return Table(
-        "Beside other loops",
-        ["", "file to", "fps", "× plain loop", "× model_api"],
-        [
-            [
-                label(row),
-                TARGETS[it.to],
-                spread(it.fps, with_range=False),
-                times(it.over_plain, with_range=True),
-                times(it.over_model_api, with_range=True),
-            ]
-            for row, it in held
-        ],
-        "How many times as many frames a second as a plain OpenCV + ONNX Runtime loop, and as "
-        "openvino-model-api's pipeline, with the same network: medians of the ratios by round, in brackets "
-        "lowest and highest.",
+    def over_plain(row: Row, it: Rounds) -> Spread | None:
+        return it.over(at("fps"), row.rounds("plain", to=it.first["to"]), at("fps"))
+
+    def over_model_api(row: Row, it: Rounds) -> Spread | None:
+        draws = it.first["to"] == "overlay"  # which it does not
+        return None if draws else it.over(at("fps"), row.rounds("model_api"), at("fps"))
+
+    found = [(row, it) for row in rows for it in _by_output(row)]
+    return _table(
         "baselines",
+        "Compared with other loops",
+        "The same recording and the same network in loops as others write them.",
+        "How many times as many frames a second as a plain OpenCV + ONNX Runtime loop, and as "
+        "openvino-model-api's pipeline: medians of the ratios by round, in brackets lowest and highest.",
+        of=[(row, it) for row, it in found if over_plain(row, it) or over_model_api(row, it)],
+        columns={
+            "output": _output,
+            "frames a second": _median("fps"),
+            "× plain loop": lambda row, it: times(over_plain(row, it), with_range=True),
+            "× model_api": lambda row, it: times(over_model_api(row, it), with_range=True),
+        },
     )
 
 
-def _stages(rows: Sequence[Row]) -> Table:
-    held = [(row, row.stages) for row in rows if row.stages is not None]
+def stage_costs(it: Rounds) -> dict[str, Spread]:
+    """CPU milliseconds a frame of each of `STAGES`, with all cores busy."""
+    found = {name: it.spread("steps_cpu_ms", name) or it.spread("cpu_ms", name) for name in STAGES}
+    return {name: cost for name, cost in found.items() if cost is not None}
 
-    def cells(row: Row, stages: Stages) -> list[str]:
-        total = sum(it.median for it in stages.cpu_ms.values())
-        return [
-            label(row),
-            *(spread(it, with_range=False) for it in stages.cpu_ms.values()),
-            number(total),
-            spread(stages.quiet_ms, with_range=False),
-            *(spread(stages.bound_fps.get(to), with_range=False) for to in TARGETS),
-        ]
 
-    return Table(
-        "CPU work of a frame, each stage alone",
-        [
-            *("CPU ms", "decode", "preprocess", "infer", "postprocess", "overlay", "sum", "quiet"),
-            *("bound fps", "with overlay"),
-        ],
-        [cells(row, stages) for row, stages in held],
-        f"Medians over {_rounds([it for _, stages in held for it in stages.cpu_ms.values()])}; one thread an "
-        "inference; a stage runs on every core at once, and nothing else. Quiet: the sum on one core while "
-        "the others idle. The bound is what all cores can do at most: summed over them, one second by the "
-        "CPU time of decode, preprocess, infer and postprocess, and of overlay too.",
+def _stage_cost(rows: Sequence[Row]) -> Table:
+    def cost(name: str) -> Cell:
+        return lambda _, it: spread(stage_costs(it).get(name), with_range=False)
+
+    def quiet(_: Row, it: Rounds) -> str:
+        sums_ms = [sum(each.values["quiet_cpu_ms"].values()) for each in it.results]
+        return spread(Spread.of(sums_ms), with_range=False)
+
+    def limit(to: str) -> Cell:
+        return lambda _, it: spread(it.spread("bound_fps", to), with_range=False)
+
+    return _table(
         "stage_cost",
+        "CPU time of a frame, each stage alone",
+        "Every stage runs alone, to know what a frame costs at least.",
+        "CPU milliseconds a frame: medians over {rounds}; one thread an inference, the stage on every core "
+        "at once, and nothing else. Sum, one core: with the other cores idle. Limit: the frames a second "
+        "that all cores can do at most, by the CPU time of all stages, without and with the overlay.",
+        of=[(row, it) for row in rows if len(it := row.rounds("stage_cost"))],
+        columns={
+            **{name: cost(name) for name in STAGES},
+            "sum": lambda _, it: number(sum(cost.median for cost in stage_costs(it).values())),
+            "sum, one core": quiet,
+            **{f"limit, {name}": limit(to) for to, name in OUTPUTS.items()},
+        },
     )
 
 
 def _streams(rows: Sequence[Row]) -> Table:
-    held = [(row, it) for row in rows for it in row.streams]
-    return Table(
-        "Several recordings at once",
-        ["", "streams", "fps together", "slowest stream", "fastest stream", "MB"],
-        [
-            [
-                label(row),
-                str(it.streams),
-                spread(it.fps),
-                spread(it.slowest_fps),
-                spread(it.fastest_fps),
-                spread(it.peak_memory_mb, with_range=False),
-            ]
-            for row, it in held
-        ],
-        f"One process each, file to class map; medians over {_rounds([it.fps for _, it in held])}, in "
-        "brackets lowest and highest.",
+    def stream(choose: Callable[[Sequence[float]], float]) -> Cell:
+        return lambda _, it: spread(Spread.of([choose(each.values["fps_by_stream"]) for each in it.results]))
+
+    return _table(
         "streams",
+        "Several recordings at once",
+        "One process each; they share the cores.",
+        "From file to class map, frames a second: medians over {rounds}, in brackets lowest and highest.",
+        of=[(row, it) for row in rows for it in row.groups("streams", lambda values: values["streams"])],
+        columns={
+            "streams": lambda _, it: str(it.first["streams"]),
+            "all together": _range("fps"),
+            "slowest stream": stream(min),
+            "fastest stream": stream(max),
+            "peak memory, MB": _median("peak_memory_mb"),
+        },
     )
 
 
 def _accuracy(rows: Sequence[Row]) -> Table:
-    held = [(row, row.accuracy) for row in rows if row.accuracy is not None]
-    labels = list(dict.fromkeys(name for _, it in held for name in it.iou))
+    found = {row.label: row.accuracy for row in rows if row.accuracy is not None}
+    classes = list(dict.fromkeys(name for it in found.values() for name in it.iou))
+    extents = sorted({(it.values["frames"], it.values["recordings"]) for it in found.values()})
+    counts = " or ".join(f"{counted(it, 'frame')} of {counted(of, 'recording')}" for it, of in extents)
 
-    def cells(row: Row, it: AccuracyFigures) -> list[str]:
-        return [
-            label(row),
-            share(it.mean_iou, it.interval),
-            *(share(it.iou.get(name)) for name in labels),
-            share(it.boundary_iou),
-            share(it.two_classes),
-            NONE if it.calibration_error is None else f"{100 * it.calibration_error:.1f}",
-            *(share(it.conditions.get(name)) for name in ("day", "night")),
-            it.short_origin + ", differs under load" * (it.same_under_load is False),
-        ]
+    def of(cell: Callable[[Accuracy], str]) -> Cell:
+        return lambda row, _: cell(found[row.label])
 
-    frames = sorted({f"{it.frames:,} frames of {it.recordings} recordings" for _, it in held})
-    short = {"alternative": "altern.", "background": "backgr."}
-    return Table(
-        "Accuracy",
-        [
-            "%",
-            "mean IoU",
-            *(short.get(it, it) for it in labels),
-            "boundary",
-            "2 cl.",
-            "ECE",
-            "day",
-            "night",
-            "on",
-        ],
-        [cells(row, it) for row, it in held],
-        f"IoU on {' or '.join(frames)}, one confusion matrix, through the node's own path; in brackets the "
-        "95 % interval by recording. 2 cl.: drivable or not; boundary: IoU near the borders; ECE: "
-        "calibration error. With all cores busy every class map was the same, or the row says so. Card: not "
-        "measured here; what the model's card tells of the split in brackets.",
+    def share_at(*path: str) -> Cell:
+        return of(lambda it: share(at(*path)(it.values)))
+
+    def iou_of(name: str) -> Cell:
+        return of(lambda it: share(it.iou.get(name)))
+
+    return _table(
         "accuracy",
+        "Accuracy",
+        "Every labelled frame through the node's own path, compared with its label pixel by pixel.",
+        f"IoU in percent on {counts}, one confusion matrix; in brackets the 95 % interval by recording. "
+        "Boundary: IoU near the borders. Drivable or not: direct and alternative as one. With all cores busy "
+        "every class map was the same, or the row says so. Card: not measured here; as the model's card has "
+        "it, of the split in brackets.",
+        of=[(row, Rounds([])) for row in rows if row.label in found],
+        columns={
+            "mean IoU": of(lambda it: share(it.mean_iou, it.interval)),
+            **{name: iou_of(name) for name in classes},
+            "boundary": share_at("boundary_iou"),
+            "drivable or not": share_at("two_classes", "mean_iou"),
+            "calibration error": share_at("calibration_error"),
+            "day": share_at("conditions", "day", "mean_iou"),
+            "night": share_at("conditions", "night", "mean_iou"),
+            "measured on": of(
+                lambda it: it.origin + ", differs under load" * (it.values.get("same_under_load") is False)
+            ),
+        },
     )
-
-
-def label(row: Row) -> str:
-    """Model and what ran it."""
-    return f"{row.name} {row.place}"
-
-
-def number(value: float | None) -> str:
-    """Three figures: 0.42, 18.4, 197."""
-    if value is None:
-        return NONE
-    return (
-        f"{value:,.0f}" if abs(value) >= 99.95 else f"{value:.1f}" if abs(value) >= 9.995 else f"{value:.2f}"
-    )
-
-
-def quantile_of(latency: Latency, share: float, with_interval: bool = True) -> str:
-    """ "18.4 (18.1-18.9)", or how many frames are missing."""
-    found: Quantile = latency.quantiles[share]
-    if found.value is None:
-        return f"+{found.missing:,} frames"
-    if not with_interval or found.low is None or found.high is None:
-        return number(found.value)
-    return f"{number(found.value)} ({number(found.low)}–{number(found.high)})"
-
-
-def spread(it: Spread | None, with_range: bool = True, zero: str = "0.00") -> str:
-    """ "197 (190-201)"; of one round the number alone."""
-    if it is None:
-        return NONE
-    if it.median == 0:
-        return zero
-    if not with_range or it.rounds == 1:
-        return number(it.median)
-    return f"{number(it.median)} ({number(it.low)}–{number(it.high)})"
-
-
-def percent(it: Spread | None) -> str:
-    """ "92 %"."""
-    return NONE if it is None else f"{100 * it.median:.0f} %"
-
-
-def times(it: Spread | None, with_range: bool = False) -> str:
-    """ "1.73x"."""
-    if it is None:
-        return NONE
-    told = f"{it.median:.2f}x"
-    return f"{told} ({it.low:.2f}–{it.high:.2f})" if with_range and it.rounds > 1 else told
-
-
-def share(value: float | None, interval: tuple[float, float] | None = None) -> str:
-    """ "78.06 (74.59-81.33)", in percent."""
-    if value is None:
-        return NONE
-    told = f"{100 * value:.2f}"
-    return told if interval is None else f"{told} ({100 * interval[0]:.1f}–{100 * interval[1]:.1f})"
-
-
-def _rounds(spreads: Sequence[Any]) -> str:
-    counts = sorted({it.rounds for it in spreads})
-    told = " or ".join(str(count) for count in counts)
-    return f"{told} round{'s' * (counts != [1])}"
-
-
-def _code(text: str) -> str:
-    """Within backticks nothing else means anything."""
-    return redacted_line(text).replace("`", "'")
-
-
-def _escaped(text: str) -> str:
-    """As Markdown shows it and runs nothing: no HTML, no link, no image, no cell or line of its own."""
-    plain = redacted_line(text).replace("&", "&amp;").replace("<", "&lt;")
-    return re.sub(r"[\\`*\[\]|]", r"\\\g<0>", plain)

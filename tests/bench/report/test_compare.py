@@ -183,10 +183,10 @@ def test_interval_of_ten_rounds_is_that_of_the_trimmed_mean() -> None:
 
 
 @pytest.mark.parametrize(("rounds", "more"), [(1, 4), (4, 1)])
-def test_few_rounds_tell_nothing_and_how_many_more_are_needed(rounds: int, more: int) -> None:
+def test_few_rounds_decide_nothing_and_say_how_many_more_are_needed(rounds: int, more: int) -> None:
     comparison = compare(*steady(rounds, factor=2.0), fail_over=0.05)
 
-    assert {it.verdict for it in comparison.figures} == {"cannot be told"}
+    assert {it.verdict for it in comparison.figures} == {"unknown"}
     assert f"at least 5 are needed, {more} more" in rows(comparison)[-1]
     assert comparison.status == 1  # a gate that saw nothing does not pass
 

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from bench.report.data import Missing, ModelFile, Report, Result
-from bench.report.rows import Row, Spread, rows_of
-from bench.report.table import WIDTH, as_markdown, as_text, tables
+from bench.report.rows import Row, Spread, at, rows_of
+from bench.report.table import Table, stage_costs, tables
+from bench.report.text import WIDTH, as_markdown, as_text
 from bench.task import ScenarioName, Task
 
 METER: dict[str, Any] = {
@@ -72,7 +73,7 @@ def constant_rate(number: int, rate_hz: float, held: bool = True, dropped: int =
 
 
 def report(*results: Result, **changes: Any) -> Report:
-    told: dict[str, Any] = {
+    values: dict[str, Any] = {
         "command": "drivable-bench --rounds 3",
         "config": {},
         "machine": {"cpu": "a CPU", "cores": 2, "memory_gb": 24.0},
@@ -83,7 +84,7 @@ def report(*results: Result, **changes: Any) -> Report:
         "results": list(results),
         "models": {"rt_s": ModelFile("1" * 64, 3_800_000, "fp32", (640, 384), CARD)},
     }
-    return Report(**told | changes)
+    return Report(**values | changes)
 
 
 def row(*results: Result, **changes: Any) -> Row:
@@ -91,68 +92,80 @@ def row(*results: Result, **changes: Any) -> Row:
     return found
 
 
-def test_stages_are_told_with_all_cores_busy_and_on_a_quiet_machine() -> None:
-    found = row(stages(0, 100.0), stages(1, 100.0)).stages
+def table(report: Report, scenario: str) -> Table:
+    (found,) = (it for it in tables(rows_of(report)) if it.scenario == scenario)
+    return found
 
-    assert found is not None
-    assert {name: it.median for name, it in found.cpu_ms.items()} == {
+
+def column(report: Report, scenario: str, name: str) -> list[str]:
+    found = table(report, scenario)
+    return [cells[found.columns.index(name)] for cells in found.rows]
+
+
+def test_stages_are_told_with_all_cores_busy_and_on_a_quiet_machine() -> None:
+    measured = report(stages(0, 100.0), stages(1, 100.0))
+
+    (found,) = rows_of(measured)
+    assert {name: it.median for name, it in stage_costs(found.rounds("stage_cost")).items()} == {
         **{"decode": 2.0, "preprocess": 0.6, "infer": 6.0, "postprocess": 0.4, "overlay": 4.0}
     }
-    assert found.quiet_ms.median == 11.0
+    assert column(measured, "stage_cost", "sum") == ["13.0"]
+    assert column(measured, "stage_cost", "sum, one core") == ["11.0"]
+    assert column(measured, "stage_cost", "limit, overlay") == ["50.0"]
 
 
 def test_latencies_of_all_rounds_are_pooled() -> None:
-    found = row(*(single_stream(n, [float(n)] * 100) for n in range(5)))
+    single = row(*(single_stream(n, [float(n)] * 100) for n in range(5))).rounds("single_stream")
 
-    assert found.single is not None
-    assert (found.single.frames, found.single.rounds, found.single.max_ms) == (500, 5, 4.0)
-    assert found.single.quantiles[0.5].value == 2.0
-    assert found.single.quantiles[0.99].value == 4.0
-    assert found.single.quantiles[0.999].value is None
-    assert found.single.quantiles[0.999].missing == 4603 - 500
+    latency = single.latency
+    assert (len(latency.pooled_ms), len(single), latency.max_ms) == (500, 5, 4.0)
+    assert latency.quantile(0.5).value == 2.0
+    assert latency.quantile(0.99).value == 4.0
+    assert latency.quantile(0.999).value is None
+    assert latency.quantile(0.999).missing == 4603 - 500
 
 
-def test_share_of_the_bound_is_made_within_a_round() -> None:
+def test_share_of_the_limit_is_formed_within_a_round() -> None:
     # The machine halves its speed in the second round: medians of each alone would give 100 over 100.
     results = [
         *(offline(n, fps) for n, fps in enumerate((180.0, 90.0, 100.0))),
         *(stages(n, bound) for n, bound in enumerate((200.0, 100.0, 100.0))),
     ]
 
-    (found,) = row(*results).offline
+    found = row(*results)
 
-    assert found.fps == Spread(100.0, 90.0, 180.0, 3)
-    assert found.of_bound == Spread(0.9, 0.9, 1.0, 3)
+    rounds = found.rounds("offline")
+    assert rounds.spread("fps") == Spread(100.0, 90.0, 180.0, 3)
+    of_limit = rounds.over(at("fps"), found.rounds("stage_cost"), at("bound_fps", "class_map"))
+    assert of_limit == Spread(0.9, 0.9, 1.0, 3)
+    assert column(report(*results), "offline", "share of CPU limit") == ["90 %"]
 
 
 def test_cpu_time_is_compared_with_the_stages_that_took_part() -> None:
-    found = row(offline(0, 100.0, cpu_ms=9.9), offline(0, 80.0, "overlay", cpu_ms=14.3), stages(0, 200.0))
+    measured = report(
+        offline(0, 100.0, cpu_ms=9.9), offline(0, 80.0, "overlay", cpu_ms=14.3), stages(0, 200.0)
+    )
 
-    assert [it.to for it in found.offline] == ["class_map", "overlay"]
-    for it in found.offline:
-        assert it.over_stages is not None
-        assert it.over_stages.median == pytest.approx(1.1)  # of 9 ms, and of 13 with the overlay
+    assert column(measured, "offline", "output") == ["class map", "overlay"]
+    assert column(measured, "offline", "CPU × stages alone") == ["1.10x", "1.10x"]  # of 9 ms, and of 13
 
 
 def test_cpu_time_is_compared_with_a_thread_that_does_all_stages_in_turn() -> None:
-    told = stages(0, 200.0).values | {"turns_cpu_ms": {"class_map": 10.0, "overlay": 14.0}}
-    took_turns = result("stage_cost", **told)
+    values = stages(0, 200.0).values | {"turns_cpu_ms": {"class_map": 10.0, "overlay": 14.0}}
+    took_turns = result("stage_cost", **values)
 
-    found = row(offline(0, 100.0, cpu_ms=9.9), offline(0, 80.0, "overlay", cpu_ms=14.3), took_turns)
+    measured = report(offline(0, 100.0, cpu_ms=9.9), offline(0, 80.0, "overlay", cpu_ms=14.3), took_turns)
 
-    ratios = [it.over_turns.median for it in found.offline if it.over_turns is not None]
-    assert ratios == pytest.approx([0.99, 1.02], abs=0.005)
+    assert column(measured, "offline", "CPU × one thread") == ["0.99x", "1.02x"]
 
 
 def test_report_from_before_stages_took_turns_can_be_read() -> None:
-    found = row(offline(0, 100.0), stages(0, 200.0))
-
-    assert [it.over_turns for it in found.offline] == [None]
+    assert column(report(offline(0, 100.0), stages(0, 200.0)), "offline", "CPU × one thread") == ["–"]
 
 
 def test_baselines_are_compared_with_every_engine_that_ran_their_model() -> None:
     by_openvino = Result(Task("offline", "rt_s", "openvino"), 0, 0.0, offline(0, 300.0).values)
-    results = [
+    measured = report(
         offline(0, 200.0),
         offline(0, 120.0, "overlay"),
         by_openvino,
@@ -160,41 +173,37 @@ def test_baselines_are_compared_with_every_engine_that_ran_their_model() -> None
         result("plain", to="overlay", fps=40.0, frames=600, cpu_ms_per_frame=9.0),
         result("model_api", fps=80.0, frames=600, versions={}),
         result("plain", model="rt_m", to="class_map", fps=1.0, frames=600, cpu_ms_per_frame=9.0),
+    )
+
+    assert table(measured, "baselines").rows == [
+        ["rt_s onnx", "class map", "200", "2.00x", "2.50x"],
+        ["rt_s onnx", "overlay", "120", "3.00x", "–"],
+        ["rt_s openvino", "class map", "300", "3.00x", "3.75x"],
     ]
-
-    onnx, openvino = rows_of(report(*results))
-
-    def ratios(found: Row) -> list[tuple[float | None, float | None]]:
-        return [
-            tuple(spread and spread.median for spread in (it.over_plain, it.over_model_api))  # type: ignore[misc]
-            for it in found.offline
-        ]
-
-    assert ratios(onnx) == [(2.0, 2.5), (3.0, None)]
-    assert ratios(openvino) == [(3.0, 3.75)]
 
 
 def test_round_without_a_baseline_has_no_ratio() -> None:
     baseline = result("plain", 1, to="class_map", fps=50.0, frames=600, cpu_ms_per_frame=9.0)
 
-    (found,) = row(offline(0, 100.0), offline(1, 100.0), baseline).offline
+    found = row(offline(0, 100.0), offline(1, 100.0), baseline)
 
-    assert found.over_plain == Spread(2.0, 2.0, 2.0, 1)
+    assert found.rounds("offline").over(at("fps"), found.rounds("plain"), at("fps")) == Spread(
+        2.0, 2.0, 2.0, 1
+    )
 
 
 def test_rates_are_told_apart_and_their_rounds_counted() -> None:
-    found = row(
+    measured = report(
         constant_rate(0, 60.0, held=False, dropped=7),
         constant_rate(0, 30.0),
         constant_rate(1, 60.0),
         constant_rate(1, 30.0),
     )
 
-    assert [(it.rate_hz, it.held, it.dropped, it.latency.frames) for it in found.rates] == [
-        (30.0, 2, 0, 600),
-        (60.0, 1, 7, 600),
-    ]
-    assert found.rates[0].age_ms.value == 5.0
+    assert column(measured, "constant_rate", "camera, Hz") == ["30", "60"]
+    assert column(measured, "constant_rate", "rounds held") == ["2/2", "1/2"]
+    assert column(measured, "constant_rate", "dropped of due") == ["0/600", "7/600"]
+    assert column(measured, "constant_rate", "age when published, ms") == ["5.00", "5.00"]
 
 
 def test_round_that_held_no_rate_counts_as_none_held() -> None:
@@ -207,17 +216,18 @@ def test_card_tells_the_accuracy_where_it_was_not_measured() -> None:
     found = row(offline(0, 100.0)).accuracy
 
     assert found is not None
-    assert found.origin == "from the card (test)"
-    assert (found.mean_iou, found.interval, found.frames) == (0.7706, (0.74, 0.8), 147)
+    assert found.origin == "card (test)"
+    assert (found.mean_iou, found.interval, found.values["frames"]) == (0.7706, (0.74, 0.8), 147)
 
 
 def test_measured_accuracy_comes_before_the_card_s() -> None:
     values = CARD | {"split": "val", "mean_iou": 0.5, "boundary_iou": 0.4, "calibration_error": 0.02}
 
-    found = row(result("accuracy", **values, same_under_load=True)).accuracy
+    measured = report(result("accuracy", **values, same_under_load=False))
 
-    assert found is not None
-    assert (found.origin, found.mean_iou, found.boundary_iou) == ("measured on val", 0.5, 0.4)
+    (cells,) = table(measured, "accuracy").rows
+    assert cells[0:2] == ["rt_s onnx", "50.00 (74.0–80.0)"]
+    assert cells[5:] == ["40.00", "87.00", "2.00", "78.00", "75.00", "val, differs under load"]
 
 
 def test_network_of_two_classes_has_no_mean_of_three() -> None:
@@ -227,15 +237,15 @@ def test_network_of_two_classes_has_no_mean_of_three() -> None:
     found = row(offline(0, 100.0), models={"rt_s": model}).accuracy
 
     assert found is not None
-    assert (found.mean_iou, found.two_classes) == (None, 0.87)
+    assert (found.mean_iou, found.interval) == (None, None)
     assert found.iou == {"drivable": 0.8, "background": 0.95}
 
 
 def test_model_without_card_and_rounds_without_results_leave_gaps() -> None:
     found = row(offline(0, 100.0), models={})
 
-    assert (found.accuracy, found.single, found.stages, found.size_mb) == (None, None, None, None)
-    assert found.offline[0].of_bound is None
+    assert (found.accuracy, found.size_mb, len(found.rounds("single_stream"))) == (None, None, 0)
+    assert column(report(offline(0, 100.0)), "offline", "share of CPU limit") == ["–"]
 
 
 def everything(model: str = "rt_s") -> Report:
@@ -273,37 +283,37 @@ def test_names_are_not_cut_until_they_are_alike() -> None:
 
 
 def test_table_says_how_many_frames_a_quantile_lacks() -> None:
-    (latency,) = (it for it in tables(everything()) if it.scenario == "single_stream")
-
-    (cells,) = latency.rows
+    (cells,) = table(everything(), "single_stream").rows
     assert cells[0] == "rt_s onnx"
     assert cells[1].startswith("4.00 (")
     assert cells[3:5] == ["+159 frames", "+4,303 frames"]
 
 
 def test_offline_table_tells_median_range_and_ratios() -> None:
-    (table,) = (it for it in tables(everything()) if it.scenario == "offline")
+    found = table(everything(), "offline")
 
-    assert table.rows[0][1:4] == ["class map", "101 (100–102)", "91 %"]
-    assert table.note.startswith("Medians over 3 rounds")
+    assert found.rows[0][1:4] == ["class map", "101 (100–102)", "91 %"]
+    assert found.note.startswith("Medians over 3 rounds")
 
 
 def test_what_was_not_measured_has_no_table() -> None:
-    assert [it.scenario for it in tables(report(offline(0, 100.0), models={}))] == ["offline"]
+    rows = rows_of(report(offline(0, 100.0), models={}))
+
+    assert [it.scenario for it in tables(rows)] == ["offline"]
 
 
 def test_markdown_tells_machine_commit_and_command_below_each_table() -> None:
-    told = as_markdown(everything("a|b"))
+    markdown = as_markdown(everything("a|b"))
 
     origin = "a CPU, 2 cores, 24 GB, commit abc1234567: `drivable-bench --rounds 3`"
-    assert told.count(origin) == len(tables(everything())) - 1  # without a card there is no accuracy
-    assert "| a\\|b onnx |" in told
+    assert markdown.count(origin) == len(tables(rows_of(everything("a|b"))))
+    assert "| a\\|b onnx |" in markdown
 
 
 def test_markdown_shows_a_hostile_model_name_as_text() -> None:
-    told = as_markdown(everything("<img src=x onerror=alert(1)>![x](b)`c`\n| d |\x1b[2J&lt;"))
+    markdown = as_markdown(everything("<img src=x onerror=alert(1)>![x](b)`c`\n| d |\x1b[2J&lt;"))
 
-    assert "<img" not in told
-    assert "\x1b" not in told
-    assert "![" not in told
-    assert r"&lt;img src=x onerror=alert(1)>!\[x\](b)\`c\`\\n\| d \|\\x1b\[2J&amp;lt;" in told
+    assert "<img" not in markdown
+    assert "\x1b" not in markdown
+    assert "![" not in markdown
+    assert r"&lt;img src=x onerror=alert(1)>!\[x\](b)\`c\`\\n\| d \|\\x1b\[2J&amp;lt;" in markdown

@@ -1,0 +1,94 @@
+"""The report on a terminal, and as Markdown for a README."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from itertools import zip_longest
+from textwrap import wrap
+from typing import Final
+
+from bench.report.data import Report, busy_verdict
+from bench.report.rows import rows_of
+from bench.report.table import Table, tables
+from bench.report.verdict import verdict
+from perception.system.redaction import redacted_line
+
+WIDTH: Final = 110
+"""Columns of a terminal."""
+SHORT: Final = {"alternative": "alt.", "background": "backgr.", "boundary": "border", "calibration": "calib."}
+"""Words of headers that a terminal has no room for."""
+
+
+def as_text(report: Report) -> list[str]:
+    """Lines for a terminal, `WIDTH` columns at most but for the last, which names the command."""
+    rows = rows_of(report)
+    lines: list[str] = []
+    for table in tables(rows):
+        lines += [*_text(table), ""]
+    lines += [f"not measured: {it.title}: {it.reason}" for it in report.missing]
+    for remark in (busy_verdict(report), verdict(rows) if rows else None):
+        lines += wrap(remark, WIDTH) if remark else []
+    return [*lines, f"{place(report)}: {report.command}"]
+
+
+def as_markdown(report: Report) -> str:
+    """The verdict, then each table with its note, machine, commit and command."""
+    rows = rows_of(report)
+    blocks = [f"**{_escaped(verdict(rows))}**\n"] if rows else []
+    origin = f"{_escaped(place(report))}: `{redacted_line(report.command).replace('`', chr(39))}`"
+    for table in tables(rows):
+        head, *body = (
+            f"| {' | '.join(_escaped(cell) for cell in row)} |" for row in (table.columns, *table.rows)
+        )
+        rule = "|---|" + "---:|" * (len(table.columns) - 1)
+        title, note = f"**{_escaped(table.title)}**", f"{_escaped(table.note)}  "
+        blocks.append("\n".join([title, "", head, rule, *body, "", note, origin, ""]))
+    if (busy := busy_verdict(report)) is not None:
+        blocks.append(f"**{_escaped(busy)}**\n")
+    return "\n".join(blocks)
+
+
+def place(report: Report) -> str:
+    """Machine and commit in words."""
+    machine = report.machine
+    cores = f"{machine['cores']} cores" if machine.get("cores") else None
+    memory = f"{machine['memory_gb']:g} GB" if machine.get("memory_gb") else None
+    facts = [machine.get("cpu"), cores, memory, machine.get("gpu"), machine.get("os")]
+    commit = f"commit {report.commit or 'unknown'}"
+    partial = "partial: the run has not come to its end" if report.is_partial else None
+    return ", ".join(str(it) for it in (*facts, commit, partial) if it)
+
+
+def _text(table: Table) -> Iterator[str]:
+    """A column is as wide as its cells and the longest word of its header, which may take several lines."""
+    columns = [" ".join(SHORT.get(word, word) for word in name.split()) for name in table.columns]
+    widths = [
+        max(len(text) for text in (*(row[place] for row in table.rows), *name.split()))
+        for place, name in enumerate(columns)
+    ]
+    narrow = min(widths[0], max(10, WIDTH - sum(widths[1:]) - 2 * (len(widths) - 1)))
+    labels = {row[0] for row in table.rows}
+    if len({_shortened(it, narrow) for it in labels}) == len(labels):  # else rather too wide than alike
+        widths[0] = narrow
+    heads = [wrap(name, width)[::-1] for name, width in zip(columns, widths, strict=True)]
+    head = list(zip_longest(*heads, fillvalue=""))[::-1]
+    yield table.title
+    for first, *others in (*head, *table.rows):
+        cells = [f"{cell:>{width}}" for cell, width in zip(others, widths[1:], strict=True)]
+        yield "  ".join([f"{_shortened(first, widths[0]):{widths[0]}}", *cells]).rstrip()
+    yield from wrap(table.note, WIDTH)
+
+
+def _shortened(name: str, width: int) -> str:
+    """The model's name is cut, for the engine behind it tells the rows apart."""
+    if len(name) <= width:
+        return name
+    model, _, engine = name.partition(" ")
+    return f"{model[: max(1, width - len(engine) - 2)]}… {engine}"[:width]
+
+
+def _escaped(text: str) -> str:
+    """As Markdown shows it and runs nothing: no HTML, no link, no image, no cell or line of its own."""
+    plain = redacted_line(text).replace("&", "&amp;").replace("<", "&lt;")
+    return re.sub(r"[\\`*\[\]|]", r"\\\g<0>", plain)
