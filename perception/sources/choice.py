@@ -1,4 +1,4 @@
-"""Which of several videos is read: of a file's streams, a camera's, or a playlist's variants."""
+"""The `--stream` option: chooses among the streams of a file or camera, or the variants of a playlist."""
 
 from __future__ import annotations
 
@@ -11,44 +11,44 @@ from perception.sources.source import SourceError
 
 BEST: Final = "best"
 PROXY_SHARE: Final = 0.25
-"""Of the pixels of another stream: with fewer, one marked as the default is a preview of that."""
-TOLD: Final = 6
-"""So many streams that were left are named in the log."""
+"""A default stream with less than this share of the pixels of another is a preview of it."""
+LISTED: Final = 6
+"""Other streams that are listed in the log."""
 
 
 @dataclass(frozen=True)
 class Offer:
-    """One video that could be read."""
+    """A video that can be chosen."""
 
     what: str
     """For the log, such as `h264 1920x1080`."""
     wh: tuple[int, int] = (0, 0)
-    """Width and height in pixels; zeros where nothing tells them."""
+    """Width and height in pixels; zeros if unknown."""
     is_decodable: bool = True
     is_still: bool = False
-    """One picture beside a video: a cover, a thumbnail, a preview."""
+    """A single picture that accompanies a video: cover, thumbnail, preview."""
     is_default: bool = False
     is_aside: bool = False
-    """Meant to be shown with or instead of another: for impaired people, a comment, an enhancement."""
+    """Supplements or replaces another: accessibility, commentary, enhancement."""
     rank: float = 0.0
-    """Of equals the one with more is the better: bits a second, where they are told."""
+    """Breaks ties, higher is better: bits per second if known."""
 
     @property
     def pixels(self) -> int:
-        """Of a picture."""
+        """Per picture."""
         return self.wh[0] * self.wh[1]
 
 
 @dataclass(frozen=True)
 class Choice:
-    """What `--stream` asks for."""
+    """A parsed `--stream` option."""
 
     index: int | None = None
     most_wh: tuple[int, int] | None = None
 
     @classmethod
     def of(cls, text: str) -> Choice:
-        """Read `best`, an index from 0, or a size such as `1280x720`; raises ValueError."""
+        """Parse `best`, an index from 0, or a size such as `1280x720`; raises ValueError."""
         if text == BEST:
             return cls()
         if re.fullmatch(r"\d{1,6}", text):
@@ -59,19 +59,19 @@ class Choice:
         return cls(most_wh=(int(size[1]), int(size[2])))
 
     def among(self, offers: Sequence[Offer]) -> int:
-        """The index of the offer that is taken.
+        """The index of the chosen offer.
 
-        The best is what can be decoded and moves, is the default (unless that is a small preview of another),
-        and has the most pixels; of equals the first. A size takes the largest that is not larger, and the
-        smallest where all are.
+        The best can be decoded, is a video, is the default (unless that is a small preview of another), and
+        has the most pixels; the first of several equal ones. A size chooses the largest that fits within it,
+        or the smallest if none does.
 
         Raises:
-            SourceError: if there is none of that index; the message lists what is there.
+            SourceError: if the index does not exist; the message lists the streams.
         """
         if self.index is not None:
             if self.index >= len(offers):
-                there = "; ".join(f"{index}: {_told(offer)}" for index, offer in enumerate(offers))
-                raise SourceError(f"has no video stream {self.index}; it has {there}")
+                listed = "; ".join(f"{index}: {_summary(offer)}" for index, offer in enumerate(offers))
+                raise SourceError(f"has no video stream {self.index}; it has {listed}")
             return self.index
         sound = [
             offer for offer in offers if offer.is_decodable and not offer.is_still and not offer.is_aside
@@ -87,7 +87,7 @@ class Choice:
                 *(is_default, offer.pixels, offer.rank),
             )
 
-        return max(range(len(offers)), key=lambda index: goodness(offers[index]))  # of equals the first
+        return max(range(len(offers)), key=lambda index: goodness(offers[index]))  # the first maximum
 
     @staticmethod
     def _by_size(offers: Sequence[Offer], most_wh: tuple[int, int]) -> Offer:
@@ -97,18 +97,15 @@ class Choice:
         return min(offers, key=lambda offer: (offer.pixels, offer.rank))
 
 
-def choice_told(offers: Sequence[Offer], chosen: int, noun: str = "stream") -> str:
-    """For the line that tells the source, such as `stream 1 of 2 (0: mjpeg 480x270, one picture)`.
-
-    Empty where there was no choice.
-    """
+def choice_note(offers: Sequence[Offer], chosen: int, noun: str = "stream") -> str:
+    """For the log, such as `stream 1 of 2 (0: mjpeg 480x270, one picture)`; empty if there was no choice."""
     if len(offers) < 2:
         return ""
-    others = [f"{index}: {_told(offer)}" for index, offer in enumerate(offers) if index != chosen]
-    more = f"; and {len(others) - TOLD} more" if len(others) > TOLD else ""
-    return f"{noun} {chosen} of {len(offers)} ({'; '.join(others[:TOLD])}{more})"
+    others = [f"{index}: {_summary(offer)}" for index, offer in enumerate(offers) if index != chosen]
+    more = f"; and {len(others) - LISTED} more" if len(others) > LISTED else ""
+    return f"{noun} {chosen} of {len(offers)} ({'; '.join(others[:LISTED])}{more})"
 
 
-def _told(offer: Offer) -> str:
+def _summary(offer: Offer) -> str:
     notes = ["one picture"] * offer.is_still + ["no decoder"] * (not offer.is_decodable)
     return ", ".join([offer.what, *notes])

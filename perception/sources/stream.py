@@ -33,7 +33,7 @@ from perception.sources.network.picture_stream import FORM, PictureStream, are_p
 from perception.sources.network.rtsp import RtspTransport as RtspTransport
 from perception.sources.network.rtsp import open_rtsp
 from perception.sources.network.tls import TlsSettings
-from perception.sources.playlist import PlaylistSource, WebPlaces, is_playlist
+from perception.sources.playlist import PlaylistSource, fetch_by, is_playlist
 from perception.sources.rate import UNTOLD, Rate
 from perception.sources.source import EndOfSource, SourceError, SourceInfo
 from perception.system.redaction import redacted_url
@@ -194,7 +194,7 @@ class StreamSource(Stamped):
         if is_playlist(answer.start):
             self._limit.start_each(self._read_timeout_s)
             return PlaylistSource(
-                *(self._name, answer.url, WebPlaces(web).fetch, self._choice),
+                *(self._name, answer.url, fetch_by(web), self._choice),
                 *(self._open_timeout_s, self._read_timeout_s),
                 max_pixels=self._max_pixels,
                 behind=self._last_number,

@@ -11,8 +11,8 @@ from perception.sources.network.authorization import Challenge, answer, best_of,
 from perception.sources.source import SourceError
 
 
-def fields(told: str) -> dict[str, str]:
-    scheme, _, rest = told.partition(" ")
+def fields(header: str) -> dict[str, str]:
+    scheme, _, rest = header.partition(" ")
     assert scheme == "Digest"
     return {name: quoted or plain for name, quoted, plain in re.findall(r'(\w+)=(?:"([^"]*)"|([^,]*))', rest)}
 
@@ -22,11 +22,11 @@ def test_the_example_of_rfc_2069_is_answered_as_it_stands_there() -> None:
         ['Digest realm="testrealm@host.com", nonce="dcd98b7102dd2f0e8b11d0f600bfb0c093", opaque="5ccc0694"']
     )
 
-    told = fields(answer(asked[0], "Mufasa", "CircleOfLife", "GET", "/dir/index.html"))
+    parameters = fields(answer(asked[0], "Mufasa", "CircleOfLife", "GET", "/dir/index.html"))
 
-    assert told["response"] == "1949323746fe6a43ef61f9606e7febea"
-    assert told["opaque"] == "5ccc0694"
-    assert "qop" not in told
+    assert parameters["response"] == "1949323746fe6a43ef61f9606e7febea"
+    assert parameters["opaque"] == "5ccc0694"
+    assert "qop" not in parameters
 
 
 @pytest.mark.parametrize(
@@ -54,10 +54,10 @@ def test_the_examples_of_rfc_7616_are_answered_as_they_stand_there(
         ]
     )
 
-    told = fields(answer(best_of(asked), "Mufasa", "Circle of Life", "GET", "/dir/index.html"))
+    parameters = fields(answer(best_of(asked), "Mufasa", "Circle of Life", "GET", "/dir/index.html"))
 
-    assert told["response"] == response
-    assert (told["qop"], told["nc"], told["cnonce"]) == ("auth", "00000001", client)
+    assert parameters["response"] == response
+    assert (parameters["qop"], parameters["nc"], parameters["cnonce"]) == ("auth", "00000001", client)
 
 
 def md5(text: str) -> str:
@@ -67,11 +67,11 @@ def md5(text: str) -> str:
 def test_sessions_and_bodies_are_counted_in_as_the_standard_has_it() -> None:
     asked = challenges_of(["digest REALM=cam,nonce=5,qop=auth-int,algorithm=md5-sess"])
 
-    told = fields(answer(best_of(asked), "ann", "hunter2", "DESCRIBE", "rtsp://cam/road"))
+    parameters = fields(answer(best_of(asked), "ann", "hunter2", "DESCRIBE", "rtsp://cam/road"))
 
-    secret = md5(f"{md5('ann:cam:hunter2')}:5:{told['cnonce']}")
+    secret = md5(f"{md5('ann:cam:hunter2')}:5:{parameters['cnonce']}")
     request = md5(f"DESCRIBE:rtsp://cam/road:{md5('')}")
-    assert told["response"] == md5(f"{secret}:5:00000001:{told['cnonce']}:auth-int:{request}")
+    assert parameters["response"] == md5(f"{secret}:5:00000001:{parameters['cnonce']}:auth-int:{request}")
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_a_way_that_is_not_known_is_named() -> None:
 def test_quotes_and_line_ends_of_a_server_make_no_headers_of_their_own() -> None:
     asked = Challenge("Digest", {"realm": 'a"b\r\nX: 1', "nonce": "5"})
 
-    told = answer(asked, "ann", "hunter2", "GET", "/")
+    header = answer(asked, "ann", "hunter2", "GET", "/")
 
-    assert r'realm="a\"bX: 1"' in told
-    assert "\n" not in told
+    assert r'realm="a\"bX: 1"' in header
+    assert "\n" not in header

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from av.stream import Disposition
 
-from perception.sources.choice import Choice, Offer, choice_told
+from perception.sources.choice import Choice, Offer, choice_note
 from perception.sources.registry import SourceSettings, build_source
 from perception.sources.source import EndOfSource, SourceError
 from perception.sources.video import VideoSource
@@ -25,7 +25,7 @@ SMALL_DEFAULT = Offer("h264 640x360", (640, 360), is_default=True)
 
 @dataclass(frozen=True)
 class Track:
-    """One video of a file: pictures of one grey, by which the track is told."""
+    """One video of a file: pictures of one grey, by which the track is recognised."""
 
     wh: tuple[int, int]
     grey: int
@@ -76,10 +76,10 @@ VIDEO, STILL = Track((64, 48), 200), Track((96, 64), 50, frames=1, codec="mjpeg"
 
 @pytest.mark.parametrize("container", ["mp4", "mov", "mkv", "avi", "nut"])
 def test_one_picture_before_a_video_is_not_the_video(tmp_path: Path, container: str) -> None:
-    frames, grey, told = read(write(tmp_path / f"drive.{container}", [STILL, VIDEO]))
+    frames, grey, description = read(write(tmp_path / f"drive.{container}", [STILL, VIDEO]))
 
     assert (frames, grey) == (40, 200)
-    assert "stream 1 of 2 (0: mjpeg 96x64, one picture)" in told
+    assert "stream 1 of 2 (0: mjpeg 96x64, one picture)" in description
 
 
 @pytest.mark.parametrize(
@@ -95,10 +95,10 @@ def test_one_picture_before_a_video_is_not_the_video(tmp_path: Path, container: 
 def test_the_default_is_taken_and_the_larger_one_over_a_preview(
     tmp_path: Path, tracks: list[Track], grey: int
 ) -> None:
-    frames, seen, told = read(write(tmp_path / "drive.mp4", tracks))
+    frames, seen, description = read(write(tmp_path / "drive.mp4", tracks))
 
     assert (frames, seen) == (40, grey)
-    assert f"stream {[track.grey for track in tracks].index(grey)} of 2" in told
+    assert f"stream {[track.grey for track in tracks].index(grey)} of 2" in description
 
 
 def test_the_largest_of_several_programs_is_taken(tmp_path: Path) -> None:
@@ -112,10 +112,10 @@ def test_a_stream_without_a_decoder_is_passed_over(tmp_path: Path) -> None:
     content = file.read_bytes()
     file.write_bytes(content.replace(b"mp4v", b"zzzz", 1).replace(b"\x20\x11", b"\xfe\x11", 1))
 
-    frames, grey, told = read(file)
+    frames, grey, description = read(file)
 
     assert (frames, grey) == (40, 200)
-    assert "no decoder" in told
+    assert "no decoder" in description
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ def test_an_index_that_is_not_there_lists_what_is(tmp_path: Path) -> None:
         read(write(tmp_path / "drive.mp4", [STILL, VIDEO]), "5")
 
 
-def test_a_choice_is_told_only_where_there_was_one(tmp_path: Path) -> None:
+def test_a_choice_is_noted_only_where_there_was_one(tmp_path: Path) -> None:
     assert "stream" not in read(write(tmp_path / "drive.mp4", [VIDEO]))[2]
 
 
@@ -159,8 +159,8 @@ def test_the_best_is_what_can_be_decoded_moves_and_is_large(
     assert Choice.of(text).among(offers) == index
 
 
-def test_many_streams_are_told_in_short() -> None:
-    assert choice_told([TINY] * 20, 0).endswith("; and 13 more)")
+def test_many_streams_are_listed_in_short() -> None:
+    assert choice_note([TINY] * 20, 0).endswith("; and 13 more)")
 
 
 @pytest.mark.parametrize("text", ["", "-1", "first", "0x720", "1280x", "1.5"])

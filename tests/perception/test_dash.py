@@ -19,16 +19,16 @@ from perception.sources.stream import StreamSource
 URL = "https://host/road/live.mpd"
 
 
-def manifest(inside: str, told: str = 'type="static"', period: str = 'duration="PT8S"') -> str:
+def manifest(inside: str, attributes: str = 'type="static"', period: str = 'duration="PT8S"') -> str:
     return f"""<?xml version="1.0"?>
-<MPD xmlns="urn:mpeg:dash:schema:mpd:2011" {told}><Period {period}>
+<MPD xmlns="urn:mpeg:dash:schema:mpd:2011" {attributes}><Period {period}>
 <AdaptationSet mimeType="audio/mp4"><Representation id="sound" bandwidth="64000"/></AdaptationSet>
 <AdaptationSet mimeType="image/jpeg"><Representation id="tiles" width="3200" height="1800"/></AdaptationSet>
 <AdaptationSet mimeType="video/mp4" codecs="avc1.42c00d">{inside}</AdaptationSet></Period></MPD>"""
 
 
-def template(told: str, timeline: str = "") -> str:
-    return f"""<SegmentTemplate timescale="10" {told}>{timeline}</SegmentTemplate>
+def template(attributes: str, timeline: str = "") -> str:
+    return f"""<SegmentTemplate timescale="10" {attributes}>{timeline}</SegmentTemplate>
 <Representation id="low" bandwidth="100000" width="32" height="24"/>
 <Representation id="high" bandwidth="900000" width="64" height="48"/>"""
 
@@ -69,8 +69,8 @@ def test_a_timeline_tells_times_and_repeats() -> None:
 
 
 def test_a_clock_tells_which_segments_there_are_now() -> None:
-    told = 'type="dynamic" availabilityStartTime="1970-01-01T00:01:40Z"'
-    found = playlist(manifest(template(f'{NUMBERS} duration="20"'), told, 'start="PT10S"'), utc_s=150.9)
+    attributes = 'type="dynamic" availabilityStartTime="1970-01-01T00:01:40Z"'
+    found = playlist(manifest(template(f'{NUMBERS} duration="20"'), attributes, 'start="PT10S"'), utc_s=150.9)
 
     assert not found.has_end
     assert (
@@ -81,8 +81,8 @@ def test_a_clock_tells_which_segments_there_are_now() -> None:
 
 def test_of_a_timeline_without_an_end_the_newest_are_listed() -> None:
     timeline = '<SegmentTimeline><S t="0" d="20" r="-1"/></SegmentTimeline>'
-    told = 'type="dynamic" availabilityStartTime="1970-01-01T00:00:00Z"'
-    found = playlist(manifest(template(TIMES, timeline), told, 'start="PT0S"'), utc_s=1_800_000_000.5)
+    attributes = 'type="dynamic" availabilityStartTime="1970-01-01T00:00:00Z"'
+    found = playlist(manifest(template(TIMES, timeline), attributes, 'start="PT0S"'), utc_s=1_800_000_000.5)
 
     assert len(found.segments) == 8
     assert urls(found)[-1] == "v900000/17999999980.m4s"
@@ -125,16 +125,19 @@ def test_a_new_period_is_another_encoding() -> None:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        (manifest(template(NUMBERS)), "does not tell how long its segments are"),
-        (manifest(template(f'{NUMBERS} duration="long"')), "'long' for a number"),
+        (manifest(template(NUMBERS)), "does not state how long its segments are"),
+        (manifest(template(f'{NUMBERS} duration="long"')), "'long' instead of a number"),
         (manifest(template('duration="20"')), "a template without segments"),
-        (manifest(template(f'{NUMBERS} duration="20"'), 'type="dynamic"'), "since when there are segments"),
+        (
+            manifest(template(f'{NUMBERS} duration="20"'), 'type="dynamic"'),
+            "first segment was available",
+        ),
         (manifest("<ContentProtection/>" + template(f'{NUMBERS} duration="20"')), "are encrypted"),
-        (manifest(template(NUMBERS))[:-9], "no whole XML"),
-        ('<?xml version="1.0" encoding="u0f-8"?><MPD/>', "no whole XML"),
+        (manifest(template(NUMBERS))[:-9], "not complete XML"),
+        ('<?xml version="1.0" encoding="u0f-8"?><MPD/>', "not complete XML"),
     ],
 )
-def test_what_cannot_be_read_is_told(text: str, problem: str) -> None:
+def test_what_cannot_be_read_is_reported(text: str, problem: str) -> None:
     with pytest.raises(SourceError, match=problem):
         playlist(text)
 

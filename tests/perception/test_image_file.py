@@ -91,18 +91,18 @@ def test_content_and_not_the_name_tells_what_a_file_is(tmp_path: Path, suffix: s
     assert np.abs(image_bgr.astype(int) - RIGHT_BGR).max() < 8
 
 
-def turned_avif(image: NDArray[np.uint8], told: bytes) -> bytes:
+def turned_avif(image: NDArray[np.uint8], properties: bytes) -> bytes:
     """With it in the place of its colours, and marked as what a reader must know."""
     content = packed(".avif", image).replace(b"\4\1\2\x83\4", b"\4\1\2\x83\x84", 1)
     at = content.find(b"colr") - 4
     length = int.from_bytes(content[at : at + 4], "big")
-    rest = length - 4 - len(told)
-    boxes = b"\0\0\0\x09" + told + rest.to_bytes(4, "big") + b"free" + bytes(rest - 8)
+    rest = length - 4 - len(properties)
+    boxes = b"\0\0\0\x09" + properties + rest.to_bytes(4, "big") + b"free" + bytes(rest - 8)
     return content[:at] + boxes + content[at + length :]
 
 
 @pytest.mark.parametrize(
-    ("told", "shown"),
+    ("properties", "shown"),
     [
         (b"irot\1", lambda image: np.rot90(image)),
         (b"irot\2", lambda image: np.rot90(image, 2)),
@@ -112,11 +112,11 @@ def turned_avif(image: NDArray[np.uint8], told: bytes) -> bytes:
     ],
 )
 def test_avif_is_turned_as_its_own_properties_tell(
-    tmp_path: Path, told: bytes, shown: Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
+    tmp_path: Path, properties: bytes, shown: Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
 ) -> None:
     plain_bgr = read_image_bgr(saved(tmp_path, "plain.avif", packed(".avif", picture())))
 
-    image_bgr = read_image_bgr(saved(tmp_path, "a.avif", turned_avif(picture(), told)))
+    image_bgr = read_image_bgr(saved(tmp_path, "a.avif", turned_avif(picture(), properties)))
 
     assert image_bgr.shape == shown(plain_bgr).shape
     assert np.abs(image_bgr.astype(int) - shown(plain_bgr)).mean() < 8

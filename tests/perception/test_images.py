@@ -50,7 +50,7 @@ def test_a_glob_and_a_single_file_work_too(tmp_path: Path) -> None:
     assert [frame.name for frame in play(ImagesSource(str(tmp_path / "c.jpg")))] == ["c"]
 
 
-def test_sizes_may_differ_and_the_first_one_is_told(tmp_path: Path) -> None:
+def test_sizes_may_differ_and_the_first_one_is_reported(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "1.png"), colour((32, 24)))
     cv2.imwrite(str(tmp_path / "2.png"), colour((41, 23)))
     source = ImagesSource(str(tmp_path))
@@ -102,7 +102,7 @@ def night_run(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_images_that_cannot_be_read_are_told_counted_and_passed_over(
+def test_images_that_cannot_be_read_are_reported_counted_and_passed_over(
     night_run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     source = ImagesSource(str(night_run), rate_hz=1.0)
@@ -122,7 +122,7 @@ def test_images_that_cannot_be_read_are_told_counted_and_passed_over(
     assert lines[2].startswith(f"{night_run / '6.jpg'}: cannot be read: ")
 
 
-def test_image_that_cannot_be_read_is_told_once_however_often_it_comes(
+def test_image_that_cannot_be_read_is_reported_once_however_often_it_comes(
     night_run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     source = Looped(lambda: ImagesSource(str(night_run)))
@@ -229,7 +229,7 @@ def test_nothing_to_play_is_one_line(tmp_path: Path) -> None:
         ImagesSource(str(tmp_path / "*.png")).open()
 
 
-def test_images_of_one_name_are_told_apart_by_their_folders(tmp_path: Path) -> None:
+def test_images_of_one_name_are_distinguished_by_their_folders(tmp_path: Path) -> None:
     for trip in ("a", "b/c"):
         (tmp_path / trip).mkdir(parents=True)
         cv2.imwrite(str(tmp_path / trip / "0001.png"), colour())
@@ -253,7 +253,7 @@ def test_links_that_lead_back_give_no_image_twice(tmp_path: Path) -> None:
     assert len(play(ImagesSource(f"{tmp_path}/trips/all/trips/**/*.png"))) == 2
 
 
-def test_images_of_kinds_that_are_not_read_are_told(tmp_path: Path) -> None:
+def test_images_of_kinds_that_are_not_read_are_reported(tmp_path: Path) -> None:
     for name in ("1.png", "2.gif", "3.JP2", "4.mp4", "1.txt", ".5.gif"):
         cv2.imwrite(str(tmp_path / "1.png"), colour())
         (tmp_path / name).touch()

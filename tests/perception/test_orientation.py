@@ -1,4 +1,4 @@
-"""Pictures come as they are to be shown, whichever of the eight ways a file or a stream tells."""
+"""Pictures come as they are to be shown, in whichever of the eight ways a file or a stream states."""
 
 from __future__ import annotations
 
@@ -113,10 +113,10 @@ def test_a_stream_may_tell_it_by_itself(tmp_path: Path, bits: str, exif: int) ->
 
 
 def test_it_may_change_in_mid_stream(tmp_path: Path) -> None:
-    told = "h264_metadata=display_orientation=insert:"
+    turn = "h264_metadata=display_orientation=insert:"
     parts = [
         write_video(tmp_path / f"{number}.h264", bits=bits).read_bytes()
-        for number, bits in enumerate([None, told + "flip=horizontal", told + "rotate=90"])
+        for number, bits in enumerate([None, turn + "flip=horizontal", turn + "rotate=90"])
     ]
     file = tmp_path / "joined.h264"
     file.write_bytes(b"".join(parts))
@@ -161,23 +161,23 @@ def exif(orientation: int, order: str) -> bytes:
 
 
 def with_exif(kind: str, orientation: int, order: str = "<") -> bytes:
-    """`quarters_bgr` as an image file that tells how it is to be shown."""
-    told = exif(orientation, order)
+    """`quarters_bgr` as an image file that states how it is to be shown."""
+    block = exif(orientation, order)
     if kind == "tiff":
         return turned_tiff(orientation, order)
     data = cv2.imencode(f".{kind}", quarters_bgr())[1].tobytes()
     if kind == "jpg":
-        told = b"Exif\0\0" + told
-        return data[:2] + b"\xff\xe1" + struct.pack(">H", len(told) + 2) + told + data[2:]
+        block = b"Exif\0\0" + block
+        return data[:2] + b"\xff\xe1" + struct.pack(">H", len(block) + 2) + block + data[2:]
     if kind == "png":
-        chunk = b"eXIf" + told
+        chunk = b"eXIf" + block
         head_bytes = 8 + 25
-        chunk = struct.pack(">I", len(told)) + chunk + struct.pack(">I", zlib.crc32(chunk))
+        chunk = struct.pack(">I", len(block)) + chunk + struct.pack(">I", zlib.crc32(chunk))
         return data[:head_bytes] + chunk + data[head_bytes:]
     picture = data[data.index(b"VP8", 12) :]
     wh = b"".join((side - 1).to_bytes(3, "little") for side in WH)
     chunks = b"WEBPVP8X" + struct.pack("<II", 10, 8) + wh + picture
-    chunks += b"EXIF" + struct.pack("<I", len(told)) + told
+    chunks += b"EXIF" + struct.pack("<I", len(block)) + block
     return b"RIFF" + struct.pack("<I", len(chunks)) + chunks
 
 
@@ -218,14 +218,14 @@ def test_so_is_every_picture_of_an_animation(tmp_path: Path, kind: str, orientat
     animation.frames = [np.dstack([image, opaque]) for image in (quarters_bgr(), quarters_bgr() // 2)]
     animation.durations = np.array([100, 100])
     data = cv2.imencodeanimation(f".{kind}", animation)[1].tobytes()
-    told = exif(orientation, ">")
+    block = exif(orientation, ">")
     if kind == "png":
-        chunk = b"eXIf" + told
-        chunk = struct.pack(">I", len(told)) + chunk + struct.pack(">I", zlib.crc32(chunk))
+        chunk = b"eXIf" + block
+        chunk = struct.pack(">I", len(block)) + chunk + struct.pack(">I", zlib.crc32(chunk))
         data = data[:33] + chunk + data[33:]
     else:
-        data = b"RIFF" + struct.pack("<I", len(data) + len(told)) + data[8:]
-        data += b"EXIF" + struct.pack("<I", len(told)) + told
+        data = b"RIFF" + struct.pack("<I", len(data) + len(block)) + data[8:]
+        data += b"EXIF" + struct.pack("<I", len(block)) + block
     file = tmp_path / f"image.{kind}"
     file.write_bytes(data)
 
@@ -241,8 +241,8 @@ def test_so_is_what_is_left_of_a_damaged_jpeg(tmp_path: Path, orientation: int) 
     noise = np.random.default_rng(0).integers(0, 60, (480, 640, 3), np.uint8)
     whole_bgr = np.asarray(cv2.add(quarters_bgr((640, 480)) // 2, noise), np.uint8)
     data = cv2.imencode(".jpg", whole_bgr)[1].tobytes()
-    told = b"Exif\0\0" + exif(orientation, "<")
-    data = data[:2] + b"\xff\xe1" + struct.pack(">H", len(told) + 2) + told + data[2:]
+    block = b"Exif\0\0" + exif(orientation, "<")
+    data = data[:2] + b"\xff\xe1" + struct.pack(">H", len(block) + 2) + block + data[2:]
     file = tmp_path / "image.jpg"
     file.write_bytes(data[: len(data) * 4 // 5])
 

@@ -181,7 +181,7 @@ ODD = stream(HEADS["image/jpg"], SAME)
         pytest.param(ODD, TYPE, b"", id="image/jpg"),
         pytest.param(ODD.removeprefix(b"--road\r\n"), TYPE, b"", id="no first boundary"),
         pytest.param(ODD, b'Multipart/Mixed;boundary="--road"', b"", id="quoted boundary"),
-        pytest.param(ODD, b"multipart/x-mixed-replace", b"", id="no boundary told"),
+        pytest.param(ODD, b"multipart/x-mixed-replace", b"", id="no boundary stated"),
         pytest.param(b"hello\r\n\r\n" + ODD, TYPE, b"", id="preamble"),
         pytest.param(chunked(ODD), TYPE, b"Transfer-Encoding: chunked\r\n", id="chunked"),
         pytest.param(ODD, b"image/jpeg", b"", id="called a picture"),
@@ -208,7 +208,7 @@ def test_nothing_is_open_before_its_first_picture(camera: Camera) -> None:
 
 
 @pytest.mark.parametrize("pictures", [JPEGS, PNGS], ids=["jpeg", "png"])
-def test_the_end_of_an_answer_within_a_picture_is_told(pictures: list[bytes]) -> None:
+def test_the_end_of_an_answer_within_a_picture_is_reported(pictures: list[bytes]) -> None:
     finder = PictureFinder()
 
     found = finder.feed(b"".join(pictures)[:-100]) + finder.finish()

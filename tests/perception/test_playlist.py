@@ -67,7 +67,7 @@ def pages(count: int, **more: Any) -> dict[str, Any]:
 
 
 def read_all(source: Source) -> tuple[list[Frame], str]:
-    """All frames, and what the end was told to be."""
+    """All frames, and what ended them."""
     frames: list[Frame] = []
     source.open()
     try:
@@ -122,15 +122,15 @@ def test_a_variant_can_be_asked_for(stream: str, wh: tuple[int, int], tmp_path: 
     assert (info.frame_wh, info.source_id) == (wh, "master.m3u8")
 
 
-def test_a_variant_that_is_not_there_is_told_with_those_that_are() -> None:
-    with serving({"master.m3u8": MASTER}) as server, pytest.raises(SourceError) as told:
+def test_a_variant_that_is_not_there_is_reported_with_those_that_are() -> None:
+    with serving({"master.m3u8": MASTER}) as server, pytest.raises(SourceError) as caught:
         StreamSource(server.url("master.m3u8"), choice=Choice(index=7)).open()
 
-    assert "cannot be opened: has no video stream 7; it has 0: 32x24 0.1 Mbit/s; 1: 64x48" in str(told.value)
+    assert "has no video stream 7; it has 0: 32x24 0.1 Mbit/s; 1: 64x48" in str(caught.value)
 
 
 @pytest.mark.parametrize("is_file", [True, False])
-def test_a_segment_that_is_missing_is_told_at_the_end(is_file: bool, tmp_path: Path) -> None:
+def test_a_segment_that_is_missing_is_reported_at_the_end(is_file: bool, tmp_path: Path) -> None:
     lists = {"road.m3u8": listed(names(4))}
     there = {name: data for name, data in pages(4, **lists).items() if name != "seg1.ts"}
     if is_file:
@@ -147,7 +147,7 @@ def test_a_segment_that_is_missing_is_told_at_the_end(is_file: bool, tmp_path: P
     assert f"incomplete: 30 frames read; 1 of its segments are missing; seg1.ts: {reason}" in end
 
 
-def test_a_segment_that_breaks_off_is_told_at_the_end() -> None:
+def test_a_segment_that_breaks_off_is_reported_at_the_end() -> None:
     broken = Page(SEGMENTS[1], has_ranges=False, cut_after=len(SEGMENTS[1]) // 2)
     with serving(pages(3, **{"road.m3u8": listed(names(3)), "seg1.ts": broken})) as server:
         frames, end = read_all(StreamSource(server.url("road.m3u8")))
@@ -169,12 +169,12 @@ def test_tokens_of_what_is_missing_are_in_no_message() -> None:
     master = MASTER.replace("high.m3u8", "high.m3u8?token=hunter2")
     with serving(pages(1, **lists) | {"master.m3u8": master}) as server:
         _, end = read_all(StreamSource(server.url("road.m3u8")))
-        with pytest.raises(SourceError) as told:
+        with pytest.raises(SourceError) as caught:
             StreamSource(server.url("master.m3u8")).open()
 
     assert "; seg9.ts: the server answers 404 Not Found" in end
-    assert "its variant high.m3u8: the server answers 404 Not Found" in str(told.value)
-    assert "hunter2" not in end + str(told.value)
+    assert "its variant high.m3u8: the server answers 404 Not Found" in str(caught.value)
+    assert "hunter2" not in end + str(caught.value)
 
 
 def test_what_does_not_go_on_is_decoded_anew() -> None:
@@ -244,23 +244,23 @@ def test_a_live_one_begins_three_segments_back_and_keeps_its_pace_until_its_end(
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        (listed(["http://10.0.0.7/seg.ts"]), "names addresses on the net; give its own address"),
+        (listed(["http://10.0.0.7/seg.ts"]), "refers to addresses on the net; give its own address"),
         (listed(["seg0.ts"]).replace("#EXTINF", "#EXT-X-KEY:METHOD=AES-128,URI=k\n#EXTINF"), "are encrypted"),
-        (listed(["http://[7/seg.ts"]), "names something that is no address"),
-        (listed([]), "names no segments"),
-        (listed(["seg0.ts"]).replace("0.4", "long"), "cannot be read: 'long' for a number"),
+        (listed(["http://[7/seg.ts"]), "refers to a malformed address"),
+        (listed([]), "lists no segments"),
+        (listed(["seg0.ts"]).replace("0.4", "long"), "is malformed: 'long' instead of a number"),
         (MASTER.partition("#EXT-X-STREAM-INF:BANDWIDTH=100000")[0], "has no video stream"),
         ("#EXTM3U\n#EXTINF:-1 logo=a.png,Channel 1\nhttp://10.0.0.7/one\n", "is a list of videos (M3U)"),
         (listed(["text.ts"]), "its segments are no video that can be read"),
     ],
 )
-def test_what_cannot_be_read_is_told_in_one_line(text: str, problem: str, tmp_path: Path) -> None:
+def test_what_cannot_be_read_is_reported_in_one_line(text: str, problem: str, tmp_path: Path) -> None:
     (tmp_path / "road.m3u8").write_text(text)
     (tmp_path / "text.ts").write_text("no video " * 100)
 
-    with pytest.raises(SourceError) as told:
+    with pytest.raises(SourceError) as caught:
         build_source(str(tmp_path / "road.m3u8")).open()
 
-    assert problem in str(told.value)
-    assert "\n" not in str(told.value)
-    assert str(told.value).count("road.m3u8") == 1
+    assert problem in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert str(caught.value).count("road.m3u8") == 1

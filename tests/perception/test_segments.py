@@ -145,7 +145,7 @@ def test_waiting_for_the_next_segment_ends_at_once() -> None:
     assert list(ahead) == []
 
 
-def test_silence_is_told_when_all_that_lay_ready_was_read() -> None:
+def test_silence_is_reported_when_all_that_lay_ready_was_read() -> None:
     waits = Playlist((piece(0), piece(1)), False, 1000.0)
     feed = Feed(Segments(lambda: waits, content, waits), limit_s=10.0)
     feed.wait_up_to(0.02)

@@ -58,9 +58,9 @@ class Server:
                     head += line.decode("latin-1")
                     if not line.strip():
                         self.heads.append(head)
-                        told = self._answer(head)
-                        connection.sendall(told)
-                        if not told.startswith(b"RTSP"):
+                        answer = self._answer(head)
+                        connection.sendall(answer)
+                        if not answer.startswith(b"RTSP"):
                             return
                         head = ""
 
@@ -87,10 +87,10 @@ def problem_of(url: str, transport: RtspTransport = "auto", tls: TlsSettings | N
     with pytest.raises(SourceError) as caught:
         source.open()
     source.close()
-    told = str(caught.value)
-    assert "hunter2" not in told
-    assert "\n" not in told
-    return told.partition("cannot be opened: ")[2] or told
+    message = str(caught.value)
+    assert "hunter2" not in message
+    assert "\n" not in message
+    return message.partition("cannot be opened: ")[2] or message
 
 
 def frames_of(url: str) -> int:
@@ -113,7 +113,7 @@ def http(status: str, *headers: str, body: bytes = b"") -> Answer:
 
 
 @pytest.mark.parametrize(
-    ("answer", "told"),
+    ("answer", "problem"),
     [
         (http("403 Forbidden"), "answers 403 Forbidden: this user may not see it"),
         (http("404 Not Found"), "answers 404 Not Found: it has nothing under that path"),
@@ -149,8 +149,8 @@ def http(status: str, *headers: str, body: bytes = b"") -> Answer:
         (lambda _: b"", "hangs up without an answer"),
     ],
 )
-def test_what_a_web_server_answers_is_told(answer: Answer, told: str, serve: Serve) -> None:
-    assert told in problem_of(serve(answer).url("http"))
+def test_what_a_web_server_answers_is_reported(answer: Answer, problem: str, serve: Serve) -> None:
+    assert problem in problem_of(serve(answer).url("http"))
 
 
 def rtsp(status: str, *headers: str, body: str = "", methods: str = "DESCRIBE SETUP PLAY") -> Answer:
@@ -171,7 +171,7 @@ def rtsp(status: str, *headers: str, body: str = "", methods: str = "DESCRIBE SE
 
 
 @pytest.mark.parametrize(
-    ("answer", "told"),
+    ("answer", "problem"),
     [
         (rtsp("401 Unauthorized", 'WWW-Authenticate: Basic realm="a"'), "asks for a user and a password"),
         (rtsp("403 Forbidden"), "answers 403 Forbidden: this user may not see it"),
@@ -192,8 +192,8 @@ def rtsp(status: str, *headers: str, body: str = "", methods: str = "DESCRIBE SE
         (lambda _: b"", "hangs up without an answer"),
     ],
 )
-def test_what_an_rtsp_server_answers_is_told(answer: Answer, told: str, serve: Serve) -> None:
-    assert told in problem_of(serve(answer).url("rtsp"))
+def test_what_an_rtsp_server_answers_is_reported(answer: Answer, problem: str, serve: Serve) -> None:
+    assert problem in problem_of(serve(answer).url("rtsp"))
 
 
 def test_an_rtsp_server_that_is_busy_for_a_moment_is_asked_once_more(
@@ -247,12 +247,12 @@ def test_over_rtsp_nothing_but_video_is_asked_for(serve: Serve) -> None:
     assert asked == {"track0"}
 
 
-def test_a_redirect_from_rtsp_to_another_protocol_is_told(serve: Serve) -> None:
+def test_a_redirect_from_rtsp_to_another_protocol_is_reported(serve: Serve) -> None:
     server = serve(rtsp("302 Moved", "Location: http://10.0.0.7/road"))
 
-    told = problem_of(server.url("rtsp"))
+    problem = problem_of(server.url("rtsp"))
 
-    assert told == "redirects to http://10.0.0.7/road; give that address as the source if you trust it"
+    assert problem == "redirects to http://10.0.0.7/road; give that address as the source if you trust it"
 
 
 @pytest.mark.parametrize("scheme", ["http", "rtsp"])
@@ -261,9 +261,9 @@ def test_a_refused_password_is_sent_once_and_told(scheme: str, user: str, serve:
     kind = {"http": http, "rtsp": rtsp}[scheme]
     server = serve(kind("401 Unauthorized", 'WWW-Authenticate: Digest realm="a", nonce="1", qop="auth"'))
 
-    told = problem_of(server.url(scheme, user=user))
+    problem = problem_of(server.url(scheme, user=user))
 
-    assert ("refuses this user or password" if "hunter2" in user else "without a password") in told
+    assert ("refuses this user or password" if "hunter2" in user else "without a password") in problem
     if scheme == "http":
         assert ["Authorization" in head for head in server.heads] == [False, True]
 
@@ -275,9 +275,9 @@ def test_a_digest_that_is_not_known_over_rtsp_is_known_over_http_or_told(scheme:
     found = kind("404 Not Found") if scheme == "http" else rtsp("200 OK", methods="")
     server = serve(lambda head: (found if "SHA-256" in head else refused)(head))
 
-    told = problem_of(server.url(scheme, user="ann:hunter2@"))
+    problem = problem_of(server.url(scheme, user="ann:hunter2@"))
 
-    assert ("404 Not Found" if scheme == "http" else "by Digest SHA-256") in told
+    assert ("404 Not Found" if scheme == "http" else "by Digest SHA-256") in problem
 
 
 def test_a_stale_nonce_is_answered_anew(serve: Serve) -> None:
@@ -297,7 +297,7 @@ def test_a_stale_nonce_is_answered_anew(serve: Serve) -> None:
 
 @pytest.mark.parametrize("scheme", ["http", "https", "rtsp", "rtsps"])
 @pytest.mark.parametrize(
-    ("error", "told"),
+    ("error", "problem"),
     [
         (
             ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused"),
@@ -315,25 +315,25 @@ def test_a_stale_nonce_is_answered_anew(serve: Serve) -> None:
         (OSError(errno.EHOSTUNREACH, "No route to host"), "No route to host: there is no way"),
     ],
 )
-def test_a_host_that_is_not_reached_is_told(
-    scheme: str, error: OSError, told: str, monkeypatch: pytest.MonkeyPatch
+def test_a_host_that_is_not_reached_is_reported(
+    scheme: str, error: OSError, problem: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object, **__: object) -> None:
         raise error
 
     monkeypatch.setattr("socket.create_connection", fail)
 
-    assert told in problem_of(f"{scheme}://127.0.0.1:1/live/2@b")
+    assert problem in problem_of(f"{scheme}://127.0.0.1:1/live/2@b")
 
 
 @pytest.mark.parametrize("scheme", ["http", "rtsp"])
-def test_a_port_at_which_nobody_listens_is_told(scheme: str) -> None:
+def test_a_port_at_which_nobody_listens_is_reported(scheme: str) -> None:
     assert "Connection refused: nothing listens on port 1 there" in problem_of(
         f"{scheme.upper()}://127.0.0.1:1/"
     )
 
 
-def test_an_encrypted_port_and_one_that_is_not_are_told_apart(serve: Serve, tmp_path: Path) -> None:
+def test_an_encrypted_port_and_one_that_is_not_are_distinguished(serve: Serve, tmp_path: Path) -> None:
     authority = trustme.CA()
     authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
     tls = TlsSettings(ca=str(tmp_path / "ca.pem"))
@@ -348,8 +348,8 @@ def test_an_encrypted_port_and_one_that_is_not_are_told_apart(serve: Serve, tmp_
     with socket.create_server(("127.0.0.1", 0)) as listener:
         threading.Thread(target=refuse, args=(listener,), daemon=True).start()
         for scheme in ("http", "rtsp"):
-            told = problem_of(f"{scheme}s://127.0.0.1:{listener.getsockname()[1]}/road", tls=tls)
-            assert f"does not answer encrypted; is it {scheme}://?" in told
+            problem = problem_of(f"{scheme}s://127.0.0.1:{listener.getsockname()[1]}/road", tls=tls)
+            assert f"does not answer encrypted; is it {scheme}://?" in problem
 
 
 def test_an_mp4_whose_index_is_at_its_end_plays_without_ranges(
@@ -359,17 +359,17 @@ def test_an_mp4_whose_index_is_at_its_end_plays_without_ranges(
     server = serve(http("200 OK", "Content-Type: video/mp4", body=clip))
     frames = frames_of(server.url("http"))
     monkeypatch.setattr("perception.sources.network.body.KEPT_BYTES", 10)
-    told = problem_of(server.url("http"))
+    problem = problem_of(server.url("http"))
 
     assert frames == 120
-    assert told.startswith(
+    assert problem.startswith(
         "the index of this mp4 stands at its end, the server gives no ranges, and the whole"
     )
-    assert "move the index to the front (ffmpeg -movflags +faststart)" in told
+    assert "move the index to the front (ffmpeg -movflags +faststart)" in problem
 
 
 @pytest.mark.parametrize("is_whole", [True, False])
-def test_an_mp4_whose_index_is_at_its_end_plays_where_no_length_is_told(
+def test_an_mp4_whose_index_is_at_its_end_plays_without_a_length(
     is_whole: bool, make_clip: Callable[..., Path], serve: Serve
 ) -> None:
     clip = make_clip(frames=120, wh=(320, 240)).read_bytes()
@@ -420,7 +420,7 @@ def test_a_playlist_that_is_packed_unasked_is_read(
     assert frames_of(server.url("http", "road.m3u8")) == 10
 
 
-def test_a_packed_answer_that_cannot_be_unpacked_is_told(serve: Serve) -> None:
+def test_a_packed_answer_that_cannot_be_unpacked_is_reported(serve: Serve) -> None:
     text = gzip.compress(b"#EXTM3U\n" + bytes(range(256)) * 1000)
     cut = serve(http("200 OK", "Content-Encoding: gzip", body=text[:-20]))
     other = serve(http("200 OK", "Content-Encoding: br", body=text))
@@ -440,15 +440,15 @@ def test_a_server_that_gives_another_part_than_was_asked_for_is_not_believed(
         frames_of(server.url("http", "clip.mp4"))
 
 
-def test_what_another_host_answers_is_told_of_that_host(serve: Serve) -> None:
+def test_what_another_host_answers_is_reported_of_that_host(serve: Serve) -> None:
     elsewhere = serve(http("401 Unauthorized", 'WWW-Authenticate: Basic realm="a"'))
     location = elsewhere.url("http").replace("127.0.0.1", "localhost")
     first = serve(http("302 Found", f"Location: {location}"))
 
-    told = problem_of(first.url("http", user="ann:hunter2@"))
+    problem = problem_of(first.url("http", user="ann:hunter2@"))
 
-    assert told.startswith("it redirects to localhost, and there the server answers 401 Unauthorized")
-    assert told.endswith("the password given is not for there")
+    assert problem.startswith("it redirects to localhost, and there the server answers 401 Unauthorized")
+    assert problem.endswith("the password given is not for there")
 
 
 def test_a_proxy_that_is_in_the_way_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

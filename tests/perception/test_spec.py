@@ -1,4 +1,4 @@
-"""What people type for a source: known by what it is, and where it is none, told what is wrong with it."""
+"""What people type for a source: recognised by what it is, or refused with what is wrong with it."""
 
 from __future__ import annotations
 
@@ -80,11 +80,11 @@ def test_what_is_none_is_one_line_that_says_why(typed: str, problem: str) -> Non
     with pytest.raises(SourceError) as caught:
         Spec.of(typed)
 
-    told = redacted(str(caught.value))
-    assert problem in told
-    assert "\n" not in told
-    assert "secret" not in told
-    assert "p@ss" not in told
+    message = redacted(str(caught.value))
+    assert problem in message
+    assert "\n" not in message
+    assert "secret" not in message
+    assert "p@ss" not in message
 
 
 def test_file_addresses_are_names_of_files(
@@ -123,7 +123,7 @@ def test_a_name_with_blanks_around_it_is_the_file_of_that_name(
     assert Spec.of(" clip.mp4").text == " clip.mp4"
 
 
-def test_entries_that_are_neither_file_nor_folder_are_told(
+def test_entries_that_are_neither_file_nor_folder_are_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)  # names of sockets are short
@@ -155,7 +155,7 @@ def test_entries_that_are_neither_file_nor_folder_are_told(
         ("a.mp4", "hello", "is not a video file that can be read"),
     ],
 )
-def test_files_that_are_no_video_are_told_by_what_they_are(
+def test_files_that_are_no_video_are_reported_by_what_they_are(
     name: str, content: str, problem: str, tmp_path: Path
 ) -> None:
     (tmp_path / name).write_text(content)

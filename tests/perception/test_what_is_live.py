@@ -76,7 +76,7 @@ def test_fragments_of_mp4_without_a_length_are_live(make_clip: MakeClip) -> None
             source.close()
 
 
-def test_a_file_that_is_still_being_written_is_told_to_be(make_clip: MakeClip) -> None:
+def test_a_file_that_is_still_being_written_is_reported_to_be(make_clip: MakeClip) -> None:
     file = make_clip("road.mkv", frames=60, options={"g": "5"})
     whole = file.read_bytes()
     file.write_bytes(whole[: len(whole) // 2])
@@ -127,15 +127,15 @@ def test_a_picture_is_asked_for_once_and_named_after_its_address() -> None:
 def test_a_picture_that_does_not_come_whole_is_one_line(page: Page, problem: str) -> None:
     with serving({"road": page}) as server:
         source = StreamSource(server.url("road"))
-        with pytest.raises(SourceError) as told:
+        with pytest.raises(SourceError) as caught:
             source.open()
 
-    assert problem in str(told.value)
-    assert "\n" not in str(told.value)
-    assert "/tmp" not in str(told.value)
+    assert problem in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert "/tmp" not in str(caught.value)
 
 
-def test_pictures_in_parts_are_a_stream_whatever_length_is_told() -> None:
+def test_pictures_in_parts_are_a_stream_whatever_length_is_stated() -> None:
     parts = b"".join(b"--b\r\nContent-Type: image/jpeg\r\n\r\n" + JPEG + b"\r\n" for _ in range(3))
     with serving({"road": Page(parts, "multipart/x-mixed-replace; boundary=b")}) as server:
         source = StreamSource(server.url("road"))
@@ -159,7 +159,7 @@ def test_pictures_in_parts_are_a_stream_whatever_length_is_told() -> None:
         ("flv", {"has_ranges": False}, False),
     ],
 )
-def test_a_stream_is_live_where_neither_length_nor_duration_is_told(
+def test_a_stream_is_live_where_neither_length_nor_duration_is_stated(
     make_clip: MakeClip, container: str, answer: dict[str, bool], is_live: bool
 ) -> None:
     options = {"movflags": "faststart"} if container == "mp4" else {}

@@ -1,4 +1,4 @@
-"""Recordings over HTTP: what a server loses is got again, or told."""
+"""Recordings over HTTP: what a server loses is fetched again or reported."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Faulty:
     - `quiet` hangs up after every answer and does not say that it will.
     - `once` breaks the first answer off, `reset` with a reset, `refuses` and answers 500 from then on.
     - `always` never gives the last part.
-    - `short` tells a length, and gives no more, that is not the file's.
+    - `short` states a length that is not the file's, and sends no more than that.
     - `no_ranges` breaks off, and gives no other part.
     """
 
@@ -96,7 +96,7 @@ def test_every_picture_comes_where_the_server_gives_it_when_asked_again(
 
 @pytest.mark.parametrize("fault", ["refuses", "always", "short", "no_ranges"])
 @pytest.mark.parametrize("name", [name for name in KINDS if name != "mp4"])
-def test_pictures_that_do_not_come_are_told(name: str, fault: str, recording: Callable[[str], bytes]) -> None:
+def test_missing_pictures_are_reported(name: str, fault: str, recording: Callable[[str], bytes]) -> None:
     with serving({f"clip.{name}": Faulty(recording(name), fault)}) as server:
         frames, problem = played(StreamSource(server.url(f"clip.{name}")))
 
@@ -131,7 +131,7 @@ def test_an_index_that_does_not_come_is_no_video(fault: str, recording: Callable
 
 
 @pytest.mark.parametrize("lost", [slice(0, 25), slice(40, 41), slice(99, 100)], ids=["first", "one", "last"])
-def test_packets_that_the_index_names_and_libav_loses_are_told(
+def test_packets_that_the_index_names_and_libav_loses_are_reported(
     lost: slice, recording: Callable[[str], bytes], tmp_path: Path
 ) -> None:
     file = tmp_path / "clip.mp4"

@@ -10,7 +10,7 @@ from av.container import InputContainer
 from av.stream import Discard, Disposition
 from av.video.stream import VideoStream
 
-from perception.sources.choice import Choice, Offer, choice_told
+from perception.sources.choice import Choice, Offer, choice_note
 from perception.sources.decoding.completeness import reads_all_streams
 from perception.sources.source import SourceError
 
@@ -56,7 +56,7 @@ def chosen_stream(container: InputContainer, choice: Choice, name: str) -> tuple
         for other in container.streams:
             if other.index != stream.index:
                 other.discard = Discard.all
-    return stream, choice_told(offers, index)
+    return stream, choice_note(offers, index)
 
 
 def _offers(streams: Sequence[VideoStream]) -> list[Offer]:

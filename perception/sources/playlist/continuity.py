@@ -1,4 +1,4 @@
-"""Counters of MPEG-TS packets over segments that were each written for itself."""
+"""Continuity counters of MPEG-TS across segments that were muxed separately."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _IS_DISCONTINUITY: Final = 0x80
 
 
 class Continuity:
-    """Tells a demuxer where a new segment's counters do not go on from those before.
+    """Inserts discontinuity packets where a new segment's counters do not continue the previous ones.
 
-    They should. But many servers begin each segment anew (`ffmpeg -f segment`), and a demuxer takes the step
-    for a lost packet, and the pictures there for damaged. A packet that says so is put before.
+    They should, but many servers restart them in each segment (`ffmpeg -f segment`), and a demuxer takes that
+    for lost packets and damaged pictures.
     """
 
     def __init__(self) -> None:
@@ -26,15 +26,15 @@ class Continuity:
         self._is_ts = True
 
     def begin_part(self) -> None:
-        """What comes is for another demuxer."""
+        """The following bytes go to a new demuxer."""
         self._counters = {}
 
     def begin_segment(self) -> None:
-        """What comes is of another segment."""
+        """The following bytes belong to a new segment."""
         self._seen, self._rest, self._is_ts = set(), b"", True
 
     def joined(self, piece: bytes) -> bytes:
-        """A piece of a segment as it goes to the demuxer; up to a packet's bytes of it are kept back."""
+        """The next bytes for the demuxer; an incomplete packet is held back."""
         if not self._is_ts:
             return piece
         data = self._rest + piece
@@ -52,11 +52,11 @@ class Continuity:
         return b"".join([*joints, data[: count * _PACKET_BYTES]])
 
     def rest(self) -> bytes:
-        """What was kept back, at the end of a segment."""
+        """The bytes held back, at the end of a segment."""
         return self._rest
 
     def _joint(self, packet: np.ndarray[tuple[int], np.dtype[np.uint8]]) -> bytes:
-        """What is to stand before the first packet of its kind in a segment."""
+        """The packet to insert before the first one of a PID in a segment; empty if none is needed."""
         high, low, flags = int(packet[1]) & 0x1F, int(packet[2]), int(packet[3])
         pid, before = high << 8 | low, self._counters.get(high << 8 | low)
         expected = (flags & 15) - (flags >> 4 & 1) & 15

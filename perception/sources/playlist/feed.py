@@ -1,4 +1,4 @@
-"""Segments as a file for libav, read ahead where they are live."""
+"""Segments as a file for libav; a live stream is read ahead."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from typing import Final
 from perception.sources.playlist.segments import NEW_PART, Segments
 
 AHEAD_BYTES: Final = 1 << 26
-"""Of a live stream, that may lie ready: 8 s at 60 Mbit/s."""
+"""Buffer of a live stream: 8 s at 60 Mbit/s."""
 
 
 class Ahead:
-    """What an iterator gives, fetched by a thread of its own: when it is wanted it is there.
+    """Reads an iterator ahead in a thread of its own.
 
     Args:
         pieces: of bytes.
-        limit_s: how long one may be waited for; may be set at any time.
+        limit_s: longest wait for the next piece; may be set at any time.
     """
 
     def __init__(self, pieces: Iterator[bytes], limit_s: float) -> None:
@@ -51,7 +51,7 @@ class Ahead:
             return piece
 
     def close(self) -> None:
-        """Let the thread end."""
+        """End the thread."""
         with self._changed:
             self._is_closed = True
             self._changed.notify_all()
@@ -67,7 +67,7 @@ class Ahead:
                     self._ready.append(piece)
                     self._ready_bytes += len(piece)
                     self._changed.notify_all()
-        except Exception as error:  # whoever waits is to know
+        except Exception as error:  # raised again in the reader's thread
             self._error = error
         finally:
             with self._changed:
@@ -76,11 +76,11 @@ class Ahead:
 
 
 class Feed:
-    """A file of all segments up to one that does not go on from the last: there it ends, and begins again.
+    """A file that ends at each discontinuity and continues after `next_part`.
 
     Args:
-        segments: whose bytes it gives.
-        limit_s: how long those of a live stream may be waited for.
+        segments: the content.
+        limit_s: longest wait for the next bytes of a live stream.
     """
 
     def __init__(self, segments: Segments, limit_s: float) -> None:
@@ -90,23 +90,23 @@ class Feed:
         self._data = memoryview(b"")
         self._is_at_end = False
         self.has_part = True
-        """Whether there is more, once `next_part` was called."""
+        """Whether `next_part` has something to read."""
 
     def next_part(self) -> None:
-        """Begin again behind the end that `read` came to."""
+        """Continue after the end of a part."""
         self._is_at_end = False
 
     def wait_up_to(self, limit_s: float) -> None:
-        """Set how long bytes of a live stream may be waited for from now on."""
+        """Change the longest wait for the next bytes of a live stream."""
         if self._ahead is not None:
             self._ahead.limit_s = limit_s
 
     def readable(self) -> bool:
-        """It always is."""
+        """Always true."""
         return True
 
     def read(self, size_bytes: int) -> bytes:
-        """At most so many bytes, nothing at the end of a part; raises TimeoutError."""
+        """At most `size_bytes`; empty at the end of a part. Raises TimeoutError."""
         while not self._data and not self._is_at_end:
             piece = next(self._pieces, None)
             if piece is None or piece == NEW_PART:
@@ -117,7 +117,7 @@ class Feed:
         return bytes(data)
 
     def close(self) -> None:
-        """Ask for no more; safe to call twice, and by libav too."""
+        """Stop reading; safe to call twice, as libav does."""
         self._segments.stop()
         if self._ahead is not None:
             self._ahead.close()

@@ -1,13 +1,19 @@
-"""HLS playlists (RFC 8216): of variants, and of segments."""
+"""HLS playlists (RFC 8216)."""
 
 from __future__ import annotations
 
 import re
 from typing import Final
 
-from perception.sources.choice import Offer
-from perception.sources.playlist.codecs import are_decodable, videos_among
-from perception.sources.playlist.parts import Place, Playlist, Segment, Variant, beside
+from perception.sources.playlist.parts import (
+    Place,
+    Playlist,
+    Segment,
+    Variant,
+    beside,
+    offer_of,
+    videos_in,
+)
 from perception.sources.source import SourceError
 
 MARK: Final = "#EXTM3U"
@@ -15,30 +21,37 @@ _ATTRIBUTE: Final = re.compile(r'([A-Z0-9-]+)=("[^"]*"|[^,]*)')
 
 
 def variants_of(text: str, url: str) -> list[Variant]:
-    """The videos that a playlist names, each address once; none where it is itself one video's."""
+    """The videos that a master playlist lists, each URL once; empty for a media playlist."""
     variants: dict[str, Variant] = {}
-    told: dict[str, str] | None = None
+    attributes: dict[str, str] | None = None
     for line in _lines(text):
         tag, _, value = line.partition(":")
         if tag == "#EXT-X-STREAM-INF":
-            told = _attributes(value)
-        elif not line.startswith("#") and told is not None:
-            key, offer = beside(url, line), _offer(told)
-            if offer is not None:
-                variants.setdefault(key, Variant(offer, key))
-            told = None
+            attributes = _attributes(value)
+        elif not line.startswith("#") and attributes is not None:
+            key, variant = beside(url, line), attributes
+            attributes = None
+            codecs, size = variant.get("CODECS", ""), variant.get("RESOLUTION", "")
+            sides = re.fullmatch(r"(\d+)[xX](\d+)", size)
+            if codecs and not videos_in(codecs) and sides is None:
+                continue  # audio only
+            wh = (int(sides[1]), int(sides[2])) if sides else (0, 0)
+            bits = re.fullmatch(r"\d+", variant.get("BANDWIDTH", ""))
+            is_hdr = variant.get("VIDEO-RANGE", "SDR") != "SDR"
+            offer = offer_of(wh, float(bits[0]) if bits else 0.0, codecs, is_aside=is_hdr)
+            variants.setdefault(key, Variant(offer, key))
     return list(variants.values())
 
 
 def has_variants(text: str) -> bool:
-    """Whether it names other playlists, and no segments."""
+    """Whether it is a master playlist."""
     return any(line.startswith("#EXT-X-STREAM-INF:") for line in _lines(text))
 
 
 def playlist_of(text: str, url: str) -> Playlist:
-    """The segments that a playlist names; raises SourceError if it cannot be read."""
+    """Parse a media playlist; raises SourceError if it is malformed."""
     if "#EXT-X-" not in text:
-        raise SourceError("is a list of videos (M3U) and no HLS playlist; give one of what it names")
+        raise SourceError("is a list of videos (M3U) and no HLS playlist; give one of its entries")
     number, longest_s, duration_s = 0, 0.0, 0.0
     has_end = is_discontinuous = is_missing = False
     init: Place | None = None
@@ -64,10 +77,10 @@ def playlist_of(text: str, url: str) -> Playlist:
                 byte_range = value
             case "#EXT-X-KEY":
                 if _attributes(value).get("METHOD", "NONE") != "NONE":
-                    raise SourceError("its segments are encrypted (#EXT-X-KEY), which is not read")
+                    raise SourceError("its segments are encrypted (#EXT-X-KEY), which is not supported")
             case "#EXT-X-MAP":
-                told = _attributes(value)
-                init = _place(beside(url, told.get("URI", "")), told.get("BYTERANGE"), {})
+                attributes = _attributes(value)
+                init = _place(beside(url, attributes.get("URI", "")), attributes.get("BYTERANGE"), {})
             case "#EXTINF":
                 duration_s = _number(value.split(",")[0])
             case _ if not line.startswith("#"):
@@ -86,27 +99,8 @@ def _attributes(text: str) -> dict[str, str]:
     return {name: value.strip('"') for name, value in _ATTRIBUTE.findall(text)}
 
 
-def _offer(told: dict[str, str]) -> Offer | None:
-    """None of what is no video."""
-    codecs = told.get("CODECS", "")
-    size = re.fullmatch(r"(\d+)[xX](\d+)", told.get("RESOLUTION", ""))
-    if codecs and not videos_among(codecs) and size is None:
-        return None
-    wh = (int(size[1]), int(size[2])) if size else (0, 0)
-    bits = re.fullmatch(r"\d+", told.get("BANDWIDTH", ""))
-    bits_per_s = float(bits[0]) if bits else 0.0
-    what = [f"{wh[0]}x{wh[1]}"] * bool(size) + [f"{bits_per_s / 1e6:.3g} Mbit/s"] * bool(bits)
-    return Offer(
-        what=" ".join(what) or "unknown",
-        wh=wh,
-        is_decodable=are_decodable(codecs),
-        is_aside=told.get("VIDEO-RANGE", "SDR") != "SDR",
-        rank=bits_per_s,
-    )
-
-
 def _place(url: str, byte_range: str | None, ends: dict[str, int]) -> Place:
-    """Where bytes lie: `count@first`, or `count` behind the last ones of the same address."""
+    """A byte range `count@first`, or `count` after the previous range of the same URL."""
     if byte_range is None:
         return Place(url)
     count, _, first = byte_range.strip().partition("@")
@@ -121,5 +115,5 @@ def _number(text: str) -> float:
     except ValueError:
         number = -1.0
     if not 0 <= number < 1e15:
-        raise SourceError(f"its playlist cannot be read: {text.strip()[:40]!r} for a number")
+        raise SourceError(f"its playlist is malformed: {text.strip()[:40]!r} instead of a number")
     return number

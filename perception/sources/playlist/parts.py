@@ -1,51 +1,68 @@
-"""What playlists tell, whatever their form."""
+"""What HLS and DASH have in common: variants, segments, and the bytes they consist of."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Final, NamedTuple, Protocol
 from urllib.parse import urljoin, urlsplit
+
+import av
 
 from perception.sources.choice import Offer
 from perception.sources.source import SourceError
 
+# Codec names of RFC 6381 and the libav decoders for them.
+_DECODERS: Final = {
+    **{"avc1": "h264", "avc3": "h264", "hvc1": "hevc", "hev1": "hevc", "av01": "libdav1d", "vp09": "vp9"},
+    **{"vp9": "vp9", "vp08": "vp8", "vp8": "vp8", "mp4v": "mpeg4", "vvc1": "vvc", "vvi1": "vvc"},
+    **{"dvh1": "hevc", "dvhe": "hevc"},
+}
+_AUDIO_AND_TEXT: Final = (
+    *("mp4a", "ac-3", "ec-3", "ac-4", "opus", "flac", "alac", "vorbis", "mp3", "stpp", "wvtt"),
+    *("dtsc", "dtse", "mha1", "mhm1"),
+)
+
 
 class Place(NamedTuple):
-    """Bytes at an address, or in a file."""
+    """A byte range of a URL."""
 
     url: str
     first: int = 0
     end: int = 0
-    """Behind the last one; 0 for all there are."""
+    """After the last byte; 0 for the whole resource."""
 
     @property
     def name(self) -> str:
-        """For messages: without folders, and without a query, which may hold a token."""
+        """For messages: the file name without a query, which may hold a token."""
         return urlsplit(self.url).path.rpartition("/")[2] or "it"
 
 
-def beside(url: str, name: str) -> str:
-    """The address of what a playlist at `url` names; raises SourceError if it is none."""
-    try:
-        return urljoin(url, name)
-    except ValueError:
-        raise SourceError("names something that is no address") from None
+class Readable(Protocol):
+    """An open resource; `read` raises SourceError or TimeoutError if it breaks off."""
+
+    def read(self, size_bytes: int, /) -> bytes: ...
+    def close(self) -> None: ...
+
+
+Fetch = Callable[[Place], Readable]
+"""Opens a place; raises SourceError or TimeoutError."""
 
 
 @dataclass(frozen=True)
 class Segment:
-    """Some seconds of the video."""
+    """A few seconds of the video."""
 
     number: int
-    """Counts up through all versions of a playlist."""
+    """Rises through all versions of a playlist."""
     place: Place
     duration_s: float
     init: Place | None = None
-    """What a decoder needs before it."""
+    """Initialisation data for the decoder."""
     is_discontinuous: bool = False
-    """Its timestamps or its encoding do not go on from the segment before."""
+    """Timestamps or encoding do not continue those of the previous segment."""
     is_missing: bool = False
-    """The sender says that it has none."""
+    """The sender declares it as missing."""
 
 
 @dataclass(frozen=True)
@@ -54,15 +71,36 @@ class Playlist:
 
     segments: tuple[Segment, ...]
     has_end: bool
-    """No more will come: a recording, or the end of what was live."""
+    """No more segments will come: a recording, or a live stream that ended."""
     longest_s: float
-    """That a segment may last."""
+    """Upper limit of a segment's duration."""
 
 
 @dataclass(frozen=True)
 class Variant:
-    """One of several videos of the same."""
+    """One of several encodings of the same video."""
 
     offer: Offer
     key: str
-    """Where its playlist lies, or its name in a manifest."""
+    """URL of its playlist, or its id in a manifest."""
+
+
+def offer_of(wh: tuple[int, int], bits_per_s: float, codecs: str, is_aside: bool) -> Offer:
+    """A variant with the properties that its playlist states; zeros and "" where it states none."""
+    what = [f"{wh[0]}x{wh[1]}"] * all(wh) + [f"{bits_per_s / 1e6:.3g} Mbit/s"] * bool(bits_per_s)
+    is_decodable = all(_DECODERS.get(name) in av.codecs_available for name in videos_in(codecs))
+    return Offer(" ".join(what) or "unknown", wh, is_decodable, is_aside=is_aside, rank=bits_per_s)
+
+
+def videos_in(codecs: str) -> list[str]:
+    """The video codecs in a list such as `avc1.64001f,mp4a.40.2`, without profiles."""
+    names = [codec.strip().split(".")[0].lower() for codec in codecs.split(",")]
+    return [name for name in names if name and name not in _AUDIO_AND_TEXT]
+
+
+def beside(url: str, name: str) -> str:
+    """Resolve a reference in a playlist at `url`; raises SourceError if it is malformed."""
+    try:
+        return urljoin(url, name)
+    except ValueError:
+        raise SourceError("refers to a malformed address") from None

@@ -1,4 +1,4 @@
-"""Where a playlist and what it names are fetched from: the web, or files."""
+"""Fetches playlists and their segments, from the web or from files."""
 
 from __future__ import annotations
 
@@ -8,32 +8,30 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from perception.sources.network.client import Web
-from perception.sources.playlist.parts import Place
-from perception.sources.playlist.segments import Readable
+from perception.sources.playlist.parts import Fetch, Place, Readable
 from perception.sources.source import SourceError
 
 _LARGEST_BYTES: Final = 1 << 25
 _READ_BYTES: Final = 1 << 16
 
 
-class WebPlaces:
-    """Fetches from addresses, as `Web` allows."""
+def fetch_by(web: Web) -> Fetch:
+    """Fetches URLs under the rules of `Web`."""
 
-    def __init__(self, web: Web) -> None:
-        self._web = web
-
-    def fetch(self, place: Place) -> Readable:
-        """Open the bytes of a place; raises SourceError or TimeoutError."""
+    def fetch(place: Place) -> Readable:
         options = {"offset": str(place.first), "end_offset": str(place.end)} if place.end else {}
-        self._web.failure = None
-        return _Whole(self._web, self._web.open(place.url, 0, options))
+        web.failure = None
+        return _Complete(web, web.open(place.url, 0, options))
+
+    return fetch
 
 
-class _Whole:
+class _Complete:
     """An answer that raises where it breaks off."""
 
     def __init__(self, web: Web, body: Readable) -> None:
         self._web, self._body = web, body
+        self.close = body.close
 
     def read(self, size_bytes: int) -> bytes:
         data = self._body.read(size_bytes)
@@ -41,23 +39,16 @@ class _Whole:
             raise self._web.failure
         return data
 
-    def close(self) -> None:
-        self._body.close()
 
-
-class FilePlaces:
-    """Fetches from files."""
-
-    def fetch(self, place: Place) -> Readable:
-        """Open the bytes of a place; raises SourceError."""
-        parts = urlsplit(place.url)
-        if parts.scheme != "file":
-            raise SourceError("names addresses on the net; give its own address, http(s)://…, as --source")
-        file = Path(url2pathname(parts.path))
-        try:
-            return _FilePart(file, place)
-        except OSError as error:
-            raise SourceError(f"cannot be read: {error.strerror}") from None
+def fetch_file(place: Place) -> Readable:
+    """Fetch a `file:` URL; raises SourceError."""
+    parts = urlsplit(place.url)
+    if parts.scheme != "file":
+        raise SourceError("refers to addresses on the net; give its own address, http(s)://…, as --source")
+    try:
+        return _FilePart(Path(url2pathname(parts.path)), place)
+    except OSError as error:
+        raise SourceError(f"cannot be read: {error.strerror}") from None
 
 
 class _FilePart:
@@ -65,6 +56,7 @@ class _FilePart:
         self._file = file.open("rb")
         self._file.seek(place.first)
         self._left = place.end - place.first if place.end else 1 << 62
+        self.close = self._file.close
 
     def read(self, size_bytes: int) -> bytes:
         try:
@@ -74,12 +66,9 @@ class _FilePart:
         self._left -= len(data)
         return data
 
-    def close(self) -> None:
-        self._file.close()
-
 
 def read_text(file: Readable) -> str:
-    """All of it; raises SourceError if it is too long for a playlist, or is no text."""
+    """Read a playlist and close it; raises SourceError if it is too long."""
     data = bytearray()
     try:
         while piece := file.read(_READ_BYTES):

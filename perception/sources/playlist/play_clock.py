@@ -1,4 +1,4 @@
-"""When pictures of a live stream that comes in pieces of seconds are due."""
+"""Paces the pictures of a live stream that arrives in segments of several seconds."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from collections import deque
 from typing import Final
 
 LATE_NS: Final = 100_000_000
-"""That a picture may be late before all that follows is put off: nothing more lay ready."""
+"""A picture that is later than this shifts all that follow: the buffer had run empty."""
 _LONGEST_NS: Final = 1_000_000_000
 _LONGEST_STEPS: Final = 5
 _STEPS_KEPT: Final = 15
 
 
 class PlayClock:
-    """Paces pictures by their own times, from the moment at which the first was there.
+    """Paces pictures by their timestamps, from the moment when the first was decoded.
 
-    A step of the timestamps that is no pace (back, or over what is missing) counts as one period.
+    A step back, or over a gap, counts as one period.
 
     Args:
         rate_hz: nominal frames per second.
@@ -29,12 +29,7 @@ class PlayClock:
         self._due_ns: int | None = None
 
     def due_ns(self, pts_ns: int | None, ready_ns: int) -> int:
-        """When a picture is to be shown, on the monotonic clock.
-
-        Args:
-            pts_ns: its time in the stream.
-            ready_ns: when it was decoded.
-        """
+        """When a picture with timestamp `pts_ns`, decoded at `ready_ns`, is due (monotonic clock)."""
         step_ns = self._step_ns(pts_ns)
         due_ns = ready_ns if self._due_ns is None else self._due_ns + step_ns
         if ready_ns - due_ns > LATE_NS:

@@ -15,11 +15,11 @@ from perception.sources.decoding.decoder import Decoded, Decoder
 from perception.sources.decoding.frame_times import CaptureTimes, FrameTimes, Stamped
 from perception.sources.decoding.image_size import MAX_PIXELS
 from perception.sources.playlist.feed import Feed
-from perception.sources.playlist.parts import Place
-from perception.sources.playlist.places import FilePlaces, read_text
+from perception.sources.playlist.parts import Fetch, Place
+from perception.sources.playlist.places import fetch_file, read_text
 from perception.sources.playlist.play_clock import PlayClock
 from perception.sources.playlist.segments import FROM_THE_END, Segments
-from perception.sources.playlist.video import Fetch, PlaylistVideo
+from perception.sources.playlist.video import PlaylistVideo
 from perception.sources.source import EndOfSource, SourceError, SourceInfo
 
 
@@ -76,7 +76,7 @@ class PlaylistSource(Stamped):
     ) -> PlaylistSource:
         """The source of a playlist on disk."""
         return cls(
-            *(str(file), file.absolute().as_uri(), FilePlaces().fetch, choice),
+            *(str(file), file.absolute().as_uri(), fetch_file, choice),
             threads=threads,
             max_pixels=max_pixels,
             source_id=file.name,
@@ -118,7 +118,7 @@ class PlaylistSource(Stamped):
         self._clock = PlayClock(decoder.rate.hz)
         behind_s = sum(segment.duration_s for segment in video.playlist.segments[-FROM_THE_END:])
         delay = f"about {behind_s:.0f} s behind" if is_live else ""
-        description = ", ".join(filter(None, (f"{decoder.description} by {video.form}", delay, video.told)))
+        description = ", ".join(filter(None, (f"{decoder.description} by {video.form}", delay, video.note)))
         return SourceInfo(
             *(self._source_id, is_live, picture.pixels.frame_wh, decoder.rate.hz, description),
             pixel_aspect=picture.pixel_aspect,
@@ -215,8 +215,8 @@ class PlaylistSource(Stamped):
 def is_live_playlist(file: Path) -> bool:
     """Whether more is to come of a playlist on disk; not of one that cannot be read, which `open` tells."""
     try:
-        text = read_text(FilePlaces().fetch(Place(file.absolute().as_uri())))
-        video = PlaylistVideo(file.absolute().as_uri(), text, FilePlaces().fetch, Choice())
+        text = read_text(fetch_file(Place(file.absolute().as_uri())))
+        video = PlaylistVideo(file.absolute().as_uri(), text, fetch_file, Choice())
     except SourceError:
         return False
     return not video.playlist.has_end

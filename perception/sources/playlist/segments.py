@@ -1,60 +1,49 @@
-"""The bytes of a playlist's segments in their order; of a live one also those that are still to come."""
+"""Fetches the segments of a playlist in order, and reloads a live playlist for new ones."""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Final, Protocol
+from typing import Final
 
 from perception.sources.playlist.continuity import Continuity
-from perception.sources.playlist.parts import Place, Playlist, Segment
+from perception.sources.playlist.parts import Fetch, Place, Playlist, Segment
 from perception.sources.source import SourceError
 
 FROM_THE_END: Final = 3
-"""Segments that a live stream begins with, as RFC 8216 has it: time enough for the next one to come."""
+"""A live stream starts this many segments before its end (RFC 8216): time for the next one to appear."""
 NEW_PART: Final = b""
-"""Stands before what does not go on from the bytes before: another encoding, or behind what is missing."""
+"""Precedes bytes that do not continue the previous ones: another encoding, or segments are missing."""
 _TRIES: Final = 3
-_TRIED_AGAIN_S: Final = 0.5
+_RETRY_S: Final = 0.5
 SOONEST_S: Final = 0.2
 _PIECE_BYTES: Final = 1 << 16
-
-
-class Readable(Protocol):
-    """What is used of an open file; raises SourceError or TimeoutError where it breaks off."""
-
-    def read(self, size_bytes: int, /) -> bytes: ...
-    def close(self) -> None: ...
 
 
 class Segments:
     """The bytes of a playlist's segments.
 
     Args:
-        load: gives the playlist as it is now.
-        fetch: opens the bytes of a place. Both raise SourceError or TimeoutError.
-        first: the playlist as it was found.
+        load: gives the current playlist; raises SourceError or TimeoutError.
+        fetch: opens a place.
+        first: the first version of the playlist.
         behind: number of the last segment that an earlier session of a live stream read.
     """
 
     def __init__(
-        self,
-        load: Callable[[], Playlist],
-        fetch: Callable[[Place], Readable],
-        first: Playlist,
-        behind: int | None = None,
+        self, load: Callable[[], Playlist], fetch: Fetch, first: Playlist, behind: int | None = None
     ) -> None:
         self._load, self._fetch, self._playlist = load, fetch, first
         self.is_live = not first.has_end or behind is not None
         self.last_number = behind
-        """Of the segment that was begun last."""
+        """Of the last segment that was started."""
         self.missing = 0
-        """Segments that could not be had, or not whole."""
+        """Segments that could not be fetched completely."""
         self.problem = ""
-        """What was wrong with the last of these."""
-        self._goes_on = False
-        self._asked_s = time.monotonic()  # when the playlist was asked for last
+        """Why the last of these failed."""
+        self._is_continuous = False
+        self._loaded_s = time.monotonic()
         self._stopped = threading.Event()
 
     def stop(self) -> None:
@@ -62,10 +51,10 @@ class Segments:
         self._stopped.set()
 
     def pieces(self) -> Iterator[bytes]:
-        """Bytes, and `NEW_PART` between those that do not go on from each other."""
+        """Bytes, with `NEW_PART` at discontinuities."""
         has_begun, init, continuity = False, None, Continuity()
         for segment in self._segments():
-            is_new = not self._goes_on or segment.is_discontinuous or segment.init != init
+            is_new = not self._is_continuous or segment.is_discontinuous or segment.init != init
             init = segment.init
             continuity.begin_segment()
             for piece in self._bytes_of(segment, is_new):
@@ -88,7 +77,7 @@ class Segments:
                 if self._stopped.is_set():
                     return
                 if segment.number > number and number:
-                    self._miss(segment.number - number, "they were gone before they were read")
+                    self._miss(segment.number - number, "they had been removed before they were read")
                 number = segment.number + 1
                 self.last_number = segment.number
                 yield segment
@@ -96,11 +85,11 @@ class Segments:
                 return
             self._reload(number)
             segments = self._playlist.segments
-            if segments and segments[-1].number + len(segments) + 1 < number:  # the sender began anew
-                number, self._goes_on = self._first_number(None), False
+            if segments and segments[-1].number + len(segments) + 1 < number:  # the sender was restarted
+                number, self._is_continuous = self._first_number(None), False
 
     def _first_number(self, behind: int | None) -> int:
-        """Of the segment to begin with."""
+        """Number of the segment to start with."""
         segments = self._playlist.segments
         if not self.is_live or not segments:
             return segments[0].number if segments else 0
@@ -110,10 +99,10 @@ class Segments:
         return number
 
     def _bytes_of(self, segment: Segment, with_init: bool) -> Iterator[bytes]:
-        """Also notes whether all came."""
-        self._goes_on = False
+        """The bytes of a segment; counts it as missing if it is incomplete."""
+        self._is_continuous = False
         if segment.is_missing:
-            self._miss(1, "the sender has none")
+            self._miss(1, "the sender does not have it")
             return
         places = [segment.init] * (with_init and segment.init is not None) + [segment.place]
         for tries_left in reversed(range(_TRIES if self.is_live else 1)):
@@ -124,13 +113,13 @@ class Segments:
                     for piece in self._read(place):
                         got_bytes += len(piece)
                         yield piece
-                self._goes_on = True
+                self._is_continuous = True
                 if not got_bytes:
                     self._miss(1, "it is empty")
                 return
             except (SourceError, TimeoutError) as error:
-                problem = str(error) or "nothing more came of it"
-            if got_bytes or not tries_left or self._stopped.wait(_TRIED_AGAIN_S):
+                problem = str(error) or "nothing more of it arrived"
+            if got_bytes or not tries_left or self._stopped.wait(_RETRY_S):
                 self._miss(1, f"{segment.place.name}: {problem}")
                 return
 
@@ -143,21 +132,20 @@ class Segments:
             file.close()
 
     def _miss(self, count: int, problem: str) -> None:
-        self.missing, self.problem, self._goes_on = self.missing + count, problem, False
+        self.missing, self.problem, self._is_continuous = self.missing + count, problem, False
 
     def _reload(self, number: int) -> None:
-        """Wait for a playlist that has a segment from `number` on, begins anew, or has its end."""
+        """Wait for a playlist that has a segment from `number` on, was restarted, or has ended."""
         before = self._playlist
         longest_s = max(SOONEST_S, before.longest_s)
         last_s = before.segments[-1].duration_s if before.segments else 0.0
-        wait_s, asked_s = min(last_s or longest_s, longest_s), self._asked_s
-        while not self._stopped.wait(max(SOONEST_S, asked_s + wait_s - time.monotonic())):
-            asked_s = self._asked_s = time.monotonic()
-            wait_s = longest_s / 2
+        wait_s = min(last_s or longest_s, longest_s)
+        while not self._stopped.wait(max(SOONEST_S, self._loaded_s + wait_s - time.monotonic())):
+            self._loaded_s, wait_s = time.monotonic(), longest_s / 2
             try:
                 playlist = self._load()
             except (SourceError, TimeoutError) as error:
-                self.problem = str(error) or "the playlist does not come"
+                self.problem = str(error) or "the playlist does not arrive"
                 continue
             numbers = [segment.number for segment in playlist.segments]
             if playlist.has_end or (numbers and not number - len(numbers) - 1 <= numbers[-1] < number):
