@@ -6,7 +6,9 @@ As a library::
 
     model = perception.Model("rt_m-int8")
     result = model("frame.jpg")
-    result.direct, result.polygons("direct"), result.plot()
+    with perception.open("rtsp://camera/road", model) as run:
+        for result in run:
+            ...
 
 What that needs is imported when it is first used.
 """
@@ -24,9 +26,12 @@ __all__ = [
     "Frame",
     "Model",
     "Result",
+    "Run",
+    "RunError",
     "SettingsError",
     "SinkError",
     "SourceError",
+    "open",
 ]
 
 # ONNX Runtime from 1.29 on writes a device id to the home folder when it is imported, and reports to
@@ -41,9 +46,12 @@ if TYPE_CHECKING:
         Frame,
         Model,
         Result,
+        Run,
+        RunError,
         SettingsError,
         SinkError,
         SourceError,
+        open,
     )
 else:  # of which a type checker would think that any name is there
 

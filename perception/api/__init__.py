@@ -2,9 +2,11 @@
 
 from perception.api.model import Model
 from perception.api.result import Result
+from perception.api.run import Run, open
 from perception.cli_config import SettingsError
 from perception.frame import CameraState, EngineState, Frame
 from perception.inference.engines import EngineError
+from perception.pipeline import PipelineError as RunError
 from perception.sinks.sink import SinkError
 from perception.sources.source import SourceError
 
@@ -15,7 +17,10 @@ __all__ = [
     "Frame",
     "Model",
     "Result",
+    "Run",
+    "RunError",
     "SettingsError",
     "SinkError",
     "SourceError",
+    "open",
 ]

@@ -30,6 +30,34 @@ _ARRAY: Final = "array"
 """Source id of a frame that is an array."""
 
 
+class Network:
+    """A model's file and settings, and its engines, each loaded when it is first wanted."""
+
+    def __init__(self, name: str | os.PathLike[str], **settings: Any) -> None:
+        """Find the file and check the settings, as of `Model`."""
+        check_of_model(settings)
+        self.settings: dict[str, Any] = {**settings, "model": os.fspath(name)}
+        """The node's settings that were given, and `model`."""
+        self.config = from_values(NodeConfig, "drivable-node", self.settings)
+        self.file = model_file(self.config.model)
+        self._lock = Lock()
+        self._engines: dict[bool, Engine] = {}
+
+    def engine_for(self, is_live: bool) -> Engine:
+        """The engine for single pictures and live sources, or the one for recordings; see `load_engine`.
+
+        A GPU has one for both.
+
+        Raises:
+            EngineError: if it cannot be loaded.
+        """
+        with self._lock:
+            one_for_all = next((it for it in self._engines.values() if it.runs_one_at_a_time), None)
+            if is_live not in self._engines:
+                self._engines[is_live] = one_for_all or load_engine(self.file, self.config, is_live)
+            return self._engines[is_live]
+
+
 class Model:
     """A network, loaded and ready; may be called by any thread, and serves any number of runs.
 
@@ -57,41 +85,19 @@ class Model:
             SettingsError: for a setting that cannot be used.
             EngineError: if it cannot be loaded and run as asked.
         """
-        check_of_model(settings)
-        self.settings = {**settings, "model": os.fspath(name)}
-        """The node's settings that were given, and `model`."""
-        self._config = from_values(NodeConfig, "drivable-node", self.settings)
-        self._file = model_file(self._config.model)
+        self.network = Network(name, **settings)
+        """What runs are built from."""
+        self.engine = self.network.engine_for(is_live=True)
+        """What runs single pictures; its `contract` says what the file promises."""
+        self._config = self.network.config
+        (self._predictor,) = predictors_of(self.engine, self._config, is_live=True)
         self._lock = Lock()
-        self._engines: dict[bool, Engine] = {}
-        self._predictor = predictors_of(self.engine_for(is_live=True), self._config, is_live=True)[0]
-        unknown_source = SourceInfo(_ARRAY, False, None, 1.0)
-        self._tracer = build_tracer(self._config, self.engine, unknown_source)
-
-    @property
-    def engine(self) -> Engine:
-        """What runs the network; its `contract` says what the file promises."""
-        return self.engine_for(is_live=True)
+        self._tracer = build_tracer(self._config, self.engine, SourceInfo(_ARRAY, False, None, 1.0))
 
     @property
     def labels(self) -> tuple[str, ...]:
         """The classes that the network tells apart."""
         return self.engine.contract.labels
-
-    def engine_for(self, is_live: bool) -> Engine:
-        """The engine for single pictures and live sources, or for recordings; loaded when it is first wanted.
-
-        The first takes all threads for one frame, for the least age. Of the other each call takes one thread,
-        and there are as many at a time, for the most frames. A GPU has one for both.
-
-        Raises:
-            EngineError: if it cannot be loaded.
-        """
-        with self._lock:
-            there = next((it for it in self._engines.values() if it.runs_one_at_a_time), None)
-            if is_live not in self._engines:
-                self._engines[is_live] = there or load_engine(self._file, self._config, is_live)
-            return self._engines[is_live]
 
     def __call__(self, picture: str | os.PathLike[str] | NDArray[np.uint8] | Frame) -> Result:
         """Where the vehicle can drive in one picture.

@@ -277,6 +277,7 @@ class Pipeline:
         if self.errors:  # a source that waits for a frame does not see that nobody wants it any more
             self.stop()
         self._threads.join()
+        self._in_hand = None
         try:
             self._source.close()
         except Exception as error:

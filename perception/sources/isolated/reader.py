@@ -138,6 +138,8 @@ class Reader:
         if process is not None and _status(process, grace_s) is None:
             process.kill()
             _status(process, _KILL_LIMIT_S)
+        if process is not None:
+            STARTER.ended()
 
     def _start(self) -> None:
         try:
