@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from bench.interpreter import run_module
+from bench.interpreter import run_python
 from bench.report.data import SCHEMA_NUMBER, describe_model
 from bench.report.machine import commit, versions
 from perception.inference.engines.engine import EngineError, one_line
@@ -23,7 +23,7 @@ def of_installation(python: str, models: Sequence[str] = ()) -> dict[str, Any]:
             line.
     """
     try:
-        found: dict[str, Any] = json.loads(run_module(python, "bench.installation", *models).stdout)
+        found: dict[str, Any] = json.loads(run_python(python, "-m", "bench.installation", *models))
         schema = found["schema"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ValueError(

@@ -8,19 +8,22 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import numpy as np
+import psutil
 import yaml
 
 from bench.busy import verdict
 from bench.config import LiveConfig
 from bench.meter import Meter
-from perception.pipeline import PipelineError
+from bench.report.format import aligned
 from perception.system.redaction import redacted_url
 
-SETTLE_S = 60.0  # memory is compared with what it is after this time
+SETTLE_S: Final = 60.0  # memory is compared with what it is after this time
 
 
 @dataclass(frozen=True)
@@ -33,28 +36,36 @@ class _Round:
 
 
 def run(config: LiveConfig) -> tuple[list[str], int]:
-    """Rows of a table: age at publication, its drift, memory after the first minute, one row a round."""
-    rows = [
-        f"{redacted_url(config.source)}, {config.model}, {config.duration_s:g} s, real time, records written",
-        f"{'round':8}{'frames':>8}{'dropped':>9}{'age p50 ms':>12}{'p99 ms':>8}{'max ms':>8}"
-        f"{'last/first minute':>19}{'memory MB':>11}{'range MB':>10}",
-    ]
+    """Rows of a table: age at publication, its drift, memory after the first minute, one row a round.
+
+    Raises:
+        ValueError: if the node fails: the last line of what it said.
+    """
     with Meter(children=True) as meter:
         rounds = [_play(config) for _ in range(config.rounds)]
+    rows = [
+        ["round", "frames", "dropped", "age p50, ms", "p99, ms", "max, ms"]
+        + ["last/first minute", "memory, MB", "range, MB"]
+    ]
     for number, played in enumerate(rounds, start=1):
         ages, memory = np.array(played.ages_ms), played.memory_mb
         minute = max(1, len(ages) // max(1, round(config.duration_s / 60)))
         drift = np.median(ages[-minute:]) / np.median(ages[:minute])
         settled = memory[int(SETTLE_S) :] or memory[-1:]
+        quantiles = (np.median(ages), np.quantile(ages, 0.99), ages.max())
+        held_mb = (statistics.median(settled), max(settled) - min(settled))
         rows.append(
-            f"{number:<8}{played.captured:8}{played.dropped:9}{np.median(ages):12.1f}"
-            f"{np.quantile(ages, 0.99):8.1f}{ages.max():8.1f}{drift:19.3f}"
-            f"{statistics.median(settled):11.1f}{max(settled) - min(settled):10.1f}"
+            [str(number), str(played.captured), str(played.dropped), *(f"{it:.1f}" for it in quantiles)]
+            + [f"{drift:.3f}", *(f"{it:.1f}" for it in held_mb)]
         )
-    p50 = statistics.median(float(np.median(played.ages_ms)) for played in rounds)
-    p99 = statistics.median(float(np.quantile(played.ages_ms, 0.99)) for played in rounds)
+    medians = [
+        statistics.median(float(np.quantile(played.ages_ms, share)) for played in rounds)
+        for share in (0.5, 0.99)
+    ]
+    rows.append(["median", "", "", *(f"{it:.1f}" for it in medians), *[""] * 4])
     busy = verdict([meter.values()])
-    return [*rows, f"{'median':8}{'':17}{p50:12.1f}{p99:8.1f}", *([busy] if busy else [])], 0
+    head = f"{redacted_url(config.source)}, {config.model}, {config.duration_s:g} s in real time, to records"
+    return [head, *aligned(rows), *([busy] if busy else [])], 0
 
 
 def _play(config: LiveConfig) -> _Round:
@@ -71,23 +82,13 @@ def _play(config: LiveConfig) -> _Round:
         memory_mb = []
         with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as node:
             while node.poll() is None:
-                memory_mb += _resident_mb(node.pid)
+                with suppress(psutil.Error):  # it has just ended
+                    memory_mb.append(psutil.Process(node.pid).memory_info().rss / 1024**2)
                 time.sleep(1)
             assert node.stderr is not None
             said = node.stderr.read().strip()
         if node.returncode:
-            raise PipelineError(
-                "node", RuntimeError(said.splitlines()[-1] if said else "ended without a word")
-            )
+            raise ValueError(f"node: {said.splitlines()[-1] if said else 'ended without a word'}")
         frames = json.loads(summary.read_text())["frames"]
         ages_ms = [json.loads(line)["age_ms"] for line in records.read_text().splitlines()]
         return _Round(ages_ms, memory_mb, sum(frames["dropped"].values()), frames["captured"])
-
-
-def _resident_mb(pid: int) -> list[float]:
-    """One sample; none once the process has ended, or where there is no /proc."""
-    try:
-        status = Path(f"/proc/{pid}/status").read_text()
-    except OSError:
-        return []
-    return [int(line.split()[1]) / 1024 for line in status.splitlines() if line.startswith("VmRSS:")]

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from bench.engines import EngineName
-from bench.interpreter import last_line, run_module
+from bench.interpreter import run_python
 from perception.cli.command import say
 from perception.inference.engines import EngineError
 from perception.inference.engines.engine import one_line
@@ -103,13 +103,10 @@ def run_task(task: Task, python: str = sys.executable, road: Path | None = None)
     Raises:
         TaskError: if there are none.
     """
-    done = run_module(python, "bench.task", task.key, *([str(road)] if road else []))
-    said = last_line(done)
-    if done.returncode:
-        raise TaskError(f"{task.title}: {said}")
+    words = ["-m", "bench.task", task.key, *([str(road)] if road else [])]
     try:
-        values: dict[str, Any] = json.loads(said, parse_constant=_refuse_constant)
-    except ValueError as error:
+        values: dict[str, Any] = json.loads(run_python(python, *words), parse_constant=_refuse_constant)
+    except (OSError, ValueError) as error:
         raise TaskError(f"{task.title}: {error}") from error
     return values
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from bench.report.rows import Latency, Spread
@@ -59,6 +60,18 @@ def share(value: float | None, interval: tuple[float, float] | None = None) -> s
         return NONE
     percents = f"{100 * value:.2f}"
     return percents if interval is None else f"{percents} ({100 * interval[0]:.1f}–{100 * interval[1]:.1f})"
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lines of a table: the first column to the left, the others to the right, two blanks between."""
+    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(
+            f"{cell:<{width}}" if place == 0 else f"{cell:>{width}}"
+            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
 
 
 def counted(count: int, noun: str) -> str:

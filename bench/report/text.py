@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from itertools import zip_longest
 from textwrap import wrap
 from typing import Final
 
 from bench.report.data import Report, busy_verdict
+from bench.report.format import aligned
 from bench.report.rows import rows_of
 from bench.report.table import Table, tables
 from bench.report.verdict import verdict
@@ -60,7 +60,7 @@ def place(report: Report) -> str:
     return ", ".join(str(it) for it in (*facts, commit, partial) if it)
 
 
-def _text(table: Table) -> Iterator[str]:
+def _text(table: Table) -> list[str]:
     """A column is as wide as its cells and the longest word of its header, which may take several lines."""
     columns = [" ".join(SHORT.get(word, word) for word in name.split()) for name in table.columns]
     widths = [
@@ -73,11 +73,8 @@ def _text(table: Table) -> Iterator[str]:
         widths[0] = narrow
     heads = [wrap(name, width)[::-1] for name, width in zip(columns, widths, strict=True)]
     head = list(zip_longest(*heads, fillvalue=""))[::-1]
-    yield table.title
-    for first, *others in (*head, *table.rows):
-        cells = [f"{cell:>{width}}" for cell, width in zip(others, widths[1:], strict=True)]
-        yield "  ".join([f"{_shortened(first, widths[0]):{widths[0]}}", *cells]).rstrip()
-    yield from wrap(table.note, WIDTH)
+    rows = [(_shortened(first, widths[0]), *others) for first, *others in table.rows]
+    return [table.title, *aligned([*head, *rows]), *wrap(table.note, WIDTH)]
 
 
 def _shortened(name: str, width: int) -> str:

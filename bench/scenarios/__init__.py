@@ -1,1 +1,4 @@
-"""What can be measured of a model file on an engine; one module each."""
+"""What is measured: a module each, with `measure(task) -> values`.
+
+Each raises what `bench.task.EXPECTED` lists, in one line, if its task cannot be measured.
+"""

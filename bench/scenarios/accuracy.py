@@ -6,18 +6,17 @@ import hashlib
 import math
 import time
 from collections.abc import Callable, Generator, Sequence
-from typing import Any, ClassVar, Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.accuracy import BUILT_IN_ROAD, BuiltInRoad, Chosen, evenly
+from bench.labelled import BUILT_IN_ROAD, BuiltInRoad, Chosen, evenly
 from bench.meter import Meter
-from bench.scenarios.node import node_predictors
+from bench.scenarios.node import FunctionSink, node_predictors, run_pipeline
 from bench.task import Task
-from perception.frame import Frame, OutputItem, Prediction
+from perception.frame import Frame, Prediction
 from perception.metrics.segmentation import Accuracy, LabelledFrames, measure_accuracy
-from perception.pipeline import Pipeline
 from perception.sources.source import EndOfSource, SourceInfo
 from train.data.layouts import AUTO, open_frames
 
@@ -35,19 +34,22 @@ def measure(task: Task) -> dict[str, Any]:
     """Figures of `perception.metrics.segmentation`, and whether they hold under load.
 
     The meter is that of the quiet run: one frame after the other, each read, predicted (by one thread, on a
-    CPU) and counted. `busy_cores_under_load` tells what load the second run was.
+    CPU) and counted. `busy_cores_under_load` is the load of the second run.
 
     Options: `data` (folder; null is the built-in road), `layout`, `label_map`, `split`; `frames`, at most
     so many, spread evenly.
-
-    Raises:
-        DataError, FileNotFoundError, ValueError, EngineError, PipelineError: in one line.
     """
     frames, split = _labelled(task)
     engine, predictors = node_predictors(task, is_live=False)
     digests: list[bytes] = []
+
+    def predict(frame: Frame) -> Prediction:
+        prediction = predictors[0](frame)
+        digests.append(digest(prediction.class_map))
+        return prediction
+
     with Meter(engine.provider) as meter:
-        accuracy = measure_accuracy(_noting(predictors[0], digests), frames)
+        accuracy = measure_accuracy(predict, frames)
     with Meter(engine.provider) as load_meter:
         is_same = finds_the_same_under_load(frames, digests, predictors)
     return {
@@ -80,7 +82,7 @@ def _labelled(task: Task) -> tuple[LabelledFrames, str]:
 
 
 def _figures(accuracy: Accuracy) -> dict[str, Any]:
-    """Mean IoU, its interval (null at both ends for one recording alone, which tells none), each class."""
+    """Mean IoU, its interval (null at both ends for one recording alone, which has none), each class."""
     interval = accuracy.mean_iou_interval() if len(accuracy.recordings) > 1 else (math.nan, math.nan)
     return {
         "mean_iou": _number(accuracy.total.mean_iou()),
@@ -106,32 +108,21 @@ def finds_the_same_under_load(
     Args:
         digests: `digest` of each frame's class map.
         predictors: one a worker, as the node makes them for a recording.
-
-    Raises:
-        PipelineError: if a stage failed.
     """
     chosen = evenly(len(frames), LOADED_FRAMES)
     source = _Repeating(frames, chosen, times=len(predictors))
-    comparison = _Comparison(digests)
-    pipeline = Pipeline(source, source.open(), predictors, [comparison])
-    pipeline.start()
-    pipeline.wait()
-    pipeline.raise_first_error()
-    return comparison.same == len(chosen) * len(predictors)
+    same: list[bool] = []
+
+    def compare(prediction: Prediction) -> None:
+        same.append(digest(prediction.class_map) == digests[int(prediction.frame.name)])
+
+    run_pipeline(source, source.open(), predictors, [FunctionSink("comparison", compare)])
+    return sum(same) == len(chosen) * len(predictors)
 
 
 def digest(class_map: NDArray[np.uint8]) -> bytes:
     """The same for the same class map: what a large split can keep of each."""
     return hashlib.sha256(f"{class_map.shape}".encode() + class_map.tobytes()).digest()
-
-
-def _noting(predict: Predict, digests: list[bytes]) -> Predict:
-    def perceive_and_note(frame: Frame) -> Prediction:
-        prediction = predict(frame)
-        digests.append(digest(prediction.class_map))
-        return prediction
-
-    return perceive_and_note
 
 
 class _Repeating:
@@ -162,24 +153,3 @@ class _Repeating:
             for index, image_bgr in images_bgr * self._times:
                 yield Frame("labelled frames", frame_id, time.monotonic_ns(), 0, image_bgr, str(index))
                 frame_id += 1
-
-
-class _Comparison:
-    """A sink that counts the class maps which are as they were."""
-
-    name = "comparison"
-    issue: ClassVar[str | None] = None
-
-    def __init__(self, digests: Sequence[bytes]) -> None:
-        self._digests = digests
-        self.same = 0
-
-    def open(self, info: SourceInfo, resumes: bool = False) -> None:
-        pass
-
-    def write(self, output: OutputItem) -> None:
-        assert isinstance(output, Prediction)  # recordings have no outages
-        self.same += digest(output.class_map) == self._digests[int(output.frame.name)]
-
-    def close(self) -> None:
-        pass

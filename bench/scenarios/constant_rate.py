@@ -25,9 +25,6 @@ def measure(task: Task) -> dict[str, Any]:
 
     Beside what every live run tells, `source_late_ms` is the 99th percentile of how late the source itself
     handed frames out; the latencies hold it. `sinks_dropped` counts results a stalled sink did not take.
-
-    Raises:
-        FileNotFoundError, ValueError, SourceError, EngineError, PipelineError: in one line.
     """
     rate_hz = task.number("rate_hz", RATE_HZ)
     duration_s = task.number("duration_s", DURATION_S)

@@ -39,9 +39,6 @@ def measure(task: Task) -> dict[str, Any]:
     `host_device_bytes` is what a frame moves between the two.
 
     Options: `frames`, of each part.
-
-    Raises:
-        FileNotFoundError, ValueError, SourceError, EngineError: in one line.
     """
     frames = task.count("frames", FRAMES)
     cores = usable_cores()
@@ -49,10 +46,10 @@ def measure(task: Task) -> dict[str, Any]:
     pictures = pictures_for(
         engine.contract, [frame.image_bgr for frame in decoded_frames(task.source, PICTURES)]
     )
-    latencies_ms = _latencies_ms(_infer_of(engine), pictures, frames)
+    latencies_ms = _latencies_ms(infer_of(engine), pictures, frames)
     del engine
     engine, workers = node_predictors(task, is_live=False)
-    infer = _infer_of(engine)
+    infer = infer_of(engine)
     with ThreadPoolExecutor(len(workers), "worker") as pool:
         run_side_by_side(pool, len(workers), infer, pictures, WARM_UP_FRAMES * len(workers))
         with Meter(engine.provider) as meter:
@@ -97,7 +94,7 @@ def run_side_by_side(
         job.result()
 
 
-def _infer_of(engine: Engine) -> Infer:
+def infer_of(engine: Engine) -> Infer:
     return engine.segment if engine.contract.output == "class_map" else engine.infer
 
 

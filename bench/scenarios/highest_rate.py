@@ -48,9 +48,6 @@ def measure(task: Task) -> dict[str, Any]:
     known to 3 %, on a quiet machine: a single hiccup can fail a trial, and rounds tell how much.
 
     Options: `trial_s`.
-
-    Raises:
-        FileNotFoundError, ValueError, SourceError, EngineError, PipelineError: in one line.
     """
     trial_s = task.number("trial_s", TRIAL_S)
     frames = decoded_frames(task.source)

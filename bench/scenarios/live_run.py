@@ -8,26 +8,23 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import pairwise
-from typing import ClassVar, Literal, TypeVar, get_args
+from typing import Literal, get_args
 
 from bench.quantiles import quantile_or_max
 from bench.scenarios.frames import as_new
-from perception.frame import Frame, OutputItem, Prediction
-from perception.pipeline import Pipeline
-from perception.sinks.sink import Sink
+from bench.scenarios.node import FunctionSink, run_pipeline
+from perception.frame import Frame, Prediction
 from perception.sources.pacing import Clock
 from perception.sources.source import EndOfSource, SourceInfo
 
-A = TypeVar("A")
-B = TypeVar("B")
 Stage = Literal["capture", "predict", "sink"]
 
 
 @dataclass(frozen=True)
 class Stall:
-    """A stage that stands still every so often."""
+    """A stage that stops every so often."""
 
     stage: Stage
     ms: float
@@ -35,7 +32,7 @@ class Stall:
     """From one to the next; the first comes after half of it."""
 
     def __post_init__(self) -> None:
-        """Refuse what is no stall; raises ValueError."""
+        """Validate the options; raises ValueError."""
         if self.stage not in get_args(Stage):
             raise ValueError(f"stall_stage is {self.stage!r}; known are {', '.join(get_args(Stage))}")
         if self.ms >= 1000 * self.every_s:
@@ -45,7 +42,7 @@ class Stall:
 
 
 class Stalling:
-    """Stands still when it is time; called by the stage with every item."""
+    """Stops when it is time; called by the stage with every item."""
 
     def __init__(self, stall: Stall, clock: Clock) -> None:
         self._stall_s, self._every_ns, self._clock = stall.ms / 1e3, round(stall.every_s * 1e9), clock
@@ -61,15 +58,6 @@ class Stalling:
                 self._next_ns += self._every_ns
             self._clock.wait(threading.Event(), self._stall_s)
 
-    def before(self, step: Callable[[A], B]) -> Callable[[A], B]:
-        """The same step, which now and then begins late."""
-
-        def stalling(item: A) -> B:
-            self()
-            return step(item)
-
-        return stalling
-
 
 class ScheduledSource:
     """A live source whose frame `k` is due at the start plus `k` periods, and counts as captured then.
@@ -80,7 +68,7 @@ class ScheduledSource:
     Args:
         frames: decoded; they are given again and again.
         count: how many to give.
-        stand_still: called when a frame is due, before it is handed out.
+        stall: called when a frame is due, before it is handed out.
     """
 
     def __init__(
@@ -89,14 +77,14 @@ class ScheduledSource:
         rate_hz: float,
         count: int,
         clock: Clock | None = None,
-        stand_still: Callable[[], None] = lambda: None,
+        stall: Callable[[], None] = lambda: None,
     ) -> None:
         self.due_ns: list[int] = []
         """When each frame was due, as far as the run has come."""
         self.handed_ns: list[int] = []
         """When each was handed out."""
         self._frames, self._rate_hz, self._count = frames, rate_hz, count
-        self._clock, self._stand_still = clock or Clock(), stand_still
+        self._clock, self._stall = clock or Clock(), stall
         self._stopped = threading.Event()
 
     def open(self) -> SourceInfo:
@@ -118,7 +106,7 @@ class ScheduledSource:
         left_s = (due_ns - self._clock.monotonic_ns()) / 1e9
         if self._stopped.is_set() or (left_s > 0 and self._clock.wait(self._stopped, left_s)):
             raise EndOfSource
-        self._stand_still()
+        self._stall()
         self.due_ns.append(due_ns)
         self.handed_ns.append(self._clock.monotonic_ns())
         frame = self._frames[number % len(self._frames)]
@@ -130,47 +118,6 @@ class ScheduledSource:
     def stop(self) -> None:
         """End a wait in `read` at once."""
         self._stopped.set()
-
-
-@dataclass
-class Recorder:
-    """A sink that keeps when each result was published."""
-
-    name: str = "recorder"
-    issue: ClassVar[str | None] = None
-    published: list[tuple[int, int]] = field(default_factory=list)
-    """Frame id and time in ns."""
-
-    def open(self, info: SourceInfo, resumes: bool = False) -> None:
-        """Nothing to make ready."""
-
-    def write(self, output: OutputItem) -> None:
-        """Keep the time, and let the picture go."""
-        if isinstance(output, Prediction):
-            self.published.append((output.frame.frame_id, output.published_ns))
-
-    def close(self) -> None:
-        """Nothing is held."""
-
-
-class StallingSink:
-    """A sink beside the recorder that writes nothing, and now and then takes long over it."""
-
-    name = "stalling"
-    issue: ClassVar[str | None] = None
-
-    def __init__(self, stand_still: Callable[[], None]) -> None:
-        self._stand_still = stand_still
-
-    def open(self, info: SourceInfo, resumes: bool = False) -> None:
-        """Nothing to make ready."""
-
-    def write(self, output: OutputItem) -> None:
-        """Stand still, if it is time."""
-        self._stand_still()
-
-    def close(self) -> None:
-        """Nothing is held."""
 
 
 @dataclass(frozen=True)
@@ -243,26 +190,26 @@ def run_live(
         PipelineError: if a stage failed.
     """
     clock = Clock()
-    standing = {stall.stage: Stalling(stall, clock)} if stall else {}
+    stalls = {stall.stage: Stalling(stall, clock)} if stall else {}
+    published: list[tuple[int, int]] = []
+    sinks = [FunctionSink("recorder", lambda it: published.append((it.frame.frame_id, it.published_ns)))]
+    if on_sink := stalls.get("sink"):
+        sinks.append(FunctionSink("stalling", lambda _: on_sink()))
+
+    def stalling_predict(frame: Frame) -> Prediction:
+        if on_predict := stalls.get("predict"):
+            on_predict()
+        return predict(frame)
+
     count = max(1, round(rate_hz * duration_s))
-    source = ScheduledSource(frames, rate_hz, count, clock, standing.get("capture", lambda: None))
-    if "predict" in standing:
-        predict = standing["predict"].before(predict)
-    recorder = Recorder()
-    sinks: list[Sink] = [recorder]
-    if "sink" in standing:
-        sinks.append(StallingSink(standing["sink"]))
-    pipeline = Pipeline(source, source.open(), [predict], sinks)
-    pipeline.start()
-    pipeline.wait()
-    end_ns = clock.monotonic_ns()
-    pipeline.raise_first_error()
+    source = ScheduledSource(frames, rate_hz, count, clock, stalls.get("capture", lambda: None))
+    pipeline = run_pipeline(source, source.open(), [stalling_predict], sinks)
     return LiveRun(
         rate_hz=rate_hz,
         due_ns=source.due_ns,
         handed_ns=source.handed_ns,
-        published=recorder.published,
-        end_ns=end_ns,
+        published=published,
+        end_ns=clock.monotonic_ns(),
         dropped=pipeline.ledger.dropped,
         sinks_dropped=sum(sink.dropped for sink in pipeline.sinks.values()),
     )

@@ -9,12 +9,11 @@ from typing import Any, Final
 
 import av
 
-from bench.interpreter import last_line, run_module
+from bench.interpreter import run_python
 from bench.meter import Meter
-from bench.scenarios.node import node_predictors
+from bench.scenarios.node import node_predictors, run_pipeline
 from bench.task import Task
 from perception.inference.predictor import Predictor
-from perception.pipeline import Pipeline
 from perception.sinks.overlay_sink import OverlaySettings
 from perception.sinks.registry import Sinks
 from perception.sinks.sink import Sink
@@ -33,9 +32,6 @@ def measure(task: Task) -> dict[str, Any]:
     """Frames a second of a whole run, every stage at work.
 
     Options: `to` (class_map, or overlay: the video too), `frames`.
-
-    Raises:
-        ValueError, SourceError, EngineError, PipelineError: in one line.
     """
     frames = task.count("frames", FRAMES)
     with TemporaryDirectory() as folder:
@@ -45,12 +41,16 @@ def measure(task: Task) -> dict[str, Any]:
         play(video, min(frames, WARM_UP_FRAMES), predictors, out)
         with Meter(engine.provider) as meter:
             played = play(video, frames, predictors, out)
+    return {"to": to, **throughput(played, meter)}
+
+
+def throughput(frames: int, meter: Meter) -> dict[str, Any]:
+    """Of so many frames in the meter's window; and what it read."""
     values = meter.values()
     return {
-        "to": to,
-        "fps": played / values["wall_s"],
-        "frames": played,
-        "cpu_ms_per_frame": 1000 * values["cpu_s"] / played,
+        "fps": frames / values["wall_s"],
+        "frames": frames,
+        "cpu_ms_per_frame": 1000 * values["cpu_s"] / frames,
         **values,
     }
 
@@ -82,25 +82,17 @@ def play(video: str, frames: int, predictors: list[Predictor], out: Path | None)
 
     Returns:
         The count of frames that were published.
-
-    Raises:
-        SourceError, SinkError, PipelineError: if it came to a bad end.
     """
     source = build_source(video, SourceSettings(loop=True, max_frames=frames))
     info = source.open()
-    sinks = open_sinks(out, info)
-    pipeline = Pipeline(source, info, predictors, sinks)
-    pipeline.start()
-    pipeline.wait()
-    pipeline.raise_first_error()
-    return pipeline.ledger.published
+    return run_pipeline(source, info, predictors, open_sinks(out, info)).ledger.published
 
 
 def recording_of(spec: str, folder: Path, frames: int = RECORDED_FRAMES) -> str:
     """`spec` itself, but of the built-in road a recording: to render a frame takes longer than all the rest.
 
-    Made in a process of its own, whose memory is none of what is measured. It is no pool: one that is
-    interrupted while it begins waits for ever.
+    Made in a process of its own, whose memory is not measured. It is no pool: one that is interrupted
+    while it starts waits for ever.
 
     Raises:
         SourceError: if `spec` is no source, or no recording was made of it.
@@ -109,10 +101,10 @@ def recording_of(spec: str, folder: Path, frames: int = RECORDED_FRAMES) -> str:
         return spec
     file = folder / "road.mp4"
     build_source(spec)
-    done = run_module(sys.executable, __name__, spec, str(file), str(frames))
-    if done.returncode:
-        raise SourceError(f"{spec}: no recording could be made of it: {last_line(done)}")
-    return str(file)
+    try:
+        return run_python(sys.executable, "-m", __name__, spec, str(file), str(frames))
+    except ValueError as error:
+        raise SourceError(f"{spec}: no recording could be made of it: {error}") from error
 
 
 def _record(spec: str, file: Path, frames: int) -> None:
@@ -133,3 +125,4 @@ def _record(spec: str, file: Path, frames: int) -> None:
 
 if __name__ == "__main__":
     _record(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]))
+    print(sys.argv[2])

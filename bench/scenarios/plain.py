@@ -10,7 +10,7 @@ import cv2
 
 from bench.baselines.plain_loop import PlainLoop
 from bench.meter import Meter
-from bench.scenarios.offline import FRAMES, WARM_UP_FRAMES, output_of, recording_of
+from bench.scenarios.offline import FRAMES, WARM_UP_FRAMES, output_of, recording_of, throughput
 from bench.task import Task
 
 DEFAULT_THREADS = -1
@@ -21,9 +21,6 @@ def measure(task: Task) -> dict[str, Any]:
 
     Options: `file` (of drivable-export --target plain), `to` (class_map, or overlay: the video too),
     `frames`.
-
-    Raises:
-        ValueError, EngineError, SourceError: in one line.
     """
     frames = task.count("frames", FRAMES)
     cv2.setNumThreads(DEFAULT_THREADS)  # another's choice until now, or ours: theirs is the library's
@@ -34,14 +31,7 @@ def measure(task: Task) -> dict[str, Any]:
         loop.run(video, min(frames, WARM_UP_FRAMES), overlay)
         with Meter() as meter:
             played = loop.run(video, frames, overlay)
-    values = meter.values()
-    return {
-        "to": to,
-        "fps": played / values["wall_s"],
-        "frames": played,
-        "cpu_ms_per_frame": 1000 * values["cpu_s"] / played,
-        **values,
-    }
+    return {"to": to, **throughput(played, meter)}
 
 
 def plain_file(task: Task) -> Path:

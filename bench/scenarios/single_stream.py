@@ -23,9 +23,6 @@ def measure(task: Task) -> dict[str, Any]:
     """Time from a decoded frame to its prediction, all threads on one frame, the next when the last is done.
 
     Options: `frames`.
-
-    Raises:
-        FileNotFoundError, ValueError, SourceError, EngineError: in one line.
     """
     count = task.count("frames", FRAMES)
     frames = decoded_frames(task.source)

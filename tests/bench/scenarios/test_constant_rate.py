@@ -17,7 +17,6 @@ from bench.quantiles import quantile
 from bench.scenarios.constant_rate import measure
 from bench.scenarios.live_run import (
     LiveRun,
-    Recorder,
     ScheduledSource,
     Stage,
     Stall,
@@ -69,16 +68,19 @@ def simulate(stall: Stall, duration_s: float) -> LiveRun:
         at_worker.now_ns += round(PERCEIVE_MS * MS)
         return replace(predict(frame), published_ns=at_worker.now_ns)
 
-    step = standing.before(work) if stall.stage == "predict" else work
-    recorder, dropped = Recorder(), 0
+    published: list[tuple[int, int]] = []
+    dropped = 0
     while handed:
         at_worker.now_ns = max(at_worker.now_ns, handed[0][1])
         waiting = [frame for frame, at_ns in handed if at_ns <= at_worker.now_ns]
         handed = handed[len(waiting) :]
         dropped += len(waiting) - 1
-        recorder.write(step(waiting[-1]))
+        if stall.stage == "predict":
+            standing()
+        prediction = work(waiting[-1])
+        published.append((prediction.frame.frame_id, prediction.published_ns))
     end_ns = at_worker.now_ns
-    return LiveRun(RATE_HZ, source.due_ns, source.handed_ns, recorder.published, end_ns, dropped, 0)
+    return LiveRun(RATE_HZ, source.due_ns, source.handed_ns, published, end_ns, dropped, 0)
 
 
 @pytest.mark.parametrize(

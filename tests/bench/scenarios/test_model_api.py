@@ -49,7 +49,7 @@ def test_script_is_run_by_path_with_the_graph_and_the_video(
 
     values = measure(python, clip, frames=20)
 
-    script, graph, video, frames, warm_up = values.pop("said")
+    _, script, graph, video, frames, warm_up = values.pop("said")
     assert Path(script).name == "model_api_run.py"
     assert Path(script).is_file()
     assert (graph, video) == (str(python.with_name("plain.onnx")), str(clip))
