@@ -43,21 +43,17 @@ def run(config: LiveConfig) -> tuple[list[str], int]:
     """
     with Meter(children=True) as meter:
         rounds = [_play(config) for _ in range(config.rounds)]
-    rows = [
-        ["round", "frames", "dropped", "age p50, ms", "p99, ms", "max, ms"]
-        + ["last/first minute", "memory, MB", "range, MB"]
-    ]
+    columns = ("round", "frames", "dropped", "age p50, ms", "p99, ms", "max, ms")
+    rows = [[*columns, "last/first minute", "memory, MB", "range, MB"]]
     for number, played in enumerate(rounds, start=1):
         ages, memory = np.array(played.ages_ms), played.memory_mb
         minute = max(1, len(ages) // max(1, round(config.duration_s / 60)))
         drift = np.median(ages[-minute:]) / np.median(ages[:minute])
         settled = memory[int(SETTLE_S) :] or memory[-1:]
-        quantiles = (np.median(ages), np.quantile(ages, 0.99), ages.max())
-        held_mb = (statistics.median(settled), max(settled) - min(settled))
-        rows.append(
-            [str(number), str(played.captured), str(played.dropped), *(f"{it:.1f}" for it in quantiles)]
-            + [f"{drift:.3f}", *(f"{it:.1f}" for it in held_mb)]
-        )
+        counts = (str(number), str(played.captured), str(played.dropped))
+        ages_ms = [f"{it:.1f}" for it in (np.median(ages), np.quantile(ages, 0.99), ages.max())]
+        held_mb = [f"{it:.1f}" for it in (statistics.median(settled), max(settled) - min(settled))]
+        rows.append([*counts, *ages_ms, f"{drift:.3f}", *held_mb])
     medians = [
         statistics.median(float(np.quantile(played.ages_ms, share)) for played in rounds)
         for share in (0.5, 0.99)
