@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from perception.labels import LABELS
-from train.report.epochs import best_epoch
+from train.report import best_epoch
 
 
 def how_it_was_trained(training: Mapping[str, Any]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Settings that no run can be made from, said before anything is built."""
+"""Validation of the settings of a run, before anything is built."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from train.config import Augment, Stage, Teacher, TrainConfig
 NAME: Final = re.compile(r"[0-9A-Za-z_][0-9A-Za-z_.-]{0,99}")
 """It becomes the name of a folder and of a file."""
 
-OF_A_RUN: Final = r"(last|best)\.pt|(report|tensorboard)/.*"
-"""What a run writes in its folder."""
+RUN_FILES: Final = r"(last|best)\.pt|(report|tensorboard)/.*"
+"""Regular expression of the files of a run."""
 
-# A run goes on as it was begun; what is not named here may change, such as where the frames lie now.
-AS_BEGUN = (
+# Settings that a resumed run must keep; others, such as the folder of the frames, may change.
+FIXED: Final = (
     "loss",
     "optimiser",
     "schedule",
@@ -46,7 +46,7 @@ def check(config: TrainConfig) -> None:
 
 
 def check_files(config: TrainConfig, settings_files: Sequence[Path] = ()) -> None:
-    """Refuse a run whose files would take the place of what it is made from.
+    """Refuse a run that would overwrite its own inputs.
 
     Args:
         settings_files: of `--config`.
@@ -54,7 +54,7 @@ def check_files(config: TrainConfig, settings_files: Sequence[Path] = ()) -> Non
     Raises:
         CollisionError: in one line.
     """
-    if config.resume:  # what it began with is in its checkpoint
+    if config.resume:  # its inputs were checked at the start
         return
     named = {
         "the weights": config.weights,
@@ -68,21 +68,21 @@ def check_files(config: TrainConfig, settings_files: Sequence[Path] = ()) -> Non
         inputs.append(Input("the data", Path(config.data), is_data_set=True))
     out = Path(config.out)
     targets = [Target("--out", out, is_folder=True, names="[^/]+/")]
-    targets.append(Target("--out", out / config.run_name, is_folder=True, names=OF_A_RUN))
+    targets.append(Target("--out", out / config.run_name, is_folder=True, names=RUN_FILES))
     check_apart(inputs, targets)
 
 
 def changed_since(begun: dict[str, Any], config: TrainConfig) -> list[str]:
-    """Names of the settings that a run must not change on its way."""
+    """Names of the changed settings that a resumed run must keep; `begun` is from its checkpoint."""
     now = asdict(config)
-    return [name for name in AS_BEGUN if name in begun and begun[name] != now[name]]
+    return [name for name in FIXED if name in begun and begun[name] != now[name]]
 
 
 def changed_in_stage(begun: dict[str, Any], number: int, stage: Stage) -> list[str]:
-    """Names of the settings of a stage that differ from those it was begun with: its schedule needs all.
+    """Names of the changed settings of a stage that was started: its schedule depends on all of them.
 
     Args:
-        begun: the settings of the run, as its checkpoint has them.
+        begun: the settings of the run, from its checkpoint.
         number: index of the stage.
     """
     return [name for name, value in asdict(stage).items() if begun["stages"][number][name] != value]
@@ -90,7 +90,7 @@ def changed_in_stage(begun: dict[str, Any], number: int, stage: Stage) -> list[s
 
 def _wrong(config: TrainConfig) -> Iterator[str]:
     if not config.stages:
-        yield "stages: at least one is needed; --config train/rt_m names some"
+        yield "stages: at least one is needed; --config train/rt_m has some"
     for number, stage in enumerate(config.stages, start=1):
         yield from (f"stage {number}: {line}" for line in _wrong_stage(stage))
     if config.augment:
@@ -106,20 +106,20 @@ def _wrong(config: TrainConfig) -> Iterator[str]:
     if not 0 <= config.seed < 2**31:
         yield f"seed must be from 0 to {2**31 - 1}, not {config.seed}"
     if not all(math.isfinite(level) and 0 <= level <= 255 for level in config.mean_bgr):
-        yield f"mean_bgr must be levels of 0 to 255, not {config.mean_bgr}"
+        yield f"mean_bgr must be levels from 0 to 255, not {config.mean_bgr}"
     if not all(math.isfinite(spread) and spread > 0 for spread in config.std_bgr):
         yield f"std_bgr must be greater than 0, not {config.std_bgr}"
     if config.weights and config.encoder_weights:
-        yield "weights and encoder_weights exclude each other: weights are of the whole network"
+        yield "weights and encoder_weights exclude each other: weights include the encoder"
     if config.freeze_encoder and not (config.weights or config.encoder_weights or config.resume):
-        yield "freeze_encoder without encoder_weights or weights would freeze an encoder that knows nothing"
+        yield "freeze_encoder without encoder_weights or weights would freeze random weights"
     if not NAME.fullmatch(config.run_name):
-        yield f"name must be of letters, digits, dots, dashes and underscores, not {config.run_name!r}"
+        yield f"name must consist of letters, digits, dots, dashes and underscores, not {config.run_name!r}"
 
 
 def _wrong_stage(stage: Stage) -> Iterator[str]:
     if min(stage.input_wh) < 32:
-        yield f"input_wh must be at least 32 pixels a side, not {stage.input_wh}"
+        yield f"input_wh must be at least 32 pixels per side, not {stage.input_wh}"
     yield from _at_least("epochs", stage.epochs, 1)
     yield from _at_least("batch_size", stage.batch_size, 1)
     yield from _at_least("synthetic_drives", stage.synthetic_drives, 0)

@@ -1,4 +1,4 @@
-"""Checkpoints: everything needed to go on training, or to export, in one file."""
+"""Checkpoints: everything needed to resume training, or to export, in one file."""
 
 from __future__ import annotations
 
@@ -14,34 +14,34 @@ from train.config import TrainConfig
 
 
 class CheckpointError(ValueError):
-    """A checkpoint that is missing, damaged or of something else."""
+    """A checkpoint is missing, damaged, or does not fit the run."""
 
 
 @dataclass
 class Checkpoint:
     """State of a run at the end of an epoch.
 
-    Random numbers have no state to keep: every epoch, and every frame in it, is seeded by its place
+    Random generators have no state to keep: every epoch, and every frame in it, is seeded by its place
     in the run.
     """
 
     config: dict[str, Any]
-    """The settings of the run, as plain values: they load without running code."""
+    """The settings of the run, as plain values, which load without running code."""
     model: dict[str, torch.Tensor]
-    """The weights that validation saw: their moving average, where there is one."""
+    """The validated weights: the moving average, if there is one."""
     training: dict[str, Any]
-    """State dicts to go on from: weights, average, optimiser, schedule."""
+    """State dicts to resume from: weights, average, optimiser, schedule."""
     stage: int
     """Index of the stage that the next epoch belongs to."""
     epoch: int
     """Epochs of that stage already done."""
     best: float
-    """The best validation of this stage: mean IoU, or the loss with its sign turned."""
+    """The best validation figure of this stage: mean IoU, or the negated loss."""
     epochs_since_best: int = 0
     history: list[dict[str, float]] = field(default_factory=list)
-    """One entry an epoch: what training reports, as `train/report` describes it."""
+    """One entry per epoch, as described in `train/report`."""
     origin: dict[str, Any] | None = None
-    """What the run began with, as `first_weights.Origin` has it; None for random weights, or an encoder's."""
+    """Fields of `first_weights.Origin`; None if the network, or all but its encoder, began at random."""
 
     @classmethod
     def fresh(cls, config: TrainConfig) -> Checkpoint:
@@ -49,11 +49,11 @@ class Checkpoint:
         return cls(asdict(config), {}, {}, 0, 0, float("-inf"))
 
     def start_stage(self, stage: int) -> None:
-        """Another frame size is another question: what was best at the last one does not count here."""
+        """Enter a stage. The best figure starts over: those of different frame sizes do not compare."""
         self.stage, self.epoch, self.best, self.epochs_since_best = stage, 0, float("-inf"), 0
 
     def save(self, file: Path) -> None:
-        """Write it whole or not at all: a full disk or a kill leaves the old one intact.
+        """Write it atomically: a full disk or a kill leaves the old one intact.
 
         Raises:
             CheckpointError: if it cannot be written.
@@ -71,17 +71,17 @@ class Checkpoint:
         """Read a checkpoint.
 
         Raises:
-            CheckpointError: if there is none or it is damaged.
+            CheckpointError: if it is missing or damaged.
         """
         if file.is_dir():
             inside = file / "best.pt"
             hint = f"; its checkpoint is {inside}" if inside.is_file() else ""
-            raise CheckpointError(f"{file}: is a folder, and no checkpoint{hint}")
+            raise CheckpointError(f"{file}: is a folder, not a checkpoint{hint}")
         if not file.is_file():
             raise CheckpointError(f"{file}: no such checkpoint")
         try:
             return cls(**torch.load(file, map_location="cpu", weights_only=True))
         except OSError as error:
             raise CheckpointError(f"{file}: cannot be read: {error.strerror}") from error
-        except Exception as error:  # torch raises many kinds, none of its own, with advice that misleads
+        except Exception as error:  # torch raises many types, with misleading advice
             raise CheckpointError(f"{file}: not a checkpoint of this version of drivable-train") from error

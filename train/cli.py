@@ -19,72 +19,74 @@ from train import inspect_data, subset, table
 from train.check import check, check_files
 from train.config import TrainConfig
 from train.recipe import completed
-from train.torchrun import rank, the_first_speaks_first
+from train.torchrun import rank, rank0_reports_first
 
 DESCRIPTION = (
-    "Train a network on labelled frames. `drivable-train inspect --data DIR` looks at the frames first, "
-    "`subset` takes some of a data set, `table` sets trained networks side by side."
+    "Train a network on labelled frames. `drivable-train inspect --data DIR` checks the frames first, "
+    "`subset` copies some of a data set, `table` compares trained networks."
 )
 USAGE: Final = (
-    "inspect --data DIR                                      # what a data set is made of",
+    "inspect --data DIR                                      # statistics and faults of a data set",
     "--model rt_m --data DIR --weights rt_m --name my_roads  # fine-tunes a shipped network",
-    "--resume --out runs                                     # goes on with the run in that folder",
+    "--resume --out runs                                     # continues the run in that folder",
 )
-COMMANDS: Final[dict[str, Callable[[list[str]], int]]] = {
-    "inspect": inspect_data.main,
-    "subset": subset.main,
-    "table": table.main,
+COMMANDS: Final[dict[str, Callable[[list[str], Callable[[str], None]], None]]] = {
+    "inspect": inspect_data.run,
+    "subset": subset.run,
+    "table": table.run,
 }
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command; 0 when training ended well, or `inspect` found nothing wrong."""
+    """Run the command; 0 when training ended well, or `inspect` found no fault."""
     given = sys.argv[1:] if arguments is None else arguments
     if not given:
         say_lines(usage("drivable-train", *USAGE))
         return NOTHING_GIVEN
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # what does not decode, we tell
-    name = given[0] if given and not given[0].startswith("-") else None
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # we report what does not decode
+    name = None if given[0].startswith("-") else given[0]
+    if name is not None and name not in COMMANDS:
+        return _fail(_unknown(name))
     try:
-        if name is None:
-            return _train(given)
-        if name in COMMANDS:
-            return COMMANDS[name](given[1:])
+        _train(given) if name is None else COMMANDS[name](given[1:], _print)
+    except ModuleNotFoundError as error:
+        return _fail(f"{error.name} is not installed; pip install 'drivable[train]'")
+    except ValueError as error:  # settings, data, checkpoints, the loop and reports raise subclasses of it
+        return _fail(str(error))
     except OSError as error:
-        return _wrong(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+        return _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
     except KeyboardInterrupt:
         if not rank():
-            _wrong("interrupted; --resume continues after the last whole epoch, if there was one")
+            hint = "; --resume continues after the last whole epoch, if there was one"
+            _fail("interrupted" + (hint if name is None else ""))
         return 130
-    return _wrong(_unknown(name))
+    return 0
 
 
 def _unknown(word: str) -> str:
-    """What to say of a first word that is no command."""
+    """The error for a first word that is no command."""
     if nearest := difflib.get_close_matches(word, COMMANDS, n=1):
         return f"{word}: no such command; the nearest known one is {nearest[0]}"
     return f"{word}: {bare_word(word, known_settings(TrainConfig))}"
 
 
-def _train(arguments: list[str]) -> int:
-    try:
-        with the_first_speaks_first():
-            with completed(arguments) as whole:
-                config = parse(TrainConfig, "drivable-train", DESCRIPTION, whole)
-            check(config)  # before torch is imported, which takes seconds
-            check_files(config, config_files(arguments))
-            from train.loop import train
+def _train(arguments: list[str]) -> None:
+    with rank0_reports_first():
+        with completed(arguments) as whole:
+            config = parse(TrainConfig, "drivable-train", DESCRIPTION, whole)
+        check(config)  # before torch is imported, which takes seconds
+        check_files(config, config_files(arguments))
+        from train.loop import train
 
-        keep_buffers(below_bytes=1 << 30)
-        train(config, lambda line: print(redacted(line), flush=True))
-    except ModuleNotFoundError as error:
-        return _wrong(f"{error.name} is not installed; pip install 'drivable[train]'")
-    except ValueError as error:  # what settings, data, checkpoints, the loop and reports raise are such
-        return _wrong(str(error))
-    return 0
+    keep_buffers(below_bytes=1 << 30)
+    train(config, _print)
 
 
-def _wrong(line: str) -> int:
-    """Say it; the exit status."""
+def _print(line: str) -> None:
+    print(redacted(line), flush=True)
+
+
+def _fail(line: str) -> int:
+    """Report an error; the exit status."""
     say(f"drivable-train: {line}")
     return 1

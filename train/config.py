@@ -1,20 +1,20 @@
-"""TrainConfig: everything a training run is made of, filled from YAML and then the command line."""
+"""TrainConfig: all settings of a training run, filled from YAML and then the command line."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Literal
 
-# Grey 116 is close to ImageNet's mean in all three channels. One whole number for all of them makes
-# the uint8 frame itself a quantised tensor with zero point 116, and the zero padding of the first
-# convolution exactly the colour that frames are padded with.
+# Grey 116 is close to ImageNet's mean in all three channels. One integer for all of them makes the uint8
+# frame itself a quantised tensor with zero point 116, and the zero padding of the first convolution exactly
+# the colour that frames are padded with.
 GREY_LEVEL = 116
 GREY_STD = 57.4
 
 
 @dataclass(frozen=True)
 class Augment:
-    """How a training frame is varied."""
+    """Augmentation of training frames."""
 
     flip: float = 0.5
     """Share of frames mirrored left to right."""
@@ -22,8 +22,8 @@ class Augment:
     scale_max: float = 1.35
     rotate_deg: float = 3.0
     shift: float = 0.06
-    """Largest shift of the frame, as a share of its sides. Where the lane of the vehicle lies in the
-    frame is what tells it from its neighbours: far shifts teach the network not to know."""
+    """Largest shift of the frame, as a share of its sides. The network recognises the own lane by its place
+    in the frame, which large shifts would undo."""
     colour: float = 0.4
     """Strength of changes in brightness, contrast and saturation."""
     blur: float = 0.1
@@ -33,7 +33,7 @@ class Augment:
     darkness: float = 0.1
     """Share of frames darkened to dusk or night."""
     glare: float = 0.05
-    """Share of frames with a bright spot, as of a low sun or headlights."""
+    """Share of frames with a bright spot, like a low sun or headlights."""
     rain: float = 0.05
     """Share of frames with streaks and drops."""
     jpeg: float = 0.1
@@ -42,7 +42,7 @@ class Augment:
 
 @dataclass(frozen=True)
 class Stage:
-    """One part of the schedule: a frame size, what is mixed in, and a learning-rate schedule of its own.
+    """One stage of training: a frame size, its frames, and a learning-rate schedule of its own.
 
     It starts from the best weights of the stage before.
     """
@@ -50,28 +50,28 @@ class Stage:
     input_wh: tuple[int, int]
     epochs: int
     batch_size: int
-    """Frames of one step, over all processes together."""
+    """Frames per step, over all processes together."""
     max_learning_rate: float
     synthetic_drives: int = 0
     """Rendered drives mixed into the training frames, each with a road of its own."""
     frames_per_drive: int = 20
     taught: bool = True
-    """Whether the teachers are asked in this stage."""
+    """Whether this stage uses the teachers."""
     augment: Augment | None = None
-    """How frames are varied in this stage, where it is not as in the rest of the run."""
+    """Augmentation of this stage, if it differs from the run's."""
 
 
 @dataclass(frozen=True)
 class Teacher:
-    """A network that already knows something."""
+    """A teacher network for distillation."""
 
     file: str
     """A checkpoint of drivable-train, a file of drivable-export, or an ONNX with the outputs `da` and
-    `ll` (drivable area and lane lines, as TwinLiteNet has them)."""
+    `ll` (drivable area and lane lines, like TwinLiteNet)."""
     weight: float = 0.5
-    """Its loss beside the labels', whose weight is 1."""
+    """Weight of its loss; that of the labels is 1."""
     temperature: float = 2.0
-    """How soft the classes of a teacher with our labels are made."""
+    """Softening of the class distributions, for a teacher with our labels."""
 
 
 @dataclass(frozen=True)
@@ -81,32 +81,32 @@ class TrainConfig:
     model: str
     """The network: rt_s, rt_m, rt_l; fcn, unet, pspnet, deeplabv3plus or segformer."""
     stages: list[Stage]
-    """The schedule; without any, that of the network's shipped recipe."""
+    """The stages; without any, those of the network's shipped recipe."""
     name: str | None = None
-    """What the trained network is called, in its folder, records and cards; without one, as MODEL."""
+    """Name of the trained network, in its folder, records and cards; without one, MODEL."""
     data: str | None = None
     """Folder of the data set; without one, only synthetic drives are used."""
     layout: str = "auto"
-    """How the data set is laid out; auto recognises it."""
+    """Layout of the data set; auto recognises it."""
     label_map: str | None = None
     """YAML with the class of each label value, for a plain folder of images and masks."""
     data_name: str | None = None
-    """What the model card calls the data; without one, it names the folder."""
+    """Name of the data in the model card; without one, the folder's."""
     data_licence: str | None = None
-    """What the data's licence asks of weights that were trained on it, for the model card."""
+    """Terms of the data's licence for weights trained on it, for the model card."""
     resize: Literal["letterbox", "nearest"] = "letterbox"
-    """letterbox: as the node does. nearest: image and label alike, as the published study did."""
+    """letterbox: like the node. nearest: image and label alike, like the published study."""
     augment: Augment | None = field(default_factory=Augment)
-    """How frames are varied; null leaves them as they are."""
+    """Augmentation of training frames; null turns it off."""
     weights: str | None = None
-    """Weights that the whole network begins with, to fine-tune it: name of a shipped network such as rt_m, a
-    file of drivable-export (target cpu, fp32), a checkpoint, or a state dict."""
+    """Initial weights of the whole network, to fine-tune it: name of a shipped network such as rt_m, a file
+    of drivable-export (target cpu, fp32), a checkpoint, or a state dict."""
     encoder_weights: str | None = None
-    """The encoder's first weights: a file, `imagenet` for the library's own download, or none."""
+    """Initial weights of the encoder: a file, `imagenet` for the library's own download, or none."""
     freeze_encoder: bool = False
-    """Leave the encoder as it is and train the head alone."""
+    """Train the head alone."""
     freeze_batch_norm: bool = False
-    """Keep the statistics of batch norms as they are: for small batches and several processes."""
+    """Keep the statistics of batch norms: for small batches and several processes."""
     loss: Literal[
         "dice", "cross_entropy", "weighted_cross_entropy", "focal", "tversky", "dice+cross_entropy"
     ] = "dice"
@@ -117,14 +117,14 @@ class TrainConfig:
     clip_norm: float = 5.0
     """Largest norm of a step's gradient; 0 does not clip."""
     ema_decay: float = 0.0
-    """Share that the moving average of the weights keeps at each step; 0 uses the weights themselves."""
+    """Decay per step of the moving average of the weights; 0 uses the weights themselves."""
     choose_by: Literal["mean_iou", "loss"] = "mean_iou"
-    """What makes an epoch on the validation frames the best."""
+    """Validation figure that chooses the best epoch."""
     patience_epochs: int = 0
-    """End a stage when that many epochs in a row were not its best; 0 goes on to its end."""
+    """End a stage after this many epochs without a new best one; 0 never does."""
     precision: Literal["float32", "bfloat16"] = "float32"
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """auto takes a GPU where there is one."""
+    """auto uses a GPU if there is one."""
     mean_bgr: tuple[float, float, float] = (GREY_LEVEL, GREY_LEVEL, GREY_LEVEL)
     std_bgr: tuple[float, float, float] = (GREY_STD, GREY_STD, GREY_STD)
     seed: int = 0
@@ -133,22 +133,22 @@ class TrainConfig:
     out: str = "runs"
     """Folder for checkpoints and the report: OUT/NAME/last.pt, best.pt, report/."""
     resume: bool = False
-    """Continue OUT/NAME/last.pt where it stopped; with --out alone, the one run in OUT."""
+    """Continue OUT/NAME/last.pt where it stopped; with --out alone, the only run in OUT."""
     overwrite: bool = False
-    """Begin again although a run lies in OUT/NAME."""
+    """Start over and replace the run in OUT/NAME."""
 
     @property
     def run_name(self) -> str:
-        """What the run is called: the name of its folder."""
+        """The run's name, that of its folder."""
         return self.name or self.model
 
     @property
     def pad_bgr(self) -> tuple[int, int, int]:
-        """The colour nearest to the mean: frames are padded with what the network sees as nothing."""
+        """The colour that frames are padded with."""
         return pad_bgr_of(self.mean_bgr)
 
 
 def pad_bgr_of(mean_bgr: tuple[float, float, float]) -> tuple[int, int, int]:
-    """The colour nearest to a mean: what frames are padded with where it is subtracted."""
+    """The padding colour for a mean: the colour nearest to it, which normalisation maps to about zero."""
     blue, green, red = mean_bgr
     return round(blue), round(green), round(red)

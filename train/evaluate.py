@@ -1,4 +1,4 @@
-"""A network in torch beside labels, at the size of its input: what validation chooses by."""
+"""Validation of a torch network against labels, at the size of its input."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from perception.metrics.confusion_matrix import ConfusionMatrix
 from train.config import TrainConfig
 from train.data.mixture import validation_frames
 from train.processes import Processes
-from train.report import Seen
+from train.report import PredictedFrame
 
 
 class Normalise(nn.Module):
@@ -34,7 +34,7 @@ class Normalise(nn.Module):
 
 @dataclass(frozen=True)
 class Validation:
-    """What a network is worth on the validation frames."""
+    """A network's figures on the validation frames."""
 
     confusion: ConfusionMatrix
     loss: float
@@ -42,7 +42,7 @@ class Validation:
 
 
 def logits_at_input(logits: Tensor, label: Tensor) -> Tensor:
-    """Bilinear to the label's size: what `cv2.resize` does with the exported graph's logits."""
+    """Bilinear to the label's size, as `cv2.resize` does with the exported graph's logits."""
     return functional.interpolate(logits.float(), size=label.shape[-2:], mode="bilinear", align_corners=False)
 
 
@@ -54,7 +54,7 @@ def evaluate(
     loss_of: Callable[[Tensor, Tensor], Tensor],
     processes: Processes,
 ) -> Validation:
-    """One confusion matrix over all of `batches`, of all processes together."""
+    """One confusion matrix and mean loss over the batches of all processes."""
     model.eval()
     confusion, losses = ConfusionMatrix(len(LABELS)), []
     for frame, label in batches:
@@ -69,10 +69,10 @@ def evaluate(
 @torch.inference_mode()
 def predictions(
     model: nn.Module, normalise: Normalise, config: TrainConfig, device: torch.device
-) -> Iterator[Seen]:
-    """Every validation frame beside what the network says of it, at the size of its label.
+) -> Iterator[PredictedFrame]:
+    """Every validation frame with the network's prediction at the size of its label.
 
-    In the last stage's frame size and through the node's letterbox, whatever training resized with.
+    At the last stage's input size and through the node's letterbox, however training resized frames.
     """
     model.eval()
     frames = validation_frames(config)
@@ -82,6 +82,5 @@ def predictions(
         frame = torch.from_numpy(input_bgr).permute(2, 0, 1)[None].to(device)
         logits = logits_at_input(model(normalise(frame)), frame)
         class_map = logits.argmax(1)[0].to(torch.uint8).cpu().numpy()[box.rows, box.columns]
-        yield Seen(
-            frames.name(index), frames.recording(index), image_bgr, truth, nearest(class_map, box.frame_wh)
-        )
+        predicted = nearest(class_map, box.frame_wh)
+        yield PredictedFrame(frames.name(index), frames.recording(index), image_bgr, truth, predicted)

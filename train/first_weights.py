@@ -1,8 +1,8 @@
-"""Weights to begin a whole network with: a shipped one, an exported file, a checkpoint, or a state dict.
+"""Initial weights of a whole network: a shipped network, an exported file, a checkpoint, or a state dict.
 
-An exported graph has its batch norms folded into the convolutions. They are unfolded here: each takes the
-mean and variance that its input has on the frames to be trained on, and a scale and shift that undo them, so
-that the network gives what the file gives, and trains on from there.
+An exported graph has its batch norms folded into the convolutions. They are unfolded here: each gets the
+mean and variance of its input on the training frames, and the scale and shift that undo them, so that the
+network reproduces the file and training continues from there.
 """
 
 from __future__ import annotations
@@ -30,36 +30,36 @@ from train.models import Network
 from train.models.encoder_weights import read_weights
 
 LARGEST_DIFFERENCE: Final = 1e-3
-"""Of a logit, between the exported file and the network that took its weights."""
+"""Allowed difference of logits between the exported file and the network initialised from it."""
 NOT_EXPORTED: Final = "head.find_lines."
-"""Layers that only training has; they begin at random."""
+"""Prefix of layers that only training has; they begin at random."""
 
 _PREFIX: Final = "model."
 _JOINED: Final = "/joined"
 
 Norms = list[tuple[nn.Conv2d, nn.BatchNorm2d]]
-"""Each convolution and the batch norm that reads it."""
+"""Each convolution and the batch norm that follows it."""
 
 
 class FirstWeightsError(ValueError):
-    """Weights that a network cannot begin with; the message says why and what to do."""
+    """A network cannot start from the weights; the message says why and what to do."""
 
 
 @dataclass(frozen=True)
 class Origin:
-    """What a run began with, for its checkpoints and the model card; ready for JSON."""
+    """The initial weights of a run, for its checkpoints and the model card; ready for JSON."""
 
     name: str
     """Of the shipped network, or of the file."""
     sha256: str
     """Of the file."""
     training_data: str | None = None
-    """What it was trained on, and the licence of the weights; None where the file does not say."""
+    """Its training data and the licence of its weights; None if the file does not state them."""
     licence: str | None = None
     settings: dict[str, Any] | None = None
-    """Of the run that made it, if it is a checkpoint."""
+    """Of the run that produced it, if it is a checkpoint."""
     before: dict[str, Any] | None = None
-    """What that run itself began with."""
+    """The origin of that run."""
 
 
 def begin_with(
@@ -70,7 +70,7 @@ def begin_with(
     Args:
         source: name of a shipped network in fp32, or a file: .onnx of drivable-export (target cpu, fp32),
             checkpoint of drivable-train, or a state dict of torch or safetensors.
-        some_frames: gives (N, 3, H, W) uint8 BGR batches of the frames to be trained on; used for .onnx.
+        some_frames: returns (N, 3, H, W) uint8 BGR batches of training frames; used for .onnx.
 
     Raises:
         FirstWeightsError: if there is no such file, or it holds another network.
@@ -79,7 +79,7 @@ def begin_with(
         file = model_file(source)
     except FileNotFoundError as error:
         raise FirstWeightsError(
-            f"weights: {error}; a file of drivable-export, a checkpoint or a state dict will do as well"
+            f"weights: {error}; a file of drivable-export, a checkpoint or a state dict works too"
         ) from None
     if file.suffix == ".onnx":
         return _from_graph(model, file, source, config, some_frames)
@@ -87,7 +87,7 @@ def begin_with(
     try:
         checkpoint = Checkpoint.load(file)
     except CheckpointError:
-        _take(model, read_weights(file), file)
+        _load(model, read_weights(file), file)
         return Origin(file.name, sha256)
     if checkpoint.config["model"] != model.name:
         raise FirstWeightsError(f"weights: {file}: holds {checkpoint.config['model']}, not {model.name}")
@@ -95,32 +95,29 @@ def begin_with(
         if tuple(checkpoint.config[name]) != getattr(config, name):
             raise FirstWeightsError(
                 f"weights: {file}: was trained with {name} {list(checkpoint.config[name])}, not "
-                f"{list(getattr(config, name))}; set it so"
+                f"{list(getattr(config, name))}; set the same"
             )
-    _take(model, checkpoint.model, file)
+    _load(model, checkpoint.model, file)
     return Origin(file.name, sha256, settings=checkpoint.config, before=checkpoint.origin)
 
 
-def _take(model: Network, weights: dict[str, Tensor], file: Path) -> None:
-    wanted = model.state_dict()
-    for name, value in wanted.items():
+def _load(model: Network, weights: dict[str, Tensor], file: Path) -> None:
+    own = model.state_dict()
+    for name, value in own.items():
         given = weights.get(name)
         if given is None:
-            raise FirstWeightsError(
-                f"weights: {file}: are of another network than {model.name}: it has no {name}"
-            )
+            raise _another_network(file, model, f"it has no {name}")
         if given.shape != value.shape:
-            raise FirstWeightsError(
-                f"weights: {file}: are of another network than {model.name}: its {name} is "
-                f"{_sides(given)}, not {_sides(value)}"
-            )
+            raise _another_network(file, model, f"its {name} is {_sides(given)}, not {_sides(value)}")
         if not torch.isfinite(given).all():
             raise FirstWeightsError(f"weights: {file}: {name} holds values that are no numbers")
-    if more := next((name for name in weights if name not in wanted), None):
-        raise FirstWeightsError(
-            f"weights: {file}: are of another network than {model.name}, which has no {more}"
-        )
+    if more := next((name for name in weights if name not in own), None):
+        raise _another_network(file, model, f"{model.name} has no {more}")
     model.load_state_dict(weights)
+
+
+def _another_network(file: Path, model: Network, why: str) -> FirstWeightsError:
+    return FirstWeightsError(f"weights: {file}: are of another network than {model.name}: {why}")
 
 
 def _sides(values: Tensor) -> str:
@@ -141,8 +138,8 @@ def _from_graph(
     contract = engine.contract
     if contract.output != "logits" or contract.precision != "fp32" or contract.labels != LABELS:
         raise FirstWeightsError(
-            f"weights: {file}: gives {contract.output} of {', '.join(contract.labels)} in "
-            f"{contract.precision}; a file for --target cpu in fp32 with {', '.join(LABELS)} is wanted"
+            f"weights: {file}: outputs {contract.output} of {', '.join(contract.labels)} in "
+            f"{contract.precision}; a file for --target cpu in fp32 with {', '.join(LABELS)} is needed"
         )
     graph = onnx.load_model_from_string(file.read_bytes()).graph
     arrays = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
@@ -167,9 +164,7 @@ def _from_graph(
             _split(before, layers[name], followed, arrays[joined], arrays[f"{joined}_bias"])
             missing = [left for left in missing if layers[left] not in (before, layers[name])]
     if missing:
-        raise FirstWeightsError(
-            f"weights: {file}: are of another network than {model.name}: it has no {missing[0]}"
-        )
+        raise _another_network(file, model, f"it has no {missing[0]}")
     first = next(layer for layer in layers.values() if isinstance(layer, nn.Conv2d))
     with torch.no_grad():
         first.weight *= torch.tensor(config.std_bgr).view(1, 3, 1, 1)
@@ -223,9 +218,9 @@ def _split(
     weight: np.ndarray[Any, Any],
     bias: np.ndarray[Any, Any],
 ) -> None:
-    """Two linear layers of one, whose rank is at most the channels that lie between them.
+    """Split one linear layer into two, its rank being at most the number of channels between them.
 
-    Of the many pairs that give the same, one that spreads evenly over these channels.
+    Of the many equivalent pairs this is one that spreads evenly over these channels.
     """
     flat = weight.reshape(len(weight), -1).astype(np.float64)
     left, strengths, right = np.linalg.svd(flat, full_matrices=False)
@@ -243,7 +238,7 @@ def _split(
 def _watched(
     model: nn.Module, kind: type[nn.Module], see: Callable[[Any, Tensor, Tensor], None]
 ) -> Iterator[None]:
-    """Within it, `see` is given every layer of a kind with its input and output."""
+    """Within it, `see` is called with every layer of a kind, its input and its output, in eval mode."""
     handles = [
         layer.register_forward_hook(lambda layer, inputs, output: see(layer, inputs[0], output))
         for layer in model.modules()
@@ -261,7 +256,7 @@ def _watched(
 
 
 def _norms(model: nn.Module, input_hw: tuple[int, int]) -> Norms:
-    made: dict[int, tuple[nn.Conv2d, Tensor]] = {}  # the output too: its id must not be given to another
+    made: dict[int, tuple[nn.Conv2d, Tensor]] = {}  # the output too, so that its id is not reused
     pairs: Norms = []
 
     def see(layer: nn.Module, taken: Tensor, given: Tensor) -> None:
@@ -276,7 +271,7 @@ def _norms(model: nn.Module, input_hw: tuple[int, int]) -> Norms:
 
 
 def _layer_before(model: nn.Module, conv: nn.Module, input_hw: tuple[int, int]) -> nn.Conv2d:
-    """The convolution that was run before this one."""
+    """The convolution that runs before this one."""
     order: list[nn.Conv2d] = []
     with _watched(model, nn.Conv2d, lambda layer, taken, given: order.append(layer)):
         model(torch.zeros(1, 3, *input_hw))
@@ -284,7 +279,7 @@ def _layer_before(model: nn.Module, conv: nn.Module, input_hw: tuple[int, int]) 
 
 
 def _unfold(model: nn.Module, norms: Norms, normalise: Normalise, frames: Iterator[Tensor]) -> None:
-    """Give each norm the statistics of what comes to it, and the scale and shift that undo them."""
+    """Set each norm's statistics to those of its input, and its scale and shift to undo them."""
     of = {conv: norm for conv, norm in norms}
     sums = {conv: torch.zeros(3, conv.out_channels, dtype=torch.float64) for conv in of}
 
@@ -311,7 +306,7 @@ def _unfold(model: nn.Module, norms: Norms, normalise: Normalise, frames: Iterat
 
 
 def _check_same(model: Network, engine: OnnxEngine, config: TrainConfig, file: Path) -> None:
-    """Raise FirstWeightsError if the network does not give what the file gives."""
+    """Raise FirstWeightsError if the network does not reproduce the file."""
     width, height = engine.contract.input_wh
     drawn = np.random.default_rng(0).integers(0, 256, (height // 8, width // 8, 3), np.uint8)
     input_bgr = np.ascontiguousarray(np.kron(drawn, np.ones((8, 8, 1), np.uint8)))
@@ -324,6 +319,6 @@ def _check_same(model: Network, engine: OnnxEngine, config: TrainConfig, file: P
     difference = float(np.abs(given - wanted).max()) if given.shape == wanted.shape else float("inf")
     if not difference <= LARGEST_DIFFERENCE * max(1.0, float(np.abs(wanted).max())):
         raise FirstWeightsError(
-            f"weights: {file}: the network gives other logits than the file (by up to {difference:.2g}); "
-            f"its std_bgr or its layers are not those of {model.name} here"
+            f"weights: {file}: the network's logits differ from the file's by up to {difference:.2g}; the "
+            f"file's std_bgr or layers are not those of {model.name} here"
         )

@@ -1,4 +1,4 @@
-"""`drivable-train inspect`: what a data set is made of, and whether it can be trusted."""
+"""`drivable-train inspect`: statistics of a data set, and its faults."""
 
 from __future__ import annotations
 
@@ -13,11 +13,9 @@ from typing import Final
 import cv2
 
 from perception.cli.collisions import Input, Target, check_apart
-from perception.cli.command import say
-from perception.cli_config import SettingsError, config_files, parse
+from perception.cli_config import config_files, parse
 from perception.labels import LABELS
 from perception.system.process import tune_process
-from perception.system.redaction import redacted
 from perception.system.set_aside import write_outputs
 from train.data.contact_sheet import contact_sheet
 from train.data.decode import DataError
@@ -27,50 +25,39 @@ from train.data.layouts import AUTO, read_data_set, recognise
 from train.data.splits import SPLITS
 from train.data.survey import Survey, survey
 
-NAMED: Final = 10
+LINES_A_KIND: Final = 10
+"""Lines printed of each kind of fault."""
 
 
 @dataclass(frozen=True)
 class InspectConfig:
-    """One look at a data set."""
+    """Settings of `drivable-train inspect`."""
 
     data: str
     """Folder of the data set."""
     layout: str = AUTO
-    """How it is laid out; auto recognises it."""
+    """Its layout; auto recognises it."""
     label_map: str | None = None
     """YAML with the class of each label value, for a plain folder of images and masks."""
     out: str = "inspect"
     """Folder for the contact sheets: OUT/SPLIT.png."""
     overwrite: bool = False
-    """Replace the sheets that are there; without, they are kept as OUT/SPLIT.1.png."""
+    """Replace existing sheets; without it, they are kept as OUT/SPLIT.1.png."""
 
 
-def main(arguments: list[str]) -> int:
-    """Run the command; 0 when nothing is wrong with the data set."""
-    try:
-        config = parse(InspectConfig, "drivable-train inspect", "What a data set is made of.", arguments)
-        inputs = [Input("the settings (--config)", file) for file in config_files(arguments)]
-        inputs.append(Input("the data", Path(config.data), is_data_set=True))
-        sheets = rf"({'|'.join(SPLITS)})(\.\d+)?\.png"
-        check_apart(inputs, [Target("--out", Path(config.out), is_folder=True, names=sheets)])
-        inspect(config, lambda line: print(redacted(line), flush=True))
-    except (SettingsError, DataError) as error:
-        say(f"drivable-train: {error}")
-        return 1
-    except KeyboardInterrupt:
-        say("drivable-train: interrupted")
-        return 130
-    return 0
-
-
-def inspect(config: InspectConfig, say: Callable[[str], None] = print) -> None:
-    """Look at every frame of every split, say what was found, and write the contact sheets.
+def run(arguments: list[str], say: Callable[[str], None]) -> None:
+    """Read every frame of every split, report the findings, and write the contact sheets.
 
     Raises:
-        DataError: if the data set cannot be read at all; or, after all was said, if something in it is
-            broken: pairs, or frames and recordings that stand in more than one split.
+        SettingsError: if the arguments cannot be used.
+        DataError: if the data set cannot be read at all; or, after the findings, if it has faults: broken
+            pairs, or frames or recordings in more than one split.
     """
+    config = parse(InspectConfig, "drivable-train inspect", "Statistics and faults of a data set.", arguments)
+    inputs = [Input("the settings (--config)", file) for file in config_files(arguments)]
+    inputs.append(Input("the data", Path(config.data), is_data_set=True))
+    sheets = rf"({'|'.join(SPLITS)})(\.\d+)?\.png"
+    check_apart(inputs, [Target("--out", Path(config.out), is_folder=True, names=sheets)])
     tune_process()
     root, layout = Path(config.data), recognise(config.data, config.layout)
     data_set = read_data_set(root, layout, config.label_map)
@@ -78,7 +65,7 @@ def inspect(config: InspectConfig, say: Callable[[str], None] = print) -> None:
     for note in data_set.notes:
         say(f"note: {note}")
     if not data_set.splits:
-        raise DataError(f"{root}: holds no frames, in the folders of the layout {layout}")
+        raise DataError(f"{root}: holds no frames in the folders of layout {layout}")
     surveys = {
         split: survey(data_set.frames[split], data_set.problems.get(split, ()), _progress(split))
         for split in data_set.splits
@@ -87,27 +74,27 @@ def inspect(config: InspectConfig, say: Callable[[str], None] = print) -> None:
         say(row)
     for file in _write_sheets(config, data_set, surveys):
         say(f"contact sheet: {file}")
-    meanings = {split: data_set.nonsense_of(split) for split, found in surveys.items() if found.seen}
-    strange: dict[bool, list[str]] = {True: [], False: []}
-    for split, why in meanings.items():
-        if why:
-            strange[data_set.must_make_sense(why)].append(f"{split}: {why}")
-    for line in strange[False]:
-        say(f"warning: {line}; is the label map right?")
+    implausible = []
+    for split in (split for split, found in surveys.items() if found.seen):
+        if why := data_set.why_implausible(split):
+            if data_set.is_fault(why):
+                implausible.append(f"{split}: {why}")
+            else:
+                say(f"warning: {split}: {why}; is the label map right?")
     faults = {
-        "splits whose labels make no sense": strange[True],
+        "splits whose labels make no sense": implausible,
         "splits of unknown names": list(_misnamed(data_set)),
         "broken pairs": [f"{split}: {line}" for split, found in surveys.items() for line in found.broken],
         "frames in two splits": list(_same(surveys)),
         "pairs of frames alike across splits": list(_alike(surveys)),
-        "recordings in two splits": list(_torn(surveys)),
+        "recordings in two splits": list(_split_recordings(surveys)),
     }
     for kind, lines in faults.items():
         say(f"{kind}: {len(lines)}")
-        for line in lines[:NAMED]:
+        for line in lines[:LINES_A_KIND]:
             say(f"  {line}")
-        if len(lines) > NAMED:
-            say(f"  and {len(lines) - NAMED} more")
+        if len(lines) > LINES_A_KIND:
+            say(f"  and {len(lines) - LINES_A_KIND} more")
     if any(faults.values()):
         raise DataError(
             f"{root}: not to be trusted: "
@@ -116,7 +103,7 @@ def inspect(config: InspectConfig, say: Callable[[str], None] = print) -> None:
 
 
 def _table(surveys: dict[str, Survey]) -> Iterator[str]:
-    """A column for each split."""
+    """The rows of a table with one column per split."""
 
     def row(title: str, cells: Iterable[str]) -> str:
         return f"{title:14}" + "".join(f"{cell:>10}" for cell in cells)
@@ -137,7 +124,7 @@ def _misnamed(data_set: DataSet) -> Iterator[str]:
     for split in data_set.splits:
         if split not in SPLITS:
             frames = len(data_set.frames[split]) + len(data_set.problems.get(split, ()))
-            yield f"{split}: no training takes its {frames} frames; the known names are {', '.join(SPLITS)}"
+            yield f"{split}: its {frames} frames are not used in training; known names: {', '.join(SPLITS)}"
 
 
 def _same(surveys: dict[str, Survey]) -> Iterator[str]:
@@ -156,7 +143,7 @@ def _alike(surveys: dict[str, Survey]) -> Iterator[str]:
                 yield f"{_place(found, index, split)} is like {_place(other, other_index, other_split)}"
 
 
-def _torn(surveys: dict[str, Survey]) -> Iterator[str]:
+def _split_recordings(surveys: dict[str, Survey]) -> Iterator[str]:
     splits: dict[str, list[str]] = {}
     for split, found in surveys.items():
         for recording in sorted(found.recordings):
@@ -186,7 +173,7 @@ def _write_sheets(config: InspectConfig, data_set: DataSet, surveys: dict[str, S
 
 
 def _progress(split: str) -> Callable[[int], None]:
-    """Writes how far it is on the terminal's own line; nothing where the output is not a terminal."""
+    """Shows the number of frames done on one line of the terminal; does nothing without a terminal."""
 
     def count(done: int) -> None:
         if sys.stderr.isatty() and done % 100 == 0:

@@ -27,37 +27,40 @@ from train.processes import Processes
 from train.progress import Progress
 from train.report import write_report
 from train.teacher import open_teacher
-from train.torchrun import the_first_speaks_first
+from train.torchrun import rank0_reports_first
 
-UNFOLDED_ON: Final = 64
-"""Frames that show what comes to each batch norm of a network that begins with an exported file."""
+UNFOLDING_FRAMES: Final = 64
+"""Frames that measure the inputs of batch norms, for a network that starts from an exported file."""
 
 
 class TrainingError(ValueError):
-    """Training cannot go on; the last checkpoint is intact."""
+    """Training cannot continue; the last checkpoint is intact."""
 
 
 def train(config: TrainConfig, say: Callable[[str], None] = print) -> Path:
     """Train and return the best checkpoint's file.
 
-    Every epoch is seeded by its place in the run, and every frame by its place in the epoch. So a run
-    resumed at an epoch draws the same numbers as one that was never broken, and several processes
-    draw what one alone would.
+    Every epoch is seeded by its place in the run, and every frame by its place in the epoch. So a
+    resumed run draws the same random numbers as an uninterrupted one, and several processes draw those
+    of a single one.
     """
-    with the_first_speaks_first():
+    with rank0_reports_first():
         processes = Processes.join(config.device)
     claim = Claim()
     try:
-        with the_first_speaks_first():  # before it leaves, or the first would only find that others are gone
-            told = say if processes.is_first else lambda line: None
-            return _Run(config, processes, told, claim).to_the_end()
+        with rank0_reports_first():  # before leaving the group, or rank 0 would only see the others gone
+            return _Run(config, processes, say if processes.is_first else _silent, claim).finish()
     finally:
         claim.release()
         processes.leave()
 
 
+def _silent(line: str) -> None:
+    """Print nothing: only the first process reports."""
+
+
 class _Run:
-    """The network, what trains it, and how far it has come."""
+    """A run: its network, optimiser, data and state."""
 
     def __init__(
         self, config: TrainConfig, processes: Processes, say: Callable[[str], None], claim: Claim
@@ -76,7 +79,7 @@ class _Run:
                 claim.take(folder)
         except ClaimedError:
             raise CheckpointError(
-                f"{folder}: another run is writing there; wait for its end, or --name or --out another"
+                f"{folder}: another run is writing there; wait until it ends, or use another --name or --out"
             ) from None
         except OSError as error:
             raise CheckpointError(f"{folder}: cannot be written: {error.strerror}") from error
@@ -87,7 +90,7 @@ class _Run:
         if config.weights and not config.resume:
             origin = begin_with(self.model, config.weights, config, self._some_frames)
             self.at.origin = asdict(origin)
-            say(f"begins with the weights of {origin.name}")
+            say(f"initial weights: {origin.name}")
         self.model.to(processes.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = moving_average(self.model, config.ema_decay)
         if self.at.training:
@@ -106,38 +109,38 @@ class _Run:
         self.progress = Progress(config, folder, self.model, say, processes.is_first)
 
     def _some_frames(self) -> Iterator[Tensor]:
-        """A few batches of what the first stage trains on."""
+        """A few training batches of the first stage."""
         batches, order = training_batches(self.config, self.config.stages[0], self.processes)
         order.seed = self.config.seed
-        for frame, _ in islice(batches, -(-UNFOLDED_ON // self.config.stages[0].batch_size)):
+        for frame, _ in islice(batches, -(-UNFOLDING_FRAMES // self.config.stages[0].batch_size)):
             yield frame
 
     def _resumed(self) -> Checkpoint:
-        """The later one of both checkpoints: a run may have been killed between writing them."""
+        """The later of both checkpoints: a run may have been killed between writing them."""
         last = Checkpoint.load(self.last_file)
         best = Checkpoint.load(self.best_file) if self.best_file.is_file() else last
         return best if len(best.history) > len(last.history) else last
 
     def _check_beginning(self) -> None:
-        """Refuse to overwrite a run unasked, and to go on with one as another."""
+        """Refuse to overwrite a run unless asked to, and to resume one with other settings."""
         files = (self.last_file, self.best_file, self.report_folder)
         there = next((file for file in files if file.exists()), None)
         if there is not None and not self.config.resume and not self.config.overwrite:
             raise CheckpointError(
-                f"{there}: a run lies there; --resume goes on with it, --overwrite starts anew, "
+                f"{there}: belongs to an earlier run; --resume continues it, --overwrite starts over, "
                 f"--out DIR starts elsewhere"
             )
         if (begun := self.at.config["model"]) != self.config.model:
             raise CheckpointError(f"{self.last_file}: holds {begun}, not {self.config.model}")
         if changed := changed_since(self.at.config, self.config):
             raise CheckpointError(
-                f"{self.last_file}: was begun with another {', '.join(changed)}; resume it as it was begun"
+                f"{self.last_file}: was started with another {', '.join(changed)}; resume it with the same"
             )
 
-    def to_the_end(self) -> Path:
-        """Go through what is left of the stages, then report on the best network."""
+    def finish(self) -> Path:
+        """Run the remaining stages, then write the report on the best network."""
         if self._is_done(self.config.stages[-1]):
-            self.say("the run has come to its end before; another stage trains it longer")
+            self.say("the run was complete already; add a stage to train longer")
         for stage in self.config.stages[self.at.stage :]:
             self._stage(stage)
             self.at.start_stage(self.at.stage + 1)
@@ -158,12 +161,12 @@ class _Run:
         if self.at.epoch:
             if changed := changed_in_stage(self.at.config, self.at.stage, stage):
                 raise CheckpointError(
-                    f"{self.last_file}: stage {self.at.stage + 1} was begun with other settings "
-                    f"({', '.join(changed)}); resume it as it was, and train longer by adding a stage"
+                    f"{self.last_file}: stage {self.at.stage + 1} was started with other settings "
+                    f"({', '.join(changed)}); resume it with the same, and add a stage to train longer"
                 )
             optimiser.load_state_dict(self.at.training["optimiser"])
             schedule.load_state_dict(self.at.training["schedule"])
-        elif self.at.stage:  # go on from the best of the stage before, not from where it was left
+        elif self.at.stage:  # from the best weights of the stage before, not the last
             self.model.load_state_dict(Checkpoint.load(self.best_file).model)
             self.average = moving_average(self.model, self.config.ema_decay)
         student = self.processes.in_step(self.model)
@@ -177,7 +180,7 @@ class _Run:
             self._keep(loss, judged, watched, optimiser, schedule)
         if self.at.epoch < stage.epochs:
             self.say(
-                f"stage {self.at.stage + 1} ends: {self.at.epochs_since_best} epochs without a better one"
+                f"stage {self.at.stage + 1} ends early: {self.at.epochs_since_best} epochs without a new best"
             )
 
     def _epoch(
@@ -199,8 +202,8 @@ class _Run:
             logits = logits_at_input(outputs.logits, label)
             auxiliary = None if outputs.auxiliary is None else logits_at_input(outputs.auxiliary, label)
             loss = with_auxiliary(self.loss_of, logits, auxiliary, label)
-            if outputs.lines is not None:  # a gradient of zero where no teacher speaks of lines:
-                loss = loss + 0 * outputs.lines.float().sum()  # several processes wait for every gradient
+            if outputs.lines is not None:  # DDP waits for every gradient, also without a teacher of lines
+                loss = loss + 0 * outputs.lines.float().sum()
             if stage.taught:
                 for weight, teacher in self.teachers:
                     loss = loss + weight * teacher.loss(frame, label, outputs, logits)
@@ -226,7 +229,7 @@ class _Run:
         optimiser: torch.optim.Optimizer,
         schedule: torch.optim.lr_scheduler.LRScheduler,
     ) -> None:
-        """End an epoch: note how it went, write the checkpoints."""
+        """End an epoch: record its figures, write the checkpoints."""
         at = self.at
         score = judged.confusion.mean_iou() if self.config.choose_by == "mean_iou" else -judged.loss
         is_best = score > at.best
@@ -244,9 +247,10 @@ class _Run:
             if is_best:
                 at.save(self.best_file)
             at.save(self.last_file)
+        self.processes.wait()  # the next stage begins with best.pt in every process
 
     def _is_done(self, last: Stage) -> bool:
-        """Whether no epoch is left, `last` being the last stage."""
+        """Whether no epoch of the last stage, `last`, is left."""
         is_in_it = self.at.stage == len(self.config.stages) - 1
         return is_in_it and (self.at.epoch >= last.epochs or self._is_out_of_patience())
 
@@ -255,14 +259,14 @@ class _Run:
         return 0 < patience <= self.at.epochs_since_best
 
     def _seed_epoch(self) -> int:
-        """The seed of the epoch's order; dropout draws from another one in each process."""
+        """The seed of the epoch's order; also seeds dropout, differently in each process."""
         seed = self.config.seed * 1_000_000 + self.at.stage * 1_000 + self.at.epoch
         torch.manual_seed(seed + 1_000_000_000 * self.processes.rank)
         return seed
 
 
 def _training_mode(model: Network, config: TrainConfig) -> None:
-    """Train mode, but for what is frozen: its batch norms must not go on counting."""
+    """Train mode, except for frozen parts, whose batch norms must not update."""
     model.train()
     if config.freeze_encoder:
         for module in model.encoder_modules():

@@ -1,4 +1,4 @@
-"""The losses by name: logits (N, C, H, W) and labels (N, H, W), `IGNORE` pixels left out."""
+"""Registry of the losses: logits (N, C, H, W) and labels (N, H, W); `IGNORE` pixels do not count."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from train.torchvision_cpu import smp
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
-# Of the loss of a network with an auxiliary head; the published study's.
+# Weights of the losses of a network with an auxiliary head, as in the published study.
 MAIN_SHARE, AUXILIARY_SHARE = 0.6, 0.4
 
 _dice = smp.losses.DiceLoss(mode="multiclass", log_loss=True, smooth=1.0, ignore_index=IGNORE)
@@ -29,13 +29,13 @@ def dice(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """Every pixel counts the same; zero where no pixel counts at all."""
+    """Mean over the counted pixels; zero if there are none."""
     counted = (labels != IGNORE).sum().clamp(min=1)
     return functional.cross_entropy(logits, labels, ignore_index=IGNORE, reduction="sum") / counted
 
 
 def weighted_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """Cross entropy with every class as heavy as the others, however few of the step's pixels are its own."""
+    """Cross entropy in which every class has the same weight, however few pixels it has in the batch."""
     classes = logits.shape[1]
     counts = torch.bincount(labels[labels != IGNORE], minlength=classes).float()
     weights = counts.sum() / (classes * counts.clamp(min=1))
@@ -44,19 +44,19 @@ def weighted_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def focal(logits: Tensor, labels: Tensor) -> Tensor:
-    """Cross entropy that turns to the pixels still wrong: times (1 - p)^2 (Lin et al., 2017)."""
+    """Cross entropy times (1 - p)^2, which emphasises pixels that are still wrong (Lin et al., 2017)."""
     surprise = functional.cross_entropy(logits, labels, ignore_index=IGNORE, reduction="none")
     return ((1 - torch.exp(-surprise)) ** 2 * surprise).sum() / (labels != IGNORE).sum().clamp(min=1)
 
 
 def tversky(logits: Tensor, labels: Tensor) -> Tensor:
-    """-log(Tversky index): a pixel missed costs more (0.7) than one too many (0.3) (Salehi et al., 2017)."""
+    """-log(Tversky index): false negatives cost 0.7, false positives 0.3 (Salehi et al., 2017)."""
     loss: Tensor = _tversky(logits, labels)
     return loss
 
 
 def dice_and_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """Dice sees areas, cross entropy every pixel: together the edges get sharper."""
+    """Dice rates areas, cross entropy single pixels; the sum gives sharper edges."""
     return dice(logits, labels) + cross_entropy(logits, labels)
 
 
@@ -71,6 +71,6 @@ LOSSES: dict[str, Loss] = {
 
 
 def with_auxiliary(loss: Loss, logits: Tensor, auxiliary: Tensor | None, labels: Tensor) -> Tensor:
-    """The loss of a network, and that of its auxiliary head where it has one."""
+    """The loss of a network, including that of its auxiliary head if it has one."""
     main = loss(logits, labels)
     return main if auxiliary is None else MAIN_SHARE * main + AUXILIARY_SHARE * loss(auxiliary, labels)

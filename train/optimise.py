@@ -1,4 +1,4 @@
-"""Optimisers, learning-rate schedules and the moving average of the weights, by torch."""
+"""Optimisers, learning-rate schedules and the moving average of the weights."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ OPTIMISERS: dict[str, Callable[[Parameters, float, float], Optimizer]] = {
 }
 
 SCHEDULES: dict[str, Callable[[Optimizer, float, int], lr_scheduler.LRScheduler]] = {
-    # Up from a tenth over the first 30 %, then down a cosine. Adagrad has no momentum to cycle.
+    # From a tenth up over the first 30 %, then down along a cosine. Adagrad has no momentum to cycle.
     "onecycle": lambda optimiser, rate, steps: lr_scheduler.OneCycleLR(
         optimiser,
         rate,
@@ -43,7 +43,7 @@ SCHEDULES: dict[str, Callable[[Optimizer, float, int], lr_scheduler.LRScheduler]
 def build_optimiser(
     model: nn.Module, config: TrainConfig, stage: Stage, steps: int
 ) -> tuple[Optimizer, lr_scheduler.LRScheduler]:
-    """Optimiser over what is not frozen, and its schedule over the `steps` of a stage, one step a batch."""
+    """Optimiser over the parameters that are not frozen, and its schedule over the `steps` of a stage."""
     weights = [weight for weight in model.parameters() if weight.requires_grad]
     optimiser = OPTIMISERS[config.optimiser](weights, stage.max_learning_rate, config.weight_decay)
     return optimiser, SCHEDULES[config.schedule](optimiser, stage.max_learning_rate, steps)
@@ -52,7 +52,7 @@ def build_optimiser(
 def moving_average(model: nn.Module, decay: float) -> AveragedModel | None:
     """Exponential moving average of weights and batch-norm statistics; None for a decay of 0.
 
-    At first it keeps less, (1 + n) / (10 + n) after n steps, so that it forgets the random start.
+    Its decay begins lower, (1 + n) / (10 + n) after n steps, so that it forgets the random start.
     """
     if not decay:
         return None
@@ -63,6 +63,6 @@ def moving_average(model: nn.Module, decay: float) -> AveragedModel | None:
             if kept.is_floating_point():
                 kept.lerp_(value.to(kept.dtype), 1 - keeps)
             else:
-                kept.copy_(value)  # how many batches a norm has seen
+                kept.copy_(value)  # num_batches_tracked
 
     return AveragedModel(model, multi_avg_fn=average, use_buffers=True)

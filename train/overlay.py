@@ -1,4 +1,4 @@
-"""A labelled frame as a picture: the node's own areas over it, for the pages that people look at."""
+"""Draws a class map over a frame like the node does, for contact sheets and reports."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ def overlaid(
     text: str = "",
     has_legend: bool = False,
 ) -> NDArray[np.uint8]:
-    """(height, width, 3) uint8 BGR: the frame at another size, its areas tinted.
+    """(height, width, 3) uint8 BGR: the resized frame with its areas tinted.
 
     Args:
         image_bgr: (H, W, 3) uint8, any size.
         class_map: (h, w) uint8 class ids over the whole frame, any resolution.
         picture_wh: width and height of the picture, both even: chroma has half the pixels.
-        text: written in the corner, where there is one.
+        text: for the corner, if any.
     """
     width, height = picture_wh
     y, u, v = (np.zeros((height // part, width // part), np.uint8) for part in (1, 2, 2))

@@ -1,4 +1,4 @@
-"""The processes that train together: one alone, or those that `torchrun` started."""
+"""The group of processes that train together: a single one, or those of `torchrun`."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from train import torchrun
 
 
 class DeviceError(ValueError):
-    """A device that was asked for and is not there."""
+    """A requested device is not available."""
 
 
 @dataclass(frozen=True)
 class Processes:
-    """Which of them this one is, and the device it computes on."""
+    """This process's rank, the number of processes, and its device."""
 
     rank: int
     count: int
@@ -31,10 +31,10 @@ class Processes:
 
     @classmethod
     def join(cls, device: Literal["auto", "cpu", "cuda"]) -> Self:
-        """Join the group that torchrun's environment names; a process alone where there is none.
+        """Join the group of torchrun's environment; without one, a group of this process alone.
 
         Raises:
-            DeviceError: if a GPU was asked for and torch sees none.
+            DeviceError: if a GPU is requested and torch sees none.
         """
         if device == "cuda" and not torch.cuda.is_available():
             raise DeviceError("device cuda: torch sees no GPU here; use --device cpu or auto")
@@ -48,18 +48,23 @@ class Processes:
         return cls(torchrun.rank(), count, local)
 
     def leave(self) -> None:
-        """Leave the group; nothing to do for a process alone."""
+        """Leave the group."""
         if self.count > 1 and distributed.is_initialized():
             distributed.destroy_process_group()
 
+    def wait(self) -> None:
+        """Wait until all processes have come here."""
+        if self.count > 1:
+            distributed.barrier()
+
     @property
     def is_first(self) -> bool:
-        """Whether this is the one that writes and reports."""
+        """Whether this process is the one that writes and reports."""
         return self.rank == 0
 
     @property
     def device_name(self) -> str:
-        """What the devices are called, and how many there are."""
+        """Number and name of the devices."""
         if self.device.type == "cuda":
             name, count = torch.cuda.get_device_name(self.device), self.count
         else:
@@ -67,14 +72,14 @@ class Processes:
         return f"{count} x {name}"
 
     def in_step(self, model: nn.Module) -> nn.Module:
-        """The model with gradients averaged over all processes; itself for a process alone."""
+        """The model with gradients averaged over all processes."""
         if self.count == 1:
             return model
         ids = [self.device.index] if self.device.type == "cuda" else None
         return DistributedDataParallel(model, device_ids=ids)
 
     def sum(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Element by element over all processes."""
+        """Elementwise sum over all processes."""
         if self.count == 1:
             return values
         total = torch.from_numpy(values.astype(np.float64)).to(self.device)
@@ -83,7 +88,7 @@ class Processes:
 
 
 def _processor() -> str:
-    """The processor's name as Linux has it; the architecture where it has none."""
+    """The processor's name as in Linux; elsewhere its architecture."""
     with contextlib.suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith("model name"):

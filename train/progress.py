@@ -1,4 +1,4 @@
-"""What training says while it runs: a bar, a line an epoch, TensorBoard's curves."""
+"""Progress of training: a bar, a line per epoch, and TensorBoard curves."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from train.models import size_of
 
 
 class Progress:
-    """Watches a run; only the first process says anything."""
+    """Reports a run's progress; silent in all processes but the first."""
 
     def __init__(
         self, config: TrainConfig, folder: Path, model: nn.Module, say: Callable[[str], None], is_first: bool
@@ -30,13 +30,13 @@ class Progress:
         say(f"{config.model}: {parameters / 1e6:.2f} M parameters, {size_mib:.1f} MiB")
 
     def start_epoch(self, stage: int, epoch: int, steps: int, steps_before: int) -> None:
-        """`steps` of one epoch begin, after `steps_before` of the run."""
+        """An epoch of `steps` begins, after `steps_before` steps of the run."""
         self._stage, self._epoch, self._started_s = stage, epoch, time.monotonic()
         self._epoch_steps, self._learning_rate = steps, 0.0
         if not self._is_first:
             return
         if self._writer is None:
-            # What a broken run had already written after this point is written anew.
+            # Discards what an interrupted run logged after this point.
             self._writer = SummaryWriter(str(self._folder / "tensorboard"), purge_step=steps_before + 1)
         self._steps = steps_before
         self._bar = tqdm(total=steps, desc=self._where(), unit="step", leave=False, disable=None)
@@ -53,7 +53,7 @@ class Progress:
         self._writer.add_scalar("train/learning_rate", learning_rate, self._steps)
 
     def end_epoch(self, loss: float, judged: Validation, is_best: bool) -> dict[str, float]:
-        """Give the epoch's entry in the history, and tell TensorBoard and the log."""
+        """Report the epoch and return its entry in the history."""
         seconds = time.monotonic() - self._started_s
         mean_iou, per_class = judged.confusion.mean_iou(), judged.confusion.iou()
         named = {f"val_iou_{name}": float(iou) for name, iou in zip(LABELS, per_class, strict=True)}
@@ -73,15 +73,16 @@ class Progress:
             for name in ("val_loss", "val_mean_iou", *named):
                 self._writer.add_scalar(name.replace("val_", "val/"), entry[name], self._steps)
             self._writer.flush()
+        left = tqdm.format_interval(self._left_s(seconds))
         self._say(
             f"{self._where()}: loss {loss:.4f}, val loss {judged.loss:.4f}, mean IoU {100 * mean_iou:.2f} % "
             f"({', '.join(f'{name} {100 * iou:.1f}' for name, iou in zip(LABELS, per_class, strict=True))}), "
-            f"{seconds:.0f} s, {_clock(self._left_s(seconds))} to go{', best' if is_best else ''}"
+            f"{seconds:.0f} s, {left} left{', best' if is_best else ''}"
         )
         return entry
 
     def close(self) -> None:
-        """Nothing more will come."""
+        """Close TensorBoard's file."""
         if self._writer is not None:
             self._writer.close()
 
@@ -93,7 +94,7 @@ class Progress:
         )
 
     def _left_s(self, epoch_s: float) -> float:
-        """Time to the end, if an epoch takes as long as this one did for each pixel of its frames."""
+        """Estimated time left, if epochs take as long per pixel as this one did."""
         stages = self._config.stages
         here = stages[self._stage]
         left = (here.epochs - self._epoch - 1) * _pixels(here.input_wh)
@@ -103,14 +104,3 @@ class Progress:
 
 def _pixels(wh: tuple[int, int]) -> int:
     return wh[0] * wh[1]
-
-
-def _clock(seconds: float) -> str:
-    """Hours and minutes, or minutes and seconds.
-
-    Example:
-        >>> _clock(3725)
-        '1 h 02 min'
-    """
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes // 60} h {minutes % 60:02} min" if minutes >= 60 else f"{minutes} min {rest:02} s"

@@ -1,7 +1,8 @@
-"""What people leave out on the command line: a network's recipe, and the settings of a run to resume."""
+"""Completes the command line: with a network's recipe, or with the settings of the run to resume."""
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -19,43 +20,43 @@ LAST: Final = "last.pt"
 
 PUBLISHED: Final = ("fcn", "unet", "pspnet", "deeplabv3plus", "segformer")
 """The networks of the published study, which share one recipe; the others are our own."""
-_THEIRS: Final = "train/published"
+_PUBLISHED_RECIPE: Final = "train/published"
 
 
 def recipe_of(model: str) -> str | None:
-    """The name of the shipped recipe of a network, as `--config` takes it; None of an unknown one.
+    """The name of a network's shipped recipe, as `--config` takes it; None for an unknown network.
 
     Example:
         >>> recipe_of("rt_m"), recipe_of("pspnet"), recipe_of("yolo")
         ('train/rt_m', 'train/published', None)
     """
     if model in PUBLISHED:
-        return _THEIRS
+        return _PUBLISHED_RECIPE
     return f"train/{model}" if f"train/{model}" in shipped_recipes() else None
 
 
 def shipped_recipes() -> list[str]:
     """Their names, as `--config` takes them."""
-    theirs = shipped_config(_THEIRS)
-    return [f"train/{file.stem}" for file in sorted(theirs.parent.glob("*.yaml"))] if theirs else []
+    one = shipped_config(_PUBLISHED_RECIPE)
+    return [f"train/{file.stem}" for file in sorted(one.parent.glob("*.yaml"))] if one else []
 
 
 @contextmanager
 def completed(arguments: Sequence[str]) -> Iterator[list[str]]:
-    """The arguments with `--config` where one of these stands for it, as long as the block lasts.
+    """The arguments, with a `--config` added for these; valid within the block.
 
-    - `--resume` without a network: the settings of the one run in `--out`.
-    - `--resume --model NAME`: the settings of the run of that name there, if there is one.
+    - `--resume` without a network: the settings of the only run in `--out`.
+    - `--resume --model NAME`: the settings of the run of that name, if there is one.
     - `--model NAME` without stages: the network's shipped recipe.
 
     Raises:
-        SettingsError: if nothing says what to train, with what would.
+        SettingsError: if nothing says what to train.
     """
     given = list(arguments)
     names = _given(given)
     asks_for_help = any(word in given for word in (*HELP, *VERSION))
     misspelt = {name.partition(".")[0] for name in names} - {field.name for field in fields(TrainConfig)}
-    if asks_for_help or "config" in names or misspelt:  # what is misspelt is better said than what is missing
+    if asks_for_help or "config" in names or misspelt:  # the parser reports a misspelt option
         yield given
         return
     model = names.get("model")
@@ -64,7 +65,7 @@ def completed(arguments: Sequence[str]) -> Iterator[list[str]]:
         place = Path(names["resume"])
         home = place.parent if place.suffix == ".pt" else place
         raise SettingsError(
-            f"resume is {place}; it takes no value, the run is named by its folder: --resume --out {home}"
+            f"resume is {place}; it takes no value, name the run by its folder: --resume --out {home}"
         )
     if resume in ("true", "yes", "on"):
         run = _run_in(Path(names.get("out", _default("out"))), names.get("name") or model)
@@ -77,7 +78,7 @@ def completed(arguments: Sequence[str]) -> Iterator[list[str]]:
         if model is None:
             where = names.get("out", _default("out"))
             raise SettingsError(
-                f"{where}: holds no run named {names['name']}; --out names the folder it is in"
+                f"{where}: holds no run named {names['name']}; --out must name the folder it is in"
             )
     if model is None:
         raise SettingsError(
@@ -89,13 +90,13 @@ def completed(arguments: Sequence[str]) -> Iterator[list[str]]:
         return
     recipe = recipe_of(model)
     if recipe is None:
-        own = [name.removeprefix("train/") for name in shipped_recipes() if name != _THEIRS]
+        own = [name.removeprefix("train/") for name in shipped_recipes() if name != _PUBLISHED_RECIPE]
         raise SettingsError(f"model {model}: no such network; known: {', '.join([*own, *PUBLISHED])}")
     yield ["--config", recipe, *given]
 
 
 def _given(arguments: Sequence[str]) -> dict[str, str]:
-    """The values of the options, as they were typed; "true" of one that has none."""
+    """The options' values as typed; "true" for an option without a value."""
     values = {}
     for position, argument in enumerate(arguments):
         if argument.startswith("--"):
@@ -121,7 +122,7 @@ def _without(arguments: Sequence[str], name: str) -> list[str]:
 
 
 def _run_in(out: Path, name: str | None) -> Path | None:
-    """The last checkpoint of the run that is meant; None where only a recipe can say.
+    """The last checkpoint of the run to resume; None if there is no run of that name.
 
     Raises:
         SettingsError: if no name was given, and there is no run or more than one.
@@ -136,8 +137,7 @@ def _run_in(out: Path, name: str | None) -> Path | None:
     found = sorted(out.glob(f"*/{LAST}"))
     if not found:
         raise SettingsError(
-            f"{out}: holds no run to resume, one with a whole epoch at least; --out names the folder that "
-            f"--out named then"
+            f"{out}: holds no run to resume (one with at least a whole epoch); give the --out of that run"
         )
     if found[1:]:
         runs = ", ".join(file.parent.name for file in found)
@@ -146,21 +146,16 @@ def _run_in(out: Path, name: str | None) -> Path | None:
 
 
 def _settings_of(run: Path) -> dict[str, Any]:
-    """What the run was begun with, as YAML can hold it; raises CheckpointError."""
-    from train.checkpoint import Checkpoint  # torch takes seconds, and only a run that goes on needs it here
+    """The settings that the run was started with, as plain values for YAML; raises CheckpointError."""
+    from train.checkpoint import Checkpoint  # imports torch, which takes seconds; only resuming needs it here
 
     known = {field.name for field in fields(TrainConfig)} - {"resume", "overwrite", "out"}
     begun = Checkpoint.load(run).config
-    plain: dict[str, Any] = _plain({name: value for name, value in begun.items() if name in known})
+    settings = {name: value for name, value in begun.items() if name in known}
     if run.parent.name != begun["model"]:
-        plain["name"] = run.parent.name
+        settings["name"] = run.parent.name
+    plain: dict[str, Any] = json.loads(json.dumps(settings))  # tuples become lists
     return plain
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _plain(inner) for key, inner in value.items()}
-    return [_plain(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
 def _default(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""`drivable-train subset`: chosen frames of a data set as a smaller one, in the splits of a list of ids."""
+"""`drivable-train subset`: copies the frames of a list of ids, in the list's splits, as a data set."""
 
 from __future__ import annotations
 
@@ -14,61 +14,50 @@ from typing import Final
 
 import cv2
 
-from perception.cli.command import say
 from perception.cli_config import parse, shipped_config
 from perception.system.atomic_file import write_atomically
 from perception.system.process import tune_process
-from perception.system.redaction import redacted
 from train.data.decode import DataError
 from train.data.frames import INDEX_FILE, LabelledFrames, rows_of_index
 from train.data.layouts import AUTO, read_data_set
 
 JPEG_QUALITY: Final = 95
-NAMED: Final = 3
-"""Of the ids that are missing."""
+MISSING_NAMED: Final = 3
+"""Missing ids that the error lists."""
 
 
 @dataclass(frozen=True)
 class SubsetConfig:
-    """Which frames, from where, and where to."""
+    """Settings of `drivable-train subset`."""
 
     data: str
-    """Folder of the data set that has the frames, such as the whole of BDD100K."""
+    """Folder of the data set to copy from, such as the whole of BDD100K."""
     ids: str
-    """CSV with the columns id and split; or data/bdd100k_drivable, what the shipped networks saw."""
+    """CSV with the columns id and split; or data/bdd100k_drivable, the frames of the shipped networks."""
     out: str
-    """Folder for the frames and their index; it must be empty or not there."""
+    """Folder for the frames and their index; it must be empty or not exist."""
     layout: str = AUTO
-    """How the data set is laid out; auto recognises it."""
+    """Layout of the data set; auto recognises it."""
     label_map: str | None = None
     """YAML with the class of each label value, for a plain folder of images and masks."""
     size_wh: tuple[int, int] | None = None
-    """Width and height to bring frames and labels to; without one they stay as they are."""
+    """Width and height to resize frames and labels to; without one they keep theirs."""
 
     def __post_init__(self) -> None:
-        """Refuse a size that no frame can have; raises ValueError."""
+        """Validate the settings; raises ValueError."""
         if self.size_wh is not None and min(self.size_wh) < 1:
             raise ValueError(f"size_wh is {self.size_wh}; both sides must be above 0")
 
 
-def main(arguments: list[str]) -> int:
-    """Run the command; 0 when every frame of the list was written."""
-    try:
-        config = parse(SubsetConfig, "drivable-train subset", "Chosen frames as a data set.", arguments)
-        subset(config, lambda line: print(redacted(line), flush=True))
-    except ValueError as error:  # what settings and data raise are such
-        say(f"drivable-train: {error}")
-        return 1
-    return 0
-
-
-def subset(config: SubsetConfig, say: Callable[[str], None] = print) -> None:
+def run(arguments: list[str], say: Callable[[str], None]) -> None:
     """Write the frames of the list, and an index with all columns of the list: layout `indexed`.
 
     Raises:
-        DataError: if the list or the data set cannot be read, a frame of the list is not there or does not
-            decode, or the folder is in use. The index is written last: without it nothing is complete.
+        SettingsError: if the arguments cannot be used.
+        DataError: if the list or the data set cannot be read, a frame of the list is missing or does not
+            decode, or the folder is in use. The index is written last: without it the copy is incomplete.
     """
+    config = parse(SubsetConfig, "drivable-train subset", "Copy frames of a list as a data set.", arguments)
     tune_process()
     rows = rows_of_index(shipped_config(config.ids, ".csv") or Path(config.ids))
     out = Path(config.out)
@@ -80,12 +69,12 @@ def subset(config: SubsetConfig, say: Callable[[str], None] = print) -> None:
         raise DataError(f"{config.ids}: names {ids.most_common(1)[0][0]} more than once")
     missing = [row["id"] for row in rows if row["id"] not in places]
     if missing:
-        others = f" and {len(missing) - NAMED} more" if len(missing) > NAMED else ""
+        others = f" and {len(missing) - MISSING_NAMED} more" if len(missing) > MISSING_NAMED else ""
         raise DataError(
             f"{config.data}: {len(missing)} of {len(rows)} frames are not there with image and label: "
-            f"{', '.join(missing[:NAMED])}{others}"
+            f"{', '.join(missing[:MISSING_NAMED])}{others}"
         )
-    with _gone_if_it_fails(out):
+    with _removed_on_error(out):
         for folder in (out / "images", out / "labels"):
             folder.mkdir(parents=True, exist_ok=True)
         for row in rows:
@@ -96,8 +85,8 @@ def subset(config: SubsetConfig, say: Callable[[str], None] = print) -> None:
 
 
 @contextmanager
-def _gone_if_it_fails(out: Path) -> Iterator[None]:
-    """What was written to it goes again: the command can be repeated. It was empty, or not there."""
+def _removed_on_error(out: Path) -> Iterator[None]:
+    """On an error remove what was written, so that the command can be repeated; the folder began empty."""
     was_there = out.exists()
     try:
         yield
@@ -111,14 +100,13 @@ def _gone_if_it_fails(out: Path) -> Iterator[None]:
 
 
 def _places(config: SubsetConfig) -> dict[str, tuple[LabelledFrames, int]]:
-    """Where each frame of the data set is, by its name, whatever split it has there."""
-
-    def found() -> Iterator[tuple[str, tuple[LabelledFrames, int]]]:
-        for frames in read_data_set(config.data, config.layout, config.label_map).frames.values():
-            for index in range(len(frames)):
-                yield frames.name(index), (frames, index)
-
-    return dict(found())
+    """Each frame of the data set by name, in whatever split it is there: its frame set and index."""
+    data_set = read_data_set(config.data, config.layout, config.label_map)
+    return {
+        frames.name(index): (frames, index)
+        for frames in data_set.frames.values()
+        for index in range(len(frames))
+    }
 
 
 def _write(

@@ -1,4 +1,4 @@
-"""`drivable-train table`: the networks of a folder of runs side by side, from their reports."""
+"""`drivable-train table`: a table of the networks of a folder of runs, from their reports."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from perception.cli.command import say
 from perception.cli_config import parse
 from perception.labels import LABELS
 from perception.system.json_text import why_unreadable
@@ -18,7 +17,7 @@ REPORT = Path("report") / "report.json"
 
 @dataclass(frozen=True)
 class TableConfig:
-    """Which runs to show."""
+    """Settings of `drivable-train table`."""
 
     runs: str = "runs"
     """Folder that drivable-train wrote to."""
@@ -26,23 +25,13 @@ class TableConfig:
     """Networks in the order of the rows; without any, all that have a report, best first."""
 
 
-def main(arguments: list[str]) -> int:
-    """Run the command; 0 when the table was printed."""
-    try:
-        config = parse(TableConfig, "drivable-train table", "Trained networks side by side.", arguments)
-        table(config)
-    except ValueError as error:  # what settings and reports raise are such
-        say(f"drivable-train: {error}")
-        return 1
-    return 0
-
-
-def table(config: TableConfig, say: Callable[[str], None] = print) -> None:
+def run(arguments: list[str], say: Callable[[str], None]) -> None:
     """Print a Markdown table of the validation figures of each network's best checkpoint.
 
     Raises:
-        ValueError: if there is no report, or one cannot be read.
+        ValueError: if the arguments cannot be used, there is no report, or one cannot be read.
     """
+    config = parse(TableConfig, "drivable-train table", "Compare trained networks.", arguments)
     root = Path(config.runs)
     files = (
         [root / name / REPORT for name in config.models]
@@ -50,7 +39,7 @@ def table(config: TableConfig, say: Callable[[str], None] = print) -> None:
         else sorted(root.glob(f"*/{REPORT}"))
     )
     if not files:
-        raise ValueError(f"{root}: no report of a run; drivable-train writes one at its end")
+        raise ValueError(f"{root}: holds no report; drivable-train writes one when a run ends")
     reports = [_read(file) for file in files]
     if not config.models:
         reports.sort(key=lambda report: report["validation"]["mean_iou"], reverse=True)
@@ -66,7 +55,7 @@ def _read(file: Path) -> dict[str, Any]:
         report: dict[str, Any] = json.loads(file.read_text())
     except OSError as error:
         raise ValueError(f"{file}: no report ({error.strerror}); train this network first") from error
-    except (ValueError, RecursionError) as error:  # no text, no JSON, or nested without an end
+    except (ValueError, RecursionError) as error:  # not text, not JSON, or nested too deep
         raise ValueError(f"{file}: not a report of drivable-train: {why_unreadable(error)}") from error
     return report
 

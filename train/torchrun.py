@@ -1,4 +1,4 @@
-"""What torchrun tells each of its processes by the environment; no torch is needed to ask."""
+"""The environment that torchrun sets in each of its processes; readable without torch."""
 
 from __future__ import annotations
 
@@ -6,35 +6,36 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Final
 
-FIRST_SPEAKS_WITHIN_S = 10.0
+RANK0_REPORTS_WITHIN_S: Final = 10.0
 
 
 def rank() -> int:
-    """Which of the processes this one is; 0 is the first, and a process alone."""
+    """This process's rank; 0 for the first, and for a process alone."""
     return int(os.environ.get("RANK", "0"))
 
 
 def local_rank() -> int:
-    """Which of the processes of this machine this one is."""
+    """This process's rank among those of its machine."""
     return int(os.environ.get("LOCAL_RANK", "0"))
 
 
 def process_count() -> int:
-    """How many processes train together."""
+    """Number of processes that train together."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 @contextmanager
-def the_first_speaks_first() -> Iterator[None]:
-    """Within it, an error waits, in all processes but the first, until the first has told what all found.
+def rank0_reports_first() -> Iterator[None]:
+    """Delay errors in all processes but rank 0, so that an error common to all is reported once.
 
-    With its end torchrun ends the others too, so none comes to repeat it. What one of them alone found
-    goes on after `FIRST_SPEAKS_WITHIN_S`.
+    When rank 0 ends, torchrun ends the others before they repeat it. An error that only one of them
+    has is raised after `RANK0_REPORTS_WITHIN_S`.
     """
     try:
         yield
     except Exception:
         if rank():
-            time.sleep(FIRST_SPEAKS_WITHIN_S)
+            time.sleep(RANK0_REPORTS_WITHIN_S)
         raise

@@ -1,11 +1,11 @@
-"""torchvision, timm and segmentation-models-pytorch, importable beside the CPU build of torch too.
+"""torchvision, timm and segmentation-models-pytorch, importable with the CPU build of torch too.
 
-PyPI's torchvision is built against the CUDA torch. Beside a CPU torch its C++ library does not
-load, so its operators are never declared, and importing it fails where Python registers a fake
-implementation for one of them: "operator torchvision::nms does not exist". We call none of these
-operators, so declaring their schemas, only where they are missing, is enough.
+PyPI's torchvision is built against the CUDA torch. With a CPU torch its C++ library does not load, so
+its operators are never declared, and its import fails when Python registers a fake implementation of one:
+"operator torchvision::nms does not exist". We call none of these operators, so declaring the missing
+schemas is enough.
 
-Take these libraries from here, so that the order of imports cannot be wrong.
+Import these libraries from here, so that the order is right.
 """
 
 from __future__ import annotations

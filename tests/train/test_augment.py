@@ -13,6 +13,7 @@ from train.data.augment import build_augmentation  # noqa: E402
 from train.torchvision_cpu import tv_tensors  # noqa: E402
 
 STILL = Augment(0, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+GREY = (116, 116, 116)
 
 
 def road() -> torch.Tensor:
@@ -25,7 +26,7 @@ def road() -> torch.Tensor:
 def test_augmentation_with_everything_off_changes_nothing() -> None:
     image, mask = road(), torch.randint(0, 3, (90, 160), dtype=torch.uint8)
 
-    varied, varied_mask = build_augmentation(STILL, 116)(tv_tensors.Image(image), tv_tensors.Mask(mask))
+    varied, varied_mask = build_augmentation(STILL, GREY)(tv_tensors.Image(image), tv_tensors.Mask(mask))
 
     assert torch.equal(varied, image)
     assert torch.equal(varied_mask, mask)
@@ -39,12 +40,23 @@ def test_geometry_moves_image_and_label_together() -> None:
     seen = set()
     for seed in range(8):
         torch.manual_seed(seed)
-        varied, moved = build_augmentation(settings, 116)(tv_tensors.Image(image), tv_tensors.Mask(mask))
+        varied, moved = build_augmentation(settings, GREY)(tv_tensors.Image(image), tv_tensors.Mask(mask))
         inside = moved != IGNORE
         agrees = ((varied[0] > 100) == (moved == 1))[inside]
         assert agrees.float().mean() > 0.97  # but for the pixels of the edge
         seen.add(int(inside.sum()))
     assert len(seen) > 4
+
+
+def test_pixels_from_outside_the_frame_have_the_padding_colour_in_every_channel() -> None:
+    pad_bgr = (104, 116, 124)
+    smaller = Augment(0, 0.5, 0.5, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+    mask = torch.zeros(90, 160, dtype=torch.uint8)
+
+    varied, moved = build_augmentation(smaller, pad_bgr)(tv_tensors.Image(road()), tv_tensors.Mask(mask))
+
+    assert moved[0, 0] == IGNORE
+    assert varied[:, 0, 0].tolist() == list(pad_bgr)
 
 
 def test_darkness_darkens_the_day_and_leaves_the_night() -> None:

@@ -99,7 +99,7 @@ def test_run_begins_with_the_weights_and_remembers_whose_they_are(config: TrainC
     assert origin is not None
     assert origin["name"] == "rt_s"
     assert "BDD100K" in origin["training_data"]
-    assert "begins with the weights of rt_s" in said
+    assert "initial weights: rt_s" in said
 
 
 def test_fine_tuning_beats_training_from_scratch(config: TrainConfig) -> None:
@@ -158,7 +158,7 @@ def test_weights_that_do_not_fit_are_told_in_our_words(config: TrainConfig, tmp_
     for weights, message in (
         (rest, f"are of another network than rt_s: it has no {name}"),
         (whole | {name: torch.zeros(2, 3)}, f"another network than rt_s: its {name} is 2x3, not "),
-        (whole | {"fc.weight": torch.zeros(2)}, "are of another network than rt_s, which has no fc.weight"),
+        (whole | {"fc.weight": torch.zeros(2)}, "are of another network than rt_s: rt_s has no fc.weight"),
         (whole | {name: torch.full_like(whole[name], float("nan"))}, f"{name} holds values that are no num"),
     ):
         torch.save(weights, tmp_path / "weights.pt")
@@ -169,7 +169,7 @@ def test_weights_that_do_not_fit_are_told_in_our_words(config: TrainConfig, tmp_
 def test_whole_network_is_told_to_be_saved_as_its_state_dict(config: TrainConfig, tmp_path: Path) -> None:
     torch.save(build_model("rt_s", 3), tmp_path / "whole.pt")
 
-    with pytest.raises(ValueError, match=r"of a whole network save its state_dict\(\) alone"):
+    with pytest.raises(ValueError, match=r"save only the state_dict\(\) of a whole network"):
         begin_with(build_model("rt_s", 3), str(tmp_path / "whole.pt"), config, lambda: iter(()))
 
 
@@ -209,7 +209,7 @@ def test_another_normalisation_is_refused(config: TrainConfig) -> None:
 def test_file_that_holds_no_weights_is_refused(tmp_path: Path) -> None:
     (tmp_path / "weights.pt").write_bytes(b"no weights")
 
-    with pytest.raises(ValueError, match="not a file of weights"):
+    with pytest.raises(ValueError, match="not a weights file"):
         begin_with(
             build_model("rt_s", 3), str(tmp_path / "weights.pt"), TrainConfig("rt_s", []), lambda: iter(())
         )

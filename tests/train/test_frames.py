@@ -52,9 +52,9 @@ def test_recording_in_two_splits_is_refused_where_both_are_used_and_nowhere_else
 
     torn = read_index(root)
 
-    torn.check_apart("train", "val")
+    torn.check_disjoint("train", "val")
     with pytest.raises(DataError, match=r"recording monday is in train and test; .* in one split$"):
-        torn.check_apart("train", "test")
+        torn.check_disjoint("train", "test")
 
 
 def test_recordings_in_two_splits_are_counted_and_the_first_is_named(root: Path) -> None:
@@ -62,7 +62,7 @@ def test_recordings_in_two_splits_are_counted_and_the_first_is_named(root: Path)
     (root / "index.csv").write_text("\n".join(rows))
 
     with pytest.raises(DataError, match=r"recording x is in train and val \(and 1 more; "):
-        read_index(root).check_apart("train", "val")
+        read_index(root).check_disjoint("train", "val")
 
 
 def test_missing_index_is_named(tmp_path: Path) -> None:

@@ -166,11 +166,11 @@ def test_split_of_an_unknown_name_is_a_problem(tmp_path: Path, capsys: pytest.Ca
     said = capsys.readouterr()
     assert status == 1
     assert said.err.endswith("not to be trusted: splits of unknown names: 1\n")
-    assert "  training: no training takes its 2 frames; the known names are train, val, test" in said.out
+    assert "  training: its 2 frames are not used in training; known names: train, val, test" in said.out
 
 
 @pytest.mark.parametrize("kind", ["images", "masks"])
-def test_png_that_is_cut_off_is_told_by_us_alone(
+def test_png_that_is_cut_off_is_message_by_us_alone(
     kind: str, root: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     file = root / "val" / kind / "drive3_0.png"
@@ -186,7 +186,7 @@ def test_png_that_is_cut_off_is_told_by_us_alone(
         assert said.err.splitlines() == [f"drivable-train: {root}: not to be trusted: broken pairs: 1"]
 
 
-def test_image_of_another_kind_that_is_cut_off_is_told_by_us_alone(
+def test_image_of_another_kind_that_is_cut_off_is_message_by_us_alone(
     root: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     for suffix in (".tif", ".bmp", ".jpg"):
@@ -322,7 +322,7 @@ def test_folders_without_a_frame_are_no_data_set(
 
 
 @pytest.mark.parametrize(
-    ("label_map", "told"),
+    ("label_map", "message"),
     [
         (b"0: direct\n 1: background\n", "labels.yaml: not readable as YAML: in line 2: a colon too much"),
         (
@@ -332,10 +332,10 @@ def test_folders_without_a_frame_are_no_data_set(
         (b"direct: 0\n", "labels.yaml: direct: 0 is the wrong way round: `0: direct` is wanted"),
     ],
 )
-def test_label_map_that_cannot_be_used_is_told_in_our_words(
-    label_map: bytes, told: str, root: Path, only_error_line: Callable[[str], str]
+def test_label_map_that_cannot_be_used_is_message_in_our_words(
+    label_map: bytes, message: str, root: Path, only_error_line: Callable[[str], str]
 ) -> None:
     (root / "labels.yaml").write_bytes(label_map)
 
     assert main(["inspect", "--data", str(root)]) == 1
-    assert told in only_error_line("drivable-train")
+    assert message in only_error_line("drivable-train")

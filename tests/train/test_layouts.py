@@ -193,9 +193,9 @@ def test_no_two_splits_share_a_frame_or_a_recording(kind: str, tmp_path: Path) -
     data_set = read_data_set(tmp_path)
 
     assert {"train", "val"} <= set(data_set.splits)
-    for told in ("recording", "name"):
+    for method in ("recording", "name"):
         sets = [
-            {getattr(frames, told)(index) for index in range(len(frames))}
+            {getattr(frames, method)(index) for index in range(len(frames))}
             for frames in (data_set.open(split) for split in data_set.splits)
         ]
         assert len(set().union(*sets)) == sum(len(found) for found in sets)
@@ -324,9 +324,9 @@ def test_label_of_another_size_is_named(kind: str, tmp_path: Path) -> None:
         ("indexed", 3, "label 3 is none of 0, 1, 2, 255"),
         ("bdd100k", 7, "label 7 is none of 0, 1, 2, 255"),
         ("camvid", 12, "label 12 is none of 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11"),
-        ("camvid in colour", (1, 2, 3), "the colour #010203 stands for no class"),
-        ("kitti_road", (0, 0, 255), "the colour #0000ff stands for no class"),
-        ("folder", (0, 255, 0), "the colour #00ff00 stands for no class"),
+        ("camvid in colour", (1, 2, 3), "the colour #010203 is no class"),
+        ("kitti_road", (0, 0, 255), "the colour #0000ff is no class"),
+        ("folder", (0, 255, 0), "the colour #00ff00 is no class"),
     ],
 )
 def test_label_outside_the_map_is_named_with_its_value(
@@ -489,7 +489,7 @@ def test_folder_whose_names_tell_no_recording_is_not_split_at_random(tmp_path: P
     write(tmp_path / "images" / "000001.jpg", picture(0))
     write(tmp_path / "masks" / "000001.png", quarters(7, 8, 0, 255))
 
-    with pytest.raises(DataError, match=r"000001\.jpg: the name tells no recording"):
+    with pytest.raises(DataError, match=r"000001\.jpg: the name gives no recording"):
         open_frames(tmp_path, "train")
 
 
@@ -544,9 +544,9 @@ def test_folder_takes_a_label_map_from_elsewhere(tmp_path: Path) -> None:
         ("#ff00ff: direct", "a colour needs its quotes"),
         ("- direct", "expected `7: direct`"),
         ("7: [direct", "not readable as YAML"),
-        ("7: direct\n8: alternative\n7: background", "7 stands there a second time"),
-        ("7: direct\n0x7: direct", "7 stands there a second time"),
-        ("'#00ff00': direct\n'#00FF00': background", "#00FF00 stands there a second time"),
+        ("7: direct\n8: alternative\n7: background", "7 occurs twice"),
+        ("7: direct\n0x7: direct", "7 occurs twice"),
+        ("'#00ff00': direct\n'#00FF00': background", "#00FF00 occurs twice"),
     ],
 )
 def test_label_map_that_makes_no_sense_is_refused(text: str, message: str, tmp_path: Path) -> None:

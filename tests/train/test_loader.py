@@ -66,7 +66,7 @@ def test_index_runs_through_all_frame_sets() -> None:
 
 
 def test_variation_is_drawn_from_the_seed_alone_and_leaves_the_padding() -> None:
-    batches = Batches([Striped(1)], (32, 32), PAD, build_augmentation(Augment(noise=1.0), 116))
+    batches = Batches([Striped(1)], (32, 32), PAD, build_augmentation(Augment(noise=1.0), PAD))
     torch.manual_seed(1)
     first, label = batches[0, 7]
     torch.manual_seed(2)

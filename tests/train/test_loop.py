@@ -193,7 +193,7 @@ def test_stage_that_was_begun_cannot_go_on_as_another(config: TrainConfig) -> No
     loop.train(config, quiet)
     longer = [config.stages[0], replace(config.stages[1], epochs=9)]
 
-    with pytest.raises(CheckpointError, match=r"stage 2 was begun with other settings \(epochs\)"):
+    with pytest.raises(CheckpointError, match=r"stage 2 was started with other settings \(epochs\)"):
         loop.train(replace(config, stages=longer, resume=True), quiet)
 
 
@@ -230,11 +230,11 @@ def test_folder_of_a_run_is_told_to_be_no_checkpoint(tmp_path: Path) -> None:
 def test_run_at_its_end_is_told_to_be_there(config: TrainConfig) -> None:
     said: list[str] = []
     loop.train(replace(config, stages=config.stages[:1]), said.append)
-    assert not any("come to its end" in line for line in said)
+    assert not any("complete already" in line for line in said)
 
     loop.train(replace(config, stages=config.stages[:1], resume=True), said.append)
 
-    assert "the run has come to its end before; another stage trains it longer" in said
+    assert "the run was complete already; add a stage to train longer" in said
 
 
 @pytest.mark.parametrize(
@@ -313,7 +313,7 @@ def test_run_that_lies_there_is_not_overwritten_unasked(config: TrainConfig) -> 
     last_file = loop.train(config, quiet).with_name("last.pt")
     before = last_file.read_bytes()
 
-    with pytest.raises(CheckpointError, match="a run lies there; --resume goes on with it, --overwrite"):
+    with pytest.raises(CheckpointError, match="belongs to an earlier run; --resume continues it"):
         loop.train(replace(config, overwrite=False), quiet)
 
     assert last_file.read_bytes() == before
@@ -325,7 +325,7 @@ def test_run_that_lies_there_is_not_overwritten_unasked(config: TrainConfig) -> 
 def test_run_cannot_go_on_with_other_settings(config: TrainConfig, name: str, value: object) -> None:
     loop.train(replace(config, stages=config.stages[:1]), quiet)
 
-    with pytest.raises(CheckpointError, match=f"was begun with another {name}"):
+    with pytest.raises(CheckpointError, match=f"was started with another {name}"):
         loop.train(replace(config, resume=True, **{name: value}), quiet)
 
 
@@ -449,7 +449,7 @@ def test_bad_frame_is_one_line_and_the_last_checkpoint_stays(
 @pytest.mark.parametrize(
     ("split_of_last", "recordings", "message"),
     [
-        ("val", "abcdefghijka", "recording a is in train and val; its frames are alike"),
+        ("val", "abcdefghijka", "recording a is in train and val; its frames look alike"),
         ("test", "abcdefghijka", None),
         ("val", "abcdefghijkl", None),
     ],
@@ -527,13 +527,13 @@ def test_checkpoint_that_cannot_be_read_says_why(tmp_path: Path, monkeypatch: py
         (stage_of("epochs: 0"), "stage 1: epochs must be at least 1, not 0"),
         (stage_of("batch_size: 0"), "stage 1: batch_size must be at least 1, not 0"),
         (stage_of("max_learning_rate: -1.0"), "stage 1: max_learning_rate must be greater than 0"),
-        (stage_of("input_wh: [0, 0]"), "stage 1: input_wh must be at least 32 pixels a side"),
+        (stage_of("input_wh: [0, 0]"), "stage 1: input_wh must be at least 32 pixels per side"),
         (stage_of("synthetic_drives: -1"), "stage 1: synthetic_drives must be at least 0, not -1"),
         ([*stage_of(), "--clip-norm", "-5"], "clip_norm must be at least 0, not -5"),
         ([*stage_of(), "--ema-decay", "1.0"], "ema_decay must be at least 0 and less than 1, not 1"),
         ([*stage_of(), "--augment", "{rain: 5}"], "augment: rain must be from 0 to 1, not 5"),
         ([*stage_of(), "--augment", "{scale_min: 2, scale_max: 1}"], "augment: scale_min 2 must be"),
-        ([*stage_of(), "--freeze-encoder"], "would freeze an encoder that knows nothing"),
+        ([*stage_of(), "--freeze-encoder"], "would freeze random weights"),
         ([*stage_of(), "--std-bgr", "[0, 0, 0]"], "std_bgr must be greater than 0"),
         (
             [*stage_of(), "--teachers", "[{file: t.pt, weight: -1}]"],

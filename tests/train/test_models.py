@@ -17,7 +17,7 @@ from torch.nn import functional  # noqa: E402
 
 from train.config import GREY_LEVEL, GREY_STD  # noqa: E402
 from train.models import MODELS, PUBLISHED, Network, build_model, load_encoder, size_of  # noqa: E402
-from train.models.outputs import TrainingOutputs  # noqa: E402
+from train.models.network import TrainingOutputs  # noqa: E402
 from train.models.pspnet import GridMeans  # noqa: E402
 from train.torchvision_cpu import mobilenet_v2, resnet50, smp, timm  # noqa: E402
 
@@ -221,7 +221,7 @@ class TestEveryEncoder:
             raise URLError("Name or service\nnot known")
 
         monkeypatch.setattr(DOWNLOADS[name], no_network)
-        monkeypatch.setattr("train.models.hub.answers", lambda url: True)
+        monkeypatch.setattr("train.models.pretrained.is_reachable", lambda url: True)
 
         with pytest.raises(ValueError, match=r"could not be fetched .*not known") as raised:
             load_encoder(build_model(name, 3), "imagenet")
@@ -263,9 +263,9 @@ class TestEveryEncoder:
     ("content", "message"),
     [
         (None, "no such file of encoder weights"),
-        (b"text", "not a file of weights, as torch or safetensors write them"),
-        ([1, 2], "not a file of weights: it holds something else than tensors by name"),
-        ({"state_dict": {}}, "not a file of weights: it holds something else than tensors by name"),
+        (b"text", "not a weights file of torch or safetensors"),
+        ([1, 2], "not a weights file: it holds something else than tensors by name"),
+        ({"state_dict": {}}, "not a weights file: it holds something else than tensors by name"),
     ],
 )
 @pytest.mark.parametrize("file_name", ["weights.pth", "weights.safetensors"])
@@ -277,7 +277,7 @@ def test_file_without_weights_is_one_line_that_names_it(
         file.write_bytes(content)
     elif content is not None:
         torch.save(content, file)
-        message = "not a file of weights"
+        message = "not a weights file"
 
     with pytest.raises(ValueError, match=f"{file_name}: {message}") as raised:
         load_encoder(build_model("rt_m", 3), str(file))

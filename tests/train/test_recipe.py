@@ -125,8 +125,8 @@ def test_resumed_run_may_find_its_data_elsewhere(
         (["--resume", "runs/mine/last.pt"], "the run is named by its folder: --resume --out runs/mine"),
         (["--resume=runs/mine"], "the run is named by its folder: --resume --out runs/mine"),
         (["--modle", "rt_s"], "unknown setting --modle"),
-        (["--model", "rt_s", "--name", "../rt_s"], "name must be of letters, digits"),
-        (["--model", "rt_s", "--name", ".hidden"], "name must be of letters, digits"),
+        (["--model", "rt_s", "--name", "../rt_s"], "name must consist of letters, digits"),
+        (["--model", "rt_s", "--name", ".hidden"], "name must consist of letters, digits"),
     ],
 )
 def test_what_is_missing_is_said_in_one_line(

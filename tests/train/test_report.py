@@ -1,4 +1,4 @@
-"""The folder that training leaves: every file, and numbers that follow from the frames."""
+"""The report of a run: its files, and figures that follow from the frames."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import pytest
 from matplotlib.container import ErrorbarContainer
 
 from perception.labels import ALTERNATIVE, BACKGROUND, DIRECT, IGNORE
-from train.report import ReportError, Seen, best_epoch, write_report
+from train.report import PredictedFrame, ReportError, best_epoch, write_report
 from train.report.charts import conditions, curves
 from train.report.frames import gather
 
@@ -42,13 +42,13 @@ HISTORY = [
 ]
 
 
-def seen(name: str, wrong_rows: int, level: int = 200, recording: str = "a") -> Seen:
+def seen(name: str, wrong_rows: int, level: int = 200, recording: str = "a") -> PredictedFrame:
     """20 rows of 10: direct, alternative and background columns; `wrong_rows` taken for background."""
     truth = np.full((20, 10), BACKGROUND, np.uint8)
     truth[:, :4], truth[:, 4:6] = DIRECT, ALTERNATIVE
     predicted = truth.copy()
     predicted[:wrong_rows] = BACKGROUND
-    return Seen(name, recording, np.full((20, 40, 3), level, np.uint8), truth, predicted)
+    return PredictedFrame(name, recording, np.full((20, 40, 3), level, np.uint8), truth, predicted)
 
 
 def report_of(folder: Path) -> dict[str, Any]:
@@ -112,7 +112,7 @@ def test_one_recording_alone_has_no_interval(recordings: str, has_interval: bool
     assert (report_of(tmp_path)["validation"]["mean_iou_interval"] is not None) == has_interval
     assert any(isinstance(bars, ErrorbarContainer) for bars in axes.containers) == has_interval
     title = axes.get_title(loc="left")
-    assert ("the line is the 95 % interval" if has_interval else "one recording alone has no") in title
+    assert ("the line is the 95 % interval" if has_interval else "a single recording has no") in title
 
 
 @pytest.mark.parametrize(
@@ -142,7 +142,7 @@ def test_pictures_of_the_frames_between_are_let_go() -> None:
     pictures: list[weakref.ref[np.ndarray]] = []
     most = 0
 
-    def frames() -> Iterator[Seen]:
+    def frames() -> Iterator[PredictedFrame]:
         nonlocal most
         for index in range(40):
             frame = seen(f"{index}", index % 20)

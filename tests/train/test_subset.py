@@ -65,18 +65,18 @@ def test_frames_keep_their_size_unless_one_is_asked_for(published: Path, tmp_pat
 
 
 @pytest.mark.parametrize(
-    ("rows", "told"),
+    ("rows", "message"),
     [
         (["0a000000-00000000,train,", "0f000000-00000000,val,"], "1 of 2 frames are not there"),
         (["0a000000-00000000,train,"] * 2, "names 0a000000-00000000 more than once"),
     ],
 )
 def test_lists_that_do_not_fit_write_nothing(
-    published: Path, tmp_path: Path, rows: list[str], told: str, capsys: pytest.CaptureFixture[str]
+    published: Path, tmp_path: Path, rows: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(published, listed(tmp_path, *rows), tmp_path / "own") == 1
 
-    assert told in capsys.readouterr().err
+    assert message in capsys.readouterr().err
     assert not (tmp_path / "own").exists()
 
 

@@ -1,4 +1,4 @@
-"""Networks side by side, from the reports of their runs."""
+"""The table of trained networks, from the reports of their runs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from train.table import TableConfig, main, table
+from train.cli import main
 
 
 def report(runs: Path, name: str, mean_iou: float, epochs_done: int = 2, weights: str | None = None) -> None:
@@ -27,28 +27,29 @@ def report(runs: Path, name: str, mean_iou: float, epochs_done: int = 2, weights
     (folder / "report.json").write_text(json.dumps(content))
 
 
-def rows(config: TableConfig) -> list[str]:
-    said: list[str] = []
-    table(config, said.append)
-    return said[2:]
+def rows(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[str]:
+    assert main(["table", "--runs", *arguments]) == 0
+    return capsys.readouterr().out.splitlines()[2:]
 
 
-def test_best_network_comes_first_and_every_figure_is_told(tmp_path: Path) -> None:
+def test_best_network_comes_first_with_all_its_figures(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     report(tmp_path, "small", 0.61)
     report(tmp_path, "large", 0.72, epochs_done=1, weights="/weights/resnet.pth")
 
-    assert rows(TableConfig(str(tmp_path))) == [
+    assert rows(capsys, str(tmp_path)) == [
         "| `large` | **72.00 %** | 70.00 | 50.00 | 90.00 | 1.23 M | 4.7 MiB | resnet.pth | 1 of 2 | 2 min "
         "| 2 x CPU |",
         "| `small` | **61.00 %** | 70.00 | 50.00 | 90.00 | 1.23 M | 4.7 MiB | random | 2 | 3 min | 2 x CPU |",
     ]
 
 
-def test_named_networks_stand_in_the_order_they_were_named(tmp_path: Path) -> None:
+def test_named_networks_keep_their_order(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name, mean_iou in (("a", 0.6), ("b", 0.7), ("c", 0.8)):
         report(tmp_path, name, mean_iou)
 
-    found = rows(TableConfig(str(tmp_path), ["b", "a"]))
+    found = rows(capsys, str(tmp_path), "--models", "[b, a]")
 
     assert [row.split("`")[1] for row in found] == ["b", "a"]
 
@@ -56,7 +57,7 @@ def test_named_networks_stand_in_the_order_they_were_named(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--runs", "none"], "none: no report of a run"),
+        (["--runs", "none"], "none: holds no report"),
         (["--runs", ".", "--models", "[absent]"], "absent/report/report.json: no report"),
         (["--runs", ".", "--models", "[torn]"], "torn/report/report.json: not a report of drivable-train"),
         (["--runs", ".", "--models", "[deep]"], "deep/report/report.json: not a report of drivable-train"),
@@ -75,5 +76,5 @@ def test_missing_and_torn_reports_are_one_line(
     (tmp_path / "deep" / "report").mkdir(parents=True)
     (tmp_path / "deep" / "report" / "report.json").write_text(99_999 * "[")
 
-    assert main(arguments) == 1
+    assert main(["table", *arguments]) == 1
     assert message in only_error_line("drivable-train")

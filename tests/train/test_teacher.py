@@ -16,8 +16,8 @@ from perception.labels import IGNORE, LABELS  # noqa: E402
 from train.checkpoint import Checkpoint  # noqa: E402
 from train.config import Stage, Teacher, TrainConfig  # noqa: E402
 from train.models import build_model  # noqa: E402
-from train.models.outputs import TrainingOutputs  # noqa: E402
-from train.teacher import Classes, TeacherError, open_teacher  # noqa: E402
+from train.models.network import TrainingOutputs  # noqa: E402
+from train.teacher import ClassesLoss, TeacherError, open_teacher  # noqa: E402
 
 WIDTH, HEIGHT = 64, 32
 
@@ -121,9 +121,9 @@ def test_classes_lose_nothing_when_they_agree_and_ignored_pixels_do_not_count() 
     frame = torch.zeros(2, 3, 32, 64, dtype=torch.uint8)
 
     for said in (logits, other):
-        loss = Classes(lambda asked: logits, 2.0).loss(frame, label, TrainingOutputs(said), said)
+        loss = ClassesLoss(lambda asked: logits, 2.0).loss(frame, label, TrainingOutputs(said), said)
         assert loss.item() == pytest.approx(0, abs=1e-6)
-    contradicted = Classes(lambda asked: -logits, 2.0)
+    contradicted = ClassesLoss(lambda asked: -logits, 2.0)
     assert contradicted.loss(frame, label, TrainingOutputs(logits), logits) > 0.1
 
 
@@ -191,7 +191,7 @@ def test_checkpoint_with_other_layers_is_no_teacher(tmp_path: Path) -> None:
     checkpoint.model = {"head.weight": torch.zeros(1)}
     checkpoint.save(tmp_path / "other.pt")
 
-    with pytest.raises(TeacherError, match=r"other\.pt: holds another rt_s than this version's"):
+    with pytest.raises(TeacherError, match=r"other\.pt: its rt_s is not this version's"):
         open_teacher(Teacher(str(tmp_path / "other.pt")), torch.device("cpu"))
 
 

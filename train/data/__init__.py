@@ -1,1 +1,1 @@
-"""Readers of data sets in plain numpy (`bench` uses them too), and what turns frames into batches."""
+"""Data-set readers in plain numpy (`bench` uses them too), and the loading of frames as batches."""

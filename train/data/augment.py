@@ -1,4 +1,4 @@
-"""Variations of a labelled frame: what a road can look like besides what was filmed."""
+"""Augmentation of labelled frames: geometry, light, weather and camera."""
 
 from __future__ import annotations
 
@@ -11,22 +11,23 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from perception.imaging.letterbox import Bgr
 from perception.labels import IGNORE
 from perception.metrics.segmentation import NIGHT_BELOW_LUMA
 from train.config import Augment
 from train.torchvision_cpu import tv_tensors, v2
 
 
-def build_augmentation(settings: Augment, pad_level: int) -> torch.nn.Module:
-    """Geometry on image and label alike, then light, weather and camera on the image alone.
+def build_augmentation(settings: Augment, pad_bgr: Bgr) -> torch.nn.Module:
+    """Geometry on image and label, then light, weather and camera on the image alone.
 
-    Takes and gives a tv_tensors pair: Image (3, H, W) uint8 and Mask (H, W) uint8. What comes into
-    view from outside the frame is `pad_level` in the image and `IGNORE` in the mask.
+    Takes and returns a tv_tensors pair: Image (3, H, W) uint8 BGR and Mask (H, W) uint8. Pixels from
+    outside the frame become `pad_bgr` in the image and `IGNORE` in the mask.
     """
     return v2.Compose(
         [
             v2.RandomHorizontalFlip(settings.flip),
-            Geometry(settings, pad_level),
+            Geometry(settings, pad_bgr),
             v2.ColorJitter(brightness=settings.colour, contrast=settings.colour, saturation=settings.colour),
             v2.RandomApply([Darkness()], settings.darkness),
             v2.RandomApply([Glare()], settings.glare),
@@ -43,20 +44,20 @@ def _uniform(low: float, high: float) -> float:
 
 
 class Geometry(v2.Transform):
-    """Turned, scaled and shifted, image and label alike.
+    """Rotation, scale and shift of image and label.
 
-    By OpenCV: 3 ms for a frame of 640x360 where torchvision's RandomAffine takes 44 on one core,
-    longer than the small networks take to learn from it.
+    By OpenCV: 3 ms for a frame of 640x360 where torchvision's RandomAffine takes 44 on one core, longer
+    than a small network's training step on it.
     """
 
     _transformed_types = (tv_tensors.Image, tv_tensors.Mask)
 
-    def __init__(self, settings: Augment, pad_level: int) -> None:
+    def __init__(self, settings: Augment, pad_bgr: Bgr) -> None:
         super().__init__()
-        self._settings, self._pad_level = settings, pad_level
+        self._settings, self._pad_bgr = settings, pad_bgr
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
-        """One (2, 3) map from the old pixels to the new, for `cv2.warpAffine`."""
+        """One (2, 3) map from old pixels to new, for `cv2.warpAffine`."""
         height, width = flat_inputs[0].shape[-2:]
         turn_deg = _uniform(-self._settings.rotate_deg, self._settings.rotate_deg)
         scale = _uniform(self._settings.scale_min, self._settings.scale_max)
@@ -65,7 +66,7 @@ class Geometry(v2.Transform):
         return {"map": moved}
 
     def transform(self, pixels: Any, params: dict[str, Any]) -> Any:
-        """(3, H, W) image, between its pixels; (H, W) mask, the nearest."""
+        """(3, H, W) image, interpolated; (H, W) mask, by nearest pixels."""
         planes = pixels.as_subclass(Tensor)
         size_wh = (planes.shape[-1], planes.shape[-2])
         if isinstance(pixels, tv_tensors.Mask):
@@ -73,8 +74,7 @@ class Geometry(v2.Transform):
                 planes.numpy(), params["map"], size_wh, flags=cv2.INTER_NEAREST, borderValue=IGNORE
             )
             return tv_tensors.wrap(torch.from_numpy(moved), like=pixels)
-        padding = (self._pad_level,) * 3
-        moved = cv2.warpAffine(_rows(planes), params["map"], size_wh, borderValue=padding)
+        moved = cv2.warpAffine(_rows(planes), params["map"], size_wh, borderValue=self._pad_bgr)
         return tv_tensors.wrap(_planes(moved), like=pixels)
 
 
@@ -89,7 +89,7 @@ def _planes(rows: NDArray[np.uint8] | cv2.typing.MatLike) -> Tensor:
 
 
 class _OnImage(v2.Transform):
-    """A change to (3, H, W) uint8 pixels; masks pass."""
+    """A change to (3, H, W) uint8 pixels; masks pass unchanged."""
 
     _transformed_types = (tv_tensors.Image,)
 
@@ -116,7 +116,7 @@ class SensorNoise(_OnImage):
 
 
 class Darkness(_OnImage):
-    """Dusk and night: a gamma curve of 1.3 to 3 with less gain. Frames of the night stay as they are."""
+    """Dusk and night: a gamma curve of 1.3 to 3 with less gain. Night frames stay unchanged."""
 
     def change(self, image: Tensor) -> Tensor:
         if image.float().mean() < NIGHT_BELOW_LUMA:
@@ -126,7 +126,7 @@ class Darkness(_OnImage):
 
 
 class Glare(_OnImage):
-    """A low sun or headlights: a bright spot in the upper two thirds that bleaches what is behind it."""
+    """A low sun or headlights: a bright spot in the upper two thirds that washes out the picture."""
 
     def change(self, image: Tensor) -> Tensor:
         _, height, width = image.shape
@@ -141,7 +141,7 @@ class Glare(_OnImage):
 
 
 class Rain(_OnImage):
-    """Streaks of one slant over a picture of less contrast, and a few blurred drops on the glass."""
+    """Slanted streaks over a picture of less contrast, and a few blurred drops on the glass."""
 
     def change(self, image: Tensor) -> Tensor:
         _, height, width = image.shape
@@ -170,7 +170,7 @@ class Rain(_OnImage):
 
 
 class JpegArtefacts(_OnImage):
-    """Blocks of a strong compression. By OpenCV: torchvision's own needs its image library, often absent."""
+    """Strong compression. By OpenCV: torchvision's version needs its image library, which is often absent."""
 
     def change(self, image: Tensor) -> Tensor:
         rows = _rows(image)

@@ -1,4 +1,4 @@
-"""BDD100K as it is published: 1280x720 frames, three classes, and the recording in the name of each."""
+"""BDD100K as published: 1280x720 frames, three classes, and the recording in each frame's name."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from perception.labels import ALTERNATIVE, BACKGROUND, DIRECT
 from train.data.decode import CLASS_IDS, ByColour, ByValue, DataError, Labels, is_in_colour
 from train.data.frames import DataSet, recording_of_bdd_id
 from train.data.pairs import frames_and_problems, match
-from train.data.sense import OF_2018, readable, sky_class, spread
+from train.data.plausibility import OF_2018, readable, sky_class, spread
 
 IMAGES: Final = Path("images", "100k")
 
 _TAILS: Final = ("", "_drivable_id", "_drivable_color")
-"""What the stem of a label has beyond its image's: nothing today, one of these in 2018."""
+"""Suffix of a label's stem beyond its image's: none today, one of these in 2018."""
 
 _IDS_OF_2018: Final = ByValue({0: BACKGROUND, 1: DIRECT, 2: ALTERNATIVE})
 _COLOURS: Final = ByColour(
@@ -26,8 +26,8 @@ _COLOURS: Final = ByColour(
 )
 
 _SEEN_AS: Final[dict[Labels, str]] = {
-    CLASS_IDS: "read as 0 direct, 1 alternative, 2 background: so the sky is background",
-    _IDS_OF_2018: f"read as {OF_2018}: so the sky is background",
+    CLASS_IDS: "read as 0 direct, 1 alternative, 2 background, which makes the sky background",
+    _IDS_OF_2018: f"read as {OF_2018}, which makes the sky background",
     _COLOURS: "colour maps, read by the colours of BDD100K",
 }
 
@@ -36,11 +36,11 @@ FOLDERS: Final[dict[Path, Labels]] = {
     Path("drivable_maps", "labels"): _IDS_OF_2018,
     Path("labels", "drivable", "colormaps"): _COLOURS,
 }
-"""Where the labels lie, today and in the release of 2018, and what their values mean there as published."""
+"""Label folders of today's release and that of 2018, and the published meaning of the values there."""
 
 
 def is_bdd100k(root: Path) -> bool:
-    """Whether the folders of one of the releases lie there."""
+    """Whether the folder has those of one of the releases."""
     return (root / IMAGES).is_dir() and any((root / labels).is_dir() for labels in FOLDERS)
 
 
@@ -48,10 +48,9 @@ def read_bdd100k(root: Path) -> DataSet:
     """`images/100k/<split>/<id>.jpg` and `labels/drivable/masks/<split>/<id>.png`, in the official splits.
 
     Label values: 0 direct, 1 alternative, 2 background (https://doc.bdd100k.com/format.html). In the
-    release of 2018, `drivable_maps/labels/<split>/<id>_drivable_id.png`, they are 1, 2 and 0; where neither
-    lies there, the colours of `labels/drivable/colormaps` tell the same. People copy
-    those into the folder of today, and the colour maps too: which of them lie there is seen by the labels
-    themselves, and said in a note.
+    release of 2018, `drivable_maps/labels/<split>/<id>_drivable_id.png`, they are 1, 2 and 0. Without
+    either, the colour maps in `labels/drivable/colormaps` serve as well. People copy labels of 2018 and
+    colour maps into today's folder: the labels themselves show which they are, and a note reports it.
 
     Raises:
         DataError: if one of the folders is missing.
@@ -79,14 +78,14 @@ def _read(root: Path, labels: Path, published: Labels) -> DataSet:
 
 
 def _tail_of(folders: list[Path]) -> str:
-    """How the names of most labels end."""
+    """The suffix that most labels have."""
     stems = [file.stem for folder in folders for file in folder.glob("*.png")]
     ends = [next((tail for tail in reversed(_TAILS) if stem.endswith(tail)), "") for stem in stems]
     return max(_TAILS, key=ends.count)
 
 
 def _values_of(label_files: list[Path]) -> Labels | None:
-    """What reads the labels, as they themselves show it; None where they do not."""
+    """The label reader that fits a sample of the labels; None if the sample does not decide."""
     if any(is_in_colour(label_files[index]) for index in spread(len(label_files))):
         return _COLOURS
     sky = sky_class(readable(lambda index: CLASS_IDS.read(label_files[index]), len(label_files)))

@@ -1,4 +1,4 @@
-"""CamVid: 701 frames of four drives through Cambridge, road and not road."""
+"""CamVid: 701 frames of four drives through Cambridge, labelled as road and other classes."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from train.data.frames import DataSet
 from train.data.pairs import Mismatch, Pair, frames_and_problems, match, share_out
 from train.data.splits import SPLITS
 
-# The four recordings, and the split each one is here.
+# The four recordings, and their splits here.
 RECORDINGS: Final = {"0001TP": "train", "0016E5": "train", "0006R0": "val", "Seq05VD": "test"}
 
-# Class ids of the copy that came with SegNet: sky, building, pole, road (with its markings),
+# Class ids of the copy published with SegNet: sky, building, pole, road (with its markings),
 # pavement, tree, sign, fence, car, pedestrian, bicyclist, and 11 for unlabelled.
 _ROAD_ID, _VOID_ID = 3, 11
 _BY_ID: Final = ByValue(dict.fromkeys(range(12), BACKGROUND) | {_ROAD_ID: DIRECT, _VOID_ID: IGNORE})
@@ -61,7 +61,7 @@ _BY_COLOUR: Final = ByColour(
     | {_VOID_RGB: IGNORE}
 )
 
-# Folders of images and labels, what a label's stem has beyond its image's, and what its pixels mean.
+# Folders of images and labels, suffix of a label's stem beyond its image's, and meaning of its pixels.
 _COPIES: Final[list[tuple[list[tuple[str, str]], str, Labels]]] = [
     ([(split, f"{split}annot") for split in SPLITS], "", _BY_ID),
     ([(split, f"{split}_labels") for split in SPLITS], "_L", _BY_COLOUR),
@@ -70,12 +70,12 @@ _COPIES: Final[list[tuple[list[tuple[str, str]], str, Labels]]] = [
 
 
 def is_camvid(root: Path) -> bool:
-    """Whether the folders of one of its copies lie there."""
+    """Whether the folder has those of one of its copies."""
     return any(_folders(root, folders) for folders, _, _ in _COPIES)
 
 
 def _folders(root: Path, names: list[tuple[str, str]]) -> list[tuple[Path, Path]]:
-    """Those pairs of folders of a copy that are there."""
+    """The pairs of folders of a copy that exist."""
     folders = [(root / images, root / labels) for images, labels in names]
     return [(images, labels) for images, labels in folders if images.is_dir() and labels.is_dir()]
 
@@ -84,15 +84,15 @@ def read_camvid(root: Path) -> DataSet:
     """`train/` and `trainannot/` of class ids (and val, test), or the original 960x720 with colour labels.
 
     Colour labels lie in `LabeledApproved_full/<id>_L.png` beside `701_StillsRaw_full/`, or in
-    `train_labels/` beside `train/`. CamVid names no lanes: road and its markings become direct, void
-    becomes `IGNORE`, all else background, and nothing is alternative. A network that learns from this
-    alone cannot tell its own lane from the next.
+    `train_labels/` beside `train/`. CamVid labels no lanes: road and its markings become direct, void
+    becomes `IGNORE`, everything else background. A network trained on this alone cannot distinguish its
+    own lane from the next.
 
-    The published folders tear recordings apart: 0001TP is in train and test, 0016E5 in train and val.
-    So all are pooled and split by recording, and results are not those of papers on CamVid.
+    The published splits share recordings: 0001TP is in train and test, 0016E5 in train and val. So all
+    frames are pooled and split by recording, and results do not compare with papers on CamVid.
 
     Raises:
-        DataError: if none of the copies lies there, or a file is of no CamVid recording.
+        DataError: if none of the copies is there, or a file belongs to no CamVid recording.
     """
     for names, tail, labels in _COPIES:
         folders = _folders(root, names)

@@ -1,4 +1,4 @@
-"""One picture of a split: some of its frames with their labels, as the node draws its own areas."""
+"""A contact sheet of a split: some of its frames with their labels, drawn like the node's areas."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ TILES: Final = 24
 def contact_sheet(frames: LabelledFrames, indices: Sequence[int]) -> NDArray[np.uint8]:
     """(rows * height, columns * width, 3) BGR of at most 24 of the frames, spread evenly over `indices`.
 
-    Rows are as even as can be, of at most 6 tiles, and all tiles as large as the largest, which is at
-    most 320x180. Direct and alternative in the node's colours, pixels to ignore nearly black.
+    Rows have at most 6 tiles and are as even as possible; tiles have the size of the largest, at most
+    320x180. Direct and alternative have the node's colours, ignored pixels are nearly black.
     """
     chosen = np.linspace(0, len(indices) - 1, min(TILES, len(indices))).round().astype(int)
     tiles = [_tile(frames, indices[position], has_legend=place == 0) for place, position in enumerate(chosen)]

@@ -1,4 +1,4 @@
-"""Image and label files to pixels and classes, or the one line that says which file is wrong and how."""
+"""Reads image and label files; an error names the file and what is wrong with it, in one line."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _NO_CLASS: Final = 254
 
 
 class DataError(ValueError):
-    """A data set that cannot be used; the message names the file and what is wrong with it."""
+    """A data set cannot be used; the message names the file and what is wrong with it."""
 
 
 def read_image_bgr(file: Path) -> NDArray[np.uint8]:
-    """(H, W, 3) uint8 BGR, as the node itself reads an image.
+    """(H, W, 3) uint8 BGR, read by the node's own decoder.
 
     Raises:
         DataError: if it does not decode.
@@ -39,7 +39,7 @@ def read_image_bgr(file: Path) -> NDArray[np.uint8]:
 
 
 class ByValue:
-    """Labels that name a class by the value of a pixel."""
+    """Labels that encode the class as the value of a pixel."""
 
     def __init__(self, classes: Mapping[int, int]) -> None:
         """`classes`: label value (0 to 255) to class id or `IGNORE`."""
@@ -51,13 +51,13 @@ class ByValue:
         """(H, W) class map of a label file.
 
         Raises:
-            DataError: if it does not decode, is no map of 8-bit values, or has a value without a class.
+            DataError: if it does not decode, is not 8-bit grey, or has a value without a class.
         """
         label = _read_as_it_is(file)
         if _has_colours(label):
             raise DataError(
-                f"{file}: is in colour, and its classes are wanted as grey values 0 to 255"
-                " (an image with a palette has to be saved as greyscale)"
+                f"{file}: is in colour, but its classes are expected as grey values 0 to 255"
+                " (save an image with a palette as greyscale)"
             )
         if label.ndim == 3:
             label = label[:, :, 0]
@@ -76,7 +76,7 @@ class ByValue:
 
 
 class ByColour:
-    """Labels that name a class by the colour of a pixel."""
+    """Labels that encode the class as the colour of a pixel."""
 
     def __init__(self, classes: Mapping[Rgb, int]) -> None:
         """`classes`: colour to class id or `IGNORE`."""
@@ -98,7 +98,7 @@ class ByColour:
         nearest = np.minimum(np.searchsorted(self._codes, codes), len(self._codes) - 1)
         wrong = codes[self._codes[nearest] != codes]
         if wrong.size:
-            raise DataError(f"{file}: the colour #{wrong[0]:06x} stands for no class of this data set")
+            raise DataError(f"{file}: the colour #{wrong[0]:06x} is no class of this data set")
         return self._classes[nearest]
 
 
@@ -109,7 +109,7 @@ CLASS_IDS: Final = ByValue({DIRECT: DIRECT, ALTERNATIVE: ALTERNATIVE, BACKGROUND
 
 
 def is_in_colour(file: Path) -> bool:
-    """Whether a label names its classes by colours; False of one that cannot be read."""
+    """Whether a label encodes its classes as colours; False if it cannot be read."""
     try:
         return _has_colours(_read_as_it_is(file))
     except DataError:
@@ -117,7 +117,7 @@ def is_in_colour(file: Path) -> bool:
 
 
 def _has_colours(label: NDArray[np.generic]) -> bool:
-    """OpenCV gives a palette's colours, never its indices; three equal channels are grey, with alpha too."""
+    """OpenCV gives a palette's colours, not its indices; three equal channels are grey, with alpha too."""
     return label.ndim == 3 and bool((label[:, :, 1:3] != label[:, :, :1]).any())
 
 
@@ -135,14 +135,14 @@ def _read_as_it_is(file: Path) -> NDArray[np.generic]:
         except cv2.error:
             pass
     if label is None:
-        raise DataError(f"{file}: is corrupt, or not an image that can be read")
+        raise DataError(f"{file}: is corrupt, or not a readable image")
     return label
 
 
 def _read_whole(file: Path) -> bytes:
-    """The bytes of a label file; a JPEG, or a PNG that was cut off or damaged, raises DataError.
+    """The bytes of a label file; raises DataError for a JPEG and for a truncated or damaged PNG.
 
-    A mask of the node's with a palette comes with its ids as grey values.
+    For the node's masks with a palette, the bytes of a PNG with the ids as grey values.
     """
     content = _read(file)
     _refuse_jpeg(file, content)
@@ -162,4 +162,4 @@ def _read(file: Path, bytes_wanted: int = -1) -> bytes:
 
 def _refuse_jpeg(file: Path, content: bytes) -> None:
     if content.startswith(JPEG):
-        raise DataError(f"{file}: is a JPEG, which blurs one class into the next; labels have to be PNG")
+        raise DataError(f"{file}: is a JPEG, which blurs the borders of classes; labels must be PNG")

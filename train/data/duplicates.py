@@ -1,4 +1,4 @@
-"""Frames that stand in two splits: the same pixels, or the same view a moment later."""
+"""Frames that occur in two splits: the same pixels, or the same view a moment later."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ _NOISE_LEVELS: Final = 2.0
 _ROWS_AT_ONCE: Final = 2048
 
 # Measured on the 6.6 million pairs of 3,627 BDD100K frames. The 14 pairs from 0.61 up show one place,
-# also with other cars, in other light or in recordings of other names; at 0.5 it is still one camera on
-# one road. Recordings that have nothing to do with each other end at 0.39. Hashes of 64 bits tell less:
-# by dHash a tunnel is nearer to a street in low sun (2 bits) than most frames of one place (1 to 12).
-# A copy that is smaller and compressed hard stays above 0.95; a mirrored or cropped one is not found.
+# some with other cars, in other light or in recordings of other names; at 0.5 it is still one camera on
+# one road. Unrelated recordings reach at most 0.39. Hashes of 64 bits are less selective: by dHash a
+# tunnel is nearer to a street in low sun (2 bits) than most frames of one place (1 to 12). A smaller,
+# strongly compressed copy stays above 0.95; a mirrored or cropped one is not found.
 ALIKE: Final = 0.5
 
 
 def digest_of(image_bgr: NDArray[np.uint8]) -> bytes:
-    """The same for the same pixels, whatever file they came in."""
+    """A digest of the pixels, independent of their file format."""
     size = f"{image_bgr.shape}".encode()
     return hashlib.blake2b(size + image_bgr.tobytes(), digest_size=16).digest()
 
 
 def fingerprint_of(image_bgr: NDArray[np.uint8]) -> Fingerprint:
-    """What stays of an image when size, compression and light change: how each part differs from its own
-    neighbourhood, in units of the contrast there, on 32x32 parts.
+    """A descriptor robust to size, compression and light: on a 32x32 grid, each cell's difference from its
+    neighbourhood in units of the local contrast.
 
     The product of two fingerprints is their correlation; `ALIKE` and above is the same view.
     """
@@ -59,7 +59,7 @@ def same(these: Sequence[bytes], others: Sequence[bytes]) -> Pairs:
 
 
 def alike(these: Sequence[Fingerprint], others: Sequence[Fingerprint]) -> Pairs:
-    """Pairs that show the same view, the most alike first."""
+    """Pairs that show the same view, most similar first."""
     if not these or not others:
         return []
     ours, theirs = np.stack(these), np.stack(others).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Anybody's frames: images and masks of the same names, and a map that says what the masks' values mean."""
+"""Layout `folder`: images and masks of the same names, and a map from mask values to classes."""
 
 from __future__ import annotations
 
@@ -21,30 +21,30 @@ LABEL_MAP: Final = "labels.yaml"
 
 _CLASSES: Final = {name: label for label, name in enumerate(LABELS)} | {"ignore": IGNORE}
 _COLOUR: Final = re.compile(r"#([0-9a-fA-F]{2})([0-9a-fA-F]{2})([0-9a-fA-F]{2})")
-_EXAMPLE: Final = '`7: direct` or `"#00ff00": direct` on each line'
+_EXAMPLE: Final = 'lines such as `7: direct` or `"#00ff00": direct`'
 
 
 def is_folder(root: Path) -> bool:
-    """Whether images and masks lie there, for each split or for all of them."""
+    """Whether the folder has images and masks, by split or all together."""
     return bool(_folders(root))
 
 
 def read_folder(root: Path, label_map: Path | None = None) -> DataSet:
-    """`images/` and `masks/`, whose files have the same stems, and `labels.yaml`, which maps each value.
+    """`images/` and `masks/` with files of the same stems, and `labels.yaml`, which maps each value.
 
     The map goes from grey values or from colours to direct, alternative, background and ignore:
     `{0: background, 7: direct, 8: alternative, 255: ignore}` or `{"#00ff00": direct, ...}`.
 
-    Where both folders lie in `train/`, `val/` and `test/`, or these in both folders, those are the
-    splits. Elsewhere recordings are shared out 80 : 10 : 10 by their names' hash. A frame's recording
-    is what its stem has before the last `_` or `-`: `monday-2_000120` is of `monday-2`.
+    If `train/`, `val/` and `test/` contain both folders, or both folders contain them, these are the
+    splits. Otherwise recordings are split 80 : 10 : 10 by a hash of their names. A frame's recording is
+    the part of its stem before the last `_` or `-`: `monday-2_000120` belongs to `monday-2`.
 
     Args:
         label_map: the map, if it is not `labels.yaml` in the folder.
 
     Raises:
-        DataError: if a folder or the map is missing, the map cannot be used, or stems tell no recording
-            where the splits are made by recording.
+        DataError: if a folder or the map is missing, the map cannot be used, or the splits are to be made
+            by recording and a stem names none.
     """
     folders = _folders(root)
     if not folders:
@@ -54,24 +54,24 @@ def read_folder(root: Path, label_map: Path | None = None) -> DataSet:
         return _shared_out(root, labels)
     found = {split: match(images, masks, recording_of_stem) for split, (images, masks) in folders.items()}
     notes = [
-        f"{images}: left out, it has no {masks}" for images, masks in _places(root) if not masks.is_dir()
+        f"{images}: left out: there is no {masks}" for images, masks in _places(root) if not masks.is_dir()
     ]
     return DataSet(root, *frames_and_problems(found, labels.read), notes)
 
 
 def recording_of_stem(stem: str) -> str:
-    """What a stem has before its last `_` or `-`; the stem itself where there is neither."""
+    """The part of a stem before its last `_` or `-`; the whole stem if it has neither."""
     return re.split(r"[_-](?=[^_-]*$)", stem)[0] or stem
 
 
 def read_label_map(file: Path) -> Labels:
-    """What reads the masks that a YAML file explains.
+    """The label reader that a YAML map defines.
 
     Raises:
         DataError: naming the file, and the value that cannot be used.
     """
     if not file.is_file():
-        raise DataError(f"{file}: no such label map; it says what the masks mean, as {_EXAMPLE}")
+        raise DataError(f"{file}: no such label map; it gives the class of each mask value, in {_EXAMPLE}")
     values: dict[int, int] = {}
     colours: dict[Rgb, int] = {}
     for value, name in _entries(file):
@@ -92,14 +92,14 @@ def read_label_map(file: Path) -> Labels:
                 f"{file}: {value!r} is neither a value from 0 to 255 nor a colour such as '#00ff00'"
             )
         if is_twice:
-            raise DataError(f"{file}: {value} stands there a second time; keep one line for it")
+            raise DataError(f"{file}: {value} occurs twice; keep one line for it")
     if values and colours:
-        raise DataError(f"{file}: has values and colours; the masks have one or the other")
+        raise DataError(f"{file}: has values and colours; masks have one or the other")
     return ByColour(colours) if colours else ByValue(values)
 
 
 def _entries(file: Path) -> list[tuple[Any, Any]]:
-    """The keys and values of a YAML mapping as they stand there: a key that comes again is not lost."""
+    """The keys and values of a YAML mapping, repeated keys included."""
     try:
         loader = yaml.SafeLoader(file.read_text(encoding="utf-8"))
         node = loader.get_single_node()
@@ -114,16 +114,16 @@ def _entries(file: Path) -> list[tuple[Any, Any]]:
 
 
 def _why_not(file: Path) -> str:
-    """What is wrong with a file that is no YAML, in our words."""
+    """Why a file is not valid YAML, in our words."""
     try:
         compose_file(file)
     except YamlError as error:
         return str(error)
-    return "it holds a value that is none"
+    return "it holds an invalid value"
 
 
 def _folders(root: Path) -> dict[str, tuple[Path, Path]]:
-    """Images and masks by split; by "" where they are not split."""
+    """Images and masks by split; by "" if they are not split."""
     split_up = {
         images.name if images.name in SPLITS else images.parent.name: (images, masks)
         for images, masks in _places(root)
@@ -134,7 +134,7 @@ def _folders(root: Path) -> dict[str, tuple[Path, Path]]:
 
 
 def _places(root: Path) -> list[tuple[Path, Path]]:
-    """Where a split's images are, and where its masks belong."""
+    """The image folders of splits that exist, and where their masks belong."""
     places = [
         place
         for split in SPLITS
@@ -151,7 +151,7 @@ def _shared_out(root: Path, labels: Labels) -> DataSet:
     for pair in pairs:
         if pair.recording == pair.name:
             raise DataError(
-                f"{pair.image_file}: the name tells no recording (RECORDING_NUMBER would), and frames are not"
+                f"{pair.image_file}: the name gives no recording (RECORDING_NUMBER would), and frames are not"
                 " split at random; rename the files, or sort them into train/, val/ and test/"
             )
     found = share_out((pairs, mismatches), lambda stem: split_by_name(recording_of_stem(stem)))

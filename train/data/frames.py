@@ -1,4 +1,4 @@
-"""What a data set is: labelled frames by split. And the reader of our own layout, whose index says all."""
+"""`DataSet`: labelled frames by split; and the reader of our own layout, which has an index."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Final, Protocol
 from perception.metrics import segmentation
 from train.data.decode import CLASS_IDS, DataError
 from train.data.pairs import LabelledFrame, Pair, PairedFrames, by_split
-from train.data.sense import NO_CLASS, nonsense, readable, spread
+from train.data.plausibility import NO_LABELLED_PIXEL, readable, spread, why_implausible
 from train.data.splits import SPLITS
 
 __all__ = [
@@ -32,37 +32,37 @@ _BDD_ID: Final = re.compile(r"([0-9a-f]{8})-[0-9a-f]{8}")
 
 
 class LabelledFrames(segmentation.LabelledFrames, Protocol):
-    """Any indexable set of labelled frames that have names.
+    """An indexable set of labelled frames with names.
 
-    Frames of one recording, which is the drive they come from, are alike: so they share a split.
+    Frames of one recording (one drive) look alike, so all of them belong to one split.
     """
 
     def name(self, index: int) -> str:
-        """What messages and reports call the frame."""
+        """The frame's name in messages and reports."""
         ...
 
 
 @dataclass(frozen=True)
 class DataSet:
-    """What a reader found, before any image is decoded."""
+    """A data set as found on disk, before any image is decoded."""
 
     where: Path
     """The folder, or the file that lists its frames."""
     frames: Mapping[str, LabelledFrames]
-    """By split, those with problems among them."""
+    """By split, including splits with problems."""
     problems: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    """By split: a line for each file that has no partner, beginning with the file."""
+    """By split: a line for each file without a partner, beginning with the file."""
     notes: Sequence[str] = ()
-    """What was left out, or is not as published, and why: a line each."""
-    torn: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    """By recording: the splits that its own list of frames shares it out to, where these are several."""
+    """A line for each thing that was left out or differs from the publication, and why."""
+    split_recordings: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """By recording: its splits, for each recording that the data set's own list has in several."""
     is_numbered: bool = False
-    """Whether its labels are bare numbers, which may be those of another numbering; elsewhere colours, or a
-    map of the user's own, say what they mean."""
+    """Whether labels are bare numbers, so that another numbering is possible; otherwise colours, or the
+    user's own map, define them."""
 
     @property
     def splits(self) -> list[str]:
-        """Names of the splits that hold frames, or were meant to: train, val, test, then others."""
+        """Names of the splits with frames or problems: train, val, test, then others."""
         names = [name for name in self.frames if len(self.frames[name]) or self.problems.get(name)]
         return sorted(names, key=lambda name: SPLITS.index(name) if name in SPLITS else len(SPLITS))
 
@@ -71,17 +71,15 @@ class DataSet:
 
         Raises:
             DataError: if there is no such split (naming the others), its files do not match, or its labels
-                make no sense as the classes that they are read as.
+                are implausible as the classes they are read as.
         """
         if split not in self.splits:
             known = ", ".join(self.splits) or "no frames at all"
             why = f" ({'; '.join(self.notes)})" if self.notes and split in SPLITS else ""
             raise DataError(f"{self.where}: no frames in split {split!r}; it has: {known}{why}")
-        problems = self.problems.get(split, ())
-        if problems:
-            others = f" (and {len(problems) - 1} more; `drivable-train inspect` names them)"
-            raise DataError(problems[0] + (others if len(problems) > 1 else ""))
-        if (reason := self.nonsense_of(split)) and self.must_make_sense(reason):
+        if problems := self.problems.get(split):
+            raise DataError(_first_of(problems))
+        if (reason := self.why_implausible(split)) and self.is_fault(reason):
             remedy = (
                 "number them as this layout does, or say what they mean: layout folder, with labels.yaml"
                 if self.is_numbered
@@ -90,43 +88,49 @@ class DataSet:
             raise DataError(f"{self.where}: the labels of {split} make no sense: {reason}; {remedy}")
         return self.frames[split]
 
-    def nonsense_of(self, split: str) -> str | None:
-        """Why the labels of a split cannot mean what they are read as; None where nothing is wrong.
+    def why_implausible(self, split: str) -> str | None:
+        """Why the labels of a split cannot mean what they are read as; None if they are plausible.
 
-        Nor where one of those looked at cannot be read: what is wrong is then said of that one.
+        None too if a label of the sample cannot be read; reading that one raises an error of its own.
         """
         frames = self.frames[split]
         seen = list(readable(lambda index: frames[index][1], len(frames)))
-        return nonsense(seen) if len(seen) == len(spread(len(frames))) else None
+        return why_implausible(seen) if len(seen) == len(spread(len(frames))) else None
 
-    def must_make_sense(self, reason: str) -> bool:
-        """Whether what `nonsense_of` says is a fault: a map of the user's own is believed where it can be."""
-        return self.is_numbered or reason == NO_CLASS
+    def is_fault(self, reason: str) -> bool:
+        """Whether a reason of `why_implausible` is an error; the user's own label map overrides most."""
+        return self.is_numbered or reason == NO_LABELLED_PIXEL
 
-    def check_apart(self, *splits: str) -> None:
+    def check_disjoint(self, *splits: str) -> None:
         """Raise DataError if the data set's own list has one recording in two of these splits."""
-        shared = {name: [split for split in splits if split in among] for name, among in self.torn.items()}
-        torn = [
-            f"recording {name} is in {' and '.join(among)}" for name, among in shared.items() if among[1:]
-        ]
-        if torn:
-            others = f" (and {len(torn) - 1} more; `drivable-train inspect` names them)" if torn[1:] else ""
+        shared = {
+            name: [split for split in splits if split in among]
+            for name, among in self.split_recordings.items()
+        }
+        lines = [f"recording {name} is in {' and '.join(both)}" for name, both in shared.items() if both[1:]]
+        if lines:
             raise DataError(
-                f"{self.where}: {torn[0]}{others}; its frames are alike, so they would be judged by what was"
-                " learned from them: keep it in one split"
+                f"{self.where}: {_first_of(lines)}; its frames look alike, so validation would use what"
+                " training has seen: keep it in one split"
             )
 
 
+def _first_of(lines: Sequence[str]) -> str:
+    """The first of several messages, and the number of the others."""
+    others = f" (and {len(lines) - 1} more; `drivable-train inspect` names them)"
+    return lines[0] + (others if len(lines) > 1 else "")
+
+
 def is_indexed(root: Path) -> bool:
-    """Whether an index lies there."""
+    """Whether the folder has an index."""
     return (root / INDEX_FILE).is_file()
 
 
 def read_index(root: Path) -> DataSet:
     """`index.csv` (id, split, perhaps recording), `images/<id>.jpg` and `labels/<id>.png` of class ids.
 
-    A frame's recording is what the column of that name says; without one, the first 8 hex digits of a
-    BDD100K id, which are those of one car's trip; else the id itself.
+    A frame's recording is the value of that column; without the column, the first 8 hex digits of a
+    BDD100K id, which identify one trip of one car; otherwise the id itself.
 
     Raises:
         DataError: if there is no index, or it cannot be read as one.
@@ -141,12 +145,12 @@ def read_index(root: Path) -> DataSet:
         problems[split] = [f"{file}: named in {INDEX_FILE} but missing" for file in missing]
         for pair in pairs:
             splits_of.setdefault(pair.recording, {})[split] = None
-    torn = {recording: list(splits) for recording, splits in splits_of.items() if len(splits) > 1}
-    return DataSet(root / INDEX_FILE, frames, problems, torn=torn, is_numbered=True)
+    shared = {recording: list(splits) for recording, splits in splits_of.items() if len(splits) > 1}
+    return DataSet(root / INDEX_FILE, frames, problems, split_recordings=shared, is_numbered=True)
 
 
 def rows_of_index(index: Path) -> list[dict[str, str]]:
-    """The rows of an index by the names of their columns, id and split among them.
+    """The rows of an index by column name; the columns id and split are always there.
 
     Raises:
         DataError: if it cannot be read, or lacks these columns or any row.
@@ -157,12 +161,10 @@ def rows_of_index(index: Path) -> list[dict[str, str]]:
     except OSError as error:
         raise DataError(f"{index}: cannot be read: {error.strerror}") from error
     except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(
-            f"{index}: cannot be read as CSV: it is no text in UTF-8, or holds what no row is"
-        ) from error
+        raise DataError(f"{index}: cannot be read as CSV: it is not UTF-8 text, or not in rows") from error
     if not rows or not {"id", "split"} <= rows[0].keys():
         raise DataError(
-            f"{index}: needs a header with the columns id and split, by commas, and at least one frame"
+            f"{index}: needs a header with the columns id and split, separated by commas, and one frame"
         )
     return rows
 
@@ -193,6 +195,6 @@ def _pairs_of_index(root: Path) -> dict[str, list[Pair]]:
 
 
 def recording_of_bdd_id(frame_id: str) -> str:
-    """The recording that an id such as `0000f77c-6257be58` belongs to: `0000f77c`; of other ids, the id."""
+    """The recording of a BDD100K id, such as `0000f77c` for `0000f77c-6257be58`; other ids unchanged."""
     matched = _BDD_ID.fullmatch(frame_id)
     return matched[1] if matched else frame_id

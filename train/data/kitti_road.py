@@ -1,4 +1,4 @@
-"""KITTI road: the frames whose own lane is labelled too."""
+"""KITTI road: the frames with labels of the vehicle's own lane."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ _LANE: Final = ByColour({_MAGENTA: DIRECT, _RED: BACKGROUND, _BLACK: IGNORE})
 
 
 def is_kitti_road(root: Path) -> bool:
-    """Whether its training folders lie there."""
+    """Whether the folder has its training folders."""
     return (root / IMAGES).is_dir() and (root / LABELS).is_dir()
 
 
 def read_kitti_road(root: Path) -> DataSet:
     """`training/image_2/um_<n>.png`, with `um_road_<n>.png` and `um_lane_<n>.png` in `gt_image_2/`.
 
-    Magenta is road, or in the lane's file the own lane; red is neither; black is outside what was
-    labelled. The own lane becomes direct, other road alternative, red background, black `IGNORE`.
-    Frames named uu_ (no markings) and umm_ (several lanes) have no lane labels, so that direct and
-    alternative cannot be told apart: they are left out.
+    Magenta is road, or in the lane's file the own lane; red is neither; black is not labelled. The own
+    lane becomes direct, other road alternative, red background, black `IGNORE`. Frames named uu_ (no
+    markings) and umm_ (several lanes) have no lane labels, so direct and alternative cannot be
+    distinguished: they are left out.
 
-    The names do not tell recordings, so the splits are contiguous: the first 80 % are train, then val,
-    then test.
+    The names give no recordings, so the splits are contiguous: the first 80 % are train, then val, then
+    test.
 
     Raises:
         DataError: if one of the two folders is missing.
@@ -65,14 +65,14 @@ def read_kitti_road(root: Path) -> DataSet:
         for stem, file in label_files.items()
         if stem.startswith(_WITH_LANES)
     ]
-    if alone:  # which split it belongs to is not to be told
+    if alone:  # their split is unknown
         problems["train"] = [*problems.get("train", []), *alone]
         frames.setdefault("train", PairedFrames([], read_lane_and_road))
     notes = [
         f"{root / IMAGES}: names no recordings, so each split is a contiguous part of it"
         " and ten frames in a row count as one recording",
-        f"{root / IMAGES}: {len(image_files) - len(with_lanes)} frames left out, whose own lane is not"
-        " labelled (uu and umm)",
+        f"{root / IMAGES}: {len(image_files) - len(with_lanes)} frames without a label of the own lane left"
+        " out (uu and umm)",
     ]
     return DataSet(root, frames, problems, notes)
 
@@ -81,7 +81,7 @@ def read_lane_and_road(lane_file: Path) -> NDArray[np.uint8]:
     """(H, W) class map of a `um_lane_<n>.png` and the `um_road_<n>.png` beside it.
 
     Raises:
-        DataError: if one does not decode, has another colour, or they differ in size.
+        DataError: if one does not decode or has another colour, or their sizes differ.
     """
     road_file = lane_file.with_name(lane_file.name.replace("_lane_", "_road_"))
     lane, road = _LANE.read(lane_file), _ROAD.read(road_file)

@@ -1,4 +1,4 @@
-"""The layouts of data sets that can be read, and the one way to open any of them."""
+"""Registry of data-set layouts, and the functions that open a data set of any of them."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from train.data.numpy_arrays import are_numpy_arrays, read_numpy_arrays
 
 @dataclass(frozen=True)
 class Layout:
-    """How one kind of data set lies in its folder."""
+    """The folder layout of one kind of data set."""
 
     looks_like: str
-    """What it is recognised by."""
+    """The files or folders it is recognised by."""
     is_at: Callable[[Path], bool]
     read: Callable[[Path], DataSet]
 
@@ -45,8 +45,8 @@ def open_frames(
     Args:
         root: folder of the data set.
         split: such as train, val or test; no two share a recording.
-        layout: a name in `LAYOUTS`, or auto to recognise it by what lies in the folder.
-        label_map: YAML with the class of each value, for the layout folder alone.
+        layout: a name in `LAYOUTS`, or auto to recognise it by the folder's contents.
+        label_map: YAML with the class of each value; only for layout folder.
 
     Raises:
         DataError: if there is no such data set, layout or split, or its files do not match.
@@ -55,7 +55,7 @@ def open_frames(
 
 
 def read_data_set(root: str | Path, layout: str = AUTO, label_map: str | Path | None = None) -> DataSet:
-    """All splits of a data set, and what is wrong with its files as far as their names tell.
+    """All splits of a data set, with the problems that file names show.
 
     Raises:
         DataError: if there is no such data set or layout, or nothing in it can be used.
@@ -69,10 +69,10 @@ def read_data_set(root: str | Path, layout: str = AUTO, label_map: str | Path | 
 
 
 def recognise(root: str | Path, layout: str = AUTO) -> str:
-    """The name of the layout to read a folder as: the one asked for, or the first that it looks like.
+    """The layout to read a folder as: the requested one, or the first that the folder looks like.
 
     Raises:
-        DataError: if there is no such folder or layout, or it looks like none, with what was looked for.
+        DataError: if there is no such folder or layout, or the folder looks like none of the layouts.
     """
     root = Path(root)
     if root.is_file():
@@ -96,11 +96,11 @@ def _looks_like(root: Path) -> str | None:
 
 
 def _hint(root: Path) -> str:
-    """What was meant, where that can be told."""
+    """A guess at what was meant, if there is one."""
     if (root / IMAGES).is_dir():
-        return f", for {root / IMAGES}/ has no masks beside it (BDD100K's download Drivable Area has them)"
+        return f"; {root / IMAGES}/ has no masks beside it (BDD100K's download Drivable Area has them)"
     if not any(root.iterdir()):
-        return ", for it is empty"
+        return "; it is empty"
     inside = (folder for folder in sorted(root.iterdir()) if folder.is_dir())
     for folder in (*inside, *root.resolve().parents[:3]):
         if found := _looks_like(folder):

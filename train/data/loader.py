@@ -1,17 +1,15 @@
-"""Labelled frames to batches: letterbox, augmentation, tensors, and which frame goes into which step."""
+"""Labelled frames to batches: letterbox, augmentation, tensors, and the order of the frames."""
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from itertools import accumulate
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import ConcatDataset, Dataset, Sampler
 
 from perception.imaging.letterbox import Bgr, Letterbox, nearest
 from perception.labels import IGNORE
@@ -19,14 +17,14 @@ from train.data.frames import LabelledFrames
 from train.torchvision_cpu import tv_tensors
 
 Draw = tuple[int, int]
-"""Index of a frame, and the seed that its variation is drawn with."""
+"""Index of a frame, and the seed of its augmentation."""
 
 
 class Batches(Dataset[tuple[Tensor, Tensor]]):
-    """Frames as the network takes them: (3, H, W) uint8 BGR, and (H, W) uint8 labels.
+    """Frames as network input: (3, H, W) uint8 BGR, and (H, W) uint8 labels.
 
-    With `resize` "letterbox" the image goes through the node's own; padding is `IGNORE` in the label.
-    With "nearest", image and label alike are stretched to the input by their nearest pixels.
+    `resize` "letterbox" uses the node's own letterbox; padding is `IGNORE` in the label. "nearest"
+    stretches image and label to the input size by nearest pixels.
     """
 
     def __init__(
@@ -37,27 +35,24 @@ class Batches(Dataset[tuple[Tensor, Tensor]]):
         augmentation: torch.nn.Module | None = None,
         resize: Literal["letterbox", "nearest"] = "letterbox",
     ) -> None:
-        self.frame_sets = frame_sets
+        self.frames: ConcatDataset[Any] = ConcatDataset(frame_sets)  # type: ignore[arg-type]
         self.input_wh = input_wh
         self.pad_bgr = pad_bgr
         self.augmentation = augmentation
         self.resize = resize
-        self._ends = list(accumulate(len(frames) for frames in frame_sets))
 
     def __len__(self) -> int:
-        return self._ends[-1] if self._ends else 0
+        return len(self.frames)
 
     def __getitem__(self, draw: Draw) -> tuple[Tensor, Tensor]:
-        """One frame. The seed stands for itself: no other draw, process or worker changes the outcome."""
+        """One frame. It depends on the seed alone, not on other draws, processes or workers."""
         index, seed = draw
-        part = bisect_right(self._ends, index)
-        image_bgr, label = self.frame_sets[part][index - (self._ends[part - 1] if part else 0)]
-        image, mask, box = self._placed(image_bgr, label)
+        image, mask, box = self._placed(*self.frames[index])
         if self.augmentation is None:
             return image, mask
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            # The padding stays as the node pads: only what the camera saw is varied.
+            # The padding stays as in the node: only the camera's picture is varied.
             varied, varied_mask = self.augmentation(
                 tv_tensors.Image(image[:, box.rows, box.columns]),
                 tv_tensors.Mask(mask[box.rows, box.columns]),
@@ -69,7 +64,7 @@ class Batches(Dataset[tuple[Tensor, Tensor]]):
     def _placed(
         self, image_bgr: NDArray[np.uint8], label: NDArray[np.uint8]
     ) -> tuple[Tensor, Tensor, Letterbox]:
-        """Image, label, and where in both the frame lies."""
+        """Image, label, and the frame's place in both."""
         if self.resize == "nearest":
             box = Letterbox.fit(self.input_wh, self.input_wh)
             image_bgr, label = nearest(image_bgr, self.input_wh), nearest(label, self.input_wh)
@@ -82,10 +77,10 @@ class Batches(Dataset[tuple[Tensor, Tensor]]):
 
 
 class Steps(Sampler[list[Draw]]):
-    """The frames of each step of an epoch, in an order made of one seed.
+    """The frames of each step of an epoch, shuffled by one seed.
 
-    Several processes share every step: each takes its part of the same frames that one process alone
-    would take. Frames that do not fill a last step are left out.
+    Several processes share every step: each takes its part of the frames that a single process would
+    take. Frames that do not fill a last step are left out.
     """
 
     def __init__(self, frames: int, batch_size: int, rank: int = 0, processes: int = 1) -> None:
@@ -112,7 +107,7 @@ class Steps(Sampler[list[Draw]]):
 
 
 class InOrder(Sampler[list[Draw]]):
-    """Every frame once, for validation; several processes take turns."""
+    """Every frame once, for validation; shared by all processes."""
 
     def __init__(self, frames: int, batch_size: int, rank: int = 0, processes: int = 1) -> None:
         self.batch_size = batch_size
@@ -127,7 +122,7 @@ class InOrder(Sampler[list[Draw]]):
 
 
 def label_at_input(label: NDArray[np.uint8], box: Letterbox) -> NDArray[np.uint8]:
-    """(input_h, input_w) uint8: the label's nearest pixels in the letterbox, `IGNORE` around it."""
+    """(input_h, input_w) uint8: the label in the letterbox, by nearest pixels, with `IGNORE` around it."""
     placed = np.full((box.input_wh[1], box.input_wh[0]), IGNORE, np.uint8)
     placed[box.rows, box.columns] = nearest(label, box.content_wh)
     return placed

@@ -1,4 +1,4 @@
-"""What a stage learns from and is judged by: real frames, rendered drives, or both; as batches."""
+"""Training and validation batches of a stage: real frames, rendered drives, or both."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from train.data.loader import Batches, Draw, InOrder, Steps
 from train.data.synthetic import SyntheticDrives
 from train.processes import Processes
 
-DRAWN_WH = (640, 360)
-VALIDATION_SEED = 1_000_000  # roads that training never sees
+RENDERED_WH = (640, 360)
+VALIDATION_SEED = 1_000_000  # roads that are not in the training set
 VALIDATION_DRIVES = 8
 
 
 class Loader(DataLoader[tuple[Tensor, Tensor]]):
-    """torch's, but what a worker finds wrong with a frame stays one line."""
+    """torch's DataLoader, but an error of a worker stays one line."""
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:  # type: ignore[override]
         try:
             yield from super().__iter__()
         except DataError as error:
-            # A worker's errors come wrapped in its traceback, whose last line is "kind: message".
+            # A worker's error is wrapped in its traceback, whose last line is "kind: message".
             lines = str(error).strip().splitlines()
             raise DataError(lines[-1].partition("DataError: ")[2] if len(lines) > 1 else lines[0]) from error
         except RuntimeError as error:
@@ -39,15 +39,15 @@ class Loader(DataLoader[tuple[Tensor, Tensor]]):
 
 
 def training_batches(config: TrainConfig, stage: Stage, processes: Processes) -> tuple[Loader, Steps]:
-    """This process's part of every step of an epoch, and the order whose seed an epoch sets.
+    """This process's part of every step of an epoch, and their order, whose seed each epoch sets.
 
     Raises:
-        DataError: if there are no frames, or fewer than one step takes.
-        ValueError: if a step cannot be shared evenly by the processes.
+        DataError: if there are no frames, or fewer than one batch.
+        ValueError: if the processes cannot share a batch evenly.
     """
     frame_sets = training_frames(config, stage)
     varied = stage.augment or config.augment
-    augmentation = build_augmentation(varied, config.pad_bgr[0]) if varied else None
+    augmentation = build_augmentation(varied, config.pad_bgr) if varied else None
     batches = Batches(frame_sets, stage.input_wh, config.pad_bgr, augmentation, config.resize)
     if len(batches) < stage.batch_size:
         raise DataError(f"{len(batches)} training frames are fewer than one batch of {stage.batch_size}")
@@ -56,7 +56,7 @@ def training_batches(config: TrainConfig, stage: Stage, processes: Processes) ->
 
 
 def validation_batches(config: TrainConfig, stage: Stage, processes: Processes) -> Loader:
-    """This process's part of the validation frames, at the stage's size, as they are."""
+    """This process's part of the validation frames, at the stage's size, without augmentation."""
     batches = Batches([validation_frames(config)], stage.input_wh, config.pad_bgr, None, config.resize)
     order = InOrder(
         len(batches), max(1, stage.batch_size // processes.count), processes.rank, processes.count
@@ -66,22 +66,22 @@ def validation_batches(config: TrainConfig, stage: Stage, processes: Processes) 
 
 def _loader(batches: Batches, order: Sampler[list[Draw]], workers: int, processes: Processes) -> Loader:
     if workers:
-        cv2.setNumThreads(1)  # OpenCV's pool of threads does not survive a fork: a worker would wait for it
+        cv2.setNumThreads(1)  # OpenCV's thread pool does not survive a fork: a worker would wait for ever
     return Loader(
         batches,
         batch_sampler=order,
         num_workers=workers,
         persistent_workers=workers > 0,
-        generator=torch.Generator(),  # of its own, or how it numbers its workers would shift dropout's draws
+        generator=torch.Generator(),  # its own, or seeding the workers would shift dropout's draws
         pin_memory=processes.device.type == "cuda",
     )
 
 
 def check_enough(config: TrainConfig, stages: Sequence[Stage]) -> None:
-    """Refuse a stage that has fewer frames than a step takes, before the stages before it have taken hours.
+    """Check that each stage has a batch of frames, before earlier stages have taken hours.
 
     Raises:
-        DataError: if one has, or none at all, or the data cannot be read.
+        DataError: if a stage has fewer or none, or the data cannot be read.
     """
     real = len(_real(config, config.data, "train")) if config.data else 0
     for stage in stages:
@@ -96,29 +96,27 @@ def training_frames(config: TrainConfig, stage: Stage) -> list[LabelledFrames]:
     """The split `train`, and the stage's rendered drives.
 
     Raises:
-        DataError: if there is neither.
+        DataError: if there is neither, or the data cannot be read.
     """
     sets: list[LabelledFrames] = []
     if config.data:
         sets.append(_real(config, config.data, "train"))
     if stage.synthetic_drives:
-        sets.append(SyntheticDrives(stage.synthetic_drives, stage.frames_per_drive, DRAWN_WH))
+        sets.append(SyntheticDrives(stage.synthetic_drives, stage.frames_per_drive, RENDERED_WH))
     if not sets:
-        raise DataError(
-            "nothing to learn from: name a data set (--data DIR) or set synthetic_drives in a stage"
-        )
+        raise DataError("no training frames: name a data set (--data DIR) or set synthetic_drives in a stage")
     return sets
 
 
 def validation_frames(config: TrainConfig) -> LabelledFrames:
-    """The split `val`; rendered drives of other roads where there are no real frames."""
+    """The split `val`; without a data set, rendered drives on other roads."""
     if config.data:
         return _real(config, config.data, "val")
     per_drive = max(stage.frames_per_drive for stage in config.stages)
-    return SyntheticDrives(VALIDATION_DRIVES, per_drive, DRAWN_WH, VALIDATION_SEED)
+    return SyntheticDrives(VALIDATION_DRIVES, per_drive, RENDERED_WH, VALIDATION_SEED)
 
 
 def _real(config: TrainConfig, folder: str, split: str) -> LabelledFrames:
     data_set = read_data_set(folder, config.layout, config.label_map)
-    data_set.check_apart("train", "val")
+    data_set.check_disjoint("train", "val")
     return data_set.open(split)

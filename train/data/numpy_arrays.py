@@ -1,4 +1,4 @@
-"""BDD100K's first 3,000 frames as two NumPy arrays, as the published study trained on them."""
+"""BDD100K's first 3,000 frames as two NumPy arrays, the training data of the published study."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SHARES: Final = {"train": 0.7, "val": 0.2, "test": 0.1}  # the study's
 
 
 class ArrayFrames:
-    """A range of the arrays' frames; only what is asked for is read from the disk."""
+    """A range of the arrays' frames, read from disk on access."""
 
     def __init__(self, root: Path, indices: range) -> None:
         self.root = root
@@ -27,7 +27,7 @@ class ArrayFrames:
         self._images_rgb, self._labels = _open(root)
 
     def __reduce__(self) -> tuple[type[ArrayFrames], tuple[Path, range]]:
-        # Another process maps the files itself: pickled arrays would be copied whole.
+        # Another process maps the files itself: pickling the arrays would copy them.
         return ArrayFrames, (self.root, self.indices)
 
     def __len__(self) -> int:
@@ -49,25 +49,25 @@ class ArrayFrames:
         return image_bgr, CLASS_IDS.of(label.astype(np.uint8), where)
 
     def name(self, index: int) -> str:
-        """`frame 12`: the arrays keep no other name."""
+        """`frame 12`: the arrays have no names."""
         return f"frame {self.indices[index]}"
 
     def recording(self, index: int) -> str:
-        """The ten frames it lies among: the arrays do not say which recording they come from."""
+        """Its block of ten frames: the arrays do not give the recordings."""
         return block_at(self.indices[index])
 
 
 def are_numpy_arrays(root: Path) -> bool:
-    """Whether the two arrays lie there."""
+    """Whether the folder has the two arrays."""
     return (root / IMAGE_FILE).is_file() and (root / LABEL_FILE).is_file()
 
 
 def read_numpy_arrays(root: Path) -> DataSet:
     """`image_180_320.npy`, (N, 180, 320, 3) uint8 RGB, and `label_180_320.npy`, (N, 180, 320).
 
-    Label values: 0 direct, 1 alternative, 2 background, as the README beside the arrays says. Names of
-    recordings were not kept, so the splits are contiguous: the first 70 % are train, the next 20 %
-    val, the last 10 % test. The study drew its splits of these sizes at random over the frames.
+    Label values: 0 direct, 1 alternative, 2 background, as the arrays' README states. Recordings are not
+    named, so the splits are contiguous: the first 70 % are train, the next 20 % val, the last 10 % test.
+    The study drew splits of these sizes at random.
 
     Raises:
         DataError: if an array is missing, cannot be read, or has another shape.
@@ -96,7 +96,7 @@ def _open(root: Path) -> tuple[NDArray[np.uint8], NDArray[Any]]:
     if labels.dtype.kind not in "iu" or labels.shape != images_rgb.shape[:3]:
         raise DataError(
             f"{root / LABEL_FILE}: is {labels.dtype} of shape {labels.shape};"
-            f" whole numbers of {images_rgb.shape[:3]} are wanted, as {IMAGE_FILE} has it"
+            f" whole numbers of shape {images_rgb.shape[:3]} are wanted, to match {IMAGE_FILE}"
         )
     return images_rgb, labels
 
@@ -108,6 +108,6 @@ def _map(file: Path) -> NDArray[Any]:
         raise DataError(f"{file}: no such file; this layout is {IMAGE_FILE} and {LABEL_FILE}") from error
     except (OSError, ValueError, EOFError) as error:
         raise DataError(
-            f"{file}: cannot be read as a NumPy array: it is damaged, or holds objects of Python"
+            f"{file}: cannot be read as a NumPy array: it is damaged, or holds Python objects"
         ) from error
     return array

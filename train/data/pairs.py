@@ -1,4 +1,4 @@
-"""Frames that lie in files, an image and a label each."""
+"""Frames stored as pairs of files, an image and a label."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LabelledFrame = tuple[NDArray[np.uint8], NDArray[np.uint8]]
 """(H, W, 3) BGR image and (H, W) class map."""
 
 ReadLabel = Callable[[Path], NDArray[np.uint8]]
-"""Label file to (H, W) class map; raises DataError where it holds none."""
+"""Label file to (H, W) class map; raises DataError if it cannot be read as one."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Pair:
 
 
 class PairedFrames:
-    """Frames that are decoded when asked for."""
+    """Frames that are decoded on access."""
 
     def __init__(self, pairs: Sequence[Pair], read_label: ReadLabel) -> None:
         self.pairs = pairs
@@ -68,23 +68,23 @@ class PairedFrames:
 
 @dataclass(frozen=True)
 class Mismatch:
-    """A file that has no partner, or one too many."""
+    """A file that has no partner, or whose stem another file has too."""
 
     stem: str
     line: str
-    """What to tell about it, beginning with the file."""
+    """The message about it, beginning with the file."""
 
 
 Matched = tuple[list[Pair], list[Mismatch]]
-"""What was found in two folders."""
+"""The matches and mismatches of two folders."""
 
 
 def match(images: Path, labels: Path, recording_of: Callable[[str], str], label_tail: str = "") -> Matched:
-    """The pairs of two folders by the stems of their files, and the files without a partner.
+    """Pair the files of two folders by stem.
 
     Args:
         recording_of: stem to recording.
-        label_tail: what a label's stem has beyond its image's, such as `_L`.
+        label_tail: suffix that a label's stem has beyond its image's, such as `_L`.
     """
     image_files, mismatches = files_by_stem(images)
     label_files, label_mismatches = files_by_stem(labels, label_tail)
@@ -104,9 +104,9 @@ def match(images: Path, labels: Path, recording_of: Callable[[str], str], label_
 
 
 def files_by_stem(folder: Path, tail: str = "") -> tuple[dict[str, Path], list[Mismatch]]:
-    """The images of a folder by their stem without its `tail`, sorted; and those whose stem is taken.
+    """The images of a folder by their stem without `tail`, sorted; and those whose stem is taken.
 
-    Files whose stem ends otherwise are left aside; a folder that is not there has none.
+    Files whose stem does not end in `tail` are skipped; a missing folder has no files.
     """
     found: dict[str, Path] = {}
     mismatches = []
@@ -123,7 +123,7 @@ def files_by_stem(folder: Path, tail: str = "") -> tuple[dict[str, Path], list[M
 
 
 def share_out(found: Matched, split_of: Callable[[str], str]) -> dict[str, Matched]:
-    """What was found, for each of `SPLITS`; `split_of` gives the split of a stem."""
+    """Distribute matches and mismatches over `SPLITS`; `split_of` maps a stem to its split."""
     pairs = by_split(found[0], lambda pair: split_of(pair.name))
     mismatches = by_split(found[1], lambda mismatch: split_of(mismatch.stem))
     return {split: (pairs.get(split, []), mismatches.get(split, [])) for split in SPLITS}
@@ -132,14 +132,14 @@ def share_out(found: Matched, split_of: Callable[[str], str]) -> dict[str, Match
 def frames_and_problems(
     found: Mapping[str, Matched], read_label: ReadLabel
 ) -> tuple[dict[str, PairedFrames], dict[str, list[str]]]:
-    """By split: its frames, and a line for each file that has no partner, as a `DataSet` takes them."""
+    """By split: the frames, and a line for each file without a partner, as `DataSet` takes them."""
     frames = {split: PairedFrames(pairs, read_label) for split, (pairs, _) in found.items()}
     problems = {split: [alone.line for alone in mismatches] for split, (_, mismatches) in found.items()}
     return frames, problems
 
 
 def by_split(items: Iterable[Item], split_of: Callable[[Item], str]) -> dict[str, list[Item]]:
-    """What belongs to each split, in its order."""
+    """Group the items by split, each group in their order."""
     splits: dict[str, list[Item]] = {}
     for item in items:
         splits.setdefault(split_of(item), []).append(item)

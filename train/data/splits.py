@@ -1,4 +1,4 @@
-"""Splits where the publisher gives none. Frames of one recording are alike: no split may tear one apart."""
+"""Splits for data sets published without any. All frames of a recording go to one split: they look alike."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ BLOCK_FRAMES: Final = 10
 
 
 def split_by_name(recording: str) -> str:
-    """The split that a recording falls into by its name's hash: 8 of 10 into train, 1 into val, 1 into test.
+    """The split of a recording by a hash of its name: 80 % train, 10 % val, 10 % test.
 
-    It stays there whatever other recordings come or go.
+    It does not depend on which other recordings there are.
     """
     digest = hashlib.sha256(recording.encode()).digest()
     return _split_at(int.from_bytes(digest[:8]) / 2**64, SHARES)
 
 
 def split_by_place(frames: int, shares: Mapping[str, float] = SHARES) -> dict[str, range]:
-    """Contiguous frames for each split, for a list of frames whose recordings nobody noted.
+    """A contiguous range of frames for each split, for frames of unknown recordings.
 
-    Neighbours in such a list are often of one recording, so a random choice among them would put the
-    same street into train and test. Here that can happen at the two cuts only.
+    Neighbours in such a list are often of one recording, so a random choice would put the same street
+    into train and test. Here that can happen only at the two boundaries.
     """
     blocks = -(-frames // BLOCK_FRAMES)
     splits: dict[str, range] = {}
@@ -36,13 +36,13 @@ def split_by_place(frames: int, shares: Mapping[str, float] = SHARES) -> dict[st
 
 
 def block_at(index: int) -> str:
-    """What stands for the recording of such a frame: the ten frames it lies among."""
+    """A substitute for the recording of such a frame: its block of ten frames."""
     start = index - index % BLOCK_FRAMES
     return f"frames {start} to {start + BLOCK_FRAMES - 1}"
 
 
 def _split_at(place: float, shares: Mapping[str, float]) -> str:
-    """The split that holds a place between 0 and 1."""
+    """The split that a position between 0 and 1 falls into."""
     end = 0.0
     for split, share in shares.items():
         end += share

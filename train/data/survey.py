@@ -1,4 +1,4 @@
-"""What the frames of a split are: every one decoded, none of them kept."""
+"""Statistics of a split's frames: each is decoded, none is kept."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from train.data.frames import LabelledFrames
 
 @dataclass(frozen=True, eq=False)
 class SurveyedFrame:
-    """One frame that could be read."""
+    """Statistics of one readable frame."""
 
     index: int
     name: str
@@ -40,7 +40,7 @@ class Survey:
 
     seen: Sequence[SurveyedFrame]
     broken: Sequence[str]
-    """A line for each frame that cannot be used, beginning with its file."""
+    """A line for each unusable frame, beginning with its file."""
 
     @property
     def recordings(self) -> set[str]:
@@ -49,7 +49,7 @@ class Survey:
 
     @property
     def sizes(self) -> Counter[tuple[int, int]]:
-        """How many frames are of each width and height."""
+        """Number of frames of each width and height."""
         return Counter(frame.frame_wh for frame in self.seen)
 
     @property
@@ -60,24 +60,24 @@ class Survey:
 
     @property
     def night_share(self) -> float:
-        """Share of the frames; 0 without any."""
+        """Share of night frames; 0 without frames."""
         return sum(frame.is_night for frame in self.seen) / max(1, len(self.seen))
 
 
 def survey(
     frames: LabelledFrames, problems: Sequence[str], count: Callable[[int], None] = lambda done: None
 ) -> Survey:
-    """Look at every frame, on all cores.
+    """Read every frame, on all cores.
 
     Args:
-        problems: lines about files that have no partner: broken too.
-        count: told how many frames were looked at.
+        problems: lines about files without a partner, reported as broken too.
+        count: called with the number of frames done.
     """
     seen: list[SurveyedFrame] = []
     broken = list(problems)
     pool = ThreadPoolExecutor(os.cpu_count() or 1)
     try:
-        results = pool.map(lambda index: _look_at(frames, index), range(len(frames)))
+        results = pool.map(lambda index: _surveyed(frames, index), range(len(frames)))
         for done, result in enumerate(results, start=1):
             if isinstance(result, SurveyedFrame):
                 seen.append(result)
@@ -89,7 +89,7 @@ def survey(
     return Survey(seen, broken)
 
 
-def _look_at(frames: LabelledFrames, index: int) -> SurveyedFrame | str:
+def _surveyed(frames: LabelledFrames, index: int) -> SurveyedFrame | str:
     try:
         image_bgr, class_map = frames[index]
     except DataError as error:

@@ -1,4 +1,4 @@
-"""Labelled frames from the built-in renderer: roads that nobody had to record."""
+"""Labelled frames from the built-in renderer."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ SECONDS_BETWEEN_FRAMES = 1.7  # far enough apart for another curve, another car,
 
 
 class SyntheticDrives:
-    """`drives` roads, each seen `frames_per_drive` times; every scene in turn."""
+    """`drives` roads with `frames_per_drive` frames each; the scenes alternate."""
 
     def __init__(
         self, drives: int, frames_per_drive: int, frame_wh: tuple[int, int], first_seed: int = 0
@@ -20,7 +20,7 @@ class SyntheticDrives:
         self.frames_per_drive = frames_per_drive
         self.frame_wh = frame_wh
         self.first_seed = first_seed
-        # Built once, kept: about 8 MB and 0.1 s each.
+        # Built once and kept: about 8 MB and 0.1 s each.
         self._renderer = lru_cache(maxsize=None)(self._build)
 
     def _build(self, drive: int) -> DriveRenderer:
@@ -39,5 +39,5 @@ class SyntheticDrives:
         return f"{self.recording(index)}, frame {index % self.frames_per_drive}"
 
     def recording(self, index: int) -> str:
-        """The drive, by the seed that its road was drawn with."""
+        """The drive, named by the seed of its road."""
         return f"drive {self.first_seed + index // self.frames_per_drive}"

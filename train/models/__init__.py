@@ -1,4 +1,4 @@
-"""The networks by name: a dict you can read."""
+"""Registry of the networks."""
 
 from __future__ import annotations
 
@@ -47,6 +47,6 @@ def build_model(name: str, classes: int) -> Network:
 
 
 def size_of(model: nn.Module) -> tuple[int, float]:
-    """Number of parameters, and the size of its weights in MiB (parameters and buffers)."""
+    """Number of parameters, and size of parameters and buffers in MiB."""
     size_bytes = sum(value.numel() * value.element_size() for value in model.state_dict().values())
     return sum(weight.numel() for weight in model.parameters()), size_bytes / 2**20

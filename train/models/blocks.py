@@ -1,11 +1,11 @@
-"""The few layers that the real-time family is built from."""
+"""Building blocks of the real-time family."""
 
 from __future__ import annotations
 
 from torch import Tensor, nn
 from torch.nn import functional
 
-from train.models.outputs import Outputs, TrainingOutputs
+from train.models.network import Outputs, TrainingOutputs
 
 
 class ConvBnRelu(nn.Sequential):
@@ -37,15 +37,14 @@ class Residual(nn.Module):
 
 
 class LeanHead(nn.Module):
-    """Joins features of strides 8, 16 and 32 into logits at stride 8.
+    """Fuses features of strides 8, 16 and 32 into logits at stride 8.
 
-    Each level is brought to `width` channels by a 1x1 convolution, the coarser ones are added to the
-    finer ones from the top down, and dense 3x3 convolutions run mostly where they are cheap: by
-    default two residual blocks and a view of the whole frame at stride 32, one block at 16, and a
-    single layer at 8.
+    A 1x1 convolution brings each level to `width` channels, coarser levels are added to finer ones from
+    the top down, and most dense 3x3 convolutions run at coarse strides, where they are cheap: by default
+    two residual blocks and a global average branch at stride 32, one block at 16, one layer at 8.
 
-    In training it also says where the lane lines are, for a teacher that knows them
-    (`train/teacher.py`); that layer is no part of the exported graph.
+    In training it also predicts lane lines, for teachers that label them (`train/teacher.py`); that
+    layer is not exported.
     """
 
     def __init__(
@@ -79,5 +78,5 @@ class LeanHead(nn.Module):
 
 
 def upsample_to(features: Tensor, target: Tensor) -> Tensor:
-    """Bilinear, to the target's size: sizes that are not multiples of 32 fit too."""
+    """Bilinear, to the target's size, so that sizes need not be multiples of 32."""
     return functional.interpolate(features, size=target.shape[2:], mode="bilinear", align_corners=False)

@@ -1,4 +1,4 @@
-"""`deeplabv3plus`: dilated convolutions side by side on ResNet-50, and a decoder at stride 4."""
+"""`deeplabv3plus`: ASPP on ResNet-50, and a decoder at stride 4."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from train.models.blocks import ConvBnRelu, upsample_to
-from train.models.outputs import Outputs, TrainingOutputs
+from train.models.network import Outputs, TrainingOutputs
 from train.models.resnet50 import STRIDE4_CHANNELS, TOP_CHANNELS, ResNet50Network
 from train.torchvision_cpu import ASPP
 

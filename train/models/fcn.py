@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from train.models.outputs import Outputs, TrainingOutputs
+from train.models.network import Outputs, TrainingOutputs
 from train.models.resnet50 import MIDDLE_CHANNELS, TOP_CHANNELS, ResNet50Network
 from train.torchvision_cpu import FCNHead
 

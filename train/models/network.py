@@ -1,22 +1,37 @@
-"""Network: what every entry of MODELS has beside its layers."""
+"""`Network`, the base of all entries of MODELS, and its outputs."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from torch import Tensor, nn
 
 Weights = dict[str, Tensor]
-"""What a weights file holds: tensors by the name of their layer."""
+"""Contents of a weights file: tensors by the name of their layer."""
+
+
+class TrainingOutputs(NamedTuple):
+    """Outputs in training mode. Heads beside the main one serve the loss alone."""
+
+    logits: Tensor
+    """(N, classes, h, w)"""
+    auxiliary: Tensor | None = None
+    """(N, classes, h, w): logits from an earlier layer (deep supervision)."""
+    lines: Tensor | None = None
+    """(N, 1, h, w): logits of lane lines, learned from a teacher."""
+
+
+Outputs = Tensor | TrainingOutputs
+"""Logits (N, classes, h, w) in evaluation, `TrainingOutputs` in training."""
 
 
 class Network(nn.Module):
-    """(N, 3, H, W) normalised BGR in, `train.models.outputs.Outputs` out.
+    """(N, 3, H, W) normalised BGR in, `Outputs` out.
 
-    The logits are (N, classes, H / output_stride, W / output_stride) where both sides are multiples
-    of 32; other sides are taken too, and rounded.
+    The logits are (N, classes, H / output_stride, W / output_stride) if both sides are multiples of 32;
+    other sides are accepted too, and rounded.
     """
 
     name: ClassVar[str]
@@ -24,10 +39,10 @@ class Network(nn.Module):
     output_stride: ClassVar[int]
     """Pixels of the input per element of the logits, along each side."""
     licence_note: ClassVar[str | None] = None
-    """What a library asks beyond our own licence of who uses its layers."""
+    """Terms of a library's layers beyond our own licence."""
 
     def encoder_modules(self) -> list[nn.Module]:
-        """The layers that can start from weights learned on ImageNet, in the order they are run.
+        """The layers with ImageNet weights, in the order they run.
 
         Raises:
             ValueError: if the network has none.
@@ -38,41 +53,41 @@ class Network(nn.Module):
         )
 
     def encoder_parameters(self) -> Iterator[nn.Parameter]:
-        """The parameters of `encoder_modules`: what to freeze to train the head alone."""
+        """The parameters of `encoder_modules`, to freeze for training the head alone."""
         for module in self.encoder_modules():
             yield from module.parameters()
 
 
 class EncoderNetwork(Network, ABC):
-    """A network whose first layers can start from weights learned on ImageNet."""
+    """A network with an encoder that can start from ImageNet weights."""
 
     encoder_weights: ClassVar[str]
-    """What its encoder takes, in words: `MobileNetV2 weights in torchvision's key names`."""
+    """The weights it takes, in words: `MobileNetV2 weights in torchvision's key names`."""
 
     @abstractmethod
     def encoder_modules(self) -> list[nn.Module]: ...
 
     @abstractmethod
     def fetch_imagenet(self) -> Weights:
-        """ImageNet's weights, by the download of the library that has them. Raises what the library does."""
+        """ImageNet weights from the library's download; raises the library's errors."""
 
     @abstractmethod
     def take_encoder_weights(self, weights: Weights) -> None:
-        """Copy weights that were learned on RGB into the encoder; `load_encoder` turns them to BGR.
+        """Copy RGB weights into the encoder; `load_encoder` converts them to BGR.
 
         Raises:
-            ValueError: saying in what they are not the weights of this encoder.
+            ValueError: stating how they differ from this encoder's weights.
         """
 
 
 def copy_weights(weights: Weights, module: nn.Module) -> None:
-    """Copy the weights that `module` has layers for; a classifier that came with them stays out.
+    """Copy the weights of the layers that `module` has, not a classifier that comes with them.
 
     Raises:
         ValueError: naming the first layer that is missing or of another shape.
     """
     own = module.state_dict()
-    # Files from before torch 0.4.1 do not count batches; the count is of no use to a fixed momentum.
+    # Files from before torch 0.4.1 lack num_batches_tracked, which a fixed momentum does not use.
     missing = [name for name in own if name not in weights and not name.endswith("num_batches_tracked")]
     if missing:
         others = f" and {len(missing) - 1} more" if len(missing) > 1 else ""

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from train.models.blocks import ConvBnRelu, upsample_to
-from train.models.outputs import Outputs, TrainingOutputs
+from train.models.network import Outputs, TrainingOutputs
 from train.models.resnet50 import MIDDLE_CHANNELS, TOP_CHANNELS, ResNet50Network
 from train.torchvision_cpu import FCNHead
 
@@ -17,8 +17,8 @@ WIDTH = 512
 class GridMeans(nn.Module):
     """Means over a grid of `bins` x `bins` windows: exactly adaptive average pooling.
 
-    Windows of adaptive pooling overlap where `bins` does not divide a side, which ONNX's pooling cannot
-    say. A mean over windows of rows and then of columns is two products of matrices, which it can.
+    Windows of adaptive pooling overlap if `bins` does not divide a side, which ONNX's pooling cannot
+    express. A mean over windows of rows and then of columns is two matrix products, which it can.
     """
 
     def __init__(self, bins: int) -> None:
@@ -34,7 +34,7 @@ class GridMeans(nn.Module):
 
 
 def window_means(length: int, bins: int) -> list[list[float]]:
-    """(bins, length): row i takes the mean over the i-th window of adaptive average pooling."""
+    """(bins, length): row i averages over the i-th window of adaptive average pooling."""
     windows = [(i * length // bins, -(-(i + 1) * length // bins)) for i in range(bins)]
     return [[(start <= x < end) / (end - start) for x in range(length)] for start, end in windows]
 

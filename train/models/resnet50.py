@@ -16,7 +16,7 @@ class DilatedResNet50(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         whole = resnet50(weights=None, replace_stride_with_dilation=[False, True, True])
-        # The attributes keep torchvision's names, and so do the weights. Its classifier stays out.
+        # The attributes have torchvision's names, so its weights fit. Its classifier is left out.
         self.conv1, self.bn1, self.relu, self.maxpool = whole.conv1, whole.bn1, whole.relu, whole.maxpool
         self.layer1, self.layer2 = whole.layer1, whole.layer2
         self.layer3, self.layer4 = whole.layer3, whole.layer4
@@ -42,7 +42,7 @@ class ResNet50Network(EncoderNetwork):
         return [self.encoder]
 
     def fetch_imagenet(self) -> Weights:
-        # The first recipe, not the second: torchvision's own segmentation networks start from it.
+        # V1, not V2: torchvision's own segmentation networks start from it.
         weights: Weights = ResNet50_Weights.IMAGENET1K_V1.get_state_dict(progress=False, check_hash=True)
         return weights
 

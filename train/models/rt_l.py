@@ -10,20 +10,19 @@ from torch import Tensor, nn
 
 from train.config import GREY_LEVEL, GREY_STD
 from train.models.blocks import LeanHead
-from train.models.hub import hub_if_it_answers
-from train.models.network import EncoderNetwork, Weights, copy_weights
-from train.models.outputs import Outputs
+from train.models.network import EncoderNetwork, Outputs, Weights, copy_weights
+from train.models.pretrained import pretrained_or_offline
 from train.torchvision_cpu import timm
 
 HEAD_WIDTH = 128
-LITE_MEAN, LITE_STD = 127.0, 128.0  # the input that EfficientNet-Lite was trained on: (pixel - 127) / 128
+LITE_MEAN, LITE_STD = 127.0, 128.0  # EfficientNet-Lite's own input: (pixel - 127) / 128
 
 
 class RtL(EncoderNetwork):
     """(N, 3, H, W) normalised BGR in, (N, classes, H/8, W/8) logits out.
 
-    The encoder is EfficientNet-Lite2 (Tan and Le, 2019; the Lite variants leave out squeeze-and-excite
-    and swish, which int8 and small devices take badly), without its last 1x1 convolution.
+    The encoder is EfficientNet-Lite2 (Tan and Le, 2019; the Lite variants have no squeeze-and-excite and
+    no swish, which int8 and small devices handle badly), without its last 1x1 convolution.
     """
 
     name = "rt_l"
@@ -32,7 +31,7 @@ class RtL(EncoderNetwork):
 
     def __init__(self, classes: int) -> None:
         super().__init__()
-        # timm builds it from a table; no type says which layers it has.
+        # timm builds it from a table, so its layers have no static types.
         self.encoder: Any = timm.create_model(
             "efficientnet_lite2",
             features_only=True,
@@ -50,15 +49,15 @@ class RtL(EncoderNetwork):
         return [self.encoder]
 
     def fetch_imagenet(self) -> Weights:
-        with hub_if_it_answers():
+        with pretrained_or_offline():
             weights: Weights = timm.create_model("tf_efficientnet_lite2", pretrained=True).state_dict()
         return weights
 
     def take_encoder_weights(self, weights: Weights) -> None:
-        """Match the layers by timm's names, else by place: the package lists the same in the same order.
+        """Match the layers by timm's names, else by position: the package has the same layers in order.
 
-        The weights expect (pixel - 127) / 128: the first convolution is rescaled, and its batch norm
-        shifted, so that they see our normalisation as their own.
+        The weights expect (pixel - 127) / 128: the first convolution is rescaled and its batch norm
+        shifted to fit our normalisation.
         """
         own = self.encoder.state_dict()
         if len(weights) < len(own):

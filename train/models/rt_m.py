@@ -5,8 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from train.models.blocks import LeanHead
-from train.models.network import EncoderNetwork, Weights, copy_weights
-from train.models.outputs import Outputs
+from train.models.network import EncoderNetwork, Outputs, Weights, copy_weights
 from train.torchvision_cpu import MobileNet_V2_Weights, mobilenet_v2
 
 HEAD_WIDTH = 96
@@ -16,7 +15,7 @@ class RtM(EncoderNetwork):
     """(N, 3, H, W) normalised BGR in, (N, classes, H/8, W/8) logits out.
 
     The encoder is MobileNetV2 (Sandler et al., 2018) without its last 1x1 convolution, whose 1280
-    channels serve ImageNet's thousand classes and cost more here than they bring.
+    channels are for ImageNet's thousand classes and cost more here than they gain.
     """
 
     name = "rt_m"

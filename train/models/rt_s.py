@@ -5,16 +5,15 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from train.models.blocks import ConvBnRelu, LeanHead, Residual
-from train.models.network import Network
-from train.models.outputs import Outputs
+from train.models.network import Network, Outputs
 
 
 class RtS(Network):
     """(N, 3, H, W) normalised BGR in, (N, classes, H/8, W/8) logits out.
 
-    The stem reads the frame in 4x4 patches that do not overlap: a 3x3 stem over three channels is the
-    slowest layer of a small network, and no padding means nothing to keep exact at the border. Most of
-    the bodies stand at strides 16 and 32, where a channel costs a quarter of what it does one level up.
+    The stem reads the frame in 4x4 patches without overlap: a 3x3 stem over three channels would be the
+    slowest layer of a small network, and without padding the border is exact. Most blocks are at strides
+    16 and 32, where a channel costs a quarter of one level up.
     """
 
     name = "rt_s"

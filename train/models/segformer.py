@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from train.models.hub import hub_if_it_answers
-from train.models.network import EncoderNetwork, Weights, copy_weights
-from train.models.outputs import Outputs, TrainingOutputs
+from train.models.network import EncoderNetwork, Outputs, TrainingOutputs, Weights, copy_weights
+from train.models.pretrained import pretrained_or_offline
 from train.torchvision_cpu import smp
 
 ENCODER = "mit_b3"
@@ -25,7 +24,7 @@ class Segformer(EncoderNetwork):
 
     def __init__(self, classes: int) -> None:
         super().__init__()
-        # The library's own forward refuses sides that are not multiples of 32; its parts do not.
+        # The library's forward rejects sides that are not multiples of 32; its parts do not.
         parts = smp.Segformer(ENCODER, encoder_weights=None, classes=classes, upsampling=1)
         self.encoder = parts.encoder
         self.decoder = parts.decoder
@@ -39,7 +38,7 @@ class Segformer(EncoderNetwork):
         return [self.encoder]
 
     def fetch_imagenet(self) -> Weights:
-        with hub_if_it_answers():
+        with pretrained_or_offline():
             weights: Weights = smp.encoders.get_encoder(ENCODER, weights="imagenet").state_dict()
         return weights
 

@@ -1,4 +1,4 @@
-"""`unet`: the plain one, from scratch, with batch norm."""
+"""`unet`: the original U-Net, trained from scratch, with batch norm."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from train.models.blocks import ConvBnRelu
-from train.models.network import Network
-from train.models.outputs import Outputs, TrainingOutputs
+from train.models.network import Network, Outputs, TrainingOutputs
 
 WIDTHS = (64, 128, 256, 512, 1024)
 
@@ -15,7 +14,7 @@ WIDTHS = (64, 128, 256, 512, 1024)
 class Unet(Network):
     """(N, 3, H, W) normalised BGR in, (N, classes, H, W) logits out (Ronneberger et al., 2015).
 
-    With padding, so that the logits have the size of the image.
+    Padded, so that the logits have the size of the image.
     """
 
     name = "unet"
@@ -43,7 +42,7 @@ class Unet(Network):
         features = skipped.pop()
         for enlarge, layers in zip(self.enlarge, self.up, strict=True):
             fine = skipped.pop()
-            # An odd side lost a row to the pooling; output_size gives it back.
+            # Pooling dropped a row of an odd side; output_size restores it.
             coarse = enlarge(features, output_size=fine.shape[2:])
             features = layers(torch.cat([fine, coarse], 1))
         logits: Tensor = self.classify(features)

@@ -1,7 +1,7 @@
-"""The folder that training leaves: curves, confusion, best and worst frames, and every number. No torch."""
+"""The report of a run: curves, confusion, best and worst frames, and all figures as JSON. No torch."""
 
-from train.report.epochs import best_epoch
-from train.report.frames import Seen
+from train.report.charts import best_epoch
+from train.report.frames import PredictedFrame
 from train.report.write import ReportError, write_report
 
-__all__ = ["ReportError", "Seen", "best_epoch", "write_report"]
+__all__ = ["PredictedFrame", "ReportError", "best_epoch", "write_report"]

@@ -1,8 +1,9 @@
-"""The report's charts, by matplotlib's objects: no pyplot, no window, no state that outlives a chart."""
+"""The report's charts, by matplotlib's object API: without pyplot, which keeps global state."""
 
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -11,25 +12,36 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import EngFormatter, MaxNLocator, PercentFormatter
 
 from perception.labels import COLOURS_RGB, LABELS
 from perception.metrics.confusion_matrix import ConfusionMatrix
 from perception.metrics.segmentation import CONFIDENCE, NIGHT_BELOW_LUMA, Accuracy, Condition
-from train.report.epochs import best_epoch
 
 DPI: Final = 110
 INK: Final = "#222222"
 FAINT: Final = "#8a8a8a"
-# The overlay's own colours, so that a class looks the same on every picture.
+# The overlay's colours, so that a class looks the same in every picture.
 CLASS_COLOURS: Final = {
     name: "#" + bytes(COLOURS_RGB.get(label, (115, 115, 115))).hex() for label, name in enumerate(LABELS)
 }
 CONDITION_COLOURS: Final[dict[Condition, str]] = {"day": "#f2c14e", "night": "#27476e"}
-"""Their lightness differs, so that they are told apart in grey too."""
+"""Their lightness differs, so that they are distinct in grey too."""
 _GRID: Final = "#e6e6e6"
 _PERCENT: Final = PercentFormatter(1.0, decimals=0, symbol=" %")
+_PIXELS: Final = EngFormatter("px", places=1)
 _BLUES: Final = LinearSegmentedColormap.from_list("blues", ["#ffffff", "#0072b2"])
+
+
+def best_epoch(config: dict[str, Any], history: Sequence[dict[str, float]]) -> int | None:
+    """Index in `history` of the epoch in `best.pt`, a validated one of the last stage; None without any."""
+    by_loss = config.get("choose_by", "mean_iou") == "loss"
+    best, at = -math.inf, None
+    for index, entry in enumerate(history):
+        score = -entry.get("val_loss", math.nan) if by_loss else entry.get("val_mean_iou", math.nan)
+        if entry.get("stage") == history[-1].get("stage") and score > best:
+            best, at = score, index
+    return at
 
 
 def to_png(figure: Figure) -> bytes:
@@ -44,14 +56,14 @@ def curves(config: dict[str, Any], history: Sequence[dict[str, float]]) -> Figur
     """Mean IoU, loss and learning rate over the epochs of all stages.
 
     Args:
-        config: the training settings; the stages' input sizes are told where they stand in it.
-        history: one entry an epoch. What an entry lacks is left out of its line.
+        config: the training settings; the stages' input sizes are shown if it has them.
+        history: one entry per epoch; missing figures are gaps in their line.
     """
     figure = Figure(figsize=(10, 10), layout="constrained")
     iou_axes, loss_axes, rate_axes = figure.subplots(3, 1, sharex=True, height_ratios=[3, 2, 1])
     network, name = config.get("model", "network"), config.get("name")
-    called = f"{name} ({network})" if name and name != network else network
-    figure.suptitle(f"{called}: {_plural(len(history), 'epoch')}", color=INK)
+    title = f"{name} ({network})" if name and name != network else network
+    figure.suptitle(f"{title}: {_plural(len(history), 'epoch')}", color=INK)
     for label in LABELS:
         _line(iou_axes, history, f"val_iou_{label}", label, color=CLASS_COLOURS[label], linewidth=1.4)
     _line(iou_axes, history, "val_mean_iou", "mean", color=INK, linewidth=2.4)
@@ -64,13 +76,14 @@ def curves(config: dict[str, Any], history: Sequence[dict[str, float]]) -> Figur
     loss_axes.set_ylim(bottom=0)
     rate_axes.set_ylim(bottom=0)
     rate_axes.yaxis.set_major_formatter("{x:.2g}")
-    for axes, title, gap in (
-        (iou_axes, "IoU on the validation frames", 0.045),
-        (loss_axes, "loss", 0.07),
-        (rate_axes, "learning rate at the end of the epoch", 0.14),
+    for axes, title in (
+        (iou_axes, "IoU on the validation frames"),
+        (loss_axes, "loss"),
+        (rate_axes, "learning rate at the end of the epoch"),
     ):
-        _bare(axes, title)
-        _name_lines(axes, gap)
+        _style(axes, title)
+        if len(axes.get_legend_handles_labels()[0]) > 1:
+            axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, labelcolor="linecolor")
         axes.grid(axis="y", color=_GRID)
         _shade_stages(axes, config, history, names=axes is iou_axes)
     rate_axes.set_xlabel("epoch", color=INK)
@@ -80,7 +93,7 @@ def curves(config: dict[str, Any], history: Sequence[dict[str, float]]) -> Figur
 
 
 def confusion_matrix(confusion: ConfusionMatrix, title: str) -> Figure:
-    """Share of each true class by what it was taken for; counts below."""
+    """Share of each true class by predicted class; counts below."""
     counts = confusion.counts
     of_class = counts.sum(1, keepdims=True)
     shares = np.divide(counts, of_class, out=np.zeros(counts.shape), where=of_class > 0)
@@ -91,22 +104,22 @@ def confusion_matrix(confusion: ConfusionMatrix, title: str) -> Figure:
         colour = "white" if shares[row, column] > 0.55 else INK
         share = f"{100 * shares[row, column]:.1f} %" if of_class[row] else "–"
         axes.text(column, row - 0.06, share, ha="center", va="center", color=colour, fontsize=16)
-        pixels = _in_words(int(counts[row, column]))
+        pixels = _PIXELS(counts[row, column])
         axes.text(column, row + 0.17, pixels, ha="center", va="center", color=colour, fontsize=9)
-    _bare(axes, f"{title}\nshare of each true class by what it was taken for")
+    _style(axes, f"{title}\nshare of each true class by predicted class")
     axes.set_xticks(range(len(LABELS)), LABELS)
     axes.set_yticks(range(len(LABELS)), LABELS, rotation=90, va="center")
     axes.tick_params(length=0)
-    axes.set_xlabel("taken for", color=FAINT, labelpad=10)
+    axes.set_xlabel("predicted", color=FAINT, labelpad=10)
     axes.set_ylabel("truth", color=FAINT, labelpad=10)
     axes.spines[:].set_visible(False)
     return figure
 
 
 def conditions(accuracy: Accuracy) -> Figure:
-    """IoU of each class and their mean, day beside night; the mean with its interval by recording.
+    """IoU of each class and their mean by day and night; the mean with its interval by recording.
 
-    One recording alone has no interval: it says nothing about others.
+    A single recording has no interval.
     """
     parts = accuracy.by_condition()
     figure = Figure(figsize=(8.4, 4.8), layout="constrained")
@@ -130,10 +143,10 @@ def conditions(accuracy: Accuracy) -> Figure:
             axes.errorbar(values[0], places[0], xerr=reach, color=INK, capsize=4, linewidth=1.3)
             ends[0] = max(ends[0], high)
         for end, value, place in zip(ends, values, places, strict=True):
-            told = f"{100 * value:.1f} %" if np.isfinite(value) else "does not occur"
-            axes.text(end + 0.012, place, told, va="center", color=INK, fontsize=10)
+            text = f"{100 * value:.1f} %" if np.isfinite(value) else "does not occur"
+            axes.text(end + 0.012, place, text, va="center", color=INK, fontsize=10)
     line = f"the line is the {100 * CONFIDENCE:.0f} % interval by recording"
-    _bare(axes, f"IoU by condition; {line if has_interval else 'one recording alone has no interval'}")
+    _style(axes, f"IoU by condition; {line if has_interval else 'a single recording has no interval'}")
     axes.set_yticks(range(len(groups)), groups)
     axes.invert_yaxis()
     axes.set_xlim(0, 1.1)
@@ -150,7 +163,7 @@ def conditions(accuracy: Accuracy) -> Figure:
 def _line(axes: Axes, history: Sequence[dict[str, float]], key: str, label: str, **style: Any) -> None:
     values = [float(entry.get(key, np.nan)) for entry in history]
     if np.isfinite(values).any():
-        # A dot for each epoch while they can be told apart: a run of one epoch is a point, not a line.
+        # A dot per epoch while there are few: a run of one epoch is a point, not a line.
         marker = "o" if len(history) <= 40 else None
         axes.plot(range(1, len(values) + 1), values, label=label, marker=marker, markersize=3, **style)
 
@@ -171,33 +184,10 @@ def _mark_best(axes: Axes, config: dict[str, Any], history: Sequence[dict[str, f
     )
 
 
-def _name_lines(axes: Axes, gap: float) -> None:
-    """Each line's name at its right end; names are moved apart to `gap`, a share of the axes' height."""
-    lines = [line for line in axes.lines if not str(line.get_label()).startswith("_")]
-    if len(lines) < 2:
-        return
-    bottom, top = axes.get_ylim()
-    ends = [np.asarray(line.get_ydata(), float) for line in lines]
-    heights = [(values[np.isfinite(values)][-1] - bottom) / (top - bottom) for values in ends]
-    placed = -gap
-    for height, line in sorted(zip(heights, lines, strict=True), key=lambda pair: pair[0]):
-        placed = max(height, placed + gap)
-        axes.annotate(
-            str(line.get_label()),
-            (1.0, placed),
-            xycoords="axes fraction",
-            xytext=(6, 0),
-            textcoords="offset points",
-            va="center",
-            color=line.get_color(),
-            annotation_clip=False,
-        )
-
-
 def _shade_stages(
     axes: Axes, config: dict[str, Any], history: Sequence[dict[str, float]], names: bool
 ) -> None:
-    """A faint band behind every second stage, and the stages' names along the top."""
+    """Draw a faint band behind every second stage, and the stages' names."""
     stages = [int(entry.get("stage", 0)) for entry in history]
     starts = [index for index, stage in enumerate(stages) if index == 0 or stage != stages[index - 1]]
     for number, start in enumerate(starts):
@@ -221,7 +211,7 @@ def _shade_stages(
             )
 
 
-def _bare(axes: Axes, title: str) -> None:
+def _style(axes: Axes, title: str) -> None:
     axes.set_title(title, loc="left", color=INK, fontsize=11)
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color("#bbbbbb")
@@ -231,11 +221,3 @@ def _bare(axes: Axes, title: str) -> None:
 
 def _plural(count: int, noun: str) -> str:
     return f"{count:,} {noun}" + ("" if count == 1 else "s")
-
-
-def _in_words(pixels: int) -> str:
-    """Such as `1.23 M pixels`."""
-    for size, letter in ((10**9, " G"), (10**6, " M"), (10**3, " k")):
-        if pixels >= size:
-            return f"{pixels / size:.3g}{letter} pixels"
-    return _plural(pixels, "pixel")

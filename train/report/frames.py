@@ -1,10 +1,11 @@
-"""What the report knows of the validation frames: counts of all, pictures of a few."""
+"""The report's data on the validation frames: figures of all of them, pictures of a few."""
 
 from __future__ import annotations
 
-import heapq
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from heapq import nlargest
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,13 +15,13 @@ from perception.metrics.segmentation import Accuracy, Condition, CountedFrame, c
 
 
 @dataclass(frozen=True)
-class Seen:
-    """One validation frame, and what the network made of it."""
+class PredictedFrame:
+    """One validation frame, with its truth and the network's prediction."""
 
     name: str
     recording: str
     image_bgr: NDArray[np.uint8]
-    """(H, W, 3) as it was recorded, without padding: its brightness tells day from night."""
+    """(H, W, 3) as recorded, without padding; its brightness decides between day and night."""
     truth: NDArray[np.uint8]
     """(h, w) class ids over the whole frame, any resolution; `IGNORE` does not count."""
     predicted: NDArray[np.uint8]
@@ -29,26 +30,26 @@ class Seen:
 
 @dataclass(frozen=True)
 class Score:
-    """One frame's own figures."""
+    """The figures of one frame."""
 
     name: str
     recording: str
     condition: Condition
     mean_iou: float
-    """Over the classes that occur in its truth or its prediction; NaN where all pixels are ignored."""
+    """Over the classes in its truth or prediction; NaN if all pixels are ignored."""
 
 
 @dataclass(frozen=True)
 class Ranked:
-    """A frame that is shown."""
+    """A frame to show."""
 
     score: Score
-    frame: Seen
+    frame: PredictedFrame
 
 
 @dataclass(frozen=True)
 class Gathered:
-    """All frames' figures, and the few frames at both ends."""
+    """The figures of all frames, and the best and worst frames."""
 
     accuracy: Accuracy
     scores: list[Score]
@@ -59,38 +60,23 @@ class Gathered:
     """Worst first."""
 
 
-class _Extremes:
-    """The `limit` frames with the highest key, whatever the number that passes by."""
-
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._heap: list[tuple[float, int, Ranked]] = []
-
-    def offer(self, key: float, order: int, ranked: Ranked) -> None:
-        heapq.heappush(self._heap, (key, -order, ranked))  # of equals the first one stays
-        if len(self._heap) > self._limit:
-            heapq.heappop(self._heap)
-
-    def highest_first(self) -> list[Ranked]:
-        return [ranked for _, _, ranked in sorted(self._heap, key=lambda item: item[:2], reverse=True)]
-
-
-def gather(predicted: Iterable[Seen], shown: int) -> Gathered:
-    """Count every frame and keep the `shown` best and worst; the other pictures are let go at once.
+def gather(predicted: Iterable[PredictedFrame], shown: int) -> Gathered:
+    """Count every frame and keep the pictures of the `shown` best and worst.
 
     Raises:
-        ValueError: if there are no frames, or a prediction is not of its truth's shape.
+        ValueError: if there are no frames, or a prediction's shape is not its truth's.
     """
     counted: list[CountedFrame] = []
     scores: list[Score] = []
-    best, worst = _Extremes(shown), _Extremes(shown)
-    for order, frame in enumerate(predicted):
+    best: list[Ranked] = []
+    worst: list[Ranked] = []
+    for frame in predicted:
         counts = count_frame(frame.recording, frame.image_bgr, frame.truth, frame.predicted)
-        mean_iou = float(mean_iou_of(counts.counts))
-        score = Score(frame.name, frame.recording, counts.condition, mean_iou)
+        score = Score(frame.name, frame.recording, counts.condition, float(mean_iou_of(counts.counts)))
         counted.append(counts)
         scores.append(score)
-        if np.isfinite(mean_iou):
-            best.offer(mean_iou, order, Ranked(score, frame))
-            worst.offer(-mean_iou, order, Ranked(score, frame))
-    return Gathered(Accuracy(tuple(counted)), scores, best.highest_first(), worst.highest_first())
+        if math.isfinite(score.mean_iou):
+            ranked = Ranked(score, frame)
+            best = nlargest(shown, [*best, ranked], key=lambda one: one.score.mean_iou)
+            worst = nlargest(shown, [*worst, ranked], key=lambda one: -one.score.mean_iou)
+    return Gathered(Accuracy(tuple(counted)), scores, best, worst)

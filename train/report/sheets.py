@@ -1,4 +1,4 @@
-"""Contact sheets: frames with their truth beside the prediction, drawn as the node draws them."""
+"""Contact sheets: frames with their truth beside the prediction, drawn like the node's overlay."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _NAME_LETTERS: Final = 72
 
 
 def sheet(ranked: Sequence[Ranked], title: str) -> Figure:
-    """Two frames a row, truth left and prediction right, each with its name and its own mean IoU."""
+    """Two frames per row, truth left and prediction right, each with its name and mean IoU."""
     pictures = [_pair(one) for one in ranked]
     rows = max(1, -(-len(ranked) // COLUMNS))
     aspect = max((picture.shape[0] / picture.shape[1] for picture in pictures), default=0.3)
@@ -37,7 +37,7 @@ def sheet(ranked: Sequence[Ranked], title: str) -> Figure:
         score = ranked[place].score
         name = score.name if len(score.name) <= _NAME_LETTERS else "…" + score.name[1 - _NAME_LETTERS :]
         axes.imshow(pictures[place][..., ::-1])
-        # A dollar in a file's name is no formula.
+        # A dollar sign in a file name must not start a formula.
         style = {"color": INK, "fontsize": 10, "parse_math": False}
         axes.set_title(f"{name}  ({score.condition})", loc="left", **style)
         axes.set_title(f"mean IoU {100 * score.mean_iou:.1f} %", loc="right", **style)
@@ -65,8 +65,8 @@ def _pair(ranked: Ranked) -> NDArray[np.uint8]:
 
 
 def _tinted(image_bgr: NDArray[np.uint8], class_map: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The overlay's areas on a frame of `PANEL_WIDTH_PX`."""
+    """The frame with its areas, `PANEL_WIDTH_PX` wide."""
     panel_wh = (PANEL_WIDTH_PX, max(1, round(image_bgr.shape[0] * PANEL_WIDTH_PX / image_bgr.shape[1])))
-    # Drawn at twice the size: the overlay halves the colours, and shrinking hides that.
+    # Drawn at twice the size, because the overlay halves the resolution of colours.
     drawn_bgr = overlaid(image_bgr, class_map, (2 * panel_wh[0], 2 * panel_wh[1]))
     return np.asarray(cv2.resize(drawn_bgr, panel_wh, interpolation=cv2.INTER_AREA), np.uint8)

@@ -1,23 +1,23 @@
-"""The report's files: charts, sheets, and report.json with every number behind them.
+"""The report's files: charts, sheets, and report.json with all figures.
 
-`report.json` holds, with shares from 0 to 1 and null where there is nothing to tell:
+`report.json` contains, with shares from 0 to 1 and null for missing values:
 
 - `model`, `config`: the network's name and all settings of the run.
 - `network`: its `parameters`, its `size_mib`, and the `device` it was trained on.
-- `history`: one entry an epoch, as training kept it: `stage` and `epoch` from 0, `loss`,
-  `val_mean_iou`, and where it was kept `val_loss`, `val_iou_<class>`, `learning_rate`, `seconds`.
-- `best_epoch`: the entry of the epoch that `best.pt` holds: the best of the last stage.
+- `history`: one entry per epoch: `stage` and `epoch` from 0, `loss`, `val_mean_iou`, and except in
+  older runs `val_loss`, `val_iou_<class>`, `learning_rate`, `seconds`.
+- `best_epoch`: the entry of the epoch in `best.pt`, the best of the last stage.
 - `labels`: the classes, in the order of every matrix's rows and columns.
 - `validation`: the best network on the validation frames. `frames` and `recordings` are counts;
-  `mean_iou`; `mean_iou_interval` [low, high] of `confidence`, by recording, null for one recording
-  alone, whose interval would have no width; `iou` by class;
-  `confusion` in pixels, a row for each true class and a column for what it was taken for.
-- `conditions`: the same for the frames of `day` and `night`, those that occur.
-- `night_below_luma`: the mean luma that parts them.
+  `mean_iou`; `mean_iou_interval` [low, high] of `confidence`, by recording, null for a single recording,
+  whose interval would have no width; `iou` by class; `confusion` in pixels, a row per true class and a
+  column per predicted class.
+- `conditions`: the same for the frames of `day` and `night`, if there are any.
+- `night_below_luma`: the mean luma that separates them.
 - `drivable_or_not`: the same with direct and alternative as one class.
-- `frames`: for each validation frame its `name`, `recording`, `condition` and own `mean_iou`, over
-  the classes that occur in it.
-- `best`, `worst`: names of the frames on the two sheets, from the end inwards.
+- `frames`: `name`, `recording`, `condition` and `mean_iou` of each validation frame, over the classes
+  that occur in it.
+- `best`, `worst`: names of the frames on the two sheets, best and worst first.
 """
 
 from __future__ import annotations
@@ -34,9 +34,8 @@ import numpy as np
 from perception.labels import LABELS
 from perception.metrics.segmentation import CONFIDENCE, NIGHT_BELOW_LUMA, Accuracy
 from perception.system.atomic_file import write_atomically
-from train.report.charts import conditions, confusion_matrix, curves, to_png
-from train.report.epochs import best_epoch
-from train.report.frames import Gathered, Seen, gather
+from train.report.charts import best_epoch, conditions, confusion_matrix, curves, to_png
+from train.report.frames import Gathered, PredictedFrame, gather
 from train.report.sheets import sheet
 
 SHOWN: Final = 8
@@ -44,25 +43,25 @@ TWO_LABELS: Final = ("drivable", "background")
 
 
 class ReportError(ValueError):
-    """A report that cannot be written; the checkpoints are not touched by it."""
+    """A report cannot be written; the checkpoints are intact."""
 
 
 def write_report(
     folder: Path,
     config: dict[str, Any],
     history: Sequence[dict[str, float]],
-    predicted: Iterable[Seen],
+    predicted: Iterable[PredictedFrame],
     network: dict[str, Any] | None = None,
 ) -> None:
     """Write `report.json` and the PNG files `curves`, `confusion`, `conditions`, `best` and `worst`.
 
     Args:
-        folder: made if need be; the files of an earlier report are replaced.
+        folder: created if needed; the files of an earlier report are replaced.
         config: the settings of the run, as plain values.
-        history: one entry an epoch; entries of older runs may lack some numbers.
-        predicted: the validation frames with what the best network makes of them. They are taken one
-            by one, and no more than `2 * SHOWN` pictures are kept.
-        network: what report.json is to hold under that name.
+        history: one entry per epoch; those of older runs may lack some figures.
+        predicted: the validation frames with the best network's predictions. They are consumed one by
+            one, and no more than `2 * SHOWN` pictures are kept.
+        network: value of `network` in report.json.
 
     Raises:
         ReportError: if there are no frames, or a file cannot be written.
@@ -84,10 +83,10 @@ def write_report(
         folder.mkdir(parents=True, exist_ok=True)
         for name, figure in charts.items():
             write_atomically(folder / f"{name}.png", to_png(figure))
-        text = json.dumps(
-            _plain(_numbers(config, history, gathered) | {"network": network}), indent=1, allow_nan=False
+        figures = _numbers(config, history, gathered) | {"network": network}
+        write_atomically(
+            folder / "report.json", json.dumps(_plain(figures), indent=1, allow_nan=False).encode()
         )
-        write_atomically(folder / "report.json", text.encode())
     except OSError as error:
         raise ReportError(f"{folder}: the report cannot be written: {error.strerror}") from error
 
@@ -126,15 +125,11 @@ def _figures(accuracy: Accuracy, labels: Sequence[str]) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """The value as JSON knows it: lists for arrays and tuples, null for what is no finite number."""
+    """The value for JSON: lists for arrays and tuples, null for numbers that are not finite."""
     if isinstance(value, dict):
         return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, np.ndarray):
+    if isinstance(value, np.ndarray | np.generic):
         return _plain(value.tolist())
-    if isinstance(value, (list, tuple)):
+    if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
-    if isinstance(value, np.generic):
-        return _plain(value.item())
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return value
+    return None if isinstance(value, float) and not math.isfinite(value) else value

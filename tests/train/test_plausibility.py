@@ -13,7 +13,7 @@ from perception.labels import ALTERNATIVE, BACKGROUND, DIRECT
 from train.cli import main
 from train.data.decode import DataError
 from train.data.layouts import open_frames, read_data_set
-from train.data.sense import nonsense
+from train.data.plausibility import why_implausible
 
 WIDTH, HEIGHT = 160, 90
 IDS_OF_2018 = {BACKGROUND: 0, DIRECT: 1, ALTERNATIVE: 2}
@@ -198,9 +198,9 @@ def test_numberings_that_are_mixed_and_labels_upside_down_are_seen() -> None:
     roads = [road(seed) for seed in range(16)]
     mixed = [*roads[:8], *(numbered(class_map, IDS_OF_2018) for class_map in roads[8:])]
 
-    assert "in 8 of 16 frames looked at what is drivable fills the top" in str(nonsense(mixed))
-    assert "upside down, or shifted" in str(nonsense(class_map[::-1] for class_map in roads))
-    assert "upside down, or shifted" in str(nonsense(np.roll(each, HEIGHT // 2, 0) for each in roads))
+    assert "in 8 of 16 frames checked, drivable area fills the top" in str(why_implausible(mixed))
+    assert "upside down, or shifted" in str(why_implausible(class_map[::-1] for class_map in roads))
+    assert "upside down, or shifted" in str(why_implausible(np.roll(each, HEIGHT // 2, 0) for each in roads))
 
 
 def test_labels_of_nothing_are_refused_whatever_the_map_says(tmp_path: Path) -> None:
@@ -251,7 +251,7 @@ def test_grey_with_alpha_is_grey(tmp_path: Path) -> None:
         (".", r"but .*bdd100k does \(bdd100k\)"),
         ("bdd100k/images/100k/train", r"but .*bdd100k does \(bdd100k\)"),
         ("jpegs", "has no masks beside it"),
-        ("empty", "looks like no known data set, for it is empty"),
+        ("empty", "looks like no known data set; it is empty"),
         ("bdd100k.zip", "is a file; the folder of a data set is wanted"),
     ],
 )
@@ -269,6 +269,6 @@ def test_road_makes_sense_and_so_does_a_city_without_lanes_beside() -> None:
     roads = [road(seed) for seed in range(16)]
     alone = [np.where(class_map == ALTERNATIVE, BACKGROUND, class_map) for class_map in roads]
 
-    assert nonsense(roads) is None
-    assert nonsense(alone) is None
-    assert nonsense([]) is None
+    assert why_implausible(roads) is None
+    assert why_implausible(alone) is None
+    assert why_implausible([]) is None

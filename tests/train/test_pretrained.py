@@ -1,4 +1,4 @@
-"""A hub that does not answer is told within seconds, and what its cache holds is taken all the same."""
+"""An unreachable hub is reported within seconds, and its cache is used all the same."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 hub = pytest.importorskip("huggingface_hub")
 
-from train.models.hub import answers, hub_if_it_answers  # noqa: E402
+from train.models.pretrained import is_reachable, pretrained_or_offline  # noqa: E402
 
 COMMIT = "0" * 40
 
@@ -40,18 +40,18 @@ def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_server_that_takes_connections_answers_however_slow_it_is(listening: str, closed: str) -> None:
-    assert answers(listening)
-    assert not answers(closed)
+    assert is_reachable(listening)
+    assert not is_reachable(closed)
 
 
 def test_proxy_is_asked_in_the_server_s_place(
     listening: str, closed: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("https_proxy", listening)
-    assert answers("https://hub.invalid")
+    assert is_reachable("https://hub.invalid")
 
     monkeypatch.setenv("https_proxy", closed)
-    assert not answers("https://hub.invalid")
+    assert not is_reachable("https://hub.invalid")
 
 
 def test_look_up_of_a_name_that_hangs_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -65,7 +65,7 @@ def test_look_up_of_a_name_that_hangs_is_not_waited_for(monkeypatch: pytest.Monk
 
     started_s = time.monotonic()
 
-    assert not answers("https://hub.invalid", within_s=0.01)
+    assert not is_reachable("https://hub.invalid", within_s=0.01)
     assert time.monotonic() - started_s < 5
     let_go.set()
 
@@ -80,10 +80,10 @@ def test_hub_that_does_not_answer_fails_at_once_and_its_cache_is_used(
     (kept / "snapshots" / COMMIT).mkdir(parents=True)
     (kept / "snapshots" / COMMIT / "kept.bin").write_bytes(b"weights")
 
-    with hub_if_it_answers():
+    with pretrained_or_offline():
         found = hub.hf_hub_download("maker/net", "kept.bin", cache_dir=tmp_path)
     started_s = time.monotonic()
-    with pytest.raises(ConnectionError, match=r"127\.0\.0\.1 does not answer"), hub_if_it_answers():
+    with pytest.raises(ConnectionError, match=r"127\.0\.0\.1 does not answer"), pretrained_or_offline():
         hub.hf_hub_download("maker/net", "absent.bin", cache_dir=tmp_path)
 
     assert Path(found).read_bytes() == b"weights"
@@ -95,7 +95,7 @@ def test_hub_that_answers_is_left_to_the_library(listening: str, monkeypatch: py
     monkeypatch.setattr(hub.constants, "ENDPOINT", listening)
 
     def fetch() -> None:
-        with hub_if_it_answers():
+        with pretrained_or_offline():
             assert not hub.constants.HF_HUB_OFFLINE
             raise TimeoutError("too slow")
 
