@@ -9,13 +9,13 @@ from perception.cli.command import run_command
 
 def main() -> int:
     """Run the command with the arguments of the process; its exit status."""
-    return run_command("drivable-train", _main)
 
+    def body() -> int:
+        from train.cli import main
 
-def _main() -> int:
-    from train.cli import main as run
+        return main()
 
-    return run(sys.argv[1:])
+    return run_command("drivable-train", body)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ class Augment:
     scale_max: float = 1.35
     rotate_deg: float = 3.0
     shift: float = 0.06
-    """Largest shift of the frame, as a share of its sides. The network recognises the own lane by its place
+    """Largest shift of the frame, as a share of its sides. The network recognises the ego lane by its place
     in the frame, which large shifts would undo."""
     colour: float = 0.4
     """Strength of changes in brightness, contrast and saturation."""

@@ -318,7 +318,7 @@ def test_folders_without_a_frame_are_no_data_set(
         (tmp_path / folder).mkdir(parents=True)
 
     assert main(["inspect", "--data", str(tmp_path), "--out", str(tmp_path / "sheets")]) == 1
-    assert "holds no frames, in the folders of the layout bdd100k" in only_error_line("drivable-train")
+    assert "holds no frames in the folders of layout bdd100k" in only_error_line("drivable-train")
 
 
 @pytest.mark.parametrize(

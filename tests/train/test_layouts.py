@@ -542,7 +542,7 @@ def test_folder_takes_a_label_map_from_elsewhere(tmp_path: Path) -> None:
         ("'#ff00f': direct", "'#ff00f' is neither a value"),
         ("{7: direct, '#ff00ff': direct}", "has values and colours"),
         ("#ff00ff: direct", "a colour needs its quotes"),
-        ("- direct", "expected `7: direct`"),
+        ("- direct", "expected lines such as `7: direct`"),
         ("7: [direct", "not readable as YAML"),
         ("7: direct\n8: alternative\n7: background", "7 occurs twice"),
         ("7: direct\n0x7: direct", "7 occurs twice"),

@@ -220,10 +220,10 @@ def test_two_runs_at_once_in_one_folder_are_refused(config: TrainConfig) -> None
     assert loop.train(short, quiet).is_file()
 
 
-def test_folder_of_a_run_is_told_to_be_no_checkpoint(tmp_path: Path) -> None:
+def test_folder_of_a_run_is_refused_with_its_checkpoint(tmp_path: Path) -> None:
     (tmp_path / "best.pt").touch()
 
-    with pytest.raises(CheckpointError, match=r"no checkpoint; its checkpoint is .*best\.pt"):
+    with pytest.raises(CheckpointError, match=r"not a checkpoint; its checkpoint is .*best\.pt"):
         Checkpoint.load(tmp_path)
 
 
@@ -241,7 +241,7 @@ def test_run_at_its_end_is_told_to_be_there(config: TrainConfig) -> None:
     ("changed", "message"),
     [
         ({"batch_size": 9}, "8 training frames are fewer than one"),
-        ({"synthetic_drives": 0}, "nothing to learn"),
+        ({"synthetic_drives": 0}, "no training frames"),
     ],
 )
 def test_later_stage_without_frames_enough_is_refused_before_the_first_is_trained(

@@ -227,7 +227,7 @@ class TestEveryEncoder:
             load_encoder(build_model(name, 3), "imagenet")
 
         assert "\n" not in str(raised.value)
-        assert "name a file that holds them with --encoder_weights FILE" in str(raised.value)
+        assert "name a file with --encoder_weights FILE" in str(raised.value)
 
     def test_frozen_encoder_stays_as_it_is_while_the_head_learns(self, name: str) -> None:
         model = build_model(name, 3).train()

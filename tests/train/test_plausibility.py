@@ -222,7 +222,7 @@ def test_labels_in_a_jpeg_are_refused_for_what_it_does_to_them(kind: str, tmp_pa
         file.unlink()
         write(file.with_suffix(".jpg"), np.asarray(pixels, np.uint8))
 
-    with pytest.raises(DataError, match="is a JPEG, which blurs one class into the next"):
+    with pytest.raises(DataError, match="is a JPEG, which blurs the borders of classes"):
         open_frames(tmp_path, "train")[0]
 
 

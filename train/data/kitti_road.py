@@ -1,4 +1,4 @@
-"""KITTI road: the frames with labels of the vehicle's own lane."""
+"""KITTI road: the frames with labels of the ego lane."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def is_kitti_road(root: Path) -> bool:
 def read_kitti_road(root: Path) -> DataSet:
     """`training/image_2/um_<n>.png`, with `um_road_<n>.png` and `um_lane_<n>.png` in `gt_image_2/`.
 
-    Magenta is road, or in the lane's file the own lane; red is neither; black is not labelled. The own
+    Magenta is road, or in the lane's file the ego lane; red is neither; black is not labelled. The own
     lane becomes direct, other road alternative, red background, black `IGNORE`. Frames named uu_ (no
     markings) and umm_ (several lanes) have no lane labels, so direct and alternative cannot be
     distinguished: they are left out.
@@ -71,8 +71,8 @@ def read_kitti_road(root: Path) -> DataSet:
     notes = [
         f"{root / IMAGES}: names no recordings, so each split is a contiguous part of it"
         " and ten frames in a row count as one recording",
-        f"{root / IMAGES}: {len(image_files) - len(with_lanes)} frames without a label of the own lane left"
-        " out (uu and umm)",
+        f"{root / IMAGES}: {len(image_files) - len(with_lanes)} frames left out: they have no label of the"
+        " ego lane (uu and umm)",
     ]
     return DataSet(root, frames, problems, notes)
 

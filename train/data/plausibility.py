@@ -13,7 +13,7 @@ from train.data.decode import DataError
 
 FRAMES_CHECKED: Final = 16
 """Spread over a split. In 16 random frames of BDD100K the middle holds at least 1.9 times as much of the
-own lane as of its neighbours (2,000 draws), and the top nothing but background."""
+ego lane as of its neighbours (2,000 draws), and the top nothing but background."""
 SKY_SHARE: Final = 0.8
 """Share of the top quarter of the pictures from which a class counts as the sky's, that is background."""
 SWAPPED_RATIO: Final = 2.0
@@ -108,7 +108,7 @@ def _strangely_placed(seen: Sequence[NDArray[np.uint8]]) -> str | None:
 
 
 def _straight_ahead(class_map: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The middle fifth of the lower half, where the vehicle's own lane is."""
+    """The middle fifth of the lower half, where the ego lane is."""
     height, width = class_map.shape
     return class_map[height // 2 :, width * 2 // 5 : max(width * 3 // 5, width * 2 // 5 + 1)]
 

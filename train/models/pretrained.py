@@ -53,5 +53,7 @@ def is_reachable(url: str, within_s: float = ANSWER_WITHIN_S) -> bool:
         with suppress(OSError), socket.create_connection(address, _CONNECT_WITHIN_S):
             is_connected.set()
 
-    threading.Thread(target=connect, daemon=True).start()  # resolving a name has no timeout of its own
-    return is_connected.wait(within_s)
+    thread = threading.Thread(target=connect, daemon=True)  # resolving a name has no timeout of its own
+    thread.start()
+    thread.join(within_s)
+    return is_connected.is_set()
