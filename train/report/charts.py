@@ -104,7 +104,7 @@ def confusion_matrix(confusion: ConfusionMatrix, title: str) -> Figure:
         colour = "white" if shares[row, column] > 0.55 else INK
         share = f"{100 * shares[row, column]:.1f} %" if of_class[row] else "–"
         axes.text(column, row - 0.06, share, ha="center", va="center", color=colour, fontsize=16)
-        pixels = _PIXELS(counts[row, column])
+        pixels = _PIXELS(float(counts[row, column]))
         axes.text(column, row + 0.17, pixels, ha="center", va="center", color=colour, fontsize=9)
     _style(axes, f"{title}\nshare of each true class by predicted class")
     axes.set_xticks(range(len(LABELS)), LABELS)
