@@ -31,13 +31,14 @@ VALUES = {
     "missed_before": 0,
     "pixel_aspect": (64, 45),
 }
+FRAME = NewFrame(3, Layout("bt709", 640, 360), VALUES, {"decode_errors": 2})
 SOUND = (
     NewRing(24, 4096, 7),
     Opened(SourceInfo("cam", True, (640, 360), 25.0, "h264")),
     Opened(SourceInfo("cam", True, None, 25.0)),
     Opened(SourceInfo("cam", True, (720, 576), 25.0, pixel_aspect=(64, 45))),
     Opened(SourceInfo("http://cam/shot.jpg", False, (640, 360), 10.0, is_one_picture=True)),
-    NewFrame(3, Layout("bt709", 640, 360), VALUES, {"decode_errors": 2}),
+    FRAME,
     Ended(),
     Failed("cam: unplugged"),
 )
@@ -65,6 +66,9 @@ def test_names_of_files_come_as_they_were_whatever_their_encoding() -> None:
         {"layout": {"kind": "jpeg", "width": 4, "height": 8}},
         {"values": VALUES | {"captured_ns": 1 << 61}},
         {"values": VALUES | {"name": "../../etc/passwd"}},
+        {"values": VALUES | {"name": "\ud800"}},
+        {"values": VALUES | {"source_id": "\ud800"}},
+        {"values": VALUES | {"name": "a\0"}},
         {"values": VALUES | {"frame_id": float("nan")}},
         {"values": VALUES | {"missed_before": -1}},
         {"values": VALUES | {"pixels": []}},
@@ -77,7 +81,7 @@ def test_names_of_files_come_as_they_were_whatever_their_encoding() -> None:
     ],
 )
 def test_frame_that_cannot_be_is_refused(changes: dict[str, Any]) -> None:
-    sound = json.loads(encoded(SOUND[4]))
+    sound = json.loads(encoded(FRAME))
 
     with pytest.raises(MalformedMessage):
         decoded(json.dumps(sound | changes).encode())
