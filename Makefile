@@ -10,15 +10,38 @@ UV := $(DEV)/bin/uv
 
 EPOCHS ?= 12
 
-.PHONY: demo test test-lowest test-vehicle vehicle check rigs published clean
+PYTEST_OPTIONS := --numprocesses auto --maxprocesses 8 --dist worksteal
+PYTEST := $(DEV)/bin/python -m pytest $(PYTEST_OPTIONS)
+# Tests start hundreds of processes, which start a third faster where compiled modules are kept.
+unexport PYTHONDONTWRITEBYTECODE
+
+.PHONY: demo quick test test-slow test-all test-lowest test-vehicle vehicle lint check rigs published clean
 
 # The runtime alone, no torch: drives the built-in road with the shipped model.
 demo: $(RUNTIME)/.ready
 	$(RUNTIME)/bin/drivable-node --source synthetic --duration 20 --out out/demo.mp4 --overwrite
 
-# Everything: lint, types, tests.
-test: $(DEV)/.ready check
-	$(DEV)/bin/python -m pytest
+# Lint, types, and every test that is not slow: for before a push.
+test: check
+	$(PYTEST) -m "not slow and not slow_large"
+
+# What `make test` leaves out.
+test-slow: $(DEV)/.ready
+	$(PYTEST) -m "slow and not slow_large"
+
+# Both, and so everything but the hours of `slow_large`.
+test-all: test test-slow
+
+# Lint, and the core of the runtime with neither processes nor networks of their own: for while one writes.
+QUICK_TESTS := $(patsubst %,tests/perception/test_%.py,atomic_file boundary_iou camera_health channel choice confidence \
+	confusion_matrix contract damage durable endpoints frame frame_times freshness health histogram image_file \
+	image_stats images jsonl letterbox masks messages numbers orientation outages overlay pacing pipeline pixel_aspect \
+	planes playlist polygons predictor providers rate reasons redaction registry rotation segmentation segments \
+	settings sink_line spec stage stalled supervisor systemd utc video zoo) tests/perception/v4l2 \
+	tests/test_rules_of_tests.py "tests/golden/test_golden.py::test_class_maps_of_a_video_are_the_golden_ones[rt_m-int8-onnx]"
+
+quick: lint
+	$(PYTEST) -m "not slow" $(QUICK_TESTS)
 
 # The runtime, its plots and OpenVINO in the lowest versions that pyproject.toml allows: what stands on a package.
 LOWEST_TESTS := $(patsubst %,tests/perception/test_%.py,boundary_iou image_stats choice completeness confidence damage \
@@ -28,7 +51,7 @@ LOWEST_TESTS := $(patsubst %,tests/perception/test_%.py,boundary_iou image_stats
 	whole_or_cut) tests/perception/v4l2 tests/bench/report tests/bench/test_infer.py tests/bench/test_cli.py
 
 test-lowest: $(LOWEST)/.ready
-	$(LOWEST)/bin/python -m pytest -W default -m "not slow and not slow_large" $(LOWEST_TESTS)
+	$(LOWEST)/bin/python -m pytest $(PYTEST_OPTIONS) -W default -m "not slow and not slow_large" $(LOWEST_TESTS)
 
 # The runtime exactly as vehicles get it, each file checked against its hash.
 test-vehicle: $(VEHICLE)/.ready
@@ -41,9 +64,11 @@ vehicle: $(DEV)/.ready
 	$(UV) pip compile --quiet --upgrade --universal --generate-hashes --custom-compile-command "make vehicle" \
 		pyproject.toml --extra cuda --output-file $(PINS)-cuda.txt
 
-check: $(DEV)/.ready
+lint: $(DEV)/.ready
 	$(DEV)/bin/ruff check .
 	$(DEV)/bin/ruff format --check .
+
+check: lint
 	$(DEV)/bin/mypy --strict -p perception -p bench
 	$(DEV)/bin/mypy -p train -p export
 

@@ -38,6 +38,7 @@ def start(package: str, *arguments: str, **options: int) -> subprocess.Popen[str
     )
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("package", COMMANDS)
 @pytest.mark.parametrize("seed", range(2))
 def test_interrupt_is_one_line(package: str, seed: int) -> None:

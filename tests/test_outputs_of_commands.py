@@ -80,6 +80,7 @@ def test_output_that_would_destroy_an_input_is_refused_in_one_line(
     assert contents(place) == before
 
 
+@pytest.mark.slow
 def test_exported_file_sets_the_older_one_aside_with_its_cards(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

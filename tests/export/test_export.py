@@ -96,6 +96,7 @@ def test_checkpoint_is_exported_with_its_own_normalisation_and_size(
     assert engine.contract.input_wh == SIZE_WH  # 90x50, rounded up
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("run", "asked", "name", "wanted"),
     [
@@ -201,6 +202,7 @@ def test_failing_gate_leaves_the_older_file_as_it_was(
     assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == older
 
 
+@pytest.mark.slow
 def test_gate_that_other_weights_pass_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("export.torch_source.CONTROL_SEED", 0)
 

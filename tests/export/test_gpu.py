@@ -99,6 +99,7 @@ def any_size_session() -> ort.InferenceSession:
     return session_of(with_placed(graph))
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("frame_wh", SIZES_WH, ids=str)
 def test_graph_for_one_size_or_any_agrees_with_the_nodes_own_steps(
     frame_wh: tuple[int, int],

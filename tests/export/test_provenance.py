@@ -60,6 +60,7 @@ def test_weights_that_a_run_began_with_bring_their_data_and_terms() -> None:
     assert "not for profit" in licence(asdict(RUN), network, {**own, "before": shipped})
 
 
+@pytest.mark.slow
 def test_licence_of_a_librarys_layers_stands_beside_ours() -> None:
     assert licence(asdict(RUN), MODELS["segformer"](3)).startswith("Apache-2.0; encoder's code")
 

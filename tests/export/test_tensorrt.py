@@ -43,8 +43,16 @@ def in_precision(name: str, precision: str, frames_bgr: list[np.ndarray]) -> onn
     return gpu_graph(network, contract.labels, contract.input_wh, FRAME_WH, contract.pad_bgr)
 
 
-@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize(
+    ("name", "precision"),
+    [
+        pytest.param(
+            name, precision, marks=pytest.mark.slow if precision == "int8" and name != "rt_s" else ()
+        )
+        for name in NETWORKS
+        for precision in ("fp32", "fp16", "int8")
+    ],
+)
 def test_every_network_for_gpus_is_taken_as_a_whole_and_sees_what_the_float_file_sees(
     name: str, precision: str, frames_bgr: list[np.ndarray]
 ) -> None:

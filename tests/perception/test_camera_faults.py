@@ -160,6 +160,7 @@ def check_faults(frames: list[Frame], good_s: float, hidden: str | None = None) 
     assert 0 < alarm_s <= LATEST_ALARM_S
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("scene", DRIVES)
 def test_every_fault_on_a_rendered_drive_is_told_in_half_a_second(scene: str) -> None:
     drive = SyntheticSource(scene, (640, 360), rate_hz=5.0, seed=2, frames=12)
@@ -218,6 +219,7 @@ def muddy(box: Box, luma: float) -> Fault:
     return splash
 
 
+@pytest.mark.one_in(3)
 @needs_unlit
 @pytest.mark.parametrize("half", HALVES)
 @pytest.mark.parametrize("luma", [60, 120])
@@ -232,6 +234,7 @@ def test_mud_on_an_unlit_road_is_told_in_half_a_second(luma: float, half: str) -
     assert alarm_s <= LATEST_ALARM_S + 1e-6
 
 
+@pytest.mark.one_in(7)
 @needs_unlit
 @pytest.mark.parametrize("looks_hz", [10, 30])
 @pytest.mark.parametrize("half", ["left", "right", "bottom"])  # nothing can be seen in the top one

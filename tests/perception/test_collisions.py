@@ -110,6 +110,7 @@ def test_two_outputs_into_one_named_pipe_are_refused(place: Path, only_error_lin
     assert "--jsonl and --summary name the same file" in only_error_line("drivable-node")
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize(
     ("arguments", "file", "told"),
     [

@@ -257,6 +257,7 @@ def test_wait_for_a_camera_ends_at_once_when_it_is_to(new_node: NewNode, camera:
     assert (status, "Traceback" in said) == (0, False)
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("is_there", [False, True])
 def test_duration_ends_a_run_without_a_single_frame(
     new_node: NewNode, camera: Camera, is_there: bool
@@ -274,6 +275,7 @@ def test_duration_ends_a_run_without_a_single_frame(
     assert len(node.records) > 20
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
 def test_reader_is_replaced_without_any_folder_for_temporary_files(
     new_node: NewNode, camera: Camera, number: int
@@ -328,6 +330,7 @@ def test_end_while_the_camera_is_silent_is_quiet(new_node: NewNode, camera: Came
     assert (status, "Traceback" in said) == (0, False)
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
 def test_isolated_recording_whose_reader_is_lost_ends_with_one_line_and_repeats_no_frame(
     new_node: NewNode, make_clip: Callable[..., Path], number: int

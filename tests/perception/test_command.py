@@ -45,6 +45,7 @@ def frames_of(video: Path) -> int:
         return sum(1 for _ in container.decode(video=0))
 
 
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize(
     "redirections", ["2>/dev/full", "2>&-", "<&-", "<&- 2>&-", "<&- >&- 2>&-", "2> >(exec true)"]
 )

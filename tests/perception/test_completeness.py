@@ -69,6 +69,7 @@ def test_a_whole_recording_ends_well(name: str, recording: Callable[[str], bytes
     assert play(file) == (FRAMES, "")
 
 
+@pytest.mark.one_in(5)
 @pytest.mark.parametrize("sound_s", [3.0, 4.0, 9.0], ids=["shorter", "as long", "longer"])
 @pytest.mark.parametrize("name", [name for name in KINDS if name not in WITHOUT_SOUND])
 def test_a_whole_recording_with_sound_ends_well(name: str, sound_s: float, tmp_path: Path) -> None:

@@ -88,6 +88,7 @@ def run_node(
     )
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("is_bound", [True, False], ids=["in the device's thread", "in the stage's own"])
 @pytest.mark.parametrize("kind", ["live", "recorded"])
 def test_inference_that_never_returns_does_not_keep_the_process(

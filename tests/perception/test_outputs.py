@@ -59,6 +59,7 @@ def node() -> Iterator[Callable[..., subprocess.Popen[str]]]:
         process.communicate()
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("rotate", [(), ("--rotate.age_s", "1")])
 def test_second_node_is_refused_in_one_line_before_anything_is_touched(
     rotate: tuple[str, ...],
@@ -95,6 +96,7 @@ def test_second_node_is_refused_in_one_line_before_anything_is_touched(
     assert [name for name in os.listdir(tmp_path) if name.startswith(".")] == []
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL])
 def test_lock_goes_with_the_process(
     end: signal.Signals, tmp_path: Path, node: Callable[..., subprocess.Popen[str]]
@@ -314,6 +316,7 @@ def test_keep_leaves_pictures_of_the_user_in_an_old_folder_and_says_so(tmp_path:
     assert "000001: an old segment cannot be removed: Directory not empty; remove it" in sink.issue
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rotate", [(), ("--rotate.age_s", "0.5", "--rotate.keep", "6")])
 def test_unit_that_is_killed_and_started_again_five_times_goes_on_with_its_outputs(
     rotate: tuple[str, ...], tmp_path: Path, node: Callable[..., subprocess.Popen[str]]

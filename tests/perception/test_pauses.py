@@ -36,6 +36,7 @@ LIVE = ("--realtime", "--max-frames", "150")
 ISOLATED = (*RECORDED, "--isolate", "--read_timeout_s", "0.5")
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("kind", [RECORDED, LIVE, ISOLATED])
 def test_reader_of_the_records_that_pauses_is_no_hang(kind: tuple[str, ...], tmp_path: Path) -> None:
     summary = tmp_path / "s.json"
@@ -62,6 +63,7 @@ def test_reader_of_the_records_that_pauses_is_no_hang(kind: tuple[str, ...], tmp
         assert ids == list(range(300))
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("kind", [RECORDED, LIVE])
 def test_process_that_was_stopped_goes_on(kind: tuple[str, ...], tmp_path: Path) -> None:
     records, summary = tmp_path / "r.jsonl", tmp_path / "s.json"

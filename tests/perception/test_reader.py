@@ -274,6 +274,7 @@ def test_process_that_is_told_to_end_ends_by_itself(new_reader: NewReader) -> No
     assert _children() == []
 
 
+@pytest.mark.slow
 def test_readers_leave_no_descriptor_behind(new_reader: NewReader) -> None:
     opened(new_reader()).close()  # what the first one needs stays
     before = len(os.listdir("/proc/self/fd"))
@@ -489,6 +490,7 @@ def test_node_with_many_descriptors_can_wait_for_a_reader(new_source: Callable[.
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
+@pytest.mark.one_in(5)
 @pytest.mark.parametrize(
     "said",
     [

@@ -51,6 +51,7 @@ def config(tmp_path: Path) -> Callable[[str], str]:
     return write
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize(
     "arguments",
     [

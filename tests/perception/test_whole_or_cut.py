@@ -91,6 +91,7 @@ def test_a_whole_recording_is_whole_wherever_its_clock_begins(
     assert outcome(name, recording(name, start)) == (FRAMES, "")
 
 
+@pytest.mark.one_in(5)
 @pytest.mark.parametrize("percent", [30, 70, 99])
 @pytest.mark.parametrize(("name", "start"), [cell for cell in CELLS if cell[0] != "h264"])
 def test_a_recording_that_was_cut_off_is_incomplete_wherever_its_clock_begins(
@@ -108,6 +109,7 @@ def test_a_recording_that_was_cut_off_is_incomplete_wherever_its_clock_begins(
     assert re.fullmatch(r"incomplete: (\d+ frames .*; the file ends early|its index .*)", problem)
 
 
+@pytest.mark.one_in(7)
 @pytest.mark.parametrize("percent", [30, 70, 99])
 @pytest.mark.parametrize("sound", ["shorter", "longer"])
 @pytest.mark.parametrize("name", [name for name in KINDS if name not in RAW])
@@ -131,6 +133,7 @@ def test_a_recording_of_one_frame_is_whole(
     assert outcome(name, recording(name, frames=1)) == (1, "")
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("what", ["zeros", "many zeros", "garbage", "text"])
 @pytest.mark.parametrize("name", KINDS)
 def test_what_follows_the_end_is_no_part_of_the_recording(
@@ -173,6 +176,7 @@ def test_joined_transport_streams_are_whole_whatever_their_clocks_do(
     assert outcome("ts", data) == (2 * FRAMES, "")
 
 
+@pytest.mark.one_in(5)
 @pytest.mark.parametrize("sound_s", [0.0, 12.0], ids=["silent", "sound goes on"])
 @pytest.mark.parametrize("name", ["mp4", "parts.mp4", "mkv", "webm", "flv", "ts"])
 @pytest.mark.parametrize("pause_at", [50, FRAMES - 1], ids=["in the midst", "before the last"])
@@ -336,6 +340,7 @@ def test_a_file_with_nothing_in_it_says_so(
     assert problem == ("is not a video file that can be read" if data else "is empty")
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("frames", [FRAMES, 1])
 @pytest.mark.parametrize("name", KINDS)
 def test_a_recording_is_whole_each_time_that_it_is_played(

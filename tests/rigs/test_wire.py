@@ -51,6 +51,7 @@ def test_delay_of_one_direction_does_not_hold_back_the_other(wire: ModuleType) -
     assert line.due(0.0) == [(BACK, b"fast")]
 
 
+@pytest.mark.slow
 def test_the_share_that_is_lost_is_the_share_asked_for(wire: ModuleType) -> None:
     line = wire.Wire(loss=0.05, choice=random.Random(0))
     for _ in range(10_000):

@@ -64,7 +64,7 @@ def logits_of(model: Any, input_bgr: Any, training: bool = False) -> Any:
     return (outputs.logits if training else outputs)[0].numpy()
 
 
-@pytest.mark.parametrize("name", ["rt_s", "rt_m", "rt_l"])
+@pytest.mark.parametrize("name", ["rt_s", "rt_m", pytest.param("rt_l", marks=pytest.mark.slow)])
 def test_shipped_network_gives_what_its_file_gives(name: str) -> None:
     engine = OnnxEngine(model_file(name), "cpu")
     model = build_model(name, 3)
@@ -102,6 +102,7 @@ def test_run_begins_with_the_weights_and_remembers_whose_they_are(config: TrainC
     assert "initial weights: rt_s" in said
 
 
+@pytest.mark.slow
 def test_fine_tuning_beats_training_from_scratch(config: TrainConfig) -> None:
     stage = Stage((320, 192), 1, 5, 1e-4, synthetic_drives=5, frames_per_drive=10)
     run = replace(config, model="rt_m", stages=[stage])
@@ -114,6 +115,7 @@ def test_fine_tuning_beats_training_from_scratch(config: TrainConfig) -> None:
     assert mean_iou["tuned"] > mean_iou["scratch"] + 0.1
 
 
+@pytest.mark.slow
 def test_resumed_run_does_not_begin_with_them_again(
     config: TrainConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -189,7 +191,7 @@ def test_checkpoint_brings_the_settings_that_name_its_data(config: TrainConfig) 
         ("rt_m", "rt_s", "of another network than rt_m"),
         ("rt_s", "rt_s-int8", "in int8; a file for --target cpu in fp32"),
         ("rt_s", "nowhere.pt", "nowhere.pt: no such model file, and no shipped model so named"),
-        ("pspnet", "rt_s", "of another network than pspnet"),
+        pytest.param("pspnet", "rt_s", "of another network than pspnet", marks=pytest.mark.slow),
     ],
 )
 def test_weights_of_another_network_are_refused_by_name(model: str, source: str, message: str) -> None:

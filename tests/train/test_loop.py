@@ -72,6 +72,7 @@ def test_loss_falls_and_best_and_last_checkpoints_are_written(config: TrainConfi
     assert Checkpoint.load(best_file).best == max(entry["val_mean_iou"] for entry in history)
 
 
+@pytest.mark.slow
 def test_report_and_tensorboard_curves_lie_beside_the_checkpoints(
     config: TrainConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -83,6 +84,7 @@ def test_report_and_tensorboard_curves_lie_beside_the_checkpoints(
     assert list((best_file.parent / "tensorboard").glob("events.*"))
 
 
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize("ema_decay", [0.0, 0.9])
 @pytest.mark.parametrize("epochs_before_break", [1, 2, 3])
 def test_resumed_run_is_bit_for_bit_the_unbroken_one(
@@ -108,6 +110,7 @@ def test_resumed_run_is_bit_for_bit_the_unbroken_one(
     assert all(torch.equal(resumed.model[name], value) for name, value in unbroken.model.items())
 
 
+@pytest.mark.slow
 def test_run_killed_within_an_epoch_goes_on_as_if_it_had_not_been(
     config: TrainConfig, tmp_path: Path
 ) -> None:
@@ -132,6 +135,7 @@ def test_run_killed_within_an_epoch_goes_on_as_if_it_had_not_been(
     assert curve(Checkpoint.load(killed_file)) == curve(Checkpoint.load(whole_file))
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:This DataLoader will create 2 worker processes")  # on one core
 def test_workers_change_nothing_but_the_time(config: TrainConfig, tmp_path: Path) -> None:
     alone = loop.train(config, quiet)
@@ -146,6 +150,7 @@ def judge_as(monkeypatch: pytest.MonkeyPatch, losses: list[float]) -> None:
     monkeypatch.setattr(loop, "evaluate", lambda *arguments: Validation(ConfusionMatrix(3), next(found)))
 
 
+@pytest.mark.slow
 def test_each_stage_has_a_best_of_its_own(config: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     judge_as(monkeypatch, [0.1, 0.2, 0.7, 0.6])
 
@@ -154,6 +159,7 @@ def test_each_stage_has_a_best_of_its_own(config: TrainConfig, monkeypatch: pyte
     assert (best.stage, best.best) == (1, -0.6)
 
 
+@pytest.mark.slow
 def test_next_stage_starts_from_the_best_weights_of_the_one_before(
     config: TrainConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -189,6 +195,7 @@ def test_run_killed_between_its_two_checkpoints_goes_on_from_the_later_one(confi
     assert not any("epoch" in line for line in said)
 
 
+@pytest.mark.slow
 def test_stage_that_was_begun_cannot_go_on_as_another(config: TrainConfig) -> None:
     loop.train(config, quiet)
     longer = [config.stages[0], replace(config.stages[1], epochs=9)]
@@ -298,6 +305,7 @@ def test_frozen_batch_norms_keep_their_statistics(config: TrainConfig) -> None:
     assert all((value == 0).all() for name, value in after.items() if name.endswith("running_mean"))
 
 
+@pytest.mark.one_in(5)
 @pytest.mark.parametrize("optimiser", OPTIMISERS)
 @pytest.mark.parametrize("schedule", SCHEDULES)
 def test_every_optimiser_goes_with_every_schedule(config: TrainConfig, optimiser: str, schedule: str) -> None:
@@ -319,6 +327,7 @@ def test_run_that_lies_there_is_not_overwritten_unasked(config: TrainConfig) -> 
     assert last_file.read_bytes() == before
 
 
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize(
     ("name", "value"), [("optimiser", "sgd"), ("seed", 3), ("ema_decay", 0.9), ("loss", "focal")]
 )
@@ -369,6 +378,7 @@ def test_loss_that_is_not_a_number_ends_training_with_the_last_checkpoint_intact
     assert last_file.read_bytes() == before
 
 
+@pytest.mark.slow
 def test_teacher_is_asked_in_the_stages_that_are_taught(config: TrainConfig, tmp_path: Path) -> None:
     teacher_file = loop.train(config, quiet)
     taught = replace(config.stages[0], epochs=1)

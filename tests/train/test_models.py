@@ -23,7 +23,9 @@ from train.torchvision_cpu import mobilenet_v2, resnet50, smp, timm  # noqa: E40
 
 PUBLISHED_MB = {"fcn": 133, "unet": 118, "pspnet": 187, "deeplabv3plus": 154, "segformer": 170}
 WITHOUT_ENCODER = ("rt_s", "unet")
-WITH_ENCODER = [name for name in MODELS if name not in WITHOUT_ENCODER]
+NETWORKS = [pytest.param(name, marks=pytest.mark.slow if name in PUBLISHED[1:] else ()) for name in MODELS]
+"""Ours, and one of the published ones; the others are much larger."""
+WITH_ENCODER = [network for network in NETWORKS if network.values[0] not in WITHOUT_ENCODER]
 DOWNLOADS = {
     "rt_m": "torchvision.models._api.load_state_dict_from_url",
     "rt_l": "timm.models._builder.load_state_dict_from_hf",
@@ -52,7 +54,7 @@ def frames(*shape_hw: int) -> Tensor:
     return torch.randn(2, 3, *shape_hw).contiguous(memory_format=torch.channels_last)
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", NETWORKS)
 class TestEveryNetwork:
     def test_logits_come_out_at_its_output_stride_and_at_any_size(self, name: str) -> None:
         model = build_model(name, 3).eval().to(memory_format=torch.channels_last)

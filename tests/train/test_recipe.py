@@ -81,6 +81,7 @@ def test_resume_and_the_folder_alone_go_on_with_the_run_s_own_settings(tmp_path:
     assert resumed.config["loss"] == "focal"
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("arguments", [["mine"], ["mine/last.pt"], ["mine", "--name", "mine"]])
 def test_the_folder_of_the_run_itself_will_do(tmp_path: Path, arguments: list[str]) -> None:
     begin(tmp_path / "runs", "--name", "mine")
@@ -90,6 +91,7 @@ def test_the_folder_of_the_run_itself_will_do(tmp_path: Path, arguments: list[st
     assert len(Checkpoint.load(tmp_path / "runs" / "mine" / "last.pt").history) == 2
 
 
+@pytest.mark.slow
 def test_of_several_runs_the_one_is_named(tmp_path: Path, only_error_line: Callable[[str], str]) -> None:
     for name in ("day", "night"):
         begin(tmp_path, "--name", name)

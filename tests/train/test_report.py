@@ -167,6 +167,7 @@ def test_frame_without_a_counted_pixel_is_neither_best_nor_worst(tmp_path: Path)
     assert report["best"] == report["worst"] == ["x"]
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize(
     ("config", "history"),
     [

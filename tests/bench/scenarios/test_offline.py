@@ -134,6 +134,7 @@ def test_recording_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
     assert "\n" not in str(raised.value)
 
 
+@pytest.mark.slow
 def test_interrupt_while_the_road_is_recorded_ends_the_command(tmp_path: Path) -> None:
     body = (
         "import sys; from pathlib import Path; from bench.scenarios.offline import recording_of;"
