@@ -14,8 +14,7 @@ from perception.provenance.identity import RunIdentity, checksum_of, covered_set
 from perception.provenance.trace import Tracer
 from perception.sinks.registry import Sinks
 from perception.sources.images import folders_of
-from perception.sources.network.tls import TlsSettings
-from perception.sources.registry import SourceSettings, kind_of
+from perception.sources.registry import kind_of
 from perception.sources.source import SourceInfo
 from perception.system.cores import usable_cores
 from perception.system.time_limit import within
@@ -83,35 +82,6 @@ def predictors_of(
     # of a live source frames are dropped, and it may always be the one that would have been looked at
     every = 1 if is_live else max(1, round(rate_hz / LOOKS_HZ))
     return [Predictor(engine, every if config.health.enabled else 0) for _ in range(workers)]
-
-
-def source_settings(config: NodeConfig) -> SourceSettings:
-    """How the source is opened and played; raises SourceError if certificate authorities cannot be read."""
-    tls = TlsSettings(config.tls_ca, config.tls_insecure)
-    if config.tls_ca:
-        tls.context()  # here, and not at each attempt to open a camera
-    return SourceSettings(
-        camera=config.camera,
-        synthetic_wh=config.synthetic.wh,
-        synthetic_rate_hz=config.synthetic.rate_hz,
-        seed=config.synthetic.seed,
-        images_rate_hz=config.images_rate_hz,
-        max_pixels=round(config.max_megapixels * 1e6),
-        stream=str(config.stream),
-        open_timeout_s=config.open_timeout_s,
-        read_timeout_s=config.read_timeout_s,
-        rtsp_transport=config.rtsp_transport,
-        tls=tls,
-        open_retries=None if config.open_retries == "forever" else config.open_retries,
-        freshness=config.freshness,
-        reconnect=config.reconnect,
-        isolates_recordings=config.isolate,
-        realtime=config.realtime,
-        loop=config.loop,
-        threads=config.threads,
-        max_frames=config.max_frames,
-        duration_s=config.duration_s,
-    )
 
 
 def run_sinks(config: NodeConfig, info: SourceInfo) -> Sinks:

@@ -13,7 +13,8 @@ import numpy as np
 
 from perception.frame import Frame
 from perception.imaging.yuv import Yuv420
-from perception.sources.registry import SourceSettings, build_source, kind_of
+from perception.sources import SourceSettings, build_source
+from perception.sources.registry import kind_of
 from perception.sources.source import EndOfSource, SourceError
 from perception.system.redaction import redacted_url
 

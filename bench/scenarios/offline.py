@@ -17,7 +17,8 @@ from perception.inference.predictor import Predictor
 from perception.sinks.overlay_sink import OverlaySettings
 from perception.sinks.registry import Sinks
 from perception.sinks.sink import Sink
-from perception.sources.registry import SourceSettings, build_source, kind_of
+from perception.sources import SourceSettings, build_source
+from perception.sources.registry import kind_of
 from perception.sources.source import SourceError, SourceInfo
 
 FRAMES: Final = 600

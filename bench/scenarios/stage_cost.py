@@ -23,7 +23,7 @@ from bench.task import Task
 from perception.frame import Frame, Prediction
 from perception.inference.engines import Engine
 from perception.inference.predictor import Predictor
-from perception.sources.registry import SourceSettings, build_source
+from perception.sources import SourceSettings, build_source
 from perception.sources.source import Source, SourceInfo
 
 T = TypeVar("T")

@@ -22,8 +22,8 @@ from perception.frame import Frame
 from perception.inference.engines import Engine
 from perception.inference.zoo import DEFAULT_MODEL, model_file
 from perception.sources.images import ImagesSource
+from perception.sources.registry import Spec
 from perception.sources.source import SourceError, SourceInfo
-from perception.sources.spec import Spec
 from perception.system.redaction import redacted_url
 
 _ARRAY: Final = "array"

@@ -16,7 +16,7 @@ from typing import Any, Final, Self
 from perception.api.model import Model, Network
 from perception.api.result import Result
 from perception.api.settings import check_of_run
-from perception.build import build_tracer, predictors_of, run_sinks, source_settings, supervision
+from perception.build import build_tracer, predictors_of, run_sinks, supervision
 from perception.cli.node_outputs import check_outputs
 from perception.cli_config import from_values
 from perception.config import NodeConfig
@@ -26,9 +26,8 @@ from perception.inference.engines import EngineError
 from perception.inference.zoo import DEFAULT_MODEL
 from perception.pipeline import DRAIN_LIMIT_S, Pipeline, PipelineError
 from perception.sinks.sink import Sink, SinkError
-from perception.sources.registry import build_source
+from perception.sources.registry import Spec, build_source
 from perception.sources.source import SourceError, SourceInfo
-from perception.sources.spec import Spec
 from perception.telemetry.health import FrameCounts
 
 RECORDED_AHEAD: Final = 4
@@ -168,7 +167,7 @@ def open(
 
 
 def _started(config: NodeConfig, network: Network) -> Run:
-    source = build_source(config.source, source_settings(config))
+    source = build_source(config.source, config)
     opened: list[Sink] = []
     try:
         info = source.open()

@@ -16,10 +16,8 @@ from perception.sinks.earlier_files import EarlierKind
 from perception.sinks.jsonl import STDOUT
 from perception.sinks.naming import Naming
 from perception.sinks.registry import SINKS
-from perception.sources.camera import node_name
-from perception.sources.files import files_of
 from perception.sources.images import IMAGE_SUFFIXES, frame_names
-from perception.sources.spec import Spec
+from perception.sources.registry import SOURCES, Spec
 from perception.system.set_aside import is_stream
 
 _STDOUT_FILE: Final = Path("/dev/stdout")
@@ -41,7 +39,7 @@ def check_outputs(config: NodeConfig, model: Path, settings_files: Sequence[Path
     if not targets:
         return
     source = Spec.of(config.source or BUILT_IN)
-    files = files_of(source)
+    files = list(SOURCES[source.kind].files(source.text))
     check_apart(_inputs(config, source, files, model, settings_files), targets)
     _check_own_streams(config)
     if source.kind == "images":
@@ -51,9 +49,7 @@ def check_outputs(config: NodeConfig, model: Path, settings_files: Sequence[Path
 def _inputs(
     config: NodeConfig, source: Spec, files: Sequence[Path], model: Path, settings_files: Sequence[Path]
 ) -> list[Input]:
-    if source.kind == "camera":
-        inputs = [Input("the source", Path(node_name(source.text)))]
-    elif source.kind == "images":
+    if source.kind == "images":
         inputs = [Input("the source", Path(source.text))]  # a folder, or one of the images
         inputs += [Input("a picture of the source", file) for file in files]
     else:

@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from perception.build import build_predictors, build_tracer, run_sinks, source_settings, supervision
+from perception.build import build_predictors, build_tracer, run_sinks, supervision
 from perception.cli.command import say, say_lines, show
 from perception.cli.node_outputs import check_outputs
 from perception.cli.signals import StopSignals
@@ -24,9 +24,8 @@ from perception.pipeline.watchdog import RunningTime
 from perception.provenance.identity import covered_settings
 from perception.sinks.sink import Sink, SinkError
 from perception.sources.counts import SourceCounts, counts_of
-from perception.sources.registry import build_source
+from perception.sources.registry import Spec, build_source
 from perception.sources.source import SourceError
-from perception.sources.spec import Spec
 from perception.system.process import tune_process
 from perception.telemetry.address import EndpointsError
 from perception.telemetry.http_server import Endpoints
@@ -66,7 +65,7 @@ def run(config: NodeConfig, stop: StopSignals | None = None, settings_files: Seq
     file = model_file(config.model)
     check_outputs(config, file, settings_files)
     endpoints = Endpoints(config.http, config.http_hosts) if config.http else None
-    source = build_source(config.source, source_settings(config))
+    source = build_source(config.source, config)
     summary_file = None
     if config.summary:
         summary_file = SummaryFile(Path(config.summary), overwrite=config.overwrite, append=config.append)

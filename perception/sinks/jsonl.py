@@ -15,6 +15,7 @@ from perception.labels import IDS
 from perception.provenance.trace import Trace
 from perception.provenance.utc import utc_text
 from perception.sinks.file_sink import FileSink
+from perception.sinks.kind import SinkKind
 from perception.sinks.lines import AtomicLineWriter
 from perception.sinks.rotation import OpenMode, RecordingPolicy, Segments
 from perception.sinks.sink import Sink, SinkError
@@ -220,3 +221,6 @@ class JsonLinesSink(FileSink):
             if self._syncer:
                 self._syncer.finish(file.descriptor)
             file.close()
+
+
+JSONL_SINK: Final = SinkKind(settings=JsonlSettings, target="jsonl", build=build_jsonl, frame_is="record")

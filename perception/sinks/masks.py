@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from perception.frame import Prediction
 from perception.imaging.mask_png import mask_png
 from perception.sinks.earlier_files import MASKS
+from perception.sinks.kind import SinkKind
 from perception.sinks.picture_folder import PictureFolderSink
 from perception.sinks.rotation import RecordingPolicy
 from perception.sinks.sink import Sink
@@ -50,3 +52,12 @@ class MaskFolderSink(PictureFolderSink):
 
     def _encoded(self, prediction: Prediction) -> bytes:
         return mask_png(prediction.class_map_at(prediction.frame_wh), has_palette=self._has_palette)
+
+
+MASKS_SINK: Final = SinkKind(
+    settings=MasksSettings,
+    target="masks",
+    build=build_masks,
+    frame_is="mask",
+    pictures=lambda folder: MASKS,
+)

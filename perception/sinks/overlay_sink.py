@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 from perception.sinks.earlier_files import OVERLAYS, EarlierKind
+from perception.sinks.kind import SinkKind
 from perception.sinks.overlay_images import OverlayFolderSink, OverlayImageSink, one_picture_alone
 from perception.sinks.overlay_picture import SUFFIXES
 from perception.sinks.rotation import RecordingPolicy
@@ -71,3 +72,8 @@ def out_kind(out: str) -> Literal["video", "image", "folder", None]:
     if suffix in CONTAINERS:
         return "video"
     return "image" if suffix in SUFFIXES else None
+
+
+OVERLAY_SINK: Final = SinkKind(
+    settings=OverlaySettings, target="out", build=build_overlay, pictures=overlay_pictures
+)

@@ -3,36 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import fields
 from typing import Any, Final
 
-from perception.sinks.earlier_files import MASKS
-from perception.sinks.jsonl import JsonlSettings, build_jsonl
+from perception.sinks.jsonl import JSONL_SINK
 from perception.sinks.kind import SinkKind
-from perception.sinks.masks import MasksSettings, build_masks
-from perception.sinks.overlay_sink import OverlaySettings, build_overlay, overlay_pictures
+from perception.sinks.masks import MASKS_SINK
+from perception.sinks.overlay_sink import OVERLAY_SINK
 from perception.sinks.rotation import RecordingPolicy, RecordingSettings
 from perception.sinks.sink import HasTarget, Sink
 from perception.sources.source import SourceInfo
-from perception.system.plugins import Registry
+from perception.system.plugins import Registry, part_of
 
 SINKS: Final[Registry[SinkKind[Any]]] = Registry(
-    "drivable.sinks",
-    SinkKind,
-    {
-        "overlay": SinkKind(
-            settings=OverlaySettings, target="out", build=build_overlay, pictures=overlay_pictures
-        ),
-        "jsonl": SinkKind(settings=JsonlSettings, target="jsonl", build=build_jsonl, frame_is="record"),
-        "masks": SinkKind(
-            settings=MasksSettings,
-            target="masks",
-            build=build_masks,
-            frame_is="mask",
-            pictures=lambda folder: MASKS,
-        ),
-    },
+    "drivable.sinks", SinkKind, {"overlay": OVERLAY_SINK, "jsonl": JSONL_SINK, "masks": MASKS_SINK}
 )
+"""They are opened in this order."""
 
 
 class Sinks:
@@ -46,10 +31,9 @@ class Sinks:
 
     def __init__(self, settings: object, info: SourceInfo, folders: frozenset[str] = frozenset()) -> None:
         self._settings, self._info = settings, info
-        kept = settings if isinstance(settings, RecordingSettings) else RecordingSettings()
-        values = {each.name: getattr(kept, each.name) for each in fields(RecordingSettings)}
+        kept = vars(part_of(settings, RecordingSettings))
         self._policies = {
-            name: RecordingPolicy(**values, folders=folders)
+            name: RecordingPolicy(**kept, folders=folders)
             for name, kind in SINKS.items()
             if kind.target_of(settings) is not None
         }

@@ -1,6 +1,7 @@
 """Where frames come from: one file per kind of source, and a dict of them all in `registry`."""
 
-from perception.sources.registry import SOURCES, SourceSettings, build_source
+from perception.sources.registry import SOURCES, build_source
+from perception.sources.settings import SourceSettings
 from perception.sources.source import EndOfSource, NoFrame, Source, SourceError, SourceInfo
 
 __all__ = [

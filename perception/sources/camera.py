@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import errno
 import glob
+import stat
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -12,7 +15,9 @@ from perception.cli.command import say
 from perception.frame import Frame
 from perception.sources.arrival import ArrivalClock
 from perception.sources.decoding.frame_times import CaptureTimes
+from perception.sources.kind import Isolation, SourceKind, TypedSource
 from perception.sources.rate import Rate
+from perception.sources.settings import SourceSettings
 from perception.sources.source import SourceError, SourceInfo
 from perception.sources.v4l2.device import Device, Given, UnusableError
 from perception.sources.v4l2.identity import ROOT, Identity, find_again, identify
@@ -24,6 +29,7 @@ from perception.sources.v4l2.sequence import SequenceGaps
 MAX_BROKEN_PICTURES: Final = 10
 MAX_BROKEN_AT_FIRST: Final = 60
 """While a camera warms up, and within `read_timeout_s`."""
+LONGEST_RETRY_S: Final = 0.5
 OPEN_ATTEMPTS: Final = 2  # a USB camera that was just plugged in may refuse a call once
 _WHY_NOT: Final = {
     errno.EBUSY: "is in use by another program",
@@ -261,3 +267,40 @@ def _why_not(error: OSError) -> str:
 
 def _reason(error: OSError) -> str:
     return (error.strerror or "unknown error").lower()
+
+
+def _claims(typed: TypedSource) -> str | None:
+    if typed.text.isdecimal():
+        return typed.text
+    is_device = stat.S_ISCHR(typed.mode) and not typed.is_terminal
+    return typed.name if is_device or (not typed.mode and typed.name.startswith("/dev/")) else None
+
+
+def _build(
+    spec: str, settings: CameraSettings, reading: SourceSettings, identity: Identity | None = None
+) -> CameraSource:
+    return CameraSource(spec, settings, identity)
+
+
+def _isolation(spec: str, settings: CameraSettings, reading: SourceSettings) -> Isolation:
+    """A process that takes the place of a killed one finds the same camera again."""
+    identity = identity_of(spec)
+
+    def builder() -> Callable[[], CameraSource]:
+        nonlocal identity
+        identity = identity or identity_of(spec)  # it may have been away at first
+        return partial(_build, spec, settings, reading, identity)
+
+    return Isolation(node_name(spec), builder, settings.rate_hz, LONGEST_RETRY_S)
+
+
+CAMERA: Final = SourceKind(
+    settings=CameraSettings,
+    group="camera",
+    form="/dev/video0 or 0",
+    claims=_claims,
+    build=_build,
+    is_live=lambda spec: True,
+    isolation=_isolation,
+    files=lambda spec: [Path(node_name(spec))],
+)

@@ -7,31 +7,15 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import unquote
 
-from perception.sources.images import images_of
-from perception.sources.spec import Spec
-
-_ON_DISK: Final = ("video", "playlist", "live playlist", "pipe")
 _PLAYLIST_BEGINS: Final = (b"#EXTM3U", b"ffconcat", b"<?xml", b"<MPD", b"file ")
 _LARGEST_PLAYLIST_BYTES: Final = 4_000_000
 _WORD: Final = re.compile(r"""[^\s"'<>]+""")
 _QUOTED: Final = re.compile(r"""["'>]([^"'<>\n]+)["'<]""")
 
 
-def files_of(spec: Spec) -> list[Path]:
-    """The files of a source, those that a playlist names included; none of a camera or an address.
-
-    Raises:
-        SourceError: if there are no images where there should be some.
-    """
-    if spec.kind == "images":
-        return images_of(spec.text)
-    if spec.kind in _ON_DISK:
-        return _with_parts(Path(spec.text), set())
-    return []
-
-
-def _with_parts(file: Path, seen: set[Path]) -> list[Path]:
+def with_parts(file: Path, seen: set[Path] | None = None) -> list[Path]:
     """A file, and what it names if it is a playlist; whatever its format, it names files by their paths."""
+    seen = set() if seen is None else seen
     if file in seen:
         return []
     seen.add(file)
@@ -44,7 +28,7 @@ def _with_parts(file: Path, seen: set[Path]) -> list[Path]:
                     text = stream.read(_LARGEST_PLAYLIST_BYTES).decode(errors="replace")
                     parts = [file.parent / name for name in _named_in(text)]
                     for part in parts:
-                        files += _with_parts(part, seen) if part.is_file() else []
+                        files += with_parts(part, seen) if part.is_file() else []
     except (OSError, ValueError):  # ValueError: a name with a null byte
         pass  # who opens it tells
     return files

@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import os
 import re
+import stat
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -14,7 +15,10 @@ from perception.cli.command import say
 from perception.frame import Frame
 from perception.sources.decoding.image_file import ImageFile, Picture
 from perception.sources.decoding.image_size import MAX_PIXELS
+from perception.sources.kind import SourceKind, TypedSource
+from perception.sources.settings import SourceSettings
 from perception.sources.source import EndOfSource, SourceError, SourceInfo
+from perception.system.plugins import NoSettings
 
 IMAGE_SUFFIXES: Final = (
     *(".avif", ".bmp", ".heic", ".heif", ".jfif", ".jpe", ".jpeg", ".jpg"),
@@ -258,3 +262,24 @@ def _natural_key(file: Path) -> list[tuple[int, str]]:
     """Sort key: digits by their value, the rest as text."""
     parts = re.split(r"(\d+)", str(file))
     return [(int(part), "") if part.isdecimal() else (-1, part.casefold()) for part in parts]
+
+
+def _claims(typed: TypedSource) -> str | None:
+    is_image = typed.is_file and typed.suffix in IMAGE_SUFFIXES
+    if is_image or stat.S_ISDIR(typed.mode):
+        return typed.name
+    is_pattern = not typed.mode and not typed.scheme and glob.has_magic(typed.name)
+    return typed.name if is_pattern else None
+
+
+def _build(spec: str, settings: NoSettings, reading: SourceSettings) -> ImagesSource:
+    return ImagesSource(spec, reading.images_rate_hz, reading.max_pixels)
+
+
+IMAGES: Final = SourceKind(
+    settings=NoSettings,
+    form="an image, a folder or glob of images",
+    claims=_claims,
+    build=_build,
+    files=images_of,
+)

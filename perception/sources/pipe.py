@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import select
+import stat
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -17,8 +18,11 @@ from perception.frame import Frame
 from perception.sources.decoding.mp4_index import is_index_behind
 from perception.sources.decoding.unreadable import INDEX_IS_BEHIND, MOVE_INDEX
 from perception.sources.decoding.video_file import FILE_LIMIT_S
+from perception.sources.kind import SourceKind
+from perception.sources.settings import SourceSettings
 from perception.sources.source import EndOfSource, SourceError
 from perception.sources.video import VideoSource
+from perception.system.plugins import NoSettings
 
 _DESCRIPTOR: Final = re.compile(r"/(?:dev|proc/self)/(?:fd/(\d+)|(stdin))")
 _READ_BYTES: Final = 1 << 16
@@ -140,3 +144,18 @@ class PipeSource(VideoSource):
         except SourceError:
             self.close()
             raise
+
+
+def _build(spec: str, settings: NoSettings, reading: SourceSettings) -> PipeSource:
+    return PipeSource(Path(spec), 1, reading.max_pixels, reading.choice)
+
+
+PIPE: Final = SourceKind(
+    settings=NoSettings,
+    form="a pipe or -",
+    claims=lambda typed: typed.name if stat.S_ISFIFO(typed.mode) else None,
+    build=_build,
+    files=lambda spec: [Path(spec)],
+    has_choice=True,
+    is_once=True,
+)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final
 
 import av
@@ -25,6 +26,8 @@ from perception.sources.decoding.unreadable import (
     in_words,
     why_no_video,
 )
+from perception.sources.kind import Isolation, SourceKind, TypedSource, isolation_of
+from perception.sources.network.address import PORTS, Address
 from perception.sources.network.body import Body
 from perception.sources.network.client import Web
 from perception.sources.network.deadline import Deadline
@@ -35,7 +38,9 @@ from perception.sources.network.rtsp import open_rtsp
 from perception.sources.network.tls import TlsSettings
 from perception.sources.playlist import PlaylistSource, fetch_by, is_playlist
 from perception.sources.rate import UNTOLD, Rate
+from perception.sources.settings import SourceSettings
 from perception.sources.source import EndOfSource, SourceError, SourceInfo
+from perception.system.plugins import Checked
 from perception.system.redaction import redacted_url
 
 # A playlist's parts come through `Web`, which libav's ways of keeping connections would pass by.
@@ -44,6 +49,29 @@ _WEB_OPTIONS: Final = {"protocol_whitelist": "http,https", "http_persistent": "0
 _KNOWN_RATE: Final = {"fpsprobesize": "0"}
 LATE_SHARE: Final = 0.25
 """Of the limit for opening, that a server which answers at last gets beyond it for the rest."""
+
+
+@dataclass(frozen=True)
+class StreamSettings(Checked):
+    """Streams."""
+
+    rtsp_transport: RtspTransport = "auto"
+    """How packets of a camera come: auto takes TCP, and UDP where the camera refuses that."""
+    tls_ca: str | None = None
+    """PEM file of the certificate authorities that https:// and rtsps:// trust, in place of the system's."""
+    tls_insecure: bool = False
+    """Take any certificate: whoever answers gets the password and can send pictures."""
+
+    def __post_init__(self) -> None:
+        """Refuse settings that contradict each other; raises ValueError."""
+        if self.tls_ca and self.tls_insecure:
+            raise ValueError("tls_insecure takes any certificate, and tls_ca some; leave one of them out")
+        super().__post_init__()
+
+    @property
+    def tls(self) -> TlsSettings:
+        """Whom `https://` and `rtsps://` trust."""
+        return TlsSettings(self.tls_ca, self.tls_insecure)
 
 
 class StreamSource(Stamped):
@@ -328,3 +356,37 @@ class StreamSource(Stamped):
     @property
     def _silence(self) -> str:
         return f"{self._name}: no frame for {self._read_timeout_s:g} s"
+
+
+def _claims(typed: TypedSource) -> str | None:
+    if typed.scheme not in PORTS or not typed.slashes.startswith("//"):
+        return None
+    try:
+        Address.of(typed.text)
+    except SourceError as error:
+        raise SourceError(f"{redacted_url(typed.text)}: {error}") from None
+    return typed.text
+
+
+def _build(spec: str, settings: StreamSettings, reading: SourceSettings) -> StreamSource:
+    return StreamSource(
+        *(spec, reading.open_timeout_s, reading.read_timeout_s, settings.rtsp_transport, settings.tls),
+        *(reading.max_pixels, reading.choice, reading.images_rate_hz),
+    )
+
+
+def _isolation(spec: str, settings: StreamSettings, reading: SourceSettings) -> Isolation:
+    if settings.tls_ca:
+        settings.tls.context()  # here, and not at each attempt to open
+    return isolation_of(_build, spec, settings, reading)
+
+
+STREAM: Final = SourceKind(
+    settings=StreamSettings,
+    form="rtsp(s)://…, http(s)://…",
+    claims=_claims,
+    build=_build,
+    is_live=lambda spec: True,
+    isolation=_isolation,
+    has_choice=True,
+)

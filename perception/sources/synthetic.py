@@ -2,17 +2,36 @@
 
 from __future__ import annotations
 
+import re
 import time
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from perception.frame import Frame
+from perception.sources.kind import SourceKind, TypedSource
+from perception.sources.settings import SourceSettings
 from perception.sources.source import EndOfSource, SourceError, SourceInfo
 
 if TYPE_CHECKING:
     from perception.synthetic import DriveRenderer
+
+
+@dataclass(frozen=True)
+class SyntheticSettings:
+    """The built-in renderer."""
+
+    wh: tuple[int, int] = (1280, 720)
+    """Width and height in pixels."""
+    rate_hz: float = 30.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse what nothing can be rendered by; raises ValueError."""
+        if self.rate_hz <= 0 or min(self.wh) < 1:
+            raise ValueError("synthetic.rate_hz and both sides of synthetic.wh must be above 0")
 
 
 class SyntheticSource:
@@ -80,3 +99,17 @@ class SyntheticSource:
         if self._renderer is None:
             raise SourceError(f"synthetic:{self._scene}: not open")
         return self._renderer
+
+
+def _claims(typed: TypedSource) -> str | None:
+    return typed.text if re.fullmatch(r"synthetic(:.*)?", typed.text) else None
+
+
+def _build(spec: str, settings: SyntheticSettings, reading: SourceSettings) -> SyntheticSource:
+    scene = spec.partition(":")[2] or "mixed"
+    return SyntheticSource(scene, settings.wh, settings.rate_hz, settings.seed)
+
+
+SYNTHETIC: Final = SourceKind(
+    settings=SyntheticSettings, group="synthetic", form="synthetic[:scene]", claims=_claims, build=_build
+)

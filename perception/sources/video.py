@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Final
 
 from av.container import InputContainer
 
@@ -16,7 +17,11 @@ from perception.sources.decoding.image_size import MAX_PIXELS
 from perception.sources.decoding.unreadable import written_ns
 from perception.sources.decoding.video_file import holds_one_picture, open_file, silence_told
 from perception.sources.decoding.video_streams import NoVideo
+from perception.sources.files import with_parts
+from perception.sources.kind import SourceKind
+from perception.sources.settings import SourceSettings
 from perception.sources.source import EndOfSource, SourceError, SourceInfo
+from perception.system.plugins import NoSettings
 
 
 class VideoSource(Stamped):
@@ -135,3 +140,17 @@ class VideoSource(Stamped):
 
     def _container(self) -> InputContainer:
         return open_file(self._file)
+
+
+def _build(spec: str, settings: NoSettings, reading: SourceSettings) -> VideoSource:
+    return VideoSource(Path(spec), reading.decoder_threads, reading.max_pixels, reading.choice)
+
+
+VIDEO: Final = SourceKind(
+    settings=NoSettings,
+    form="a video file",
+    claims=lambda typed: typed.file if typed.is_file else None,
+    build=_build,
+    files=lambda spec: with_parts(Path(spec)),
+    has_choice=True,
+)

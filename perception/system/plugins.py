@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Generic, TypeVar
@@ -39,10 +39,16 @@ class Entry(Generic[S]):
 
     def own(self, settings: object) -> S:
         """Its settings among those of a run, flat or as a group; its defaults where they are not there."""
-        if isinstance(settings, self.settings):
-            return settings
         group = getattr(settings, self.group, None) if self.group else None
-        return group if isinstance(group, self.settings) else self.settings()
+        return group if isinstance(group, self.settings) else part_of(settings, self.settings)
+
+
+def part_of(settings: object, kind: type[S]) -> S:
+    """Those of one dataclass, of one that inherits it; its defaults where none does."""
+    if not isinstance(settings, kind):
+        return kind()
+    parts: Any = kind
+    return kind(**{each.name: getattr(settings, each.name) for each in fields(parts)})
 
 
 E = TypeVar("E", bound=Entry[Any])

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from av.stream import Disposition
 
+from perception.sources import SourceSettings, build_source
 from perception.sources.choice import Choice, Offer, choice_note
-from perception.sources.registry import SourceSettings, build_source
 from perception.sources.source import EndOfSource, SourceError
 from perception.sources.video import VideoSource
 

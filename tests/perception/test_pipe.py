@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from clips import Kind, write
 
+from perception.sources import SourceSettings, build_source
 from perception.sources.pipe import PipeSource
-from perception.sources.registry import SourceSettings, build_source
 from perception.sources.source import EndOfSource, Source, SourceError
 
 
@@ -41,7 +41,7 @@ def test_a_named_pipe_gives_every_frame(make_clip: Callable[..., Path], pipe: Pa
     data = make_clip("clip.ts", frames=30).read_bytes()
     threading.Thread(target=lambda: pipe.write_bytes(data), daemon=True).start()
 
-    assert frames_of(build_source(str(pipe), SourceSettings(isolates_recordings=True))) == 30
+    assert frames_of(build_source(str(pipe), SourceSettings(isolate=True))) == 30
 
 
 def test_fragments_of_an_mp4_promise_no_number_of_frames_in_a_pipe(tmp_path: Path, pipe: Path) -> None:

@@ -16,9 +16,9 @@ import pytest
 from web_server import Page, serving
 
 from perception.frame import Frame
+from perception.sources import SourceSettings, build_source
 from perception.sources.choice import Choice
 from perception.sources.playlist import PlaylistSource
-from perception.sources.registry import SourceSettings, build_source
 from perception.sources.source import EndOfSource, Source, SourceError
 from perception.sources.stream import StreamSource
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from clips import Kind, write
 
+from perception.config import NodeConfig
 from perception.sources import SOURCES, EndOfSource, SourceError, SourceSettings, build_source
 from perception.sources.camera import CameraSource
 from perception.sources.images import ImagesSource
@@ -19,10 +20,10 @@ from perception.sources.isolated.supervisor import IsolatedSource
 from perception.sources.pacing import Limited, Looped, Paced
 from perception.sources.registry import kind_of
 from perception.sources.stream import StreamSource
-from perception.sources.synthetic import SyntheticSource
+from perception.sources.synthetic import SyntheticSettings, SyntheticSource
 from perception.sources.video import VideoSource
 
-SMALL = SourceSettings(synthetic_wh=(64, 36), synthetic_rate_hz=10.0)
+SMALL = NodeConfig(synthetic=SyntheticSettings((64, 36), 10.0))
 
 
 @pytest.mark.parametrize(
@@ -41,7 +42,9 @@ SMALL = SourceSettings(synthetic_wh=(64, 36), synthetic_rate_hz=10.0)
     ],
 )
 def test_the_form_of_a_spec_tells_the_kind(spec: str, kind: type) -> None:
-    assert isinstance(SOURCES[kind_of(spec)](spec, SourceSettings()), kind)
+    of_kind = SOURCES[kind_of(spec)]
+
+    assert isinstance(of_kind.build(spec, of_kind.settings(), SourceSettings()), kind)
 
 
 @pytest.mark.skipif(not IS_SUPPORTED, reason="sources have processes of their own on Linux alone")
@@ -52,7 +55,7 @@ def test_the_form_of_a_spec_tells_the_kind(spec: str, kind: type) -> None:
         ("rtsp://10.0.0.7/road", SourceSettings(), IsolatedSource),
         ("http://10.0.0.7/clip.mp4", SourceSettings(), IsolatedSource),
         ("synthetic", SourceSettings(), SyntheticSource),
-        ("synthetic", SourceSettings(isolates_recordings=True), IsolatedSource),
+        ("synthetic", SourceSettings(isolate=True), IsolatedSource),
     ],
 )
 def test_what_may_hang_is_read_in_a_process_of_its_own(
@@ -85,11 +88,13 @@ def test_every_kind_is_in_the_dict(tmp_path: Path) -> None:
     specs = ["0", "rtsp://a/b", "rtsps://a/b", "http://a/b", "https://a/b", "synthetic", str(tmp_path)]
     specs.append(str(tmp_path / "pipe"))
 
-    for name, end in (("whole.m3u8", "#EXT-X-ENDLIST"), ("live.m3u8", "")):
-        (tmp_path / name).write_text(f"#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:2,\nroad.ts\n{end}")
-        specs.append(str(tmp_path / name))
+    playlists = [tmp_path / "whole.m3u8", tmp_path / "live.m3u8"]
+    for file, end in zip(playlists, ("#EXT-X-ENDLIST", ""), strict=True):
+        file.write_text(f"#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:2,\nroad.ts\n{end}")
+    specs += map(str, playlists)
 
     assert {kind_of(spec) for spec in specs} | {"video"} == set(SOURCES)
+    assert [SOURCES["playlist"].is_live(str(file)) for file in playlists] == [False, True]
 
 
 def test_loop_is_inside_pace_and_the_limit_is_outermost() -> None:

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from perception.sources import SourceSettings, build_source
 from perception.sources.network.address import Address
-from perception.sources.registry import SourceSettings, build_source
+from perception.sources.registry import Spec
 from perception.sources.source import SourceError
-from perception.sources.spec import Spec
 from perception.sources.video import VideoSource
 from perception.system.redaction import redacted
 
@@ -20,12 +20,12 @@ from perception.system.redaction import redacted
 @pytest.mark.parametrize(
     ("typed", "kind", "text"),
     [
-        (" rtsp://10.0.0.7/road\n", "rtsp", "rtsp://10.0.0.7/road"),
-        ("HTTPS://Cam.example/road ", "https", "HTTPS://Cam.example/road"),
-        ("rtsp://[fe80::1%25eth0]:8554/road", "rtsp", "rtsp://[fe80::1%25eth0]:8554/road"),
-        ("rtsp://ann:p@ss:word@cam/road", "rtsp", "rtsp://ann:p@ss:word@cam/road"),
-        ("rtsp://cam:/road", "rtsp", "rtsp://cam:/road"),
-        ("http://cam/live/ann@example.org", "http", "http://cam/live/ann@example.org"),
+        (" rtsp://10.0.0.7/road\n", "stream", "rtsp://10.0.0.7/road"),
+        ("HTTPS://Cam.example/road ", "stream", "HTTPS://Cam.example/road"),
+        ("rtsp://[fe80::1%25eth0]:8554/road", "stream", "rtsp://[fe80::1%25eth0]:8554/road"),
+        ("rtsp://ann:p@ss:word@cam/road", "stream", "rtsp://ann:p@ss:word@cam/road"),
+        ("rtsp://cam:/road", "stream", "rtsp://cam:/road"),
+        ("http://cam/live/ann@example.org", "stream", "http://cam/live/ann@example.org"),
         (" 0 ", "camera", "0"),
         ("/dev/video99", "camera", "/dev/video99"),
     ],

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from web_server import Page, serving
 
+from perception.sources import SourceSettings, build_source
 from perception.sources.choice import Choice
 from perception.sources.isolated.reader import IS_SUPPORTED
-from perception.sources.registry import SourceSettings, build_source
 from perception.sources.source import EndOfSource, SourceError
 from perception.sources.stream import StreamSource
 from perception.sources.video import VideoSource
@@ -102,7 +102,7 @@ def test_a_file_that_is_still_being_written_is_reported_to_be(make_clip: MakeCli
 @pytest.mark.skipif(not IS_SUPPORTED, reason="sources have processes of their own on Linux alone")
 def test_a_picture_is_asked_for_once_and_named_after_its_address() -> None:
     with serving(PICTURES) as server:
-        source = build_source(server.url("photo.png?token=1"), SourceSettings(open_retries=None))
+        source = build_source(server.url("photo.png?token=1"), SourceSettings(open_retries="forever"))
         source.open()
         frame = source.read()
         with pytest.raises(EndOfSource):

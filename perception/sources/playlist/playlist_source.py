@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from pathlib import Path
+from typing import Final
 
 import av
 from av.error import FFmpegError
@@ -14,13 +15,17 @@ from perception.sources.choice import Choice
 from perception.sources.decoding.decoder import Decoded, Decoder
 from perception.sources.decoding.frame_times import CaptureTimes, FrameTimes, Stamped
 from perception.sources.decoding.image_size import MAX_PIXELS
+from perception.sources.files import with_parts
+from perception.sources.kind import SourceKind, TypedSource
 from perception.sources.playlist.feed import Feed
 from perception.sources.playlist.parts import Fetch, Place
 from perception.sources.playlist.places import fetch_file, read_text
 from perception.sources.playlist.play_clock import PlayClock
 from perception.sources.playlist.segments import FROM_THE_END, Segments
-from perception.sources.playlist.video import PlaylistVideo
+from perception.sources.playlist.video import PlaylistVideo, is_playlist
+from perception.sources.settings import SourceSettings
 from perception.sources.source import EndOfSource, SourceError, SourceInfo
+from perception.system.plugins import NoSettings
 
 
 class PlaylistSource(Stamped):
@@ -212,11 +217,31 @@ class PlaylistSource(Stamped):
             raise SourceError(self._problem)
 
 
-def is_live_playlist(file: Path) -> bool:
+def _is_live(spec: str) -> bool:
     """Whether more is to come of a playlist on disk; not of one that cannot be read, which `open` tells."""
+    url = Path(spec).absolute().as_uri()
     try:
-        text = read_text(fetch_file(Place(file.absolute().as_uri())))
-        video = PlaylistVideo(file.absolute().as_uri(), text, fetch_file, Choice())
+        text = read_text(fetch_file(Place(url)))
+        video = PlaylistVideo(url, text, fetch_file, Choice())
     except SourceError:
         return False
     return not video.playlist.has_end
+
+
+def _claims(typed: TypedSource) -> str | None:
+    return typed.file if typed.is_file and is_playlist(typed.head) else None
+
+
+def _build(spec: str, settings: NoSettings, reading: SourceSettings) -> PlaylistSource:
+    return PlaylistSource.of_file(Path(spec), reading.choice, reading.decoder_threads, reading.max_pixels)
+
+
+PLAYLIST: Final = SourceKind(
+    settings=NoSettings,
+    form="",
+    claims=_claims,
+    build=_build,
+    is_live=_is_live,
+    files=lambda spec: with_parts(Path(spec)),
+    has_choice=True,
+)

@@ -1,0 +1,75 @@
+"""SourceSettings: how any source is opened, read and played."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from perception.sources.choice import BEST, Choice
+from perception.sources.decoding.image_size import MAX_PIXELS
+from perception.sources.isolated.freshness import FreshnessSettings, ReconnectSettings
+from perception.system.cores import usable_cores
+from perception.system.plugins import Checked
+
+
+@dataclass(frozen=True)
+class SourceSettings(Checked):
+    """Sources."""
+
+    stream: int | str = BEST
+    """Which of several videos in a file, stream or playlist: best, an index from 0, or WxH, the largest that
+    is not larger."""
+    max_frames: int | None = None
+    """End after so many frames."""
+    duration_s: float | None = None
+    """End after so many seconds of the source's own time."""
+    realtime: bool = False
+    """Play a recording at its own pace, as a live source would: the newest frame wins."""
+    loop: bool = False
+    """Start a recording over when it ends; timestamps go on."""
+    threads: int = 0
+    """CPU threads at work at a time: the network's, and all of a recording; 0 takes every core."""
+    images_rate_hz: float = 10.0
+    """Rate at which a folder of images plays."""
+    max_megapixels: float = MAX_PIXELS / 1e6
+    """Refuse pictures with more before they are decoded: a small file may ask for gigabytes."""
+    isolate: bool = False
+    """Read recordings in a process of their own too: a file that crashes a decoder then costs that alone."""
+    open_timeout_s: float = 10.0
+    """Give up on a stream that does not open in this time."""
+    open_retries: int | Literal["forever"] = 0
+    """Try a camera or stream that does not open at first so often again, lost in all records meanwhile."""
+    read_timeout_s: float = 5.0
+    """A camera or stream that sends nothing for this time is opened again."""
+    freshness: FreshnessSettings = field(default_factory=FreshnessSettings)
+    reconnect: ReconnectSettings = field(default_factory=ReconnectSettings)
+
+    def __post_init__(self) -> None:
+        """Refuse values by which nothing can be read; raises ValueError."""
+        if self.threads < 0:
+            raise ValueError(f"threads is {self.threads}; 0 takes every core")
+        limits = ("max_frames", "duration_s", "open_timeout_s", "read_timeout_s")
+        for name in (*limits, "images_rate_hz", "max_megapixels"):
+            value = getattr(self, name)
+            if value is not None and value <= 0:
+                raise ValueError(f"{name} is {value}; it must be above 0")
+        Choice.of(str(self.stream))
+        if self.open_retries != "forever" and self.open_retries < 0:
+            raise ValueError(f"open_retries is {self.open_retries}; it must be 0 or more, or forever")
+        super().__post_init__()
+
+    @property
+    def choice(self) -> Choice:
+        """Which of several videos."""
+        return Choice.of(str(self.stream))
+
+    @property
+    def max_pixels(self) -> int:
+        """Of a picture; a larger one is refused before it is decoded."""
+        return round(self.max_megapixels * 1e6)
+
+    @property
+    def decoder_threads(self) -> int | None:
+        """Of a recording's decoder; None for as many as its size is worth."""
+        # frame threads hold frames back: in real time that would be delay
+        return 1 if self.realtime or (self.threads or usable_cores()) == 1 else None
