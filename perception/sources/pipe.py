@@ -137,7 +137,7 @@ class PipeSource(VideoSource):
             raise SourceError(f"{self._file}: {self._silence}") from None
         except FFmpegError:
             self.close()
-            raise SourceError(f"{self._file}: what comes through it is no video that can be read") from None
+            raise SourceError(f"{self._file}: what comes through it is not a readable video") from None
         except OSError as error:
             self.close()
             raise SourceError(f"{self._file}: cannot be opened: {error.strerror}") from None

@@ -284,7 +284,7 @@ class StreamSource(Stamped):
             return INDEX_IS_MISSING
         if self._beginning and is_cut_off(self._beginning):
             return ENDS_BEFORE_FIRST
-        return f"the server answers {answer.head}: no video that can be read"
+        return f"the server answers {answer.head}: not a readable video"
 
     def _keep(self, answer: Body) -> None:
         """Take the whole of a file that can only be read from its end."""

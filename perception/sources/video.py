@@ -15,7 +15,7 @@ from perception.sources.decoding.file_end import ENDS_BEFORE_FIRST, is_cut_off
 from perception.sources.decoding.frame_times import FrameTimes, Stamped
 from perception.sources.decoding.image_size import MAX_PIXELS
 from perception.sources.decoding.unreadable import written_ns
-from perception.sources.decoding.video_file import holds_one_picture, open_file, silence_told
+from perception.sources.decoding.video_file import holds_one_picture, open_file, silence_message
 from perception.sources.decoding.video_streams import NoVideo
 from perception.sources.files import with_parts
 from perception.sources.kind import SourceKind
@@ -136,7 +136,7 @@ class VideoSource(Stamped):
 
     @property
     def _silence(self) -> str:
-        return silence_told()
+        return silence_message()
 
     def _container(self) -> InputContainer:
         return open_file(self._file)

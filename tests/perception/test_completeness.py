@@ -13,7 +13,7 @@ from clips import FRAMES, Kind, play, write
 
 from perception.sources.video import VideoSource
 
-UNSEEN_FRAMES = 3  # a last frame's length is often not told
+UNSEEN_FRAMES = 3  # the length of a last frame is often not stated
 
 
 KINDS = {
@@ -40,7 +40,7 @@ KINDS = {
     "video.mjpeg": Kind("mjpeg", "mjpeg"),
 }
 WITHOUT_SOUND = ("video.mxf", "video.ivf", "video.y4m", "video.h264", "video.mjpeg")
-# Of what these lack nothing may be seen: they tell no length, and may be cut between two frames.
+# A cut in these may be invisible: they state no length, and may be cut between two frames.
 KNOWN_WHEREVER_CUT = [
     name for name in KINDS if name not in ("video.m2ts", "video.ts", "video.h264", "video.mjpeg")
 ]

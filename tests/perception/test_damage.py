@@ -20,9 +20,9 @@ def test_damage_lasts_until_the_next_clean_key_frame() -> None:
     trace = DamageTrace()
 
     pictures = [(False, True), (True, False), (False, False), (True, True), (False, False), (False, True)]
-    told = [trace.is_damaged(is_corrupt, is_key, None) for is_corrupt, is_key in pictures]
+    damaged = [trace.is_damaged(is_corrupt, is_key, None) for is_corrupt, is_key in pictures]
 
-    assert told == [False, True, True, True, True, False]
+    assert damaged == [False, True, True, True, True, False]
 
 
 def test_a_lost_packet_damages_what_is_predicted_and_no_key_frame() -> None:
@@ -84,9 +84,9 @@ def test_a_sender_that_changes_its_rate_is_taken_for_loss_until_the_next_key_fra
         trace.is_damaged(False, False, PERIOD_NS * i)
     slow_ns = [PERIOD_NS * (20 + 2 * i) for i in range(20)]
 
-    told = [trace.is_damaged(False, i == 6, pts_ns) for i, pts_ns in enumerate(slow_ns)]
+    damaged = [trace.is_damaged(False, i == 6, pts_ns) for i, pts_ns in enumerate(slow_ns)]
 
-    assert told == [False] + [True] * 5 + [False] * 14
+    assert damaged == [False] + [True] * 5 + [False] * 14
 
 
 def test_frames_of_a_damaged_recording_are_marked(make_clip: Callable[..., Path]) -> None:

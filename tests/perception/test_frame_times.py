@@ -157,12 +157,12 @@ def test_a_clock_that_is_set_back_a_little_is_followed_at_the_measured_rate(told
 
 
 def test_times_of_a_slow_recording_are_believed() -> None:
-    """A picture a minute, as the container tells."""
+    """One picture per minute, as stated by the container."""
     assert times_of(steady(20, 0, 60 * S), FrameTimes(1 / 60)) == steady(20, 0, 60 * S)
 
 
 @pytest.mark.parametrize("step_s", [12, 60, 600])
-def test_a_picture_a_minute_is_one_a_minute_whatever_rate_is_told(step_s: int) -> None:
+def test_a_picture_a_minute_is_one_a_minute_whatever_rate_is_reported(step_s: int) -> None:
     rng = random.Random(2)
     steady = [number * step_s * S for number in range(30)]
     uneven = [stamp + rng.randrange(3 * S) for stamp in steady]
@@ -331,7 +331,7 @@ def test_the_clock_of_a_recording_that_wraps_goes_on(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_what_is_wrong_with_times_is_told_in_one_line(
+def test_what_is_wrong_with_times_is_reported_in_one_line(
     counts: SourceCounts, displaced: int, notes: list[str]
 ) -> None:
     assert counts.notes(displaced) == notes

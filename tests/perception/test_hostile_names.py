@@ -45,7 +45,7 @@ def test_an_error_about_such_a_file_is_one_harmless_line(name: bytes, lang: str,
     assert status == 1
     assert said.count("\n") == 1, said
     assert not CONTROL.search(said), said
-    assert "is not a video file that can be read" in said
+    assert "is not a readable video file" in said
 
 
 @pytest.mark.parametrize("lang", ["C", "C.UTF-8"])

@@ -52,12 +52,12 @@ def test_reader_of_the_records_that_pauses_is_no_hang(kind: tuple[str, ...], tmp
     time.sleep(2.5 * LIMIT_S)
     lines, said = node.communicate(timeout=60)
     ids = [json.loads(line)["frame_id"] for line in [first, *lines.splitlines()]]
-    told = json.loads(summary.read_text())
+    report = json.loads(summary.read_text())
     assert node.returncode == 0, said
     assert ids == sorted(set(ids))
     assert (
         len(ids)
-        == told["frames"]["published"] + told["frames"]["withheld"] - told["sinks"]["jsonl"]["dropped"]
+        == report["frames"]["published"] + report["frames"]["withheld"] - report["sinks"]["jsonl"]["dropped"]
     )
     if kind is not LIVE:
         assert ids == list(range(300))

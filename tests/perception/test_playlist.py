@@ -251,7 +251,7 @@ def test_a_live_one_begins_three_segments_back_and_keeps_its_pace_until_its_end(
         (listed(["seg0.ts"]).replace("0.4", "long"), "is malformed: 'long' instead of a number"),
         (MASTER.partition("#EXT-X-STREAM-INF:BANDWIDTH=100000")[0], "has no video stream"),
         ("#EXTM3U\n#EXTINF:-1 logo=a.png,Channel 1\nhttp://10.0.0.7/one\n", "is a list of videos (M3U)"),
-        (listed(["text.ts"]), "its segments are no video that can be read"),
+        (listed(["text.ts"]), "its segments are not a readable video"),
     ],
 )
 def test_what_cannot_be_read_is_reported_in_one_line(text: str, problem: str, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A rate that is told, one that was measured and one that nobody told are three things."""
+"""Rates that are declared, measured or assumed are distinguished."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def recorded(
 
 
 def played(file: Path) -> tuple[SourceInfo, list[float]]:
-    """What a recording tells, and the times of its frames in seconds."""
+    """The info of a recording, and the times of its frames in seconds."""
     source, times_s = VideoSource(file), []
     info = source.open()
     with contextlib.suppress(EndOfSource):
@@ -118,12 +118,12 @@ def test_a_picture_a_minute_is_a_rate(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("rate", "told"),
+    ("rate", "text"),
     [
         (Rate(29.97), "29.97 Hz"),
         (Rate(12.5, "measured"), "12.5 Hz measured"),
         (Rate(25, "assumed"), "25 Hz assumed"),
     ],
 )
-def test_rates_are_told_by_who_says_them(rate: Rate, told: str) -> None:
-    assert str(rate) == told
+def test_rates_are_reported_by_who_says_them(rate: Rate, text: str) -> None:
+    assert str(rate) == text

@@ -136,7 +136,7 @@ def http(status: str, *headers: str, body: bytes = b"") -> Answer:
         ),
         (http("200 OK", "Content-Type: video/mp4", body=b"<html>..."), "200 OK, video/mp4: a web page"),
         (http("200 OK", "Content-Type: application/json", body=b"{}"), "200 OK, application/json: no video"),
-        (http("200 OK", body=b"hello" * 99), "200 OK, without a type: no video that can be read"),
+        (http("200 OK", body=b"hello" * 99), "200 OK, without a type: not a readable video"),
         (http("200 OK", "Content-Type: video/mp4"), "200 OK, video/mp4, and sends nothing"),
         (http("204 No Content"), "204 No Content, without a type, and sends nothing"),
         (http("302 Found", "Location: /road"), "redirects in a circle, or too often"),
@@ -363,7 +363,7 @@ def test_an_mp4_whose_index_is_at_its_end_plays_without_ranges(
 
     assert frames == 120
     assert problem.startswith(
-        "the index of this mp4 stands at its end, the server gives no ranges, and the whole"
+        "the index of this mp4 is at its end, the server gives no ranges, and the whole"
     )
     assert "move the index to the front (ffmpeg -movflags +faststart)" in problem
 

@@ -149,10 +149,10 @@ def test_entries_that_are_neither_file_nor_folder_are_reported(
         ("a.sdp", "v=0\no=- 0 0 IN IP4 127.0.0.1\nm=video 5004 RTP/AVP 96\n", "(SDP), which is not read"),
         ("a.mp4", "<!DOCTYPE html><html>not found</html>", "is a web page"),
         ("a.mp4", "version https://git-lfs.github.com/spec/v1\noid sha256:00\n", "is a pointer of Git LFS"),
-        ("a.yuv", "0123456789", "tells nothing of its pixels' size and form; put them into a container"),
+        ("a.yuv", "0123456789", "raw pixels without a size and a format; put them into a container"),
         ("a.mp4", "PK\x03\x04 and so on", "is an archive"),
         ("a.mp4", "", "is empty"),
-        ("a.mp4", "hello", "is not a video file that can be read"),
+        ("a.mp4", "hello", "is not a readable video file"),
     ],
 )
 def test_files_that_are_no_video_are_reported_by_what_they_are(

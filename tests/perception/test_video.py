@@ -240,7 +240,7 @@ def test_a_playlist_without_an_end_gives_what_it_lists_and_ends_within_the_limit
     assert time.monotonic() - started_s < 3
 
 
-def test_a_file_that_does_not_open_within_the_limit_is_told(
+def test_a_file_that_does_not_open_within_the_limit_is_reported(
     make_clip: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("perception.sources.decoding.video_file.FILE_LIMIT_S", 1e-6)
@@ -249,7 +249,7 @@ def test_a_file_that_does_not_open_within_the_limit_is_told(
         VideoSource(make_clip()).open()
 
 
-def test_a_file_that_falls_silent_is_told(
+def test_a_file_that_falls_silent_is_reported(
     make_clip: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = VideoSource(make_clip())
@@ -283,7 +283,7 @@ def write_sound(file: Path, clip: Path) -> None:
         (lambda file, clip: None, "No such file"),
         (lambda file, clip: file.mkdir(), "is a directory"),
         (lambda file, clip: file.touch(), "is empty"),
-        (write_text, "is not a video file that can be read"),
+        (write_text, "is not a readable video file"),
         (write_sound, "has no video stream"),
         (write_cut_before_index, "incomplete: its index (moov) is missing"),
     ],

@@ -49,7 +49,7 @@ SOUNDS_S = {"none": 0.0, "shorter": 2.5, "longer": 6.0}
 
 
 def cut(data: bytes, percent: int) -> bytes:
-    """So much of a recording, never an end between two packets of MPEG-TS, of which nothing tells."""
+    """So much of a recording, never ending between two packets of MPEG-TS, which would be invisible."""
     at = len(data) * percent // 100
     return data[: at + 10 * (at % 188 < 5 or at % 192 < 5)]
 
@@ -157,14 +157,14 @@ def test_recordings_that_were_joined_are_read_to_the_end_of_the_last(
 
 
 @pytest.mark.parametrize("name", ["mp4", "start.mp4", "mov"])
-def test_a_recording_that_follows_another_unread_is_told(
+def test_a_recording_that_follows_another_unread_is_reported(
     name: str, recording: Callable[..., bytes], outcome: Callable[..., tuple[int, str]]
 ) -> None:
     problem = (
-        f"incomplete: {FRAMES} frames of about {FRAMES} read; another recording follows it in the same file"
+        f"incomplete: {FRAMES} frames of about {FRAMES} read; another recording follows in the same file"
     )
 
-    assert outcome(name, recording(name) * 2) == (FRAMES, f"{problem}, which is not read")
+    assert outcome(name, recording(name) * 2) == (FRAMES, f"{problem} and is not read")
 
 
 @pytest.mark.parametrize("order", [("wrapped", "at 0"), ("at 0", "late"), ("late", "at 0")])
@@ -212,7 +212,7 @@ def test_pictures_after_a_hole_in_a_transport_stream_are_read(
 
 
 def with_counts(avi: bytes, count: int, has_index: bool = True, is_closed: bool = True) -> bytes:
-    """An AVI whose header tells so many frames, and without lengths if its recorder died."""
+    """An AVI whose header states a frame count, without lengths if its recorder died."""
     data = bytearray(avi if has_index else avi[: avi.index(b"idx1")])
     header, stream, movie = data.index(b"avih"), data.index(b"strh"), data.index(b"movi") - 8
     for at in (header + 8 + 16, stream + 8 + 32):
@@ -337,7 +337,7 @@ def test_a_file_with_nothing_in_it_says_so(
     frames, problem = outcome(name, data)
 
     assert frames == 0
-    assert problem == ("is not a video file that can be read" if data else "is empty")
+    assert problem == ("is not a readable video file" if data else "is empty")
 
 
 @pytest.mark.one_in(3)

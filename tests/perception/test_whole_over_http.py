@@ -145,4 +145,4 @@ def test_packets_that_the_index_names_and_libav_loses_are_reported(
         for packet in packets:
             completeness.read(packet)
 
-        assert completeness.problem() == f"{len(missing)} packets that its index names did not come"
+        assert completeness.problem() == f"{len(missing)} packets listed in its index are missing"

@@ -1,7 +1,7 @@
-"""Where a file ends by its own structure: containers are made of elements that begin with their own length.
+"""Whether a file is cut off, by its structure: containers consist of elements that begin with their length.
 
-Only lengths and end marks that the file states are judged. What follows the end (padding, garbage, another
-recording) says nothing, and an element of an unknown kind ends the look.
+Only lengths and end marks stated by the file count. Anything after the end (padding, garbage, another
+recording) is ignored, and an element of unknown type ends the check.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import BinaryIO, Final, Protocol
 
 ENDS_BEFORE_FIRST: Final = "incomplete: 0 frames read; the file ends early"
-"""Of a file that was cut off before its first picture."""
-MOST_LOOKS: Final = 1_000_000
-"""Into a file, each at one element: a few seconds; one that is made of more tells nothing."""
+"""For a file that was cut off before its first picture."""
+MOST_READS: Final = 1_000_000
+"""Elements read before the check gives up: a few seconds."""
 _HEAD_BYTES: Final = 1024
 _TAIL_BYTES: Final = 1 << 20
 
@@ -33,7 +33,7 @@ _ANYWHERE: Final = (0xEC, 0xBF)
 
 _CHUNK: Final = re.compile(rb"\d\d(dc|db|wb|pc|tx)|ix\d\d|JUNK|idx1")
 _CHUNK_HEAD_BYTES: Final = 8
-_RIFF_SLACK_BYTES: Final = 8  # some writers count the header, too
+_RIFF_SLACK_BYTES: Final = 8  # some writers include the header
 _FLV_TAGS, _FLV_TAG_BYTES, _FLV_BEGIN = (8, 9, 18), 11, 13
 
 _ASF_HEADER: Final = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
@@ -50,18 +50,18 @@ _NUT_BEGIN: Final = b"nut/multimedia container\0"
 _NUT_INDEX: Final = bytes.fromhex("4e58dd672f23e64e")
 _OGG_PAGE, _OGG_HEADER_BYTES, _OGG_LAST_PAGE = b"OggS\0", 27, 4
 _TS_SYNC, _TS_STRIDES = 0x47, {188: 0, 192: 4, 204: 0}
-"""Of MPEG-TS: the bytes from one packet to the next, and how many stand before its first."""
+"""MPEG-TS: bytes from one packet to the next, and bytes before its sync byte."""
 
 
 @dataclass(frozen=True)
 class Beginning:
-    """What is known of a file on a server without asking for it again."""
+    """The first bytes of a file on a server."""
 
     start: bytes
     size_bytes: int
 
     def bytes(self, first: int, count: int) -> bytes:
-        """As many as are there of those that came first; raises OSError for others."""
+        """As many as the file has; raises OSError if they were not received."""
         end = min(first + count, self.size_bytes)
         if end > len(self.start):
             raise OSError
@@ -69,11 +69,11 @@ class Beginning:
 
 
 def is_cut_off(file: Path | Beginning, last_packet_at: int = 0) -> bool | None:
-    """True where the file lacks its end, False where its index or end mark is there, else None.
+    """True if the file lacks its end, False if it has its index or end mark, None if unknown.
 
     Args:
-        file: on disk, or as far as it is known.
-        last_packet_at: byte at which the last packet begins that could be read; 0 where that is not known.
+        file: on disk, or its first bytes.
+        last_packet_at: offset of the last packet that could be read; 0 if unknown.
     """
     try:
         if isinstance(file, Beginning):
@@ -85,18 +85,18 @@ def is_cut_off(file: Path | Beginning, last_packet_at: int = 0) -> bool | None:
 
 
 def holds_another(file: Path) -> bool:
-    """Whether a second mp4 follows the first in one file: no player goes on to it."""
+    """Whether a second MP4 follows the first in one file; no player plays it."""
     try:
         with file.open("rb", buffering=0) as opened:
             kinds = [kind for kind, _ in _boxes(_File(opened))]
     except OSError:
         return False
-    # players go on where there are fragments, which may begin with a header of their own each
+    # fragments may each have a header of their own, and are played
     return min(kinds.count(kind) for kind in (b"ftyp", b"moov", b"mdat")) > 1 and b"moof" not in kinds
 
 
 def goes_on_in_chunks(avi: Path, begin: int, end: int) -> bool:
-    """Whether an AVI leads from chunk to chunk from one packet to the next: pictures between were dropped."""
+    """Whether chunks fill an AVI from one packet to the next, as with dropped frames."""
     try:
         with avi.open("rb", buffering=0) as opened:
             chunk_ends = _chunk_ends(_File(opened), begin + begin % 2)
@@ -106,55 +106,50 @@ def goes_on_in_chunks(avi: Path, begin: int, end: int) -> bool:
 
 
 def _judged(file: _Bytes, last_packet_at: int) -> bool | None:
-    look = _look_for(file.bytes(0, _HEAD_BYTES))
-    return look(file, last_packet_at) if look else None
+    check = _check_for(file.bytes(0, _HEAD_BYTES))
+    return check(file, last_packet_at) if check else None
 
 
 def is_transport_stream(data: bytes) -> bool:
-    """Whether bytes from anywhere in a file are packets of MPEG-TS."""
+    """Whether bytes from anywhere in a file are MPEG-TS packets."""
     return any(_ts_stride(data[first:]) for first in range(max(_TS_STRIDES)))
 
 
 class _Bytes(Protocol):
-    """The bytes of a file, from any place."""
+    """Random access to a file."""
 
     @property
-    def size_bytes(self) -> int:
-        """All there are."""
-        ...
-
-    def bytes(self, first: int, count: int) -> bytes:
-        """As many as are there."""
-        ...
+    def size_bytes(self) -> int: ...
+    def bytes(self, first: int, count: int) -> bytes: ...
 
 
 class _File:
-    """On disk."""
+    """A file on disk."""
 
     def __init__(self, opened: BinaryIO) -> None:
-        self._opened, self._looks = opened, 0
+        self._opened, self._reads = opened, 0
         self.size_bytes = opened.seek(0, 2)
 
     def bytes(self, first: int, count: int) -> bytes:
-        """As many as are there; raises OSError where the file has been looked into too often."""
-        self._looks += 1
-        if self._looks > MOST_LOOKS:
+        """As many as there are; raises OSError after `MOST_READS`."""
+        self._reads += 1
+        if self._reads > MOST_READS:
             raise OSError
         self._opened.seek(max(0, first))
         return self._opened.read(count)
 
 
-_Look = Callable[[_Bytes, int], bool | None]
+_Check = Callable[[_Bytes, int], bool | None]
 
 
-def _look_for(head: bytes) -> _Look | None:
+def _check_for(head: bytes) -> _Check | None:
     if head[4:8] in _MOV_BEGINS:
         return _mov
     if head[:4] == b"RIFF" and head[8:12] == b"AVI ":
         return _avi
-    for begin, look in _LOOKS.items():
+    for begin, check in _CHECKS.items():
         if head.startswith(begin):
-            return look
+            return check
     return _ts if _ts_stride(head) else None
 
 
@@ -166,7 +161,7 @@ def _mov(file: _Bytes, _: int) -> bool | None:
 
 
 def _boxes(file: _Bytes) -> Iterator[tuple[bytes, int]]:
-    """What kind each box is of, and where it ends; none from the first one on that is of no known kind."""
+    """Type and end of each box, up to the first one of unknown type."""
     at = 0
     while len(head := file.bytes(at, 16)) >= 8:
         length, kind = int.from_bytes(head[:4]), head[4:8]
@@ -188,7 +183,7 @@ def _matroska(file: _Bytes, _: int) -> bool | None:
         if kind not in (*level_1, _CLUSTER, *_IN_CLUSTER):
             return None
         at += kind_bytes + length_bytes
-        if length is None:  # not known: what follows are its parts
+        if length is None:  # unknown: its children follow
             if kind not in (_SEGMENT, _CLUSTER):
                 return None
             continue
@@ -201,7 +196,7 @@ def _matroska(file: _Bytes, _: int) -> bool | None:
 
 
 def _vint(data: bytes, keeps_marker: bool = False) -> tuple[int | None, int]:
-    """A number of EBML, None where it stands for "not known", and its length in bytes, 0 if not whole."""
+    """An EBML number (None for "unknown") and its length in bytes (0 if incomplete)."""
     if not data or not data[0]:
         return None, 0
     count = 9 - data[0].bit_length()
@@ -224,7 +219,7 @@ def _avi(file: _Bytes, last_packet_at: int) -> bool | None:
         if end <= at + 12:
             break
         at = end + end % 2
-    if has_index or 0 < last_packet_at < end:  # lengths too are written when the file is closed
+    if has_index or 0 < last_packet_at < end:  # lengths, too, are written when the file is closed
         return False
     return _is_chunk_torn(file, last_packet_at - _CHUNK_HEAD_BYTES)
 
@@ -235,7 +230,7 @@ def _is_chunk_torn(file: _Bytes, at: int) -> bool | None:
 
 
 def _chunk_ends(file: _Bytes, at: int) -> Iterator[int]:
-    """Where each chunk ends, up to the first one that is of no known kind."""
+    """The end of each chunk, up to the first one of unknown type."""
     while len(head := file.bytes(at, _CHUNK_HEAD_BYTES)) == _CHUNK_HEAD_BYTES:
         if not _CHUNK.fullmatch(head[:4]):
             return
@@ -256,9 +251,9 @@ def _avi_has_index(file: _Bytes, at: int, end: int) -> bool:
 def _flv(file: _Bytes, last_packet_at: int) -> bool | None:
     at = last_packet_at or _FLV_BEGIN
     while head := file.bytes(at, _FLV_TAG_BYTES):
-        if head[0] not in _FLV_TAGS or any(head[8:]):  # the last three bytes of a tag's head are 0
+        if head[0] not in _FLV_TAGS or any(head[8:]):  # a tag's header ends with three zeros
             return None
-        at += _FLV_TAG_BYTES + int.from_bytes(head[1:4]) + 4  # and the length again
+        at += _FLV_TAG_BYTES + int.from_bytes(head[1:4]) + 4  # the length is repeated
         if len(head) < _FLV_TAG_BYTES or at > file.size_bytes:
             return True
     return None
@@ -268,7 +263,7 @@ def _asf(file: _Bytes, _: int) -> bool | None:
     at, has_index = 0, False
     while len(head := file.bytes(at, 24)) == 24 and head[:16] in _ASF_OBJECTS:
         length = int.from_bytes(head[16:], "little")
-        if length < 24:  # a broadcast's data has no end
+        if length < 24:  # unbounded data of a broadcast
             return None
         at += length
         if at > file.size_bytes:
@@ -290,7 +285,7 @@ def _ogg(file: _Bytes, last_packet_at: int) -> bool | None:
 
 
 def _nut(file: _Bytes, last_packet_at: int) -> bool | None:
-    """NUT ends with its index, which is written when the file is closed."""
+    """NUT ends with its index."""
     return _NUT_INDEX not in file.bytes(last_packet_at, _TAIL_BYTES)
 
 
@@ -302,7 +297,7 @@ def _ts(file: _Bytes, _: int) -> bool | None:
 
 
 def _ts_stride(head: bytes) -> int:
-    """The bytes from one packet of MPEG-TS to the next; 0 of anything else."""
+    """Bytes from one MPEG-TS packet to the next; 0 for anything else."""
     for stride, before in _TS_STRIDES.items():
         syncs = head[before::stride][:4]
         if len(syncs) == 4 and set(syncs) == {_TS_SYNC}:
@@ -310,7 +305,7 @@ def _ts_stride(head: bytes) -> int:
     return 0
 
 
-_LOOKS: Final[dict[bytes, _Look]] = {
+_CHECKS: Final[dict[bytes, _Check]] = {
     _EBML.to_bytes(4): _matroska,
     b"FLV": _flv,
     _ASF_HEADER: _asf,

@@ -1,4 +1,4 @@
-"""Times of frames since the first one: a recording's by timestamps, a live one's by when they were taken."""
+"""Frame times since the first frame: from timestamps for recordings, from capture times for live sources."""
 
 from __future__ import annotations
 
@@ -8,31 +8,30 @@ from collections.abc import Callable
 from typing import Final
 
 NEW_CLOCK_NS: Final = 10_000_000_000
-"""A step forward by more is another clock, as libav's own tools take it (`dts_delta_threshold`)."""
-NEW_CLOCK_PERIODS: Final = 10  # the same of a recording of one picture a minute
-SLOWEST_NS: Final = 3_600_000_000_000  # a recording gives a picture an hour at least
+"""A longer step forward is a new clock, as in ffmpeg (`dts_delta_threshold`)."""
+NEW_CLOCK_PERIODS: Final = 10  # the same for recordings with a frame per minute
+SLOWEST_NS: Final = 3_600_000_000_000  # at least one frame per hour
 _ONE_TIMELINE: Final = ("mov", "matroska", "avi")
-"""What one recorder wrote: a step forward is a pause there, up to the slowest. libav does the same."""
-BACK_NS: Final = 1_000_000_000  # a step back by more is another clock at once: no decoder is so late
+"""Containers with one timeline, where a step forward is a pause, as in ffmpeg."""
+BACK_NS: Final = 1_000_000_000  # a longer step back is a new clock; no decoder reorders that far
 GAP_NS: Final = 1_000_000_000
-"""A longer pause in a recording is told of at its end."""
+"""A longer pause is reported at the end of the recording."""
 DOUBTFUL_PERIODS: Final = 3
-"""After so many the next frame is looked at too: a pause, or one wrong stamp."""
-_REORDERED: Final = 4  # pictures in a row that may be shown later than one that was taken after them
-_LEAST_STEP_NS: Final = 100_000  # closer than at 10,000 Hz, stamps are equal, or in another unit than told
+"""After a longer step the next frame decides whether it is a pause or one wrong timestamp."""
+_REORDERED: Final = 4  # frames in a row that may be shown after one that was captured later
+_LEAST_STEP_NS: Final = 100_000  # timestamps closer than this (10,000 Hz) are repeats, or in another unit
 _STEPS_KEPT, _STEPS_NEEDED, _CLOCKS_KEPT, _STRAYS_IN_A_ROW = 9, 3, 4, 8
 
 
 class FrameTimes:
-    """Times of a recording's frames, which always rise: by their timestamps where these can be believed.
+    """Strictly increasing times for a recording's frames, from their timestamps where these are plausible.
 
-    A frame without a usable timestamp comes one period after the one before. So does the first frame of
-    another clock: recordings that were joined, a clock that wrapped or was set. A frame that alone was
-    stamped wrong costs the others nothing, for clocks are remembered, and a pause is believed only if the
-    next frame bears it out.
+    A frame without a plausible timestamp follows the previous one by one period. So does the first frame of
+    a new clock: concatenated recordings, or a clock that wrapped or was set. A single wrong timestamp does
+    not affect other frames: earlier clocks are remembered, and a pause needs confirmation by the next frame.
 
     Args:
-        rate_hz: nominal; the period is measured as soon as some steps were seen.
+        rate_hz: nominal; the period is measured after a few frames.
         form: libav's name of the container.
     """
 
@@ -42,34 +41,34 @@ class FrameTimes:
         self._limit_ns = max(longest_ns, NEW_CLOCK_PERIODS * self._nominal_ns)
         self._last_ns = -self._nominal_ns
         self._steps_ns: deque[int] = deque(maxlen=_STEPS_KEPT)
-        self._offsets_ns: deque[int] = deque(maxlen=_CLOCKS_KEPT)  # time minus timestamp; the one in use last
+        self._offsets_ns: deque[int] = deque(maxlen=_CLOCKS_KEPT)  # time minus timestamp; current clock last
         self._newest_pts_ns = self._last_pts_ns = 0
-        self._late = self._on_this_clock = 0  # frames in a row that are no newer; frames of the clock in use
+        self._late = self._on_this_clock = 0  # consecutive frames that are no newer; frames of this clock
         self.clock_steps = 0
-        """Times that another clock began."""
+        """Changes to another clock."""
         self.strays = 0
-        """Frames that were stamped wrong between others that were not."""
+        """Single frames with a wrong timestamp."""
         self.gaps = 0
-        """Pauses of more than a second, as the timestamps tell them."""
+        """Pauses of more than a second."""
 
     def again(self) -> FrameTimes:
-        """The times of the same recording from its beginning; what was counted is counted on."""
+        """Times for the same recording from its start; counters continue."""
         times = FrameTimes(1e9 / self._nominal_ns, self._form)
         times.clock_steps, times.strays, times.gaps = self.clock_steps, self.strays, self.gaps
         return times
 
     def time_ns(self, pts_ns: int | None, next_pts_ns: Callable[[], int | None] = lambda: None) -> int:
-        """Time of the next frame in nanoseconds; always later than the one before.
+        """Time of the next frame in nanoseconds; always later than the previous one.
 
         Args:
-            pts_ns: its timestamp; None where it has none.
-            next_pts_ns: gives that of the frame after it; asked only after a pause.
+            pts_ns: its timestamp; None if absent.
+            next_pts_ns: gives the timestamp of the following frame; called only after a long step.
         """
         self._last_ns += self._period_ns if pts_ns is None else self._step_ns(pts_ns, next_pts_ns)
         return self._last_ns
 
     def _step_ns(self, pts_ns: int, next_pts_ns: Callable[[], int | None]) -> int:
-        """From the frame before to one of this timestamp."""
+        """The step from the previous frame."""
         if not self._offsets_ns:
             return self._begin_clock(pts_ns)
         is_repeated = abs(pts_ns - self._last_pts_ns) < _LEAST_STEP_NS
@@ -93,7 +92,7 @@ class FrameTimes:
                 self.strays += 1
                 return self._period_ns
         self._follow(pts_ns)
-        if step_ns <= 0:  # frames before it were counted, and are ahead of their clock
+        if step_ns <= 0:  # previous frames without timestamps are ahead of their clock
             return max(1, self._period_ns // 2)
         if step_ns > max(GAP_NS, doubtful_ns):
             self.gaps += 1
@@ -115,25 +114,25 @@ class FrameTimes:
         self._on_this_clock += 1
 
     def _is_stray(self, pts_ns: int, next_pts_ns: int | None) -> bool:
-        """Whether the next frame goes on from before this one's timestamp."""
+        """Whether the next frame continues from before this one's timestamp."""
         return next_pts_ns is not None and self._newest_pts_ns < next_pts_ns < pts_ns
 
     def _is_slow(self, pts_ns: int, next_pts_ns: int | None) -> bool:
-        """Whether the next step is much the same: a picture a minute, whatever rate is told."""
+        """Whether the next step is similar: the true rate is lower than stated."""
         if next_pts_ns is None:
             return False
         step_ns, next_step_ns = pts_ns - self._newest_pts_ns, next_pts_ns - pts_ns
         return step_ns < SLOWEST_NS and step_ns < 2 * next_step_ns < 4 * step_ns
 
     def _other_clock(self, pts_ns: int) -> int:
-        """The step where the clock in use cannot be meant: by one that was in use before, or a new one."""
+        """The step to a frame of another clock, remembered or new."""
         if remembered_ns := self._return_to_clock(pts_ns, self._limit_ns):
             return remembered_ns
         self.clock_steps += 1
         return self._begin_clock(pts_ns)
 
     def _return_to_clock(self, pts_ns: int, limit_ns: int) -> int:
-        """The step by a clock that was in use before; 0 where none of them gives one within the limit."""
+        """The step by a remembered clock; 0 if none gives one within the limit."""
         for offset_ns in reversed(list(self._offsets_ns)[:-1]):
             step_ns = pts_ns + offset_ns - self._last_ns
             if 0 < step_ns <= limit_ns:
@@ -148,7 +147,7 @@ class FrameTimes:
         return 0
 
     def _late_step_ns(self, pts_ns: int) -> int:
-        """The step to a frame that is no newer: out of order, or of a clock that was set back a little."""
+        """The step to a frame that is no newer: reordered, or from a clock that was set back a little."""
         is_rising, self._last_pts_ns = pts_ns > self._last_pts_ns, pts_ns
         self._late += 1
         if is_rising and self._late > _REORDERED:
@@ -158,7 +157,7 @@ class FrameTimes:
 
 
 class Stamped:
-    """What a recording tells of its timestamps, once it was read."""
+    """Timestamp statistics of a recording."""
 
     def __init__(self) -> None:
         self._times = FrameTimes(1.0)
@@ -185,9 +184,9 @@ class Stamped:
 
 
 class CaptureTimes:
-    """Times of a live source's frames since the first one: by when they were captured.
+    """Times of a live source's frames since the first, from capture times.
 
-    Its timestamps jump whenever the sender's clock is set; a run of three seconds would last hours, or none.
+    Timestamps would jump whenever the sender's clock is set, and `--duration` with them.
     """
 
     def __init__(self) -> None:
@@ -195,7 +194,7 @@ class CaptureTimes:
         self._last_ns = -1
 
     def time_ns(self, captured_ns: int) -> int:
-        """Time of the next frame in nanoseconds; always later than the one before."""
+        """Time of the next frame in nanoseconds; always later than the previous one."""
         if self._first_ns is None:
             self._first_ns = captured_ns
         self._last_ns = max(captured_ns - self._first_ns, self._last_ns + 1)

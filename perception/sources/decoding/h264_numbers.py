@@ -1,4 +1,4 @@
-"""Whether H.264 pictures are missing from a stream, by the numbers that they carry (ITU-T H.264, 7.4.3)."""
+"""Detects missing H.264 pictures by their `frame_num` (ITU-T H.264, 7.4.3)."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Final
 _SLICE, _IDR, _SPS = 1, 5, 7
 _START: Final = b"\0\0\1"
 HEAD_BYTES: Final = 4096
-"""Of a packet, that are looked at: what may stand before the first slice, and its head."""
+"""Parsed bytes of a packet: up to the first slice header."""
 _SLICE_BYTES: Final = 32
 _WITH_CHROMA: Final = (44, 83, 86, 100, 110, 118, 122, 128, 134, 135, 138, 139, 244)
-"""Profiles whose parameter sets tell of chroma and scaling too."""
+"""Profiles whose parameter sets include chroma and scaling."""
 
 
 @dataclass(frozen=True)
@@ -21,19 +21,19 @@ class _Numbering:
 
     bits: int
     has_planes: bool
-    """Slices name their colour plane."""
+    """`separate_colour_plane_flag`."""
     has_gaps: bool
-    """Numbers may be left out on purpose."""
+    """`gaps_in_frame_num_value_allowed_flag`."""
 
 
 class PictureNumbers:
-    """Follows the numbers of pictures that others are predicted from: they rise by one each.
+    """Follows the numbers of reference pictures, which rise by one.
 
-    A camera that leaves out a picture before it encodes leaves no gap, nor does one that varies its rate; a
-    picture that was lost on the way, or dropped by a server, does.
+    A picture that the camera skips before encoding leaves no gap; one lost on the network or dropped by a
+    server does.
 
     Args:
-        parameters: the codec's, as the stream announces them; later ones in the stream itself count too.
+        parameters: codec parameters from the session description; later ones in the stream replace them.
     """
 
     def __init__(self, parameters: bytes | None) -> None:
@@ -70,20 +70,20 @@ class PictureNumbers:
             return False
         bits = _Bits(nal[1:_SLICE_BYTES])
         try:
-            for _ in range(3):  # the first macroblock, the kind of slice, the picture's parameters
+            for _ in range(3):  # first_mb_in_slice, slice_type, pic_parameter_set_id
                 bits.unsigned()
             bits.take(2 * numbering.has_planes)
             number = bits.take(numbering.bits)
         except EOFError:
             return False
-        if nal[0] >> 5 & 3 or is_idr:  # others are predicted from it
+        if nal[0] >> 5 & 3 or is_idr:  # a reference picture
             self._last = number
         rises = (number, (number - 1) % (1 << numbering.bits))
         return self.are_known and not is_idr and last is not None and last not in rises
 
 
 def _numbering(bits: _Bits) -> _Numbering:
-    """Of a sequence parameter set; raises EOFError."""
+    """Parse a sequence parameter set; raises EOFError."""
     profile = bits.take(8)
     bits.take(16)
     bits.unsigned()
@@ -121,7 +121,7 @@ def _skip_scaling(bits: _Bits, size: int) -> None:
 
 
 def _nals(data: bytes) -> Iterator[bytes]:
-    """The units behind start codes, without the bytes that keep start codes out of them."""
+    """NAL units without start codes and emulation prevention bytes."""
     data = data[:HEAD_BYTES]
     at = data.find(_START)
     while at >= 0:
@@ -133,7 +133,7 @@ def _nals(data: bytes) -> Iterator[bytes]:
 
 
 class _Bits:
-    """Reads numbers of some bits; raises EOFError at the end."""
+    """Bit reader; raises EOFError at the end."""
 
     def __init__(self, data: bytes) -> None:
         self._value, self._left = int.from_bytes(data), 8 * len(data)

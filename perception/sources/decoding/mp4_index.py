@@ -1,4 +1,4 @@
-"""Where the index of an mp4 stands: in most recordings at the end, of use only to who can go back."""
+"""The position of an MP4's index: at the end of most recordings, where only a seekable input can read it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _INDEXES: Final = (b"moov", b"moof")
 
 
 def is_index_behind(start: bytes) -> bool:
-    """Whether the pictures come before the index, by how a file begins; False of all but mp4 and mov."""
+    """Whether the media data precede the index, by the first bytes; False for anything but MP4 and MOV."""
     at = 0
     if start[4:8] not in (b"ftyp", b"wide", b"free", b"skip", b"mdat", b"moov"):
         return False
@@ -26,7 +26,7 @@ def is_index_behind(start: bytes) -> bool:
 
 
 def is_broadcast(start: bytes) -> bool:
-    """Whether an mp4 is in fragments and tells no length, by how it begins: libav has that of the first."""
+    """Whether an MP4 is fragmented and states no duration; libav then reports that of the first fragment."""
     index = start.find(b"moov")
     header, fragments = start.find(b"mvhd", index), start.find(b"mvex", index)
     if min(index, header, fragments) < 0 or len(start) < header + 36 or b"mehd" in start[fragments:]:

@@ -1,8 +1,7 @@
-"""The video streams of an open container, and which of them is read."""
+"""Selects the video stream of an open container."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Final
 
@@ -11,7 +10,7 @@ from av.stream import Discard, Disposition
 from av.video.stream import VideoStream
 
 from perception.sources.choice import Choice, Offer, choice_note
-from perception.sources.decoding.completeness import reads_all_streams
+from perception.sources.decoding.completeness import matroska_duration_s, reads_all_streams
 from perception.sources.source import SourceError
 
 _COVERS: Final = Disposition.attached_pic
@@ -20,26 +19,25 @@ _ASIDE: Final = (
     Disposition.dependent | Disposition.visual_impaired | Disposition.hearing_impaired | Disposition.comment
 )
 _IMAGE_CODECS: Final = ("mjpeg", "png", "apng", "webp", "bmp", "gif", "tiff", "jpeg2000", "jpegls")
-_FEW, _MANY = 3, 10  # AVI counts up to three frames of a track with one picture
-_DURATION: Final = r"(\d+):(\d+):(\d+\.?\d*)"
+_FEW, _MANY = 3, 10  # AVI counts up to three frames in a track with one picture
 
 
 class NoVideo(SourceError):
-    """There is no video that can be decoded."""
+    """There is no decodable video."""
 
 
 def chosen_stream(container: InputContainer, choice: Choice, name: str) -> tuple[VideoStream, str]:
-    """The video stream to read, and what is to be said of the choice.
+    """The video stream to read, and a note on the choice for the log.
 
-    The demuxer leaves all others out, unless their ends tell whether the recording is whole.
+    Other streams are discarded by the demuxer, unless they are needed to judge whether the file is complete.
 
     Args:
         container: open.
-        choice: what was asked for.
+        choice: as requested.
         name: of the file or stream, for errors.
 
     Raises:
-        SourceError: if there is no video, none that can be decoded, or not the one that was asked for.
+        SourceError: if there is no video, no decoder for it, or not the one requested.
     """
     streams = container.streams.video
     if all(stream.disposition & _COVERS for stream in streams) and (choice.index is None or not streams):
@@ -70,7 +68,7 @@ def _offers(streams: Sequence[VideoStream]) -> list[Offer]:
         is_image = name in _IMAGE_CODECS
         is_one = 0 < count < most and (count == 1 or (is_image and count <= _FEW and count * _MANY <= most))
         is_still = bool(stream.disposition & _STILLS) or is_one
-        if is_image and has_rate and not count and not stream.average_rate:  # a rate takes two pictures
+        if is_image and has_rate and not count and not stream.average_rate:  # a single picture has no rate
             is_still = True
         wh = (codec.width, codec.height) if codec is not None else (0, 0)
         offers.append(
@@ -87,10 +85,5 @@ def _offers(streams: Sequence[VideoStream]) -> list[Offer]:
 
 
 def _frames_of(stream: VideoStream) -> int:
-    """About how many the container says that there are; 0 where it does not."""
-    if stream.frames:
-        return stream.frames
-    told = re.fullmatch(_DURATION, stream.metadata.get("DURATION", ""))  # of Matroska
-    if told is None or not stream.average_rate:
-        return 0
-    return round((int(told[1]) * 3600 + int(told[2]) * 60 + float(told[3])) * float(stream.average_rate))
+    """Approximate frame count according to the container; 0 if unknown."""
+    return stream.frames or round((matroska_duration_s(stream) or 0.0) * float(stream.average_rate or 0))

@@ -185,7 +185,7 @@ class PlaylistSource(Stamped):
             container = av.open(feed, "r", metadata_errors="replace")
         except FFmpegError:
             problem = self._segments.problem if self._segments else ""
-            problem = problem or "its segments are no video that can be read"
+            problem = problem or "its segments are not a readable video"
             raise SourceError(f"{self._name}: cannot be opened: {problem}") from None
         self._part_frames = 0
         return Decoder(
