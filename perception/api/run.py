@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
-from threading import Condition
+from threading import Condition, Thread, current_thread, main_thread
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -44,14 +44,13 @@ class Run:
     where the loop would end. Leaving the `with` block ends threads, child processes and shared memory.
     """
 
-    def __init__(self, pipeline: Pipeline, info: SourceInfo, results: ResultQueue) -> None:
+    def __init__(self, pipeline: Pipeline, info: SourceInfo, results: ResultQueue, watcher: Thread) -> None:
         """Take over a run that has been started; see `open`."""
         self.info = info
         """What is known of the source: `source_id`, `is_live`, `frame_wh`, `rate_hz`, `description`."""
-        self._pipeline, self._results = pipeline, results
-        self._watched_s = time.monotonic()
+        self._pipeline, self._results, self._watcher = pipeline, results, watcher
         self._is_error_raised = False
-        self._end = weakref.finalize(self, _end, pipeline, results)
+        self._unclosed = weakref.finalize(self, _give_up, pipeline, results)
 
     def __iter__(self) -> Iterator[Result]:
         """The results that are still to come."""
@@ -63,18 +62,12 @@ class Run:
         Raises:
             SourceError, EngineError, SinkError, RunError: what ended the run.
         """
-        while True:
-            output = self._results.take(WATCH_S)
-            now_s = time.monotonic()
-            if now_s - self._watched_s >= WATCH_S:
-                self._watched_s = now_s
-                self._pipeline.watch()
-            if output is not None:
-                return Result(_with_own_pixels(output))
-            if self._results.is_over or not self._end.alive:
-                self.close()
-                self._raise_error()
-                raise StopIteration
+        output = self._results.take()
+        if output is not None:
+            return Result(_with_own_pixels(output))
+        self.close()
+        self._raise_error()
+        raise StopIteration
 
     def __enter__(self) -> Self:
         """The run itself."""
@@ -90,7 +83,11 @@ class Run:
 
     def close(self) -> None:
         """End the run: what has not been read is given up. Safe to call twice."""
-        self._end()
+        self._unclosed.detach()
+        self._results.leave()
+        self._pipeline.stop()
+        _wait(self._pipeline)
+        self._watcher.join(DRAIN_LIMIT_S)
 
     @property
     def books(self) -> FrameCounts:
@@ -178,13 +175,15 @@ def _started(config: NodeConfig, network: Network) -> Run:
         rules = supervision(config, predictors[0], sinks, build_tracer(config, engine, info))
         results = ResultQueue(1 if info.is_live else RECORDED_AHEAD, drops=info.is_live)
         pipeline = Pipeline(source, info, predictors, [*opened, results], rules, cores=config.threads)
+        watcher = Thread(target=_watch, args=(pipeline,), name="watch", daemon=True)
+        watcher.start()
         pipeline.start()
     except BaseException:
         for close in (*(sink.close for sink in opened), source.close):
             with suppress(Exception):  # the error that ends the run is the one to raise
                 close()
         raise
-    return Run(pipeline, info, results)
+    return Run(pipeline, info, results, watcher)
 
 
 class ResultQueue:
@@ -230,20 +229,14 @@ class ResultQueue:
             self._is_closed = True
             self._changed.notify_all()
 
-    def take(self, timeout_s: float) -> OutputItem | None:
-        """The next result; None if none comes in time, or at all."""
+    def take(self) -> OutputItem | None:
+        """The next result; None if none will come."""
         with self._changed:
-            if not self._outputs and not self._is_closed:
-                self._changed.wait(timeout_s)
+            while not (self._outputs or self._is_closed or self._is_left):
+                self._changed.wait()
             output = self._outputs.popleft() if self._outputs else None
             self._changed.notify_all()
             return output
-
-    @property
-    def is_over(self) -> bool:
-        """Whether all that came was taken, and nothing more comes."""
-        with self._changed:
-            return self._is_closed and not self._outputs
 
     def leave(self) -> None:
         """Nobody takes any more: what waits and what comes is given up. Safe to call twice."""
@@ -253,15 +246,26 @@ class ResultQueue:
             self._changed.notify_all()
 
 
-def _end(pipeline: Pipeline, results: ResultQueue) -> None:
-    """Stop, and wait until all has ended, or only what hangs is left."""
-    results.leave()
-    pipeline.stop()
+def _watch(pipeline: Pipeline) -> None:
+    """Body of a thread: watch over the stages, whatever the loop is busy with."""
+    while not pipeline.wait(WATCH_S) and not pipeline.waits_for_hung_stages_alone:
+        pipeline.watch()
+
+
+def _wait(pipeline: Pipeline) -> None:
+    """Until all has ended, or only what hangs is left."""
     until_s = time.monotonic() + DRAIN_LIMIT_S
     while not pipeline.wait(WATCH_S) and time.monotonic() < until_s:
         if pipeline.waits_for_hung_stages_alone:
             break
-        pipeline.watch()
+
+
+def _give_up(pipeline: Pipeline, results: ResultQueue) -> None:
+    """End a run that nobody closed: its last user has gone, or the process ends."""
+    results.leave()
+    pipeline.stop()
+    if current_thread() is main_thread():  # any other may be one of the run's own
+        _wait(pipeline)
 
 
 def _with_own_pixels(output: OutputItem) -> OutputItem:
