@@ -39,27 +39,32 @@ class Yuv420(YuvPlanes):
 _KR_KB = {"bt601": (0.299, 0.114), "bt709": (0.2126, 0.0722)}
 
 
-def bgr_from_yuv(pixels: Yuv420) -> NDArray[np.uint8]:
+def bgr_from_yuv(pixels: Yuv420, into: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
     """(H, W, 3) uint8 BGR of the planes, by their own matrix; any size, odd ones too.
 
     Each chroma sample colours its own 2x2 pixels, as in OpenCV's conversion of I420, which is the reference:
     whatever the matrix and the size, the same planes give the same picture within 2 of 255.
+
+    Args:
+        pixels: the planes.
+        into: (H, W, 3) uint8 to write to, a part of a larger picture too; None makes it.
     """
     width, height = pixels.frame_wh
     if pixels.matrix == "bt601" and width % 2 == 0 and height % 2 == 0:
         packed = np.concatenate([plane.ravel() for plane in (pixels.y, pixels.u, pixels.v)])
-        bgr = cv2.cvtColor(packed.reshape(height * 3 // 2, width), cv2.COLOR_YUV2BGR_I420)
+        bgr = cv2.cvtColor(packed.reshape(height * 3 // 2, width), cv2.COLOR_YUV2BGR_I420, dst=into)
         return np.asarray(bgr, np.uint8)
-    full_u, full_v = (
-        cv2.resize(plane, (plane.shape[1] * 2, plane.shape[0] * 2), interpolation=cv2.INTER_NEAREST)[
-            :height, :width
-        ]
-        for plane in (pixels.u, pixels.v)
-    )
+    full_u, full_v = (_doubled(plane)[:height, :width] for plane in (pixels.u, pixels.v))
     # Below black there is nothing darker. numpy's own maximum takes four times as long.
     luma = cv2.max(pixels.y, np.full_like(pixels.y, 16))
     yuv = cv2.merge((luma, full_u, full_v))
-    return np.asarray(cv2.transform(yuv, yuv_to_bgr_matrix(pixels.matrix)), np.uint8)
+    return np.asarray(cv2.transform(yuv, yuv_to_bgr_matrix(pixels.matrix), dst=into), np.uint8)
+
+
+def _doubled(plane: Plane) -> Plane:
+    """Every sample as 2x2; `cv2.resize` takes four times as long for it."""
+    height, width = plane.shape
+    return np.repeat(cv2.merge((plane, plane)).reshape(height, 2 * width), 2, axis=0)
 
 
 def yuv_to_bgr_matrix(matrix: YuvMatrix) -> NDArray[np.float64]:

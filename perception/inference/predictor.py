@@ -136,7 +136,7 @@ def preprocess(frame: Frame, box: Letterbox, input_bgr: NDArray[np.uint8]) -> No
     at the small size, which gives the same picture (tested) for a third of the work.
     """
     if isinstance(frame.pixels, Yuv420):
-        input_bgr[box.rows, box.columns] = bgr_from_yuv(_resized(frame.pixels, box))
+        bgr_from_yuv(_resized(frame.pixels, box), into=input_bgr[box.rows, box.columns])
     else:
         box.place(frame.pixels, input_bgr)
 
@@ -213,5 +213,6 @@ def _at_most_the_frame(plane: NDArray[np.uint8], box: Letterbox) -> NDArray[np.u
 
 def class_shares(class_map: NDArray[np.uint8], labels: tuple[str, ...] = LABELS) -> tuple[float, ...]:
     """Share of the area per class, in the order of the labels."""
-    counts = [np.count_nonzero(class_map == IDS[label]) for label in labels]
+    # as bytes: OpenCV counts them in half of numpy's time
+    counts = [cv2.countNonZero((class_map == IDS[label]).view(np.uint8)) for label in labels]
     return tuple(count / class_map.size for count in counts)

@@ -87,8 +87,11 @@ class TestPrepare:
         input_bgr[box.rows, box.columns] = PAD_BGR
         assert (input_bgr == PAD_BGR).all()
 
-    def test_planes_of_the_networks_own_size_give_the_reference_exactly(self, road_bgr: np.ndarray) -> None:
-        pixels = planes_of(at_size(road_bgr, (640, 360)), "bt601")
+    @pytest.mark.parametrize("matrix", ["bt601", "bt709"])
+    def test_planes_of_the_networks_own_size_give_the_reference_exactly(
+        self, road_bgr: np.ndarray, matrix: YuvMatrix
+    ) -> None:
+        pixels = planes_of(at_size(road_bgr, (640, 360)), matrix)
 
         np.testing.assert_array_equal(
             prepared(pixels, (640, 360)), prepared(bgr_from_yuv(pixels), (640, 360))
