@@ -33,15 +33,15 @@ def why_suspect(
         classes: how many the network tells apart.
         logits: (classes, h, w) float32 where the graph gives them.
     """
-    if logits is not None:
-        planes = logits.reshape(len(logits), -1)
-        if float((planes.max(1) - planes.min(1)).max()) < CONSTANT_RANGE:
-            return "the network gave the same logits for every part of the frame"
-    else:
-        lowest, highest, _, _ = cv2.minMaxLoc(confidence)  # a fifth of numpy's time, as is cv2.mean
+    lowest, highest, _, _ = cv2.minMaxLoc(confidence)  # a fifth of numpy's time, as is cv2.mean
+    if logits is None:
         if lowest == highest < _CERTAIN:
             share = lowest / _CERTAIN
             return f"the network gave the same confidence, {share:.2f}, for every part of the frame"
+    elif highest - lowest <= 1:  # else logits differ by more: constant ones leave it within a level
+        planes = logits.reshape(len(logits), -1)
+        if float((planes.max(1) - planes.min(1)).max()) < CONSTANT_RANGE:
+            return "the network gave the same logits for every part of the frame"
     mean, chance = cv2.mean(confidence)[0] / _CERTAIN, 1 / classes
     if mean <= chance + ABOVE_CHANCE:
         return f"the network is as unsure as chance: mean confidence {mean:.2f} of {classes} classes"
