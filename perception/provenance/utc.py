@@ -68,8 +68,8 @@ class UtcClock:
         self._monotonic_ns, self._utc_ns = monotonic_ns, utc_ns
         self._synchronisation = synchronisation or kernel_synchronisation
         self._lock = Lock()
-        first = min((self._read() for _ in range(OPENING_READS)), key=lambda tie: tie.uncertainty_ns)
-        self._tie = replace(first, synchronisation=self._synchronisation())
+        first = min((self._read() for _ in range(OPENING_READS)), key=lambda read: read[1])
+        self._tie = ClockTie(*first, synchronisation=self._synchronisation())
         self._asked_ns = monotonic_ns()
 
     def tie(self) -> ClockTie:
@@ -78,19 +78,20 @@ class UtcClock:
             self._tie = self._renewed(self._tie, self._read())
             return self._tie
 
-    def _renewed(self, known: ClockTie, read: ClockTie) -> ClockTie:
-        change_ns = read.offset_ns - known.offset_ns
-        if abs(change_ns) > read.uncertainty_ns + known.uncertainty_ns:
+    def _renewed(self, known: ClockTie, read: tuple[int, int]) -> ClockTie:
+        offset_ns, uncertainty_ns = read
+        change_ns = offset_ns - known.offset_ns
+        if abs(change_ns) > uncertainty_ns + known.uncertainty_ns:
             is_step = abs(change_ns) >= STEP_NS
             known = replace(
                 known,
-                offset_ns=read.offset_ns,
-                uncertainty_ns=read.uncertainty_ns,
+                offset_ns=offset_ns,
+                uncertainty_ns=uncertainty_ns,
                 steps=known.steps + is_step,
                 stepped_ns=known.stepped_ns + change_ns * is_step,
             )
-        elif read.uncertainty_ns < known.uncertainty_ns:
-            known = replace(known, offset_ns=read.offset_ns, uncertainty_ns=read.uncertainty_ns)
+        elif uncertainty_ns < known.uncertainty_ns:
+            known = replace(known, offset_ns=offset_ns, uncertainty_ns=uncertainty_ns)
         now_ns = self._monotonic_ns()
         if now_ns - self._asked_ns >= ASK_AGAIN_NS:
             self._asked_ns = now_ns
@@ -102,12 +103,13 @@ class UtcClock:
         """The last tie, without reading the clocks."""
         return self._tie
 
-    def _read(self) -> ClockTie:
+    def _read(self) -> tuple[int, int]:
+        """Offset and uncertainty of one reading, as of `ClockTie`."""
         before_ns = self._monotonic_ns()
         utc_ns = self._utc_ns()
         after_ns = self._monotonic_ns()
         # 1 ns more: of rounding
-        return ClockTie(utc_ns - (before_ns + after_ns) // 2, (after_ns - before_ns + 1) // 2 + 1)
+        return utc_ns - (before_ns + after_ns) // 2, (after_ns - before_ns + 1) // 2 + 1
 
 
 def utc_text(utc_ns: int) -> str:
