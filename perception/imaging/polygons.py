@@ -49,9 +49,12 @@ def outlines(
 
 def _short(ring: NDArray[np.float64]) -> Ring:
     """Tenths of a pixel, and whole numbers without a point: as long as they are exact."""
-    return [
-        [int(x) if x.is_integer() else x, int(y) if y.is_integer() else y] for x, y in ring.round(1).tolist()
-    ]
+    rounded = ring.round(1)
+    whole = rounded.astype(np.int64)
+    if np.array_equal(whole, rounded):  # as where a frame is twice the size of its class map
+        points: Ring = whole.tolist()
+        return points
+    return [[int(x) if x.is_integer() else x, int(y) if y.is_integer() else y] for x, y in rounded.tolist()]
 
 
 def area_rings(

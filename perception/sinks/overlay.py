@@ -236,7 +236,8 @@ def _pull_inside(plane: Plane, areas: Sequence[tuple[Sequence[Points], int]], we
     corners = np.concatenate([ring for rings, _ in areas for ring in rings]) >> _SUBPIXEL_BITS
     left, top, columns, rows = cv2.boundingRect(corners)
     box = np.s_[max(0, top) : top + rows, max(0, left) : left + columns]
-    pull = np.zeros(plane.shape, np.uint8)
+    pull = np.empty(plane.shape, np.uint8)
+    pull[box] = 0
     for rings, value in areas:
         cv2.fillPoly(pull, rings, round(weight * value), cv2.LINE_8, _SUBPIXEL_BITS)
     pulled = cv2.addWeighted(plane[box], 1 - weight, pull[box], 1.0, 0.0)
