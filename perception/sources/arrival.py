@@ -1,4 +1,4 @@
-"""When frames were taken: from the sender's timestamps, and from when they arrived here."""
+"""Capture times of frames, from the sender's timestamps and the arrival times."""
 
 from __future__ import annotations
 
@@ -7,55 +7,52 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Final
 
-_DRIFT: Final = 200e-6  # of two clocks against each other: twice what the crystals of cameras may
+_DRIFT: Final = 200e-6  # of two clocks against each other: twice the tolerance of cameras' crystals
 _STEPS_KEPT: Final = 15
 _STEPS_NEEDED: Final = 3
 _SETTLE_NS: Final = 400_000_000
-_DRAIN: Final = 0.1  # a queue that gets shorter does so by this share of the time at least
-_PLAUSIBLE_NS: Final = 1_000_000_000  # between the end of an exposure and its frame in our hands
+_DRAIN: Final = 0.1  # a draining queue shrinks by at least this share of the time
+_PLAUSIBLE_NS: Final = 1_000_000_000  # from the end of an exposure to the frame's arrival
 _JITTER_NS: Final = 100_000_000
-_USUAL: Final = 1.25  # times the second longest of the latest steps: no more than cameras' intervals vary
-_HELD_STEPS: Final = 2  # that libav holds a picture of MPEG-TS for
-_SMALL: Final = 1 / 16  # of a period: a difference that tells nothing
+_USUAL: Final = 1.25  # times the second longest recent step: the variation of cameras' intervals
+_HELD_STEPS: Final = 2  # steps for which libav holds back a picture of MPEG-TS
+_SMALL: Final = 1 / 16  # of a period: a negligible difference
 
 
 class ArrivalClock:
-    """When frames were sent, on this machine's monotonic clock.
+    """Capture times of frames on this machine's monotonic clock.
 
-    The sender's timestamps tell when frames were taken against each other; the frame that came with the
-    least delay tells where they lie on our clock (Cristian, "Probabilistic clock synchronization", 1989).
-    Frames that piled up while the network stood still so show their age, and are not taken for fresh,
-    however long that lasts.
+    Timestamps give the intervals between frames; the frame with the least delay gives their offset to our
+    clock (Cristian, "Probabilistic clock synchronization", 1989). So frames that piled up while the network
+    stalled show their true age, however long that lasts.
 
-    A delay can only grow by as much as nothing arrived. Where the timestamps go back, or forward by more
-    than the delay can have shrunk, it is the sender's clock that was set: one period is counted instead,
-    and the delay goes on as it was. Where nothing arrived meanwhile too, nobody can tell how much of the
-    silence the frame spent on its way: it counts as all of it, until frames have come at their own pace
-    for 0.4 s. What waited somewhere would have come faster. A step such as there were others of late is the
-    camera's own: it leaves out pictures in the dark, or takes them as they come.
+    A delay can grow only by the time in which nothing arrived. If timestamps go back, or forward by more than
+    the delay can have shrunk, the sender's clock was set: the step counts as one period, and the delay stays
+    as it was. If nothing arrived in the meantime either, the delay is ambiguous: it counts as the whole
+    silence until frames have arrived at their own pace for 0.4 s; queued frames would have come faster. A
+    step like other recent ones is the camera's own: it skips pictures in the dark, or has no fixed rate.
 
     Args:
-        offset_ns: between the sender's clock and ours, where that is known: 0 for a driver that reads our
-            own clock. None finds it.
-        waited_ns: that the first frame may have waited before it was taken, as while a stream was looked at.
+        offset_ns: of our clock to the sender's; 0 for a driver that uses our clock, None to estimate it.
+        waited_ns: how long the first frame may have been queued, for example while the stream was probed.
     """
 
     def __init__(self, offset_ns: int | None = None, waited_ns: int = 0) -> None:
         self._offset_ns, self._waited_ns = offset_ns, waited_ns
         self._drift = _DRIFT if offset_ns is None else 0.0
-        self._age_ns = waited_ns  # of the frame before
+        self._age_ns = waited_ns  # of the previous frame
         self._last: tuple[int, int] | None = None
         self._steps_ns: deque[int] = deque(maxlen=_STEPS_KEPT)
-        self._latest_ns: deque[int] = deque(maxlen=7)  # steps as they came, to find a small one that was set
+        self._latest_ns: deque[int] = deque(maxlen=7)  # latest steps, to find a small clock adjustment
         self._period_ns = 0
-        self._rising_ns: deque[int] = deque(maxlen=_STEPS_KEPT)  # all that rise, those that were set too
-        self._gaps_ns: deque[int] = deque(maxlen=_STEPS_KEPT)  # between arrivals: some send several at a time
-        self._usual_ns = 0, 0  # the shortest and the longest step that are no surprise
+        self._rising_ns: deque[int] = deque(maxlen=_STEPS_KEPT)  # all positive steps, adjusted ones included
+        self._gaps_ns: deque[int] = deque(maxlen=_STEPS_KEPT)  # between arrivals: some send bursts
+        self._usual_ns = 0, 0  # the shortest and the longest usual step
         self._doubt_ns = 0
         self._window = _Window(0)
 
     def captured_ns(self, pts_ns: int | None, received_ns: int) -> int:
-        """The time of a frame, never after its arrival; without a timestamp it is as old as the last."""
+        """Capture time of a frame, at most its arrival; without a timestamp it is as old as the previous."""
         if pts_ns is not None:
             self._age_ns = received_ns - self._captured_ns(pts_ns, received_ns)
         return received_ns - self._age_ns
@@ -65,9 +62,7 @@ class ArrivalClock:
         if self._offset_ns is None:
             self._offset_ns, self._doubt_ns = delay_ns - self._waited_ns, self._waited_ns
         elif self._last is None and delay_ns - self._offset_ns > _PLAUSIBLE_NS:
-            self._doubt_ns = (
-                delay_ns  # a clock that is said to be ours, off by more than a driver keeps a frame
-            )
+            self._doubt_ns = delay_ns  # supposedly our clock, but further off than a driver keeps a frame
         if self._last is None:
             self._window = _Window(received_ns)
         else:
@@ -86,9 +81,9 @@ class ArrivalClock:
         """By how much the sender's clock was set back (above 0) or forward before this frame.
 
         Args:
-            step_ns: from the timestamp before to this one.
+            step_ns: between the timestamps of the previous frame and this one.
             gap_ns: between their arrivals.
-            excess_ns: of the delay of the frame before over the least.
+            excess_ns: delay of the previous frame beyond the least delay.
         """
         period_ns, (shortest_ns, longest_ns) = self._period_ns, self._usual_ns
         self._get_used_to(step_ns)
@@ -103,14 +98,14 @@ class ArrivalClock:
             return period_ns - step_ns
         if 2 * step_ns < min(period_ns, shortest_ns) and -2 * shrinks_ns > period_ns:
             return min(period_ns, gap_ns) - step_ns
-        # a parser holds a picture until the next begins, or the one after that: the last one was at least as
-        # late as this one was taken after it
+        # a parser holds a picture until the next one or two begin: the previous picture was delayed at least
+        # until this one was captured
         least_ns = step_ns - shortest_ns - _JITTER_NS // 2
         most_ns = max(step_ns, _HELD_STEPS * longest_ns) + longest_ns
         was_held = self._varies and least_ns < excess_ns < most_ns
         is_long = step_ns > max(1.5 * period_ns, (1 + self._varies) * longest_ns) and not was_held
         if is_long and abs(shrinks_ns) > max(2 * period_ns, _JITTER_NS):
-            # the frames between may be lost, and others have waited or come faster; or the clock was set
+            # either frames in between were lost and the delay changed, or the clock was set
             is_sure = 2 * (shrinks_ns - excess_ns) > period_ns
             self._uncertainty((gap_ns if is_sure else step_ns) - period_ns)
             return period_ns - step_ns
@@ -119,7 +114,7 @@ class ArrivalClock:
 
     @property
     def _varies(self) -> bool:
-        """Whether the camera keeps no rate."""
+        """Whether the camera has no fixed rate."""
         return self._usual_ns[1] > 2 * self._usual_ns[0]
 
     def _get_used_to(self, step_ns: int) -> None:
@@ -136,7 +131,7 @@ class ArrivalClock:
             self._period_ns = round(statistics.median(self._steps_ns))
 
     def _set_a_little(self) -> int:
-        """The same for less than half a period: one short step between others of a whole period."""
+        """An adjustment of less than half a period: one short step between regular ones."""
         steps_ns, small_ns = list(self._latest_ns), _SMALL * self._period_ns
         if len(steps_ns) < 7 or self._period_ns - steps_ns[3] <= small_ns:
             return 0
@@ -151,10 +146,10 @@ class ArrivalClock:
             self._window = _Window(0)
 
     def _cleared_ns(self, excess_ns: int, received_ns: int) -> int:
-        """How much of the delay was none, now that frames have come at their own pace for a while."""
+        """How much of the delay was not real, after frames have arrived at their own pace for a while."""
         last_received_ns = self._last[1] if self._last else received_ns
         if 2 * excess_ns <= self._period_ns:
-            self._doubt_ns = 0  # it came down by itself: frames did wait somewhere
+            self._doubt_ns = 0  # the delay shrank by itself: frames were indeed queued
             return 0
         usual_gap_ns = round(_USUAL * sorted(self._gaps_ns)[-2]) if len(self._gaps_ns) > 1 else 0
         gap_ns = received_ns - last_received_ns
@@ -168,7 +163,7 @@ class ArrivalClock:
         if received_ns - self._window.began_ns < length_ns:
             return 0
         window, self._window = self._window, _Window(received_ns)
-        held_ns = self._varies * 1.5 * self._usual_ns[0]  # pictures may be held for longer or shorter
+        held_ns = self._varies * 1.5 * self._usual_ns[0]  # the parser's delay varies with the steps
         if window.drained_ns > _DRAIN * length_ns / 2 + held_ns:
             return 0
         cleared_ns, self._doubt_ns = min(self._doubt_ns, window.least_ns), 0
@@ -177,7 +172,7 @@ class ArrivalClock:
 
 @dataclass
 class _Window:
-    """The least delays over the two halves of a stretch of time."""
+    """The least delays in the two halves of a time window."""
 
     began_ns: int
     first_ns: int | None = None

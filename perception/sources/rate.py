@@ -1,4 +1,4 @@
-"""How many frames a source gives in a second, and who says so."""
+"""Frame rates and how they are known."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from typing import Final, Literal, get_args
 from av.video.stream import VideoStream
 
 RateKind = Literal["declared", "measured", "assumed"]
-"""By the container, the codec or the driver; by the frames that were looked at; by nobody."""
+"""Stated by container, codec or driver; measured over the first frames; unknown."""
 RATE_KINDS: Final = get_args(RateKind)
 
 FALLBACK_RATE_HZ: Final = 25.0
-MAX_RATE_HZ: Final = 480.0  # beyond it, a container tells its clock and not its frames
-# Bare streams of a codec, whose frames carry no times: libav makes both up, at 25 Hz.
+MAX_RATE_HZ: Final = 480.0  # higher values are the container's clock, not a frame rate
+# Elementary streams, whose frames have no timestamps: libav assumes 25 Hz.
 CLOCKLESS: Final = frozenset(
     (
         *("h264", "hevc", "vvc", "evc", "mjpeg", "mjpeg_2000", "mpjpeg", "m4v", "h263", "h261", "mpegvideo"),
         *("vc1", "cavsvideo", "avs2", "avs3", "dirac", "obu"),
     )
 )
-UNTOLD: Final = frozenset(("mpegts", "mpeg", "rtsp", "rtp", "sdp", "asf", "hls"))
-"""In these the container tells no rate; what libav has is the codec's word, or what it saw in looking."""
+WITHOUT_RATE: Final = frozenset(("mpegts", "mpeg", "rtsp", "rtp", "sdp", "asf", "hls"))
+"""Containers without a rate; libav takes it from the codec or measures it."""
 
 
 @dataclass(frozen=True)
@@ -32,12 +32,12 @@ class Rate:
     kind: RateKind = "declared"
 
     def __str__(self) -> str:
-        """As people read it: a rate that nobody told is marked."""
+        """Marked unless it is declared."""
         return f"{self.hz:g} Hz" if self.kind == "declared" else f"{self.hz:g} Hz {self.kind}"
 
 
-def told_hz(stream: VideoStream) -> float | None:
-    """Frames per second as the codec tells them; None where it does not."""
+def codec_hz(stream: VideoStream) -> float | None:
+    """Frame rate stated by the codec; None if unknown."""
     return _usable(stream.codec_context.framerate)
 
 
@@ -47,22 +47,22 @@ def rate_of(stream: VideoStream, form: str, has_clock: bool) -> Rate:
     Args:
         stream: of an open container.
         form: libav's name of the container.
-        has_clock: its frames carry times of their own.
+        has_clock: its frames have timestamps.
     """
-    told = told_hz(stream)
+    by_codec = codec_hz(stream)
     if not has_clock:
-        return Rate(told) if told else Rate(FALLBACK_RATE_HZ, "assumed")
+        return Rate(by_codec) if by_codec else Rate(FALLBACK_RATE_HZ, "assumed")
     rates = [_usable(stream.average_rate), _usable(stream.guessed_rate)]
-    if form == "avi":  # its own is that of its clock, at which every other frame may be empty
+    if form == "avi":  # its rate is that of its clock; every other frame may be empty
         rates.reverse()
     hz = rates[0] or rates[1]
     if hz is None:
         return Rate(FALLBACK_RATE_HZ, "assumed")
-    return Rate(hz, "measured" if form in UNTOLD and told is None else "declared")
+    return Rate(hz, "measured" if form in WITHOUT_RATE and by_codec is None else "declared")
 
 
 def _usable(rate: object) -> float | None:
-    """A rate that frames can have; not that of a clock, and not 0/0."""
+    """A plausible frame rate; None for a clock rate or 0/0."""
     try:
         hz = float(rate or 0)  # type: ignore[arg-type]
     except (ZeroDivisionError, OverflowError):

@@ -37,7 +37,7 @@ from perception.sources.network.rtsp import RtspTransport as RtspTransport
 from perception.sources.network.rtsp import open_rtsp
 from perception.sources.network.tls import TlsSettings
 from perception.sources.playlist import PlaylistSource, fetch_by, is_playlist
-from perception.sources.rate import UNTOLD, Rate
+from perception.sources.rate import WITHOUT_RATE, Rate
 from perception.sources.settings import SourceSettings
 from perception.sources.source import EndOfSource, SourceError, SourceInfo
 from perception.system.plugins import Checked
@@ -301,9 +301,9 @@ class StreamSource(Stamped):
 
     def _rate_of(self, decoder: Decoder) -> Rate:
         """As it was measured when the stream was first looked at, unless the codec tells another since."""
-        known, told_hz = self._known_rate, decoder.told_hz
-        rate = known[1] if known is not None and known[0] == told_hz else decoder.rate
-        self._known_rate = (told_hz, rate) if decoder.form in UNTOLD else None
+        known, codec_hz = self._known_rate, decoder.codec_hz
+        rate = known[1] if known is not None and known[0] == codec_hz else decoder.rate
+        self._known_rate = (codec_hz, rate) if decoder.form in WITHOUT_RATE else None
         return rate
 
     def _next(self, decoder: Decoder) -> Decoded:

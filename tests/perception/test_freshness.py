@@ -1,4 +1,4 @@
-"""Silence is told by the clock alone, retries come by and by more rarely, late frames show their age."""
+"""Silence is detected by the clock alone, retries back off, late frames show their age."""
 
 from __future__ import annotations
 
@@ -30,22 +30,22 @@ def _fed(rate_hz: float, interval_ms: float, frames: int, **settings: float) -> 
     return freshness, now_ns
 
 
-def test_silence_is_told_after_three_periods_and_then_once_a_period() -> None:
+def test_silence_is_reported_after_three_periods_and_then_once_a_period() -> None:
     freshness, last_ns = _fed(25, 40, 20)
 
     assert freshness.due_ns() == last_ns + 120 * MS
-    assert freshness.tell(last_ns + 120 * MS) is CameraState.STALE
+    assert freshness.report(last_ns + 120 * MS) is CameraState.STALE
     assert freshness.due_ns() == last_ns + 160 * MS
 
 
 def test_source_is_stale_first_and_lost_after_the_next_limit() -> None:
     freshness, last_ns = _fed(25, 40, 20, lost_after_s=1.0)
 
-    assert freshness.tell(last_ns + 1119 * MS) is CameraState.STALE
-    assert freshness.tell(last_ns + 1120 * MS) is CameraState.LOST
+    assert freshness.report(last_ns + 1119 * MS) is CameraState.STALE
+    assert freshness.report(last_ns + 1120 * MS) is CameraState.LOST
 
 
-def test_source_that_never_gave_a_frame_is_told_of_too() -> None:
+def test_source_that_never_gave_a_frame_is_reported_of_too() -> None:
     freshness = Freshness(Rate(25), FreshnessSettings(), 0)
 
     assert freshness.due_ns() == 120 * MS
@@ -66,7 +66,7 @@ def test_nominal_rate_holds_for_one_that_comes_in_bursts() -> None:
 def test_length_of_an_outage_is_no_period() -> None:
     freshness, last_ns = _fed(25, 40, 3)
     for outage in range(1, 20):
-        freshness.tell(last_ns + outage * 5000 * MS - 1)
+        freshness.report(last_ns + outage * 5000 * MS - 1)
         freshness.frame(last_ns + outage * 5000 * MS)
 
     assert freshness.period_ns == 40 * MS
@@ -78,7 +78,7 @@ def _stale_ms(rate_hz: float, arrivals_ms: list[float], kind: RateKind = "declar
     for arrival_ms in arrivals_ms:
         while freshness.due_ns() < arrival_ms * MS:
             reported_ms.append(freshness.due_ns() / MS)
-            freshness.tell(freshness.due_ns())
+            freshness.report(freshness.due_ns())
         freshness.frame(round(arrival_ms * MS))
     return reported_ms
 
@@ -127,7 +127,7 @@ def test_camera_of_an_untold_rate_that_was_measured_is_stale_after_three_periods
     assert [at_ms for at_ms in _stale_ms(15, night_ms, "assumed") if at_ms > 2_000] == []
 
 
-def test_source_that_is_gone_is_told_of_at_once_whoever_told_its_rate() -> None:
+def test_source_that_is_gone_is_reported_of_at_once_whoever_told_its_rate() -> None:
     freshness = Freshness(Rate(25, "assumed"), FreshnessSettings(), 0)
 
     assert freshness.due_ns(is_open=False) == 120 * MS
@@ -185,7 +185,7 @@ def test_limit_that_is_set_counts_instead_of_periods() -> None:
 
 def test_frame_ends_the_outage() -> None:
     freshness, last_ns = _fed(25, 40, 10)
-    freshness.tell(last_ns + 120 * MS)
+    freshness.report(last_ns + 120 * MS)
 
     freshness.frame(last_ns + 130 * MS)
 
@@ -270,7 +270,7 @@ def test_frame_without_a_timestamp_was_taken_when_it_came() -> None:
 
 
 def test_frame_without_a_timestamp_among_others_is_as_old_as_the_one_before() -> None:
-    """The first of an RTSP stream has none: what its arrival told would set the others' times back."""
+    """The first of an RTSP stream has none: its arrival time would set the others' times back."""
     arrivals = ArrivalClock(waited_ns=2_000 * MS)
     stamps_ms = [None, 40, 80, None, 160, 200]
 

@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 
 from perception.frame import Frame
-from perception.sources.isolated.numbers import Numbers
+from perception.sources.isolated.sessions import Numbers
 
 MS = 1_000_000
 
@@ -19,14 +19,14 @@ def frame(frame_id: int, captured_ms: int) -> Frame:
 
 
 def test_what_comes_after_an_outage_is_later_than_the_outage_and_soon_true_again() -> None:
-    """Frames that had been on their way while the outage was told were captured before it."""
+    """Frames that had been on their way while the outage was reported were captured before it."""
     numbers = Numbers()
     numbers.begin(0)
     times_ns = [numbers.give(frame(0, 0)).time_ns]
-    for told_ms in (120, 160, 200, 240):
-        times_ns.append(numbers.tell(told_ms * MS))
+    for reported_ms in (120, 160, 200, 240):
+        times_ns.append(numbers.outage_ns(reported_ms * MS))
     times_ns += [numbers.give(frame(1, 40)).time_ns, numbers.give(frame(2, 80)).time_ns]
-    times_ns.append(numbers.tell(280 * MS))
+    times_ns.append(numbers.outage_ns(280 * MS))
     times_ns += [numbers.give(frame(number, 40 * number)).time_ns for number in range(3, 20)]
 
     assert all(after > before for before, after in pairwise(times_ns))
@@ -38,8 +38,8 @@ def test_outages_before_the_first_frame_count_from_the_start_of_the_run() -> Non
     numbers = Numbers()
     numbers.begin(1_000 * MS)
 
-    told = [numbers.tell(ms * MS) for ms in (1_100, 1_140)]
+    outages_ns = [numbers.outage_ns(ms * MS) for ms in (1_100, 1_140)]
 
-    assert told == [100 * MS, 140 * MS]
+    assert outages_ns == [100 * MS, 140 * MS]
     assert numbers.give(frame(0, 1_130)).time_ns == 140 * MS + 1
     assert numbers.give(frame(1, 1_170)).time_ns == 170 * MS

@@ -31,7 +31,7 @@ LIMIT_S = 20.0  # a process takes its time to start where the machine is busy
 
 @dataclass
 class ScriptedSource:
-    """Runs in the reader's process: does what it is told, frame by frame."""
+    """Runs in the reader's process: follows a script, frame by frame."""
 
     frames: int = 3
     is_live: bool = False
@@ -227,14 +227,14 @@ def test_source_that_failed_can_be_opened_again_in_the_same_process(new_reader: 
     assert info.description == "open 2"
 
 
-def test_error_of_a_library_is_told_in_one_line(new_reader: NewReader) -> None:
+def test_error_of_a_library_is_reported_in_one_line(new_reader: NewReader) -> None:
     reader = opened(new_reader(BrokenSource))
 
     with pytest.raises(SourceError, match=r"^ZeroDivisionError: of some library$"):
         taken(reader)
 
 
-def test_process_that_died_is_told_with_its_signal_and_replaced(new_reader: NewReader) -> None:
+def test_process_that_died_is_reported_with_its_signal_and_replaced(new_reader: NewReader) -> None:
     reader = opened(new_reader(frames=5, dies_at=1))
     assert isinstance(taken(reader), Frame)
 
@@ -266,7 +266,7 @@ def test_process_that_hangs_is_killed(new_reader: NewReader) -> None:
     assert not Path(f"/proc/{pid}").exists()
 
 
-def test_process_that_is_told_to_end_ends_by_itself(new_reader: NewReader) -> None:
+def test_process_that_is_reported_to_end_ends_by_itself(new_reader: NewReader) -> None:
     reader = opened(new_reader(frames=10**9))
 
     reader.close(LIMIT_S)
@@ -301,7 +301,7 @@ def test_counts_of_the_source_come_with_its_frames(new_reader: NewReader) -> Non
 @pytest.mark.parametrize(
     ("number", "name"), [(signal.SIGRTMIN, "SIGRTMIN"), (signal.SIGRTMIN + 1, r"SIGRTMIN\+1"), (9, "SIGKILL")]
 )
-def test_process_that_died_by_any_signal_is_told_with_it(
+def test_process_that_died_by_any_signal_is_reported_with_it(
     new_reader: NewReader, number: int, name: str
 ) -> None:
     reader = opened(new_reader(frames=5, dies_at=0, dies_by=int(number)))

@@ -32,7 +32,7 @@ from perception.sources.decoding.file_end import Beginning
 from perception.sources.decoding.h264_numbers import HEAD_BYTES, PictureNumbers
 from perception.sources.decoding.image_size import MAX_PIXELS, check_pixels
 from perception.sources.decoding.video_streams import NoVideo, chosen_stream
-from perception.sources.rate import CLOCKLESS, rate_of, told_hz
+from perception.sources.rate import CLOCKLESS, codec_hz, rate_of
 from perception.sources.source import EndOfSource, SourceError
 
 av.logging.set_level(None)  # libav would write to stderr; what matters is raised or counted
@@ -121,7 +121,7 @@ class Decoder:
         self.has_clock = has_clock and self.form not in CLOCKLESS
         """Its pictures carry times."""
         self._is_in_order = self.form == "avi"  # which gives times to packets; those to show are made up
-        self.told_hz = told_hz(stream)
+        self.codec_hz = codec_hz(stream)
         """Frames per second as the codec tells them."""
         self.rate = rate_of(stream, self.form, self.has_clock)
         self._ns_a_tick = (stream.time_base or Fraction(1, av.time_base)) * 1_000_000_000

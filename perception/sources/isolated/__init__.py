@@ -1,1 +1,1 @@
-"""Live sources in processes of their own: what hangs or crashes there is killed and replaced."""
+"""Sources in reader processes of their own, which are killed and replaced when they hang or crash."""

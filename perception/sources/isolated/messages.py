@@ -1,7 +1,7 @@
-"""What a reader's process tells the node: JSON whose every value is looked at before it is believed.
+"""Messages from a reader process to the node: JSON, of which every value is checked.
 
-The process runs decoders over bytes from a network. Whatever state it is in, its words may cost the node
-this process, and nothing else.
+The process decodes bytes from a network. Whatever state it is in, its messages may cost the node that process
+and nothing else.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ from __future__ import annotations
 import json
 import os
 import time
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any, Final, NoReturn
 
-from perception.frame import Frame
 from perception.imaging.letterbox import PixelAspect
 from perception.imaging.pixel_aspect import FARTHEST
 from perception.sources.isolated.shared_memory import Layout
@@ -20,19 +20,14 @@ from perception.sources.rate import RATE_KINDS
 from perception.sources.source import SourceInfo
 
 LARGEST_MESSAGE: Final = 65_536
-GENERATIONS: Final = 255  # of rings, told in a byte; the one left over asks to open
+GENERATIONS: Final = 255
+"""Rings are numbered in one byte, of which one value is left for the request to open."""
 COUNTS: Final = ("decode_errors", "io_errors", "unreadable", "clock_steps", "strays", "gaps")
 _LONGEST_TEXT: Final = 2_000
-_LARGEST_SIDE_PX: Final = 1 << 20
-_LARGEST_RING: Final = 1 << 40  # bytes
-_LARGEST_COUNT: Final = 1 << 62
-_RATES_HZ: Final = (1e-6, 1e6)
-_LONGEST_BURST_S: Final = 1e6
-_LAYOUTS: Final = ("bgr", "bt601", "bt709")
 
 
 class MalformedMessage(ValueError):
-    """It says nothing that a sound process would say."""
+    """Not a message that an intact process would send."""
 
 
 @dataclass(frozen=True)
@@ -53,18 +48,18 @@ class Opened:
 
 @dataclass(frozen=True)
 class NewFrame:
-    """A frame lies in a slot."""
+    """A frame is in a slot."""
 
     slot: int
     layout: Layout
     values: dict[str, Any]
-    """Of `Frame`, all but the pixels."""
+    """Fields of `Frame` except the pixels."""
     counts: dict[str, int]
 
 
 @dataclass(frozen=True)
 class Ended:
-    """A recording came to its end."""
+    """A recording reached its end."""
 
     counts: dict[str, int] = field(default_factory=dict)
 
@@ -80,7 +75,7 @@ Message = NewRing | Opened | NewFrame | Ended | Failed
 
 
 def encoded(message: Message) -> bytes:
-    """The message on its way."""
+    """The message as bytes."""
     if isinstance(message, Failed):
         message = Failed(_one_line(message.text))
     # not `asdict`, which copies deeply and takes 30 us a frame
@@ -88,153 +83,148 @@ def encoded(message: Message) -> bytes:
 
 
 def decoded(data: bytes) -> Message:
-    """The message that came; raises MalformedMessage."""
+    """The message in the bytes; raises MalformedMessage."""
     try:
-        told = json.loads(data, parse_constant=_no_number)
-        kind = _mapping(told).pop("kind")
-        message: Message = _BY_KIND[kind](told)
+        values = json.loads(data, parse_constant=_not_a_number)
+        kind = _mapping(values).pop("kind")
+        message: Message = _MESSAGES[kind](values)
     except MalformedMessage:
         raise
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise MalformedMessage(f"{type(error).__name__}: {error}") from None
-    if told:
-        raise MalformedMessage(f"unknown fields {sorted(told)}")
     return message
 
 
-def _ring(told: dict[str, Any]) -> NewRing:
-    return NewRing(
-        _whole(told.pop("slots"), 1, 255),
-        _whole(told.pop("slot_bytes"), 1, _LARGEST_RING),
-        _whole(told.pop("generation"), 0, GENERATIONS - 1),
-    )
-
-
-def _opened(told: dict[str, Any]) -> Opened:
-    info = _mapping(told.pop("info"))
-    if info.keys() != {field.name for field in fields(SourceInfo)}:
-        raise MalformedMessage(f"info of {sorted(info)}")
-    rate_hz, frame_wh = info["rate_hz"], info["frame_wh"]
-    if type(rate_hz) not in (int, float) or not _RATES_HZ[0] <= rate_hz <= _RATES_HZ[1]:
-        raise MalformedMessage("rate_hz")
-    if info["rate_kind"] not in RATE_KINDS:
-        raise MalformedMessage("rate_kind")
-    if frame_wh is not None:
-        width, height = frame_wh
-        frame_wh = (_side(width), _side(height))
-    return Opened(
-        SourceInfo(
-            source_id=_text(info["source_id"]),
-            is_live=_flag(info["is_live"]),
-            frame_wh=frame_wh,
-            rate_hz=float(rate_hz),
-            description=_text(info["description"]),
-            is_replayed=_flag(info["is_replayed"]),
-            pixel_aspect=_aspect(info["pixel_aspect"]),
-            burst_s=_seconds(info["burst_s"]),
-            rate_kind=info["rate_kind"],
-            is_one_picture=_flag(info["is_one_picture"]),
-        )
-    )
-
-
-def _frame(told: dict[str, Any]) -> NewFrame:
-    layout, values, counts = (_mapping(told.pop(name)) for name in ("layout", "values", "counts"))
-    if layout.keys() != {"kind", "width", "height"} or layout["kind"] not in _LAYOUTS:
-        raise MalformedMessage("layout")
-    if values.keys() != FRAME_FIELDS:
-        raise MalformedMessage(f"frame of {sorted(values)}")
-    name = _text(values["name"])
-    if not all(part.strip(".") for part in name.split("/")) or "\0" in name:  # it becomes the name of a file
-        raise MalformedMessage("name")
-    _text(values["source_id"])
-    _flag(values["is_damaged"])
-    values["pixel_aspect"] = _aspect(values["pixel_aspect"])
-    for count in ("frame_id", "time_ns", "missed_before"):
-        _whole(values[count], 0, _LARGEST_COUNT)
-    _whole(values["captured_ns"], -_LARGEST_COUNT, time.monotonic_ns())  # one clock for both of us
-    _check_counts(counts)
-    return NewFrame(
-        _whole(told.pop("slot"), 0, 254),
-        Layout(layout["kind"], _side(layout["width"]), _side(layout["height"])),
-        values,
-        counts,
-    )
-
-
-def _ended(told: dict[str, Any]) -> Ended:
-    counts = _mapping(told.pop("counts"))
-    _check_counts(counts)
-    return Ended(counts)
-
-
-def _check_counts(counts: dict[str, Any]) -> None:
-    for name, count in counts.items():
-        if name not in COUNTS:
-            raise MalformedMessage("counts")
-        _whole(count, 0, _LARGEST_COUNT)
-
-
-def _failed(told: dict[str, Any]) -> Failed:
-    return Failed(_one_line(_text(told.pop("text"))))
-
-
-FRAME_FIELDS: Final = {field.name for field in fields(Frame)} - {"pixels"}
-
-_BY_KIND: Final[dict[str, Any]] = {
-    NewRing.__name__: _ring,
-    Opened.__name__: _opened,
-    NewFrame.__name__: _frame,
-    Ended.__name__: _ended,
-    Failed.__name__: _failed,
-}
-
-
-def _no_number(constant: str) -> NoReturn:
+def _not_a_number(constant: str) -> NoReturn:
     raise MalformedMessage(constant)
 
 
-def _mapping(value: Any) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise MalformedMessage(f"{type(value).__name__} for a mapping")
-    return value
+Check = Callable[[Any], Any]
+"""Gives the value, converted if necessary; raises MalformedMessage or what `decoded` expects."""
 
 
-def _whole(value: Any, least: int, most: int) -> int:
-    if type(value) is not int or not least <= value <= most:
-        raise MalformedMessage(f"a number that is not from {least} to {most}")
-    return value
+def _fields(kind: Callable[..., Any], /, **checks: Check) -> Check:
+    """A mapping with exactly these keys, as arguments of `kind`."""
+
+    def check(value: Any) -> Any:
+        values = _mapping(value)
+        if values.keys() != checks.keys():
+            raise MalformedMessage(f"fields {sorted(values)}")
+        return kind(**{name: checked(values[name]) for name, checked in checks.items()})
+
+    return check
 
 
-def _side(value: Any) -> int:
-    return _whole(value, 1, _LARGEST_SIDE_PX)
+def _number(least: float, most: float, *types: type) -> Check:
+    def check(value: Any) -> Any:
+        if type(value) not in types or not least <= value <= most:
+            raise MalformedMessage(f"not a number from {least:g} to {most:g}")
+        return value
+
+    return check
 
 
-def _aspect(value: Any) -> PixelAspect:
-    width, height = (_side(side) for side in value)
-    if not 1 / FARTHEST <= width / height <= FARTHEST:
-        raise MalformedMessage("pixel_aspect")
+def _one_of(*known: str) -> Check:
+    def check(value: Any) -> str:
+        if value not in known:
+            raise MalformedMessage(f"not one of {', '.join(known)}")
+        return str(value)
+
+    return check
+
+
+def _is(kind: type) -> Check:
+    def check(value: Any) -> Any:
+        if type(value) is not kind:
+            raise MalformedMessage(f"{type(value).__name__} instead of {kind.__name__}")
+        return value
+
+    return check
+
+
+_mapping: Final = _is(dict)
+_flag: Final = _is(bool)
+_side: Final = _number(1, 1 << 20, int)
+_count: Final = _number(0, 1 << 62, int)
+
+
+def _wh(value: Any) -> tuple[int, int] | None:
+    if value is None:
+        return None
+    width, height = map(_side, value)
     return width, height
 
 
-def _seconds(value: Any) -> float:
-    if type(value) not in (int, float) or not 0 <= value <= _LONGEST_BURST_S:
-        raise MalformedMessage("seconds")
-    return float(value)
+def _aspect(value: Any) -> PixelAspect:
+    width, height = map(_side, value)
+    if not 1 / FARTHEST <= width / height <= FARTHEST:
+        raise MalformedMessage("pixel aspect")
+    return width, height
 
 
-def _flag(value: Any) -> bool:
-    if type(value) is not bool:
-        raise MalformedMessage(f"{type(value).__name__} for a yes or no")
-    return value
+def _text(value: Any) -> str:
+    text: str = _is(str)(value)
+    os.fsencode(text)  # it may become a file name; raises ValueError
+    return text
+
+
+def _frame_name(value: Any) -> str:
+    name = _text(value)
+    if not all(part.strip(".") for part in name.split("/")) or "\0" in name:  # it becomes a file name
+        raise MalformedMessage("frame name")
+    return name
+
+
+def _past_ns(value: Any) -> Any:
+    return _number(-1 << 62, time.monotonic_ns(), int)(value)  # both processes share the clock
+
+
+def _counts(value: Any) -> dict[str, int]:
+    return {_one_of(*COUNTS)(name): _count(count) for name, count in _mapping(value).items()}
 
 
 def _one_line(text: str) -> str:
     return " ".join(text.split())[:_LONGEST_TEXT].strip()
 
 
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise MalformedMessage(f"{type(value).__name__} for a text")
-    os.fsencode(value)  # what no file can be named, no file is named; raises ValueError
-    return value
+_INFO: Final = _fields(
+    SourceInfo,
+    source_id=_text,
+    is_live=_flag,
+    frame_wh=_wh,
+    rate_hz=_number(1e-6, 1e6, int, float),
+    description=_text,
+    is_replayed=_flag,
+    pixel_aspect=_aspect,
+    burst_s=_number(0, 1e6, int, float),
+    rate_kind=_one_of(*RATE_KINDS),
+    is_one_picture=_flag,
+)
+_LAYOUT: Final = _fields(Layout, kind=_one_of("bgr", "bt601", "bt709"), width=_side, height=_side)
+_FRAME: Final[dict[str, Check]] = {
+    "source_id": _text,
+    "frame_id": _count,
+    "captured_ns": _past_ns,
+    "time_ns": _count,
+    "name": _frame_name,
+    "is_damaged": _flag,
+    "missed_before": _count,
+    "pixel_aspect": _aspect,
+}
+FRAME_FIELDS: Final = _FRAME.keys()
+_RING: Final = _fields(
+    NewRing,
+    slots=_number(1, 255, int),
+    slot_bytes=_number(1, 1 << 40, int),
+    generation=_number(0, GENERATIONS - 1, int),
+)
+_NEW_FRAME: Final = _fields(
+    NewFrame, slot=_number(0, 254, int), layout=_LAYOUT, values=_fields(dict, **_FRAME), counts=_counts
+)
+_MESSAGES: Final[dict[str, Check]] = {
+    "NewRing": _RING,
+    "Opened": _fields(Opened, info=_INFO),
+    "NewFrame": _NEW_FRAME,
+    "Ended": _fields(Ended, counts=_counts),
+    "Failed": _fields(Failed, text=lambda text: _one_line(_text(text))),
+}

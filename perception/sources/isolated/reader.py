@@ -1,6 +1,6 @@
-"""A source in a process of its own, which may hang in a driver or die in a decoder: it can be killed.
+"""The node's end of a reader process, which may hang in a driver or crash in a decoder and can be killed.
 
-Frames come through shared memory, all else as JSON: nothing that a damaged process sends is run.
+Frames arrive through shared memory, everything else as JSON: nothing sent by a corrupted process is executed.
 """
 
 from __future__ import annotations
@@ -36,35 +36,35 @@ from perception.sources.source import EndOfSource, Source, SourceError, SourceIn
 __all__ = ["GRACE_S", "IS_SUPPORTED", "SLOTS", "Reader", "ReaderDied", "ReaderLost", "ReaderMalformed"]
 
 GRACE_S: Final = 1.0
-"""That a reader has to hang up when it is told to end."""
+"""Time for a reader to close its source after the connection was closed."""
 IS_SUPPORTED: Final = sys.platform == "linux"
 
 _MAIN: Final = str(Path(__file__).with_name("reader_main.py"))
-_KILL_LIMIT_S: Final = 0.2  # one that a driver holds in the kernel is left to end when it can
+_KILL_LIMIT_S: Final = 0.2  # a process that is stuck in the kernel is left to end by itself
 
 
 class ReaderLost(SourceError):
-    """The process of a source cannot be gone on with, or could not be started: another may do better."""
+    """The reader process is unusable or could not be started; a new one may work."""
 
 
 class ReaderDied(ReaderLost):
-    """The process of a source has ended by itself; the message says how."""
+    """The reader process ended by itself; the message says how."""
 
 
 class ReaderMalformed(ReaderLost):
-    """The process of a source said what no sound process says."""
+    """The reader process sent an invalid message."""
 
 
 class Reader:
-    """The node's side: starts the process, opens its source, and takes frames with a time limit.
+    """Starts the process, opens its source and takes its frames.
 
-    The process is started from nothing, by `reader_main.py`: it has none of this process's threads, locks,
-    descriptors or modules, and needs no server and no folder to be started by. What makes the source goes
-    to it through their socket, so that no password stands on a command line.
+    The process is a fresh interpreter (`reader_main.py`), without this process's threads, locks, descriptors
+    and modules, and without a server or temporary files. The source is sent over the socket, so that no
+    password appears on a command line.
 
     Args:
-        build: makes the source, not yet open, in the process; must be picklable, and of a module that can
-            be imported there, which the program that was started (`__main__`) cannot.
+        build: makes the source, not yet open, in the process; must be picklable and importable there, which
+            excludes the `__main__` module.
         name: of the source in errors, without any password.
     """
 
@@ -76,12 +76,12 @@ class Reader:
         self._generation = 0
         self._held: set[int] = set()
         self.counts: dict[str, int] = {}
-        """What the source counted so far, such as `decode_errors`."""
+        """The source's counters so far, such as `decode_errors`."""
 
     def open(self) -> None:
-        """Ask for the source to be opened, in a new process if need be; `take` gives what comes of it.
+        """Request the source to be opened, in a new process if necessary; `take` gives the outcome.
 
-        A source that is open is closed first.
+        An open source is closed first.
 
         Raises:
             ReaderLost: if the process is gone, or cannot be started.
@@ -96,20 +96,20 @@ class Reader:
 
     @property
     def waits_for_slot(self) -> bool:
-        """Whether the process waits for this one: every slot holds a frame that is still in use here."""
+        """Whether every slot holds a frame that is still in use here."""
         return len(self._held) >= SLOTS
 
     def fileno(self) -> int:
-        """To wait for a message together with other things; -1 where there is no process."""
+        """For polling; -1 without a process."""
         return -1 if self._socket is None else self._socket.fileno()
 
     def take(self) -> SourceInfo | Frame | None:
-        """What came, without waiting; None where nothing did.
+        """The next message without waiting; None if there is none.
 
         Raises:
             EndOfSource: after the last frame of a recording.
-            SourceError: if the source cannot be opened or read on; `open` may be tried again.
-            ReaderLost: if the process is gone, or says what it should not.
+            SourceError: if the source cannot be opened or read further; `open` may be tried again.
+            ReaderLost: if the process is gone or sent an invalid message.
         """
         while self._socket is not None:
             message = self._message(self._socket)
@@ -130,7 +130,7 @@ class Reader:
         return None
 
     def close(self, grace_s: float = GRACE_S) -> None:
-        """End the process: let it hang up, or kill it when it does not; safe to call twice."""
+        """End the process, by force after `grace_s`; safe to call twice."""
         process, self._process, self._ring = self._process, None, None
         if self._socket is not None:
             self._socket.close()
@@ -147,8 +147,8 @@ class Reader:
         except OSError as error:
             raise self._not_started(error) from None
         command = [sys.executable, "-P", _MAIN]
-        # a session of its own: what a terminal sends to all is for the node alone, which ends its readers;
-        # nothing on standard output, which belongs to the records
+        # a session of its own: a terminal's signals are for the node, which ends its readers; no standard
+        # output, which belongs to the records
 
         def start() -> Process:
             return subprocess.Popen(
@@ -156,7 +156,7 @@ class Reader:
             )
 
         try:
-            ours.setblocking(False)  # recv_fds has no ear for flags
+            ours.setblocking(False)  # recv_fds ignores MSG_DONTWAIT
             ours.send(pickle.dumps((os.getpid(), sys.path, self._build)))
             self._process = STARTER.run(start)
         except (OSError, RuntimeError, MemoryError) as error:
@@ -171,7 +171,7 @@ class Reader:
         return ReaderLost(f"{self._name}: the process that reads it cannot be started: {why.lower()}")
 
     def _message(self, connection: socket.socket) -> Message | None:
-        """The next message, a ring that came with it in use already; None where there is none yet."""
+        """The next message, with a ring that came with it mapped; None if there is none yet."""
         try:
             data, descriptors, flags, _ = socket.recv_fds(connection, LARGEST_MESSAGE, 1)
         except BlockingIOError:
@@ -182,11 +182,11 @@ class Reader:
             if not data:
                 raise self._death()
             if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
-                raise MalformedMessage("it did not come whole")
+                raise MalformedMessage("incomplete message")
             message = decoded(data)
             if isinstance(message, NewRing):
                 if len(descriptors) != 1:
-                    raise MalformedMessage("no memory with it")
+                    raise MalformedMessage("ring without memory")
                 self._ring = RingView(descriptors.pop(), message.slots, message.slot_bytes)
                 self._generation, self._held = message.generation, set()
         except (MalformedMessage, OSError, ValueError) as error:
@@ -198,21 +198,21 @@ class Reader:
                 os.close(descriptor)
         return message
 
-    def _frame(self, told: NewFrame) -> Frame:
-        ring = self._ring
-        if ring is None or not ring.holds(told.slot, told.layout) or told.slot in self._held:
+    def _frame(self, message: NewFrame) -> Frame:
+        ring, slot = self._ring, message.slot
+        if ring is None or not ring.holds(slot, message.layout) or slot in self._held:
             self.close(grace_s=0)
             raise ReaderMalformed(f"{self._name}: the process that reads it is damaged: frame without memory")
-        self.counts = told.counts
-        self._held.add(told.slot)
+        self.counts = message.counts
+        self._held.add(slot)
         release = partial(self._release, self._generation, self._held)
-        return Frame(pixels=ring.pixels(told.slot, told.layout, release), **told.values)
+        return Frame(pixels=ring.pixels(slot, message.layout, release), **message.values)
 
     def _release(self, generation: int, held: set[int], slot: int) -> None:
         held.discard(slot)
         connection = self._socket
         if connection is not None:
-            with suppress(OSError):  # its process is gone, and the slot with it
+            with suppress(OSError):  # the process is gone
                 connection.send(bytes([generation, slot]))
 
     def _death(self) -> ReaderDied:
@@ -223,7 +223,7 @@ class Reader:
 
 
 def _status(process: Process, limit_s: float) -> int | None:
-    """With which it ended; None where it does not in time."""
+    """Exit status; None if it does not end in time."""
     try:
         return process.wait(limit_s)
     except subprocess.TimeoutExpired:
@@ -233,5 +233,5 @@ def _status(process: Process, limit_s: float) -> int | None:
 def _signal_name(number: int) -> str:
     try:
         return signal.Signals(number).name
-    except ValueError:  # most real-time signals have no name of their own
+    except ValueError:  # most real-time signals have no name
         return f"SIGRTMIN+{number - signal.SIGRTMIN}" if number > signal.SIGRTMIN else f"signal {number}"

@@ -1,6 +1,6 @@
-"""What a reader's process runs, as a file and not as a module: nothing of the node's is imported for it.
+"""Main program of a reader process. It is run as a file, so that nothing is imported before it.
 
-The socket to the node is standard input. The first message on it says where modules are, and which source.
+Standard input is the socket to the node. The first message on it holds the module path and the source.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _LARGEST_MESSAGE = 1 << 20
 def main() -> None:
     """Serve the source until the node is gone."""
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)  # what is sent to all is for the node, which ends its readers
+        signal.signal(number, signal.SIG_IGN)  # the node handles signals, and ends its readers
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     connection = socket.socket(fileno=os.dup(0))
     nothing = os.open(os.devnull, os.O_RDONLY)
@@ -27,8 +27,8 @@ def main() -> None:
     os.close(nothing)
     node, sys.path[:], build = pickle.loads(connection.recv(_LARGEST_MESSAGE))
     if os.getppid() != node:
-        return  # it went before the kernel knew that we go with it
-    from perception.sources.isolated.reader_process import serve  # after the path is known
+        return  # the node ended before PR_SET_PDEATHSIG took effect
+    from perception.sources.isolated.reader_process import serve  # needs the path
 
     serve(connection, build)
 

@@ -1,4 +1,4 @@
-"""A reader's process: opens its source whenever the node asks, and gives its frames until that ends."""
+"""A reader process: opens its source when the node asks for it, and sends its frames until it ends."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ from perception.sources.source import EndOfSource, Source, SourceError
 from perception.system.process import tune_process
 
 SLOTS: Final = 24
-"""Frames that may be on their way at once: of a live source what can wait anywhere, and some."""
+"""Frames in flight: more than all queues of a live run can hold."""
 OPEN: Final = b"\xff"
-"""What the node says to have the source opened, again where it is open."""
+"""The node's request to open the source, or to reopen it."""
 
 
 class _NodeGone(Exception):
-    """Nobody is there to read for."""
+    """The node has closed the connection."""
 
 
 class _OpenAgain(Exception):
-    """The node wants the source opened again, though it is open."""
+    """The node asked to reopen the source."""
 
 
 def serve(connection: socket.socket, build: bytes) -> None:
-    """Serve the source that `build`, pickled, makes; returns once the node is gone."""
+    """Serve the source made by the pickled `build`; returns when the node is gone."""
     tune_process()
     writer = _Writer(connection)
     source: Source | None = None
@@ -50,18 +50,18 @@ def serve(connection: socket.socket, build: bytes) -> None:
             writer.wait_for_open()
             try:
                 source = source or pickle.loads(build)()
-            except Exception as error:  # a source from elsewhere, that this process cannot import
-                writer.send(Failed(_told(error)))
+            except Exception as error:  # a third-party source that this process cannot import
+                writer.send(Failed(_text(error)))
                 continue
             outcome = _outcome(writer, source)
-            with suppress(Exception):  # of a library, over a device or a stream that is gone
+            with suppress(Exception):  # a library's, about a device or stream that is gone
                 source.close()
             if outcome is not None:
                 writer.send(outcome)
 
 
 def _outcome(writer: _Writer, source: Source) -> Ended | Failed | None:
-    """Give the source's frames until it ends, and say how; raises _NodeGone."""
+    """Send the source's frames until it ends; None if it is to be reopened. Raises _NodeGone."""
     outcome: Ended | Failed | None = None
     try:
         writer.give(source)
@@ -74,17 +74,17 @@ def _outcome(writer: _Writer, source: Source) -> Ended | Failed | None:
     except _NodeGone:
         source.close()
         raise
-    except Exception as error:  # a library's own: the node is to try again, not to guess
-        outcome = Failed(_told(error))
+    except Exception as error:  # a library's: the node may try again
+        outcome = Failed(_text(error))
     return outcome
 
 
-def _told(error: Exception) -> str:
+def _text(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"
 
 
 class _Writer:
-    """The process's side of the socket and of the slots."""
+    """The writing end of the socket and the ring."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
@@ -96,13 +96,13 @@ class _Writer:
         self._missed = 0
 
     def wait_for_open(self) -> None:
-        """Wait until the source is asked for; raises _NodeGone."""
+        """Wait for the request to open the source; raises _NodeGone."""
         while not self._is_asked:
             self._listen(waits=True)
         self._is_asked = False
 
     def give(self, source: Source) -> None:
-        """Open the source and send its frames; raises what the source does, _OpenAgain and _NodeGone."""
+        """Open the source and send its frames; raises what the source raises, _OpenAgain and _NodeGone."""
         info = source.open()
         self.send(Opened(info))
         while True:
@@ -127,7 +127,7 @@ class _Writer:
             raise _NodeGone from error
 
     def _slot_for(self, frame: Frame, is_live: bool) -> int | None:
-        """A free slot; a live source has none to wait for."""
+        """A free slot; None for a live source, which does not wait for one."""
         size_bytes = Layout.of(frame.pixels).size_bytes
         if self._ring is None or size_bytes > self._ring.slot_bytes:
             self._new_ring(size_bytes)
@@ -152,22 +152,24 @@ class _Writer:
         self._free, self._held = list(range(SLOTS)), set()
 
     def _listen(self, waits: bool) -> None:
-        """Take what the node says: slots that are free again, or to open; raises _NodeGone."""
+        """Receive released slots and requests to open; raises _NodeGone."""
         ready = select.select([self._connection], [], [], None if waits else 0)[0]
         while ready:
             try:
-                said = self._connection.recv(2, socket.MSG_DONTWAIT)
+                message = self._connection.recv(2, socket.MSG_DONTWAIT)
             except BlockingIOError:
                 break
             except OSError as error:
                 raise _NodeGone from error
-            if not said:
+            if not message:
                 raise _NodeGone
-            if said == OPEN:
+            if message == OPEN:
                 self._is_asked = True
-            elif said[0] == self._generation and said[1] in self._held:  # else of a ring that was given up
-                self._held.remove(said[1])
-                self._free.append(said[1])
+                continue
+            generation, slot = message
+            if generation == self._generation and slot in self._held:  # not of an earlier ring
+                self._held.remove(slot)
+                self._free.append(slot)
 
 
 def _rights(descriptor: int) -> tuple[int, int, Any]:

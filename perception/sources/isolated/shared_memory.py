@@ -1,4 +1,4 @@
-"""Frames in memory that two processes share: slots that one fills and the other reads in place."""
+"""A ring of frames in shared memory: one process fills slots, the other reads them in place."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy as np
 
 from perception.imaging.yuv import Plane, Yuv420
 
-if sys.platform == "linux":  # the module is imported elsewhere too, and not used
+if sys.platform == "linux":  # imported but not used elsewhere
     import fcntl
 
     _SEALS: Final = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW
@@ -24,7 +24,7 @@ _ALIGNMENT: Final = 4096
 
 @dataclass(frozen=True)
 class Layout:
-    """How a picture lies in its slot."""
+    """Memory layout of a picture."""
 
     kind: str
     """"bgr", or the matrix of 4:2:0 planes: "bt601" or "bt709"."""
@@ -33,14 +33,14 @@ class Layout:
 
     @classmethod
     def of(cls, pixels: Plane | Yuv420) -> Layout:
-        """The layout that such a picture needs."""
+        """The layout of a picture."""
         if isinstance(pixels, Yuv420):
             return cls(pixels.matrix, *pixels.frame_wh)
         return cls("bgr", pixels.shape[1], pixels.shape[0])
 
     @property
     def shapes(self) -> list[tuple[int, ...]]:
-        """Of the arrays that lie behind each other."""
+        """Of its consecutive arrays."""
         if self.kind == "bgr":
             return [(self.height, self.width, 3)]
         chroma = ((self.height + 1) // 2, (self.width + 1) // 2)
@@ -52,7 +52,7 @@ class Layout:
         return sum(int(np.prod(shape)) for shape in self.shapes)
 
     def arrays(self, slot: Plane) -> list[Plane]:
-        """Views of the slot's bytes, one an array."""
+        """Views of a slot's bytes."""
         views, start = [], 0
         for shape in self.shapes:
             end = start + int(np.prod(shape))
@@ -62,10 +62,10 @@ class Layout:
 
 
 class Ring:
-    """The writer's side: as many slots as there may be frames on their way."""
+    """The writing end."""
 
     def __init__(self, slots: int, slot_bytes: int) -> None:
-        """Make the memory; it has no name, and goes when both processes have let go of it."""
+        """Allocate anonymous memory, which is freed when both processes have closed it."""
         self.slots = slots
         self.slot_bytes = -(-slot_bytes // _ALIGNMENT) * _ALIGNMENT
         self.descriptor = os.memfd_create("frames", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
@@ -74,7 +74,7 @@ class Ring:
         self._memory = mmap.mmap(self.descriptor, self.slots * self.slot_bytes)
 
     def fill(self, slot: int, pixels: Plane | Yuv420) -> Layout:
-        """Copy a picture into a slot, which must be large enough."""
+        """Copy a picture into a slot that is large enough."""
         layout = Layout.of(pixels)
         memory = np.frombuffer(self._memory, np.uint8, layout.size_bytes, slot * self.slot_bytes)
         planes = [pixels.y, pixels.u, pixels.v] if isinstance(pixels, Yuv420) else [pixels]
@@ -83,18 +83,17 @@ class Ring:
         return layout
 
     def close(self) -> None:
-        """Let go of the memory."""
+        """Close the memory."""
         os.close(self.descriptor)
         self._memory.close()
 
 
 class RingView:
-    """The reader's side. Closes the descriptor; the memory stays for as long as a picture of it is in use.
+    """The reading end. Closes the descriptor; the memory stays mapped while a picture of it is in use.
 
     Raises:
-        ValueError: for memory that is smaller than it is said to be, or could be made so: to read beyond its
-            end kills a process.
-        OSError: where it cannot be mapped.
+        ValueError: if the memory is smaller than stated or may shrink: a read beyond its end kills a process.
+        OSError: if it cannot be mapped.
     """
 
     def __init__(self, descriptor: int, slots: int, slot_bytes: int) -> None:
@@ -107,11 +106,11 @@ class RingView:
             os.close(descriptor)
 
     def holds(self, slot: int, layout: Layout) -> bool:
-        """Whether there is such a slot, and room in it for such a picture."""
+        """Whether the slot exists and is large enough for the picture."""
         return 0 <= slot < self._slots and layout.size_bytes <= self._slot_bytes
 
     def pixels(self, slot: int, layout: Layout, on_release: Callable[[int], None]) -> Plane | Yuv420:
-        """The picture in a slot, read only and in place; `on_release(slot)` once nobody holds it any more."""
+        """The picture in a slot, read-only and in place; calls `on_release(slot)` when it is garbage."""
         memory = np.frombuffer(self._memory, np.uint8, layout.size_bytes, slot * self._slot_bytes)
         weakref.finalize(memory, on_release, slot).atexit = False
         if layout.kind == "bgr":

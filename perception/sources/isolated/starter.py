@@ -1,4 +1,4 @@
-"""Processes that end with this one, whatever ends it."""
+"""Starts processes that end together with this one, however it ends."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ Start = Callable[[], Process]
 
 
 class Starter:
-    """Starts processes in a thread that lives as long as they do.
+    """Starts processes from a thread that lives as long as they do.
 
-    The kernel kills a process that asked for it (PR_SET_PDEATHSIG) when the thread that started it ends.
+    With PR_SET_PDEATHSIG, the kernel kills a process when the thread that started it ends.
     """
 
     def __init__(self) -> None:
@@ -26,9 +26,9 @@ class Starter:
         self._processes = 0
 
     def run(self, start: Start) -> Process:
-        """The process that `start` gives; raises what that does, and RuntimeError without a thread.
+        """Call `start` in that thread; raises what it raises, or RuntimeError if no thread can be started.
 
-        Whoever has it calls `ended` once it has ended or was killed.
+        The caller reports the end of the process by `ended`.
         """
         process: Future[Process] = Future()
         with self._lock:
@@ -46,7 +46,7 @@ class Starter:
             raise
 
     def ended(self) -> None:
-        """One of the processes is no more; with the last of them the thread ends."""
+        """One of the processes has ended; the thread ends with the last one."""
         with self._lock:
             self._processes -= 1
             if self._processes > 0 or self._thread is None:

@@ -1,4 +1,4 @@
-"""A live source that no fault of camera or network can stop: silence is told, what hangs is replaced."""
+"""A live source that survives faults of camera and network: it reports silence and reconnects."""
 
 from __future__ import annotations
 
@@ -14,22 +14,21 @@ from typing import Final, Literal, Protocol
 
 from perception.frame import CameraState, Frame, NoFrameRecord
 from perception.sources.isolated.freshness import Backoff, Freshness, FreshnessSettings, ReconnectSettings
-from perception.sources.isolated.lateness import Lateness
-from perception.sources.isolated.numbers import Numbers
 from perception.sources.isolated.reader import GRACE_S, ReaderDied, ReaderLost, ReaderMalformed
+from perception.sources.isolated.sessions import Lateness, Numbers
 from perception.sources.source import EndOfSource, NoFrame, SourceError, SourceInfo
 
 MARGIN_S: Final = 1.0
-"""That a source gets beyond its own time limits before it counts as hung."""
+"""Time beyond a source's own limits before it counts as hung."""
 START_S: Final = 2.0
-"""That a new process takes on a slow or busy machine before it begins to open its source."""
+"""Time for a new process to start on a slow or busy machine."""
 
 Phase = Literal["idle", "opening", "running"]
 _DOING: Final = {"opening": "it was opened", "running": "it was read"}
 
 
 class FrameReader(Protocol):
-    """What is used of `Reader`."""
+    """What `IsolatedSource` needs of `Reader`."""
 
     counts: dict[str, int]
 
@@ -43,14 +42,14 @@ class FrameReader(Protocol):
 
 @dataclass(frozen=True)
 class Limits:
-    """How long a source may take, and what is done when it takes longer."""
+    """Time limits of a source, and what happens when they are exceeded."""
 
     open_timeout_s: float = 10.0
     read_timeout_s: float = 5.0
     freshness: FreshnessSettings = field(default_factory=FreshnessSettings)
     reconnect: ReconnectSettings = field(default_factory=ReconnectSettings)
     open_retries: int | None = 0
-    """How often a live source that does not open at first is tried again; None for ever."""
+    """How often a live source that does not open at first is retried; None for ever."""
 
 
 def _poll(descriptors: list[int], timeout_s: float) -> bool:
@@ -62,36 +61,35 @@ def _poll(descriptors: list[int], timeout_s: float) -> bool:
 
 @dataclass(frozen=True)
 class Waiting:
-    """Monotonic time, and waiting for a message; a test brings its own."""
+    """Monotonic clock and poll, replaced in tests."""
 
     monotonic_ns: Callable[[], int] = time.monotonic_ns
     wait: Callable[[list[int], float], bool] = _poll
-    """Waits for one of the descriptors or so many seconds; true if one came."""
+    """Waits for one of the descriptors, for at most so many seconds; true if one is ready."""
 
 
 @dataclass
 class Reconnects:
-    """What it took to keep a source."""
+    """Counters of a source's sessions."""
 
     attempts: int = 0
     successes: int = 0
     hangs: int = 0
-    """Processes that were killed because they neither gave a frame nor an error in time."""
+    """Processes killed because they gave neither a frame nor an error in time."""
     deaths: int = 0
     """Processes that ended by themselves."""
     malformed: int = 0
-    """Processes that were replaced because of what they said."""
+    """Processes replaced because of an invalid message."""
     late: int = 0
-    """Sessions that were given up because their frames stayed too old."""
+    """Sessions given up because their frames stayed too old."""
 
 
 class IsolatedSource:
-    """A source in a reader process: `read` gives a frame, or tells at the nominal rate that there is none.
+    """A source in a reader process: `read` gives a frame, or raises NoFrame at the nominal rate.
 
-    A reader that fails is asked to open its source again, by and by more rarely; one that hangs beyond its
-    time limits, dies, or says what it should not is replaced. Frame ids and times go on over all that. A
-    source that turns out to be a recording (a finished file over HTTP) is no camera: its errors and its end
-    go on to the caller, and nothing of it is read twice.
+    A failed source is reopened with exponential back-off; a process that hangs, dies or sends an invalid
+    message is replaced. Frame ids and times continue. If the source turns out to be a recording (a finished
+    file over HTTP), its errors and its end are passed on, and nothing is read twice.
     """
 
     def __init__(
@@ -107,9 +105,9 @@ class IsolatedSource:
         Args:
             new_reader: gives a reader whose process has not been started.
             name: of the source in errors and outages, without any password.
-            limits: how long it may take, and what is done then.
-            waiting: the clock.
-            awaited: of a source that is surely live, what is known before it was ever open.
+            limits: time limits and retries.
+            waiting: clock and poll.
+            awaited: info to start with if a live source does not open at first.
         """
         self._new_reader, self._name = new_reader, name
         self._limits, self._waiting = limits or Limits(), waiting or Waiting()
@@ -120,8 +118,8 @@ class IsolatedSource:
         self._info: SourceInfo | None = None
         self._was_open = False
         self._phase: Phase = "idle"
-        self._phase_ns = 0  # when it began, or when the last frame came
-        self._start_s = 0.0  # of the limit for opening, for a process that has to be started
+        self._phase_ns = 0  # when it began, or when the last frame arrived
+        self._start_s = 0.0  # added to the limit for opening if a process has to be started
         self._problem = ""
         self._end: Exception | None = None
         self._next_attempt_ns = 0
@@ -133,11 +131,11 @@ class IsolatedSource:
     def open(self) -> SourceInfo:
         """Start the reader and wait for its source.
 
-        A live source that does not open at once, and may be tried again (`Limits.open_retries`), gives what
-        is known of it: `read` then tells that it is lost, until it is open.
+        A live source that fails to open and may be retried (`Limits.open_retries`) gives `awaited`; `read`
+        then raises NoFrame until it is open.
 
         Raises:
-            SourceError: if it does not open, and is not to be tried again.
+            SourceError: if it does not open and is not retried.
         """
         self._backoff = Backoff(self._limits.reconnect)
         try:
@@ -158,9 +156,9 @@ class IsolatedSource:
         return info
 
     def rewind(self) -> None:
-        """Let the same process begin a recording again; ids and times start from 0. Raises SourceError.
+        """Restart a recording in the same process, with ids and times from 0; raises SourceError.
 
-        Once stopped it does nothing, and `read` tells the end.
+        Does nothing once stopped.
         """
         if self._reader is None:
             raise SourceError(f"{self._name}: not open")
@@ -178,12 +176,12 @@ class IsolatedSource:
         """The next frame; EndOfSource once stopped.
 
         Raises:
-            NoFrame: when one is overdue.
-            SourceError: of a recording, or of a live source that was never open and was tried often enough.
+            NoFrame: when a frame is overdue.
+            SourceError: from a recording, or from a live source that never opened and has used its retries.
         """
         if self._info is None:
             raise SourceError(f"{self._name}: not open")
-        if self._end is not None:  # what ended is not opened again: it would repeat its frames
+        if self._end is not None:  # a recording that ended is not reopened: it would repeat its frames
             raise self._end
         while not self._is_stopped:
             try:
@@ -194,7 +192,7 @@ class IsolatedSource:
                 if frame is not None:
                     return self._fresh(frame, now_ns)
                 if self._reader is not None and self._reader.waits_for_slot:
-                    self._phase_ns = now_ns  # it is this process that keeps a recording waiting
+                    self._phase_ns = now_ns  # the recording waits for this process
                 elif self._phase != "idle" and now_ns >= self._hung_ns():
                     self._hung()
             except (SourceError, EndOfSource) as error:
@@ -209,10 +207,10 @@ class IsolatedSource:
         raise EndOfSource
 
     def stop(self) -> None:
-        """End a wait in `read` or `open` at once, and the source with it; may be called from any thread."""
+        """End `read` and `open` immediately, and the source; may be called from any thread."""
         self._is_stopped = True
         if self._wake is not None:
-            with suppress(OSError):  # closed just now
+            with suppress(OSError):  # just closed
                 self._wake[1].send(b"!")
 
     def close(self) -> None:
@@ -229,17 +227,17 @@ class IsolatedSource:
 
     @property
     def stale_after_ns(self) -> int | None:
-        """How long it may be silent before `read` tells of it; None before `open`."""
+        """How long it may be silent before `read` raises NoFrame; None before `open`."""
         return self._freshness.stale_after_ns if self._info is not None else None
 
     @property
     def counts(self) -> dict[str, int]:
-        """What the source counted, such as `decode_errors`, each time it was open."""
+        """The source's counters, such as `decode_errors`, summed over all sessions."""
         return dict(self._counts_before + Counter(self._reader.counts if self._reader else {}))
 
     @property
     def _may_try_again(self) -> bool:
-        """Whether a source that was never open is to be tried once more."""
+        """Whether a source that has never been open has retries left."""
         retries = self._limits.open_retries
         return retries is None or self._backoff.attempts <= retries
 
@@ -249,7 +247,7 @@ class IsolatedSource:
         return self._was_open or self._may_try_again
 
     def _attempt(self) -> None:
-        """Ask for the source to be opened; how that ends comes by `_take`."""
+        """Request the source to be opened; `_take` receives the outcome."""
         now_ns = self._now_ns()
         self._next_attempt_ns = now_ns + self._backoff.next_step_ns()
         if self._info is not None:
@@ -264,7 +262,7 @@ class IsolatedSource:
         self._reader.open()
 
     def _opened_by(self, ask: Callable[[], None]) -> SourceInfo:
-        """What the source tells once it is open; ends the reader if it does not open in time."""
+        """The info of the opened source; ends the reader if it does not open in time."""
         try:
             ask()
             while self._phase == "opening" and not self._is_stopped:
@@ -282,16 +280,16 @@ class IsolatedSource:
         return self._info
 
     def _take(self) -> Frame | None:
-        """A frame, if one is there; that the source is open is taken note of."""
+        """A frame if one has arrived; also handles the message that the source is open."""
         taken = self._reader.take() if self._reader is not None else None
         if taken is None:
             return None
         if not isinstance(taken, SourceInfo):
-            # what comes before the source is open again is of the session that was given up
+            # frames before the source is reopened belong to the previous session
             return taken if self._phase == "running" else None
         if self._info is not None and self._info.is_live and not taken.is_live:
             raise _RecordedError(
-                f"{self._name}: is a recording, not the live source that was waited for; start again"
+                f"{self._name}: is a recording, not the live source that was expected; start again"
             )
         if self._info is not None and self._info.is_live:
             self._freshness.set_rate(taken.rate)
@@ -310,7 +308,7 @@ class IsolatedSource:
         self._freshness.frame(now_ns)
         if self._info is not None and self._info.is_live and self._lateness.is_lasting(frame, now_ns):
             age_s = (now_ns - frame.captured_ns) / 1e9
-            self._problem = f"{self._name}: its frames came {age_s:.1f} s late"
+            self._problem = f"{self._name}: its frames arrived {age_s:.1f} s late"
             self.reconnects.late += 1
             self._phase = "idle"
             self._next_attempt_ns = now_ns
@@ -320,7 +318,7 @@ class IsolatedSource:
         return self._numbers.give(frame)
 
     def _failed(self, error: Exception) -> None:
-        """The source has ended by itself; its reader, if it is still there, can open it again."""
+        """Handle an error or the end of the source; its reader, if still there, can reopen it."""
         self._problem = str(error) or f"{self._name}: ended"
         if isinstance(error, _HungError):
             self.reconnects.hangs += 1
@@ -358,7 +356,7 @@ class IsolatedSource:
             self._reader.counts = {}
 
     def _outage(self, info: SourceInfo, now_ns: int) -> NoFrameRecord:
-        state = self._freshness.tell(now_ns)
+        state = self._freshness.report(now_ns)
         reason = f"no frame for {self._freshness.silent_ns(now_ns) / 1e9:.1f} s"
         if self._phase != "running":
             state = CameraState.LOST
@@ -372,7 +370,7 @@ class IsolatedSource:
         return NoFrameRecord(
             source_id=info.source_id,
             frame_wh=info.frame_wh,
-            time_ns=self._numbers.tell(now_ns),
+            time_ns=self._numbers.outage_ns(now_ns),
             captured_ns=self._numbers.last_captured_ns,
             camera_state=state,
             camera_reason=reason,
@@ -380,7 +378,7 @@ class IsolatedSource:
         )
 
     def _hung_ns(self) -> int:
-        """When the reader has been silent for too long."""
+        """When the reader will have been silent for too long."""
         limit_s = self._limits.open_timeout_s + self._start_s
         if self._phase == "running":
             limit_s = self._limits.read_timeout_s + (self._info.burst_s if self._info else 0.0)
@@ -402,13 +400,13 @@ class IsolatedSource:
             descriptors.append(self._reader.fileno())
         until_ns = self._now_ns() + max(0, for_ns)
         self._waiting.wait(descriptors, max(0, for_ns) / 1e9)
-        if self._now_ns() - until_ns > MARGIN_S * 1e9:  # this process was stopped, and the reader perhaps too
+        if self._now_ns() - until_ns > MARGIN_S * 1e9:  # this process was suspended, the reader perhaps too
             self._phase_ns = self._now_ns()
 
 
 class _HungError(SourceError):
-    """Nothing came of the reader in time."""
+    """The reader sent nothing in time."""
 
 
 class _RecordedError(SourceError):
-    """What was waited for as a live source is none."""
+    """A source that was expected to be live is a recording."""
