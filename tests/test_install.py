@@ -79,6 +79,18 @@ def test_wheel_runs_the_node_from_any_folder(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert len(list((elsewhere / "masks").rglob("*.png"))) == 3
     assert wheel.name.startswith(f"drivable-{__version__}-")
+    assert (tmp_path / "site" / "perception" / "py.typed").is_file()
+    code = "import perception; print(len(list(perception.open('synthetic', 'rt_s-int8', max_frames=2))))"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": str(tmp_path / "site")},
+        cwd=elsewhere,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, "2\n"), done.stderr
 
 
 def _project() -> dict[str, Any]:

@@ -103,6 +103,18 @@ def test_every_frame_of_a_recording_comes_in_order_however_slow_the_loop(
     assert not run.info.is_live
 
 
+def test_source_waits_for_a_loop_that_takes_nothing(model: perception.Model, clip: Path) -> None:
+    with perception.open(clip, model, loop=True) as run:
+        captured, since_s = 0, time.monotonic()
+        while time.monotonic() - since_s < 0.5:
+            if run.books.captured != captured:
+                captured, since_s = run.books.captured, time.monotonic()
+                assert captured < 200
+            time.sleep(0.005)
+
+        assert next(run).frame_id == 0
+
+
 def test_masks_and_records_are_the_nodes(model: perception.Model, clip: Path, tmp_path: Path) -> None:
     asked = ["--source", str(clip), "--model", MODEL, "--provider", "cpu"]
     assert main([*asked, "--masks", str(tmp_path / "masks"), "--jsonl", str(tmp_path / "node.jsonl")]) == 0
