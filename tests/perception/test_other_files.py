@@ -56,7 +56,7 @@ def graph(operator: str = "Relu", opset: int = 17, ir: int = 8) -> bytes:
         ("a.onnx", b"<!DOCTYPE html><html>404</html>", "it is a page of the web"),
         ("a.xml", b'<?xml version="1.0"?>\n<net name="a"></net>', "it is a network of OpenVINO"),
         ("a.zip", zipped("a.onnx"), "it is packed with zip"),
-        ("a.onnx.gz", gzip.compress(bytes(500)), "it is packed with gzip"),
+        ("a.onnx.gz", gzip.compress(bytes(500), mtime=0), "it is packed with gzip"),
         ("a.tflite", b"\x1c\0\0\0TFL3" + bytes(50), "it is a model of TensorFlow Lite"),
         ("a.ort", b"\x1c\0\0\0ORTM" + bytes(50), "it is in ONNX Runtime's own format"),
         ("a.engine", b"\xfe\xff" + bytes(range(250)), "it is an engine of TensorRT"),
