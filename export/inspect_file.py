@@ -15,8 +15,9 @@ import onnxruntime as ort
 from export.card import known_answer_facts, model_card
 from export.package import Packed, unpack
 from export.tensorrt import left_by_tensorrt, tensorrt_line
-from perception.build import LOAD_S, TENSORRT_LOAD_S
-from perception.inference.engines import ENGINES, Engine, EngineError
+from perception.inference.engines import Engine, EngineError, OnnxEngine, OpenVinoEngine
+from perception.inference.engines.kind import LOAD_S
+from perception.inference.engines.onnx import TENSORRT_LOAD_S
 from perception.inference.engines.providers import PROVIDERS
 from perception.inference.predictor import Predictor
 from perception.system.time_limit import within
@@ -85,11 +86,11 @@ def where_it_runs(file: Path) -> dict[str, str]:
     for name, full_name in PROVIDERS.items():
         if full_name in ort.get_available_providers():
             limit_s = TENSORRT_LOAD_S if name == "tensorrt" else LOAD_S
-            told[name] = tried(lambda name=name: ENGINES["onnx"](file, provider=name), limit_s)  # type: ignore[misc]
+            told[name] = tried(lambda name=name: OnnxEngine(file, provider=name), limit_s)  # type: ignore[misc]
         else:
             told[name] = "no, it is not in this build of ONNX Runtime"
     if importlib.util.find_spec(OPENVINO):
-        told[OPENVINO] = tried(lambda: ENGINES[OPENVINO](file), LOAD_S)
+        told[OPENVINO] = tried(lambda: OpenVinoEngine(file), LOAD_S)
     else:
         told[OPENVINO] = "no, it is not installed"
     return told

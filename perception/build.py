@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from perception.camera_health.monitor import CameraHealthMonitor
 from perception.config import NodeConfig
 from perception.frame import CameraState, Prediction
-from perception.inference.engines import Engine, EngineError, OnnxEngine, OpenVinoEngine
+from perception.inference.engines import ENGINES, Engine, EngineError
 from perception.inference.predictor import Predictor
 from perception.pipeline import Supervision
 from perception.provenance.identity import RunIdentity, checksum_of, covered_settings
 from perception.provenance.trace import Tracer
-from perception.sinks.registry import Sinks
+from perception.sinks.registry import SINKS, Sinks
 from perception.sources.images import folders_of
 from perception.sources.registry import kind_of
 from perception.sources.source import SourceInfo
@@ -20,8 +21,6 @@ from perception.system.cores import usable_cores
 from perception.system.time_limit import within
 
 WORKERS_A_GPU = 2
-LOAD_S, TENSORRT_LOAD_S = 120.0, 900.0
-"""That a model gets, unless a setting says otherwise: CUDA may have to compile its kernels for a new GPU."""
 LOOKS_HZ = 10.0
 """How often the camera of a recording is looked at: an alarm within half a second needs no more, and at every
 frame it would cost the fastest network a twelfth of its frames a second."""
@@ -44,7 +43,8 @@ def load_engine(file: Path, config: NodeConfig, is_live: bool) -> Engine:
     Raises:
         EngineError: if the model cannot be loaded and run once, or not in time.
     """
-    limit_s = config.load_timeout_s or (TENSORRT_LOAD_S if config.provider == "tensorrt" else LOAD_S)
+    kind = ENGINES[config.engine]
+    limit_s = config.load_timeout_s or kind.load_limit_s(kind.own(config))
     try:
         return within(limit_s, lambda: _loaded(file, config, is_live))
     except TimeoutError as error:
@@ -57,11 +57,8 @@ def load_engine(file: Path, config: NodeConfig, is_live: bool) -> Engine:
 def _loaded(file: Path, config: NodeConfig, is_live: bool) -> Engine:
     cores = config.threads or usable_cores()
     calls = 1 if is_live else cores
-    engine: Engine
-    if config.engine == "openvino":
-        engine = OpenVinoEngine(file, cores // calls, config.engine_precision, streams=calls)
-    else:
-        engine = OnnxEngine(file, config.provider, cores // calls, config.allow_fallback)
+    kind = ENGINES[config.engine]
+    engine = kind.build(file, kind.own(config), cores // calls, calls)
     Predictor(engine).warm_up()
     return engine
 
@@ -90,9 +87,15 @@ def run_sinks(config: NodeConfig, info: SourceInfo) -> Sinks:
     return Sinks(config, info, folders)
 
 
+def settings_of_run(config: NodeConfig) -> dict[str, Any]:
+    """What `covered_settings` gives of them: not where the sinks write."""
+    places = {kind.option.removeprefix("--") for kind in SINKS.used(config).values()}
+    return covered_settings(config, places)
+
+
 def build_tracer(config: NodeConfig, engine: Engine, info: SourceInfo) -> Tracer:
     """What puts software, model, settings and UTC on every output."""
-    settings_sha256 = checksum_of(covered_settings(config))
+    settings_sha256 = checksum_of(settings_of_run(config))
     return Tracer(
         RunIdentity(model_sha256=engine.model_sha256, settings_sha256=settings_sha256), info.is_taken_now
     )

@@ -2,31 +2,46 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from typing import Final, Literal
+from collections.abc import Iterable
+from dataclasses import dataclass, field, fields, make_dataclass, replace
+from functools import cache
+from typing import Any, Final, Literal
 
 from perception.camera_health.monitor import HealthSettings
 from perception.cli_config.error import SettingsError
-from perception.inference.engines.openvino import EnginePrecision
-from perception.inference.engines.providers import ProviderName
+from perception.inference.engines import ENGINES
+from perception.inference.engines.onnx import OnnxSettings
+from perception.inference.engines.openvino import OpenVinoSettings
 from perception.inference.zoo import DEFAULT_MODEL
 from perception.pipeline.watchdog import WatchdogSettings
 from perception.sinks.jsonl import JsonlSettings
 from perception.sinks.masks import MasksSettings
 from perception.sinks.overlay_sink import OverlaySettings
+from perception.sinks.registry import SINKS
 from perception.sinks.rotation import RecordingSettings
 from perception.sources.camera import CameraSettings
+from perception.sources.registry import SOURCES
 from perception.sources.settings import SourceSettings
 from perception.sources.stream import StreamSettings
 from perception.sources.synthetic import SyntheticSettings
+from perception.system.plugins import NoSettings, PluginError, Registry
 from perception.telemetry.address import parse_address
 
 BUILT_IN: Final = "synthetic"
+REGISTRIES: Final[tuple[Registry[Any], ...]] = (SOURCES, ENGINES, SINKS)
+"""Where settings come from, besides the node's own."""
 
 
 @dataclass(frozen=True)
 class NodeConfig(
-    SourceSettings, StreamSettings, OverlaySettings, JsonlSettings, MasksSettings, RecordingSettings
+    SourceSettings,
+    StreamSettings,
+    OnnxSettings,
+    OpenVinoSettings,
+    OverlaySettings,
+    JsonlSettings,
+    MasksSettings,
+    RecordingSettings,
 ):
     """One run of the node."""
 
@@ -35,14 +50,8 @@ class NodeConfig(
     synthetic[:scene]; without one the built-in road, where max_frames or duration ends it."""
     model: str = DEFAULT_MODEL
     """Name of a shipped model, or an ONNX file of drivable-export."""
-    engine: Literal["onnx", "openvino"] = "onnx"
+    engine: str = "onnx"
     """What runs the network: ONNX Runtime, or OpenVINO (CPU only; pip install 'drivable[openvino]')."""
-    engine_precision: EnginePrecision = "auto"
-    """OpenVINO's arithmetic for floats: auto takes bf16 where the CPU has it and f32 elsewhere."""
-    provider: ProviderName = "auto"
-    """Where ONNX Runtime runs the network: auto takes CUDA where it loads and the CPU elsewhere."""
-    allow_fallback: bool = False
-    """Go on elsewhere, marked in every record, if the provider asked for does not load."""
     load_timeout_s: float | None = None
     """Seconds in which the model has to be loaded and run once; without a number 120, and 900 with provider
     tensorrt, which builds its engine then."""
@@ -75,7 +84,7 @@ class NodeConfig(
                 f"engine_precision {self.engine_precision} is for OpenVINO; add --engine openvino, "
                 f"or take a model file of another precision"
             )
-        if self.engine == "openvino" and self.provider not in ("auto", "cpu"):
+        if self.engine != "onnx" and self.provider not in ("auto", "cpu"):
             raise ValueError(
                 f"provider {self.provider} is ONNX Runtime's; use --engine onnx, or leave it out"
             )
@@ -84,3 +93,58 @@ class NodeConfig(
         if self.http is not None:
             parse_address(self.http)
         super().__post_init__()
+
+
+def node_config(named: Iterable[str] = ()) -> type[NodeConfig]:
+    """NodeConfig, and with it the settings of every registered entry that it does not inherit.
+
+    Args:
+        named: settings, by the first part of their names. Of other packages only the entries that are among
+            them are loaded, and have settings.
+
+    Raises:
+        PluginError: if one of those cannot be used.
+    """
+    plugins = {name for registry in REGISTRIES for name in registry.plugins}
+    return _composed(frozenset(named) & plugins)
+
+
+def plugin_names() -> list[str]:
+    """What settings of other packages may be named under."""
+    return [name for registry in REGISTRIES for name in registry.names() if name not in registry.ours]
+
+
+@cache
+def _composed(named: frozenset[str]) -> type[NodeConfig]:
+    flat: list[type[Any]] = [NodeConfig]
+    groups: dict[str, type[Any]] = {}
+    taken = {each.name: "drivable" for each in fields(NodeConfig)}
+    for registry in REGISTRIES:
+        for name in registry.names():
+            is_ours = name in registry.ours
+            if not is_ours and name not in named:
+                continue
+            kind = registry[name]
+            has_them = kind.group in taken or issubclass(NodeConfig, kind.settings)
+            if is_ours and (has_them or kind.settings is NoSettings):
+                continue
+            if not kind.group:
+                flat.append(kind.settings)
+                continue
+            if kind.group in taken:
+                raise PluginError(
+                    f"{name} of {registry.points}: {taken[kind.group]} has settings of that name"
+                )
+            taken[kind.group], groups[kind.group] = registry.points, kind.settings
+    engines: Any = Literal[tuple(ENGINES.names())]
+    composed: type[NodeConfig] = make_dataclass(
+        "NodeConfig",
+        [
+            ("engine", engines, NodeConfig.engine),
+            *((name, kind, field(default_factory=kind)) for name, kind in groups.items()),
+        ],
+        bases=tuple(flat),
+        frozen=True,
+        namespace={"__doc__": NodeConfig.__doc__},
+    )
+    return composed

@@ -38,15 +38,16 @@ def main(arguments: list[str] | None = None) -> int:
 def _main(arguments: list[str], *, is_own_process: bool) -> int:
     with StopSignals.installed(NAME, is_own_process=is_own_process) as stop:
         from perception.cli.run import ERRORS, run
-        from perception.cli_config import config_files, parse, usage
-        from perception.config import NodeConfig
+        from perception.cli_config import config_files, named_settings, parse, usage
+        from perception.config import node_config, plugin_names
 
         if not arguments:
             say_lines(usage(NAME, *USAGE))
             return NOTHING_GIVEN
         try:
             stop.check()
-            config = parse(NodeConfig, NAME, "Frames in, drivable area out.", arguments)
+            named = named_settings(arguments) if plugin_names() else ()
+            config = parse(node_config(named), NAME, "Frames in, drivable area out.", arguments)
             return run(config.with_source(), stop, config_files(arguments))
         except Stopped as stopped:
             say(f"{NAME}: {stopped}")

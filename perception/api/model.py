@@ -17,7 +17,7 @@ from perception.api.settings import check_of_model
 from perception.build import build_tracer, load_engine, predictors_of
 from perception.camera_health.monitor import CameraHealthMonitor
 from perception.cli_config import from_values
-from perception.config import NodeConfig
+from perception.config import node_config
 from perception.frame import Frame
 from perception.inference.engines import Engine
 from perception.inference.zoo import DEFAULT_MODEL, model_file
@@ -38,7 +38,7 @@ class Network:
         check_of_model(settings)
         self.settings: dict[str, Any] = {**settings, "model": os.fspath(name)}
         """The node's settings that were given, and `model`."""
-        self.config = from_values(NodeConfig, "drivable-node", self.settings)
+        self.config = from_values(node_config(self.settings), "drivable-node", self.settings)
         self.file = model_file(self.config.model)
         self._lock = Lock()
         self._engines: dict[bool, Engine] = {}

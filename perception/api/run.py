@@ -19,7 +19,7 @@ from perception.api.settings import check_of_run
 from perception.build import build_tracer, predictors_of, run_sinks, supervision
 from perception.cli.node_outputs import check_outputs
 from perception.cli_config import from_values
-from perception.config import NodeConfig
+from perception.config import NodeConfig, node_config
 from perception.frame import OutputItem, Prediction
 from perception.imaging.yuv import Yuv420
 from perception.inference.engines import EngineError
@@ -158,7 +158,7 @@ def open(
     asked = {name: value for name, value in daily.items() if value is not None and value is not False}
     given = str(source) if isinstance(source, int) else os.fspath(source)
     named = {**network.settings, **settings, **asked, "source": Spec.of(given).text}
-    config = from_values(NodeConfig, "drivable-node", named)
+    config = from_values(node_config(named), "drivable-node", named)
     check_outputs(config, network.file)
     return _started(config, network)
 

@@ -65,7 +65,7 @@ def _inputs(
 
 def _targets(config: NodeConfig) -> list[Target]:
     targets = []
-    for kind in SINKS.values():
+    for kind in SINKS.used(config).values():
         name = kind.target_of(config)
         if name is None or not kind.is_on_disk:
             continue
@@ -94,7 +94,7 @@ def _check_own_streams(config: NodeConfig) -> None:
 
 def _folders(config: NodeConfig) -> list[tuple[EarlierKind, Path]]:
     """The folders that get a file a frame."""
-    named = ((kind, kind.target_of(config)) for kind in SINKS.values())
+    named = ((kind, kind.target_of(config)) for kind in SINKS.used(config).values())
     return [(pictures, Path(name)) for kind, name in named if name and (pictures := kind.pictures(name))]
 
 

@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from perception.build import build_predictors, build_tracer, run_sinks, supervision
+from perception.build import build_predictors, build_tracer, run_sinks, settings_of_run, supervision
 from perception.cli.command import say, say_lines, show
 from perception.cli.node_outputs import check_outputs
 from perception.cli.signals import StopSignals
@@ -21,11 +21,11 @@ from perception.inference.zoo import model_file
 from perception.pipeline import DRAIN_LIMIT_S, Pipeline, PipelineError
 from perception.pipeline.ledger import DISPLACED
 from perception.pipeline.watchdog import RunningTime
-from perception.provenance.identity import covered_settings
 from perception.sinks.sink import Sink, SinkError
 from perception.sources.counts import SourceCounts, counts_of
 from perception.sources.registry import Spec, build_source
 from perception.sources.source import SourceError
+from perception.system.plugins import PluginError
 from perception.system.process import tune_process
 from perception.telemetry.address import EndpointsError
 from perception.telemetry.http_server import Endpoints
@@ -40,7 +40,7 @@ URGENT_LIMIT_S = 1.0
 """That files get to be finished once SIGINT came twice."""
 ERRORS = (
     *(SettingsError, SourceError, SinkError, EngineError, EndpointsError),
-    *(FileNotFoundError, PipelineError),
+    *(FileNotFoundError, PipelineError, PluginError),
 )
 """What ends a run, each in one line."""
 
@@ -115,7 +115,7 @@ def run(config: NodeConfig, stop: StopSignals | None = None, settings_files: Seq
     summary = summarise(pipeline, time.monotonic() - started_s, engine.contract.model_id, engine.provider)
     summary["provider_nodes"] = dict(engine.nodes)
     summary["source"] = monitor.source_counts()
-    summary |= tracer.as_dict() | {"settings": covered_settings(config)}
+    summary |= tracer.as_dict() | {"settings": settings_of_run(config)}
     say_lines(as_table(summary))
     counts = counts_of(source)
     displaced = pipeline.ledger.dropped_by.get(DISPLACED, 0) if info.is_replayed else 0

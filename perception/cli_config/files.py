@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
 
@@ -41,6 +42,17 @@ def config_files(arguments: Sequence[str]) -> list[Path]:
         Path(name) if _is_file(Path(name)) else shipped_config(name.removesuffix(".yaml")) for name in names
     )
     return [file for file in found if file is not None]
+
+
+def named_settings(arguments: Sequence[str]) -> set[str]:
+    """The first parts of the names that arguments and their files of settings hold, known or not."""
+    typed = {argument[2:].partition("=")[0] for argument in arguments if argument.startswith("--")}
+    for file in config_files(arguments):
+        with suppress(YamlError):  # which `parse` raises
+            node = compose_file(file)
+            if isinstance(node, yaml.MappingNode):
+                typed |= {str(key.value) for key, _ in node.value}
+    return {name.partition(".")[0].rstrip("+").replace("-", "_") for name in typed}
 
 
 def read_config(name: str, program: str) -> tuple[Path, yaml.MappingNode]:

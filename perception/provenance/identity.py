@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import secrets
+from collections.abc import Collection
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -68,16 +69,25 @@ class RunIdentity:
         }
 
 
-def covered_settings(config: Any) -> dict[str, Any]:
+def covered_settings(config: Any, places: Collection[str] = ()) -> dict[str, Any]:
     """The settings that the checksum covers, ready for JSON: a dataclass without the fields of `NOT_COVERED`.
 
     Numbers that are whole are integers, however they were typed, and texts are redacted.
+
+    Args:
+        places: whole names of other settings that say where outputs go, such as `mysink.path`.
     """
-    return {
-        setting.name: _plain(getattr(config, setting.name))
-        for setting in fields(config)
-        if setting.name not in NOT_COVERED
-    }
+    return _covered(config, NOT_COVERED.union(places), "")
+
+
+def _covered(settings: Any, left_out: Collection[str], group: str) -> dict[str, Any]:
+    covered = {}
+    for name in (f"{group}{setting.name}" for setting in fields(settings)):
+        if name not in left_out:
+            last = name.rpartition(".")[2]
+            value = getattr(settings, last)
+            covered[last] = _covered(value, left_out, f"{name}.") if is_dataclass(value) else _plain(value)
+    return covered
 
 
 def checksum_of(settings: dict[str, Any]) -> str:
@@ -88,7 +98,7 @@ def checksum_of(settings: dict[str, Any]) -> str:
 
 def _plain(value: Any) -> Any:
     if is_dataclass(value):
-        return {setting.name: _plain(getattr(value, setting.name)) for setting in fields(value)}
+        return _covered(value, (), "")
     if isinstance(value, dict):
         return {str(name): _plain(inner) for name, inner in value.items()}
     if isinstance(value, (list, tuple)):

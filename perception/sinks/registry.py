@@ -10,7 +10,7 @@ from perception.sinks.kind import SinkKind
 from perception.sinks.masks import MASKS_SINK
 from perception.sinks.overlay_sink import OVERLAY_SINK
 from perception.sinks.rotation import RecordingPolicy, RecordingSettings
-from perception.sinks.sink import HasTarget, Sink
+from perception.sinks.sink import HasTarget, Sink, SinkError
 from perception.sources.source import SourceInfo
 from perception.system.plugins import Registry, part_of
 
@@ -34,7 +34,7 @@ class Sinks:
         kept = vars(part_of(settings, RecordingSettings))
         self._policies = {
             name: RecordingPolicy(**kept, folders=folders)
-            for name, kind in SINKS.items()
+            for name, kind in SINKS.used(settings).items()
             if kind.target_of(settings) is not None
         }
 
@@ -48,7 +48,10 @@ class Sinks:
             SinkError: for settings that no sink can be made from.
         """
         kind = SINKS[name]
-        return kind.build(kind.own(self._settings), self._policies[name], self._info)
+        sink = kind.build(kind.own(self._settings), self._policies[name], self._info)
+        if sink.name != name:  # by which it is counted, and built again
+            raise SinkError(f"sink {name} calls itself {sink.name}; it has to have the name of its entry")
+        return sink
 
     def build_all(self) -> list[Sink]:
         """Every sink that the settings turn on, not yet open; raises SinkError as `build` does."""

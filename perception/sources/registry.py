@@ -75,9 +75,9 @@ class Spec(NamedTuple):
 
 
 def _names_to_ask() -> Iterator[str]:
-    *first, last = [name for name in SOURCES.names() if name not in SOURCES.plugins]
+    *first, last = SOURCES.ours
     yield from first
-    for name in SOURCES.plugins:
+    for name in SOURCES.names()[len(SOURCES.ours) :]:
         try:
             SOURCES[name]
         except PluginError as error:  # it may not be needed

@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar
 S = TypeVar("S")
 
 
-class PluginError(Exception):
+class PluginError(ValueError):
     """An entry of another package that cannot be used; one line that names it and the package."""
 
 
@@ -65,33 +65,48 @@ class Registry(dict[str, E]):
 
     def __init__(self, points: str, kind: type[E], ours: Mapping[str, E]) -> None:
         super().__init__(ours)
-        self.points, self._kind, self._ours = points, kind, tuple(ours)
+        self.points, self.ours, self._kind = points, tuple(ours), kind
 
     @cached_property
-    def plugins(self) -> dict[str, EntryPoint]:
-        """Of other packages, by name; only their metadata is read."""
-        found = entry_points(group=self.points)
-        return {point.name.replace("-", "_"): point for point in found if point.name not in self._ours}
+    def plugins(self) -> dict[str, list[EntryPoint]]:
+        """Entry points of other packages by name, one each unless packages clash; only metadata is read."""
+        found: dict[str, list[EntryPoint]] = {}
+        for point in entry_points(group=self.points):
+            found.setdefault(point.name.replace("-", "_"), []).append(point)
+        return found
 
     def names(self) -> list[str]:
         """All that there are, loaded or not."""
-        return [*self._ours, *self.plugins]
+        return [*self.ours, *(name for name in self.plugins if name not in self.ours)]
+
+    def used(self, settings: object) -> dict[str, E]:
+        """Our own, and those of other packages that a run's settings name."""
+        return {name: self[name] for name in self.names() if name in self.ours or hasattr(settings, name)}
 
     def __missing__(self, name: str) -> E:
-        """Load the entry of another package; raises KeyError if there is none, or PluginError."""
-        point = self.plugins[name]
+        """Load the entry of another package; raises PluginError."""
+        points = self.plugins.get(name, [])
+        where = " and ".join(f"{_package(point)}: {point.name}" for point in points) + f" of {self.points}"
+        if not points:
+            raise PluginError(f"{name} is none of {', '.join(self.names())}")
+        if len(points) > 1:
+            raise PluginError(f"{where}: one name of two packages; remove one of them")
+        if not name.isidentifier():
+            raise PluginError(f"{where}: no option can be named so; letters are wanted")
         try:
-            entry = point.load()
+            entry = points[0].load()
         except Exception as error:  # whatever its import raises
             why = " ".join(str(error).split())
-            raise PluginError(f"{self._where(point)} does not load: {type(error).__name__}: {why}") from error
+            raise PluginError(f"{where} does not load: {type(error).__name__}: {why}") from error
         if not isinstance(entry, self._kind):
-            raise PluginError(f"{self._where(point)} is no {self._kind.__name__}: {point.value}")
-        if not point.name.replace("-", "_").isidentifier():
-            raise PluginError(f"{self._where(point)} has a name that no option can have; letters are wanted")
+            raise PluginError(f"{where}: {points[0].value} is no {self._kind.__name__}")
+        try:
+            entry.settings()
+        except Exception as error:
+            raise PluginError(f"{where}: its settings have no defaults: {error}") from error
         self[name] = replace(entry, group=name)
         return self[name]
 
-    def _where(self, point: EntryPoint) -> str:
-        package = f"{point.dist.name} {point.dist.version}" if point.dist else "a package"
-        return f"{package}: {point.name} of {self.points}"
+
+def _package(point: EntryPoint) -> str:
+    return f"{point.dist.name} {point.dist.version}" if point.dist else "a package"

@@ -120,7 +120,7 @@ def test_openvino_is_asked_for_a_stream_a_worker(
         seen.append((threads, precision, streams))
         return OpenVinoEngine(file, threads, precision, streams)
 
-    monkeypatch.setattr("perception.build.OpenVinoEngine", listening)
+    monkeypatch.setattr("perception.inference.engines.openvino.OpenVinoEngine", listening)
     config = NodeConfig(engine="openvino", engine_precision="f32", threads=2)
 
     _, predictors = build_predictors(SHIPPED, config, is_live)

@@ -1,9 +1,15 @@
 """What runs a network, by name: a dict you can read."""
 
+from typing import Any, Final
+
 from perception.inference.engines.engine import Engine, EngineError
-from perception.inference.engines.onnx import OnnxEngine
-from perception.inference.engines.openvino import OpenVinoEngine
+from perception.inference.engines.kind import EngineKind
+from perception.inference.engines.onnx import ONNX, OnnxEngine
+from perception.inference.engines.openvino import OPENVINO, OpenVinoEngine
+from perception.system.plugins import Registry
 
-ENGINES = {"onnx": OnnxEngine, "openvino": OpenVinoEngine}
+ENGINES: Final[Registry[EngineKind[Any]]] = Registry(
+    "drivable.engines", EngineKind, {"onnx": ONNX, "openvino": OPENVINO}
+)
 
-__all__ = ["ENGINES", "Engine", "EngineError", "OnnxEngine", "OpenVinoEngine"]
+__all__ = ["ENGINES", "Engine", "EngineError", "EngineKind", "OnnxEngine", "OpenVinoEngine"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,12 +18,25 @@ from perception.inference.engines import cuda
 from perception.inference.engines.engine import CheckedEngine, EngineError, check_known_answer
 from perception.inference.engines.gpu import Asked, Found, first_that_runs, nodes_by_provider
 from perception.inference.engines.io_binding import BoundSession
+from perception.inference.engines.kind import LOAD_S, EngineKind
 from perception.inference.engines.providers import DEVICES, ProviderName, short_name
 from perception.inference.engines.session import CPU, contract_of, known_answer_of, load_session, read_model
 from perception.system.time_limit import within
 
+TENSORRT_LOAD_S: Final = 900.0
+"""It builds its engine while the model is loaded."""
 FIRST_RUN_LIMIT_S: Final = 60.0
 """The first frame takes the longest, and no network of ours two seconds."""
+
+
+@dataclass(frozen=True)
+class OnnxSettings:
+    """ONNX Runtime."""
+
+    provider: ProviderName = "auto"
+    """Where ONNX Runtime runs the network: auto takes CUDA where it loads and the CPU elsewhere."""
+    allow_fallback: bool = False
+    """Go on elsewhere, marked in every record, if the provider asked for does not load."""
 
 
 class OnnxEngine(CheckedEngine):
@@ -130,3 +144,14 @@ def _notes(
             f"{taken} does not run all of {contract.model_id}: of {sum(nodes.values())} nodes {told}"
         )
     return notes
+
+
+def _build(file: Path, settings: OnnxSettings, threads: int, calls: int) -> OnnxEngine:
+    return OnnxEngine(file, settings.provider, threads, settings.allow_fallback)
+
+
+ONNX: Final = EngineKind(
+    settings=OnnxSettings,
+    build=_build,
+    load_limit_s=lambda settings: TENSORRT_LOAD_S if settings.provider == "tensorrt" else LOAD_S,
+)

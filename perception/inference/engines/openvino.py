@@ -6,6 +6,7 @@ import hashlib
 import importlib
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from threading import local
 from typing import Any, Final, Literal
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from perception.frame import EngineState
 from perception.inference.engines.engine import CheckedEngine, EngineError, check_known_answer, one_line
+from perception.inference.engines.kind import EngineKind
 from perception.inference.engines.reasons import why_not_loaded, why_not_run
 from perception.inference.engines.session import CPU, contract_of, known_answer_of, load_session, read_model
 
@@ -23,6 +25,14 @@ EnginePrecision = Literal["auto", "f32", "bf16"]
 CPU_FEATURES: Final = Path("/proc/cpuinfo")
 BF16_FEATURES: Final = ("avx512_bf16", "amx_bf16")
 """Linux' names of the instructions. OpenVINO itself lists BF16 wherever it can emulate it."""
+
+
+@dataclass(frozen=True)
+class OpenVinoSettings:
+    """OpenVINO."""
+
+    engine_precision: EnginePrecision = "auto"
+    """OpenVINO's arithmetic for floats: auto takes bf16 where the CPU has it and f32 elsewhere."""
 
 
 class OpenVinoEngine(CheckedEngine):
@@ -130,3 +140,10 @@ def _package() -> Any:
     finally:
         if is_ours_to_hide:
             del sys.modules["openvino_telemetry"]
+
+
+def _build(file: Path, settings: OpenVinoSettings, threads: int, calls: int) -> OpenVinoEngine:
+    return OpenVinoEngine(file, threads, settings.engine_precision, streams=calls)
+
+
+OPENVINO: Final = EngineKind(settings=OpenVinoSettings, build=_build)
