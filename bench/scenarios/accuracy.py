@@ -17,7 +17,7 @@ from bench.scenarios.node import FunctionSink, node_predictors, run_pipeline
 from bench.task import Task
 from perception.frame import Frame, Prediction
 from perception.metrics.segmentation import Accuracy, LabelledFrames, measure_accuracy
-from perception.sources.source import EndOfSource, SourceInfo
+from perception.sources.source import EndOfSource, Source, SourceInfo
 from train.data.layouts import AUTO, open_frames
 
 BUILT_IN_FRAMES: Final = 200
@@ -125,7 +125,7 @@ def digest(class_map: NDArray[np.uint8]) -> bytes:
     return hashlib.sha256(f"{class_map.shape}".encode() + class_map.tobytes()).digest()
 
 
-class _Repeating:
+class _Repeating(Source):
     """The images of labelled frames as a recording; a few at a time, in turns, so many times each."""
 
     def __init__(self, labelled: LabelledFrames, chosen: Sequence[int], times: int) -> None:

@@ -17,7 +17,7 @@ from bench.scenarios.frames import as_new
 from bench.scenarios.node import FunctionSink, run_pipeline
 from perception.frame import Frame, Prediction
 from perception.sources.pacing import Clock
-from perception.sources.source import EndOfSource, SourceInfo
+from perception.sources.source import EndOfSource, Source, SourceInfo
 
 Stage = Literal["capture", "predict", "sink"]
 
@@ -59,7 +59,7 @@ class Stalling:
             self._clock.wait(threading.Event(), self._stall_s)
 
 
-class ScheduledSource:
+class ScheduledSource(Source):
     """A live source whose frame `k` is due at the start plus `k` periods, and counts as captured then.
 
     A frame that is overdue is handed out at once, and so are all that became due meanwhile, one after

@@ -1,4 +1,4 @@
-"""Cameras of the machine itself, read through the kernel's V4L2 interface."""
+"""Cameras of this machine, by the kernel's V4L2 interface."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ from typing import Final
 from perception.cli.command import say
 from perception.frame import Frame
 from perception.sources.arrival import ArrivalClock
+from perception.sources.counts import SourceCounts
 from perception.sources.decoding.frame_times import CaptureTimes
 from perception.sources.kind import Isolation, SourceKind, TypedSource
 from perception.sources.rate import Rate
 from perception.sources.settings import SourceSettings
-from perception.sources.source import SourceError, SourceInfo
+from perception.sources.source import Source, SourceError, SourceInfo
 from perception.sources.v4l2.device import Device, Given, UnusableError
 from perception.sources.v4l2.identity import ROOT, Identity, find_again, identify
 from perception.sources.v4l2.kernel import Kernel, this_kernel
@@ -28,7 +29,7 @@ from perception.sources.v4l2.sequence import SequenceGaps
 
 MAX_BROKEN_PICTURES: Final = 10
 MAX_BROKEN_AT_FIRST: Final = 60
-"""While a camera warms up, and within `read_timeout_s`."""
+"""While a camera warms up, within `read_timeout_s`."""
 LONGEST_RETRY_S: Final = 0.5
 OPEN_ATTEMPTS: Final = 2  # a USB camera that was just plugged in may refuse a call once
 _WHY_NOT: Final = {
@@ -44,7 +45,7 @@ _WHY_NOT: Final = {
 LARGEST_SIDE_PX: Final = 65_535
 LOWEST_RATE_HZ: Final = 0.01
 HIGHEST_RATE_HZ: Final = 10_000.0
-"""Beyond these no ioctl can ask."""
+"""Limits of the ioctl interface."""
 
 
 @dataclass(frozen=True)
@@ -57,42 +58,37 @@ class CameraSettings:
     fourcc: str = "MJPG"
     """Pixel format, four letters. Over USB 2, raw YUYV at 1280x720 gives 10 Hz where MJPG gives 30."""
     read_timeout_s: float = 2.0
-    """A camera that gives no frame for so long has failed."""
+    """A camera that gives no frame for this time has failed."""
 
     def __post_init__(self) -> None:
-        """Refuse what no driver can be asked for; raises ValueError."""
+        """Validate the settings; raises ValueError."""
         if len(self.fourcc) != 4 or not self.fourcc.isascii():
             raise ValueError(f"camera.fourcc is {self.fourcc!r}; four letters are wanted, such as MJPG")
         for name in ("width", "height", "rate_hz", "read_timeout_s"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"camera.{name} is {getattr(self, name)}; it must be above 0")
-        for name in ("width", "height"):
-            if getattr(self, name) > LARGEST_SIDE_PX:
-                raise ValueError(
-                    f"camera.{name} is {getattr(self, name):g}; it must be at most {LARGEST_SIDE_PX}"
-                )
+            value = getattr(self, name)
+            if value <= 0:
+                raise ValueError(f"camera.{name} is {value}; it must be above 0")
+            if name in ("width", "height") and value > LARGEST_SIDE_PX:
+                raise ValueError(f"camera.{name} is {value:g}; it must be at most {LARGEST_SIDE_PX}")
         if not LOWEST_RATE_HZ <= self.rate_hz <= HIGHEST_RATE_HZ:
-            raise ValueError(
-                f"camera.rate_hz is {self.rate_hz:g}; it must be from {LOWEST_RATE_HZ:g} to "
-                f"{HIGHEST_RATE_HZ:g}"
-            )
+            allowed = f"from {LOWEST_RATE_HZ:g} to {HIGHEST_RATE_HZ:g}"
+            raise ValueError(f"camera.rate_hz is {self.rate_hz:g}; it must be {allowed}")
 
 
-class CameraSource:
+class CameraSource(Source):
     """A live camera: always its newest frame.
 
-    Frames that waited longer than the newest one are passed over. They, those that could not be decoded
-    and those that the driver dropped before us stand in the next frame's `missed_before`.
+    Older frames that are queued with the newest are skipped. They, undecodable frames, and frames that the
+    driver dropped are counted in the next frame's `missed_before`.
 
-    The camera that was opened first is the one that is opened again, under whatever number it has come
-    back. Where it is away that is an error: the number may belong to another camera by now.
+    Reopening finds the same camera again, whatever its device number now. If it is unplugged that is an
+    error, as its number may belong to another camera.
 
     Args:
         device: a device file such as `/dev/video0`, or its number.
         settings: what to ask the driver for.
-        identity: of the camera, from `identity_of`, where another process has read it before; None takes
-            that of the camera that is opened first.
-        kernel: the system calls; a test brings a simulated driver.
+        identity: of the camera to open, from `identity_of`; by default that of the first one opened.
+        kernel: system calls; a simulated driver in tests.
         root: of the file system in which devices are looked up.
     """
 
@@ -110,14 +106,14 @@ class CameraSource:
         self._root = root
         self._identity = identity
         self._device: Device | None = None
-        self._has_told_size = False
+        self._has_reported_size = False
         self.decode_errors = 0
-        """Pictures that came damaged, or could not be decoded at all, since it was opened."""
+        """Pictures that were damaged or could not be decoded, since it was opened."""
         self.io_errors = 0
-        """Calls that failed, and were tried again, since it was opened."""
+        """Calls that failed and were retried, since it was opened."""
 
     def open(self) -> SourceInfo:
-        """Open the camera, ask for the settings, and read back what the driver made of them."""
+        """Open the camera, ask for the settings, and read back what the driver chose."""
         self.close()
         kernel = self._kernel = self._kernel or this_kernel()
         self.decode_errors = self.io_errors = 0
@@ -127,14 +123,14 @@ class CameraSource:
         self._device, self._layout, self._gaps = device, given.layout, SequenceGaps()
         self._newest = NewestFrame(kernel, device, given.buffers, self._gaps)
         self._errors_at_open, self._frames_read = self.io_errors, 0
-        # stamps of the kernel's monotonic clock, which is ours; some drivers reckon them, and make jumps
+        # timestamps use the kernel's monotonic clock, like ours; some drivers estimate them, with jumps
         self._stamps, self._times = ArrivalClock(offset_ns=0), CaptureTimes()
-        told = self._told(given, node)
+        description = self._description(given, node)
         rate = Rate(given.rate_hz) if given.rate_hz else Rate(self._settings.rate_hz, "assumed")
-        return SourceInfo(self._name, True, given.layout.wh, rate.hz, told, rate_kind=rate.kind)
+        return SourceInfo(self._name, True, given.layout.wh, rate.hz, description, rate_kind=rate.kind)
 
     def read(self) -> Frame:
-        """The newest picture; SourceError where the camera gives none within `read_timeout_s`."""
+        """The newest picture; raises SourceError if there is none within `read_timeout_s`."""
         if self._device is None or self._kernel is None:
             raise SourceError(f"{self._name}: not open")
         until_ns = self._kernel.monotonic_ns() + round(self._settings.read_timeout_s * 1e9)
@@ -144,7 +140,7 @@ class CameraSource:
                 taken = self._take(until_ns)
             except SourceError:
                 if broken and self._kernel.monotonic_ns() >= until_ns:
-                    break  # not for want of pictures
+                    break  # pictures did arrive
                 raise
             try:
                 picture = decode(taken.data, self._layout)
@@ -169,18 +165,22 @@ class CameraSource:
                 missed_before=self._gaps.missed_before(taken.sequence),
             )
             if frame.frame_wh != self._layout.wh:
-                self._tell_size(frame.frame_wh)
+                self._report_size(frame.frame_wh)
             return frame
         raise SourceError(f"{self._name}: {broken} broken pictures in a row: {problem}")
 
     def close(self) -> None:
-        """Give the device back; raises nothing."""
+        """Release the device; raises nothing."""
         if self._device is not None:
             self._device.close()
             self._device = None
 
+    def counts(self) -> SourceCounts:
+        """Errors of decoding and of the driver."""
+        return SourceCounts(self.decode_errors, io_errors=self.io_errors)
+
     def _started(self, kernel: Kernel, node: str) -> tuple[Device, Given]:
-        """The device with its stream running; what cannot be retried, or fails again, raises SourceError."""
+        """The device with its stream started; raises SourceError after the last attempt."""
         failures = 0
         while True:
             try:
@@ -216,15 +216,15 @@ class CameraSource:
         finally:
             self.io_errors = self._errors_at_open + self._newest.io_errors
 
-    def _tell_size(self, frame_wh: tuple[int, int]) -> None:
-        """Say once that pictures are of another size than the driver tells; they count as they are."""
-        if not self._has_told_size:
-            self._has_told_size = True
-            (width, height), (told_w, told_h) = frame_wh, self._layout.wh
-            say(f"{self._name}: gives pictures of {width}x{height}; its driver says {told_w}x{told_h}")
+    def _report_size(self, frame_wh: tuple[int, int]) -> None:
+        """Report once that pictures have another size than the driver states."""
+        if not self._has_reported_size:
+            self._has_reported_size = True
+            (width, height), (stated_w, stated_h) = frame_wh, self._layout.wh
+            say(f"{self._name}: gives pictures of {width}x{height}; its driver says {stated_w}x{stated_h}")
 
     def _node(self) -> str:
-        """The device file to open: the one asked for, and later wherever that camera is."""
+        """The device file to open: as requested at first, later wherever that camera is."""
         there = ", ".join(sorted(glob.glob("/dev/video*"))) or "no camera at all"
         if self._identity is None:
             node_as_asked = self._root / self._name.lstrip("/")
@@ -233,30 +233,30 @@ class CameraSource:
             return str(node_as_asked)
         node = find_again(self._identity, self._root)
         if node is None:
-            raise SourceError(f"{self._name}: {self._identity} is away; there is {there}")
+            raise SourceError(f"{self._name}: {self._identity} is unplugged; there is {there}")
         return node
 
-    def _told(self, given: Given, node: str) -> str:
+    def _description(self, given: Given, node: str) -> str:
         asked, layout = self._settings, given.layout
-        told = [
+        parts = [
             f"asked for {asked.width}x{asked.height} {asked.fourcc} at {asked.rate_hz:g} Hz",
             f"got {layout.wh[0]}x{layout.wh[1]} {layout.fourcc} at "
-            + (f"{given.rate_hz:g} Hz" if given.rate_hz else "a rate it does not tell"),
+            + (f"{given.rate_hz:g} Hz" if given.rate_hz else "an unknown rate"),
             f"{given.buffers} buffers",
             given.card,
         ]
         if Path(node).resolve() != (self._root / self._name.lstrip("/")).resolve():
-            told.append(f"found again as {node}")
-        return ", ".join(told)
+            parts.append(f"found again as {node}")
+        return ", ".join(parts)
 
 
 def identity_of(device: str, root: Path = ROOT) -> Identity | None:
-    """Which camera a device file is now, without opening it; None where the system does not tell."""
+    """Which camera a device file currently is, without opening it; None if unknown."""
     return identify(node_name(device), root)
 
 
 def node_name(device: str) -> str:
-    """The device file that is asked for by its name or its number."""
+    """The device file for a name or a number."""
     return f"/dev/video{device}" if device.isdecimal() else device
 
 
@@ -283,12 +283,12 @@ def _build(
 
 
 def _isolation(spec: str, settings: CameraSettings, reading: SourceSettings) -> Isolation:
-    """A process that takes the place of a killed one finds the same camera again."""
+    """A process that replaces a killed one finds the same camera again."""
     identity = identity_of(spec)
 
     def builder() -> Callable[[], CameraSource]:
         nonlocal identity
-        identity = identity or identity_of(spec)  # it may have been away at first
+        identity = identity or identity_of(spec)  # it may have been unplugged at first
         return partial(_build, spec, settings, reading, identity)
 
     return Isolation(node_name(spec), builder, settings.rate_hz, LONGEST_RETRY_S)

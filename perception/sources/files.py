@@ -1,4 +1,4 @@
-"""The files that a source is read from: what no output may lie on."""
+"""The files that a source is read from, which no output may overwrite."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _QUOTED: Final = re.compile(r"""["'>]([^"'<>\n]+)["'<]""")
 
 
 def with_parts(file: Path, seen: set[Path] | None = None) -> list[Path]:
-    """A file, and what it names if it is a playlist; whatever its format, it names files by their paths."""
+    """A file and, if it is a playlist of any format, the files it refers to."""
     seen = set() if seen is None else seen
     if file in seen:
         return []
@@ -30,12 +30,12 @@ def with_parts(file: Path, seen: set[Path] | None = None) -> list[Path]:
                     for part in parts:
                         files += with_parts(part, seen) if part.is_file() else []
     except (OSError, ValueError):  # ValueError: a name with a null byte
-        pass  # who opens it tells
+        pass  # opening the source reports it
     return files
 
 
 def _named_in(text: str) -> list[str]:
-    """Whatever may be the name of a file."""
+    """Everything that may be a file name."""
     lines = [line.strip() for line in text.splitlines()]
     names = [*lines, *_QUOTED.findall(text), *_WORD.findall(text)]
     local = [name.removeprefix("file://").removeprefix("file:") for name in names]

@@ -13,11 +13,12 @@ from typing import Final
 
 from perception.cli.command import say
 from perception.frame import Frame
+from perception.sources.counts import SourceCounts
 from perception.sources.decoding.image_file import ImageFile, Picture
 from perception.sources.decoding.image_size import MAX_PIXELS
 from perception.sources.kind import SourceKind, TypedSource
 from perception.sources.settings import SourceSettings
-from perception.sources.source import EndOfSource, SourceError, SourceInfo
+from perception.sources.source import EndOfSource, Source, SourceError, SourceInfo
 from perception.system.plugins import NoSettings
 
 IMAGE_SUFFIXES: Final = (
@@ -32,7 +33,7 @@ _OTHER_SUFFIXES: Final = (
 """Unsupported files that a user may miss among the images."""
 
 
-class ImagesSource:
+class ImagesSource(Source):
     """Images as a recording with a fixed rate; frames are named after their files (see `frame_names`).
 
     An unreadable image is reported and skipped, and counted in `missed_before` of the next frame. A single
@@ -117,6 +118,10 @@ class ImagesSource:
     def close(self) -> None:
         """Forget the list of images."""
         self._files, self._names, self._alone, self._first = [], [], None, None
+
+    def counts(self) -> SourceCounts:
+        """Unreadable and damaged images."""
+        return SourceCounts(self.decode_errors, self.unreadable)
 
     def _list(self) -> list[Path]:
         return images_of(self._pattern)

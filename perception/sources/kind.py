@@ -1,4 +1,4 @@
-"""SourceKind: what the registry knows of one kind of source, and what was typed for it to look at."""
+"""SourceKind: an entry of the registry of sources; TypedSource: the `--source` it is asked about."""
 
 from __future__ import annotations
 
@@ -20,31 +20,31 @@ from perception.system.redaction import redacted_url
 
 STANDARD_INPUT: Final = "/dev/stdin"
 DESCRIPTORS: Final = (STANDARD_INPUT, "/dev/fd/", "/proc/")
-_TERMINALS: Final = (4, 5, *range(136, 144))  # major numbers of Linux
+_TERMINALS: Final = (4, 5, *range(136, 144))  # Linux major numbers
 _HEAD_BYTES: Final = 4096
 _SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(/*)")
 
 
 class TypedSource:
-    """What the user typed for a source; each kind says whether it is one of its own."""
+    """A `--source` as typed; each kind decides whether it is one of its own."""
 
     def __init__(self, typed: str) -> None:
         self.typed = typed
         self.text = typed.strip()
-        """Without blanks around it."""
+        """Without surrounding blanks."""
         scheme = _SCHEME.match(self.text)
         self.scheme = scheme[1].lower() if scheme else ""
-        """Such as `rtsp`; also of `rtsp:/cam`, whose `slashes` are too few."""
+        """Such as `rtsp`; also for `rtsp:/cam`, which has too few `slashes`."""
         self.slashes = scheme[2] if scheme else ""
 
     @cached_property
     def name(self) -> str:
-        """The name in the file system that may be meant; raises SourceError."""
+        """The file that may be meant; raises SourceError."""
         return self.typed if self.typed != "-" and mode_of(self.typed) else _local_name(self.text)
 
     @cached_property
     def mode(self) -> int:
-        """Of that entry of the file system (`st_mode`), links followed; 0 where there is none."""
+        """`st_mode` of that file, links followed; 0 if there is none."""
         return mode_of(self.name)
 
     @property
@@ -54,19 +54,19 @@ class TypedSource:
 
     @property
     def is_terminal(self) -> bool:
-        """Whether it is a device without video, by its number: to open one may wake a camera or a line."""
+        """Whether it is a device without video, by its number: opening one may activate something."""
         if not stat.S_ISCHR(self.mode):
             return False
         return self.name.startswith(DESCRIPTORS) or os.major(os.stat(self.name).st_rdev) in _TERMINALS
 
     @property
     def suffix(self) -> str:
-        """Of that name, in lower case."""
+        """Of that name, lower case."""
         return Path(self.name).suffix.lower()
 
     @property
     def file(self) -> str:
-        """The name of a regular file as another process knows it too."""
+        """The name of a regular file that is also valid in another process."""
         return os.path.realpath(self.name) if self.name.startswith(DESCRIPTORS) else self.name
 
     @cached_property
@@ -80,17 +80,17 @@ class TypedSource:
 
 
 def mode_of(name: str) -> int:
-    """`st_mode` of an entry of the file system, links followed; 0 where there is none. Raises SourceError."""
+    """`st_mode` of a file, links followed; 0 if there is none. Raises SourceError."""
     try:
         return os.stat(name).st_mode if name else 0
     except PermissionError as error:
-        raise SourceError(f"{redacted_url(name)}: cannot be looked at: {error.strerror}") from None
-    except (OSError, ValueError):  # not there; a name that is too long, or holds a NUL
+        raise SourceError(f"{redacted_url(name)}: cannot be accessed: {error.strerror}") from None
+    except (OSError, ValueError):  # does not exist, is too long, or holds a NUL
         return 0
 
 
 def _local_name(text: str) -> str:
-    """The name in a `file:` address, or behind `~`; standard input's for `-`; any other as it is."""
+    """The path in a `file:` URL, or with `~` expanded; standard input for `-`; any other name as it is."""
     if text == "-":
         return STANDARD_INPUT
     if text.startswith("~"):
@@ -116,36 +116,36 @@ class Isolation:
     """How a live source is read in a process of its own."""
 
     name: str
-    """Its source_id in records before it was ever open."""
+    """Its `source_id` before it has been open."""
     builder: Callable[[], Callable[[], Source]]
-    """Asked here for every new process, and gives what makes the source there, which has to pickle."""
+    """Called here for every new process; gives a picklable function that makes the source there."""
     rate_hz: float = FALLBACK_RATE_HZ
     """Assumed until it is open."""
     longest_retry_s: float = float("inf")
-    """Limits `reconnect`: what is quickly opened is tried often."""
+    """Upper limit of the back-off: a source that opens quickly is retried often."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SourceKind(Entry[S]):
-    """Which specs are of a kind of source, and how it is made."""
+    """A kind of source: which `--source` belongs to it, and how it is made."""
 
     form: str
-    """What people type for it, for messages: "a video file". Empty where another's says it."""
+    """What users type for it, for messages, such as "a video file"; empty if another kind covers it."""
     claims: Callable[[TypedSource], str | None]
-    """What was typed as the source takes it, if it is one of this kind, else None. Raises SourceError if it
-    is one, and cannot be used."""
+    """The spec that `build` takes, if what was typed is of this kind, else None. Raises SourceError if it is,
+    but cannot be used."""
     build: Callable[[str, S, SourceSettings], Source]
     """Makes the source, not yet open."""
     is_live: Callable[[str], bool] = lambda spec: False
-    """Whether it may hang and come back: it is read in a process of its own, and opened again."""
+    """Whether it may hang and come back: then it is read in a process of its own and reopened."""
     isolation: Callable[[str, S, SourceSettings], Isolation] | None = None
-    """How a live one is read in that process, if `build` there is not enough."""
+    """How a live one is read in that process, if `build` is not enough."""
     files: Callable[[str], Sequence[Path]] = lambda spec: ()
-    """That it is read from, on which no output may lie; raises SourceError."""
+    """Its files, which no output may overwrite; raises SourceError."""
     has_choice: bool = False
-    """It may hold several videos, one of which `--stream` names."""
+    """It may contain several videos; `--stream` chooses."""
     is_once: bool = False
-    """It gives everything once: it cannot start over, nor be opened by another process."""
+    """It can be read only once: it cannot start over, or be opened by another process."""
 
     def isolated(self, spec: str, settings: S, reading: SourceSettings) -> Isolation:
         """How it is read in a process of its own."""
@@ -157,6 +157,6 @@ class SourceKind(Entry[S]):
 def isolation_of(
     build: Callable[[str, S, SourceSettings], Source], spec: str, settings: S, reading: SourceSettings
 ) -> Isolation:
-    """That of a source which every process makes alike."""
+    """For a source that every process builds in the same way."""
     made = partial(build, spec, settings, reading)
     return Isolation(redacted_url(spec), lambda: made)

@@ -1,4 +1,4 @@
-"""When frames come: sources that loop, end early or keep real time."""
+"""Sources that loop, end early or keep real time."""
 
 from __future__ import annotations
 
@@ -7,68 +7,69 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Final, Protocol, runtime_checkable
+from typing import Final
 
 from perception.frame import Frame
+from perception.sources.counts import Pace, SourceCounts
 from perception.sources.source import EndOfSource, NoFrame, Source, SourceError, SourceInfo
 
 LATE_LIMIT_NS: Final = 250_000_000
-"""That a frame of a recording in real time may come late: half of the age at which a mask is withheld."""
+"""Tolerated delay of a recording in real time: half of the age at which a mask is withheld."""
 SKIP_LIMIT_NS: Final = 1_000_000_000
-"""That frames are skipped for at a time; what is still late then is made up by slowing the recording down."""
+"""Longest time to skip frames; a delay that remains then slows the recording down."""
 LONGEST_PERIOD_NS: Final = 1_000_000_000
-"""A longer one may be the average over a long pause: what was seen of late tells when a frame is due."""
+"""A longer nominal period may be the average over a pause; then the latest steps predict the next frame."""
 TRIES: Final = 4
-"""Frames that are skipped before it is seen whether that helps."""
-
-
-@runtime_checkable
-class Stoppable(Protocol):
-    """A source whose waiting can be ended."""
-
-    def stop(self) -> None:
-        """End a wait in `read` at once, and the source with it; may be called from any thread."""
-        ...
-
-
-@runtime_checkable
-class Rewindable(Protocol):
-    """A source that can begin again without being opened anew, which for a video takes 20 ms."""
-
-    def rewind(self) -> None:
-        """Begin again with the first frame; raises SourceError."""
-        ...
+"""Frames to skip before checking whether it helps."""
 
 
 @dataclass(frozen=True)
 class Clock:
-    """Monotonic time, and waiting for it: a test brings its own."""
+    """Monotonic clock, replaced in tests."""
 
     monotonic_ns: Callable[[], int] = time.monotonic_ns
     wait: Callable[[threading.Event, float], bool] = threading.Event.wait
-    """Waits for the event or so many seconds; true if the event came."""
+    """Waits for the event, for at most so many seconds; true if it was set."""
 
 
-class Looped:
-    """A recording that starts over at its end; frame ids and times go on.
+class _Wrapper(Source):
+    """Passes everything on to the source inside."""
 
-    Between the last frame of a round and the first of the next lies one nominal period, or the last step
-    where that is shorter: the average over a long pause is no period. Names of later rounds carry the round,
-    so that no file is written twice.
-
-    Args:
-        open_again: gives the source anew for every round, not yet open.
-    """
-
-    def __init__(self, open_again: Callable[[], Source]) -> None:
-        self._open_again = open_again
-        self._source: Source | None = None
-        self._closed: Source | None = None
+    def __init__(self, source: Source) -> None:
+        self._source = source
 
     def open(self) -> SourceInfo:
-        """Open the first round; a live source is refused, for it has no end to start over from."""
-        self._source = self._open_again()
-        info = self._source.open()
+        """Open the source inside."""
+        return self._source.open()
+
+    def close(self) -> None:
+        """Release the source inside."""
+        self._source.close()
+
+    def stop(self) -> None:
+        """End a wait in the source inside."""
+        self._source.stop()
+
+    def counts(self) -> SourceCounts:
+        """Counters of the source inside."""
+        return self._source.counts()
+
+    def pace(self) -> Pace | None:
+        """The rate of the source inside."""
+        return self._source.pace()
+
+
+class Looped(_Wrapper):
+    """A recording that starts over at its end; frame ids and times continue.
+
+    The first frame of a round follows the last one of the previous round by one nominal period, or by the
+    last step if that is shorter: a nominal period may be the average over a long pause. Frame names of later
+    rounds carry the round, so that no file is overwritten.
+    """
+
+    def open(self) -> SourceInfo:
+        """Open the first round; raises SourceError for a live source, which has no end to start over from."""
+        info = super().open()
         if info.is_live:
             self.close()
             raise SourceError(f"{info.source_id}: is live and cannot be looped; leave the loop out")
@@ -80,14 +81,12 @@ class Looped:
 
     def read(self) -> Frame:
         """The next frame of this round or the first of the next; ends only if a round gives no frame."""
-        if self._source is None:
-            raise SourceError("a looped source was read before it was opened")
         try:
             frame = self._source.read()
         except EndOfSource:
             if self._frames_in_round == 0:
                 raise
-            self._start_over(self._source)
+            self._source.rewind()
             self._round, self._frames_in_round = self._round + 1, 0
             self._first_id, self._first_ns = self._next_id, self._next_ns
             frame = self._source.read()
@@ -103,46 +102,21 @@ class Looped:
         self._next_ns = frame.time_ns + min(step_ns, self._period_ns)
         return frame
 
-    def _start_over(self, source: Source) -> None:
-        if isinstance(source, Rewindable):
-            source.rewind()
-            return
-        source.close()
-        self._source = self._open_again()
-        self._source.open()
 
-    def close(self) -> None:
-        """Release the round that is open."""
-        if self._source is not None:
-            self._source.close()
-            self._source, self._closed = None, self._source
-
-    def stop(self) -> None:
-        """End a wait in the source inside."""
-        if isinstance(self._source, Stoppable):
-            self._source.stop()
-
-    @property
-    def inside(self) -> Source | None:
-        """The source of this round, or of the last one: what it counted is asked for once it is closed."""
-        return self._source or self._closed
-
-
-class Limited:
-    """A source that ends after so many frames or so many seconds of its own time, whichever is first."""
+class Limited(_Wrapper):
+    """Ends after a number of frames or of seconds of the source's own time, whichever comes first."""
 
     def __init__(
         self, source: Source, max_frames: int | None = None, duration_s: float | None = None
     ) -> None:
-        self._source = source
+        super().__init__(source)
         self._max_frames, self._duration_s = max_frames, duration_s
         self._frames_read = 0
 
     def open(self) -> SourceInfo:
         """Open the source inside."""
         self._frames_read = 0
-        info = self._source.open()
-        return replace(info, is_one_picture=info.is_one_picture or self._max_frames == 1)
+        return super().open()
 
     def read(self) -> Frame:
         """The next frame; EndOfSource at the limit."""
@@ -161,45 +135,31 @@ class Limited:
         if self._duration_s is not None and time_ns >= self._duration_s * 1e9:
             raise EndOfSource
 
-    @property
-    def inside(self) -> Source:
-        """The source that is wrapped."""
-        return self._source
 
-    def close(self) -> None:
-        """Release the source inside."""
-        self._source.close()
+class Paced(_Wrapper):
+    """A recording played in real time, as a live source would give it; a live source is passed through.
 
-    def stop(self) -> None:
-        """End a wait in the source inside."""
-        if isinstance(self._source, Stoppable):
-            self._source.stop()
+    A frame counts as captured at the start of the run plus its own time. It is read only when it is due, as a
+    camera cannot decode a frame that does not exist yet: its age includes the decoding.
 
-
-class Paced:
-    """A recording played in real time, as a live source would give it; a live source is left as it is.
-
-    A frame counts as captured at the start plus its own time. A camera has nothing to decode before the
-    frame exists, so reading begins only when the frame is due: its age then holds the decoding.
-
-    A reader that has fallen behind, because it is slow or was paused, skips frames until it is in time again,
-    and counts them in `missed_before` of the next one. Where that does not help, because it takes as long to
-    skip a frame as it lasts, the recording is slowed down: all that follows counts as captured later.
+    If reading falls behind, frames are skipped until it has caught up, and counted in `missed_before` of the
+    next one. If skipping takes as long as playing, the recording is slowed down instead: the following frames
+    count as captured later.
     """
 
     def __init__(self, source: Source, clock: Clock | None = None) -> None:
-        self._source = source
+        super().__init__(source)
         self._clock = clock or Clock()
         self._stopped = threading.Event()
         self._is_live = False
         self.skipped = 0
-        """Frames that were read too late, and left out."""
+        """Frames that were read too late and left out."""
         self.slowed_ns = 0
-        """By how much the recording was slowed down in all."""
+        """By how much the recording was slowed down in total."""
 
     def open(self) -> SourceInfo:
         """Open the source inside; the clock starts with the first `read`."""
-        info = self._source.open()
+        info = super().open()
         self._is_live = info.is_live
         period_ns = round(1e9 / info.rate_hz)
         self._period_ns = min(period_ns, LONGEST_PERIOD_NS)
@@ -230,15 +190,15 @@ class Paced:
         return replace(frame, captured_ns=self._start_ns + frame.time_ns)
 
     def _in_time_again(self, frame: Frame) -> Frame:
-        """A newer frame instead of one that is late; or the same, and the recording slowed down."""
+        """A newer frame instead of a late one, or the same one with the recording slowed down."""
         assert self._start_ns is not None
         first_late_ns = late_ns = self._late_ns(frame)
         began_ns, skipped, missed = self._clock.monotonic_ns(), 0, frame.missed_before
-        skips = not self._is_slow or first_late_ns > SKIP_LIMIT_NS  # a pause is worth another try
+        skips = not self._is_slow or first_late_ns > SKIP_LIMIT_NS  # after a pause, skipping is tried again
         while skips and late_ns > self._period_ns and not self._stopped.is_set():
             try:
                 frame = self._read()
-            except EndOfSource:  # the last frame is the newest there is
+            except EndOfSource:  # keep the last frame
                 self._has_ended = True
                 break
             skipped, missed = skipped + 1, missed + 1 + frame.missed_before
@@ -246,7 +206,7 @@ class Paced:
             self._is_slow = skipped >= TRIES and late_ns >= first_late_ns
             skips = not self._is_slow and self._clock.monotonic_ns() - began_ns < SKIP_LIMIT_NS
         if late_ns > self._late_limit_ns:
-            # What stays is the time that reading takes: the next frame is due when this one is there.
+            # except for the time that reading takes: the next frame is due when this one has been read
             slowed_ns = late_ns - min(self._read_ns, self._late_limit_ns // 2)
             self._start_ns += slowed_ns
             self.slowed_ns += slowed_ns
@@ -263,20 +223,14 @@ class Paced:
         assert self._start_ns is not None
         return self._clock.monotonic_ns() - self._start_ns - frame.time_ns
 
-    @property
-    def inside(self) -> Source:
-        """The source that is wrapped."""
-        return self._source
-
-    def close(self) -> None:
-        """Release the source inside."""
-        self._source.close()
-
     def stop(self) -> None:
-        """End a wait in `read` at once, and the source with it."""
+        """End a wait in `read` immediately, and the source."""
         self._stopped.set()
-        if isinstance(self._source, Stoppable):
-            self._source.stop()
+        super().stop()
+
+    def counts(self) -> SourceCounts:
+        """Counters of the source inside, with the frames skipped here."""
+        return replace(super().counts(), skipped=self.skipped, slowed_ms=self.slowed_ns // 1_000_000)
 
     def _wait_until(self, due_ns: int) -> None:
         left_s = (due_ns - self._clock.monotonic_ns()) / 1e9

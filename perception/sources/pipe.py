@@ -1,4 +1,4 @@
-"""A video that comes through a pipe: a named one, standard input, or what a shell makes of `<(command)`."""
+"""A video from a pipe: a named one, standard input, or a shell's `<(command)`."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _READ_BYTES: Final = 1 << 16
 
 
 class Pipe:
-    """The bytes that come through a pipe, as a file for libav.
+    """A pipe as a file for libav.
 
     Args:
         file: a named pipe, `/dev/stdin` or `/dev/fd/N`.
@@ -40,9 +40,9 @@ class Pipe:
 
     def __init__(self, file: Path) -> None:
         own = _DESCRIPTOR.fullmatch(str(file))
-        if own:  # it may belong to another user, who may not open it by its name
+        if own:  # opening it by name may be forbidden if it belongs to another user
             self._descriptor = os.dup(int(own[1] or 0))
-        else:  # blocking, this would wait for a writer without a limit
+        else:  # without O_NONBLOCK this would wait for a writer without a limit
             self._descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         self._wake = os.pipe()
         self._start: bytes | None = None
@@ -50,20 +50,20 @@ class Pipe:
 
     @property
     def start(self) -> bytes:
-        """What comes first; it is still read. Raises TimeoutError."""
+        """The first bytes to arrive, without consuming them; raises TimeoutError."""
         if self._start is None:
             self._start = self._read(_READ_BYTES)
         return self._start
 
     def read(self, size_bytes: int) -> bytes:
-        """What is there, once there is anything; nothing at the end. Raises TimeoutError."""
+        """At most `size_bytes`, as soon as any arrive; empty at the end. Raises TimeoutError."""
         if not self._start:
             return self._read(size_bytes)
         data, self._start = self._start[:size_bytes], self._start[size_bytes:]
         return data
 
     def stop(self) -> None:
-        """End a wait in `read`: nothing more comes."""
+        """End a wait in `read`, which then gives nothing more."""
         self.is_stopped = True
         with suppress(OSError):
             os.write(self._wake[1], b"!")
@@ -107,7 +107,7 @@ class PipeSource(VideoSource):
             self._pipe.stop()
 
     def close(self) -> None:
-        """Hang up: who writes into it is told so by the system."""
+        """Close the pipe: the system notifies its writer."""
         super().close()
         if self._pipe is not None:
             self._pipe.close()
@@ -122,28 +122,28 @@ class PipeSource(VideoSource):
 
     def _container(self) -> InputContainer:
         try:
-            self._pipe = Pipe(self._file)
-            start = self._pipe.start
-            if not start:
-                raise SourceError(f"{self._file}: ends before anything has come through it")
-            if is_index_behind(start):
-                raise SourceError(
-                    f"{self._file}: {INDEX_IS_BEHIND}, and a pipe does not go back; "
-                    f"give the file itself, or {MOVE_INDEX}"
-                )
-            return av.open(self._pipe, "r", metadata_errors="replace")
+            return self._opened()
+        except SourceError as error:
+            problem = str(error)
         except (TimeoutError, ExitError):
-            self.close()
-            raise SourceError(f"{self._file}: {self._silence}") from None
+            problem = self._silence
         except FFmpegError:
-            self.close()
-            raise SourceError(f"{self._file}: what comes through it is not a readable video") from None
+            problem = "what comes through it is not a readable video"
         except OSError as error:
-            self.close()
-            raise SourceError(f"{self._file}: cannot be opened: {error.strerror}") from None
-        except SourceError:
-            self.close()
-            raise
+            problem = f"cannot be opened: {error.strerror}"
+        self.close()
+        raise SourceError(f"{self._file}: {problem}")
+
+    def _opened(self) -> InputContainer:
+        self._pipe = Pipe(self._file)
+        start = self._pipe.start
+        if not start:
+            raise SourceError("ends before anything has come through it")
+        if is_index_behind(start):
+            raise SourceError(
+                f"{INDEX_IS_BEHIND}, and a pipe cannot seek; give the file itself, or {MOVE_INDEX}"
+            )
+        return av.open(self._pipe, "r", metadata_errors="replace")
 
 
 def _build(spec: str, settings: NoSettings, reading: SourceSettings) -> PipeSource:

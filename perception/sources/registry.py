@@ -111,7 +111,7 @@ def build_source(spec: str, settings: object = None) -> Source:
             return _isolated(kind, spec, own, reading, is_live=is_live)
         return kind.build(spec, own, reading)
 
-    source: Source = Looped(build) if reading.loop else build()
+    source = Looped(build()) if reading.loop else build()
     if reading.realtime:
         if reading.duration_s is not None:  # inside too: nobody waits for a frame behind the end
             source = Limited(source, duration_s=reading.duration_s)

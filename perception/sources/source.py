@@ -1,4 +1,4 @@
-"""What every source of frames promises."""
+"""The interface of sources of frames."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Protocol
 
 from perception.frame import Frame, NoFrameRecord
 from perception.imaging.letterbox import SQUARE, PixelAspect
+from perception.sources.counts import Pace, SourceCounts
 from perception.sources.rate import Rate, RateKind
 
 
@@ -15,7 +16,7 @@ class EndOfSource(Exception):
 
 
 class NoFrame(Exception):
-    """A live source has no fresh frame; raised by `read` at its nominal rate for as long as that is so."""
+    """A live source has no fresh frame; raised by `read` at the nominal rate during an outage."""
 
     def __init__(self, outage: NoFrameRecord) -> None:
         super().__init__(outage.camera_reason)
@@ -23,50 +24,54 @@ class NoFrame(Exception):
 
 
 class SourceError(Exception):
-    """A source that cannot be opened or read on: one line that says what, where and what to do."""
+    """A source that cannot be opened or read further: one line that says what, where and what to do."""
 
 
 @dataclass(frozen=True)
 class SourceInfo:
-    """What is known of a source once it is open."""
+    """What is known about an open source."""
 
     source_id: str
-    """Short name without any password, as it stands in records and logs."""
+    """Short name without any password, for records and logs."""
     is_live: bool
     """Live: the newest frame wins. Recorded: nothing is dropped."""
     frame_wh: tuple[int, int] | None
-    """Width and height in pixels; None of a live source that has given no frame yet and does not tell."""
+    """Width and height in pixels; None if unknown before the first frame of a live source."""
     rate_hz: float
     """Nominal frames per second."""
     description: str = ""
-    """What the driver or the container really gave, for the log."""
+    """Actual properties according to driver or container, for the log."""
     is_replayed: bool = False
-    """A recording that is played as if it were live: its frames were not taken when they came."""
+    """A recording played as if live: its frames were not captured when they arrived."""
     pixel_aspect: PixelAspect = SQUARE
-    """As of a frame."""
+    """As of `Frame`."""
     burst_s: float = 0.0
-    """Its frames come to this machine in pieces that last so long; 0 where each comes by itself."""
+    """Duration of the bursts in which frames arrive; 0 if they arrive singly."""
     rate_kind: RateKind = "declared"
-    """Who says `rate_hz`: one that is assumed is nothing to judge a silence by."""
+    """How `rate_hz` is known: an assumed rate does not define a silence."""
     is_one_picture: bool = False
     """It gives a single frame."""
 
     @property
     def rate(self) -> Rate:
-        """`rate_hz`, and who says so."""
+        """`rate_hz` and how it is known."""
         return Rate(self.rate_hz, self.rate_kind)
 
     @property
     def is_taken_now(self) -> bool:
-        """Whether the road was seen when the frames came: not so of a recording, at whatever pace."""
+        """Whether frames are captured when they arrive, as from cameras; false for any recording."""
         return self.is_live and not self.is_replayed
 
 
 class Source(Protocol):
-    """A source of frames. `open`, `read`, …, `read`, `close` are called one at a time, by several threads."""
+    """A source of frames. A subclass implements `open`, `read` and `close`; all else has a default.
+
+    All methods but `stop` are called one at a time, though by several threads. A closed source can be opened
+    again, and starts over.
+    """
 
     def open(self) -> SourceInfo:
-        """Open it and look at it; raises SourceError."""
+        """Open it and find out its properties; raises SourceError."""
         ...
 
     def read(self) -> Frame:
@@ -76,3 +81,20 @@ class Source(Protocol):
     def close(self) -> None:
         """Release it; safe to call twice, and before `open`."""
         ...
+
+    def rewind(self) -> None:
+        """Start a recording over, with ids and times from 0; raises SourceError."""
+        self.close()
+        self.open()
+
+    def stop(self) -> None:
+        """End a wait in `read`, and the source; may be called from any thread."""
+        return
+
+    def counts(self) -> SourceCounts:
+        """What was counted since it was opened; also valid after `close`."""
+        return SourceCounts()
+
+    def pace(self) -> Pace | None:
+        """The rate learnt so far; None if only the nominal one is known."""
+        return None

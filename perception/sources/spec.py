@@ -1,4 +1,4 @@
-"""Why what the user typed is no source, in one line."""
+"""Messages for a `--source` that is none."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _OTHER_SCHEMES: Final = frozenset(
 
 
 def problem_of(typed: TypedSource) -> str:
-    """Why nothing that was typed so is a source; raises SourceError for what is there, and is none."""
+    """Why it is no source; raises SourceError for something that exists but cannot be read."""
     text, name = typed.text, typed.name
     if stat.S_ISSOCK(typed.mode):
         raise SourceError(f"{name}: is a socket, which is not read; a pipe (mkfifo) is")
@@ -59,7 +59,7 @@ def problem_of(typed: TypedSource) -> str:
 
 
 def _nearest(path: Path) -> str:
-    """A name in the same folder that is nearly that; empty where there is none."""
+    """A similar name in the same folder; empty if there is none."""
     with suppress(OSError, ValueError), os.scandir(path.parent) as entries:
         names = [entry.name for entry in itertools.islice(entries, _MOST_NAMES)]
         found = difflib.get_close_matches(path.name, names, 1, 0.8)

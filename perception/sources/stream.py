@@ -1,4 +1,4 @@
-"""Network streams: RTSP and HTTP, decoded by PyAV, never waited for longer than a limit."""
+"""Network streams, RTSP and HTTP, with a time limit for every wait."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from perception.sources.arrival import ArrivalClock
 from perception.sources.choice import Choice
 from perception.sources.decoding.decoder import Decoded, Decoder
 from perception.sources.decoding.file_end import ENDS_BEFORE_FIRST, Beginning, is_cut_off
-from perception.sources.decoding.frame_times import CaptureTimes, FrameTimes, Stamped
+from perception.sources.decoding.frame_times import CaptureTimes, FrameTimes, TimestampedSource
 from perception.sources.decoding.image_size import MAX_PIXELS
 from perception.sources.decoding.mp4_index import is_broadcast, is_index_behind
 from perception.sources.decoding.unreadable import (
@@ -43,12 +43,12 @@ from perception.sources.source import EndOfSource, SourceError, SourceInfo
 from perception.system.plugins import Checked
 from perception.system.redaction import redacted_url
 
-# A playlist's parts come through `Web`, which libav's ways of keeping connections would pass by.
+# The segments of a playlist are fetched by `Web`, which libav's persistent connections would bypass.
 _WEB_OPTIONS: Final = {"protocol_whitelist": "http,https", "http_persistent": "0", "http_multiple": "0"}
-# libav measures a rate over 20 frames, and the stream is back later by as much: once is enough.
+# libav measures a rate over 20 frames, which would delay every reconnection: once is enough.
 _KNOWN_RATE: Final = {"fpsprobesize": "0"}
 LATE_SHARE: Final = 0.25
-"""Of the limit for opening, that a server which answers at last gets beyond it for the rest."""
+"""Additional share of the open timeout for a server that answers late."""
 
 
 @dataclass(frozen=True)
@@ -63,34 +63,33 @@ class StreamSettings(Checked):
     """Take any certificate: whoever answers gets the password and can send pictures."""
 
     def __post_init__(self) -> None:
-        """Refuse settings that contradict each other; raises ValueError."""
+        """Validate the settings; raises ValueError."""
         if self.tls_ca and self.tls_insecure:
             raise ValueError("tls_insecure takes any certificate, and tls_ca some; leave one of them out")
         super().__post_init__()
 
     @property
     def tls(self) -> TlsSettings:
-        """Whom `https://` and `rtsps://` trust."""
+        """How certificates of `https://` and `rtsps://` are verified."""
         return TlsSettings(self.tls_ca, self.tls_insecure)
 
 
-class StreamSource(Stamped):
+class StreamSource(TimestampedSource):
     """An `rtsp(s)://` or `http(s)://` stream.
 
-    Live, except for what has an end: an answer over HTTP of which the server tells the length or the
-    container the duration, a playlist with its end, one picture. That is played as a recording, from which
-    nothing is dropped.
+    Anything with an end is played as a recording, without drops: an HTTP answer whose server states a length
+    or whose container states a duration, a playlist with an end, a single picture. All else is live.
 
     Args:
         url: may hold a user and a password; the password appears in no message and no record.
         open_timeout_s: limit for connecting and finding the video.
-        read_timeout_s: limit for each frame; a stream that stays silent for longer is an error.
-        rtsp_transport: "auto" takes TCP, and UDP where the camera refuses that. A wire that loses packets
-            makes TCP late, for it sends them again, and the pictures of UDP damaged.
-        tls: whom `https://` and `rtsps://` trust.
-        max_pixels: of a picture; of a larger one nothing is decoded.
-        choice: of its videos; the best where nothing else is asked for.
-        pictures_hz: pictures per second where the address is that of an animation.
+        read_timeout_s: limit for each frame; a longer silence is an error.
+        rtsp_transport: "auto" uses TCP, or UDP if the camera refuses TCP. With packet loss, TCP is late due
+            to retransmission, and UDP gives damaged pictures.
+        tls: how certificates are verified.
+        max_pixels: larger pictures are refused before they are decoded.
+        choice: of its videos; by default the best.
+        pictures_hz: pictures per second of an animation.
     """
 
     def __init__(
@@ -106,14 +105,14 @@ class StreamSource(Stamped):
     ) -> None:
         super().__init__()
         scheme, separator, rest = url.partition("://")
-        self._url = scheme.lower() + separator + rest  # libav knows schemes in lower case alone
+        self._url = scheme.lower() + separator + rest  # libav knows only lower-case schemes
         self._name = redacted_url(self._url)
         self._open_timeout_s, self._read_timeout_s = open_timeout_s, read_timeout_s
         self._transport, self._tls = rtsp_transport, tls or TlsSettings()
         self._web: Web | None = None
         self._answer: Body | None = None
         self._pictures: PictureStream | None = None
-        self._known_rate: tuple[float | None, Rate] | None = None  # and the codec's own word at that time
+        self._known_rate: tuple[float | None, Rate] | None = None  # with the codec's statement at that time
         self._max_pixels, self._choice, self._pictures_hz = max_pixels, choice, pictures_hz
         self._inside: PlaylistSource | WebPicture | None = None
         self._last_number: int | None = None  # of the segments of a playlist
@@ -122,8 +121,6 @@ class StreamSource(Stamped):
         self._decoder: Decoder | None = None
         self._is_live = True
         self._frames_read = 0
-        self.decode_errors = 0
-        """Packets that could not be decoded and pictures that came out damaged, so far."""
 
     def open(self) -> SourceInfo:
         """Connect and find the video."""
@@ -137,7 +134,7 @@ class StreamSource(Stamped):
         except (ExitError, TimeoutError):
             self.close()
             raise SourceError(f"{self._name}: {self._nothing_came}") from None
-        except (SourceError, FFmpegError) as error:  # libav's own text and its cause would show the password
+        except (SourceError, FFmpegError) as error:  # libav's text and its cause would show the password
             self.close()
             problem = error if isinstance(error, SourceError) else in_words(error)
             raise SourceError(f"{self._name}: cannot be opened: {problem}") from None
@@ -158,17 +155,17 @@ class StreamSource(Stamped):
                 decoder.form = "pictures over HTTP"
             self._limit.start(self._read_timeout_s)
             waited_ns = time.monotonic_ns() - self._asked_ns
-            first = decoder.peek()  # what gives no picture is not open
+            first = decoder.peek()  # without a picture it is not open
         except (SourceError, TimeoutError) as error:
             container.close()
             self.close()
             raise SourceError(str(error) or self._silence) from None
         self._decoder, self._frames_read = decoder, 0
         rate = self._rate_of(decoder)
-        # what came while the stream was looked at lies ready, and may be as old as that took
+        # frames that arrived while the stream was probed are queued, and up to as old as that took
         self._arrivals = ArrivalClock(waited_ns=waited_ns if decoder.has_clock else 0)
         self._capture_times = CaptureTimes()
-        self._times = FrameTimes(rate.hz, decoder.form)
+        self.times = FrameTimes(rate.hz, decoder.form)
         return SourceInfo(
             *(self._name, self._is_live, first.pixels.frame_wh, rate.hz, decoder.description),
             pixel_aspect=first.pixel_aspect,
@@ -176,7 +173,7 @@ class StreamSource(Stamped):
         )
 
     def read(self) -> Frame:
-        """The next frame; a live stream that ends is an error, for its sender has gone."""
+        """The next frame; raises SourceError if a live stream ends."""
         if self._inside is not None:
             try:
                 return self._inside.read()
@@ -195,7 +192,7 @@ class StreamSource(Stamped):
         return decoded.as_frame(self._name, frame_id, captured_ns, time_ns)
 
     def close(self) -> None:
-        """Hang up."""
+        """Disconnect."""
         if self._inside is not None:
             self._inside.close()
             if isinstance(self._inside, PlaylistSource):
@@ -210,7 +207,7 @@ class StreamSource(Stamped):
             self._answer.close()
 
     def _ask(self) -> PlaylistSource | WebPicture | None:
-        """Ask an HTTP address: what its answer is, where libav does not read it as it comes."""
+        """Request an HTTP address; a source for its answer unless libav can read that as it is."""
         self._asked_ns = time.monotonic_ns()
         self._pictures = None
         self._web = web = Web(self._url, self._tls, self._limit)
@@ -236,12 +233,12 @@ class StreamSource(Stamped):
         except (SourceError, TimeoutError) as error:
             self.close()
             raise SourceError(str(error) or f"{self._name}: {self._nothing_came}") from None
-        if isinstance(inside, Stamped):
-            self._times = inside.times
+        if isinstance(inside, PlaylistSource):
+            self.times = inside.times
         return info
 
     def _has_no_end(self, container: InputContainer) -> bool:
-        """Whether a stream is live: by what it is, for libav knows no duration of some recordings."""
+        """Whether a stream is live; libav does not know the duration of every recording."""
         if self._answer is None or (self._pictures and self._answer.content_type.startswith("multipart/")):
             return True
         has_length = container.duration and not is_broadcast(self._answer.start)
@@ -287,7 +284,7 @@ class StreamSource(Stamped):
         return f"the server answers {answer.head}: not a readable video"
 
     def _keep(self, answer: Body) -> None:
-        """Take the whole of a file that can only be read from its end."""
+        """Download a file whose index is at its end."""
         within = ""
         try:
             if answer.keep():
@@ -295,12 +292,12 @@ class StreamSource(Stamped):
         except TimeoutError:
             within = f" within {self._limit.waited_s:g} s (--open_timeout_s)"
         raise SourceError(
-            f"{INDEX_IS_BEHIND}, the server gives no ranges, and the whole is too much{within}; "
+            f"{INDEX_IS_BEHIND}, the server gives no ranges, and the whole file is too large{within}; "
             f"download it, or {MOVE_INDEX}"
         )
 
     def _rate_of(self, decoder: Decoder) -> Rate:
-        """As it was measured when the stream was first looked at, unless the codec tells another since."""
+        """As measured at the first connection, unless the codec now states another rate."""
         known, codec_hz = self._known_rate, decoder.codec_hz
         rate = known[1] if known is not None and known[0] == codec_hz else decoder.rate
         self._known_rate = (codec_hz, rate) if decoder.form in WITHOUT_RATE else None
@@ -311,7 +308,7 @@ class StreamSource(Stamped):
         try:
             decoded = decoder.next()
             if self._is_live:
-                self._limit.left_s()  # where nothing comes, libav gives at last what it had held back
+                self._limit.left_s()  # after a silence libav flushes the frames it had held back
             return decoded
         except TimeoutError:
             raise SourceError(self._silence) from None
@@ -332,13 +329,13 @@ class StreamSource(Stamped):
         """The time of a recording's frame."""
         self._limit.start(self._read_timeout_s)
         try:
-            return self._times.time_ns(pts_ns, decoder.next_pts_ns)
+            return self.times.time_ns(pts_ns, decoder.next_pts_ns)
         except TimeoutError:
             raise SourceError(self._silence) from None
 
     @property
     def _beginning(self) -> Beginning | None:
-        """What shows of a file that is as long as its server says, where libav reads it as it is."""
+        """The first bytes of a file of known size that libav reads directly."""
         answer = self._answer
         if self._pictures or answer is None or answer.size_bytes is None:
             return None
@@ -347,11 +344,9 @@ class StreamSource(Stamped):
     @property
     def _nothing_came(self) -> str:
         within = f"within {self._limit.waited_s:g} s"
-        return (
-            f"no picture {within} in its answer{self._pictures.parts}"
-            if self._pictures
-            else f"no video {within}"
-        )
+        if self._pictures:
+            return f"no picture {within} in its answer{self._pictures.parts}"
+        return f"no video {within}"
 
     @property
     def _silence(self) -> str:
@@ -377,7 +372,7 @@ def _build(spec: str, settings: StreamSettings, reading: SourceSettings) -> Stre
 
 def _isolation(spec: str, settings: StreamSettings, reading: SourceSettings) -> Isolation:
     if settings.tls_ca:
-        settings.tls.context()  # here, and not at each attempt to open
+        settings.tls.context()  # fails now rather than at each attempt to open
     return isolation_of(_build, spec, settings, reading)
 
 

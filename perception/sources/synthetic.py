@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from perception.frame import Frame
 from perception.sources.kind import SourceKind, TypedSource
 from perception.sources.settings import SourceSettings
-from perception.sources.source import EndOfSource, SourceError, SourceInfo
+from perception.sources.source import EndOfSource, Source, SourceError, SourceInfo
 
 if TYPE_CHECKING:
     from perception.synthetic import DriveRenderer
@@ -29,12 +29,12 @@ class SyntheticSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Refuse what nothing can be rendered by; raises ValueError."""
+        """Validate the settings; raises ValueError."""
         if self.rate_hz <= 0 or min(self.wh) < 1:
             raise ValueError("synthetic.rate_hz and both sides of synthetic.wh must be above 0")
 
 
-class SyntheticSource:
+class SyntheticSource(Source):
     """An endless recording, unless `frames` limits it; the same arguments give the same bytes.
 
     Args:

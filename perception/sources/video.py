@@ -12,7 +12,7 @@ from perception.frame import Frame
 from perception.sources.choice import Choice
 from perception.sources.decoding.decoder import Decoder
 from perception.sources.decoding.file_end import ENDS_BEFORE_FIRST, is_cut_off
-from perception.sources.decoding.frame_times import FrameTimes, Stamped
+from perception.sources.decoding.frame_times import FrameTimes, TimestampedSource
 from perception.sources.decoding.image_size import MAX_PIXELS
 from perception.sources.decoding.unreadable import written_ns
 from perception.sources.decoding.video_file import holds_one_picture, open_file, silence_message
@@ -24,15 +24,14 @@ from perception.sources.source import EndOfSource, SourceError, SourceInfo
 from perception.system.plugins import NoSettings
 
 
-class VideoSource(Stamped):
+class VideoSource(TimestampedSource):
     """A video file, frame by frame.
 
     Args:
         file: in any container and codec that libav reads.
-        decoder_threads: more than 1 gives throughput for recordings; 1 adds no delay; None chooses by
-            the size of the picture.
-        max_pixels: of a picture; a larger one is refused.
-        choice: of its video streams; the best where nothing else is asked for.
+        decoder_threads: 1 adds no delay, more increase throughput; None chooses by the picture size.
+        max_pixels: larger pictures are refused.
+        choice: of its video streams; by default the best.
     """
 
     def __init__(
@@ -47,8 +46,6 @@ class VideoSource(Stamped):
         self._threads = decoder_threads
         self._decoder: Decoder | None = None
         self._frames_read = 0
-        self.decode_errors = 0
-        """Packets that could not be decoded and pictures that came out damaged, so far."""
 
     def open(self) -> SourceInfo:
         """Open the file and decode its first frame."""
@@ -74,7 +71,7 @@ class VideoSource(Stamped):
             container.close()
             raise SourceError(f"{self._file}: {self._silence}") from None
         self._decoder, self._frames_read = decoder, 0
-        self._times = FrameTimes(decoder.rate.hz, decoder.form)
+        self.times = FrameTimes(decoder.rate.hz, decoder.form)
         frames = f", about {decoder.frames_expected} frames" if decoder.frames_expected else ""
         description = decoder.description + frames
         return SourceInfo(
@@ -85,19 +82,19 @@ class VideoSource(Stamped):
         )
 
     def read(self) -> Frame:
-        """The next frame; a file that was cut off gives all frames up to the cut, and then SourceError."""
+        """The next frame; a truncated file gives all frames up to the cut, then SourceError."""
         if self._decoder is None:
             raise SourceError(f"{self._file}: not open")
         try:
             decoded = self._decoder.next()
-            time_ns = self._times.time_ns(decoded.pts_ns, self._decoder.next_pts_ns)
+            time_ns = self.times.time_ns(decoded.pts_ns, self._decoder.next_pts_ns)
         except EndOfSource:
             try:
                 self._decoder.check_complete(self._frames_read)
             except SourceError as error:
                 if written_ns(self._on_disk) == self._written_ns:
                     raise
-                raise SourceError(f"{error}, for it is still being written") from None
+                raise SourceError(f"{error}, as it is still being written") from None
             raise
         except TimeoutError:
             raise SourceError(f"{self._file}: {self._silence}") from None
@@ -107,7 +104,7 @@ class VideoSource(Stamped):
         return decoded.as_frame(self._file.name, frame_id, time.monotonic_ns(), time_ns)
 
     def rewind(self) -> None:
-        """Begin again with the first frame: ids and times start from 0."""
+        """Start over with the first frame: ids and times from 0."""
         if self._decoder is None:
             raise SourceError(f"{self._file}: not open")
         try:
@@ -115,14 +112,14 @@ class VideoSource(Stamped):
         except TimeoutError:
             raise SourceError(f"{self._file}: {self._silence}") from None
         if not is_rewound and self._on_disk is None:
-            raise SourceError(f"{self._file}: cannot be played again: what came through a pipe is gone")
-        times = self._times.again()
+            raise SourceError(f"{self._file}: cannot be played again: a pipe gives its content once")
+        times = self.times.again()
         if not is_rewound:
             decode_errors = self.decode_errors
             self.close()
             self.open()
             self._decoder.decode_errors += decode_errors
-        self._frames_read, self._times = 0, times
+        self._frames_read, self.times = 0, times
 
     def close(self) -> None:
         """Release the file."""

@@ -251,15 +251,15 @@ def test_recordings_that_were_joined_go_on_one_period_later(
     times_ms, source = read(file)
 
     assert times_ms == [40 * number for number in range(100)]
-    steps = source.clock_steps
-    assert steps > 0 == source.gaps
+    steps = source.counts().clock_steps
+    assert steps > 0 == source.counts().gaps
     source.open()
     source.rewind()
     with contextlib.suppress(EndOfSource):
         while True:
             source.read()
     source.close()
-    assert source.clock_steps == steps
+    assert source.counts().clock_steps == steps
 
 
 @pytest.mark.parametrize("suffix", ["ts", "mkv", "mp4", "mov", "flv", "avi"])
@@ -270,7 +270,7 @@ def test_a_pause_of_a_recording_is_kept_in_every_container(tmp_path: Path, suffi
 
     assert times_ms[:50] == pytest.approx([40 * number for number in range(50)], abs=1)
     assert times_ms[50:] == pytest.approx([5_000 + 40 * number for number in range(50)], abs=40)
-    assert (source.clock_steps, source.gaps) == (0, 1)
+    assert (source.counts().clock_steps, source.counts().gaps) == (0, 1)
 
 
 def test_pictures_of_an_avi_that_are_shown_in_another_order_come_at_their_rate(tmp_path: Path) -> None:
@@ -278,7 +278,7 @@ def test_pictures_of_an_avi_that_are_shown_in_another_order_come_at_their_rate(t
     times_ms, source = read(write(tmp_path / "reordered.avi", kind))
 
     assert times_ms == [40 * number for number in range(FRAMES)]
-    assert source.strays == 0
+    assert source.counts().strays == 0
 
 
 @pytest.mark.parametrize("suffix", ["mkv", "mp4", "mov", "avi"])
@@ -291,7 +291,7 @@ def test_a_long_pause_is_kept_where_one_recorder_wrote_the_file(
     times_ms, source = read(written(tmp_path / f"outage.{suffix}", stamps_s))
 
     assert times_ms[49:] == pytest.approx([1_960, *(round(it * 1000) for it in stamps_s[50:])], abs=40)
-    assert (source.clock_steps, source.gaps) == (0, 1)
+    assert (source.counts().clock_steps, source.counts().gaps) == (0, 1)
 
 
 def test_the_clock_of_a_recording_that_wraps_goes_on(tmp_path: Path) -> None:
@@ -300,7 +300,7 @@ def test_the_clock_of_a_recording_that_wraps_goes_on(tmp_path: Path) -> None:
     times_ms, source = read(file)
 
     assert times_ms == [40 * number for number in range(50)]
-    assert source.clock_steps == 0
+    assert source.counts().clock_steps == 0
 
 
 @pytest.mark.parametrize(
@@ -321,13 +321,13 @@ def test_the_clock_of_a_recording_that_wraps_goes_on(tmp_path: Path) -> None:
             0,
             [
                 "timestamps of the recording: 1 pause of more than a second, kept, "
-                "2 jumps to another clock, where time goes on one period later"
+                "2 jumps to another clock, where time continues one period later"
             ],
         ),
         (
             SourceCounts(strays=3),
             0,
-            ["timestamps of the recording: 3 frames stamped wrong, and set right by the others"],
+            ["timestamps of the recording: 3 frames with a wrong timestamp, corrected from the others"],
         ),
     ],
 )

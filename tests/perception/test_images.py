@@ -125,7 +125,7 @@ def test_images_that_cannot_be_read_are_reported_counted_and_passed_over(
 def test_image_that_cannot_be_read_is_reported_once_however_often_it_comes(
     night_run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    source = Looped(lambda: ImagesSource(str(night_run)))
+    source = Looped(ImagesSource(str(night_run)))
     source.open()
 
     names = [source.read().name for _ in range(7)]

@@ -15,7 +15,7 @@ from perception.pipeline import Pipeline, PipelineError, Supervision
 from perception.pipeline.watchdog import WatchdogSettings
 from perception.sources.isolated.freshness import FreshnessSettings
 from perception.sources.isolated.supervisor import IsolatedSource, Limits
-from perception.sources.source import EndOfSource, NoFrame, SourceInfo
+from perception.sources.source import EndOfSource, NoFrame, Source, SourceInfo
 
 LIMIT_S = 5.0
 LIVE, RECORDED = (SourceInfo("cam", is_live, (2, 2), 30.0) for is_live in (True, False))
@@ -36,7 +36,7 @@ def _predict(frame: Frame) -> Prediction:
 
 
 @dataclass
-class ScriptedSource:
+class ScriptedSource(Source):
     """Gives frames and raises what stands between them."""
 
     script: list[Frame | Exception]

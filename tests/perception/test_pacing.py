@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 
 from perception.frame import Frame
-from perception.sources.counts import counts_of
+from perception.sources.counts import SourceCounts
 from perception.sources.pacing import Clock, Limited, Looped, Paced
-from perception.sources.source import EndOfSource, SourceError, SourceInfo
+from perception.sources.source import EndOfSource, Source, SourceError, SourceInfo
 
 MS = 1_000_000
 
 
-class Scripted:
+class Scripted(Source):
     """A source with frames at the given times; `on_read` stands for the work of decoding."""
 
     def __init__(
@@ -48,6 +48,9 @@ class Scripted:
     def close(self) -> None:
         self.closed += 1
 
+    def counts(self) -> SourceCounts:
+        return SourceCounts(gaps=self.gaps)
+
 
 class FakeTime:
     """A clock that moves only when somebody waits, or by hand."""
@@ -70,7 +73,7 @@ def read_all(source: Looped | Limited | Paced) -> list[Frame]:
 
 
 def test_a_loop_goes_on_with_ids_and_times_and_gives_new_names() -> None:
-    looped = Looped(lambda: Scripted([0, 100 * MS, 250 * MS]))
+    looped = Looped(Scripted([0, 100 * MS, 250 * MS]))
     looped.open()
 
     frames = [looped.read() for _ in range(7)]
@@ -87,7 +90,7 @@ def test_the_average_over_a_long_pause_is_no_period() -> None:
         *(number * 40 * MS + 3_600_000 * MS for number in range(9)),
     ]
     fake = FakeTime()
-    looped = Looped(lambda: Scripted(times_ns, rate_hz=0.005))
+    looped = Looped(Scripted(times_ns, rate_hz=0.005))
     paced = Paced(looped, fake.clock)
     paced.open()
     start_ns = fake.now_ns
@@ -99,35 +102,28 @@ def test_the_average_over_a_long_pause_is_no_period() -> None:
     assert max(fake.now_ns - frames[-1].captured_ns, paced.slowed_ns) == 0
 
 
-def test_a_loop_closes_every_round_it_opened() -> None:
-    rounds: list[Scripted] = []
-
-    def open_again() -> Scripted:
-        rounds.append(Scripted([0]))
-        return rounds[-1]
-
-    looped = Looped(open_again)
+def test_a_loop_closes_every_round_before_the_next() -> None:
+    source = Scripted([0])
+    looped = Looped(source)
     looped.open()
     for _ in range(3):
         looped.read()
-    looped.close()
-    looped.close()
 
-    assert [source.closed for source in rounds] == [1, 1, 1]
+    assert source.closed == 2
 
 
-def test_what_a_loop_counted_is_told_once_it_is_closed() -> None:
+def test_what_a_loop_counted_is_known_once_it_is_closed() -> None:
     source = Scripted([0])
     source.gaps = 3
-    looped = Looped(lambda: source)
+    looped = Looped(source)
     looped.open()
     looped.close()
 
-    assert counts_of(looped).gaps == 3
+    assert looped.counts().gaps == 3
 
 
 def test_a_loop_over_nothing_ends() -> None:
-    looped = Looped(lambda: Scripted([]))
+    looped = Looped(Scripted([]))
     looped.open()
 
     with pytest.raises(EndOfSource):
@@ -135,10 +131,11 @@ def test_a_loop_over_nothing_ends() -> None:
 
 
 def test_a_loop_whose_later_rounds_are_empty_ends() -> None:
-    rounds = iter([Scripted([0]), Scripted([])])
-    looped = Looped(lambda: next(rounds))
+    times_ns = [0]
+    looped = Looped(Scripted(times_ns))
     looped.open()
     looped.read()
+    times_ns.clear()
 
     for _ in range(2):
         with pytest.raises(EndOfSource):
@@ -147,7 +144,7 @@ def test_a_loop_whose_later_rounds_are_empty_ends() -> None:
 
 def test_a_live_source_cannot_be_looped() -> None:
     with pytest.raises(SourceError, match="is live and cannot be looped"):
-        Looped(lambda: Scripted([0], is_live=True)).open()
+        Looped(Scripted([0], is_live=True)).open()
 
 
 @pytest.mark.parametrize(
@@ -271,7 +268,7 @@ def test_a_live_source_is_not_paced() -> None:
 
 
 def test_stop_ends_a_wait_at_once_through_every_wrapper() -> None:
-    source = Limited(Paced(Looped(lambda: Scripted([0, 60_000 * MS]))), max_frames=9)
+    source = Limited(Paced(Looped(Scripted([0, 60_000 * MS]))), max_frames=9)
     source.open()
     source.read()
     ended = threading.Event()

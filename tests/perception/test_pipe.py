@@ -114,7 +114,7 @@ def test_what_is_no_video_or_nothing_is_one_line(
     assert problems == [
         "gives nothing for 0.2 s; does anything write into it?",
         "what comes through it is not a readable video",
-        "the index of this mp4 is at its end, and a pipe does not go back; give the file itself, "
+        "the index of this mp4 is at its end, and a pipe cannot seek; give the file itself, "
         "or move the index to the front (ffmpeg -movflags +faststart)",
         "ends before anything has come through it",
     ]

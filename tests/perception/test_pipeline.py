@@ -15,7 +15,7 @@ import pytest
 
 from perception.frame import Frame, Prediction
 from perception.pipeline import Pipeline, PipelineError
-from perception.sources.source import EndOfSource, SourceInfo
+from perception.sources.source import EndOfSource, Source, SourceInfo
 
 END_LIMIT_S = 1.0
 WAIT_LIMIT_S = 5.0
@@ -35,7 +35,7 @@ def predict(frame: Frame) -> Prediction:
     return Prediction(frame, np.zeros((2, 2), np.uint8), (1.0, 0.0, 0.0), "fake", stage_ns={"infer": 1000})
 
 
-class CountedSource:
+class CountedSource(Source):
     """Frames 0 to `count - 1`, as fast as they are asked for; None never ends."""
 
     def __init__(self, count: int | None, on_read: Callable[[int], None] = lambda frame_id: None) -> None:
@@ -58,7 +58,7 @@ class CountedSource:
         self.closed += 1
 
 
-class FedSource:
+class FedSource(Source):
     """Gives a frame when the test says so; `read` blocks until then."""
 
     def __init__(self) -> None:

@@ -19,10 +19,11 @@ import pytest
 
 from perception.frame import Frame
 from perception.imaging.yuv import Yuv420
+from perception.sources.counts import SourceCounts
 from perception.sources.isolated.freshness import FreshnessSettings, ReconnectSettings
 from perception.sources.isolated.reader import IS_SUPPORTED, SLOTS, Reader, ReaderDied
 from perception.sources.isolated.supervisor import IsolatedSource, Limits
-from perception.sources.source import EndOfSource, NoFrame, SourceError, SourceInfo
+from perception.sources.source import EndOfSource, NoFrame, Source, SourceError, SourceInfo
 
 pytestmark = pytest.mark.skipif(not IS_SUPPORTED, reason="sources have processes of their own on Linux alone")
 
@@ -30,7 +31,7 @@ LIMIT_S = 20.0  # a process takes its time to start where the machine is busy
 
 
 @dataclass
-class ScriptedSource:
+class ScriptedSource(Source):
     """Runs in the reader's process: follows a script, frame by frame."""
 
     frames: int = 3
@@ -63,6 +64,9 @@ class ScriptedSource:
         self.decode_errors = number
         width, height = self.sizes_wh[number % len(self.sizes_wh)]
         return Frame("scripted", number, 5, number * 40, picture(number, width, height, self.planes), "name")
+
+    def counts(self) -> SourceCounts:
+        return SourceCounts(self.decode_errors)
 
     def close(self) -> None:
         pass

@@ -13,7 +13,7 @@ import pytest
 from perception.frame import CameraState, EngineState, Frame, NoFrameRecord, OutputItem, Prediction
 from perception.pipeline import Pipeline, Supervision
 from perception.pipeline.watchdog import WatchdogSettings
-from perception.sources.source import EndOfSource, SourceInfo
+from perception.sources.source import EndOfSource, Source, SourceInfo
 
 RATE_HZ = 50.0
 LIMIT_S = 10.0
@@ -22,7 +22,7 @@ MAX_AGE_S = 0.3
 
 
 @dataclass
-class Camera:
+class Camera(Source):
     """Frames at its rate, until it is stopped or has given so many."""
 
     frames: int = 1_000_000

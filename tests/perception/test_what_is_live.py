@@ -96,7 +96,7 @@ def test_a_file_that_is_still_being_written_is_reported_to_be(make_clip: MakeCli
     source.close()
 
     assert 0 < frames < 60
-    assert problem.endswith(", for it is still being written")
+    assert problem.endswith(", as it is still being written")
 
 
 @pytest.mark.skipif(not IS_SUPPORTED, reason="sources have processes of their own on Linux alone")

@@ -7,6 +7,9 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
+from perception.sources.counts import SourceCounts
+from perception.sources.source import Source
+
 NEW_CLOCK_NS: Final = 10_000_000_000
 """A longer step forward is a new clock, as in ffmpeg (`dts_delta_threshold`)."""
 NEW_CLOCK_PERIODS: Final = 10  # the same for recordings with a frame per minute
@@ -156,31 +159,21 @@ class FrameTimes:
         return self._period_ns
 
 
-class Stamped:
-    """Timestamp statistics of a recording."""
+class TimestampedSource(Source):
+    """A source whose frames have timestamps."""
 
     def __init__(self) -> None:
-        self._times = FrameTimes(1.0)
+        self.times = FrameTimes(1.0)
+        """Of a recording's frames."""
+        self.decode_errors = 0
+        """Packets that could not be decoded and damaged pictures, so far."""
 
-    @property
-    def times(self) -> FrameTimes:
-        """Of its frames."""
-        return self._times
-
-    @property
-    def clock_steps(self) -> int:
-        """As of `FrameTimes`."""
-        return self._times.clock_steps
-
-    @property
-    def strays(self) -> int:
-        """As of `FrameTimes`."""
-        return self._times.strays
-
-    @property
-    def gaps(self) -> int:
-        """As of `FrameTimes`."""
-        return self._times.gaps
+    def counts(self) -> SourceCounts:
+        """Decoding errors and irregular timestamps."""
+        times = self.times
+        return SourceCounts(
+            self.decode_errors, clock_steps=times.clock_steps, strays=times.strays, gaps=times.gaps
+        )
 
 
 class CaptureTimes:

@@ -177,4 +177,5 @@ def _rights(descriptor: int) -> tuple[int, int, Any]:
 
 
 def _counts(source: Source) -> dict[str, int]:
-    return {name: count for name in COUNTS if (count := getattr(source, name, 0))}
+    counts = source.counts()
+    return {name: count for name in COUNTS if (count := getattr(counts, name))}

@@ -13,10 +13,11 @@ from dataclasses import dataclass, field, replace
 from typing import Final, Literal, Protocol
 
 from perception.frame import CameraState, Frame, NoFrameRecord
+from perception.sources.counts import Pace, SourceCounts
 from perception.sources.isolated.freshness import Backoff, Freshness, FreshnessSettings, ReconnectSettings
 from perception.sources.isolated.reader import GRACE_S, ReaderDied, ReaderLost, ReaderMalformed
 from perception.sources.isolated.sessions import Lateness, Numbers
-from perception.sources.source import EndOfSource, NoFrame, SourceError, SourceInfo
+from perception.sources.source import EndOfSource, NoFrame, Source, SourceError, SourceInfo
 
 MARGIN_S: Final = 1.0
 """Time beyond a source's own limits before it counts as hung."""
@@ -84,7 +85,7 @@ class Reconnects:
     """Sessions given up because their frames stayed too old."""
 
 
-class IsolatedSource:
+class IsolatedSource(Source):
     """A source in a reader process: `read` gives a frame, or raises NoFrame at the nominal rate.
 
     A failed source is reopened with exponential back-off; a process that hangs, dies or sends an invalid
@@ -220,20 +221,26 @@ class IsolatedSource:
         for end in ends or ():
             end.close()
 
-    @property
-    def period_ns(self) -> int | None:
-        """Between two frames, as learnt; None before `open`."""
-        return self._freshness.period_ns if self._info is not None else None
+    def pace(self) -> Pace | None:
+        """As learnt; None before `open`."""
+        if self._info is None:
+            return None
+        return Pace(self._freshness.period_ns, self._freshness.stale_after_ns)
 
-    @property
-    def stale_after_ns(self) -> int | None:
-        """How long it may be silent before `read` raises NoFrame; None before `open`."""
-        return self._freshness.stale_after_ns if self._info is not None else None
-
-    @property
-    def counts(self) -> dict[str, int]:
-        """The source's counters, such as `decode_errors`, summed over all sessions."""
-        return dict(self._counts_before + Counter(self._reader.counts if self._reader else {}))
+    def counts(self) -> SourceCounts:
+        """Of all sessions together."""
+        counts, kept = self._counts_before.copy(), self.reconnects
+        if self._reader is not None:
+            counts.update(self._reader.counts)
+        return SourceCounts(
+            **counts,
+            reconnect_attempts=kept.attempts,
+            reconnects=kept.successes,
+            hangs=kept.hangs,
+            deaths=kept.deaths,
+            malformed=kept.malformed,
+            late=kept.late,
+        )
 
     @property
     def _may_try_again(self) -> bool:

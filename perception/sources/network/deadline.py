@@ -1,4 +1,4 @@
-"""A moment by which something must have come, for all that happens until then."""
+"""A deadline shared by all waits of one operation."""
 
 from __future__ import annotations
 

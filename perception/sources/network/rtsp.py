@@ -1,4 +1,4 @@
-"""RTSP by libav: who gets the password is looked at before, why there is no stream afterwards."""
+"""RTSP by libav, with checks of where the password goes before, and why there is no stream after."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from perception.sources.network.deadline import Deadline
 from perception.sources.network.rtsp_inquiry import check_answers, check_redirects
 from perception.sources.network.tls import TlsSettings
 
-# Not "fflags=nobuffer", as is often advised: it throws away what was read while the streams were looked
-# at, the first key frame with it, and nothing can be decoded until the next one.
-# TCP loses no packet, and passes routers; UDP where a camera offers that alone.
+# Not "fflags=nobuffer", as is often advised: it discards what was read while the streams were probed,
+# including the first key frame, and nothing can be decoded until the next one.
+# TCP loses no packets and passes routers; UDP for cameras that offer nothing else.
 _TRANSPORTS: Final = {
     "auto": {"rtsp_transport": "tcp+udp", "rtsp_flags": "prefer_tcp"},
     "tcp": {"rtsp_transport": "tcp"},
     "udp": {"rtsp_transport": "udp"},
 }
-# Sound and what cameras tell beside (ONVIF) are not asked for: some refuse that, and the session with it.
+# Audio and metadata (ONVIF) are not requested: some cameras refuse them, and the session with them.
 _VIDEO_ALONE: Final = {"allowed_media_types": "video"}
 RtspTransport = Literal["auto", "tcp", "udp"]
 BUSY_S: Final = 0.5
 """That a server gets before it is asked once more after a fault of its own."""
-# What an address may make libav open by itself: the rest of an RTSP session.
+# Protocols that libav may open by itself, for the rest of an RTSP session.
 _PROTOCOLS: Final = "rtsp,rtp,udp,tcp,tls"
 
 

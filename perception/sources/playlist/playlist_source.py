@@ -1,4 +1,4 @@
-"""A playlist as a source: a recording whose segments follow each other, or a live stream at its own pace."""
+"""A playlist as a source: a recording of consecutive segments, or a live stream at its own pace."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from av.error import FFmpegError
 from perception.frame import Frame
 from perception.sources.choice import Choice
 from perception.sources.decoding.decoder import Decoded, Decoder
-from perception.sources.decoding.frame_times import CaptureTimes, FrameTimes, Stamped
+from perception.sources.decoding.frame_times import CaptureTimes, FrameTimes, TimestampedSource
 from perception.sources.decoding.image_size import MAX_PIXELS
 from perception.sources.files import with_parts
 from perception.sources.kind import SourceKind, TypedSource
@@ -28,23 +28,23 @@ from perception.sources.source import EndOfSource, SourceError, SourceInfo
 from perception.system.plugins import NoSettings
 
 
-class PlaylistSource(Stamped):
-    """The best video of a playlist.
+class PlaylistSource(TimestampedSource):
+    """One video of a playlist.
 
-    Live, where the playlist has no end: it begins some segments before the newest, as players do, and each
-    picture comes at its own pace; it counts as captured when it is due.
+    If the playlist has no end, it is live: it starts a few segments before the newest, as players do, and
+    paces the pictures, which count as captured when they are due.
 
     Args:
-        name: without any password, for errors.
+        name: for errors, without any password.
         url: of the playlist.
-        fetch: opens that and what it names.
-        choice: of its variants, or where it has none of the streams in its segments.
+        fetch: opens the playlist and its references.
+        choice: of its variants or, without any, of the streams in its segments.
         open_timeout_s: limit for the first picture.
-        read_timeout_s: limit for each picture, beside the length of a segment.
+        read_timeout_s: limit for each picture, in addition to the length of a segment.
         threads: of the decoder; None chooses by size.
-        max_pixels: of a picture; of a larger one nothing is decoded.
+        max_pixels: larger pictures are refused before they are decoded.
         behind: number of the last segment that an earlier session of a live stream read.
-        source_id: its short name; `name`, if there is none.
+        source_id: short name; `name` by default.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class PlaylistSource(Stamped):
         self._open_timeout_s, self._read_timeout_s = open_timeout_s, read_timeout_s
         self._threads, self._max_pixels = threads, max_pixels
         self.last_number = behind
-        """Of the last segment of a live stream that was read."""
+        """Of the last segment read from a live stream."""
         self._segments: Segments | None = None
         self._feed: Feed | None = None
         self._decoder: Decoder | None = None
@@ -86,11 +86,6 @@ class PlaylistSource(Stamped):
             max_pixels=max_pixels,
             source_id=file.name,
         )
-
-    @property
-    def decode_errors(self) -> int:
-        """Packets that could not be decoded and pictures that came out damaged, so far."""
-        return self._errors_before + (self._decoder.decode_errors if self._decoder else 0)
 
     def open(self) -> SourceInfo:
         """Read the playlist and decode the first picture."""
@@ -119,7 +114,7 @@ class PlaylistSource(Stamped):
         is_live, longest_s = self._segments.is_live, video.playlist.longest_s
         self._silent_after_s = self._read_timeout_s + longest_s * is_live
         self._feed.wait_up_to(self._silent_after_s)
-        self._times, self._capture_times = FrameTimes(decoder.rate.hz), CaptureTimes()
+        self.times, self._capture_times = FrameTimes(decoder.rate.hz), CaptureTimes()
         self._clock = PlayClock(decoder.rate.hz)
         behind_s = sum(segment.duration_s for segment in video.playlist.segments[-FROM_THE_END:])
         delay = f"about {behind_s:.0f} s behind" if is_live else ""
@@ -132,27 +127,31 @@ class PlaylistSource(Stamped):
         )
 
     def read(self) -> Frame:
-        """The next frame, of a live stream not before it is due.
+        """The next frame; from a live stream not before it is due.
 
         Raises:
-            EndOfSource: also of a live stream whose playlist has come to its end.
-            SourceError: of a recording of which segments are missing, at its end.
+            EndOfSource: also for a live stream whose playlist has ended.
+            SourceError: at the end of a recording with missing segments.
         """
         if self._decoder is None or self._segments is None:
             raise SourceError(f"{self._name}: not open")
-        decoded = self._next()
+        try:
+            decoded = self._next()
+        finally:
+            errors = self._decoder.decode_errors if self._decoder else 0
+            self.decode_errors = self._errors_before + errors
         now_ns = time.monotonic_ns()
         if self._segments.is_live:
             captured_ns = self._clock.due_ns(decoded.pts_ns, now_ns)
             time_ns = self._capture_times.time_ns(captured_ns)
             time.sleep(max(0, captured_ns - now_ns) / 1e9)
         else:
-            captured_ns, time_ns = now_ns, self._times.time_ns(decoded.pts_ns, self._next_pts_ns)
+            captured_ns, time_ns = now_ns, self.times.time_ns(decoded.pts_ns, self._next_pts_ns)
         frame_id, self._frames_read = self._frames_read, self._frames_read + 1
         return decoded.as_frame(self._source_id, frame_id, captured_ns, time_ns)
 
     def close(self) -> None:
-        """Let go of everything."""
+        """Release everything."""
         if self._feed is not None:
             self._feed.close()
         self._end_part()
@@ -179,7 +178,7 @@ class PlaylistSource(Stamped):
         return self._decoder.next_pts_ns() if self._decoder is not None else None
 
     def _next_part(self, feed: Feed) -> Decoder:
-        """A decoder for what goes on until the encoding changes, or something is missing."""
+        """A decoder for the segments up to the next discontinuity."""
         feed.next_part()
         try:
             container = av.open(feed, "r", metadata_errors="replace")
@@ -218,7 +217,7 @@ class PlaylistSource(Stamped):
 
 
 def _is_live(spec: str) -> bool:
-    """Whether more is to come of a playlist on disk; not of one that cannot be read, which `open` tells."""
+    """Whether a playlist on disk will continue; false for an unreadable one, which `open` reports."""
     url = Path(spec).absolute().as_uri()
     try:
         text = read_text(fetch_file(Place(url)))

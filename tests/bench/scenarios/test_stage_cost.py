@@ -19,7 +19,7 @@ from bench.task import Task
 from perception.frame import Frame
 from perception.imaging.yuv import Yuv420
 from perception.inference.predictor import Predictor
-from perception.sources.source import SourceInfo
+from perception.sources.source import Source, SourceInfo
 
 MakeClip = Callable[..., Path]
 FRAMES = 6
@@ -51,7 +51,7 @@ def processor(monkeypatch: pytest.MonkeyPatch) -> Processor:
 
 
 @dataclass
-class Camera:
+class Camera(Source):
     """A source whose every frame takes 3 ms, and 8 ms to open."""
 
     processor: Processor
