@@ -23,9 +23,8 @@ from perception.sources.source import Source, SourceError, SourceInfo
 from perception.sources.v4l2.device import Device, Given, UnusableError
 from perception.sources.v4l2.identity import ROOT, Identity, find_again, identify
 from perception.sources.v4l2.kernel import Kernel, this_kernel
-from perception.sources.v4l2.newest import GONE, NewestFrame, NoFrameError, Taken
+from perception.sources.v4l2.newest import GONE, NewestFrame, NoFrameError, SequenceGaps, Taken
 from perception.sources.v4l2.pixels import BrokenPictureError, decode
-from perception.sources.v4l2.sequence import SequenceGaps
 
 MAX_BROKEN_PICTURES: Final = 10
 MAX_BROKEN_AT_FIRST: Final = 60
@@ -145,7 +144,7 @@ class CameraSource(Source):
             try:
                 picture = decode(taken.data, self._layout)
             except BrokenPictureError as error:
-                self._gaps.pass_over()
+                self._gaps.skip()
                 self.decode_errors += 1
                 broken, problem = broken + 1, str(error)
                 continue

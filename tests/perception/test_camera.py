@@ -137,9 +137,9 @@ class FakeDriver:
         pix.pixelformat = structs.fourcc_number(given)
 
     def _s_parm(self, parameters: structs.StreamParameters) -> None:
-        told = parameters.parm.capture.timeperframe
-        self.asked.append(f"{told.denominator}/{told.numerator} Hz")
-        told.numerator, told.denominator = 1, 25
+        period = parameters.parm.capture.timeperframe
+        self.asked.append(f"{period.denominator}/{period.numerator} Hz")
+        period.numerator, period.denominator = 1, 25
 
     def _reqbufs(self, request: structs.RequestBuffers) -> None:
         assert request.count == 4
@@ -166,7 +166,7 @@ class FakeDriver:
 
 
 def grey_yuyv(sequence: int) -> NDArray[np.uint8]:
-    """A picture whose luma tells its number."""
+    """A picture whose luma encodes its number."""
     picture = np.full(WH[0] * WH[1] * 2, 128, np.uint8)
     picture[::2] = 20 + sequence % 200
     return picture
@@ -197,7 +197,7 @@ def make(driver: FakeDriver, tmp_path: Path) -> Make:
     return make
 
 
-def test_what_the_driver_really_gives_is_told_beside_what_was_asked(make: Make) -> None:
+def test_what_the_driver_really_gives_is_reported_beside_what_was_asked(make: Make) -> None:
     info = make().open()
 
     assert info.is_live
@@ -232,7 +232,7 @@ def test_without_the_format_asked_for_the_best_that_can_be_read_is_taken(
 def test_formats_that_cannot_be_read_are_named(make: Make, driver: FakeDriver) -> None:
     driver.formats = ("H264", "Y16 ")
 
-    with pytest.raises(SourceError, match="gives H264, Y16 ; what can be read is MJPG, JPEG, NV12"):
+    with pytest.raises(SourceError, match="gives H264, Y16 ; supported are MJPG, JPEG, NV12"):
         make().open()
 
     assert (driver.descriptors, driver.mapped) == (0, 0)
@@ -241,7 +241,7 @@ def test_formats_that_cannot_be_read_are_named(make: Make, driver: FakeDriver) -
 def test_a_node_that_gives_no_pictures_is_refused(make: Make, driver: FakeDriver) -> None:
     driver.capabilities = structs.CAP_STREAMING
 
-    with pytest.raises(SourceError, match="/dev/video0: gives no pictures in one plane; try another node"):
+    with pytest.raises(SourceError, match="/dev/video0: has no single-planar video capture; try another"):
         make().open()
 
 
@@ -265,7 +265,7 @@ def test_what_a_driver_need_not_know_it_may_refuse(make: Make, driver: FakeDrive
         (0, -900, 0),
         (0x4000, -900, 0),
     ],
-    ids=["fresh", "old", "very old is told as it is", "from the future", "unknown clock", "copied clock"],
+    ids=["fresh", "old", "very old is reported as it is", "from the future", "unknown clock", "copied clock"],
 )
 def test_the_drivers_stamp_counts_if_it_says_that_its_clock_is_the_monotonic_one(
     make: Make, driver: FakeDriver, flags: int, shift_ms: int, age_ms: int
@@ -418,7 +418,7 @@ def test_one_failing_call_between_frames_is_counted_and_costs_no_frame(
     assert source.io_errors == 2
 
 
-def test_an_error_of_the_drivers_queue_is_cleared_by_starting_anew(make: Make, driver: FakeDriver) -> None:
+def test_an_error_of_the_drivers_queue_is_cleared_by_a_restart(make: Make, driver: FakeDriver) -> None:
     source = make()
     source.open()
     source.read()
@@ -431,7 +431,7 @@ def test_an_error_of_the_drivers_queue_is_cleared_by_starting_anew(make: Make, d
     assert source.io_errors == 2
 
 
-def test_an_error_that_persists_is_told_with_its_reason(make: Make, driver: FakeDriver) -> None:
+def test_an_error_that_persists_is_reported_with_its_reason(make: Make, driver: FakeDriver) -> None:
     source = make()
     source.open()
     driver.fails = {structs.DQBUF: [errno.EIO] * 20}
@@ -483,7 +483,7 @@ def test_broken_pictures_are_passed_over_and_counted_until_they_are_too_many(
 
     assert [(number_of(frame.pixels), frame.missed_before) for frame in frames] == [(1, 1), (3, 1)]
     assert source.decode_errors == 2
-    with pytest.raises(SourceError, match="10 broken pictures in a row: 100 bytes, where 6144 are wanted"):
+    with pytest.raises(SourceError, match="10 broken pictures in a row: 100 bytes instead of 6144"):
         source.read()
 
 
@@ -491,7 +491,7 @@ def jpeg_of_size(wh: tuple[int, int]) -> NDArray[np.uint8]:
     return np.asarray(cv2.imencode(".jpg", np.full((wh[1], wh[0], 3), 90, np.uint8))[1], np.uint8).reshape(-1)
 
 
-def test_pictures_of_another_size_than_the_driver_tells_are_taken_and_told_once(
+def test_pictures_of_another_size_than_the_driver_states_are_reported_once(
     make: Make, driver: FakeDriver, capsys: pytest.CaptureFixture[str]
 ) -> None:
     sizes = [(64, 52), (64, 52), (80, 60), (64, 48), (32, 24)]
@@ -505,7 +505,7 @@ def test_pictures_of_another_size_than_the_driver_tells_are_taken_and_told_once(
     assert said == ["/dev/video0: gives pictures of 64x52; its driver says 64x48"]
 
 
-def test_a_jpeg_with_its_last_blocks_filled_up_is_as_large_as_the_driver_tells(
+def test_a_jpeg_with_its_last_blocks_filled_up_is_as_large_as_the_driver_states(
     make: Make, driver: FakeDriver, capsys: pytest.CaptureFixture[str]
 ) -> None:
     driver.formats, driver.picture = ("MJPG",), lambda number: jpeg_of_size((64, 64 if number else 48))
@@ -533,7 +533,7 @@ def test_a_camera_that_warms_up_may_give_broken_pictures_at_first(
     assert (frame.frame_id, frame.missed_before, source.decode_errors) == (0, 40, 40)
 
 
-def test_one_that_never_gives_a_whole_picture_is_told_within_the_limit(
+def test_one_that_never_gives_a_whole_picture_is_reported_within_the_limit(
     make: Make, driver: FakeDriver
 ) -> None:
     driver.formats, driver.picture = ("MJPG",), lambda number: np.frombuffer(b"\xff\xd8", np.uint8)
@@ -541,7 +541,7 @@ def test_one_that_never_gives_a_whole_picture_is_told_within_the_limit(
     source.open()
     opened_ns = driver.now_ns
 
-    with pytest.raises(SourceError, match=r"/dev/video0: \d+ broken pictures in a row: not a JPEG that can"):
+    with pytest.raises(SourceError, match=r"/dev/video0: \d+ broken pictures in a row: not a readable JPEG"):
         source.read()
     assert driver.now_ns - opened_ns <= 2_000_000_000
 
@@ -593,7 +593,7 @@ def test_a_camera_that_came_back_under_another_number_is_the_one_that_is_opened(
     assert info.description.endswith(f", found again as {tmp_path / 'dev/video4'}")
 
 
-def test_a_source_made_anew_opens_the_camera_that_the_one_before_it_had(
+def test_a_new_source_opens_the_camera_of_the_previous_one(
     make: Make, driver: FakeDriver, tmp_path: Path
 ) -> None:
     make()
@@ -630,7 +630,7 @@ def test_a_device_that_is_no_camera_is_said_to_be_none_by_the_real_kernel() -> N
 def test_cameras_are_for_linux(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "platform", "win32")
 
-    with pytest.raises(SourceError, match="cameras are read through Linux's V4L2"):
+    with pytest.raises(SourceError, match="cameras need Linux"):
         CameraSource("0").open()
 
 

@@ -207,9 +207,9 @@ def test_camera_that_is_not_there_at_the_start_is_lost_and_then_seen(
                 said += systemd.recv(4096) + b"\n"
     camera.start()
     node.wait_for(has_mask)
-    status, told = node.end()
+    status, output = node.end()
 
-    assert (status, alive[0], ready[0]) == (0, 200, 503), told
+    assert (status, alive[0], ready[0]) == (0, 200, 503), output
     assert "lost" in ready[1]
     assert b"EXTEND_TIMEOUT_USEC" in said
     assert b"READY=1" not in said

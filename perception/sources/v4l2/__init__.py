@@ -1,1 +1,1 @@
-"""Cameras by the calls of the Linux kernel (Video for Linux 2): what `CameraSource` is built on."""
+"""Video for Linux 2: the kernel interface on which `CameraSource` is built."""

@@ -1,4 +1,4 @@
-"""One open camera: its format, its buffers, its stream. Errors are OSError, as the kernel gives them."""
+"""An open camera device: format, buffers and stream. Errors are the kernel's OSError."""
 
 from __future__ import annotations
 
@@ -17,46 +17,46 @@ from perception.sources.v4l2 import structs
 from perception.sources.v4l2.kernel import Kernel, Mapping
 from perception.sources.v4l2.pixels import DECODERS, Layout
 
-BUFFERS: Final = 4  # one being filled, one ready, two for a reader that is late
+BUFFERS: Final = 4  # one being filled, one ready, two for a late reader
 MAX_FORMATS: Final = 256
 _LARGEST_DENOMINATOR: Final = 1001  # of 30000/1001, the rate of NTSC
 
 
 class UnusableError(Exception):
-    """It is no camera that we can read; says why."""
+    """The device is not a usable camera; says why."""
 
 
 @dataclass(frozen=True)
 class Given:
-    """What the driver made of what it was asked for."""
+    """What the driver chose."""
 
     layout: Layout
     rate_hz: float | None
-    """None where the driver does not tell."""
+    """None if unknown."""
     buffers: int
     card: str
-    """The camera's name, as the driver tells it."""
+    """The driver's name for the camera."""
 
 
 @dataclass(frozen=True)
 class Filled:
-    """A buffer that the driver has filled."""
+    """A filled buffer."""
 
     index: int
     size_bytes: int
     sequence: int
     stamp_ns: int | None
-    """Monotonic time of capture; None where the driver's clock is another one."""
+    """Monotonic time of capture; None if the driver uses another clock."""
     has_error: bool
-    """The driver says that data was lost."""
+    """The driver reports lost data."""
 
 
 class Device:
-    """An open device; `close` it whatever happens.
+    """An open device, which must be closed.
 
     Args:
-        kernel: the system calls.
-        node: the device file; opening it raises OSError.
+        kernel: system calls.
+        node: device file; opening it raises OSError.
     """
 
     def __init__(self, kernel: Kernel, node: str) -> None:
@@ -64,17 +64,17 @@ class Device:
         self._descriptor = kernel.open(node)
         self._mappings: list[Mapping] = []
         self._ours: set[int] = set()
-        """Buffers that are not in the driver's hands."""
+        """Buffers that are not queued in the driver."""
 
     def set_up(self, fourcc: str, wh: tuple[int, int], rate_hz: float) -> Given:
-        """Ask for a format, a size and a rate, map buffers, and tell what came of it.
+        """Ask for a format, a size and a rate, map buffers, and return what the driver chose.
 
         Raises:
-            UnusableError: if it is no camera, or gives only formats that cannot be read.
+            UnusableError: if it is not a camera or has no supported format.
         """
         card = self._card()
         layout = self._set_format(fourcc, wh)
-        given_hz = self._set_rate(rate_hz)  # after the format, which sets the rates that there are
+        given_hz = self._set_rate(rate_hz)  # after the format, which determines the possible rates
         asked = structs.RequestBuffers(BUFFERS, structs.VIDEO_CAPTURE, structs.MEMORY_MMAP)
         self._call(structs.REQBUFS, asked)
         for index in range(asked.count):
@@ -93,11 +93,11 @@ class Device:
         self._call(structs.STREAMON, structs.BufferType(structs.VIDEO_CAPTURE))
 
     def stop(self) -> None:
-        """Stop the stream; the driver lets go of all buffers."""
+        """Stop the stream; the driver releases all buffers."""
         self._call(structs.STREAMOFF, structs.BufferType(structs.VIDEO_CAPTURE))
 
     def wait(self, limit_s: float) -> bool:
-        """Wait for a filled buffer or an error; False where the limit came first."""
+        """Wait for a filled buffer or an error; false after the limit."""
         return self._kernel.wait(self._descriptor, limit_s)
 
     def take(self) -> Filled | None:
@@ -119,22 +119,22 @@ class Device:
         )
 
     def copy(self, filled: Filled) -> NDArray[np.uint8]:
-        """(n,) uint8, what is in the buffer.
+        """(n,) uint8, a copy of the buffer's content.
 
-        A copy, so that the driver gets the buffer back before it is decoded; also, the memory of some
-        drivers is uncached and slow to read but in one sweep.
+        Thus the driver gets the buffer back before the frame is decoded; and some drivers' memory is uncached
+        and slow to read except sequentially.
         """
         return self._mappings[filled.index].copy(filled.size_bytes)
 
     def give_back(self, index: int) -> None:
-        """Give the driver a buffer to fill."""
+        """Queue a buffer in the driver."""
         buffer = structs.Buffer(index, structs.VIDEO_CAPTURE, memory=structs.MEMORY_MMAP)
         self._call(structs.QBUF, buffer)
         self._ours.discard(index)
 
     @property
     def ours(self) -> list[int]:
-        """The buffers that the driver has not."""
+        """Buffers that are not queued in the driver."""
         return sorted(self._ours)
 
     def close(self) -> None:
@@ -151,7 +151,7 @@ class Device:
             lambda: self._kernel.close(descriptor),
         ]
         for step in steps:
-            with contextlib.suppress(OSError):  # of a device that has gone every call fails
+            with contextlib.suppress(OSError):  # every call fails for an unplugged device
                 step()
 
     def _card(self) -> str:
@@ -161,7 +161,7 @@ class Device:
         if can & structs.CAP_DEVICE_CAPS:
             can = capability.device_caps
         if not can & structs.CAP_VIDEO_CAPTURE:
-            raise UnusableError("gives no pictures in one plane; try another node of the same camera")
+            raise UnusableError("has no single-planar video capture; try another node of the same camera")
         if not can & structs.CAP_STREAMING:
             raise UnusableError("has no streaming interface")
         return str(capability.card.decode("utf-8", "replace"))
@@ -179,13 +179,13 @@ class Device:
         given = structs.fourcc_letters(pix.pixelformat)
         if given not in DECODERS:
             formats = ", ".join(dict.fromkeys([given, *offered]))
-            raise UnusableError(f"gives {formats}; what can be read is {', '.join(DECODERS)}")
+            raise UnusableError(f"gives {formats}; supported are {', '.join(DECODERS)}")
         if pix.field == structs.FIELD_ALTERNATE:
-            raise UnusableError("gives every second line only, in alternate fields")
+            raise UnusableError("gives alternate fields (interlaced), which are not supported")
         return layout_of(pix)
 
     def _offered(self) -> list[str]:
-        """The pixel formats that the driver lists; some list none."""
+        """The driver's pixel formats; some drivers list none."""
         letters = []
         for index in range(MAX_FORMATS):
             description = structs.FormatDescription(index, structs.VIDEO_CAPTURE)
@@ -199,7 +199,7 @@ class Device:
         return letters
 
     def _set_rate(self, rate_hz: float) -> float | None:
-        """What the driver says it will give; many cannot be asked."""
+        """The rate that the driver chose; None if it does not support the call."""
         period = 1 / fractions.Fraction(rate_hz).limit_denominator(_LARGEST_DENOMINATOR)
         parameters = structs.StreamParameters(type=structs.VIDEO_CAPTURE)
         capture = parameters.parm.capture
@@ -210,19 +210,19 @@ class Device:
             if error.errno not in (errno.EINVAL, errno.ENOTTY):
                 raise
             return None
-        told = capture.timeperframe
-        return told.denominator / told.numerator if told.numerator and told.denominator else None
+        given = capture.timeperframe
+        return given.denominator / given.numerator if given.numerator and given.denominator else None
 
     def _call(self, number: int, argument: ctypes.Structure) -> None:
         while True:
             try:
                 return self._kernel.call(self._descriptor, number, argument)
             except InterruptedError:
-                continue  # a signal came, which its handler has dealt with by now
+                continue  # by a signal, which its handler has dealt with
 
 
 def layout_of(pix: structs.PixFormat) -> Layout:
-    """The layout that a driver answered with; defaults are those of `<linux/videodev2.h>`."""
+    """The layout in a driver's answer, with the defaults of `<linux/videodev2.h>`."""
     is_709 = pix.ycbcr_enc == structs.YCBCR_709 or (
         pix.ycbcr_enc == structs.YCBCR_DEFAULT and pix.colorspace == structs.COLORSPACE_REC709
     )

@@ -1,4 +1,4 @@
-"""Which camera it is, whatever number it has: `/dev/video0` may be another camera after it was unplugged."""
+"""Identifies a camera across reconnections, as `/dev/video0` may be another one afterwards."""
 
 from __future__ import annotations
 
@@ -7,34 +7,34 @@ from pathlib import Path
 from typing import Final
 
 ROOT: Final = Path("/")
-# by-id holds the serial number and follows a camera to another port, by-path names the port
+# by-id contains the serial number and follows a camera to another port, by-path names the port
 _LINK_FOLDERS: Final = ("dev/v4l/by-id", "dev/v4l/by-path")
 _CLASS: Final = "sys/class/video4linux"
 
 
 @dataclass(frozen=True)
 class Identity:
-    """What stays the same when a camera comes back."""
+    """Properties that stay the same when a camera is plugged in again."""
 
     link: str | None
-    """Its name of udev's making, such as `dev/v4l/by-id/usb-Maker_Model_Serial-video-index0`."""
+    """udev's name, such as `dev/v4l/by-id/usb-Maker_Model_Serial-video-index0`."""
     hardware: str
-    """Where it is plugged in: the resolved `device` of its entry in sysfs."""
+    """The port: the resolved `device` of its entry in sysfs."""
     name: str
-    """What the driver calls it."""
+    """The driver's name for it."""
     index: int
-    """Which of the nodes of one camera: the first gives pictures, others often metadata only."""
+    """Index of the node: the first one gives pictures, others often only metadata."""
 
     def __str__(self) -> str:
         return Path(self.link).name if self.link else self.name
 
 
 def identify(node: str, root: Path = ROOT) -> Identity | None:
-    """The identity of the camera behind a device file; None where the system does not tell.
+    """The identity of the camera behind a device file; None if unknown.
 
     Args:
-        node: a device file, or a link to one; a link of udev's that was asked for by name is kept to.
-        root: of the file system, another one in tests.
+        node: a device file or a link to one; a udev link takes precedence over others.
+        root: of the file system; another one in tests.
     """
     here = root / node.lstrip("/")
     try:
@@ -49,10 +49,10 @@ def identify(node: str, root: Path = ROOT) -> Identity | None:
 
 
 def find_again(identity: Identity, root: Path = ROOT) -> str | None:
-    """The device file that the camera has now; None while it is away.
+    """The camera's current device file; None while it is unplugged.
 
-    By its link first. That may be missing for a moment after the camera came, or for good where there is
-    no udev: then by the same name and index at the same place.
+    Found by its link, or else by name and index at the same port: the link may be created a moment later, or
+    never without udev.
     """
     if identity.link is not None and (root / identity.link).exists():
         return str((root / identity.link).resolve())
@@ -60,7 +60,7 @@ def find_again(identity: Identity, root: Path = ROOT) -> str | None:
         try:
             found = _entry(entry)
         except (OSError, ValueError):
-            continue  # it went while we looked
+            continue  # it disappeared in the meantime
         node = root / "dev" / entry.name
         if found == (identity.hardware, identity.name, identity.index) and node.exists():
             return str(node)

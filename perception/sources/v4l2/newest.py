@@ -1,4 +1,4 @@
-"""The newest frame of a running device, and what to do when a call fails."""
+"""The newest frame of a running device, frames lost before it, and recovery from failed calls."""
 
 from __future__ import annotations
 
@@ -12,16 +12,44 @@ from numpy.typing import NDArray
 
 from perception.sources.v4l2.device import Device, Filled
 from perception.sources.v4l2.kernel import Kernel
-from perception.sources.v4l2.sequence import SequenceGaps
 
 MAX_STREAM_ERRORS: Final = 4
-"""In a row, without a frame between: the first is passed over, the next two restart the stream."""
+"""Consecutive errors without a frame: the first is ignored, the next two restart the stream."""
 GONE: Final = (errno.ENODEV, errno.ENXIO, errno.EBADF)
 """The device has been unplugged, or its driver is gone."""
+_WRAP: Final = 1 << 32
 
 
 class NoFrameError(Exception):
     """There was no frame within the limit."""
+
+
+class SequenceGaps:
+    """Counts the frames lost between those that are delivered.
+
+    The driver numbers all frames that the camera captured, also those without a buffer. If its numbers do not
+    rise they are ignored, and only frames skipped here are counted.
+    """
+
+    def __init__(self) -> None:
+        self._last: int | None = None
+        self._skipped = 0
+
+    def skip(self, frames: int = 1) -> None:
+        """Count received frames that are not delivered."""
+        self._skipped += frames
+
+    def missed_before(self, sequence: int) -> int:
+        """Frames lost between the previously delivered one and this one, which is delivered now."""
+        step = 0 if self._last is None else (sequence - self._last) % _WRAP
+        between = step - 1 if 0 < step < _WRAP // 2 else 0
+        missed = max(between, self._skipped)
+        self._last, self._skipped = sequence, 0
+        return missed
+
+    def restart(self) -> None:
+        """The stream was restarted, and its numbers with it."""
+        self._last = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,18 +59,18 @@ class Taken:
     data: NDArray[np.uint8]
     sequence: int
     stamp_ns: int | None
-    """Monotonic time of capture; None where the driver does not tell."""
+    """Monotonic time of capture; None if unknown."""
     received_ns: int
     has_error: bool
 
 
 class NewestFrame:
-    """Takes the newest frame and passes over older ones that wait beside it.
+    """Takes the newest frame and skips older ones in the queue.
 
     Args:
         device: set up and started.
-        buffers: how many it has.
-        gaps: is told of every frame that is passed over, and of restarts.
+        buffers: number of its buffers.
+        gaps: is notified of skipped frames and restarts.
     """
 
     def __init__(self, kernel: Kernel, device: Device, buffers: int, gaps: SequenceGaps) -> None:
@@ -53,15 +81,15 @@ class NewestFrame:
     def take(self, until_ns: int) -> Taken:
         """The newest frame.
 
-        A call that fails is tried again; one that goes on to fail has the stream stopped and started,
-        which is what clears an error of the driver's queue.
+        A failed call is retried; if it fails repeatedly, the stream is restarted, which clears an error of
+        the driver's queue.
 
         Args:
-            until_ns: when to give up, monotonic.
+            until_ns: deadline, monotonic.
 
         Raises:
-            NoFrameError: if there was none until then.
-            OSError: if the device is gone, or goes on to fail.
+            NoFrameError: if there is none in time.
+            OSError: if the device is gone or keeps failing.
         """
         errors, may_be_old = 0, True
         while True:
@@ -75,13 +103,13 @@ class NewestFrame:
                 if errors > 1:
                     self._restart()
                 continue
-            # With every buffer filled the driver had none left for what came since: all of them are old.
+            # With every buffer filled, the driver had none left for newer frames: all of them are old.
             if may_be_old and len(ready) == self._buffers:
                 may_be_old = False
-                self._gaps.pass_over(len(ready))
+                self._gaps.skip(len(ready))
                 continue
             newest = ready[-1]
-            self._gaps.pass_over(len(ready) - 1)
+            self._gaps.skip(len(ready) - 1)
             data = self._device.copy(newest)
             self._give_back_all()
             return Taken(
@@ -89,10 +117,10 @@ class NewestFrame:
             )
 
     def _ready(self, until_ns: int) -> list[Filled]:
-        """All filled buffers, the oldest first, once there are any; all others are given to the driver."""
+        """All filled buffers, oldest first, as soon as there are any; all others go to the driver."""
         self._give_back_all()
         if len(self._device.ours) == self._buffers:
-            raise OSError(errno.EIO, "the driver takes no buffers")
+            raise OSError(errno.EIO, "the driver accepts no buffers")
         left_s = (until_ns - self._kernel.monotonic_ns()) / 1e9
         if left_s <= 0 or not self._device.wait(left_s):
             raise NoFrameError
@@ -109,7 +137,7 @@ class NewestFrame:
                 break
             ready.append(filled)
         if not ready:
-            raise OSError(errno.EIO, "the driver woke us for nothing")
+            raise OSError(errno.EIO, "the driver announced a frame and gave none")
         return ready
 
     def _give_back_all(self) -> None:
@@ -119,10 +147,10 @@ class NewestFrame:
             except OSError as error:
                 if error.errno in GONE:
                     raise
-                self.io_errors += 1  # it stays ours, and is offered again before the next wait
+                self.io_errors += 1  # it is offered again before the next wait
 
     def _restart(self) -> None:
-        # where this fails the next wait fails too, and is counted
+        # if this fails, the next wait fails too and is counted
         with contextlib.suppress(OSError):
             self._device.stop()
             self._device.start()

@@ -1,4 +1,4 @@
-"""From a driver's bytes to pixels: one decoder a pixel format, and a dict of them all."""
+"""Decoders for the pixel formats of camera drivers."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ Pixels = NDArray[np.uint8] | Yuv420
 
 
 class BrokenPictureError(Exception):
-    """No picture can be made of these bytes."""
+    """The bytes are not a valid picture."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """How a picture lies in memory, as the driver says."""
+    """Memory layout of a picture, as stated by the driver."""
 
     wh: tuple[int, int]
     fourcc: str
     bytes_per_line: int = 0
-    """Of the first plane; 0 where lines follow each other without a gap, and in compressed formats."""
+    """Of the first plane; 0 for contiguous lines and compressed formats."""
     matrix: YuvMatrix = "bt601"
     is_full_range: bool = False
-    """YUV levels from 0 to 255 and not from 16 to 235."""
+    """YUV levels 0 to 255 instead of 16 to 235."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,27 +48,28 @@ class Picture:
 def decode(data: Bytes, layout: Layout) -> Picture:
     """The picture in a driver's buffer; raises BrokenPictureError.
 
-    Raw pictures that were cut short are refused: what lies behind the end is an older picture. So are those
-    with a side that does not divide into whole chroma samples: drivers differ in where the last one lies.
+    Truncated raw pictures are refused: the bytes after the end belong to an older picture. So are sizes that
+    are no multiple of the chroma subsampling: drivers differ in their layout.
 
     Args:
-        data: (n,) uint8, as long as the driver says that the picture is.
+        data: (n,) uint8, of the size stated by the driver.
+        layout: as stated by the driver.
     """
     width, height = layout.wh
     columns, rows = _CHROMA_PIXELS.get(layout.fourcc, (1, 1))
     if min(width, height) < 1 or width % columns or height % rows:
-        raise BrokenPictureError(f"{width}x{height} pixels are no size for {layout.fourcc}")
+        raise BrokenPictureError(f"{width}x{height} pixels are not a valid size for {layout.fourcc}")
     return DECODERS[layout.fourcc](data, layout)
 
 
 def _jpeg(data: Bytes, layout: Layout) -> Picture:
-    """At the size that its header tells, for some drivers tell another; without what only fills its blocks.
+    """At the size in its header, as some drivers state another; without padding to whole blocks.
 
-    Decoded by libav, which is silent, and takes pictures without Huffman tables as webcams send them.
+    Decoded by libav, which prints no warnings and accepts pictures without Huffman tables, as from webcams.
 
-    With "explode" it refuses what is damaged: seen for each of 100 pictures with one USB packet lost,
-    and for none of 182 good ones. A refused picture is decoded again for what there is of it, by a new
-    decoder, for a used one would fill the hole with the picture before. The hole is black.
+    With "explode" it refuses damaged pictures: all of 100 with a lost USB packet, and none of 182 good ones.
+    A refused picture is decoded again as far as possible, by a new decoder: a used one would fill the hole
+    with the previous picture. The hole is black.
     """
     try:
         return Picture(_jpeg_pixels(data, layout, "explode"))
@@ -77,7 +78,7 @@ def _jpeg(data: Bytes, layout: Layout) -> Picture:
     try:
         return Picture(_jpeg_pixels(data, layout, "ignore_err"), is_damaged=True)
     except FFmpegError:
-        raise BrokenPictureError("not a JPEG that can be decoded") from None
+        raise BrokenPictureError("not a readable JPEG") from None
 
 
 def _jpeg_pixels(data: Bytes, layout: Layout, on_error: str) -> Pixels:
@@ -92,7 +93,7 @@ def _jpeg_pixels(data: Bytes, layout: Layout, on_error: str) -> Pixels:
     if not isinstance(frame, av.VideoFrame):
         raise BrokenPictureError("a JPEG without a picture")
     if not frame.format.name.startswith(("yuv", "gray")):
-        raise BrokenPictureError(f"a JPEG with {frame.format.name} pixels, where YUV or grey is wanted")
+        raise BrokenPictureError(f"a JPEG with {frame.format.name} pixels instead of YUV or grey")
     planes = [
         np.frombuffer(memoryview(plane), np.uint8).reshape(plane.height, plane.line_size)[:, : plane.width]
         for plane in frame.planes
@@ -107,28 +108,28 @@ def _jpeg_pixels(data: Bytes, layout: Layout, on_error: str) -> Pixels:
         return turn.of_plane(_bgr_of_grey(planes[0]))
     y, u, v = planes
     if on_error == "ignore_err":
-        is_hole = (u == 0) & (v == 0)  # memory as it was allocated: a green like that of grass
+        is_hole = (u == 0) & (v == 0)  # zeroed memory would be green like grass
         u, v = (np.where(is_hole, np.uint8(128), chroma) for chroma in (u, v))
     # JFIF: full range, BT.601
     return turn.of(_yuv(y, u, v, "bt601", is_full_range=True))
 
 
-def _unpadded(jpeg_wh: tuple[int, int], told_wh: tuple[int, int]) -> tuple[int, int]:
-    """How much of a JPEG is picture: what the driver tells, where the rest only makes whole blocks.
+def _unpadded(jpeg_wh: tuple[int, int], stated_wh: tuple[int, int]) -> tuple[int, int]:
+    """The size of a JPEG without padding: the driver's, if the difference only completes blocks.
 
     Example:
         >>> _unpadded((1920, 1088), (1920, 1080)), _unpadded((1600, 900), (1600, 896))
         ((1920, 1080), (1600, 900))
     """
     is_padding = all(
-        side in (-(-told // block_px) * block_px for block_px in _JPEG_BLOCKS_PX)
-        for side, told in zip(jpeg_wh, told_wh, strict=True)
+        side in (-(-stated // block_px) * block_px for block_px in _JPEG_BLOCKS_PX)
+        for side, stated in zip(jpeg_wh, stated_wh, strict=True)
     )
-    return told_wh if is_padding else jpeg_wh
+    return stated_wh if is_padding else jpeg_wh
 
 
 def _packed_yuv(first_luma: int) -> Callable[[Bytes, Layout], Picture]:
-    """YUYV (`first_luma` 0) and UYVY (1): two pixels in four bytes, chroma in every line."""
+    """4:2:2 packed: YUYV (`first_luma` 0) and UYVY (1)."""
 
     def decode_packed(data: Bytes, layout: Layout) -> Picture:
         width, height = layout.wh
@@ -150,7 +151,7 @@ def _nv12(data: Bytes, layout: Layout) -> Picture:
 
 
 def _planar(u_is_first: bool) -> Callable[[Bytes, Layout], Picture]:
-    """YU12 and YV12: three planes, the lines of chroma half as long."""
+    """4:2:0 in three planes: YU12 and YV12."""
 
     def decode_planar(data: Bytes, layout: Layout) -> Picture:
         width, height = layout.wh
@@ -193,20 +194,20 @@ DECODERS: Final[dict[str, Callable[[Bytes, Layout], Picture]]] = {
     "RGB3": _rgb,
     "GREY": _grey,
 }
-"""Formats that can be read; where the one asked for is not offered, the first of these that is."""
+"""Supported formats, in order of preference if the requested one is not offered."""
 
 
 _JPEG_BLOCKS_PX: Final = (8, 16)
-"""Sides of what a JPEG is coded in, with chroma whole or halved."""
+"""Block sizes of a JPEG with full and with halved chroma."""
 _CHROMA_PIXELS: Final = {"YUYV": (2, 1), "UYVY": (2, 1), "NV12": (2, 2), "YU12": (2, 2), "YV12": (2, 2)}
 """Columns and rows of pixels that share a chroma sample."""
 
 
 def _lines(data: Bytes, layout: Layout, line_bytes: int, lines: int) -> Bytes:
-    """(lines, line_bytes) view of a plane at the beginning of `data`."""
+    """(lines, line_bytes) view of the plane at the start of `data`."""
     stride = layout.bytes_per_line or line_bytes
     if stride < line_bytes or data.size < stride * lines:
-        raise BrokenPictureError(f"{data.size} bytes, where {stride * lines} are wanted")
+        raise BrokenPictureError(f"{data.size} bytes instead of {stride * lines}")
     return data[: stride * lines].reshape(lines, stride)[:, :line_bytes]
 
 
@@ -231,10 +232,7 @@ def _of_size(chroma: Plane, wh: tuple[int, int]) -> Plane:
     width, height = chroma.shape[1], chroma.shape[0]
     if (width, height) == wh:
         return chroma
-    if (width, height) == (
-        wh[0],
-        wh[1] * 2,
-    ):  # 4:2:2, the usual case, in a fifth of the time of cv2.resize
+    if (width, height) == (wh[0], 2 * wh[1]):  # 4:2:2, in a fifth of the time of cv2.resize
         return np.asarray(cv2.addWeighted(chroma[::2], 0.5, chroma[1::2], 0.5, 0.0), np.uint8)
     return np.asarray(cv2.resize(chroma, wh, interpolation=cv2.INTER_AREA), np.uint8)
 

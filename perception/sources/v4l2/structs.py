@@ -1,12 +1,12 @@
-"""The part of `<linux/videodev2.h>` that a camera needs: structures and the numbers of their calls."""
+"""The part of `<linux/videodev2.h>` that cameras need: structures and ioctl numbers."""
 
 from __future__ import annotations
 
 import ctypes
-from typing import Final
+from typing import Any, Final
 
 VIDEO_CAPTURE: Final = 1
-"""The buffer type of a camera whose pictures lie in one plane of memory."""
+"""Single-planar video capture."""
 MEMORY_MMAP: Final = 1
 FIELD_NONE: Final = 1
 FIELD_ALTERNATE: Final = 7
@@ -14,7 +14,6 @@ FIELD_ALTERNATE: Final = 7
 CAP_VIDEO_CAPTURE: Final = 0x1
 CAP_STREAMING: Final = 0x0400_0000
 CAP_DEVICE_CAPS: Final = 0x8000_0000
-CAP_TIME_PER_FRAME: Final = 0x1000
 
 FLAG_ERROR: Final = 0x40
 FLAG_TIMESTAMP_MASK: Final = 0xE000
@@ -28,19 +27,19 @@ QUANTIZATION_DEFAULT: Final = 0
 QUANTIZATION_FULL: Final = 1
 
 _U32 = ctypes.c_uint32
+_Field = tuple[str, type[Any]]
+
+
+def _u32(names: str) -> tuple[_Field, ...]:
+    return tuple((name, _U32) for name in names.split())
 
 
 class Capability(ctypes.Structure):
     """`struct v4l2_capability`."""
 
     _fields_ = (
-        ("driver", ctypes.c_char * 16),
-        ("card", ctypes.c_char * 32),
-        ("bus_info", ctypes.c_char * 32),
-        ("version", _U32),
-        ("capabilities", _U32),
-        ("device_caps", _U32),
-        ("reserved", _U32 * 3),
+        *(("driver", ctypes.c_char * 16), ("card", ctypes.c_char * 32), ("bus_info", ctypes.c_char * 32)),
+        *(*_u32("version capabilities device_caps"), ("reserved", _U32 * 3)),
     )
 
 
@@ -48,37 +47,22 @@ class FormatDescription(ctypes.Structure):
     """`struct v4l2_fmtdesc`."""
 
     _fields_ = (
-        ("index", _U32),
-        ("type", _U32),
-        ("flags", _U32),
-        ("description", ctypes.c_char * 32),
-        ("pixelformat", _U32),
-        ("mbus_code", _U32),
-        ("reserved", _U32 * 3),
+        *(*_u32("index type flags"), ("description", ctypes.c_char * 32)),
+        *(*_u32("pixelformat mbus_code"), ("reserved", _U32 * 3)),
     )
 
 
 class PixFormat(ctypes.Structure):
     """`struct v4l2_pix_format`."""
 
-    _fields_ = (
-        ("width", _U32),
-        ("height", _U32),
-        ("pixelformat", _U32),
-        ("field", _U32),
-        ("bytesperline", _U32),
-        ("sizeimage", _U32),
-        ("colorspace", _U32),
-        ("priv", _U32),
-        ("flags", _U32),
-        ("ycbcr_enc", _U32),
-        ("quantization", _U32),
-        ("xfer_func", _U32),
+    _fields_ = _u32(
+        "width height pixelformat field bytesperline sizeimage "
+        "colorspace priv flags ycbcr_enc quantization xfer_func"
     )
 
 
 class _FormatUnion(ctypes.Union):
-    # the pointer stands for a member that is not used here but sets the alignment
+    # the unused pointer member sets the alignment
     _fields_ = (("pix", PixFormat), ("raw", ctypes.c_uint8 * 200), ("alignment", ctypes.c_void_p))
 
 
@@ -91,18 +75,16 @@ class Format(ctypes.Structure):
 class Fraction(ctypes.Structure):
     """`struct v4l2_fract`."""
 
-    _fields_ = (("numerator", _U32), ("denominator", _U32))
+    _fields_ = _u32("numerator denominator")
 
 
 class CaptureParameters(ctypes.Structure):
     """`struct v4l2_captureparm`."""
 
     _fields_ = (
-        ("capability", _U32),
-        ("capturemode", _U32),
+        *_u32("capability capturemode"),
         ("timeperframe", Fraction),
-        ("extendedmode", _U32),
-        ("readbuffers", _U32),
+        *_u32("extendedmode readbuffers"),
         ("reserved", _U32 * 4),
     )
 
@@ -121,12 +103,8 @@ class RequestBuffers(ctypes.Structure):
     """`struct v4l2_requestbuffers`."""
 
     _fields_ = (
-        ("count", _U32),
-        ("type", _U32),
-        ("memory", _U32),
-        ("capabilities", _U32),
-        ("flags", ctypes.c_uint8),
-        ("reserved", ctypes.c_uint8 * 3),
+        *_u32("count type memory capabilities"),
+        *(("flags", ctypes.c_uint8), ("reserved", ctypes.c_uint8 * 3)),
     )
 
 
@@ -135,7 +113,7 @@ class _Timeval(ctypes.Structure):
 
 
 class _Timecode(ctypes.Structure):
-    _fields_ = (("type", _U32), ("flags", _U32), ("fields", ctypes.c_uint8 * 8))
+    _fields_ = (*_u32("type flags"), ("fields", ctypes.c_uint8 * 8))
 
 
 class _BufferMemory(ctypes.Union):
@@ -146,30 +124,24 @@ class Buffer(ctypes.Structure):
     """`struct v4l2_buffer`."""
 
     _fields_ = (
-        ("index", _U32),
-        ("type", _U32),
-        ("bytesused", _U32),
-        ("flags", _U32),
-        ("field", _U32),
+        *_u32("index type bytesused flags field"),
         ("timestamp", _Timeval),
         ("timecode", _Timecode),
-        ("sequence", _U32),
-        ("memory", _U32),
+        *_u32("sequence memory"),
         ("m", _BufferMemory),
-        ("length", _U32),
-        ("reserved2", _U32),
+        *_u32("length reserved2"),
         ("request_fd", ctypes.c_int32),
     )
 
 
 class BufferType(ctypes.Structure):
-    """The `int` that starts and stops a stream."""
+    """The `int` argument of STREAMON and STREAMOFF."""
 
     _fields_ = (("type", ctypes.c_int32),)
 
 
 def _call_number(is_written: bool, is_read: bool, number: int, argument: type[ctypes.Structure]) -> int:
-    """As `<asm-generic/ioctl.h>` puts it together: direction, size, the letter V, number."""
+    """Encoded as in `<asm-generic/ioctl.h>`: direction, size, the letter V, number."""
     direction = int(is_written) | int(is_read) << 1
     return direction << 30 | ctypes.sizeof(argument) << 16 | ord("V") << 8 | number
 
@@ -197,7 +169,7 @@ def fourcc_number(letters: str) -> int:
 
 
 def fourcc_letters(number: int) -> str:
-    """The four letters of a pixel format; its number in hexadecimal where they are none.
+    """The four letters of a pixel format, or its number in hexadecimal if they are not printable.
 
     Example:
         >>> fourcc_letters(0x56595559), fourcc_letters(1)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from perception.sources.v4l2.sequence import SequenceGaps
+from perception.sources.v4l2.newest import SequenceGaps
 
 
 @pytest.mark.parametrize(
@@ -26,17 +26,17 @@ def test_frames_passed_over_are_within_the_gap_and_count_once() -> None:
     gaps = SequenceGaps()
     gaps.missed_before(10)
 
-    gaps.pass_over(2)
+    gaps.skip(2)
 
     assert [gaps.missed_before(number) for number in (15, 16)] == [4, 0]
 
 
 def test_frames_passed_over_count_where_the_driver_does_not_number_them() -> None:
     gaps = SequenceGaps()
-    gaps.pass_over()
+    gaps.skip()
     first = gaps.missed_before(0)
 
-    gaps.pass_over(3)
+    gaps.skip(3)
 
     assert (first, gaps.missed_before(0)) == (1, 3)
 

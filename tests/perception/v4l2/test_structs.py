@@ -57,9 +57,9 @@ def test_letters_and_numbers_of_formats_are_each_others_inverse() -> None:
         (structs.COLORSPACE_JPEG, 0, 2, "bt601", False),
         (8, 0, structs.QUANTIZATION_FULL, "bt601", True),
     ],
-    ids=["untold", "sRGB", "709", "709, yet 601", "sRGB, yet 709", "JPEG", "JPEG, yet limited", "full"],
+    ids=["unspecified", "sRGB", "709", "709, yet 601", "sRGB, yet 709", "JPEG", "JPEG, yet limited", "full"],
 )
-def test_matrix_and_range_follow_from_what_the_driver_tells(
+def test_matrix_and_range_follow_from_what_the_driver_states(
     colorspace: int, ycbcr: int, quantization: int, matrix: str, is_full_range: bool
 ) -> None:
     pix = structs.PixFormat(
