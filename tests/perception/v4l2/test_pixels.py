@@ -209,8 +209,8 @@ def test_padding_behind_a_jpeg_is_no_damage() -> None:
     ("data", "problem"),
     [
         (np.zeros(0, np.uint8), "an empty JPEG"),
-        (np.full(4000, 77, np.uint8), "not a JPEG"),
-        (np.array([0xFF, 0xD8, 0xFF, 0xD9], np.uint8), "not a JPEG"),
+        (np.full(4000, 77, np.uint8), "not a readable JPEG"),
+        (np.array([0xFF, 0xD8, 0xFF, 0xD9], np.uint8), "not a readable JPEG"),
     ],
     ids=["nothing", "no JPEG", "no picture in it"],
 )
