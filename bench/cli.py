@@ -17,7 +17,7 @@ from perception.cli_config import SettingsError, config_files, parse, usage
 from perception.cli_config.command_line import bare_word
 from perception.cli_config.names import known_settings
 from perception.inference.engines import EngineError
-from perception.pipeline import PipelineError
+from perception.pipeline import RunnerError
 from perception.sources.source import SourceError
 from perception.system.redaction import redacted, redacted_line
 from train.data.frames import DataError
@@ -56,7 +56,7 @@ USAGE: Final = (
     "infer --models rt_s-int8,rt_m-int8     # the networks alone, side by side",
 )
 EXPECTED: Final = (
-    *(DataError, EngineError, PipelineError, SettingsError, SourceError),
+    *(DataError, EngineError, RunnerError, SettingsError, SourceError),
     ValueError,  # what reports and settings raise are such
 )
 INTERRUPTED: Final = 130

@@ -5,14 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from perception.camera_health.monitor import CameraHealthMonitor
 from perception.config import NodeConfig
-from perception.frame import CameraState, Prediction
 from perception.inference.engines import ENGINES, Engine, EngineError
 from perception.inference.predictor import Predictor
-from perception.pipeline import Supervision
+from perception.pipeline import RunPolicy
 from perception.provenance.identity import RunIdentity, checksum_of, covered_settings
 from perception.provenance.trace import Tracer
+from perception.refine import REFINE_STEPS
 from perception.sinks.registry import SINKS, Sinks
 from perception.sources.images import folders_of
 from perception.sources.registry import kind_of
@@ -101,15 +100,10 @@ def build_tracer(config: NodeConfig, engine: Engine, info: SourceInfo) -> Tracer
     )
 
 
-def supervision(config: NodeConfig, predictor: Predictor, sinks: Sinks, tracer: Tracer) -> Supervision:
-    """The rules by which the run is watched over."""
-    monitor = CameraHealthMonitor(config.health, may_freeze=kind_of(config.source) != "images")
-
-    def judged(prediction: Prediction) -> tuple[CameraState, str | None]:
-        return monitor.assess(prediction.image_stats, prediction.time_ns, prediction.frame.is_damaged)
-
-    return Supervision(
-        judge=judged,
+def run_policy(config: NodeConfig, predictor: Predictor, sinks: Sinks, tracer: Tracer) -> RunPolicy:
+    """The rules of the run."""
+    return RunPolicy(
+        refine=[step(config) for step in REFINE_STEPS.values()],
         stamp_engine=predictor.stamp_engine,
         max_age_s=config.freshness.max_age_s,
         rebuild_sink=sinks.reopened,

@@ -22,8 +22,6 @@ ONLY_SLOW = {
 """Modules of slow tests alone, and why."""
 
 PRIVATE = {
-    "perception/test_crew.py": 3,
-    "perception/test_outages.py": 1,
     "perception/test_registry.py": 3,
 }
 """Modules that still reach into what they test, and how often: may only shrink."""

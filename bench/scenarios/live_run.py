@@ -187,7 +187,7 @@ def run_live(
     """Put frames through the node's live pipeline at a constant rate: one worker, the newest frame wins.
 
     Raises:
-        PipelineError: if a stage failed.
+        RunnerError: if a stage failed.
     """
     clock = Clock()
     stalls = {stall.stage: Stalling(stall, clock)} if stall else {}
@@ -203,13 +203,13 @@ def run_live(
 
     count = max(1, round(rate_hz * duration_s))
     source = ScheduledSource(frames, rate_hz, count, clock, stalls.get("capture", lambda: None))
-    pipeline = run_pipeline(source, source.open(), [stalling_predict], sinks)
+    runner = run_pipeline(source, source.open(), [stalling_predict], sinks)
     return LiveRun(
         rate_hz=rate_hz,
         due_ns=source.due_ns,
         handed_ns=source.handed_ns,
         published=published,
         end_ns=clock.monotonic_ns(),
-        dropped=pipeline.ledger.dropped,
-        sinks_dropped=sum(sink.dropped for sink in pipeline.sinks.values()),
+        dropped=runner.counters().dropped_in_all,
+        sinks_dropped=sum(sink.dropped for sink in runner.sinks.values()),
     )

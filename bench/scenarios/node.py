@@ -14,7 +14,7 @@ from perception.frame import Frame, OutputItem, Prediction
 from perception.inference.engines import Engine
 from perception.inference.predictor import Predictor
 from perception.inference.zoo import model_file
-from perception.pipeline import Pipeline
+from perception.pipeline import Runner
 from perception.sinks.sink import Sink
 from perception.sources.source import Source, SourceInfo
 
@@ -40,17 +40,17 @@ def run_pipeline(
     info: SourceInfo,
     predictors: Sequence[Callable[[Frame], Prediction]],
     sinks: Sequence[Sink],
-) -> Pipeline:
+) -> Runner:
     """The node's pipeline, run from a source to sinks that are open to its end.
 
     Raises:
-        PipelineError: if a stage failed.
+        RunnerError: if a stage failed.
     """
-    pipeline = Pipeline(source, info, predictors, sinks)
-    pipeline.start()
-    pipeline.wait()
-    pipeline.raise_first_error()
-    return pipeline
+    runner = Runner(source, info, predictors, sinks)
+    runner.start()
+    runner.wait()
+    runner.raise_first_error()
+    return runner
 
 
 @dataclass

@@ -86,7 +86,7 @@ def play(video: str, frames: int, predictors: list[Predictor], out: Path | None)
     """
     source = build_source(video, SourceSettings(loop=True, max_frames=frames))
     info = source.open()
-    return run_pipeline(source, info, predictors, open_sinks(out, info)).ledger.published
+    return run_pipeline(source, info, predictors, open_sinks(out, info)).counters().published
 
 
 def recording_of(spec: str, folder: Path, frames: int = RECORDED_FRAMES) -> str:

@@ -16,7 +16,7 @@ from typing import Any, Final, Self
 from perception.api.model import Model, Network
 from perception.api.result import Result
 from perception.api.settings import check_of_run
-from perception.build import build_tracer, predictors_of, run_sinks, supervision
+from perception.build import build_tracer, predictors_of, run_policy, run_sinks
 from perception.cli.node_outputs import check_outputs
 from perception.cli_config import from_values
 from perception.config import NodeConfig, node_config
@@ -24,11 +24,11 @@ from perception.frame import OutputItem, Prediction
 from perception.imaging.yuv import Yuv420
 from perception.inference.engines import EngineError
 from perception.inference.zoo import DEFAULT_MODEL
-from perception.pipeline import DRAIN_LIMIT_S, Pipeline, PipelineError
+from perception.pipeline import DRAIN_LIMIT_S, Runner, RunnerError
+from perception.pipeline.counters import FrameCounters
 from perception.sinks.sink import Sink, SinkError
 from perception.sources.registry import Spec, build_source
 from perception.sources.source import SourceError, SourceInfo
-from perception.telemetry.health import FrameCounts
 
 RECORDED_AHEAD: Final = 4
 """Results of a recording that may wait for the loop."""
@@ -44,13 +44,13 @@ class Run:
     where the loop would end. Leaving the `with` block ends threads, child processes and shared memory.
     """
 
-    def __init__(self, pipeline: Pipeline, info: SourceInfo, results: ResultQueue, watcher: Thread) -> None:
+    def __init__(self, runner: Runner, info: SourceInfo, results: ResultQueue, watcher: Thread) -> None:
         """Take over a run that has been started; see `open`."""
         self.info = info
         """What is known of the source: `source_id`, `is_live`, `frame_wh`, `rate_hz`, `description`."""
-        self._pipeline, self._results, self._watcher = pipeline, results, watcher
+        self._runner, self._results, self._watcher = runner, results, watcher
         self._is_error_raised = False
-        self._unclosed = weakref.finalize(self, _give_up, pipeline, results)
+        self._unclosed = weakref.finalize(self, _give_up, runner, results)
 
     def __iter__(self) -> Iterator[Result]:
         """The results that are still to come."""
@@ -85,14 +85,14 @@ class Run:
         """End the run: what has not been read is given up. Safe to call twice."""
         self._unclosed.detach()
         self._results.leave()
-        self._pipeline.stop()
-        _wait(self._pipeline)
+        self._runner.stop()
+        _wait(self._runner)
         self._watcher.join(DRAIN_LIMIT_S)
 
     @property
-    def books(self) -> FrameCounts:
+    def books(self) -> FrameCounters:
         """What became of every frame so far; they balance at every moment."""
-        return FrameCounts.of_balance(self._pipeline.ledger.balance())
+        return self._runner.counters()
 
     @property
     def skipped(self) -> int:
@@ -104,15 +104,15 @@ class Run:
             return
         self._is_error_raised = True
         try:
-            self._pipeline.raise_first_error()
-        except PipelineError as error:
+            self._runner.raise_first_error()
+        except RunnerError as error:
             cause = error.__cause__
             if isinstance(cause, SourceError | EngineError | SinkError):
                 cause.add_note(f"in the stage {error.stage}")
                 raise cause from None
             raise
-        if stuck := self._pipeline.stuck_stages():
-            raise PipelineError(stuck[0], TimeoutError(f"did not end within {DRAIN_LIMIT_S:g} s"))
+        if stuck := self._runner.stuck_stages():
+            raise RunnerError(stuck[0], TimeoutError(f"did not end within {DRAIN_LIMIT_S:g} s"))
 
 
 def open(
@@ -172,18 +172,18 @@ def _started(config: NodeConfig, network: Network) -> Run:
         predictors = predictors_of(engine, config, info.is_live, info.rate_hz)
         sinks = run_sinks(config, info)
         opened = sinks.open_all()
-        rules = supervision(config, predictors[0], sinks, build_tracer(config, engine, info))
+        policy = run_policy(config, predictors[0], sinks, build_tracer(config, engine, info))
         results = ResultQueue(1 if info.is_live else RECORDED_AHEAD, drops=info.is_live)
-        pipeline = Pipeline(source, info, predictors, [*opened, results], rules, cores=config.threads)
-        watcher = Thread(target=_watch, args=(pipeline,), name="watch", daemon=True)
+        runner = Runner(source, info, predictors, [*opened, results], policy, cores=config.threads)
+        watcher = Thread(target=_watch, args=(runner,), name="watch", daemon=True)
         watcher.start()
-        pipeline.start()
+        runner.start()
     except BaseException:
         for close in (*(sink.close for sink in opened), source.close):
             with suppress(Exception):  # the error that ends the run is the one to raise
                 close()
         raise
-    return Run(pipeline, info, results, watcher)
+    return Run(runner, info, results, watcher)
 
 
 class ResultQueue:
@@ -246,26 +246,26 @@ class ResultQueue:
             self._changed.notify_all()
 
 
-def _watch(pipeline: Pipeline) -> None:
+def _watch(runner: Runner) -> None:
     """Body of a thread: watch over the stages, whatever the loop is busy with."""
-    while not pipeline.wait(WATCH_S) and not pipeline.waits_for_hung_stages_alone:
-        pipeline.watch()
+    while not runner.wait(WATCH_S) and not runner.waits_for_hung_stages_alone:
+        runner.watch()
 
 
-def _wait(pipeline: Pipeline) -> None:
+def _wait(runner: Runner) -> None:
     """Until all has ended, or only what hangs is left."""
     until_s = time.monotonic() + DRAIN_LIMIT_S
-    while not pipeline.wait(WATCH_S) and time.monotonic() < until_s:
-        if pipeline.waits_for_hung_stages_alone:
+    while not runner.wait(WATCH_S) and time.monotonic() < until_s:
+        if runner.waits_for_hung_stages_alone:
             break
 
 
-def _give_up(pipeline: Pipeline, results: ResultQueue) -> None:
+def _give_up(runner: Runner, results: ResultQueue) -> None:
     """End a run that nobody closed: its last user has gone, or the process ends."""
     results.leave()
-    pipeline.stop()
+    runner.stop()
     if current_thread() is main_thread():  # any other may be one of the run's own
-        _wait(pipeline)
+        _wait(runner)
 
 
 def _with_own_pixels(output: OutputItem) -> OutputItem:

@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from perception.build import build_predictors, build_tracer, run_sinks, settings_of_run, supervision
+from perception.build import build_predictors, build_tracer, run_policy, run_sinks, settings_of_run
 from perception.cli.command import say, say_lines, show
 from perception.cli.node_outputs import check_outputs
 from perception.cli.signals import StopSignals
@@ -18,8 +18,8 @@ from perception.config import NodeConfig
 from perception.frame import EngineState
 from perception.inference.engines import EngineError
 from perception.inference.zoo import model_file
-from perception.pipeline import DRAIN_LIMIT_S, Pipeline, PipelineError
-from perception.pipeline.ledger import DISPLACED
+from perception.pipeline import DRAIN_LIMIT_S, Runner, RunnerError
+from perception.pipeline.counters import DISPLACED
 from perception.pipeline.watchdog import RunningTime
 from perception.sinks.sink import Sink, SinkError
 from perception.sources.counts import SourceCounts, counts_of
@@ -28,6 +28,8 @@ from perception.sources.source import SourceError
 from perception.system.plugins import PluginError
 from perception.system.process import tune_process
 from perception.telemetry.address import EndpointsError
+from perception.telemetry.changes import StateChanges
+from perception.telemetry.health import LastOutput
 from perception.telemetry.http_server import Endpoints
 from perception.telemetry.snapshot import Monitor
 from perception.telemetry.summary import SummaryFile, as_table, summarise
@@ -40,7 +42,7 @@ URGENT_LIMIT_S = 1.0
 """That files get to be finished once SIGINT came twice."""
 ERRORS = (
     *(SettingsError, SourceError, SinkError, EngineError, EndpointsError),
-    *(FileNotFoundError, PipelineError, PluginError),
+    *(FileNotFoundError, RunnerError, PluginError),
 )
 """What ends a run, each in one line."""
 
@@ -71,7 +73,7 @@ def run(config: NodeConfig, stop: StopSignals | None = None, settings_files: Seq
         summary_file = SummaryFile(Path(config.summary), overwrite=config.overwrite, append=config.append)
     opened: list[Sink] = []
     try:
-        stop.wake_by(getattr(source, "stop", None))
+        stop.wake_by(source.stop)
         info = source.open()
         stop.check()
         size = "{}x{}".format(*info.frame_wh) if info.frame_wh else ""
@@ -86,21 +88,26 @@ def run(config: NodeConfig, stop: StopSignals | None = None, settings_files: Seq
         opened = sinks.open_all([summary_file] if summary_file else [])
         tracer = build_tracer(config, engine, info)
         say(tracer.description)
-        rules = supervision(config, predictors[0], sinks, tracer)
-        pipeline = Pipeline(source, info, predictors, opened, rules, cores=config.threads)
-        monitor = Monitor(pipeline, source, info, engine, config.freshness, tracer)
+        policy = run_policy(config, predictors[0], sinks, tracer)
+        last_output, changes = LastOutput(), StateChanges()
+        runner = Runner(
+            *(source, info, predictors, opened, policy),
+            cores=config.threads,
+            listeners=(last_output.tell, changes.tell),
+        )
+        monitor = Monitor(runner, last_output, source, info, engine, config.freshness, tracer)
         if endpoints is not None:
-            endpoints.start(monitor.status, pipeline.age, pipeline.times)
+            endpoints.start(monitor.status, runner.age, runner.times)
             say(f"http: /healthz, /readyz and /metrics on port {endpoints.port}")
         started_s = time.monotonic()
         stop.begin()
         try:
-            pipeline.start()
+            runner.start()
             notifier = SystemdNotifier(is_ready_at_start=not info.is_live)
-            limit_s = _watch(pipeline, monitor, notifier, started_s, stop)
+            limit_s = _watch(runner, monitor, changes, notifier, started_s, stop)
         except BaseException:
-            pipeline.stop()
-            pipeline.wait(DRAIN_LIMIT_S)
+            runner.stop()
+            runner.wait(DRAIN_LIMIT_S)
             raise
     except BaseException:
         if summary_file is not None:
@@ -112,16 +119,16 @@ def run(config: NodeConfig, stop: StopSignals | None = None, settings_files: Seq
         raise
     if endpoints is not None:
         endpoints.close()
-    summary = summarise(pipeline, time.monotonic() - started_s, engine.contract.model_id, engine.provider)
+    summary = summarise(runner, time.monotonic() - started_s, engine.contract.model_id, engine.provider)
     summary["provider_nodes"] = dict(engine.nodes)
     summary["source"] = monitor.source_counts()
     summary |= tracer.as_dict() | {"settings": settings_of_run(config)}
     say_lines(as_table(summary))
     counts = counts_of(source)
-    displaced = pipeline.ledger.dropped_by.get(DISPLACED, 0) if info.is_replayed else 0
+    displaced = runner.counters().dropped.get(DISPLACED, 0) if info.is_replayed else 0
     for note in counts.notes(displaced):
         say(f"note: {note}")
-    problems = _problems(pipeline, counts, limit_s)
+    problems = _problems(runner, counts, limit_s)
     written = sinks.written()
     if summary_file is not None:
         try:
@@ -139,7 +146,12 @@ def run(config: NodeConfig, stop: StopSignals | None = None, settings_files: Seq
 
 
 def _watch(
-    pipeline: Pipeline, monitor: Monitor, notifier: SystemdNotifier, started_s: float, stop: StopSignals
+    runner: Runner,
+    monitor: Monitor,
+    changes: StateChanges,
+    notifier: SystemdNotifier,
+    started_s: float,
+    stop: StopSignals,
 ) -> float:
     """Wait for the end, or for the limit once a stop was asked for, and return that limit in seconds.
 
@@ -149,55 +161,56 @@ def _watch(
     limit_s, drained_s, running = DRAIN_LIMIT_S, 0.0, RunningTime()
 
     def tell_systemd() -> None:
-        if notifier.is_on:  # the status takes the ledger's lock and reads /proc
+        if notifier.is_on:  # the status takes the run's lock and reads /proc
             notifier.tick(monitor.status())
 
     tell_systemd()
-    while not pipeline.wait(TICK_S) and drained_s < limit_s and not pipeline.waits_for_hung_stages_alone:
+    while not runner.wait(TICK_S) and drained_s < limit_s and not runner.waits_for_hung_stages_alone:
         tick_s = running.tick_ns() / 1e9
-        if pipeline.stopping_for_s:
+        if runner.stopping_for_s:
             drained_s += tick_s
         elif stop.number is not None:
-            pipeline.stop()
+            runner.stop()
         if stop.is_urgent and limit_s == DRAIN_LIMIT_S:
             limit_s = min(limit_s, drained_s + URGENT_LIMIT_S)
-        pipeline.watch()
+        runner.watch()
         tell_systemd()
-        _tell_changes(pipeline, shows_progress)
+        _tell_changes(changes, shows_progress)
         if shows_progress:
-            show(f"\r{_progress(pipeline, started_s):70}")
+            show(f"\r{_progress(runner, started_s):70}")
     tell_systemd()
     notifier.close()
     if shows_progress:
         show(_CLEARED)
-    _tell_changes(pipeline, is_over=True)
+    _tell_changes(changes, is_over=True)
     return limit_s
 
 
-def _tell_changes(pipeline: Pipeline, shows_progress: bool = False, *, is_over: bool = False) -> None:
+def _tell_changes(changes: StateChanges, shows_progress: bool = False, *, is_over: bool = False) -> None:
     """What became of camera and engine since; a line of progress makes room."""
-    for line in pipeline.changes.lines(all_of_them=is_over):
+    for line in changes.lines(all_of_them=is_over):
         if shows_progress:
             show(_CLEARED)
         say(line)
 
 
-def _progress(pipeline: Pipeline, started_s: float) -> str:
-    published = pipeline.ledger.published
+def _progress(runner: Runner, started_s: float) -> str:
+    counters = runner.counters()
+    published = counters.published
     fps = published / (time.monotonic() - started_s)
-    age_ms = pipeline.age.quantile_ms(0.5)
+    age_ms = runner.age.quantile_ms(0.5)
     age = "-" if age_ms is None else f"{age_ms:.0f} ms"
-    return f"{published} frames  {fps:.1f} fps  age {age}  dropped {pipeline.ledger.dropped}"
+    return f"{published} frames  {fps:.1f} fps  age {age}  dropped {counters.dropped_in_all}"
 
 
-def _problems(pipeline: Pipeline, counts: SourceCounts, limit_s: float) -> list[str]:
+def _problems(runner: Runner, counts: SourceCounts, limit_s: float) -> list[str]:
     """What went wrong in the run, a line each: what ended it, or else what is missing or did not end."""
     try:
-        pipeline.raise_first_error()
-    except PipelineError as error:
+        runner.raise_first_error()
+    except RunnerError as error:
         return [str(error)]
-    problems = [f"{stage} did not end within {limit_s:.1f} s" for stage in pipeline.stuck_stages()]
-    if suspect := pipeline.ledger.withheld_by.get(f"engine {EngineState.SUSPECT}"):
+    problems = [f"{stage} did not end within {limit_s:.1f} s" for stage in runner.stuck_stages()]
+    if suspect := runner.counters().withheld_by.get(f"engine {EngineState.SUSPECT}"):
         who, them = ("1 frame has", "it") if suspect == 1 else (f"{suspect} frames have", "them")
         problems.append(f"{who} no mask: the network's output told nothing of {them}")
     if counts.unreadable:
@@ -207,4 +220,4 @@ def _problems(pipeline: Pipeline, counts: SourceCounts, limit_s: float) -> list[
             else (f"{counts.unreadable} images could not be read and have")
         )
         problems.append(f"{who} no mask")
-    return problems + [f"{sink.name}: {sink.issue}" for sink in pipeline.sinks.values() if sink.issue]
+    return problems + [f"{sink.name}: {sink.issue}" for sink in runner.sinks.values() if sink.issue]

@@ -1,6 +1,6 @@
 """The pipeline and what it is made of: every thread of the node lives here."""
 
-from perception.pipeline.pipeline import DRAIN_LIMIT_S, Pipeline, PipelineError
-from perception.pipeline.supervision import Supervision
+from perception.pipeline.policy import RefineStep, RunPolicy
+from perception.pipeline.runner import DRAIN_LIMIT_S, Runner, RunnerError
 
-__all__ = ["DRAIN_LIMIT_S", "Pipeline", "PipelineError", "Supervision"]
+__all__ = ["DRAIN_LIMIT_S", "RefineStep", "RunPolicy", "Runner", "RunnerError"]

@@ -13,7 +13,7 @@ class SinkError(Exception):
 
 
 class Sink(Protocol):
-    """A consumer of what is published. One call at a time, of a recording not always by the same thread."""
+    """A consumer of what is published. One call at a time."""
 
     name: str
     """Short name for counts and errors, such as "overlay"."""

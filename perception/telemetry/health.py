@@ -12,9 +12,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
 
 from perception.frame import CAMERA_SEES, ENGINE_SEES, CameraState, EngineState, OutputItem
+from perception.pipeline.counters import FrameCounters
 from perception.provenance.identity import RunIdentity
 from perception.provenance.utc import ClockTie
 
@@ -30,23 +30,6 @@ class Phase(StrEnum):
     STARTING = "starting"
     RUNNING = "running"
     STOPPING = "stopping"
-
-
-@dataclass(frozen=True)
-class FrameCounts:
-    """The ledger at one moment: captured = published + withheld + dropped + in flight."""
-
-    captured: int = 0
-    published: int = 0
-    withheld: int = 0
-    dropped: Mapping[str, int] = field(default_factory=dict)
-    """By reason."""
-    in_flight: int = 0
-
-    @classmethod
-    def of_balance(cls, balance: Mapping[str, Any]) -> FrameCounts:
-        """The same, of what `Ledger.balance` gives."""
-        return cls(**balance)
 
 
 @dataclass(frozen=True)
@@ -90,11 +73,7 @@ class NodeStatus:
     network that is stalled do not count."""
     record_limit_s: float
     """A node that has published nothing for longer stands still."""
-    frames: FrameCounts = field(default_factory=FrameCounts)
-    withheld_by: Mapping[str, int] = field(default_factory=dict)
-    """Frames without a mask, by reason, such as "camera stale"."""
-    missed: int = 0
-    """Frames that the camera took and never handed over, by its own numbers."""
+    frames: FrameCounters = field(default_factory=FrameCounters)
     decode_errors: int = 0
     io_errors: int = 0
     """Calls to the camera's driver that failed and were tried again."""

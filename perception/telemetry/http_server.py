@@ -18,7 +18,7 @@ from threading import BoundedSemaphore, Lock, Thread
 from typing import Any, Final
 
 from perception.cli.command import say
-from perception.pipeline.histogram import Histogram
+from perception.metrics.histogram import Histogram
 from perception.system.redaction import redacted_line
 from perception.telemetry.address import EndpointsError, is_own_host, parse_address
 from perception.telemetry.health import NodeStatus

@@ -17,7 +17,7 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 from perception.frame import CAMERA_SEES, ENGINE_SEES, CameraState, EngineState
-from perception.pipeline.histogram import Histogram
+from perception.metrics.histogram import Histogram
 from perception.system.redaction import redacted_line
 from perception.telemetry.health import NodeStatus, Phase
 
@@ -130,7 +130,7 @@ def _counts(status: NodeStatus) -> Iterator[Metric]:
     for name, text, count in (
         ("frames_captured", "Frames that came in.", frames.captured),
         ("frames_published", "Frames whose mask was published.", frames.published),
-        ("frames_missed", "Frames the camera took and never handed over.", status.missed),
+        ("frames_missed", "Frames the camera took and never handed over.", frames.missed),
         ("decode_errors", "Packets and pictures that were damaged.", status.decode_errors),
         ("io_errors", "Calls to the driver that failed and were tried again.", status.io_errors),
         ("reconnect_attempts", "Attempts to open the source again.", status.reconnect_attempts),
@@ -138,7 +138,7 @@ def _counts(status: NodeStatus) -> Iterator[Metric]:
     ):
         yield CounterMetricFamily(f"drivable_{name}", text, value=count)
     text = "Frames without a mask: no view of the road, or an engine that is not to be believed."
-    withheld = dict.fromkeys(_WITHHELD, 0) | dict(status.withheld_by)
+    withheld = dict.fromkeys(_WITHHELD, 0) | dict(frames.withheld_by)
     yield _counters("drivable_frames_withheld", text, "reason", withheld.items())
     yield _counters("drivable_frames_dropped", "Frames thrown away.", "reason", frames.dropped.items())
     yield _counters("drivable_restarts", "Restarts of a stage.", "stage", status.restarts.items())

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from perception.inference.engines import Engine
-from perception.pipeline import Pipeline
+from perception.pipeline import Runner
 from perception.provenance.trace import Tracer
 from perception.sources.counts import counts_of, period_ns_of, silence_ns_of
 from perception.sources.isolated.freshness import FreshnessSettings
 from perception.sources.source import Source, SourceInfo
 from perception.telemetry.health import (
-    FrameCounts,
+    LastOutput,
     NodeStatus,
     Phase,
     SinkStatus,
@@ -21,26 +21,27 @@ from perception.telemetry.health import (
 
 
 class Monitor:
-    """Puts together what pipeline, source and engine know; may be asked by any thread."""
+    """Puts together what runner, source and engine know; may be asked by any thread."""
 
     def __init__(
         self,
-        pipeline: Pipeline,
+        runner: Runner,
+        last_output: LastOutput,
         source: Source,
         info: SourceInfo,
         engine: Engine,
         freshness: FreshnessSettings,
         tracer: Tracer | None = None,
     ) -> None:
-        self._pipeline, self._source, self._info, self._engine = pipeline, source, info, engine
+        self._runner, self._last_output = runner, last_output
+        self._source, self._info, self._engine = source, info, engine
         self._tracer, self._freshness = tracer, freshness
 
     def status(self) -> NodeStatus:
         """Of this moment."""
-        pipeline = self._pipeline
-        published = pipeline.last_output.ask()
+        runner, published = self._runner, self._last_output.ask()
         counts = counts_of(self._source)
-        restarts = {sink.name: sink.restarts for sink in pipeline.sinks.values()}
+        restarts = {sink.name: sink.restarts for sink in runner.sinks.values()}
         period_ns = period_ns_of(self._source, self._info)
         silence_s = silence_ns_of(self._source, self._info, self._freshness) / 1e9
         return NodeStatus(
@@ -49,7 +50,7 @@ class Monitor:
             provider=self._engine.provider,
             engine_state=published.engine_state or self._engine.state,
             engine_reason=published.engine_reason,
-            phase=Phase.STOPPING if pipeline.stopping_for_s else Phase.RUNNING,
+            phase=Phase.STOPPING if runner.stopping_for_s else Phase.RUNNING,
             camera_state=published.camera_state,
             camera_reason=published.camera_reason,
             fresh_age_s=published.fresh_age_s,
@@ -57,17 +58,15 @@ class Monitor:
             fresh_limit_s=self._freshness.max_age_s + silence_s,
             record_age_s=published.record_age_s,
             record_limit_s=silence_limit_s(1e9 / period_ns) + self._freshness.stale_after_s,
-            frames=FrameCounts.of_balance(pipeline.ledger.balance()),
-            withheld_by=pipeline.ledger.withheld_by,
-            missed=pipeline.ledger.missed,
+            frames=runner.counters(),
             decode_errors=counts.decode_errors,
             io_errors=counts.io_errors,
             reconnect_attempts=counts.reconnect_attempts,
             reconnects=counts.reconnects,
             restarts={**restarts, "reader": counts.hangs + counts.deaths + counts.malformed},
-            sinks={name: SinkStatus(sink.dropped, sink.issue) for name, sink in pipeline.sinks.items()},
+            sinks={name: SinkStatus(sink.dropped, sink.issue) for name, sink in runner.sinks.items()},
             memory=own_memory(),
-            dead_end=pipeline.dead_end,
+            dead_end=runner.dead_end,
             run=self._tracer.run if self._tracer else None,
             clock=self._tracer.clock.last if self._tracer else None,
         )

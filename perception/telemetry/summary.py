@@ -7,8 +7,8 @@ import os
 from pathlib import Path
 from typing import Any, Final
 
-from perception.pipeline import Pipeline
-from perception.pipeline.histogram import Histogram
+from perception.metrics.histogram import Histogram
+from perception.pipeline import Runner
 from perception.sinks.claim import Claim
 from perception.sinks.sink import SinkError
 from perception.system.json_text import json_text
@@ -19,26 +19,26 @@ SCHEMA = 2
 _LARGEST_SUMMARY_BYTES: Final = 1_000_000
 
 
-def summarise(pipeline: Pipeline, elapsed_s: float, model_id: str, provider: str) -> dict[str, Any]:
+def summarise(runner: Runner, elapsed_s: float, model_id: str, provider: str) -> dict[str, Any]:
     """Counts and times of a run that has ended."""
-    balance = pipeline.ledger.balance()
+    frames = runner.counters()
     peak_bytes = own_memory().peak_bytes
     return {
         "schema": SCHEMA,
         "model_id": model_id,
         "provider": provider,
-        "frames": balance,
-        "withheld_by": pipeline.ledger.withheld_by,
+        "frames": frames.balance(),
+        "withheld_by": dict(frames.withheld_by),
         "sinks": {
-            name: {"dropped": sink.dropped, "restarts": sink.restarts, "issue": sink.issue}
-            for name, sink in pipeline.sinks.items()
+            name: sink.became() | {"restarts": sink.restarts, "issue": sink.issue}
+            for name, sink in runner.sinks.items()
         },
         "elapsed_s": round(elapsed_s, 3),
-        "fps": round(pipeline.ledger.published / elapsed_s, 2) if elapsed_s > 0 else None,
-        "age_ms": _quantiles(pipeline.age),
-        "stage_ms": {name: _quantiles(times) for name, times in pipeline.times.items() if times.count},
+        "fps": round(frames.published / elapsed_s, 2) if elapsed_s > 0 else None,
+        "age_ms": _quantiles(runner.age),
+        "stage_ms": {name: _quantiles(times) for name, times in runner.times.items() if times.count},
         "peak_memory_mb": None if peak_bytes is None else round(peak_bytes / 2**20, 1),
-        "errors": [f"{stage}: {error}" for stage, error in pipeline.errors],
+        "errors": [f"{stage}: {error}" for stage, error in runner.errors],
     }
 
 

@@ -127,7 +127,7 @@ def _one_line(status: NodeStatus) -> str:
     else:
         state = f"no fresh mask: {status.why_not_fresh}"
     frames = status.frames
-    told = [state, f"{frames.published} published", f"{sum(frames.dropped.values())} dropped"]
+    told = [state, f"{frames.published} published", f"{frames.dropped_in_all} dropped"]
     if status.engine_state is EngineState.FALLBACK:
         told.append(f"engine {status.engine_state} on {status.provider}")
     told += [f"{name} failed" for name, sink in status.sinks.items() if sink.error]

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from perception.frame import Frame, OutputItem, Prediction
-from perception.pipeline import Pipeline
+from perception.pipeline import Runner
 from perception.sources.source import SourceInfo
 from perception.sources.synthetic import SyntheticSource
 from perception.system.cores import usable_cores
@@ -175,12 +175,12 @@ def test_recording_keeps_no_more_threads_at_work_than_it_may() -> None:
         counting.work()
         return Prediction(frame, np.zeros((2, 2), np.uint8), (1.0, 0.0, 0.0), "fake")
 
-    pipeline = Pipeline(source, info, [predict], [counting], cores=1)
-    pipeline.start()
-    while pipeline.ledger.published < 60:
+    runner = Runner(source, info, [predict], [counting], cores=1)
+    runner.start()
+    while runner.counters().published < 60:
         time.sleep(0.01)
-    pipeline.stop()
+    runner.stop()
 
-    assert pipeline.wait(30)
+    assert runner.wait(30)
     # A thread that other programs keep from its core for most of the time counts as one that waits.
     assert counting.beside_another < counting.begun / 5

@@ -16,12 +16,13 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as of_text
 
 from perception.frame import CameraState, EngineState, Frame, Prediction
-from perception.pipeline.histogram import Histogram
+from perception.metrics.histogram import Histogram
+from perception.pipeline.counters import FrameCounters
 from perception.provenance.identity import RunIdentity
 from perception.provenance.kernel_time import Synchronisation
 from perception.provenance.utc import ClockTie
 from perception.telemetry.address import EndpointsError, parse_address
-from perception.telemetry.health import FrameCounts, LastOutput, Memory, NodeStatus, Phase, SinkStatus
+from perception.telemetry.health import LastOutput, Memory, NodeStatus, Phase, SinkStatus
 from perception.telemetry.http_server import CONNECTIONS, Endpoints
 
 FRESH = NodeStatus(
@@ -36,9 +37,11 @@ FRESH = NodeStatus(
     fresh_limit_s=0.1,
     record_age_s=0.03,
     record_limit_s=5.0,
-    frames=FrameCounts(100, 90, 1, {"newer frame": 7, "run ended": 1}, 1),
-    withheld_by={"camera blocked": 1},
-    missed=4,
+    frames=FrameCounters(
+        *(100, 90, 1, {"newer frame": 7, "run ended": 1}, 1),
+        withheld_by={"camera blocked": 1},
+        missed=4,
+    ),
     decode_errors=3,
     io_errors=4,
     reconnect_attempts=6,

@@ -9,9 +9,7 @@ import numpy as np
 import pytest
 
 from perception.frame import CameraState, EngineState, Frame, NoFrameRecord, Prediction
-from perception.pipeline.ledger import Ledger
 from perception.telemetry.health import (
-    FrameCounts,
     LastOutput,
     NodeStatus,
     Phase,
@@ -155,17 +153,6 @@ def test_record_without_a_mask_makes_no_mask_younger(state: CameraState, clock: 
 @pytest.mark.parametrize(("rate_hz", "limit_s"), [(30.0, 5.0), (1.0, 5.0), (0.05, 100.0)])
 def test_silence_is_allowed_for_some_periods_and_some_seconds(rate_hz: float, limit_s: float) -> None:
     assert silence_limit_s(rate_hz) == limit_s
-
-
-def test_counts_are_those_of_the_ledger() -> None:
-    ledger = Ledger()
-    for _ in range(5):
-        ledger.capture()
-    ledger.publish()
-    ledger.withhold()
-    ledger.drop("newer frame", 2)
-
-    assert FrameCounts.of_balance(ledger.balance()) == FrameCounts(5, 1, 1, {"newer frame": 2}, 1)
 
 
 def test_memory_is_told_and_its_peak_is_no_less() -> None:

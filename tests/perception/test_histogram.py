@@ -7,7 +7,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from perception.pipeline.histogram import Histogram
+from perception.metrics.histogram import Histogram
 
 
 def histogram_of(durations_ns: np.ndarray) -> Histogram:

@@ -1,17 +1,17 @@
-"""The pipeline where no frame comes, where a frame shows no road, and where a stage hangs."""
+"""The runner where no frame comes, where a frame shows no road, and where a stage hangs."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from threading import Event
 
 import numpy as np
 import pytest
 
 from perception.frame import CameraState, Frame, NoFrameRecord, OutputItem, Prediction
-from perception.pipeline import Pipeline, PipelineError, Supervision
+from perception.pipeline import Runner, RunnerError, RunPolicy
 from perception.pipeline.watchdog import WatchdogSettings
 from perception.sources.isolated.freshness import FreshnessSettings
 from perception.sources.isolated.supervisor import IsolatedSource, Limits
@@ -75,27 +75,26 @@ class KeepingSink:
         self.closed.set()
 
 
-def _run(script: list[Frame | Exception], supervision: Supervision, info: SourceInfo = RECORDED) -> Pipeline:
-    pipeline = Pipeline(ScriptedSource(script), info, [_predict], [KeepingSink()], supervision)
-    pipeline.start()
-    assert pipeline.wait(LIMIT_S)
-    pipeline.raise_first_error()
-    return pipeline
-
-
-def _written(pipeline: Pipeline) -> list[OutputItem]:
-    sink = pipeline.sinks["keeping"]._sink
-    assert isinstance(sink, KeepingSink)
-    return sink.written
+def _run(
+    script: list[Frame | Exception], policy: RunPolicy, info: SourceInfo = RECORDED
+) -> tuple[Runner, list[OutputItem]]:
+    """The run, which has ended well, and what was written."""
+    sink = KeepingSink()
+    runner = Runner(ScriptedSource(script), info, [_predict], [sink], policy)
+    runner.start()
+    assert runner.wait(LIMIT_S)
+    runner.raise_first_error()
+    assert runner.unaccounted(is_over=True) == []
+    return runner, sink.written
 
 
 def test_outage_reaches_the_sinks_in_its_place_with_the_engines_name() -> None:
-    def stamp_engine(outage: NoFrameRecord) -> NoFrameRecord:
+    def sign(outage: NoFrameRecord) -> NoFrameRecord:
         return NoFrameRecord(**{**outage.__dict__, "model_id": "model"})
 
-    pipeline = _run([_frame(0), _outage(), _frame(1)], Supervision(stamp_engine=stamp_engine))
+    _, written = _run([_frame(0), _outage(), _frame(1)], RunPolicy(stamp_engine=sign))
 
-    before, outage, after = _written(pipeline)
+    before, outage, after = written
     assert isinstance(before, Prediction)
     assert isinstance(after, Prediction)
     assert isinstance(outage, NoFrameRecord)
@@ -104,9 +103,9 @@ def test_outage_reaches_the_sinks_in_its_place_with_the_engines_name() -> None:
 
 
 def test_outage_is_no_frame_in_the_books() -> None:
-    pipeline = _run([_frame(0), _outage(), _outage()], Supervision())
+    runner, _ = _run([_frame(0), _outage(), _outage()], RunPolicy())
 
-    assert pipeline.ledger.balance() == {
+    assert runner.counters().balance() == {
         "captured": 1,
         "published": 1,
         "withheld": 0,
@@ -116,43 +115,53 @@ def test_outage_is_no_frame_in_the_books() -> None:
 
 
 def test_frame_without_a_view_of_the_road_is_withheld_and_told() -> None:
-    def judge(prediction: Prediction) -> tuple[CameraState, str | None]:
+    def judged(prediction: Prediction) -> Prediction:
         if prediction.frame.frame_id == 1:
-            return CameraState.BLOCKED, "dark"
-        return CameraState.OK, None
+            return replace(prediction, camera_state=CameraState.BLOCKED, camera_reason="dark")
+        return prediction
 
-    pipeline = _run([_frame(0), _frame(1), _frame(2)], Supervision(judge=judge))
+    runner, written = _run([_frame(0), _frame(1), _frame(2)], RunPolicy(refine=[judged]))
 
-    assert [it.has_mask for it in _written(pipeline)] == [True, False, True]
-    assert (pipeline.ledger.published, pipeline.ledger.withheld) == (2, 1)
-    assert pipeline.ledger.balance()["in_flight"] == 0
+    assert [it.has_mask for it in written] == [True, False, True]
+    assert (runner.counters().published, runner.counters().withheld) == (2, 1)
+    assert runner.counters().in_flight == 0
 
 
 def test_live_mask_that_is_too_old_is_withheld_as_stale() -> None:
-    pipeline = _run([_frame(0, age_s=3.0)], Supervision(max_age_s=0.5), LIVE)
+    _, written = _run([_frame(0, age_s=3.0)], RunPolicy(max_age_s=0.5), LIVE)
 
-    (output,) = _written(pipeline)
+    (output,) = written
     assert (output.camera_state, output.camera_reason) == (CameraState.STALE, "the frame is 3.0 s old")
     assert not output.has_mask
 
 
 def test_recorded_mask_is_never_too_old() -> None:
-    pipeline = _run([_frame(0, age_s=3.0)], Supervision(max_age_s=0.5))
+    _, written = _run([_frame(0, age_s=3.0)], RunPolicy(max_age_s=0.5))
 
-    assert _written(pipeline)[0].has_mask
+    assert written[0].has_mask
 
 
 def test_frames_that_the_camera_lost_are_counted_beside_the_books() -> None:
-    pipeline = _run([_frame(0), _frame(1, missed_before=3)], Supervision())
+    runner, _ = _run([_frame(0), _frame(1, missed_before=3)], RunPolicy())
 
-    assert pipeline.ledger.missed == 3
-    assert pipeline.ledger.captured == 2
+    assert runner.counters().missed == 3
+    assert runner.counters().captured == 2
 
 
-def test_last_output_is_what_was_published_last() -> None:
-    pipeline = _run([_frame(0), _outage()], Supervision())
+def test_refine_steps_follow_each_other_and_see_every_prediction_in_order() -> None:
+    seen: list[tuple[str, int, str | None]] = []
 
-    assert pipeline.last_output.ask().camera_state is CameraState.STALE
+    def step(name: str) -> Callable[[Prediction], Prediction]:
+        def refine(prediction: Prediction) -> Prediction:
+            seen.append((name, prediction.frame.frame_id, prediction.camera_reason))
+            return replace(prediction, camera_reason=name)
+
+        return refine
+
+    _, written = _run([_frame(0), _outage(), _frame(1)], RunPolicy(refine=[step("a"), step("b")]))
+
+    assert seen == [("a", 0, None), ("b", 0, "a"), ("a", 1, None), ("b", 1, "a")]
+    assert [it.camera_reason for it in written] == ["b", "no frame for 0.1 s", "b"]
 
 
 @pytest.mark.parametrize("is_live", [False, True])
@@ -175,43 +184,43 @@ def test_stage_that_hangs_ends_the_run_with_its_name_and_the_sinks_closed(stage:
     source = Hanging([_frame(0), _frame(1)])
     settings = WatchdogSettings(stage_s=0.15)
     info = LIVE if is_live else RECORDED
-    pipeline = Pipeline(source, info, [predict], [sink], Supervision(watchdog=settings))
-    pipeline.start()
+    runner = Runner(source, info, [predict], [sink], RunPolicy(watchdog=settings))
+    runner.start()
     limit_s = time.monotonic() + LIMIT_S
     while not sink.closed.is_set() and time.monotonic() < limit_s:
-        pipeline.watch()
+        runner.watch()
         time.sleep(0.01)
 
     assert sink.closed.is_set()
-    assert stage in pipeline.stuck_stages()
-    with pytest.raises(PipelineError, match=f"^{stage}: hung: at one frame for more than 0.15 s$"):
-        pipeline.raise_first_error()
+    assert stage in runner.stuck_stages()
+    with pytest.raises(RunnerError, match=f"^{stage}: hung: at one frame for more than 0.15 s$"):
+        runner.raise_first_error()
     goes_on.set()
-    assert pipeline.wait(LIMIT_S)
-    assert pipeline.ledger.published == len(sink.written) <= 1
-    assert pipeline.ledger.balance()["in_flight"] == 0
+    assert runner.wait(LIMIT_S)
+    assert runner.counters().published == len(sink.written) <= 1
+    assert runner.counters().in_flight == 0
 
 
 def test_stage_that_waits_for_others_does_not_hang() -> None:
     goes_on = Event()
     sink = KeepingSink(on_write=lambda output: goes_on.wait(0.3))
     frames: list[Frame | Exception] = [_frame(number) for number in range(40)]
-    pipeline = Pipeline(
+    runner = Runner(
         ScriptedSource(frames),
         RECORDED,
         [_predict],
         [sink],
-        Supervision(watchdog=WatchdogSettings(stage_s=0.6)),
+        RunPolicy(watchdog=WatchdogSettings(stage_s=0.6)),
     )
-    pipeline.start()
+    runner.start()
     until_s = time.monotonic() + 1.0
     while time.monotonic() < until_s:
-        pipeline.watch()
+        runner.watch()
         time.sleep(0.01)
     goes_on.set()
 
-    assert pipeline.wait(LIMIT_S)
-    pipeline.raise_first_error()
+    assert runner.wait(LIMIT_S)
+    runner.raise_first_error()
     assert len(sink.written) == 40
 
 
@@ -231,23 +240,21 @@ def test_hung_sink_of_a_live_run_is_replaced_and_the_run_goes_on() -> None:
             pass
 
     second = KeepingSink("first")
-    supervision = Supervision(
-        rebuild_sink=lambda name: second, watchdog=WatchdogSettings(stage_s=0.15, restarts=5)
-    )
-    pipeline = Pipeline(Endless([]), LIVE, [_predict], [KeepingSink("first", on_write=hang)], supervision)
-    pipeline.start()
+    policy = RunPolicy(rebuild_sink=lambda name: second, watchdog=WatchdogSettings(stage_s=0.15, restarts=5))
+    runner = Runner(Endless([]), LIVE, [_predict], [KeepingSink("first", on_write=hang)], policy)
+    runner.start()
     assert is_in.wait(LIMIT_S)
     until_s = time.monotonic() + LIMIT_S
     while not second.written and time.monotonic() < until_s:
-        pipeline.watch()
+        runner.watch()
         time.sleep(0.01)
     goes_on.set()
-    pipeline.stop()
+    runner.stop()
 
-    assert pipeline.wait(LIMIT_S)
+    assert runner.wait(LIMIT_S)
     assert second.written
-    pipeline.raise_first_error()
-    assert pipeline.sinks["first"].restarts == 1
+    runner.raise_first_error()
+    assert runner.sinks["first"].restarts == 1
 
 
 class SilentReader:
@@ -276,14 +283,14 @@ def test_silence_that_is_allowed_for_long_is_no_stage_that_hangs() -> None:
     source = IsolatedSource(SilentReader, "cam", Limits(freshness=FreshnessSettings(stale_after_s=0.8)))
     info = source.open()
     settings = WatchdogSettings(stage_s=0.2)
-    pipeline = Pipeline(source, info, [_predict], [sink], Supervision(watchdog=settings))
-    pipeline.start()
+    runner = Runner(source, info, [_predict], [sink], RunPolicy(watchdog=settings))
+    runner.start()
     until_s = time.monotonic() + LIMIT_S
     while not sink.written and time.monotonic() < until_s:
-        pipeline.watch()
+        runner.watch()
         time.sleep(0.01)
-    pipeline.stop()
+    runner.stop()
 
-    assert pipeline.wait(LIMIT_S)
-    pipeline.raise_first_error()
+    assert runner.wait(LIMIT_S)
+    runner.raise_first_error()
     assert [it.camera_state for it in sink.written[:1]] == [CameraState.STALE]

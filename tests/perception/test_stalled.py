@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 from perception.frame import CameraState, EngineState, Frame, NoFrameRecord, OutputItem, Prediction
-from perception.pipeline import Pipeline, Supervision
+from perception.pipeline import Runner, RunPolicy
 from perception.pipeline.watchdog import WatchdogSettings
 from perception.sources.source import EndOfSource, Source, SourceInfo
+from perception.telemetry.health import LastOutput
 
 RATE_HZ = 50.0
 LIMIT_S = 10.0
@@ -48,7 +49,7 @@ class Camera(Source):
 
 
 @dataclass
-class RecordingPolicy:
+class Keeping:
     name: str = "keeping"
     issue: str | None = None
     written: list[OutputItem] = field(default_factory=list)
@@ -63,7 +64,7 @@ class RecordingPolicy:
         pass
 
 
-def perceive_but(hangs: Callable[[Frame], None]) -> Callable[[Frame], Prediction]:
+def predict_but(hangs: Callable[[Frame], None]) -> Callable[[Frame], Prediction]:
     def predict(frame: Frame) -> Prediction:
         hangs(frame)
         return Prediction(frame, np.zeros((2, 4), np.uint8), (1.0, 0.0, 0.0), "model")
@@ -75,7 +76,7 @@ def stalled_records(outputs: list[OutputItem]) -> list[NoFrameRecord]:
     return [it for it in outputs if isinstance(it, NoFrameRecord) and it.engine_state is EngineState.STALLED]
 
 
-def run_with_a_stall(**settings: float) -> tuple[Pipeline, list[OutputItem], float]:
+def run_with_a_stall(**settings: float) -> tuple[Runner, list[OutputItem], float]:
     """A live run whose network stands at frame 5; with the time at which it went on."""
     went_on_ns = 0
 
@@ -85,19 +86,17 @@ def run_with_a_stall(**settings: float) -> tuple[Pipeline, list[OutputItem], flo
             time.sleep(STALL_S)
             went_on_ns = time.monotonic_ns()
 
-    camera, sink = Camera(), RecordingPolicy()
-    supervision = Supervision(
-        max_age_s=MAX_AGE_S, watchdog=WatchdogSettings(**{"stalled_after_s": 0.3} | settings)
-    )
-    pipeline = Pipeline(camera, camera.open(), [perceive_but(hangs)], [sink], supervision)
-    pipeline.start()
+    camera, sink = Camera(), Keeping()
+    policy = RunPolicy(max_age_s=MAX_AGE_S, watchdog=WatchdogSettings(**{"stalled_after_s": 0.3} | settings))
+    runner = Runner(camera, camera.open(), [predict_but(hangs)], [sink], policy)
+    runner.start()
     until_s = time.monotonic() + LIMIT_S
     while time.monotonic() < until_s and not (went_on_ns and sink.written[-1].has_mask):
         time.sleep(0.01)
-    pipeline.stop()
-    assert pipeline.wait(LIMIT_S)
-    pipeline.raise_first_error()
-    return pipeline, sink.written, went_on_ns
+    runner.stop()
+    assert runner.wait(LIMIT_S)
+    runner.raise_first_error()
+    return runner, sink.written, went_on_ns
 
 
 def test_stalled_network_is_reported_at_the_nominal_rate_without_a_mask() -> None:
@@ -119,7 +118,7 @@ def test_stalled_network_is_reported_at_the_nominal_rate_without_a_mask() -> Non
 
 
 def test_late_frame_is_withheld_as_stale_and_all_is_in_order_and_in_the_books() -> None:
-    pipeline, outputs, _ = run_with_a_stall()
+    runner, outputs, _ = run_with_a_stall()
 
     at = outputs.index(stalled_records(outputs)[-1])
     late, *after = outputs[at + 1 :]
@@ -130,9 +129,9 @@ def test_late_frame_is_withheld_as_stale_and_all_is_in_order_and_in_the_books() 
     assert published_ns == sorted(published_ns)
     ids = [it.frame.frame_id for it in outputs if isinstance(it, Prediction)]
     assert ids == sorted(set(ids))
-    balance = pipeline.ledger.balance()
+    balance = runner.counters().balance()
     assert balance["in_flight"] == 0
-    assert pipeline.ledger.published + pipeline.ledger.withheld == len(ids)
+    assert runner.counters().published + runner.counters().withheld == len(ids)
 
 
 def test_network_that_is_slower_than_the_camera_is_not_stalled() -> None:
@@ -143,33 +142,33 @@ def test_network_that_is_slower_than_the_camera_is_not_stalled() -> None:
 
 def test_stall_does_not_look_alive_or_fresh_and_the_watchdog_ends_it() -> None:
     goes_on = Event()
-    camera, sink = Camera(), RecordingPolicy()
+    camera, sink = Camera(), Keeping()
     settings = WatchdogSettings(stage_s=1.5, stalled_after_s=0.2)
 
     def hangs(frame: Frame) -> None:
         if frame.frame_id >= 5:
             goes_on.wait(LIMIT_S)
 
-    pipeline = Pipeline(
-        camera, camera.open(), [perceive_but(hangs)], [sink], Supervision(max_age_s=0.2, watchdog=settings)
-    )
-    pipeline.start()
+    policy, last_output = RunPolicy(max_age_s=0.2, watchdog=settings), LastOutput()
+    predictors, listeners = [predict_but(hangs)], [last_output.tell]
+    runner = Runner(camera, camera.open(), predictors, [sink], policy, listeners=listeners)
+    runner.start()
     until_s = time.monotonic() + LIMIT_S
-    while pipeline.dead_end is None and time.monotonic() < until_s:
-        pipeline.watch()
+    while runner.dead_end is None and time.monotonic() < until_s:
+        runner.watch()
         time.sleep(0.02)
-    last = pipeline.last_output.ask()
+    last = last_output.ask()
     told = len(sink.written)
     time.sleep(0.3)
 
-    assert pipeline.dead_end == "predict-0: hung: at one frame for more than 1.5 s"
+    assert runner.dead_end == "predict-0: hung: at one frame for more than 1.5 s"
     assert stalled_records(sink.written)
     assert (last.engine_state, last.camera_state) == (EngineState.STALLED, CameraState.OK)
     assert last.record_age_s > 1.0, "records of a stall kept the node alive"
     assert len(sink.written) <= told + 2, "records went on behind the end of the run"
     goes_on.set()
-    assert pipeline.wait(LIMIT_S)
-    assert pipeline.ledger.balance()["in_flight"] == 0
+    assert runner.wait(LIMIT_S)
+    assert runner.counters().in_flight == 0
 
 
 @pytest.mark.parametrize("value", [0, -1])

@@ -20,7 +20,8 @@ from perception.config import NodeConfig
 from perception.frame import CameraState, EngineState
 from perception.inference.engines.providers import cache_folder
 from perception.pipeline import DRAIN_LIMIT_S
-from perception.telemetry.health import FrameCounts, NodeStatus, Phase, SinkStatus
+from perception.pipeline.counters import FrameCounters
+from perception.telemetry.health import NodeStatus, Phase, SinkStatus
 from perception.telemetry.systemd import SystemdNotifier
 
 STARTING = NodeStatus(
@@ -211,7 +212,7 @@ def test_stopping_is_told_once(systemd: Systemd) -> None:
         (
             replace(
                 FRESH,
-                frames=FrameCounts(9, 6, 0, {"newer frame": 2, "late": 1}, 0),
+                frames=FrameCounters(9, 6, 0, {"newer frame": 2, "late": 1}, 0),
                 engine_state=EngineState.FALLBACK,
                 sinks={"jsonl": SinkStatus(0, "disk full"), "overlay": SinkStatus()},
             ),

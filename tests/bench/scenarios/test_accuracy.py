@@ -19,7 +19,7 @@ from perception.inference.predictor import Predictor
 from perception.inference.zoo import model_file
 from perception.labels import BACKGROUND, DIRECT
 from perception.metrics.segmentation import measure_accuracy
-from perception.pipeline import PipelineError
+from perception.pipeline import RunnerError
 from perception.synthetic import DriveRenderer
 from train.data.decode import DataError
 from train.data.layouts import open_frames
@@ -202,7 +202,7 @@ class TestUnderLoad:
         def fails(frame: Frame) -> Prediction:
             raise RuntimeError("no such luck")
 
-        with pytest.raises(PipelineError, match="predict-0: no such luck"):
+        with pytest.raises(RunnerError, match="predict-0: no such luck"):
             self.is_same(8, [fails])
 
 

@@ -26,7 +26,7 @@ from bench.scenarios.live_run import (
 )
 from bench.task import Task
 from perception.frame import Frame, Prediction
-from perception.pipeline import PipelineError
+from perception.pipeline import RunnerError
 from perception.sources.pacing import Clock
 from perception.sources.source import EndOfSource, SourceInfo
 
@@ -288,7 +288,7 @@ def test_error_of_a_stage_ends_the_run_with_it() -> None:
     def fail(frame: Frame) -> Prediction:
         raise ValueError("no such layer")
 
-    with pytest.raises(PipelineError, match="predict-0: no such layer"):
+    with pytest.raises(RunnerError, match="predict-0: no such layer"):
         run_live(fail, [FRAME], rate_hz=100, duration_s=60)
 
 

@@ -1,4 +1,4 @@
-"""The pipeline with a source, predictors and sinks made here: order, books, errors, and how it ends."""
+"""The runner with a source, predictors and sinks made here: order, books, errors, and how it ends."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from perception.frame import Frame, Prediction
-from perception.pipeline import Pipeline, PipelineError
+from perception.pipeline import Runner, RunnerError
 from perception.sources.source import EndOfSource, Source, SourceInfo
 
 END_LIMIT_S = 1.0
@@ -70,7 +70,7 @@ class FedSource(Source):
         raise NotImplementedError
 
     def feed(self, *frame_ids: int) -> None:
-        """Give these frames; returns when the pipeline has taken them and asks for the next."""
+        """Give these frames; returns when the runner has taken them and asks for the next."""
         for frame_id in frame_ids:
             self._fed.put(make_frame(frame_id))
         for _ in frame_ids:
@@ -140,15 +140,15 @@ def build(
     *,
     is_live: bool = False,
     predictors: list[Callable[[Frame], Prediction]] | None = None,
-) -> Pipeline:
+) -> Runner:
     info = SourceInfo("fake", is_live, (2, 2), 30.0)
-    return Pipeline(source, info, predictors or [predict], sinks)
+    return Runner(source, info, predictors or [predict], sinks)
 
 
-def start(pipeline: Pipeline) -> list[Thread]:
-    """The threads that the pipeline started."""
+def start(runner: Runner) -> list[Thread]:
+    """The threads that the runner started."""
     before = set(threading.enumerate())
-    pipeline.start()
+    runner.start()
     return [thread for thread in threading.enumerate() if thread not in before]
 
 
@@ -158,32 +158,33 @@ def assert_no_thread_is_left(threads: list[Thread]) -> None:
     assert not [thread.name for thread in threads if thread.is_alive()]
 
 
-def assert_books_balance(pipeline: Pipeline) -> None:
-    balance, ledger = pipeline.ledger.balance(), pipeline.ledger
-    assert balance["in_flight"] == 0
-    assert balance["withheld"] == 0
-    assert ledger.captured == ledger.published + ledger.dropped
+def assert_books_balance(runner: Runner) -> None:
+    counters = runner.counters()
+    assert runner.unaccounted(is_over=True) == []
+    assert counters.in_flight == 0
+    assert counters.withheld == 0
+    assert counters.captured == counters.published + counters.dropped_in_all
 
 
 class TestRecorded:
     @pytest.mark.parametrize("workers", [1, 2, 3])
     def test_every_frame_reaches_every_sink_in_order(self, workers: int) -> None:
         sinks = [FakeSink("a"), FakeSink("b")]
-        pipeline = build(CountedSource(50), sinks, predictors=[predict] * workers)
+        runner = build(CountedSource(50), sinks, predictors=[predict] * workers)
 
-        pipeline.start()
-        assert pipeline.wait(WAIT_LIMIT_S)
+        runner.start()
+        assert runner.wait(WAIT_LIMIT_S)
 
         assert [sink.frame_ids for sink in sinks] == [list(range(50))] * 2
 
     @pytest.mark.parametrize("workers", [1, 2, 3])
     def test_nothing_is_dropped(self, workers: int) -> None:
-        pipeline = build(CountedSource(50), [FakeSink()], predictors=[predict] * workers)
+        runner = build(CountedSource(50), [FakeSink()], predictors=[predict] * workers)
 
-        pipeline.start()
-        assert pipeline.wait(WAIT_LIMIT_S)
+        runner.start()
+        assert runner.wait(WAIT_LIMIT_S)
 
-        assert pipeline.ledger.balance() == {
+        assert runner.counters().balance() == {
             "captured": 50,
             "published": 50,
             "withheld": 0,
@@ -200,81 +201,81 @@ class TestRecorded:
             most_read = frame_id
 
         slow = FakeSink("slow", lambda prediction: assert_set(is_free))
-        pipeline = build(CountedSource(200, count), [slow])
-        pipeline.start()
-        assert not pipeline.wait(STILL_S)
+        runner = build(CountedSource(200, count), [slow])
+        runner.start()
+        assert not runner.wait(STILL_S)
         assert most_read < 100
 
         is_free.set()
 
-        assert pipeline.wait(WAIT_LIMIT_S)
+        assert runner.wait(WAIT_LIMIT_S)
         assert slow.frame_ids == list(range(200))
 
     def test_source_and_sinks_are_closed_at_the_end(self) -> None:
         source, sink = CountedSource(3), FakeSink()
-        pipeline = build(source, [sink])
+        runner = build(source, [sink])
 
-        threads = start(pipeline)
-        assert pipeline.wait(WAIT_LIMIT_S)
+        threads = start(runner)
+        assert runner.wait(WAIT_LIMIT_S)
 
         assert source.closed == 1
         assert sink.closed.is_set()
         assert_no_thread_is_left(threads)
 
     def test_run_without_an_error_raises_nothing(self) -> None:
-        pipeline = build(CountedSource(3), [FakeSink()])
-        pipeline.start()
-        assert pipeline.wait(WAIT_LIMIT_S)
+        runner = build(CountedSource(3), [FakeSink()])
+        runner.start()
+        assert runner.wait(WAIT_LIMIT_S)
 
-        pipeline.raise_first_error()
+        runner.raise_first_error()
 
-        assert pipeline.errors == []
-        assert pipeline.stuck_stages() == []
+        assert runner.errors == []
+        assert runner.stuck_stages() == []
 
     def test_source_without_frames_is_a_normal_run(self) -> None:
         sink = FakeSink()
-        pipeline = build(CountedSource(0), [sink])
+        runner = build(CountedSource(0), [sink])
 
-        pipeline.start()
-        assert pipeline.wait(WAIT_LIMIT_S)
+        runner.start()
+        assert runner.wait(WAIT_LIMIT_S)
 
         assert sink.written == []
-        assert pipeline.errors == []
+        assert runner.errors == []
 
     def test_run_without_sinks_publishes_every_frame(self) -> None:
-        pipeline = build(CountedSource(20), [])
+        runner = build(CountedSource(20), [])
 
-        pipeline.start()
-        assert pipeline.wait(WAIT_LIMIT_S)
+        runner.start()
+        assert runner.wait(WAIT_LIMIT_S)
 
-        assert pipeline.ledger.published == 20
+        assert runner.counters().published == 20
 
     def test_age_and_stage_times_are_counted_for_every_frame(self) -> None:
-        pipeline = build(CountedSource(20), [FakeSink()])
+        runner = build(CountedSource(20), [FakeSink()])
 
-        pipeline.start()
-        assert pipeline.wait(WAIT_LIMIT_S)
+        runner.start()
+        assert runner.wait(WAIT_LIMIT_S)
 
-        counts = {name: times.count for name, times in pipeline.times.items()}
-        assert pipeline.age.count == 20
+        counts = {name: times.count for name, times in runner.times.items()}
+        assert runner.age.count == 20
         assert counts == {"capture": 20, "sink fake": 20, "infer": 20}
 
     def test_predictions_carry_the_time_of_publication(self) -> None:
         sink = FakeSink()
-        pipeline = build(CountedSource(3), [sink])
+        runner = build(CountedSource(3), [sink])
 
-        pipeline.start()
-        assert pipeline.wait(WAIT_LIMIT_S)
+        runner.start()
+        assert runner.wait(WAIT_LIMIT_S)
 
         assert all(prediction.published_ns > prediction.captured_ns for prediction in sink.written)
 
     def test_error_of_a_sink_ends_the_run(self) -> None:
         other = FakeSink("other")
-        pipeline = build(CountedSource(None), [FakeSink("broken", raise_at(5, OSError("full"))), other])
+        runner = build(CountedSource(None), [FakeSink("broken", raise_at(5, OSError("full"))), other])
 
-        threads = start(pipeline)
+        threads = start(runner)
 
-        assert pipeline.wait(END_LIMIT_S)
+        assert runner.wait(END_LIMIT_S)
         assert other.closed.is_set()
         assert other.frame_ids == list(range(len(other.frame_ids)))
         assert_no_thread_is_left(threads)
@@ -284,14 +285,14 @@ class TestLive:
     def test_newest_frame_wins_and_displaced_frames_are_counted(self) -> None:
         is_free, is_busy = Event(), Event()
 
-        def perceive_slowly(frame: Frame) -> Prediction:
+        def predict_slowly(frame: Frame) -> Prediction:
             is_busy.set()
             assert is_free.wait(WAIT_LIMIT_S)
             return predict(frame)
 
         source, sink = FedSource(), FakeSink()
-        pipeline = build(source, [sink], is_live=True, predictors=[perceive_slowly])
-        pipeline.start()
+        runner = build(source, [sink], is_live=True, predictors=[predict_slowly])
+        runner.start()
         source.feed(0)
         assert is_busy.wait(WAIT_LIMIT_S)
         source.feed(1, 2, 3, 4, 5)
@@ -300,18 +301,18 @@ class TestLive:
         is_free.set()
         source.end()
 
-        assert pipeline.wait(WAIT_LIMIT_S)
+        assert runner.wait(WAIT_LIMIT_S)
         assert sink.frame_ids == [0, 5]
-        assert pipeline.ledger.balance()["dropped"] == {"newer frame": 4}
-        assert_books_balance(pipeline)
+        assert runner.counters().balance()["dropped"] == {"newer frame": 4}
+        assert_books_balance(runner)
 
     def test_slow_sink_does_not_slow_publication_and_its_drops_are_counted(self) -> None:
         is_free = Event()
         slow = FakeSink("slow", lambda prediction: assert_set(is_free))
         fast = FakeSink("fast")
         source = FedSource()
-        pipeline = build(source, [slow, fast], is_live=True)
-        pipeline.start()
+        runner = build(source, [slow, fast], is_live=True)
+        runner.start()
         for frame_id in range(30):
             source.feed(frame_id)
             assert fast.writes.acquire(timeout=WAIT_LIMIT_S)
@@ -320,69 +321,69 @@ class TestLive:
         is_free.set()
         source.end()
 
-        assert pipeline.wait(WAIT_LIMIT_S)
+        assert runner.wait(WAIT_LIMIT_S)
         assert fast.frame_ids == list(range(30))
-        assert pipeline.sinks["fast"].dropped == 0
-        assert pipeline.sinks["slow"].dropped > 0
-        assert len(slow.written) + pipeline.sinks["slow"].dropped == 30
+        assert runner.sinks["fast"].dropped == 0
+        assert runner.sinks["slow"].dropped > 0
+        assert len(slow.written) + runner.sinks["slow"].dropped == 30
 
     def test_run_goes_on_without_a_dead_sink_and_tells_its_error_at_the_end(self) -> None:
         error = OSError("full")
         source, dead, living = FedSource(), FakeSink("dead", raise_at(2, error)), FakeSink("living")
-        pipeline = build(source, [dead, living], is_live=True)
-        pipeline.start()
+        runner = build(source, [dead, living], is_live=True)
+        runner.start()
         for frame_id in range(8):  # as many as may wait for a sink that has no turn
             source.feed(frame_id)
             assert living.writes.acquire(timeout=WAIT_LIMIT_S)
         source.end()
 
-        assert pipeline.wait(WAIT_LIMIT_S)
+        assert runner.wait(WAIT_LIMIT_S)
 
         assert living.frame_ids == list(range(8))
         assert dead.frame_ids == [0, 1]
-        with pytest.raises(PipelineError, match=r"^sink dead: full$"):
-            pipeline.raise_first_error()
+        with pytest.raises(RunnerError, match=r"^sink dead: full$"):
+            runner.raise_first_error()
 
     def test_first_of_several_errors_is_raised(self) -> None:
         source, dead, living = FedSource(), FakeSink("dead", raise_at(0, OSError("full"))), FakeSink("living")
-        pipeline = build(source, [dead, living], is_live=True)
-        pipeline.start()
+        runner = build(source, [dead, living], is_live=True)
+        runner.start()
         source.feed(0)
         assert dead.closed.wait(WAIT_LIMIT_S)
         source.end(OSError("unplugged"))
-        assert pipeline.wait(WAIT_LIMIT_S)
+        assert runner.wait(WAIT_LIMIT_S)
 
-        with pytest.raises(PipelineError, match=r"^sink dead: full$"):
-            pipeline.raise_first_error()
+        with pytest.raises(RunnerError, match=r"^sink dead: full$"):
+            runner.raise_first_error()
 
-        assert [stage for stage, _ in pipeline.errors] == ["sink dead", "capture"]
+        assert [stage for stage, _ in runner.errors] == ["sink dead", "capture"]
 
     @pytest.mark.parametrize("predictors", [[], [predict] * 2], ids=["none", "two"])
     def test_one_perceiver_takes_its_frames(self, predictors: list[Callable[[Frame], Prediction]]) -> None:
         info = SourceInfo("fake", True, (2, 2), 30.0)
 
         with pytest.raises(ValueError, match=r"^[02] predictors for a live source; it needs one$"):
-            Pipeline(CountedSource(3), info, predictors, [])
+            Runner(CountedSource(3), info, predictors, [])
 
     def test_run_ends_when_no_sink_is_left(self) -> None:
         def fail(prediction: Prediction) -> None:
             raise OSError("full")
 
         sinks = [FakeSink("a", fail), FakeSink("b", fail)]
-        pipeline = build(CountedSource(None), sinks, is_live=True)
+        runner = build(CountedSource(None), sinks, is_live=True)
 
-        threads = start(pipeline)
+        threads = start(runner)
 
-        assert pipeline.wait(END_LIMIT_S)
+        assert runner.wait(END_LIMIT_S)
         assert_no_thread_is_left(threads)
-        assert_books_balance(pipeline)
+        assert_books_balance(runner)
 
 
 def assert_set(event: Event) -> None:
     assert event.wait(WAIT_LIMIT_S)
 
 
-def failing_pipeline(stage: str, error: Exception, is_live: bool, workers: int) -> tuple[Pipeline, FakeSink]:
+def failing_pipeline(stage: str, error: Exception, is_live: bool, workers: int) -> tuple[Runner, FakeSink]:
     """A run without an end, in which `stage` raises `error` on its fourth frame, or soon after."""
 
     def check(item: Any) -> None:
@@ -390,7 +391,7 @@ def failing_pipeline(stage: str, error: Exception, is_live: bool, workers: int) 
         if frame_id >= 3:
             raise error
 
-    def perceive_checked(frame: Frame) -> Prediction:
+    def predict_checked(frame: Frame) -> Prediction:
         check(frame)
         return predict(frame)
 
@@ -399,7 +400,7 @@ def failing_pipeline(stage: str, error: Exception, is_live: bool, workers: int) 
 
     source = CountedSource(None, check if stage == "capture" else lambda frame_id: None)
     sink = FakeSink("broken", published if stage == "sink broken" else lambda prediction: None)
-    step = perceive_checked if stage == "predict" else predict
+    step = predict_checked if stage == "predict" else predict
     return build(source, [sink], is_live=is_live, predictors=[step] * workers), sink
 
 
@@ -407,22 +408,22 @@ def failing_pipeline(stage: str, error: Exception, is_live: bool, workers: int) 
 @pytest.mark.parametrize("stage", ["capture", "predict", "sink broken"])
 class TestFailureOf:
     def test_stage_ends_the_run_at_once(self, stage: str, is_live: bool, workers: int) -> None:
-        pipeline, _ = failing_pipeline(stage, RuntimeError("broken"), is_live, workers)
+        runner, _ = failing_pipeline(stage, RuntimeError("broken"), is_live, workers)
 
-        threads = start(pipeline)
+        threads = start(runner)
 
-        assert pipeline.wait(END_LIMIT_S)
+        assert runner.wait(END_LIMIT_S)
         assert_no_thread_is_left(threads)
-        assert pipeline.stuck_stages() == []
+        assert runner.stuck_stages() == []
 
     def test_stage_is_named_and_its_error_is_the_cause(self, stage: str, is_live: bool, workers: int) -> None:
         error = RuntimeError("broken")
-        pipeline, _ = failing_pipeline(stage, error, is_live, workers)
-        pipeline.start()
-        assert pipeline.wait(END_LIMIT_S)
+        runner, _ = failing_pipeline(stage, error, is_live, workers)
+        runner.start()
+        assert runner.wait(END_LIMIT_S)
 
-        with pytest.raises(PipelineError, match=f"^{stage}.*: broken$") as raised:
-            pipeline.raise_first_error()
+        with pytest.raises(RunnerError, match=f"^{stage}.*: broken$") as raised:
+            runner.raise_first_error()
 
         assert raised.value.stage.startswith(stage)
         assert raised.value.__cause__ is error
@@ -430,13 +431,13 @@ class TestFailureOf:
     def test_stage_leaves_the_sink_closed_and_the_books_balanced(
         self, stage: str, is_live: bool, workers: int
     ) -> None:
-        pipeline, sink = failing_pipeline(stage, RuntimeError("broken"), is_live, workers)
+        runner, sink = failing_pipeline(stage, RuntimeError("broken"), is_live, workers)
 
-        pipeline.start()
-        assert pipeline.wait(END_LIMIT_S)
+        runner.start()
+        assert runner.wait(END_LIMIT_S)
 
         assert sink.closed.is_set()
-        assert_books_balance(pipeline)
+        assert_books_balance(runner)
 
 
 class TestClose:
@@ -445,13 +446,13 @@ class TestClose:
             def close(self) -> None:
                 raise OSError("device busy")
 
-        pipeline = build(Unclosable(3), [FakeSink()])
-        threads = start(pipeline)
+        runner = build(Unclosable(3), [FakeSink()])
+        threads = start(runner)
 
-        assert pipeline.wait(END_LIMIT_S)
+        assert runner.wait(END_LIMIT_S)
         assert_no_thread_is_left(threads)
-        with pytest.raises(PipelineError, match=r"^source close: device busy$"):
-            pipeline.raise_first_error()
+        with pytest.raises(RunnerError, match=r"^source close: device busy$"):
+            runner.raise_first_error()
 
     def test_source_that_never_closes_is_named_as_stuck(self) -> None:
         is_free, is_closing = Event(), Event()
@@ -461,11 +462,11 @@ class TestClose:
                 is_closing.set()
                 assert_set(is_free)
 
-        pipeline = build(Hanging(3), [FakeSink()])
-        threads = start(pipeline)
+        runner = build(Hanging(3), [FakeSink()])
+        threads = start(runner)
         assert is_closing.wait(WAIT_LIMIT_S)
 
-        assert pipeline.stuck_stages() == ["source close"]
+        assert runner.stuck_stages() == ["source close"]
 
         is_free.set()
         assert_no_thread_is_left(threads)
@@ -476,18 +477,18 @@ class TestClose:
                 raise OSError("disk full")
 
         other = FakeSink("other")
-        pipeline = build(CountedSource(3), [Unclosable("overlay"), other])
-        pipeline.start()
+        runner = build(CountedSource(3), [Unclosable("overlay"), other])
+        runner.start()
 
-        assert pipeline.wait(END_LIMIT_S)
+        assert runner.wait(END_LIMIT_S)
         assert other.frame_ids == [0, 1, 2]
         assert other.closed.is_set()
-        with pytest.raises(PipelineError, match=r"^sink overlay: disk full$"):
-            pipeline.raise_first_error()
+        with pytest.raises(RunnerError, match=r"^sink overlay: disk full$"):
+            runner.raise_first_error()
 
 
 def test_error_without_a_text_is_told_by_its_kind() -> None:
-    assert str(PipelineError("capture", MemoryError())) == "capture: MemoryError"
+    assert str(RunnerError("capture", MemoryError())) == "capture: MemoryError"
 
 
 class TestStop:
@@ -495,140 +496,140 @@ class TestStop:
     def test_frames_captured_before_are_published(self, is_live: bool) -> None:
         is_free, is_busy = Event(), Event()
 
-        def perceive_slowly(frame: Frame) -> Prediction:
+        def predict_slowly(frame: Frame) -> Prediction:
             is_busy.set()
             assert_set(is_free)
             return predict(frame)
 
         source, sink = WakingSource(), FakeSink()
-        pipeline = build(source, [sink], is_live=is_live, predictors=[perceive_slowly])
-        pipeline.start()
+        runner = build(source, [sink], is_live=is_live, predictors=[predict_slowly])
+        runner.start()
         source.feed(0)
         assert is_busy.wait(WAIT_LIMIT_S)
         source.feed(1)
         assert source.reads.acquire(timeout=WAIT_LIMIT_S)  # asking for the next, so 1 has been put
 
-        pipeline.stop()
+        runner.stop()
         is_free.set()
 
-        assert pipeline.wait(END_LIMIT_S)
+        assert runner.wait(END_LIMIT_S)
         assert sink.frame_ids == [0, 1]
-        assert pipeline.ledger.dropped == 0
+        assert runner.counters().dropped_in_all == 0
 
     @pytest.mark.parametrize(("is_live", "workers"), RUNS)
     def test_run_without_an_end_ends(self, is_live: bool, workers: int) -> None:
         sink = FakeSink()
-        pipeline = build(CountedSource(None), [sink], is_live=is_live, predictors=[predict] * workers)
-        threads = start(pipeline)
+        runner = build(CountedSource(None), [sink], is_live=is_live, predictors=[predict] * workers)
+        threads = start(runner)
         assert sink.writes.acquire(timeout=WAIT_LIMIT_S)
 
-        pipeline.stop()
+        runner.stop()
 
-        assert pipeline.wait(END_LIMIT_S)
-        assert pipeline.errors == []
+        assert runner.wait(END_LIMIT_S)
+        assert runner.errors == []
         assert_no_thread_is_left(threads)
-        assert_books_balance(pipeline)
+        assert_books_balance(runner)
 
     def test_only_the_frame_in_hand_is_lost_of_a_recording(self) -> None:
         sink = FakeSink()
-        pipeline = build(CountedSource(None), [sink], predictors=[predict] * 2)
-        pipeline.start()
+        runner = build(CountedSource(None), [sink], predictors=[predict] * 2)
+        runner.start()
         assert sink.writes.acquire(timeout=WAIT_LIMIT_S)
 
-        pipeline.stop()
-        assert pipeline.wait(END_LIMIT_S)
+        runner.stop()
+        assert runner.wait(END_LIMIT_S)
 
-        assert sink.frame_ids == list(range(pipeline.ledger.published))
-        assert pipeline.ledger.captured - pipeline.ledger.published <= 1
+        assert sink.frame_ids == list(range(runner.counters().published))
+        assert runner.counters().captured - runner.counters().published <= 1
 
     def test_twice_is_one_stop(self) -> None:
-        pipeline = build(CountedSource(None), [FakeSink()])
-        pipeline.start()
+        runner = build(CountedSource(None), [FakeSink()])
+        runner.start()
 
-        pipeline.stop()
-        first_s = pipeline.stopping_for_s
-        pipeline.stop()
+        runner.stop()
+        first_s = runner.stopping_for_s
+        runner.stop()
 
-        assert pipeline.wait(END_LIMIT_S)
-        assert pipeline.stopping_for_s >= first_s
+        assert runner.wait(END_LIMIT_S)
+        assert runner.stopping_for_s >= first_s
 
     def test_before_the_start_gives_a_run_without_frames(self) -> None:
         sink = FakeSink()
-        pipeline = build(CountedSource(None), [sink])
-        pipeline.stop()
+        runner = build(CountedSource(None), [sink])
+        runner.stop()
 
-        pipeline.start()
+        runner.start()
 
-        assert pipeline.wait(END_LIMIT_S)
+        assert runner.wait(END_LIMIT_S)
         assert sink.written == []
 
     def test_after_the_end_changes_nothing(self) -> None:
-        pipeline = build(CountedSource(3), [FakeSink()])
-        pipeline.start()
-        assert pipeline.wait(END_LIMIT_S)
+        runner = build(CountedSource(3), [FakeSink()])
+        runner.start()
+        assert runner.wait(END_LIMIT_S)
 
-        pipeline.stop()
+        runner.stop()
 
-        assert pipeline.ledger.published == 3
-        assert pipeline.errors == []
+        assert runner.counters().published == 3
+        assert runner.errors == []
 
     def test_time_since_the_stop_is_zero_before_it(self) -> None:
         assert build(CountedSource(3), [FakeSink()]).stopping_for_s == 0.0
 
     def test_sinks_are_closed_even_if_a_read_blocks(self) -> None:
         source, sink = FedSource(), FakeSink()
-        pipeline = build(source, [sink], is_live=True)
-        threads = start(pipeline)
+        runner = build(source, [sink], is_live=True)
+        threads = start(runner)
         source.feed(0)
         assert sink.writes.acquire(timeout=WAIT_LIMIT_S)
 
-        pipeline.stop()
+        runner.stop()
 
         assert sink.closed.wait(END_LIMIT_S)
-        assert not pipeline.wait(STILL_S)
-        assert pipeline.stuck_stages() == ["capture"]
+        assert not runner.wait(STILL_S)
+        assert runner.stuck_stages() == ["capture"]
         source.end()
         assert_no_thread_is_left(threads)
         assert source.closed == 1
 
     def test_frame_that_comes_after_it_is_booked_and_not_published(self) -> None:
         source, sink = FedSource(), FakeSink()
-        pipeline = build(source, [sink], is_live=True)
-        pipeline.start()
+        runner = build(source, [sink], is_live=True)
+        runner.start()
         source.feed(0)
         assert sink.writes.acquire(timeout=WAIT_LIMIT_S)
 
-        pipeline.stop()
+        runner.stop()
         source.feed(1)
 
-        assert pipeline.wait(END_LIMIT_S)
+        assert runner.wait(END_LIMIT_S)
         assert sink.frame_ids == [0]
-        assert pipeline.ledger.balance()["dropped"] == {"run ended": 1}
+        assert runner.counters().balance()["dropped"] == {"run ended": 1}
 
 
 class TestErrorBehindABlockedRead:
     def test_wakes_a_source_that_can_be_woken(self) -> None:
         source, sink = WakingSource(), FakeSink()
-        pipeline, threads = self.started(source, sink)
+        runner, threads = self.started(source, sink)
 
-        assert pipeline.wait(END_LIMIT_S)
+        assert runner.wait(END_LIMIT_S)
 
         assert source.closed == 1
         assert_no_thread_is_left(threads)
 
     def test_starts_the_limit_for_a_source_that_cannot(self) -> None:
         source, sink = FedSource(), FakeSink()
-        pipeline, threads = self.started(source, sink)
+        runner, threads = self.started(source, sink)
 
         assert sink.closed.wait(END_LIMIT_S)
-        assert not pipeline.wait(STILL_S)
+        assert not runner.wait(STILL_S)
 
-        assert pipeline.stopping_for_s > 0
-        assert pipeline.stuck_stages() == ["capture"]
+        assert runner.stopping_for_s > 0
+        assert runner.stuck_stages() == ["capture"]
         source.end()
         assert_no_thread_is_left(threads)
 
-    def started(self, source: FedSource, sink: FakeSink) -> tuple[Pipeline, list[Thread]]:
+    def started(self, source: FedSource, sink: FakeSink) -> tuple[Runner, list[Thread]]:
         """A run whose predictor fails while the source waits for its second frame."""
         is_asking = Event()
 
@@ -636,16 +637,16 @@ class TestErrorBehindABlockedRead:
             assert_set(is_asking)
             raise RuntimeError("broken")
 
-        pipeline = build(source, [sink], is_live=True, predictors=[fail])
-        threads = start(pipeline)
+        runner = build(source, [sink], is_live=True, predictors=[fail])
+        threads = start(runner)
         source.feed(0)
         assert source.reads.acquire(timeout=WAIT_LIMIT_S)
         is_asking.set()
-        return pipeline, threads
+        return runner, threads
 
 
 class Chaos:
-    """A small pipeline drawn from a seed: its shape, its delays, and where it fails."""
+    """A small runner drawn from a seed: its shape, its delays, and where it fails."""
 
     def __init__(self, seed: int) -> None:
         chance = random.Random(seed)
@@ -661,11 +662,11 @@ class Chaos:
             FakeSink(f"s{number}", self._step(f"sink s{number}")) for number in range(chance.randrange(0, 4))
         ]
         steps = [self._step(f"predict-{number}") for number in range(self.workers)]
-        self.pipeline = build(
+        self.runner = build(
             self.source,
             self.sinks,
             is_live=self.is_live,
-            predictors=[self._predictor(step) for step in steps],
+            predictors=[self._perceiver(step) for step in steps],
         )
 
     def _step(self, name: str) -> Callable[[Any], None]:
@@ -685,35 +686,35 @@ class Chaos:
 
         return step
 
-    def _predictor(self, step: Callable[[Any], None]) -> Callable[[Frame], Prediction]:
-        def perceive_with(frame: Frame) -> Prediction:
+    def _perceiver(self, step: Callable[[Any], None]) -> Callable[[Frame], Prediction]:
+        def predict_with(frame: Frame) -> Prediction:
             step(frame)
             return predict(frame)
 
-        return perceive_with
+        return predict_with
 
 
 @pytest.mark.parametrize("seed", range(200))
 def test_random_pipeline_ends_with_its_books_balanced(seed: int) -> None:
     chaos = Chaos(seed)
-    pipeline = chaos.pipeline
+    runner = chaos.runner
 
-    threads = start(pipeline)
+    threads = start(runner)
     if chaos.is_stopped:
-        pipeline.wait(chaos.stop_after_s)
-        pipeline.stop()
+        runner.wait(chaos.stop_after_s)
+        runner.stop()
 
-    assert pipeline.wait(WAIT_LIMIT_S), f"hangs in {pipeline.stuck_stages()}"
+    assert runner.wait(WAIT_LIMIT_S), f"hangs in {runner.stuck_stages()}"
     assert_no_thread_is_left(threads)
-    assert_books_balance(pipeline)
-    assert sorted(name for name, _ in pipeline.errors) == sorted(chaos.failures)
+    assert_books_balance(runner)
+    assert sorted(name for name, _ in runner.errors) == sorted(chaos.failures)
     assert chaos.source.closed == 1
     for sink in chaos.sinks:
         assert sink.closed.is_set()
         assert sink.frame_ids == sorted(set(sink.frame_ids))
     if not chaos.failures:
         for sink in chaos.sinks:
-            handed_over = len(sink.written) + pipeline.sinks[sink.name].dropped
-            assert handed_over == pipeline.ledger.published
+            handed_over = len(sink.written) + runner.sinks[sink.name].dropped
+            assert handed_over == runner.counters().published
     if not (chaos.failures or chaos.is_stopped or chaos.is_live):
-        assert pipeline.ledger.published == chaos.frames
+        assert runner.counters().published == chaos.frames

@@ -1,8 +1,8 @@
-"""What the pipeline does about a camera, a stage or a sink that is not well."""
+"""RunPolicy: what is done with every result, and about a stage or a sink that is not well."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from perception.frame import CameraState, NoFrameRecord, OutputItem, Prediction
@@ -10,35 +10,35 @@ from perception.pipeline.watchdog import WatchdogSettings
 from perception.provenance.trace import Tracer
 from perception.sinks.sink import Sink
 
-Judge = Callable[[Prediction], tuple[CameraState, str | None]]
-"""The camera's state and its reason; called with every prediction, in order, by one thread."""
+RefineStep = Callable[[Prediction], Prediction]
+"""Gets every prediction of one source, one at a time and in order, and gives it as it is to be published."""
 
 
 @dataclass(frozen=True)
-class Supervision:
+class RunPolicy:
     """The rules of one run."""
 
-    judge: Judge | None = None
+    refine: Sequence[RefineStep] = ()
+    """Each gets what the one before made of a prediction."""
     stamp_engine: Callable[[NoFrameRecord], NoFrameRecord] | None = None
-    """Puts the engine's name and state on an outage."""
+    """Puts the engine's name and state on a record without a frame."""
     max_age_s: float = float("inf")
     """A live mask older than this when it would be published is withheld."""
     rebuild_sink: Callable[[str], Sink] | None = None
-    """Gives the sink of that name anew, open, going on with what the old one wrote; for live runs."""
+    """Gives the sink of that name again, open, going on with what the old one wrote; for live runs."""
     watchdog: WatchdogSettings = field(default_factory=WatchdogSettings)
     tracer: Tracer | None = None
-    """Puts on every output what made it, and when by UTC; None leaves that out."""
+    """Puts on every result what made it, and when by UTC; None leaves that out."""
 
-    def published(self, output: OutputItem, now_ns: int, is_live: bool) -> OutputItem:
-        """The output as it goes to the sinks, with what is known of the camera."""
+    def finish(self, output: OutputItem, now_ns: int, is_live: bool) -> OutputItem:
+        """The result as it goes to the sinks: refined and stamped."""
         trace = self.tracer.trace(output.captured_ns, now_ns) if self.tracer else None
         if not isinstance(output, Prediction):
-            return replace(
-                self.stamp_engine(output) if self.stamp_engine else output, published_ns=now_ns, trace=trace
-            )
-        state, reason = (output.camera_state, output.camera_reason)
-        if self.judge is not None:
-            state, reason = self.judge(output)
+            stamped = self.stamp_engine(output) if self.stamp_engine else output
+            return replace(stamped, published_ns=now_ns, trace=trace)
+        for step in self.refine:
+            output = step(output)
+        state, reason = output.camera_state, output.camera_reason
         age_s = (now_ns - output.captured_ns) / 1e9
         if is_live and age_s > self.max_age_s:
             state, reason = CameraState.STALE, f"the frame is {age_s:.1f} s old"

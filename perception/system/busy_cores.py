@@ -1,0 +1,116 @@
+"""How many threads keep a core busy at a time."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import deque
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from threading import Lock, get_native_id
+from typing import Final
+
+FREE_SHARE: Final = 0.75
+"""Of a core: a thread may begin where that much or more is free."""
+LOOK_EVERY_NS: Final = 50_000_000
+"""A thread that waits for a core looks so often whether those that have one want it."""
+
+
+class BusyCores:
+    """Shares a number of cores among more threads, first come, first served.
+
+    Args:
+        count: cores; `math.inf` lets every thread work at any time.
+    """
+
+    def __init__(self, count: float) -> None:
+        self._count = count
+        self._lock = Lock()
+        self._working: set[Burst] = set()
+        self._waiting: deque[Burst] = deque()
+
+    def burst(self, *, is_first: bool = False) -> AbstractContextManager[None]:
+        """What surrounds several items that one thread does in a row; each thread has its own.
+
+        Args:
+            is_first: goes before others that wait: what only one thread can do, and many wait for.
+        """
+        return nullcontext() if math.isinf(self._count) else Burst(self, is_first)
+
+    def acquire(self, burst: Burst) -> None:
+        """Wait until a core is free."""
+        with self._lock:
+            (self._waiting.appendleft if burst.is_first else self._waiting.append)(burst)
+            self._admit()
+        while not burst.turn.acquire(timeout=LOOK_EVERY_NS / 1e9):
+            with self._lock:
+                for working in self._working:
+                    working.measure()
+                self._admit()
+
+    def release(self, burst: Burst) -> None:
+        """Let others work."""
+        with self._lock:
+            burst.measure()
+            self._working.remove(burst)
+            self._admit()
+
+    def lift(self) -> None:
+        """Let every thread work from now on: one that has a core may never give it back."""
+        with self._lock:
+            self._count = math.inf
+            self._admit()
+
+    def _admit(self) -> None:
+        while self._waiting and self._count - sum(it.share for it in self._working) >= FREE_SHARE:
+            burst = self._waiting.popleft()
+            self._working.add(burst)
+            burst.begin()
+
+
+class Burst:
+    """Several items in a row on a core that is shared.
+
+    Threads that took turns at every item would each time find the caches full of the others' data. Of a core
+    a thread has the share that it wanted lately; the rest is waiting, for a disk, a GPU, a decoder's threads.
+    """
+
+    def __init__(self, cores: BusyCores, is_first: bool) -> None:
+        self.is_first, self.share = is_first, 1.0
+        self.turn = Lock()
+        self.turn.acquire()
+        self._cores = cores
+        self._file: Path | None = None
+        self._wanted_ns = self._took_ns = self._began_ns = 0
+
+    def __enter__(self) -> None:
+        if self._file is None:
+            self._file = Path(f"/proc/self/task/{get_native_id()}/schedstat")
+            self._wanted_ns = _wanted_ns(self._file)
+        self._cores.acquire(self)
+
+    def __exit__(self, *error: object) -> None:
+        self._cores.release(self)
+
+    def begin(self) -> None:
+        """Its thread gets a core; called by any thread."""
+        self._began_ns = time.monotonic_ns()
+        self.turn.release()
+
+    def measure(self) -> None:
+        """See how much of a core its thread wants, if that was not seen of late."""
+        now_ns = time.monotonic_ns()
+        self._took_ns, self._began_ns = self._took_ns + now_ns - self._began_ns, now_ns
+        if self._took_ns >= LOOK_EVERY_NS and self._file is not None:
+            before_ns, self._wanted_ns = self._wanted_ns, _wanted_ns(self._file)
+            self.share = min(1.0, (self._wanted_ns - before_ns) / self._took_ns)
+            self._took_ns = 0
+
+
+def _wanted_ns(file: Path) -> int:
+    """Time for which a thread ran or waited for others to leave it a core; all time, where no Linux is."""
+    try:
+        ran_ns, waited_ns, _ = file.read_text().split()
+    except (OSError, ValueError):
+        return time.monotonic_ns()
+    return int(ran_ns) + int(waited_ns)
