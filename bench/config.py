@@ -30,63 +30,63 @@ class BenchConfig:
     """One run: every model on every engine, in interleaved rounds."""
 
     models: list[str] = field(default_factory=lambda: ["all"])
-    """Names of shipped models, or ONNX files of drivable-export; all takes every shipped one."""
+    """Names of shipped models, or ONNX files of drivable-export; all: every shipped one."""
     engines: list[EngineName] = field(default_factory=lambda: ["onnx"])
     """onnx, openvino (bf16 where the CPU has it), openvino-f32, openvino-bf16."""
     providers: list[ProviderName] = field(default_factory=lambda: ["auto"])
-    """Where ONNX Runtime runs them: auto takes the CPU, and CUDA and TensorRT too where a GPU is."""
+    """Of ONNX Runtime; auto: the CPU, and with a GPU CUDA and TensorRT too."""
     scenarios: list[Scenario] = field(
         default_factory=lambda: ["single_stream", "constant_rate", "offline", "accuracy"]
     )
     """What is measured; accuracy needs --data."""
     source: str = "synthetic"
-    """Video file, played again and again, or the built-in road."""
+    """Video file, played in a loop, or synthetic: the built-in road."""
     data: str | None = None
-    """Folder of labelled frames; without one, accuracy is what each model's card tells."""
+    """Folder of labelled frames; without one, accuracy is taken from each model's card."""
     layout: str = AUTO
-    """How the data set is laid out; auto recognises it."""
+    """Layout of the data set; auto recognises it."""
     label_map: str | None = None
     """YAML with the class of each label value, for a plain folder of images and masks."""
     split: str = "test"
     """Of the data set."""
     out: str | None = None
-    """Folder for report.json, report.html and pictures; without one, runs/bench/ and the time."""
+    """Folder for report.json, report.html and pictures; default: runs/bench/ and the time."""
     resume: bool = False
-    """Go on with the report in --out: what it holds is not measured again."""
+    """Continue the report in --out: what it holds is not measured again."""
     overwrite: bool = False
-    """Begin anew although a report lies in --out."""
+    """Replace the report in --out."""
     quick: bool = False
-    """One short round: a look, within five minutes on two cores."""
+    """One short round: a first look, within five minutes on two cores."""
     rounds: int = 5
-    """Every measurement but accuracy is made so often, all in turns."""
+    """How often everything but accuracy is measured, in turns."""
     single_stream_frames: int = 200
-    """In one round, half as many of the two parts of engine_only; a p99 needs 459 over all rounds."""
+    """A round, and half as many for each part of engine_only; a p99 needs 459 over all rounds."""
     rates_hz: list[float] = field(default_factory=lambda: [15.0, 20.0, 30.0, 60.0])
-    """At which frames come by schedule."""
+    """Camera rates to simulate."""
     duration_s: float = 10.0
-    """How long frames come at one rate, in one round."""
+    """Of each rate, in one round."""
     highest_rate: bool = True
     """Search the highest rate that is held."""
     stall_stage: Literal["capture", "predict", "sink"] = "predict"
     """Where --stall-ms stops the pipeline; a sink's stall must not show in the latency."""
     stall_ms: float = 0.0
-    """Stop a stage of the constant rate so long, every --stall-every-s: a bench must show it."""
+    """Stop a stage of constant_rate for so long, every --stall-every-s: a bench must show it."""
     stall_every_s: float = 10.0
     """From one stall to the next; the first comes after half of it."""
     frames: int = 600
-    """Frames a round for offline, streams and baselines each; a quarter of it for each part of stage_cost."""
+    """A round, for offline, streams and baselines each; a quarter of it for each part of stage_cost."""
     streams: list[int] = field(default_factory=lambda: [2])
     """How many recordings at once, one process each."""
     plain: list[str] = field(default_factory=list)
-    """Graphs of `drivable-export --target plain` for the plain OpenCV + ONNX Runtime loop, one a model, by
-    its name: rt_s-int8-plain.onnx."""
+    """Graphs of `drivable-export --target plain` for the plain OpenCV + ONNX Runtime loop, one a model, named
+    after it: rt_s-int8-plain.onnx."""
     baseline_python: str | None = None
     """Python of an environment with openvino-model-api, whose pipeline runs the plain graphs too."""
     against: str | None = None
-    """Python of another installation of drivable: every round is run by it too, in turns, for `compare`."""
+    """Python of another installation of drivable, which runs every round too, in turns, for `compare`."""
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be measured; raises ValueError."""
+        """Validate the settings; raises ValueError."""
         if not self.models or not self.engines or not self.providers or not self.scenarios:
             raise ValueError("name at least one of models, engines, providers and scenarios")
         for name in ("rounds", "single_stream_frames", "duration_s", "frames", "stall_every_s"):
@@ -97,15 +97,16 @@ class BenchConfig:
                 raise ValueError(f"{name} holds {getattr(self, name)}; each must be above 0")
         if not 0 <= self.stall_ms < 1000 * self.stall_every_s:
             raise ValueError(f"stall_ms is {self.stall_ms}; it must be from 0 to less than stall_every_s")
-        if self.stall_ms and self.stall_every_s / 2 >= self.shortened().duration_s:
+        duration_s = self.shortened().duration_s
+        if self.stall_ms and self.stall_every_s / 2 >= duration_s:
             raise ValueError(
                 f"stall_every_s is {self.stall_every_s:g}: the first stall comes after half of it, and a run "
-                f"of {self.shortened().duration_s:g} s ends before"
+                f"of {duration_s:g} s ends before"
             )
         if self.resume and self.overwrite:
-            raise ValueError("resume goes on with a report, and overwrite begins anew; leave one out")
+            raise ValueError("resume continues a report, and overwrite replaces it; leave one out")
         if self.resume and not self.out:
-            raise ValueError("resume needs the folder to go on in: --out DIR")
+            raise ValueError("resume needs the folder of the report: --out DIR")
         if self.baseline_python and not self.plain:
             raise ValueError("baseline_python runs plain graphs: name them with --plain")
 
@@ -141,15 +142,15 @@ class AccuracyConfig:
     data: str | None = None
     """Folder of labelled frames; without one, the built-in road and its exact ground truth."""
     layout: str = AUTO
-    """How the data set is laid out; auto recognises it."""
+    """Layout of the data set; auto recognises it."""
     label_map: str | None = None
     """YAML with the class of each label value, for a plain folder of images and masks."""
     split: str = "test"
     only: str | None = None
     """COLUMN=VALUE of index.csv: measure on the frames of the split that have it."""
     peer: list[str] = field(default_factory=list)
-    """Another model to run on the same frames, as often as there are such: `drivable-export wrap` makes one
-    of another's network."""
+    """Another model to run on the same frames; can be repeated. `drivable-export wrap` makes one of another's
+    network."""
     synthetic_frames: int = 200
     """Frames of the built-in road, spread over all its scenes."""
 
@@ -159,18 +160,18 @@ class InferConfig:
     """One measurement."""
 
     models: list[str] = field(default_factory=lambda: [DEFAULT_MODEL])
-    """Names of shipped models, or files of drivable-export."""
+    """Names of shipped models, or ONNX files of drivable-export."""
     engines: list[EngineName] = field(default_factory=lambda: ["onnx"])
     """onnx, openvino (bf16 where the CPU has it), openvino-f32, openvino-bf16."""
     provider: ProviderName = "cpu"
-    """Where ONNX Runtime runs them."""
+    """Of ONNX Runtime."""
     threads: int = 0
-    """For one inference; 0 takes every core."""
+    """Per inference; 0: every core."""
     frames: int = 200
     """Of each network on each engine."""
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be measured; raises ValueError."""
+        """Validate the settings; raises ValueError."""
         if not self.models or not self.engines:
             raise ValueError("name at least one of models and one of engines")
         if self.threads < 0 or self.frames < 1:

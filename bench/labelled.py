@@ -62,11 +62,6 @@ class Chosen:
         return self.frames.recording(self.indices[index])
 
 
-def evenly(count: int, at_most: int) -> Sequence[int]:
-    """At most so many of `count` indices, evenly spread; all where there are no more."""
-    return range(count) if count <= at_most else [number * count // at_most for number in range(at_most)]
-
-
 def with_value(frames: NamedFrames, data: str, split: str, wanted: str) -> Chosen:
     """The frames whose row of the data set's index has a value in a column.
 

@@ -6,7 +6,6 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -18,6 +17,9 @@ from bench import gpu
 STATUS: Final = Path("/proc/self/status")
 POWERCAP: Final = Path("/sys/class/powercap")
 GPU_PROVIDERS: Final = ("cuda", "tensorrt")
+
+Energy = dict[str, tuple[float, float]]
+"""Joules so far, and where they start over from 0 (never, if that is 0), by counter."""
 
 
 def process_cpu_s(children: bool = False) -> float:
@@ -39,25 +41,16 @@ class Meter:
     Args:
         provider: what runs the network: on a GPU, its energy is read instead of the processor's.
         children: count processes that this one started too, as far as they have ended inside the block.
-        powercap: Linux' `/sys/class/powercap`.
-        now_s: a monotonic clock.
         cpu_s: CPU seconds so far, of children too if asked for.
-        gpu_energy_j: joules so far; None where it is not known.
     """
 
     def __init__(
         self,
         provider: str = "cpu",
         children: bool = False,
-        *,
-        powercap: Path = POWERCAP,
-        now_s: Callable[[], float] = time.monotonic,
         cpu_s: Callable[[bool], float] = process_cpu_s,
-        gpu_energy_j: Callable[[], float | None] = gpu.energy_j,
     ) -> None:
-        self._children, self._powercap = children, powercap
-        self._on_gpu = provider in GPU_PROVIDERS
-        self._now_s, self._cpu_s, self._gpu_energy_j = now_s, cpu_s, gpu_energy_j
+        self._on_gpu, self._children, self._cpu_s = provider in GPU_PROVIDERS, children, cpu_s
         self._values: dict[str, Any] | None = None
 
     def __enter__(self) -> Self:
@@ -65,14 +58,14 @@ class Meter:
         self._values = None
         self._energy_before = self._energy()
         self._machine_before = psutil.cpu_times()
-        self._cpu_before_s, self._before_s = self._cpu_s(self._children), self._now_s()
+        self._cpu_before_s, self._before_s = self._cpu_s(self._children), time.monotonic()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
     ) -> None:
         """Take the last readings."""
-        wall_s = self._now_s() - self._before_s
+        wall_s = time.monotonic() - self._before_s
         cpu_s = self._cpu_s(self._children) - self._cpu_before_s
         before, machine = self._machine_before, psutil.cpu_times()
         self._values = {
@@ -83,11 +76,11 @@ class Meter:
             # Never below 0: the system counts in ticks of 10 ms, our own time is exact.
             "other_cpu_s": max(0.0, _busy_s(machine) - _busy_s(before) - cpu_s),
             "peak_memory_mb": _peak_memory_mb(self._children),
-            "watts": _watts(self._energy_before, self._energy()),
+            "watts": _watts(*self._energy_before, *self._energy()),
         }
 
     def values(self) -> dict[str, Any]:
-        """Readings of the block, once it has ended; None stands for what this machine does not tell.
+        """Readings of the block, once it has ended; None stands for what this machine does not know.
 
         `wall_s`; `cpu_s` (user and system, all threads); `busy_cores`, their ratio; `steal_s`, which a
         hypervisor gave to other machines, summed over the cores; `other_cpu_s`, the busy time of all other
@@ -98,14 +91,12 @@ class Meter:
             raise RuntimeError("a meter has no values before its block has ended")
         return dict(self._values)
 
-    def _energy(self) -> _Energy:
-        """With a time of its own: reading a GPU's counter takes a while."""
-        if self._on_gpu:
-            joules = self._gpu_energy_j()
-            counters = {} if joules is None else {"gpu": (joules, 0.0)}
-        else:
-            counters = _package_counters(self._powercap)
-        return _Energy(self._now_s(), counters)
+    def _energy(self) -> tuple[Energy, float]:
+        """With a time of its own, for reading a GPU's counter takes a while."""
+        if not self._on_gpu:
+            return _package_energy(), time.monotonic()
+        joules = gpu.energy_j()
+        return {} if joules is None else {"gpu": (joules, 0.0)}, time.monotonic()
 
 
 def _busy_s(times: Any) -> float:
@@ -116,7 +107,7 @@ def _busy_s(times: Any) -> float:
 def _peak_memory_mb(children: bool) -> float | None:
     """The most resident memory since this process began.
 
-    Linux hands `ru_maxrss` on through fork and exec: a small process that a large one has started tells
+    Linux hands `ru_maxrss` on through fork and exec: of a small process that a large one has started it is
     the size of that one. VmHWM starts at 0; psutil does not read it.
     """
     try:
@@ -126,48 +117,34 @@ def _peak_memory_mb(children: bool) -> float | None:
     unit = 1024**2 if sys.platform == "darwin" else 1024
     peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
     if STATUS.exists():
-        peak_mb = next(
-            int(line.split()[1]) / 1024 for line in STATUS.read_text().splitlines() if "VmHWM:" in line
-        )
-    if children:
-        peak_mb = max(peak_mb, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / unit)
-    return peak_mb
+        lines = STATUS.read_text().splitlines()
+        peak_mb = next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM:"))
+    return max(peak_mb, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / unit if children else 0.0)
 
 
-@dataclass(frozen=True)
-class _Energy:
-    """What all counters said at one time."""
-
-    at_s: float
-    counters: dict[str, tuple[float, float]]
-    """Joules, and where they start over from 0 (never, if that is 0), by name."""
-
-
-def _package_counters(powercap: Path) -> dict[str, tuple[float, float]]:
+def _package_energy() -> Energy:
     """Every processor package's counter (Linux' powercap, `intel-rapl:N`, AMD's too).
 
     Empty if one of them cannot be read: since 2020 only root may, and a part of the power is no power.
     """
     counters = {}
     try:
-        for zone in sorted(powercap.glob("intel-rapl:*")):
+        for zone in sorted(POWERCAP.glob("intel-rapl:*")):
             if (zone / "name").read_text().startswith("package"):  # not a part of one, nor the platform
-                used_uj, range_uj = (
-                    int((zone / name).read_text()) for name in ("energy_uj", "max_energy_range_uj")
-                )
+                names = ("energy_uj", "max_energy_range_uj")
+                used_uj, range_uj = (int((zone / name).read_text()) for name in names)
                 counters[zone.name] = used_uj / 1e6, range_uj / 1e6
     except (OSError, ValueError):
         return {}
     return counters
 
 
-def _watts(before: _Energy, after: _Energy) -> float | None:
+def _watts(before: Energy, before_s: float, after: Energy, after_s: float) -> float | None:
     """Mean power between the two; a counter that is smaller now has started over once."""
-    elapsed_s = after.at_s - before.at_s
-    if not before.counters or before.counters.keys() != after.counters.keys() or elapsed_s <= 0:
+    if not before or before.keys() != after.keys() or after_s <= before_s:
         return None
     used_j = 0.0
-    for name, (joules, range_j) in after.counters.items():
-        more_j = joules - before.counters[name][0]
+    for name, (joules, range_j) in after.items():
+        more_j = joules - before[name][0]
         used_j += more_j if more_j >= 0 else more_j + range_j
-    return used_j / elapsed_s
+    return used_j / (after_s - before_s)

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from bench.config import BenchConfig
 from bench.engines import EngineName
 from bench.report.data import Missing
+from bench.scenarios.offline import OUTPUTS
 from bench.task import ScenarioName, Task
 from perception.inference.engines.providers import ProviderName
 from perception.inference.zoo import model_file, shipped_models
 from perception.system.redaction import redacted_url
 
-ON_GPU: tuple[ProviderName, ...] = ("cuda", "tensorrt")
+ON_GPU: Final[tuple[ProviderName, ...]] = ("cuda", "tensorrt")
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Plan:
 
 
 def plan(config: BenchConfig, has_gpu: bool) -> Plan:
-    """The tasks of a run, in the order that they are measured in.
+    """The tasks of a run, in the order that they are measured in, each of them once.
 
     Args:
         config: with `quick` worked in already.
@@ -46,7 +47,6 @@ def plan(config: BenchConfig, has_gpu: bool) -> Plan:
     if config.data and not Path(config.data).is_dir():  # and not after all else was measured
         raise FileNotFoundError(f"{config.data}: no such folder; --data names one of labelled frames")
     models = _models(config.models)
-    missing = _without_gpu(config, has_gpu) + _without_baselines(config)
     every_round: list[Task] = []
     once: list[Task] = []
     for model in models:
@@ -57,13 +57,8 @@ def plan(config: BenchConfig, has_gpu: bool) -> Plan:
                 once.append(Task("accuracy", model, engine, provider, "synthetic", options))
     if "offline" in config.scenarios:
         every_round += _baselines(config, models)
-    if "accuracy" in config.scenarios and not config.data:
-        missing.append(Missing("accuracy", "no --data given; the table tells what the models' cards do"))
-    return Plan(_each_once(every_round), _each_once(once), missing)
-
-
-def _each_once(tasks: Iterable[Task]) -> list[Task]:
-    return list({task.key: task for task in tasks}.values())
+    tasks, tasks_once = (list({it.key: it for it in found}.values()) for found in (every_round, once))
+    return Plan(tasks, tasks_once, list(_missing(config, has_gpu)))
 
 
 def _models(named: Sequence[str]) -> list[str]:
@@ -72,22 +67,18 @@ def _models(named: Sequence[str]) -> list[str]:
     for name in named:
         if name == "all":
             found += shipped_models()
-        elif name in shipped_models():
-            found.append(name)
         else:
-            found.append(str(model_file(name).resolve()))
+            found.append(name if name in shipped_models() else str(model_file(name).resolve()))
     return list(dict.fromkeys(found))
 
 
 def _places(config: BenchConfig, has_gpu: bool) -> Iterator[tuple[EngineName, ProviderName]]:
     """Every engine with every provider that it can have here."""
     for engine in config.engines:
-        if engine != "onnx":
-            yield engine, "cpu"
-            continue
+        asked: list[ProviderName] = config.providers if engine == "onnx" else ["cpu"]
         providers: list[ProviderName] = []
-        for provider in config.providers:
-            providers += ["cpu", *ON_GPU] if provider == "auto" else [provider]
+        for it in asked:
+            providers += ["cpu", *ON_GPU] if it == "auto" else [it]
         for provider in dict.fromkeys(providers):
             if provider == "cpu" or has_gpu:
                 yield engine, provider
@@ -101,19 +92,15 @@ def _tasks(config: BenchConfig, model: str, engine: EngineName, provider: Provid
         yield task("engine_only", frames=math.ceil(config.single_stream_frames / 2))  # in each of two parts
         yield task("single_stream", frames=config.single_stream_frames)
     if "constant_rate" in config.scenarios:
-        stall = {
-            "stall_stage": config.stall_stage,
-            "stall_ms": config.stall_ms,
-            "stall_every_s": config.stall_every_s,
-        }
+        names = ("stall_stage", "stall_ms", "stall_every_s") if config.stall_ms else ()
+        stall = {name: getattr(config, name) for name in names}
         for rate_hz in config.rates_hz:
-            options = {"rate_hz": rate_hz, "duration_s": config.duration_s}
-            yield task("constant_rate", **options, **(stall if config.stall_ms else {}))
+            yield task("constant_rate", rate_hz=rate_hz, duration_s=config.duration_s, **stall)
         if config.highest_rate:
             yield task("highest_rate")
     if "offline" in config.scenarios:
         yield task("stage_cost", frames=math.ceil(config.frames / 4))  # in each of its parts
-        for to in ("class_map", "overlay"):
+        for to in OUTPUTS:
             yield task("offline", to=to, frames=config.frames)
         for streams in config.streams:
             yield task("streams", streams=streams, frames=config.frames)
@@ -127,43 +114,38 @@ def _baselines(config: BenchConfig, models: Sequence[str]) -> Iterator[Task]:
         if not file.is_file():
             raise FileNotFoundError(f"{graph}: no such plain graph; drivable-export --target plain makes one")
         stem = file.stem.replace("_plain", "-plain").removesuffix("-plain")
-        named = [model for model in models if Path(model).stem == stem]
-        if not named:
+        model = next((model for model in models if Path(model).stem == stem), None)
+        if model is None:
             raise ValueError(
                 f"{graph}: a plain graph has the name of its model, MODEL-plain.onnx, and {stem} is none of "
                 f"{', '.join(models)}"
             )
-        (model, *_), source = named, _source(config)
         if model in graphs:
             raise ValueError(f"{graph}: {model} has {graphs[model]} already; one plain graph a model")
         graphs[model] = graph
         options = {"file": str(file.resolve()), "frames": config.frames}
-        for to in ("class_map", "overlay"):
-            yield Task("plain", model, source=source, options={**options, "to": to})
+        for to in OUTPUTS:
+            yield Task("plain", model, source=_source(config), options={**options, "to": to})
         if config.baseline_python:
-            python = str(Path(config.baseline_python).absolute())
-            yield Task("model_api", model, source=source, options={**options, "python": python})
+            options["python"] = str(Path(config.baseline_python).absolute())
+            yield Task("model_api", model, source=_source(config), options=options)
 
 
 def _source(config: BenchConfig) -> str:
     return config.source if config.source == "synthetic" else str(Path(config.source).resolve())
 
 
-def _without_gpu(config: BenchConfig, has_gpu: bool) -> list[Missing]:
-    if has_gpu or "onnx" not in config.engines:
-        return []
-    asked = ON_GPU if "auto" in config.providers else [it for it in config.providers if it != "cpu"]
-    return [Missing(provider, "no NVIDIA GPU on this machine") for provider in asked]
-
-
-def _without_baselines(config: BenchConfig) -> list[Missing]:
-    if "offline" not in config.scenarios:
-        return []
-    missing = []
-    if not config.plain:
+def _missing(config: BenchConfig, has_gpu: bool) -> Iterator[Missing]:
+    """What was asked for and cannot be measured, and why."""
+    if not has_gpu and "onnx" in config.engines:
+        asked = ON_GPU if "auto" in config.providers else [it for it in config.providers if it != "cpu"]
+        for provider in asked:
+            yield Missing(provider, "no NVIDIA GPU on this machine")
+    if "offline" in config.scenarios and not config.plain:
         reason = "no plain graph given: drivable-export --target plain makes one, --plain FILE names it"
-        missing.append(Missing("plain loop", reason))
-    if not config.baseline_python:
+        yield Missing("plain loop", reason)
+    if "offline" in config.scenarios and not config.baseline_python:
         reason = "no --baseline-python: the Python of an environment with openvino-model-api"
-        missing.append(Missing("model_api", reason))
-    return missing
+        yield Missing("model_api", reason)
+    if "accuracy" in config.scenarios and not config.data:
+        yield Missing("accuracy", "no --data given; the table shows what the models' cards say")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -59,7 +58,7 @@ class Task:
     source: str = "synthetic"
     """`synthetic`, or a video file; it is played again and again."""
     options: Mapping[str, Any] = field(default_factory=dict)
-    """Settings of the scenario; JSON scalars."""
+    """Settings of the scenario; JSON scalars, checked where they were set."""
 
     @property
     def key(self) -> str:
@@ -71,26 +70,18 @@ class Task:
         """The task of this key."""
         return cls(**json.loads(key))
 
-    def count(self, name: str, default: int) -> int:
-        """An option that counts; raises ValueError if it is not a whole number from 1 up."""
-        value = self.options.get(name, default)
-        if type(value) is not int or value < 1:
-            raise ValueError(f"{name} is {value!r}; it must be a whole number from 1 up")
-        return value
-
-    def number(self, name: str, default: float) -> float:
-        """An option that is a quantity; raises ValueError if it is not a number above 0."""
-        value = self.options.get(name, default)
-        if type(value) not in (int, float) or not 0 < value < math.inf:
-            raise ValueError(f"{name} is {value!r}; it must be a number above 0")
-        return float(value)
-
     @property
     def title(self) -> str:
-        """For a line of progress."""
-        options = " ".join(f"{name} {value}" for name, value in self.options.items())
+        """In few words: what it is, and the option that sets it apart."""
         place = self.engine if self.provider == "cpu" else f"{self.engine} {self.provider}"
-        return " ".join(part for part in (self.model, place, self.scenario, options) if part)
+        options, what = self.options, self.scenario.replace("_", " ")
+        if "rate_hz" in options:
+            what = f"at {options['rate_hz']:g} Hz{', stalled' if options.get('stall_ms') else ''}"
+        elif "to" in options:
+            what += f", {options['to'].replace('_', ' ')}"
+        elif "streams" in options:
+            what = f"{options['streams']} streams"
+        return f"{Path(self.model).stem} {place} {what}"
 
 
 def run_task(task: Task, python: str = sys.executable, road: Path | None = None) -> dict[str, Any]:

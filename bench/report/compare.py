@@ -23,7 +23,7 @@ import numpy as np
 
 from bench.config import CompareConfig
 from bench.report.data import Report, Result, busy_verdict, load
-from bench.report.format import counted
+from bench.report.format import aligned, counted
 from bench.report.paired import Change, paired_change
 from bench.report.rows import STAGES, Find, at
 from bench.task import ScenarioName, Task
@@ -148,7 +148,7 @@ def compare(a: Report, b: Report, fail_over: float | None = None) -> Comparison:
             both = [(before, after) for before, after in values if before and after]
             if both:
                 found.append((task, figure, both))
-            lost += [f"{title_of(task)}: B has no {figure.name}"] * any(it and not its for it, its in values)
+            lost += [f"{task.title}: B has no {figure.name}"] * any(it and not its for it, its in values)
     judged = sum(len(both) >= LEAST_ROUNDS for task, _, both in found if task.scenario != "accuracy")
     confidence = 1 - (1 - CONFIDENCE) / max(1, judged)
     return Comparison(
@@ -187,39 +187,24 @@ def rows(comparison: Comparison) -> list[str]:
         lines.append("")
     for title, verdicts in _GROUPS.items():
         if members := [it for it in comparison.figures if it.verdict in verdicts]:
-            lines += [f"{title}: {counted(len(members), 'figure')}", _HEADER]
-            lines += [_row(it, it in comparison.failed) for it in members] + [""]
+            cells = [_cells(it, it in comparison.failed) for it in members]
+            lines += [f"{title}: {counted(len(members), 'figure')}", *aligned([_HEADER, *cells]), ""]
     return [*lines, *_conclusion(comparison)]
 
 
-_HEADER: Final = f"{'':39}{'figure':>19}{'A':>8}{'B':>8}{'change':>9}{'interval %':>16}"
+_HEADER: Final = ["", "figure", "A", "B", "change", "interval %", ""]
 
 
-def _row(it: Compared, is_failed: bool) -> str:
-    title = title_of(it.task)
-    title = title if len(title) <= 39 else f"{title[:38]}…"
+def _cells(it: Compared, is_failed: bool) -> list[str]:
+    title = it.task.title if len(it.task.title) <= 38 else f"{it.task.title[:37]}…"
     a, b = (f"{value:.0f}" if value >= 1000 else f"{value:.4g}" for value in (it.a, it.b))
-    figures = f"{title:39}{it.figure.name:>19}{a:>8}{b:>8}"
     if it.change is None:
-        return f"{figures}   {it.rounds} of {LEAST_ROUNDS} rounds, {LEAST_ROUNDS - it.rounds} more needed"
+        return [title, it.figure.name, a, b, "", "", f"{LEAST_ROUNDS - it.rounds} more rounds needed"]
     interval = f"{100 * it.change.low:+.1f} to {100 * it.change.high:+.1f}"
     if it.task.scenario == "accuracy":
         interval = "same frames"
-    change, mark = f"{100 * it.change.relative:+.1f} %", " !" * is_failed
-    return f"{figures}{change:>9}{interval:>16}  {it.word}{mark}".rstrip()
-
-
-def title_of(task: Task) -> str:
-    """A task in few words: what it is, and the option that sets it apart."""
-    on = "" if task.provider == "cpu" else f" {task.provider}"
-    options, what = task.options, task.scenario.replace("_", " ")
-    if task.scenario == "constant_rate" and "rate_hz" in options:
-        what = f"at {options['rate_hz']:g} Hz{', stalled' if options.get('stall_ms') else ''}"
-    elif task.scenario == "offline" and "to" in options:
-        what = f"offline, {options['to'].replace('_', ' ')}"
-    elif task.scenario == "streams" and "streams" in options:
-        what = f"{options['streams']} streams"
-    return f"{Path(task.model).stem} {task.engine}{on} {what}"
+    change = f"{100 * it.change.relative:+.1f} %"
+    return [title, it.figure.name, a, b, change, interval, it.word + " !" * is_failed]
 
 
 def _conclusion(comparison: Comparison) -> list[str]:

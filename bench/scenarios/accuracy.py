@@ -11,16 +11,14 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.labelled import BUILT_IN_ROAD, BuiltInRoad, Chosen, evenly
 from bench.meter import Meter
 from bench.scenarios.node import FunctionSink, node_predictors, run_pipeline
 from bench.task import Task
 from perception.frame import Frame, Prediction
 from perception.metrics.segmentation import Accuracy, LabelledFrames, measure_accuracy
 from perception.sources.source import EndOfSource, Source, SourceInfo
-from train.data.layouts import AUTO, open_frames
+from train.data.layouts import open_frames
 
-BUILT_IN_FRAMES: Final = 200
 LOADED_FRAMES: Final = 200
 """At most so many frames are seen again under load, spread over all."""
 WINDOW_FRAMES: Final = 8
@@ -36,10 +34,10 @@ def measure(task: Task) -> dict[str, Any]:
     The meter is that of the quiet run: one frame after the other, each read, predicted (by one thread, on a
     CPU) and counted. `busy_cores_under_load` is the load of the second run.
 
-    Options: `data` (folder; null is the built-in road), `layout`, `label_map`, `split`; `frames`, at most
-    so many, spread evenly.
+    Options: `data` (folder), `layout`, `label_map`, `split`.
     """
-    frames, split = _labelled(task)
+    options = task.options
+    frames = open_frames(options["data"], options["split"], options["layout"], options["label_map"])
     engine, predictors = node_predictors(task, is_live=False)
     digests: list[bytes] = []
 
@@ -53,7 +51,7 @@ def measure(task: Task) -> dict[str, Any]:
     with Meter(engine.provider) as load_meter:
         is_same = finds_the_same_under_load(frames, digests, predictors)
     return {
-        "split": split,
+        "split": options["split"],
         **_figures(accuracy),
         "frames": len(accuracy.frames),
         "recordings": len(accuracy.recordings),
@@ -68,17 +66,6 @@ def measure(task: Task) -> dict[str, Any]:
         "busy_cores_under_load": load_meter.values()["busy_cores"],
         **meter.values(),
     }
-
-
-def _labelled(task: Task) -> tuple[LabelledFrames, str]:
-    """The frames, and the name of their split."""
-    options = task.options
-    data = options.get("data")
-    if data is None:
-        return BuiltInRoad(task.count("frames", BUILT_IN_FRAMES)), BUILT_IN_ROAD
-    split = str(options.get("split", "test"))
-    frames = open_frames(data, split, str(options.get("layout", AUTO)), options.get("label_map"))
-    return Chosen(frames, evenly(len(frames), task.count("frames", len(frames)))), split
 
 
 def _figures(accuracy: Accuracy) -> dict[str, Any]:
@@ -118,6 +105,11 @@ def finds_the_same_under_load(
 
     run_pipeline(source, source.open(), predictors, [FunctionSink("comparison", compare)])
     return sum(same) == len(chosen) * len(predictors)
+
+
+def evenly(count: int, at_most: int) -> Sequence[int]:
+    """At most so many of `count` indices, evenly spread; all where there are no more."""
+    return range(count) if count <= at_most else [number * count // at_most for number in range(at_most)]
 
 
 def digest(class_map: NDArray[np.uint8]) -> bytes:

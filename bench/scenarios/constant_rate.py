@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from dataclasses import asdict
+from typing import Any
 
 from bench.meter import Meter
 from bench.quantiles import quantile_or_max
@@ -11,28 +12,25 @@ from bench.scenarios.live_run import Stall, run_live
 from bench.scenarios.single_stream import live_predictor
 from bench.task import Task
 
-RATE_HZ: Final = 30.0
-DURATION_S: Final = 20.0  # at 30 Hz enough for a 99th percentile
-STALL_MS: Final = 200.0
-STALL_EVERY_S: Final = 10.0
-
 
 def measure(task: Task) -> dict[str, Any]:
     """Latency of every frame that was due at `rate_hz`, and what became of the frames.
 
-    Options: `rate_hz`, `duration_s`; `stall_stage` (capture, predict, sink) with `stall_ms` and
-    `stall_every_s`, to see that a stall is seen.
+    Options: `rate_hz`, `duration_s`; to see that a stall is seen, `stall_stage` (capture, predict, sink),
+    `stall_ms` and `stall_every_s`.
 
-    Beside what every live run tells, `source_late_ms` is the 99th percentile of how late the source itself
-    handed frames out; the latencies hold it. `sinks_dropped` counts results a stalled sink did not take.
+    `source_late_ms` is the 99th percentile of how late the source itself handed frames out; the latencies
+    hold it. `sinks_dropped` counts results that a stalled sink did not take.
     """
-    rate_hz = task.number("rate_hz", RATE_HZ)
-    duration_s = task.number("duration_s", DURATION_S)
-    stall = _stall_of(task)
+    options = task.options
+    rate_hz = options["rate_hz"]
+    stall = None
+    if "stall_stage" in options:
+        stall = Stall(options["stall_stage"], options["stall_ms"], options["stall_every_s"])
     frames = decoded_frames(task.source)
     engine, predict = live_predictor(task, frames)
     with Meter(engine.provider) as meter:
-        run = run_live(predict, frames, rate_hz, duration_s, stall)
+        run = run_live(predict, frames, rate_hz, options["duration_s"], stall)
     late_ms = [(handed - due) / 1e6 for due, handed in zip(run.due_ns, run.handed_ns, strict=True)]
     return {
         "rate_hz": rate_hz,
@@ -42,19 +40,8 @@ def measure(task: Task) -> dict[str, Any]:
         "dropped": run.dropped,
         "jitter_ms": run.jitter_ms,
         "held": run.held,
-        "stall": stall and {"stage": stall.stage, "ms": stall.ms, "every_s": stall.every_s},
+        "stall": stall and asdict(stall),
         "source_late_ms": quantile_or_max(late_ms, 0.99),
         "sinks_dropped": run.sinks_dropped,
         **meter.values(),
     }
-
-
-def _stall_of(task: Task) -> Stall | None:
-    stage = task.options.get("stall_stage")
-    if stage is None:
-        needless = [name for name in ("stall_ms", "stall_every_s") if name in task.options]
-        if needless:
-            raise ValueError(f"{needless[0]} is given without stall_stage, the stage that is to stall")
-        return None
-    ms, every_s = task.number("stall_ms", STALL_MS), task.number("stall_every_s", STALL_EVERY_S)
-    return Stall(stage, ms, every_s)

@@ -22,7 +22,6 @@ from perception.inference.engines import Engine
 from perception.inference.zoo import model_file
 from perception.system.cores import usable_cores
 
-FRAMES: Final = 500  # enough for a 99th percentile
 WARM_UP_FRAMES: Final = 10
 PICTURES: Final = 8  # what the network sees makes no difference to its time, but for caches
 
@@ -40,7 +39,7 @@ def measure(task: Task) -> dict[str, Any]:
 
     Options: `frames`, of each part.
     """
-    frames = task.count("frames", FRAMES)
+    frames = task.options["frames"]
     cores = usable_cores()
     engine = open_engine(task.engine, model_file(task.model), task.provider, cores)
     pictures = pictures_for(

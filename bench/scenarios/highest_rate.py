@@ -49,7 +49,7 @@ def measure(task: Task) -> dict[str, Any]:
 
     Options: `trial_s`.
     """
-    trial_s = task.number("trial_s", TRIAL_S)
+    trial_s = task.options.get("trial_s", TRIAL_S)
     frames = decoded_frames(task.source)
     _, predict = live_predictor(task, frames)  # once: the trials are of the same network
     rate_hz, tried = search(

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 from bench.interpreter import run_python
-from bench.scenarios.offline import FRAMES, WARM_UP_FRAMES, recording_of
-from bench.scenarios.plain import plain_file
+from bench.scenarios.offline import WARM_UP_FRAMES
 from bench.task import Task
 
 SCRIPT: Final = Path(__file__).parents[1] / "baselines" / "model_api_run.py"
@@ -22,23 +20,16 @@ def measure(task: Task) -> dict[str, Any]:
     Options: `python` (an interpreter with openvino-model-api and onnx), `file` (of drivable-export
     --target plain), `frames`, `limit_s` (for all of it).
     """
-    frames = task.count("frames", FRAMES)
-    limit_s = float(task.options.get("limit_s", LIMIT_S))
-    python = task.options.get("python")
-    if not python:
-        raise ValueError(
-            "option python is missing: an interpreter with openvino-model-api and onnx, in an environment "
-            "of its own"
+    options = task.options
+    python, frames = options["python"], options["frames"]
+    words = (str(SCRIPT), options["file"], task.source, str(frames), str(min(frames, WARM_UP_FRAMES)))
+    try:
+        values: dict[str, Any] = json.loads(
+            run_python(python, *words, limit_s=options.get("limit_s", LIMIT_S))
         )
-    file = plain_file(task)
-    with TemporaryDirectory() as folder:
-        video = recording_of(task.source, Path(folder))
-        words = (str(SCRIPT), str(file), video, str(frames), str(min(frames, WARM_UP_FRAMES)))
-        try:
-            values: dict[str, Any] = json.loads(run_python(python, *words, limit_s=limit_s))
-        except (TimeoutError, ValueError) as error:
-            raise ValueError(f"{python}: model_api: {error}") from error
-        except OSError as error:
-            raise ValueError(f"{python}: cannot be run: {error.strerror}") from error
+    except (TimeoutError, ValueError) as error:
+        raise ValueError(f"{python}: model_api: {error}") from error
+    except OSError as error:
+        raise ValueError(f"{python}: cannot be run: {error.strerror}") from error
     values["cpu_ms_per_frame"] = 1000 * values["cpu_s"] / values["frames"]
     return values

@@ -9,6 +9,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from subprocess import PIPE, Popen
 from types import TracebackType
 from typing import Any, Self
@@ -31,25 +32,26 @@ class SideBySide:
     """
 
     def __init__(self, module: str, noun: str, arguments: Sequence[Sequence[str]]) -> None:
-        self._command, self._noun, self._arguments = [sys.executable, "-P", "-m", module], noun, arguments
+        self._module, self._noun, self._arguments = module, noun, arguments
         self._processes: list[Popen[str]] = []
+        self._ending = ExitStack()
 
     def __enter__(self) -> Self:
         """Start them all."""
-        try:
-            for each in self._arguments:
-                process = Popen([*self._command, *each], stdin=PIPE, stdout=PIPE, text=True)
+        with self._ending:
+            for words in self._arguments:
+                command = [sys.executable, "-P", "-m", self._module, *words]
+                process = self._ending.enter_context(Popen(command, stdin=PIPE, stdout=PIPE, text=True))
+                self._ending.push(lambda kind, *_, process=process: kind and process.kill())
                 self._processes.append(process)
-        except BaseException:
-            self._end(at_once=True)
-            raise
+            self._ending = self._ending.pop_all()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
     ) -> None:
         """Wait for their end; after an error end them."""
-        self._end(at_once=error is not None)
+        self._ending.__exit__(kind, error, where)
 
     def wait(self) -> None:
         """Until each of them waits for the others.
@@ -75,26 +77,17 @@ class SideBySide:
                 return answers
 
     def _answers(self) -> list[Any]:
-        return [self._answer(number) for number in range(len(self._processes))]
-
-    def _answer(self, number: int) -> Any:
-        process, name = self._processes[number], f"{self._noun} {number + 1}"
-        assert process.stdout is not None
-        line = process.stdout.readline()
-        if not line:
-            raise ValueError(f"{name}: ended with status {process.wait()}")
-        answer, error = json.loads(line)
-        if error is not None:
-            raise ValueError(f"{name}: {error}")
-        return answer
-
-    def _end(self, *, at_once: bool) -> None:
-        for process in self._processes:
-            if at_once:
-                process.kill()
-        for process in self._processes:
-            with process:  # closes its pipes and waits for it
-                pass
+        answers = []
+        for number, process in enumerate(self._processes, start=1):
+            assert process.stdout is not None
+            line = process.stdout.readline()
+            if not line:
+                raise ValueError(f"{self._noun} {number}: ended with status {process.wait()}")
+            answer, error = json.loads(line)
+            if error is not None:
+                raise ValueError(f"{self._noun} {number}: {error}")
+            answers.append(answer)
+        return answers
 
 
 def take_part(body: Callable[[Callable[[], None]], Any]) -> None:

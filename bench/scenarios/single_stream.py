@@ -15,7 +15,6 @@ from perception.frame import Frame
 from perception.inference.engines import Engine
 from perception.inference.predictor import Predictor
 
-FRAMES: Final = 500  # enough for a 99th percentile
 WARM_UP_FRAMES: Final = 10
 
 
@@ -24,7 +23,7 @@ def measure(task: Task) -> dict[str, Any]:
 
     Options: `frames`.
     """
-    count = task.count("frames", FRAMES)
+    count = task.options["frames"]
     frames = decoded_frames(task.source)
     engine, predict = live_predictor(task, frames)
     latencies_ms: list[float] = []

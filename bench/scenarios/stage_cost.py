@@ -7,34 +7,35 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
+from itertools import cycle, islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final, TypeVar
 
 import numpy as np
+import psutil
 from numpy.typing import NDArray
 
 from bench.meter import Meter, process_cpu_s
+from bench.scenarios.frames import looped
 from bench.scenarios.node import node_predictors
-from bench.scenarios.offline import OUTPUTS, WARM_UP_FRAMES, file_of, open_sinks, recording_of
+from bench.scenarios.offline import OUTPUTS, WARM_UP_FRAMES, file_of, open_sinks
 from bench.scenarios.side_by_side import SideBySide, take_part
 from bench.task import Task
 from perception.frame import Frame, Prediction
 from perception.inference.engines import Engine
 from perception.inference.predictor import Predictor
-from perception.sources import SourceSettings, build_source
 from perception.sources.source import Source, SourceInfo
 
 T = TypeVar("T")
 
-FRAMES: Final = 150
 TURNS_FRAMES: Final = 60
 """That go through all stages in turn."""
 KEPT_FRAMES: Final = 60
 """Decoded frames that the later stages are given, over and over."""
-THREADS: Final = Path("/proc/self/task")
-"""Linux' list of this process's threads."""
+STAGES_OF: Final = {"class_map": ("decode", "predict"), "overlay": ("decode", "predict", "overlay")}
+"""What a frame goes through, by what is written."""
 QUIET_FOR_S: Final = 0.02
 QUIET_CPU_S: Final = 0.001
 QUIET_LIMIT_S: Final = 2.0
@@ -61,113 +62,84 @@ def measure(task: Task) -> dict[str, Any]:
     `own_threads` are those that decoder and encoder had beside their caller's; their time is counted. The
     meter's window holds both measurements, with loading.
 
-    Options: `frames`, of each stage.
-
-    Raises:
-        ValueError, FileNotFoundError, SourceError, EngineError, SinkError: in one line.
+    Options: `frames`, of each stage. An error names the core that failed.
     """
-    frames = task.count("frames", FRAMES)
     cores = sorted(os.sched_getaffinity(0))
-    with TemporaryDirectory() as folder, Meter(task.provider, children=True) as meter:
-        video = recording_of(task.source, Path(folder))
-        (quiet,) = on_cores(task, video, frames, cores[:1], 0)
-        busy = on_cores(task, video, frames, cores, min(frames, TURNS_FRAMES))
+    with Meter(task.provider, children=True) as meter:
+        (quiet,) = on_cores(task, cores[:1], 0)
+        busy = on_cores(task, cores, min(task.options["frames"], TURNS_FRAMES))
+    names = ("cpu_ms", "wall_ms", "turns_cpu_ms", "steps_cpu_ms")
     return {
-        "cpu_ms": _means([it.cpu_ms for it in busy]),
-        "wall_ms": _means([it.wall_ms for it in busy]),
-        "quiet_cpu_ms": quiet.cpu_ms,
-        "turns_cpu_ms": _means([it.turns_cpu_ms for it in busy]),
-        "own_threads": busy[0].own_threads,
-        "steps_cpu_ms": _means([it.steps_cpu_ms for it in busy]),
+        **{name: _means([it[name] for it in busy]) for name in names},
+        "quiet_cpu_ms": quiet["cpu_ms"],
+        "own_threads": busy[0]["own_threads"],
         "cores": len(cores),
         "bound_fps": {
-            "class_map": sum(1000 / it.frame_ms("decode", "predict") for it in busy),
-            "overlay": sum(1000 / it.frame_ms("decode", "predict", "overlay") for it in busy),
+            to: sum(1000 / sum(it["cpu_ms"][stage] for stage in stages) for it in busy)
+            for to, stages in STAGES_OF.items()
         },
-        "frames": frames,
+        "frames": task.options["frames"],
         **meter.values(),
     }
 
 
-@dataclass(frozen=True)
-class OnOneCore:
-    """What the stages cost on one core, milliseconds a frame."""
-
-    cpu_ms: dict[str, float]
-    wall_ms: dict[str, float]
-    steps_cpu_ms: dict[str, float]
-    turns_cpu_ms: dict[str, float]
-    own_threads: dict[str, int | None]
-
-    def frame_ms(self, *stages: str) -> float:
-        """CPU time of a frame that goes through these stages."""
-        return sum(self.cpu_ms[stage] for stage in stages)
-
-
-def on_cores(task: Task, video: str, frames: int, cores: Sequence[int], turns_frames: int) -> list[OnOneCore]:
-    """The same stage on all these cores at the same time, one stage after the other.
+def on_cores(task: Task, cores: Sequence[int], turns_frames: int) -> list[dict[str, Any]]:
+    """What the stages cost on each of these cores, all at the same time, one stage after the other.
 
     Args:
-        task: of which model, on what.
-        video: a recording.
-        frames: of each stage.
         cores: to be kept busy, a process on each.
         turns_frames: that go through all stages in turn; 0 leaves that out.
 
-    Raises:
-        ValueError: naming the core that failed first, in one line.
+    Returns:
+        Of each core `cpu_ms`, `wall_ms`, `steps_cpu_ms`, `turns_cpu_ms` and `own_threads`, by stage.
     """
-    arguments = [(task.key, video, str(frames), str(turns_frames), str(core)) for core in cores]
+    arguments = [(task.key, str(turns_frames), str(core)) for core in cores]
     with SideBySide(__name__, "core", arguments) as processes:
         processes.wait()
-        return [OnOneCore(**values) for values in processes.go()]
+        return processes.go()
 
 
-def main(task: str, video: str, frames: str, turns_frames: str, core: str) -> None:
-    """One of these processes."""
+def main(key: str, turns_frames: str, core: str) -> None:
+    """The process of one core."""
     os.sched_setaffinity(0, {int(core)})
     with TemporaryDirectory() as folder:
-
-        def body(meet: Callable[[], None]) -> dict[str, Any]:
-            costs = _costs(Task.of_key(task), video, int(frames), int(turns_frames), Path(folder), meet)
-            return asdict(costs)
-
-        take_part(body)
+        take_part(lambda meet: _costs(Task.of_key(key), int(turns_frames), Path(folder), meet))
 
 
-def _costs(
-    task: Task, video: str, frames: int, turns_frames: int, folder: Path, meet: Callable[[], None]
-) -> OnOneCore:
+def _costs(task: Task, turns_frames: int, folder: Path, meet: Callable[[], None]) -> dict[str, Any]:
+    frames, video = task.options["frames"], task.source
     engine = ClockedEngine(node_predictors(task, is_live=False, threads=1)[0])
     predict = Predictor(engine)
-    kept, info = _decoded(video, min(frames, KEPT_FRAMES))
+    source = looped(video, min(frames, KEPT_FRAMES))
+    info = source.open()
+    kept = [source.read() for _ in range(min(frames, KEPT_FRAMES))]
+    source.close()
     predictions = [predict(frame) for frame in kept]
     meet()
-    decoding, decoder_threads = decode_cost(build_source(video, SourceSettings(loop=True)), frames)
+    decoding, decoder_threads = decode_cost(looped(video), frames)
     meet()
     predicting, steps_cpu_ms = predict_cost(predict, engine, kept, frames)
     meet()
     drawing, encoder_threads = overlay_cost(folder, info, predictions, frames)
     turns_cpu_ms: dict[str, float] = {}
     for to in OUTPUTS if turns_frames else ():
-        source = build_source(video, SourceSettings(loop=True))
         meet()
-        turns_cpu_ms[to] = turns_cost(source, predict, file_of(to, folder), turns_frames).cpu_ms
+        turns_cpu_ms[to] = turns_cost(looped(video), predict, file_of(to, folder), turns_frames).cpu_ms
     costs = {"decode": decoding, "predict": predicting, "overlay": drawing}
-    return OnOneCore(
-        {name: cost.cpu_ms for name, cost in costs.items()},
-        {name: cost.wall_ms for name, cost in costs.items()},
-        steps_cpu_ms,
-        turns_cpu_ms,
-        {"decode": decoder_threads, "overlay": encoder_threads},
-    )
+    return {
+        "cpu_ms": {name: cost.cpu_ms for name, cost in costs.items()},
+        "wall_ms": {name: cost.wall_ms for name, cost in costs.items()},
+        "steps_cpu_ms": steps_cpu_ms,
+        "turns_cpu_ms": turns_cpu_ms,
+        "own_threads": {"decode": decoder_threads, "overlay": encoder_threads},
+    }
 
 
 def _means(of_cores: Sequence[Mapping[str, float]]) -> dict[str, float]:
     return {name: statistics.fmean(it[name] for it in of_cores) for name in of_cores[0]}
 
 
-def decode_cost(source: Source, frames: int) -> tuple[Cost, int | None]:
+def decode_cost(source: Source, frames: int) -> tuple[Cost, int]:
     """Of `source.read` alone, in the middle of a recording; and the decoder's own threads.
 
     A decoder with threads of its own is always the same number of frames ahead, so what it had decoded
@@ -176,11 +148,12 @@ def decode_cost(source: Source, frames: int) -> tuple[Cost, int | None]:
     Args:
         source: not yet open; without an end.
     """
-    threads = _threads()
+    threads = psutil.Process().num_threads()
     source.open()
     try:
         _read(source, min(frames, WARM_UP_FRAMES))
-        return _cost(lambda: _read(source, frames), frames), _more(threads)
+        cost = _cost(lambda: _read(source, frames), frames)
+        return cost, psutil.Process().num_threads() - threads
     finally:
         source.close()
 
@@ -224,9 +197,8 @@ def predict_cost(
     steps_cpu_s = {"preprocess": 0.0, "infer": 0.0, "postprocess": 0.0}
 
     def run() -> None:
-        for number in range(frames):
-            # Anew, for a frame keeps its picture in BGR once it was asked for.
-            frame = replace(kept[number % len(kept)])
+        for kept_frame in islice(cycle(kept), frames):
+            frame = replace(kept_frame)  # a new one: a frame keeps its picture in BGR once it was asked for
             before_s = process_cpu_s()
             predict(frame)
             after_s = process_cpu_s()
@@ -240,18 +212,27 @@ def predict_cost(
 
 def overlay_cost(
     folder: Path, info: SourceInfo, predictions: Sequence[Prediction], frames: int
-) -> tuple[Cost, int | None]:
+) -> tuple[Cost, int]:
     """Of drawing and encoding the overlay video up to the closed file; and the encoder's own threads.
 
     Args:
         predictions: taken in turns, as if of one recording.
     """
-    own_threads = _write(folder / "warm-up.mp4", info, predictions, len(predictions))
 
-    def run() -> None:
-        _write(folder / "overlay.mp4", info, predictions, frames)
+    def write(name: str, frames: int) -> int:
+        threads = psutil.Process().num_threads()
+        (sink,) = open_sinks(folder / name, info)
+        try:
+            for number, prediction in enumerate(islice(cycle(predictions), frames)):
+                time_ns = round(1e9 * number / info.rate_hz)
+                frame = replace(prediction.frame, frame_id=number, time_ns=time_ns)
+                sink.write(replace(prediction, frame=frame, published_ns=frame.captured_ns))
+            return psutil.Process().num_threads() - threads
+        finally:
+            sink.close()
 
-    return _cost(run, frames), own_threads
+    own_threads = write("warm-up.mp4", len(predictions))
+    return _cost(lambda: write("overlay.mp4", frames), frames), own_threads
 
 
 def turns_cost(source: Source, predict: Callable[[Frame], Prediction], out: Path | None, frames: int) -> Cost:
@@ -282,35 +263,12 @@ def turns_cost(source: Source, predict: Callable[[Frame], Prediction], out: Path
         source.close()
 
 
-def _decoded(video: str, frames: int) -> tuple[list[Frame], SourceInfo]:
-    source = build_source(video, SourceSettings(loop=True))
-    info = source.open()
-    try:
-        return [source.read() for _ in range(frames)], info
-    finally:
-        source.close()
-
-
 def _read(source: Source, frames: int) -> None:
     for _ in range(frames):
         source.read()
 
 
-def _write(file: Path, info: SourceInfo, predictions: Sequence[Prediction], frames: int) -> int | None:
-    """The threads that there were before the file was closed, and not when it was opened."""
-    threads = _threads()
-    (sink,) = open_sinks(file, info)
-    try:
-        for number in range(frames):
-            prediction = predictions[number % len(predictions)]
-            frame = replace(prediction.frame, frame_id=number, time_ns=round(1e9 * number / info.rate_hz))
-            sink.write(replace(prediction, frame=frame, published_ns=frame.captured_ns))
-        return _more(threads)
-    finally:
-        sink.close()
-
-
-def _cost(run: Callable[[], None], frames: int) -> Cost:
+def _cost(run: Callable[[], object], frames: int) -> Cost:
     """Of `run`, a frame; begins and ends when no thread is at work any more."""
     _wait_until_quiet()
     cpu_before_s, before_s = process_cpu_s(), time.monotonic()
@@ -328,18 +286,6 @@ def _wait_until_quiet() -> None:
         time.sleep(QUIET_FOR_S)
         if process_cpu_s() - before_s < QUIET_CPU_S:
             return
-
-
-def _threads() -> int | None:
-    try:
-        return len(os.listdir(THREADS))
-    except OSError:
-        return None
-
-
-def _more(before: int | None) -> int | None:
-    now = _threads()
-    return None if now is None or before is None else now - before
 
 
 if __name__ == "__main__":

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any, Final
+from typing import Any
 
 from bench.meter import Meter, process_cpu_s
 from bench.scenarios.node import node_predictors
-from bench.scenarios.offline import FRAMES, WARM_UP_FRAMES, play, recording_of
+from bench.scenarios.offline import WARM_UP_FRAMES, play
 from bench.scenarios.side_by_side import SideBySide, take_part
 from bench.task import Task
 from perception.system.cores import usable_cores
-
-STREAMS: Final = 2
 
 
 def measure(task: Task) -> dict[str, Any]:
@@ -25,25 +21,19 @@ def measure(task: Task) -> dict[str, Any]:
     until the last one's end: less, where one was alone at the end. `peak_memory_mb` is the sum of all
     processes, which hold theirs at the same time.
 
-    Options: `streams`, `frames` (of each).
-
-    Raises:
-        ValueError: naming the stream that failed, in one line.
-        SourceError: in one line.
+    Options: `streams`, `frames` (of each). An error names the stream that failed.
     """
-    streams, frames = task.count("streams", STREAMS), task.count("frames", FRAMES)
+    streams = task.options["streams"]
     threads = max(1, usable_cores() // streams)
     played: list[dict[str, Any]] = []
 
     def cpu_s(children: bool) -> float:
         return process_cpu_s() + sum(float(each["cpu_s"]) for each in played)
 
-    with TemporaryDirectory() as folder:
-        video = recording_of(task.source, Path(folder))
-        with SideBySide(__name__, "stream", [(task.key, video, str(frames), str(threads))] * streams) as all_:
-            all_.wait()  # each is loaded and warm
-            with Meter(task.provider, cpu_s=cpu_s) as meter:
-                played += all_.go()
+    with SideBySide(__name__, "stream", [(task.key, str(threads))] * streams) as processes:
+        processes.wait()  # each is loaded and warm
+        with Meter(task.provider, cpu_s=cpu_s) as meter:
+            played += processes.go()
     values = meter.values()
     fps = [each["frames"] / each["wall_s"] for each in played]
     total = sum(each["frames"] for each in played)
@@ -60,15 +50,17 @@ def measure(task: Task) -> dict[str, Any]:
     }
 
 
-def main(task: str, video: str, frames: str, threads: str) -> None:
+def main(key: str, threads: str) -> None:
     """One stream's process."""
 
     def body(meet: Callable[[], None]) -> dict[str, Any]:
-        engine, predictors = node_predictors(Task.of_key(task), is_live=False, threads=int(threads))
-        play(video, min(int(frames), WARM_UP_FRAMES), predictors, None)
+        task = Task.of_key(key)
+        frames = task.options["frames"]
+        engine, predictors = node_predictors(task, is_live=False, threads=int(threads))
+        play(task.source, min(frames, WARM_UP_FRAMES), predictors, None)
         meet()
         with Meter(engine.provider) as meter:
-            count = play(video, int(frames), predictors, None)
+            count = play(task.source, frames, predictors, None)
         return {"frames": count, **meter.values()}
 
     take_part(body)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bench.cli import main
-from bench.labelled import evenly
+from bench.scenarios.accuracy import evenly
 from perception.inference.engines import OnnxEngine
 from perception.inference.predictor import Predictor
 from perception.inference.zoo import DEFAULT_MODEL, model_file

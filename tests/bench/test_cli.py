@@ -78,7 +78,7 @@ def test_bad_input_is_one_line(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("bench.suite.recording_of", lambda spec, folder: str(folder))
+    monkeypatch.setattr("bench.suite.record_road", lambda file: file)
 
     assert main(arguments) == 1
 

@@ -43,12 +43,7 @@ class Machine:
         self._write(f"powercap/{zone}/max_energy_range_uj", f"{round(range_j * 1e6)}\n")
 
     def meter(self, **arguments: Any) -> Meter:
-        return Meter(
-            powercap=self.root / "powercap",
-            now_s=lambda: self.at_s,
-            cpu_s=lambda children: self.cpu_s[children],
-            **arguments,
-        )
+        return Meter(cpu_s=lambda children: self.cpu_s[children], **arguments)
 
     def _write(self, name: str, text: str) -> None:
         file = self.root / name
@@ -62,7 +57,9 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     made.set_times(busy_s=50, steal_s=2)
     made.set_peak(1024)
     monkeypatch.setattr("psutil.cpu_times", lambda: made.times)
+    monkeypatch.setattr("time.monotonic", lambda: made.at_s)
     monkeypatch.setattr("bench.meter.STATUS", tmp_path / "status")
+    monkeypatch.setattr("bench.meter.POWERCAP", tmp_path / "powercap")
     return made
 
 
@@ -170,11 +167,16 @@ def test_package_that_cannot_be_read_leaves_no_watts(machine: Machine) -> None:
     ],
 )
 def test_gpu_is_asked_for_its_energy_only_where_it_runs_the_network(
-    machine: Machine, provider: str, gpu_j: tuple[float | None, float | None], watts: float | None
+    machine: Machine,
+    provider: str,
+    gpu_j: tuple[float | None, float | None],
+    watts: float | None,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     machine.set_energy("intel-rapl:0", "package-0", 0)
-    told = iter(gpu_j)
-    with machine.meter(provider=provider, gpu_energy_j=lambda: next(told)) as meter:
+    readings = iter(gpu_j)
+    monkeypatch.setattr("bench.gpu.energy_j", lambda: next(readings))
+    with machine.meter(provider=provider) as meter:
         machine.at_s += 2
         machine.set_energy("intel-rapl:0", "package-0", 10)
 

@@ -41,7 +41,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[Call]:
         return {"versions": {}, "commit": "abc", "python": "3", "models": dict.fromkeys(models, file)}
 
     monkeypatch.setattr("bench.suite.run_task", fake)
-    monkeypatch.setattr("bench.suite.recording_of", lambda spec, folder: str(folder / "road.mp4"))
+    monkeypatch.setattr("bench.suite.record_road", lambda file: file)
     monkeypatch.setattr("bench.suite.of_installation", installation)
     monkeypatch.setattr("bench.suite.warning_now", lambda: None)
     return made
@@ -126,7 +126,8 @@ def test_resume_of_nothing_measures_nothing_unasked(
 
     (tmp_path / "out").mkdir()  # as of a run that was interrupted in its first task
     assert any(
-        "holds no report to go on with; it is begun anew" in line for line in measure(settings(resume=True))
+        "holds no report to go on with; a new one is started" in line
+        for line in measure(settings(resume=True))
     )
 
 
@@ -148,7 +149,7 @@ def test_report_in_the_way_is_not_overwritten(
     before = (tmp_path / "out/report.json").read_bytes()
 
     with pytest.raises(
-        ReportError, match="a report lies there; --resume goes on with it, --overwrite begins anew"
+        ReportError, match="a report lies there; --resume goes on with it, --overwrite replaces it"
     ):
         measure(settings())
 
@@ -189,7 +190,7 @@ def test_task_that_comes_to_nothing_is_told_once_and_the_others_go_on(
 
     report = load(tmp_path / "out/report.json")
     assert [result.task.scenario for result in report.results] == ["single_stream"] * 2
-    assert [it.reason for it in report.missing if "engine_only" in it.title] == ["no memory left"]
+    assert [it.reason for it in report.missing if "engine only" in it.title] == ["no memory left"]
     assert [name for name, _ in calls].count("failed") == 1
 
 
@@ -209,7 +210,7 @@ def test_progress_tells_how_long_it_takes_yet(
 ) -> None:
     said = measure(settings())
 
-    assert said[1].startswith("[1/4] round 1: rt_s onnx engine_only")
+    assert said[1].startswith("[1/4] round 1: rt_s onnx engine only")
     assert "to go" not in said[1]
     assert said[2].endswith(" s to go")
 
@@ -226,5 +227,5 @@ def test_report_is_not_gone_on_with_once_a_model_has_changed(
 
     monkeypatch.setattr("bench.suite.of_installation", changed)
 
-    with pytest.raises(ReportError, match="its models have changed since"):
+    with pytest.raises(ReportError, match="its models changed since"):
         measure(settings(resume=True, rounds=3))

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from bench.task import Task, TaskError, main, run_task
+from bench.task import ScenarioName, Task, TaskError, main, run_task
 
 
 def test_key_is_the_same_for_the_same_measurement_whatever_the_order_of_its_options() -> None:
@@ -37,9 +37,9 @@ def test_values_are_the_last_line(
 
 def test_error_in_the_other_process_is_one_line_that_names_the_task() -> None:
     with pytest.raises(TaskError) as caught:
-        run_task(Task("engine_only", "no_such_model"))
+        run_task(Task("engine_only", "no_such_model", options={"frames": 1}))
 
-    assert str(caught.value).startswith("no_such_model onnx engine_only: no_such_model: no such model file")
+    assert str(caught.value).startswith("no_such_model onnx engine only: no_such_model: no such model file")
     assert "\n" not in str(caught.value)
 
 
@@ -54,7 +54,7 @@ def test_process_that_dies_is_told_with_its_status(tmp_path: Path) -> None:
 
 def test_installation_without_a_bench_is_told() -> None:
     assert sys.executable
-    with pytest.raises(TaskError, match="engine_only: "):
+    with pytest.raises(TaskError, match="engine only: "):
         run_task(Task("engine_only", "rt_s"), "/bin/false")
 
 
@@ -66,9 +66,25 @@ def test_checkout_in_the_working_directory_is_not_what_is_measured(
     monkeypatch.chdir(tmp_path)
 
     with pytest.raises(TaskError, match="no such model file"):
-        run_task(Task("engine_only", "no_such_model"))
+        run_task(Task("engine_only", "no_such_model", options={"frames": 1}))
 
 
 def test_title_names_the_provider_where_it_is_not_the_cpu() -> None:
-    assert Task("engine_only", "rt_s").title == "rt_s onnx engine_only"
-    assert Task("engine_only", "rt_s", provider="cuda").title == "rt_s onnx cuda engine_only"
+    assert Task("engine_only", "rt_s").title == "rt_s onnx engine only"
+    assert Task("engine_only", "rt_s", provider="cuda").title == "rt_s onnx cuda engine only"
+
+
+@pytest.mark.parametrize(
+    ("scenario", "options", "title"),
+    [
+        ("offline", {"to": "class_map", "frames": 600}, "a onnx offline, class map"),
+        ("plain", {"to": "overlay", "file": "x"}, "a onnx plain, overlay"),
+        ("streams", {"streams": 4, "frames": 600}, "a onnx 4 streams"),
+        ("constant_rate", {"rate_hz": 30.0, "duration_s": 10.0}, "a onnx at 30 Hz"),
+        ("constant_rate", {"rate_hz": 12.5, "stall_ms": 200.0}, "a onnx at 12.5 Hz, stalled"),
+    ],
+)
+def test_title_has_the_option_that_sets_a_task_apart(
+    scenario: ScenarioName, options: dict[str, Any], title: str
+) -> None:
+    assert Task(scenario, "/models/a.onnx", options=options).title == title

@@ -87,7 +87,7 @@ def test_page_is_whole_and_tells_what_was_measured_on_what() -> None:
         "77.06 (74.0–80.0)",
         "card (test)",
         "Whether a model holds 30 Hz here was not measured",
-        "single_stream, 1 round",
+        "single stream, 1 round",
         "offline, 2 rounds",
         "123.456",
     ):

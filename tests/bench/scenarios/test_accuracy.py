@@ -22,7 +22,7 @@ from perception.metrics.segmentation import measure_accuracy
 from perception.pipeline import RunnerError
 from perception.synthetic import DriveRenderer
 from train.data.decode import DataError
-from train.data.layouts import open_frames
+from train.data.layouts import AUTO, open_frames
 
 Predict = Callable[[Frame], Prediction]
 
@@ -31,8 +31,13 @@ def predictor() -> Predictor:
     return Predictor(OnnxEngine(model_file("rt_s-int8"), "cpu", threads=1))
 
 
+def of_data(data: Path, model: str = "rt_s-int8", **options: object) -> Task:
+    defaults = {"data": str(data), "split": "test", "layout": AUTO, "label_map": None}
+    return Task("accuracy", model, options={**defaults, **options})
+
+
 def test_values_are_those_of_the_split(data: Path) -> None:
-    values = measure(Task("accuracy", "rt_s-int8", options={"data": str(data), "split": "val"}))
+    values = measure(of_data(data, split="val"))
 
     measured = measure_accuracy(predictor(), open_frames(data, "val"))
     iou, two = measured.total.iou(), measured.drivable_or_not()
@@ -53,7 +58,7 @@ def test_values_are_those_of_the_split(data: Path) -> None:
 
 
 def test_network_of_two_classes_tells_of_two(data: Path, red_is_drivable: Path) -> None:
-    values = measure(Task("accuracy", str(red_is_drivable), options={"data": str(data), "split": "val"}))
+    values = measure(of_data(data, model=str(red_is_drivable), split="val"))
 
     assert values["iou"] == values["two_classes"]["iou"] == {"drivable": 1.0, "background": 1.0}
     assert (values["mean_iou"], values["boundary_iou"]) == (1.0, 1.0)
@@ -62,27 +67,11 @@ def test_network_of_two_classes_tells_of_two(data: Path, red_is_drivable: Path) 
 
 
 def test_what_cannot_be_told_is_null(data: Path) -> None:
-    values = measure(Task("accuracy", "rt_s-int8", options={"data": str(data), "split": "test"}))
+    values = measure(of_data(data, split="test"))
 
     assert values["recordings"] == 1
     assert values["interval"] == values["two_classes"]["interval"] == [None, None]
     json.dumps(values, allow_nan=False)
-
-
-def test_without_data_it_is_the_built_in_road() -> None:
-    values = measure(Task("accuracy", "rt_s-int8", options={"data": None, "frames": 1}))
-
-    assert (values["split"], values["frames"], values["recordings"]) == ("built-in road", 1, 1)
-    assert values["mean_iou"] > 0.8
-    assert values["same_under_load"] is True
-
-
-def test_frames_limit_a_data_set_too(data: Path) -> None:
-    options = {"data": str(data), "split": "val", "frames": 2}
-
-    values = measure(Task("accuracy", "rt_s-int8", options=options))
-
-    assert (values["frames"], values["recordings"]) == (2, 2)  # the first and the third
 
 
 @pytest.mark.parametrize(
@@ -90,14 +79,13 @@ def test_frames_limit_a_data_set_too(data: Path) -> None:
     [
         ({"split": "vla"}, DataError, "no frames in split 'vla'"),
         ({"layout": "bddd"}, DataError, "bddd: no such layout"),
-        ({"split": "val", "frames": 0}, ValueError, "frames is 0"),
     ],
 )
 def test_bad_options_are_refused(
     data: Path, options: dict[str, object], kind: type[Exception], message: str
 ) -> None:
     with pytest.raises(kind, match=message):
-        measure(Task("accuracy", "rt_s-int8", options={"data": str(data), **options}))
+        measure(of_data(data, **options))
 
 
 class Numbered:

@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -297,7 +296,8 @@ def test_values_of_a_network_are_complete(red_is_drivable: Path, make_clip: Call
         "constant_rate",
         str(red_is_drivable),
         source=str(make_clip(frames=3)),
-        options={"rate_hz": 50, "duration_s": 0.4, "stall_stage": "predict", "stall_every_s": 0.3},
+        options={"rate_hz": 50, "duration_s": 0.4}
+        | {"stall_stage": "predict", "stall_ms": 200.0, "stall_every_s": 0.3},
     )
 
     values = measure(task)
@@ -311,24 +311,3 @@ def test_values_of_a_network_are_complete(red_is_drivable: Path, make_clip: Call
     assert values["stall"] == {"stage": "predict", "ms": 200.0, "every_s": 0.3}
     assert {"jitter_ms", "wall_s", "cpu_s", "peak_memory_mb"} <= values.keys()
     assert json.loads(json.dumps(values, allow_nan=False)) == values
-
-
-@pytest.mark.parametrize(
-    ("options", "reason"),
-    [
-        ({"rate_hz": 0}, "rate_hz is 0; it must be a number above 0"),
-        ({"rate_hz": True}, "rate_hz is True; it must be a number above 0"),
-        ({"duration_s": float("nan")}, "duration_s is nan; it must be a number above 0"),
-        ({"stall_ms": 100}, "stall_ms is given without stall_stage"),
-        ({"stall_stage": "publish"}, "stall_stage is 'publish'; known are capture, predict, sink"),
-        (
-            {"stall_stage": "sink", "stall_ms": 500, "stall_every_s": 0.5},
-            "stall_ms is 500: as long as stall_every_s, 0.5 s, or longer",
-        ),
-    ],
-)
-def test_options_that_make_no_run_are_refused_before_a_network_is_loaded(
-    options: dict[str, Any], reason: str
-) -> None:
-    with pytest.raises(ValueError, match=reason):
-        measure(Task("constant_rate", "nothing", options=options))

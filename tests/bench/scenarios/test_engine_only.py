@@ -120,11 +120,6 @@ def test_error_of_a_worker_is_the_runs() -> None:
         run_side_by_side(pool, 2, infer, [FRAME_BGR], 9)
 
 
-def test_count_that_is_none_is_refused_before_a_network_is_loaded() -> None:
-    with pytest.raises(ValueError, match="frames is 'many'; it must be a whole number"):
-        measure(Task("engine_only", "nothing", options={"frames": "many"}))
-
-
 def test_bytes_moved_are_the_input_and_every_output() -> None:
     picture = np.zeros((4, 6, 3), np.uint8)
 

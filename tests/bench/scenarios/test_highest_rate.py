@@ -94,11 +94,6 @@ def test_trial_too_small_for_a_percentile_is_judged_by_its_maximum(
     assert (trial.due, trial.dropped) == (len(latencies_ms), dropped)
 
 
-def test_trial_too_long_is_refused_before_a_network_is_loaded() -> None:
-    with pytest.raises(ValueError, match="trial_s is 'long'; it must be a number above 0"):
-        measure(Task("highest_rate", "nothing", options={"trial_s": "long"}))
-
-
 def test_search_on_a_network_tells_every_trial(
     monkeypatch: pytest.MonkeyPatch, red_is_drivable: Path, make_clip: Callable[..., Path]
 ) -> None:

@@ -34,8 +34,8 @@ def make_python(tmp_path: Path) -> MakePython:
 def measure(interpreter: Path, source: Path, **options: Any) -> dict[str, Any]:
     graph = interpreter.with_name("plain.onnx")
     graph.touch()
-    told = {"python": str(interpreter), "file": str(graph), **options}
-    return model_api.measure(Task("model_api", "rt_s", source=str(source), options=told))
+    options = {"python": str(interpreter), "file": str(graph), "frames": 20, **options}
+    return model_api.measure(Task("model_api", "rt_s", source=str(source), options=options))
 
 
 def test_script_is_run_by_path_with_the_graph_and_the_video(
@@ -75,10 +75,7 @@ def test_our_packages_are_not_handed_on(
         ("sys.exit(3)", {}, "model_api: ended with status 3"),
         ("pass", {}, "model_api: ended with status 0"),
         ("sys.stdin.read(); os.kill(os.getpid(), 19)", {"limit_s": 0.5}, r"did not end within 0\.5 s"),
-        ("pass", {"frames": 0}, "frames is 0; it must be a whole number from 1 up"),
-        ("pass", {"python": ""}, "option python is missing: an interpreter with openvino-model-api"),
         ("pass", {"python": "/nowhere/python"}, "/nowhere/python: cannot be run: No such file or directory"),
-        ("pass", {"file": "nowhere.onnx"}, r"nowhere\.onnx: no such file"),
     ],
 )
 def test_what_goes_wrong_there_is_one_line(

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
@@ -18,7 +15,6 @@ from bench.scenarios import offline
 from bench.scenarios.node import node_predictors
 from bench.task import Task
 from perception.inference.engines import EngineError
-from perception.sources.source import SourceError
 
 MakeClip = Callable[..., Path]
 
@@ -55,7 +51,9 @@ def test_every_frame_of_the_window_counts_and_no_other(
     monkeypatch.setattr(offline, "Meter", FixedMeter)
     monkeypatch.setattr(offline, "play", noted)
     monkeypatch.setattr(offline, "WARM_UP_FRAMES", 3)
-    task = Task("offline", str(red_is_drivable), source=str(make_clip()), options={"frames": 25})
+    task = Task(
+        "offline", str(red_is_drivable), source=str(make_clip()), options={"to": "class_map", "frames": 25}
+    )
 
     values = offline.measure(task)
 
@@ -84,14 +82,6 @@ def test_overlay_video_has_every_frame_of_a_clip_played_again(
         assert sum(1 for _ in container.decode(video=0)) == 15
 
 
-@pytest.mark.parametrize(("to", "writes"), [("class_map", False), ("overlay", True)])
-def test_overlay_is_written_only_if_asked_for(to: str, writes: bool, tmp_path: Path) -> None:
-    named, out = offline.output_of(Task("offline", "rt_s", options={"to": to}), tmp_path)
-
-    assert named == to
-    assert (out is not None) is writes
-
-
 @pytest.mark.parametrize(("engine", "provider"), [("onnx", "cpu"), ("openvino-f32", "openvino f32")])
 def test_each_core_has_a_worker_of_the_engine_that_was_asked_for(
     engine: EngineName, provider: str, red_is_drivable: Path
@@ -112,58 +102,3 @@ def test_a_provider_that_is_not_there_is_an_error_and_not_the_cpu(
 
     with pytest.raises(EngineError, match="provider tensorrt did not load"):
         node_predictors(Task("offline", str(red_is_drivable), provider="tensorrt"), is_live=False)
-
-
-@pytest.mark.slow
-def test_built_in_road_is_recorded_and_a_file_is_not(make_clip: MakeClip, tmp_path: Path) -> None:
-    clip = str(make_clip())
-
-    road = offline.recording_of("synthetic:night", tmp_path, frames=2)
-
-    assert offline.recording_of(clip, tmp_path) == clip
-    with av.open(road) as container:
-        pictures = list(container.decode(video=0))
-    assert [(picture.width, picture.height) for picture in pictures] == [(1280, 720)] * 2
-    assert pictures[0].to_ndarray(format="gray").mean() < 60  # it is the night that was asked for
-
-
-def test_recording_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match=r"^synthetic: no recording could be made of it: .+") as raised:
-        offline.recording_of("synthetic", tmp_path / "nowhere", frames=1)
-
-    assert "\n" not in str(raised.value)
-
-
-@pytest.mark.slow
-def test_interrupt_while_the_road_is_recorded_ends_the_command(tmp_path: Path) -> None:
-    body = (
-        "import sys; from pathlib import Path; from bench.scenarios.offline import recording_of;"
-        "recording_of('synthetic', Path(sys.argv[1]), frames=2)"
-    )
-    command = [sys.executable, "-c", body, str(tmp_path)]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as run:
-        children = Path(f"/proc/{run.pid}/task/{run.pid}/children")
-        while not children.read_text():
-            assert run.poll() is None
-        run.send_signal(signal.SIGINT)
-        _, said = run.communicate(timeout=20)
-
-    assert said.endswith("KeyboardInterrupt\n")
-
-
-@pytest.mark.parametrize(
-    ("options", "source", "error", "message"),
-    [
-        ({"frames": 0}, "clip.mp4", ValueError, "frames is 0; it must be a whole number from 1 up"),
-        ({"frames": "ten"}, "clip.mp4", ValueError, "frames is 'ten'; it must be"),
-        ({"to": "masks"}, "clip.mp4", ValueError, "to is 'masks'; known are class_map, overlay"),
-        ({}, "nowhere.mp4", SourceError, "'nowhere.mp4': no such file or folder"),
-    ],
-)
-def test_what_cannot_be_measured_is_one_line(
-    options: dict[str, Any], source: str, error: type[Exception], message: str, red_is_drivable: Path
-) -> None:
-    with pytest.raises(error, match=message) as raised:
-        offline.measure(Task("offline", str(red_is_drivable), source=source, options=options))
-
-    assert "\n" not in str(raised.value)

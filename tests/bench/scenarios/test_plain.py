@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import av
 import numpy as np
@@ -62,16 +61,16 @@ def make_plain(tmp_path: Path) -> Callable[..., Path]:
 
 @pytest.fixture(autouse=True)
 def threads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """What OpenCV was told, in place of telling it."""
-    told: list[int] = []
-    monkeypatch.setattr("cv2.setNumThreads", told.append)
-    return told
+    """What OpenCV was given, in place of giving it."""
+    given: list[int] = []
+    monkeypatch.setattr("cv2.setNumThreads", given.append)
+    return given
 
 
 def test_loop_runs_with_the_default_threads_and_counts_its_frames(
     make_clip: MakeClip, make_plain: Callable[..., Path], threads: list[int]
 ) -> None:
-    options = {"frames": 25, "file": str(make_plain(**NORMALISATION))}
+    options = {"to": "class_map", "frames": 25, "file": str(make_plain(**NORMALISATION))}
 
     values = plain.measure(Task("plain", "rt_s", source=str(make_clip(frames=10)), options=options))
 
@@ -120,16 +119,3 @@ def test_video_that_opencv_cannot_read_does_not_hang(make_plain: Callable[..., P
 
     with pytest.raises(SourceError, match=r"text\.mp4: OpenCV reads no frame of it"):
         PlainLoop(make_plain(**NORMALISATION)).run(video, 5, None)
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({}, "option file is missing: a graph of `drivable-export --target plain`"),
-        ({"file": "nowhere.onnx"}, r"nowhere\.onnx: no such file; make it with"),
-        ({"file": "nowhere.onnx", "frames": -1}, "frames is -1; it must be a whole number from 1 up"),
-    ],
-)
-def test_bad_option_is_one_line(options: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        plain.measure(Task("plain", "rt_s", source="clip.mp4", options=options))

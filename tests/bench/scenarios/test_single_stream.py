@@ -8,7 +8,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pytest
 
@@ -16,9 +15,7 @@ from bench.scenarios.frames import again_and_again, decoded_frames
 from bench.scenarios.single_stream import measure, node_predictors
 from bench.task import Task
 from perception.imaging.yuv import Yuv420
-from perception.sources.source import SourceError
 from perception.sources.video import VideoSource
-from perception.synthetic import DriveRenderer
 
 MakeClip = Callable[..., Path]
 
@@ -39,7 +36,7 @@ def test_values_are_of_every_frame_and_every_stage(red_is_drivable: Path, make_c
 @pytest.mark.parametrize(
     ("engine", "runs_on"), [("onnx", "cpu"), ("openvino", "openvino"), ("openvino-f32", "openvino f32")]
 )
-def test_perceivers_are_the_nodes_own(red_is_drivable: Path, engine: Any, runs_on: str) -> None:
+def test_predictors_are_the_nodes_own(red_is_drivable: Path, engine: Any, runs_on: str) -> None:
     if engine != "onnx":
         pytest.importorskip("openvino")
     task = Task("single_stream", str(red_is_drivable), engine=engine)
@@ -74,17 +71,6 @@ def test_frames_of_a_video_are_the_planes_that_the_node_gets(make_clip: MakeClip
     assert len(decoded_frames(str(clip), 30)) == 5
 
 
-def test_frames_of_the_built_in_road_are_planes_too() -> None:
-    first, second = decoded_frames("synthetic:night", 2)
-
-    assert isinstance(first.pixels, Yuv420)
-    assert first.pixels.u.shape == (360, 640)
-    rendered_bgr = DriveRenderer("night", (1280, 720)).render(0)[0]
-    # Blurred, for the sensor's noise has colours that planes of half the size cannot hold.
-    assert cv2.absdiff(cv2.blur(first.image_bgr, (9, 9)), cv2.blur(rendered_bgr, (9, 9))).mean() < 0.7
-    assert not np.array_equal(first.image_bgr, second.image_bgr)
-
-
 def test_frames_go_on_in_a_circle_and_nothing_computed_is_kept(make_clip: MakeClip) -> None:
     kept = decoded_frames(str(make_clip(frames=2)))
     for frame in kept:
@@ -96,29 +82,3 @@ def test_frames_go_on_in_a_circle_and_nothing_computed_is_kept(make_clip: MakeCl
     assert [frame.pixels is kept[number % 2].pixels for number, frame in enumerate(given)] == [True] * 5
     assert all("image_bgr" not in vars(frame) for frame in given)
     assert sorted(frame.captured_ns for frame in given) == [frame.captured_ns for frame in given]
-
-
-@pytest.mark.parametrize(
-    ("source", "reason"),
-    [
-        ("0", "0: is live; measure on a recording"),
-        ("rtsp://127.0.0.1/road", "is live; measure on a recording"),
-        ("nowhere.mp4", "no such file or folder"),
-        ("synthetic:moon", "unknown scene 'moon'"),
-    ],
-)
-def test_source_that_is_no_recording_is_refused(source: str, reason: str) -> None:
-    with pytest.raises(SourceError, match=reason):
-        decoded_frames(source)
-
-
-def test_password_of_a_live_source_is_not_told() -> None:
-    with pytest.raises(SourceError) as refused:
-        decoded_frames("rtsp://user:secret@127.0.0.1/road")
-
-    assert "secret" not in str(refused.value)
-
-
-def test_count_that_is_none_is_refused_before_a_network_is_loaded() -> None:
-    with pytest.raises(ValueError, match="frames is 0; it must be a whole number"):
-        measure(Task("single_stream", "nothing", options={"frames": 0}))

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -221,26 +222,25 @@ def test_bound_is_the_sum_of_what_the_cores_can_do(
 ) -> None:
     asked: list[list[int]] = []
 
-    def on_cores(
-        task: Task, video: str, frames: int, cores: list[int], turns_frames: int
-    ) -> list[stage_cost.OnOneCore]:
+    def on_cores(task: Task, cores: list[int], turns_frames: int) -> list[dict[str, Any]]:
         asked.append(cores)
         speeds = [1, 2, 2][: len(cores)]  # two of them are half as fast
         return [
-            stage_cost.OnOneCore(
-                {"decode": 2.0 * it, "predict": 3.0 * it, "overlay": 5.0 * it},
-                {"decode": 2.0, "predict": 3.0, "overlay": 5.0},
-                {"infer": 2.5 * it},
-                {"class_map": 6.0 * it, "overlay": 12.0 * it},
-                {"decode": 0, "overlay": 0},
-            )
+            {
+                "cpu_ms": {"decode": 2.0 * it, "predict": 3.0 * it, "overlay": 5.0 * it},
+                "wall_ms": {"decode": 2.0, "predict": 3.0, "overlay": 5.0},
+                "steps_cpu_ms": {"infer": 2.5 * it},
+                "turns_cpu_ms": {"class_map": 6.0 * it, "overlay": 12.0 * it},
+                "own_threads": {"decode": 0, "overlay": 0},
+            }
             for it in speeds
         ]
 
     monkeypatch.setattr("bench.scenarios.stage_cost.on_cores", on_cores)
     monkeypatch.setattr("os.sched_getaffinity", lambda process: {4, 6, 7})
 
-    values = stage_cost.measure(Task("stage_cost", str(red_is_drivable), source=str(make_clip())))
+    task = Task("stage_cost", str(red_is_drivable), source=str(make_clip()), options={"frames": 9})
+    values = stage_cost.measure(task)
 
     assert asked == [[4], [4, 6, 7]]
     assert values["bound_fps"] == {"class_map": 200 + 100 + 100, "overlay": 100 + 50 + 50}
