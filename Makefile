@@ -33,11 +33,11 @@ test-slow: $(DEV)/.ready
 test-all: test test-slow
 
 # Lint, and the core of the runtime with neither processes nor networks of their own: for while one writes.
-QUICK_TESTS := $(patsubst %,tests/perception/test_%.py,atomic_file boundary_iou camera_health channel choice confidence \
+QUICK_TESTS := $(patsubst %,tests/perception/test_%.py,atomic_file books boundary_iou camera_health choice confidence \
 	confusion_matrix contract damage durable endpoints frame frame_times freshness health histogram image_file \
-	image_stats images jsonl letterbox masks messages numbers orientation outages overlay pacing pipeline pixel_aspect \
-	planes playlist polygons predictor providers rate reasons redaction registry rotation segmentation segments \
-	settings sink_line spec stage stalled supervisor systemd utc video zoo) tests/perception/v4l2 \
+	image_stats images jsonl letterbox masks messages numbers orientation outages overlay pacing pixel_aspect \
+	planes playlist polygons predictor providers queue rate reasons redaction registry rotation runner segmentation \
+	segments settings sink_worker spec stalled supervisor systemd utc video zoo) tests/perception/v4l2 \
 	tests/test_rules_of_tests.py "tests/golden/test_golden.py::test_class_maps_of_a_video_are_the_golden_ones[rt_m-int8-onnx]"
 
 quick: lint

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -79,6 +80,15 @@ def test_every_module_has_a_test_that_is_not_slow() -> None:
     modules = {file: tree for file, tree in FILES.items() if Path(file).name.startswith("test_")}
 
     assert {file for file, tree in modules.items() if not has_ordinary_test(tree.body)} == set(ONLY_SLOW)
+
+
+def test_every_file_that_make_names_is_there() -> None:
+    asked = ["make", "--dry-run", "quick", "test-lowest"]
+    said = subprocess.run(asked, cwd=TESTS.parent, capture_output=True, text=True, check=True).stdout
+
+    named = set(re.findall(r"tests/[\w/.]+", said))
+    assert len(named) > 50
+    assert [path for path in sorted(named) if not (TESTS.parent / path).exists()] == []
 
 
 def test_no_test_reaches_into_private_attributes() -> None:
