@@ -1,4 +1,4 @@
-"""Class maps as PNG: ids as grey values or, for people, as indices of a palette of the overlay's colours."""
+"""Class maps as PNG: ids as grey values or, for viewing, as indices into a palette."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from perception.labels import COLOURS_RGB, IDS
 
-# A class map is long runs of one value: run lengths alone make it small, and filters cost most of the
-# time (9 ms at 1280x720 with OpenCV's own choice, 1 ms without).
+# Run-length encoding alone makes a class map small, and filters cost most of the time (9 ms at 1280x720 with
+# OpenCV's default, 1 ms without).
 _ENCODING: Final = (
     *(cv2.IMWRITE_PNG_COMPRESSION, 1),
     *(cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE),
@@ -35,13 +35,13 @@ _PALETTE: Final = _chunk(
 
 
 _MARK: Final = _chunk(b"tEXt", b"Software\0drivable")
-"""What tells masks of ours from labels that somebody drew: their ids may be the same."""
+"""Distinguishes masks from drawn labels, which may have the same ids."""
 
 
 def mask_png(class_map: NDArray[np.uint8], *, has_palette: bool = False) -> bytes:
-    """The PNG of an (H, W) class map: its samples are the ids in both forms.
+    """The PNG of an (H, W) class map; its samples are the ids, with or without a palette.
 
-    With a palette Pillow gives the ids too, and OpenCV the colours, for it always resolves palettes.
+    With a palette, Pillow reads the ids and OpenCV the colours, as it always resolves palettes.
     """
     png = cv2.imencode(".png", class_map, _ENCODING)[1].tobytes()
     if has_palette:
@@ -56,7 +56,7 @@ def has_mark(head: bytes) -> bool:
 
 
 def with_ids(png: bytes) -> bytes:
-    """The same as OpenCV can read it: a mask with our palette as one of grey values, all else as it is."""
+    """A mask with our palette as one with grey values, which OpenCV can read; anything else unchanged."""
     after = _IHDR_END + len(_PALETTE)
     if not is_indexed(png):
         return png
@@ -69,7 +69,7 @@ def is_indexed(png: bytes) -> bool:
 
 
 def _with_colour_type(png: bytes, colour_type: int, palette: bytes, rest: bytes) -> bytes:
-    """Samples of 8 bits lie alike in both forms: only the header says what they mean."""
+    """The 8-bit samples are the same in both forms; only the header differs."""
     header = (
         png[_IHDR_AT + 8 : _COLOUR_TYPE_AT] + bytes([colour_type]) + png[_COLOUR_TYPE_AT + 1 : _IHDR_END - 4]
     )

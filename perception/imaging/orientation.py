@@ -1,4 +1,4 @@
-"""How a decoded picture is turned and mirrored, by its display matrix: all eight ways."""
+"""Rotation and mirroring of decoded pictures: display matrix, EXIF, AVIF properties."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from perception.imaging.letterbox import PixelAspect
 from perception.imaging.yuv import Plane, Yuv420
 
 _MATRIX: Final = struct.Struct("=9i")
-"""By rows: a b u, c d v, x y w; (x, y) of the picture goes to (a x + c y, b x + d y), y downwards."""
+"""By rows: a b u, c d v, x y w; maps (x, y) of the picture to (a x + c y, b x + d y), y downwards."""
 
 
 def _unnamed(cls: type[Type], number: int) -> Type:
-    """A kind of side data that PyAV has no name for yet.
+    """A type of side data that PyAV does not know, such as the EXIF of a JPEG.
 
-    It would make all side data of a frame unreadable, and the EXIF of a JPEG is one.
+    Without it, all side data of the frame would be unreadable.
     """
     kind = object.__new__(cls)
     kind._name_, kind._value_ = f"NUMBER_{number}", number  # type: ignore[assignment]
@@ -35,9 +35,9 @@ Type._missing_ = classmethod(_unnamed)  # type: ignore[assignment]
 
 @dataclass(frozen=True)
 class Turn:
-    """From the stored picture to the shown one: sides exchanged first, then mirrored.
+    """From the stored to the displayed picture: transposed first, then mirrored.
 
-    The nearest of the eight where a matrix turns by something else than a quarter.
+    For other angles, the nearest of the eight orientations.
     """
 
     is_transposed: bool = False
@@ -47,12 +47,12 @@ class Turn:
     """Top becomes bottom."""
 
     def of_plane(self, plane: Plane) -> Plane:
-        """(H, W) or (H, W, 3) uint8 as it is shown; (W, H) where sides are exchanged."""
+        """The displayed (H, W) or (H, W, 3) uint8 plane; (W, H) if transposed."""
         match self.is_transposed, self.flips_x, self.flips_y:
             case False, False, False:
                 return plane
             case False, _, _:
-                # OpenCV: 0 exchanges top and bottom, 1 left and right, -1 both
+                # OpenCV's codes: 0 vertically, 1 horizontally, -1 both
                 return np.asarray(cv2.flip(plane, -1 if self.flips_x and self.flips_y else int(self.flips_x)))
             case _, True, False:
                 return np.asarray(cv2.rotate(plane, cv2.ROTATE_90_CLOCKWISE), np.uint8)
@@ -62,11 +62,11 @@ class Turn:
         return np.asarray(cv2.flip(transposed, -1), np.uint8) if self.flips_x else transposed
 
     def of_aspect(self, aspect: PixelAspect) -> PixelAspect:
-        """Width and height of a pixel as it is shown."""
+        """Width and height of a displayed pixel."""
         return (aspect[1], aspect[0]) if self.is_transposed else aspect
 
     def of(self, pixels: Yuv420) -> Yuv420:
-        """The picture as it is shown; itself where it is shown as it is stored."""
+        """The displayed picture; the same object if it is not turned."""
         if self == UPRIGHT:
             return pixels
         y, u, v = (self.of_plane(plane) for plane in (pixels.y, pixels.u, pixels.v))
@@ -90,7 +90,7 @@ _EXIF_ORIENTATION: Final = 274
 
 
 def turn_by_exif(exif: bytes) -> Turn:
-    """As an EXIF block tells, a directory as of TIFF; upright where it tells nothing."""
+    """From an EXIF block (a TIFF directory); upright if it states no orientation."""
     order = "<" if exif.startswith(b"II") else ">"
     try:
         (start,) = struct.unpack_from(order + "I", exif, 4)
@@ -99,7 +99,7 @@ def turn_by_exif(exif: bytes) -> Turn:
             tag, _, _, value = struct.unpack_from(order + "HHIH", exif, at)
             if tag == _EXIF_ORIENTATION:
                 return _BY_EXIF.get(value, UPRIGHT)
-    except struct.error:  # it ends before
+    except struct.error:  # incomplete
         pass
     return UPRIGHT
 
@@ -112,9 +112,9 @@ _BY_QUARTERS: Final = (UPRIGHT, _BY_EXIF[8], _BY_EXIF[3], _BY_EXIF[6])
 
 
 def turn_by_avif(content: bytes) -> Turn | None:
-    """As the properties of an AVIF tell (ISO/IEC 23008-12): rotated, then mirrored; None where it has none.
+    """From the properties of an AVIF (ISO/IEC 23008-12): rotated, then mirrored; None if it has none.
 
-    They stand above its EXIF block, which often says the same once more.
+    They take precedence over its EXIF block, which often repeats them.
     """
     header = content[:_AVIF_HEADER_BYTES]
     rotation, mirror = _AVIF_ROTATION.search(header), _AVIF_MIRROR.search(header)
@@ -129,19 +129,19 @@ def turn_by_avif(content: bytes) -> Turn | None:
 
 
 class Orientation:
-    """How the frames of a stream are to be shown: by their container, by the stream itself (SEI), by EXIF."""
+    """Orientation of a stream's frames, from the container, the stream itself (SEI) or EXIF."""
 
     def __init__(self) -> None:
         self._last = UPRIGHT
         self._rotation: int | None = None
 
     def of(self, frame: VideoFrame) -> Turn:
-        """The turn of the next decoded frame; the SEI of a key frame holds up to the next one."""
+        """The turn of the next decoded frame; the SEI of a key frame applies up to the next one."""
         if not frame.key_frame and frame.rotation == self._rotation:
-            return self._last  # to read a matrix takes ten times as long as the angle, which libav gives
+            return self._last  # reading the matrix takes ten times as long as reading the angle
         self._rotation = frame.rotation
-        # not `frame.side_data`, which the frame keeps and which keeps the frame: such a pair, and its pixels,
-        # stay in memory until Python looks for circles
+        # not `frame.side_data`, which refers back to its frame: the pair would keep the pixels in memory
+        # until the garbage collector finds the cycle
         data = SideDataContainer(frame)  # type: ignore[call-arg]
         matrix = data.get("DISPLAYMATRIX") if len(data) else None
         if isinstance(matrix, SideData):
@@ -156,7 +156,7 @@ def _turn_by(matrix: bytes) -> Turn:
     if len(matrix) != _MATRIX.size:
         return UPRIGHT
     a, b, _, c, d, *_ = _MATRIX.unpack(matrix)
-    if a * d == b * c:  # nothing of the picture would be left
+    if a * d == b * c:  # degenerate
         return UPRIGHT
     if abs(b) + abs(c) > abs(a) + abs(d):
         return Turn(True, flips_x=c < 0, flips_y=b < 0)

@@ -1,4 +1,4 @@
-"""The shape of a stream's pixels (sample aspect ratio): what container or codec tell, as FFmpeg has it."""
+"""The sample aspect ratio of a stream, from its container or codec, with FFmpeg's precedence."""
 
 from __future__ import annotations
 
@@ -11,48 +11,50 @@ from av.video.stream import VideoStream
 from perception.imaging.letterbox import SQUARE, PixelAspect
 
 FARTHEST: Final = 4
-"""From square: of cameras, 352x576 at 16:9 has the widest pixels (2.9 to 1)."""
+"""Largest ratio between the sides; 352x576 at 16:9 has the widest pixels of all cameras (2.9 to 1)."""
 _LEAST: Final = Fraction(1, 1000)
-"""Beside 1: below that it is a rounding of somebody's, and not a pixel over a whole picture's width."""
+"""A smaller difference from 1 is a rounding error: less than a pixel over the width of a picture."""
 _LARGEST_DENOMINATOR: Final = 4096  # the encoder takes 16 bits a side
-_TELLS_ALWAYS: Final = ("mov", "matroska")
+_STATES_ALWAYS: Final = ("mov", "matroska")
 
 
 class PixelAspects:
-    """Of one video stream. What its container says stands above what its codec says, frame by frame."""
+    """The pixel aspects of one video stream; the container's takes precedence over the codec's."""
 
     def __init__(self, container: InputContainer, stream: VideoStream) -> None:
-        """Look at what is told before a frame is decoded."""
+        """Read what is stated before a frame is decoded."""
         self._codec = stream.codec_context
-        told, of_codec = stream.sample_aspect_ratio, self._codec.sample_aspect_ratio
-        # libav gives the container's, and the codec's where that says nothing
-        is_containers = told != of_codec or container.format.name.split(",")[0] in _TELLS_ALWAYS
-        self._of_container = _believed(told) if is_containers else None
+        of_stream, of_codec = stream.sample_aspect_ratio, self._codec.sample_aspect_ratio
+        # libav gives the container's, or else the codec's
+        is_containers = of_stream != of_codec or container.format.name.split(",")[0] in _STATES_ALWAYS
+        self._of_container = _plausible(of_stream) if is_containers else None
         self._last: Fraction | None = of_codec
-        self._of_codec = _believed(of_codec)
-        self._unbelieved = next((ratio for ratio in (told, of_codec) if ratio and not _believed(ratio)), None)
+        self._of_codec = _plausible(of_codec)
+        self._ignored = next(
+            (ratio for ratio in (of_stream, of_codec) if ratio and not _plausible(ratio)), None
+        )
 
     def now(self) -> PixelAspect:
-        """Of the frame that was decoded last, as it is stored."""
+        """Of the last decoded frame, as stored."""
         if self._of_container is not None:
             return self._of_container
-        told = self._codec.sample_aspect_ratio
-        if told != self._last:
-            self._last, self._of_codec = told, _believed(told)
+        of_codec = self._codec.sample_aspect_ratio
+        if of_codec != self._last:
+            self._last, self._of_codec = of_codec, _plausible(of_codec)
         return self._of_codec or SQUARE
 
     @property
-    def told(self) -> str:
-        """For the log, " in pixels of 64:45"; nothing where they are square."""
+    def note(self) -> str:
+        """For the log, such as " in pixels of 64:45"; empty for square pixels."""
         width, height = self.now()
         if (width, height) != SQUARE:
             return f" in pixels of {width}:{height}"
-        ratio = self._unbelieved
-        return f" (pixels of {ratio.numerator}:{ratio.denominator} are not believed)" if ratio else ""
+        ratio = self._ignored
+        return f" (implausible pixels of {ratio.numerator}:{ratio.denominator} ignored)" if ratio else ""
 
 
-def _believed(ratio: Fraction | None) -> PixelAspect | None:
-    """Width and height of a pixel; None where nothing is told, or what no camera has."""
+def _plausible(ratio: Fraction | None) -> PixelAspect | None:
+    """Width and height of a pixel; None if unknown, or if no camera has such pixels."""
     if ratio is None or ratio <= 0 or not Fraction(1, FARTHEST) <= ratio <= FARTHEST:
         return None
     if abs(ratio - 1) < _LEAST:

@@ -1,6 +1,6 @@
-"""A decoded picture as planes: which matrix, range and transfer curve it has, and how it is read.
+"""Converts decoded pictures of any matrix, range and transfer characteristic to 4:2:0 planes.
 
-Alpha is left out: what lies under transparent pixels is seen, as by OpenCV and Pillow.
+Alpha is dropped: the colours of transparent pixels become visible, as in OpenCV and Pillow.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 from perception.imaging.tone import BT2020, CURVES, GAMUTS, HLG, PQ, tone_map
 from perception.imaging.yuv import Plane, Yuv420, YuvMatrix
 
-# ITU-T H.273, as libav numbers them; swscale has a number of its own for BT.601.
+# Numbers of ITU-T H.273, as in libav; swscale has its own number for BT.601.
 _MATRIX_BT709, _UNSPECIFIED, _MATRIX_240M, _MATRIX_BT2020 = 1, 2, 7, 9
-_MATRICES_BT601: Final = (4, 5, 6)  # FCC, BT.601 of 625 and of 525 lines: the same within one level
+_MATRICES_BT601: Final = (4, 5, 6)  # FCC, BT.601 with 625 and 525 lines: equal within one level
 _SWSCALE_BT601: Final = 5
 _LIMITED_RANGE, _FULL_RANGE = 1, 2
 _SD_WH: Final = (1024, 576)
-"""What says nothing of its matrix is of BT.601 up to this size, and of BT.709 beyond, as in players."""
+"""An unspecified matrix is BT.601 up to this size and BT.709 beyond, as in players."""
 _MATRIX_NAMES: Final = {
     8: "YCgCo",
     10: "BT.2020 of constant luminance",
@@ -41,20 +41,20 @@ _CURVE_NAMES: Final = {
     HLG: "arib-std-b67",
     17: "smpte428",
 }
-# Reserved numbers too; and 5, gamma 2.8, which old video says of itself and does not mean.
+# Includes reserved numbers, and 5 (gamma 2.8), which old video states wrongly.
 _CURVES_OF_SCREENS: Final = (0, 1, _UNSPECIFIED, 3, 4, 5, 6, 7, 11, 12, 13, 14, 15)
 _GAMUT_NAMES: Final = {9: "bt2020", 12: "display-p3"}
 
 
 class PixelFormatError(Exception):
-    """Pixels in a form that nothing here converts; one line."""
+    """A pixel format that cannot be converted; one line."""
 
 
 def planes_of(frame: VideoFrame) -> Yuv420:
-    """The frame's own memory where it is 8 bit, 4:2:0, limited range; else its conversion to that.
+    """The frame's own memory if it is 8-bit 4:2:0 with limited range, else a conversion to that.
 
     Raises:
-        PixelFormatError: for one that cannot be converted.
+        PixelFormatError: if it cannot be converted.
     """
     try:
         return _planes_of(frame)
@@ -68,7 +68,7 @@ def _planes_of(frame: VideoFrame) -> Yuv420:
     colorspace = _colorspace_of(frame)
     form = frame.format.name
     if form.startswith("gray") and frame.color_range == _LIMITED_RANGE:
-        # swscale takes grey for full range whatever its tag says
+        # swscale takes grey for full range, whatever its tag
         grey = frame if form == "gray" else _converted(frame, "gray", colorspace, colorspace)
         y = rows_of(grey, 0)
         neutral = np.full(((y.shape[0] + 1) // 2, (y.shape[1] + 1) // 2), 128, np.uint8)
@@ -81,11 +81,11 @@ def _planes_of(frame: VideoFrame) -> Yuv420:
 
 
 def colour_note(frame: VideoFrame, codec_tag: str = "") -> str:
-    """What is done to the picture's colours, or why they are not right, for the log; "" where nothing is.
+    """How the picture's colours are converted, or why they are wrong, for the log; else empty.
 
     Args:
         frame: as decoded.
-        codec_tag: four characters by which the container names the codec.
+        codec_tag: the container's four-character code of the codec.
     """
     notes = []
     curve, primaries = frame.color_trc, frame.color_primaries
@@ -102,12 +102,12 @@ def colour_note(frame: VideoFrame, codec_tag: str = "") -> str:
     if frame.colorspace in _MATRIX_NAMES:
         notes.append(f"{_MATRIX_NAMES[frame.colorspace]} is read as another matrix: colours are wrong")
     if codec_tag in _DOLBY_VISION_TAGS and frame.colorspace == _UNSPECIFIED:
-        notes.append("Dolby Vision that only its own players show right: colours are wrong")
+        notes.append("Dolby Vision without a fallback: colours are wrong")
     return ", ".join(notes)
 
 
 def rows_of(frame: VideoFrame, index: int) -> Plane:
-    """(H, W) uint8 view of a plane of 8 bits, read only."""
+    """(H, W) uint8 read-only view of an 8-bit plane."""
     plane = frame.planes[index]
     rows = np.frombuffer(memoryview(plane), np.uint8).reshape(plane.height, abs(plane.line_size))
     rows = (rows if plane.line_size > 0 else rows[::-1])[:, : plane.width]
@@ -116,7 +116,7 @@ def rows_of(frame: VideoFrame, index: int) -> Plane:
 
 
 def _colorspace_of(frame: VideoFrame) -> int:
-    """The matrix as swscale numbers it; where the picture does not tell, by its size."""
+    """swscale's number of the matrix; by the picture's size if unspecified."""
     colorspace = int(frame.colorspace)
     if colorspace in _MATRICES_BT601:
         return _SWSCALE_BT601
@@ -129,7 +129,7 @@ def _colorspace_of(frame: VideoFrame) -> int:
 
 
 def _of_standard_range(frame: VideoFrame) -> Yuv420:
-    """Tone mapped, in the gamut of BT.709, by the matrix of BT.601."""
+    """Tone mapped to the gamut of BT.709, with the matrix of BT.601."""
     curve = int(frame.color_trc)
     primaries = int(frame.color_primaries)
     if curve in (PQ, HLG) and primaries == _UNSPECIFIED:
@@ -146,9 +146,10 @@ def _of_standard_range(frame: VideoFrame) -> Yuv420:
 def _converted(
     frame: VideoFrame, form: str, colorspace: int, to_colorspace: int, to_range: int | None = None
 ) -> VideoFrame:
-    """In another form, by swscale: by matrix and range alone.
+    """Converted by swscale, by matrix and range only.
 
-    Of some transfer curves and primaries it would refuse a picture, or convert them itself: av below 18.
+    Tags are removed meanwhile: in av below 18, it would refuse some transfer characteristics and primaries,
+    or convert them too.
     """
     tags = frame.colorspace, frame.color_trc, frame.color_primaries
     frame.colorspace, frame.color_trc, frame.color_primaries = colorspace, _UNSPECIFIED, _UNSPECIFIED
@@ -171,7 +172,7 @@ def _codes_of(frame: VideoFrame, index: int) -> NDArray[np.uint16]:
 
 
 def yuv_from_bgr(image_bgr: NDArray[np.uint8]) -> Yuv420:
-    """4:2:0 planes by the matrix of BT.601, of any size."""
+    """4:2:0 planes with the matrix of BT.601; any size."""
     height, width = image_bgr.shape[:2]
     even_height, even_width = height + height % 2, width + width % 2
     if (even_height, even_width) != (height, width):

@@ -1,8 +1,8 @@
-"""High dynamic range and wide gamuts to what networks and screens take: BT.709 of standard range.
+"""Tone mapping of high dynamic range and wide gamuts to BT.709 with standard range, for networks and screens.
 
-By tables, on pictures of 10 bits per channel. The result is for a display of 203 nits, the level of a diffuse
-white by ITU-R BT.2408: light is kept up to 88 nits, and rolled off from there to the 1000 nits that HDR is
-mastered for, by the EETF of ITU-R BT.2390 on each of R, G and B.
+By lookup tables on pictures with 10 bits per channel. The result is for a display of 203 nits, the level of
+diffuse white in ITU-R BT.2408: light is kept up to 88 nits and rolled off from there to 1000 nits, for which
+HDR is mastered, by the EETF of ITU-R BT.2390 on each of R, G and B.
 """
 
 from __future__ import annotations
@@ -81,27 +81,27 @@ _LINEAR_FROM_SIGNAL: Final[dict[int, Callable[[Values], Values]]] = {
     PQ: lambda signal: rolled_off(pq_nits(signal)),
 }
 CURVES: Final = (*_LINEAR_FROM_SIGNAL, HLG)
-"""Transfer characteristics that are not those of a screen of standard range, and can be read."""
+"""Supported transfer characteristics beyond those of standard range."""
 GAMUTS: Final = (BT2020, DISPLAY_P3)
-"""Primaries that are far from those of BT.709, and can be read."""
+"""Supported primaries beyond those close to BT.709."""
 
 
 @dataclass(frozen=True, eq=False)
 class ToneMap:
-    """From 10 bits per channel of one kind to 8 bits of BT.709."""
+    """From 10 bits per channel with one transfer characteristic to 8 bits of BT.709."""
 
     linear: NDArray[np.uint16]
-    """Light, 16 bits, by code; of HLG the scene's."""
+    """16-bit light by code; scene light for HLG."""
     gamut: NDArray[np.float64]
     """(3, 3) from linear BGR to linear BGR of BT.709."""
     root: NDArray[np.uint16] | None = None
-    """Of HLG: square root of the scene's light by code."""
+    """For HLG: square root of scene light by code."""
 
     def apply(self, code_bgr: NDArray[np.uint16]) -> NDArray[np.uint8]:
         """(H, W, 3) uint8 BGR of (H, W, 3) codes from 0 to `CODE_MAX`."""
         linear = cv2.LUT(code_bgr, self.linear)
         if self.root is not None:
-            # The gain of HLG's OOTF is by luminance, and so for all channels the same.
+            # The gain of HLG's OOTF depends on luminance and is the same for all channels.
             luminance = cv2.transform(linear, np.array([_BT2020_LUMA_BGR]))
             gain = cv2.cvtColor(cv2.LUT(luminance, _hlg_gain_root()), cv2.COLOR_GRAY2BGR)
             displayed = cv2.multiply(cv2.LUT(code_bgr, self.root), gain, scale=1 / _LINEAR_MAX)
@@ -111,7 +111,7 @@ class ToneMap:
 
 @cache
 def tone_map(curve: int, primaries: int) -> ToneMap:
-    """What reads pictures of this transfer characteristic and these primaries, by their numbers in H.273."""
+    """The tone map for a transfer characteristic and primaries, by their numbers in H.273."""
     signal = np.minimum(np.arange(_LINEAR_MAX + 1) / CODE_MAX, 1.0)
     gamut = gamut_matrix(primaries)
     if curve == HLG:
@@ -149,11 +149,11 @@ def _sdr_from_linear() -> NDArray[np.uint8]:
 
 @cache
 def _hlg_gain_root() -> NDArray[np.uint16]:
-    """Square root of the gain of the OOTF of a display of 1000 nits, gamma 1.2, by the scene's luminance."""
+    """Square root of the OOTF's gain for a display of 1000 nits, gamma 1.2, by scene luminance."""
     return _as_table((np.arange(_LINEAR_MAX + 1) / _LINEAR_MAX) ** 0.1)
 
 
 @cache
 def _hlg_rolled_off() -> NDArray[np.uint16]:
-    """Light of the result by the square root of what that display shows."""
+    """Resulting light by the square root of that display's light."""
     return _as_table(rolled_off((np.arange(_LINEAR_MAX + 1) / _LINEAR_MAX) ** 2 * PEAK_NITS))

@@ -1,4 +1,4 @@
-"""What lens, windscreen and sensor do to a frame of the built-in drive."""
+"""Effects of lens, windscreen and sensor on frames of the built-in drive."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Lens:
     def __init__(self, rng: np.random.Generator, scene: Scene, frame_wh: tuple[int, int]) -> None:
         self._wh = frame_wh
         self._rain = scene.rain
-        self._rain_light = 1.0 if scene.street_lamps else 0.25  # what drops scatter, they must get
+        self._rain_light = 1.0 if scene.street_lamps else 0.25  # light that the drops scatter
         sigma = scene.noise_sigma * float(rng.uniform(*scene.noise_spread))
         grain = cv2.GaussianBlur(rng.standard_normal((NOISE_PX, NOISE_PX, 3), dtype=np.float32), (0, 0), 0.6)
         self._grain = to_image(np.asarray(grain * (1.7 * sigma) + 128.0, dtype=np.float32))
@@ -78,7 +78,7 @@ class Lens:
         )
 
     def _tile(self, texture: Image, rng: np.random.Generator) -> Image:
-        """A piece of `texture` as large as the frame, from a random place, repeated where it must be."""
+        """A random part of `texture` in the size of the frame, repeated if necessary."""
         width, height = self._wh
         top, left = int(rng.integers(NOISE_PX)), int(rng.integers(NOISE_PX))
         rolled = np.roll(texture, (-top, -left), axis=(0, 1))

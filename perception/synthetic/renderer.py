@@ -32,7 +32,7 @@ TREE_CELL_M, POLE_CELL_M, POST_CELL_M, CROSSING_CELL_M = 9.0, 34.0, 25.0, 90.0
 
 
 class DriveRenderer:
-    """Frames of one drive; any frame can be asked for at any time and is the same bytes every time.
+    """Frames of one drive; any frame can be rendered at any time, with the same bytes every time.
 
     Args:
         scene: a name of `SCENES`.
@@ -118,7 +118,7 @@ class _Stage:
             self._beam_half_m, self._beam_reach_m = float(rng.uniform(1.4, 2.6)), float(rng.uniform(11, 28))
 
     def _choose_walls(self, rng: np.random.Generator, lit: float) -> list[tuple[float, list[Image]]]:
-        """What stands along the road, as (place across in metres, texture), the outermost first."""
+        """Walls along the road as (position across in metres, texture), the outermost first."""
         road, scene = self._world.road, self._scene
         walls: list[tuple[float, Image]] = []
         for side, edge_m in ((1.0, road.paved_right_m), (-1.0, road.paved_left_m)):
@@ -268,7 +268,7 @@ class _Stage:
         return list(np.stack(corners, axis=-2).reshape(-1, 4, 2))
 
     def _paint_lanes(self, class_map: Image, view: View, vehicles: list[Vehicle]) -> None:
-        """The drivable classes: each lane up to its first vehicle, and never farther than one can tell."""
+        """The drivable classes: each lane up to its first vehicle, within the visible distance."""
         road = self._world.road
         own = min(max(int(view.d_m // road.lane_width_m), 0), road.lanes - 1)
         far_m = min(DRIVABLE_FAR_M, 0.55 * self._scene.visibility_m)
@@ -329,7 +329,7 @@ class _Stage:
             paint.fill(class_map, [outline], (BACKGROUND,), smooth=False)
 
     def _paint_reflection(self, image: Image, view: View) -> None:
-        """The wet road mirrors what stands above the horizon, smeared along the road."""
+        """The wet road reflects what is above the horizon, smeared along the road."""
         rows = view.height - view.ground_top
         road = self._world.road
         above = image[max(0, view.ground_top - rows) : view.ground_top][::-1]

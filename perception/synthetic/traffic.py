@@ -1,4 +1,4 @@
-"""Painting the vehicles of the built-in drive: all corners of all vehicles are projected at once."""
+"""Painting the vehicles of the built-in drive; all corners of all vehicles are projected together."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""The camera of the built-in drive, and how surfaces seen by it are painted: ground, walls, sprites.
+"""The camera of the built-in drive, and painting of the surfaces that it sees: ground, walls, sprites.
 
-Pinhole over a bent, flat-across road: at distance z the road has moved `grid_x` sideways and `grid_y` up from
-the tangent at the camera. So each image row below the horizon has one z, and so has each column of a wall.
+A pinhole camera over a curved road that is flat across: at distance z the road has moved `grid_x` sideways
+and `grid_y` up from the tangent at the camera. So each image row below the horizon, and each column of a
+wall, has one z.
 """
 
 from __future__ import annotations
@@ -33,11 +34,11 @@ GLOW_PX = 48
 
 
 class View:
-    """Where the camera stands and looks at one moment.
+    """Position and direction of the camera at one moment.
 
     Attributes:
-        grid_z, grid_x, grid_y: (n,) metres; the road ahead, see the file's head.
-        grid_v: (n,) image row of the road at `grid_z`, with crests hiding what lies behind them.
+        grid_z, grid_x, grid_y: (n,) metres; the road ahead, see the module docstring.
+        grid_v: (n,) image row of the road at `grid_z`; crests hide the road behind them.
     """
 
     def __init__(self, world: World, time_s: float, frame_wh: tuple[int, int]) -> None:

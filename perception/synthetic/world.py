@@ -22,7 +22,7 @@ PERIOD_S = 120.0  # the lane changes repeat after this; road, roadside and traff
 TABLE_STEP_S = 0.1
 TRAFFIC_WINDOW_M = 230.0  # a vehicle that leaves this window behind us comes back far ahead as another one
 TRAFFIC_BEHIND_M = 25.0
-EGO_GAP_M = 9.0  # nobody of our lane comes nearer than about this
+EGO_GAP_M = 9.0  # approximate least distance to vehicles in our lane
 LONGEST_M = 15.0  # of any vehicle
 PARKING_CELL_M = 6.4
 PARKED_FAR_M = 75.0
@@ -271,10 +271,10 @@ class World:
         return table
 
     def _make_traffic(self, rng: np.random.Generator) -> None:
-        """Slots of vehicles per lane, and for each lane of ours how near to it we are over one period.
+        """Slots of vehicles per lane, and our closeness to each of our lanes over one period.
 
         While we are in a lane, or about to be, its vehicles stop drifting past us and keep their gap. The
-        drift stops before the gap opens and starts again after it has closed, so nobody jumps over us.
+        drift stops before the gap opens and resumes after it has closed, so that no vehicle jumps over us.
         """
         lane_axis = np.arange(self.road.lanes)[:, None]
         nearness = np.clip(1.6 - np.abs(self._lane_table[None] - lane_axis), 0.0, 1.0)
@@ -322,7 +322,7 @@ class World:
         return self.shake * (0.0022 * slow + 0.0012 * fast), self.shake * 0.0018 * roll
 
     def vehicles(self, time_s: float, far_m: float) -> list[Vehicle]:
-        """Everyone on the road from just behind us to `far_m`, the farthest first."""
+        """All vehicles from just behind us to `far_m`, the farthest first."""
         rounds, rest_s = divmod(time_s, PERIOD_S)
         travelled = self.travelled_m(time_s)
         result = self._parked(travelled, min(far_m, PARKED_FAR_M))

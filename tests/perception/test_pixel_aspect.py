@@ -90,10 +90,10 @@ def test_container_stands_above_codec_and_what_no_camera_has_is_not_believed(
     expected: PixelAspect,
 ) -> None:
     file = make_clip(frames=2, pixel_aspect=codec or Fraction(1))
-    told = b"pasp" + struct.pack(">II", *((codec or Fraction(1)).as_integer_ratio()))
+    box = b"pasp" + struct.pack(">II", *((codec or Fraction(1)).as_integer_ratio()))
     data = file.read_bytes()
-    assert data.count(told) == 1
-    file.write_bytes(data.replace(told, b"pasp" + struct.pack(">II", *container)))
+    assert data.count(box) == 1
+    file.write_bytes(data.replace(box, b"pasp" + struct.pack(">II", *container)))
 
     assert aspects(file) == [expected] * 2
 
@@ -102,7 +102,7 @@ def test_one_that_is_not_believed_is_told(make_clip: Callable[..., Path]) -> Non
     info, frames = played(make_clip("clip.ts", 2, pixel_aspect=Fraction(1, 20)))
 
     assert frames[0].pixel_aspect == SQUARE
-    assert "64x48 (pixels of 1:20 are not believed) in " in info.description
+    assert "64x48 (implausible pixels of 1:20 ignored) in " in info.description
 
 
 def with_bits(file: Path, bits: str) -> Path:
@@ -110,19 +110,19 @@ def with_bits(file: Path, bits: str) -> Path:
     into = file.with_name("filtered" + file.suffix)
     with av.open(str(file)) as source, av.open(str(into), "w") as target:
         stream = source.streams.video[0]
-        told = target.add_stream_from_template(stream)
+        copy = target.add_stream_from_template(stream)
         bit_filter = BitStreamFilterContext(bits, in_stream=stream)
         for packet in [*source.demux(stream), None]:
             for filtered in bit_filter.filter(packet) if packet is None or packet.size else []:
-                filtered.stream = told
+                filtered.stream = copy
                 target.mux(filtered)
     return into
 
 
 def test_it_may_change_in_mid_stream(make_clip: Callable[..., Path], tmp_path: Path) -> None:
     parts = []
-    for told in (PAL_16_9, Fraction(1), Fraction(16, 15)):
-        parts.append(make_clip("clip.h264", 2, pixel_aspect=told).read_bytes())
+    for stated in (PAL_16_9, Fraction(1), Fraction(16, 15)):
+        parts.append(make_clip("clip.h264", 2, pixel_aspect=stated).read_bytes())
     file = tmp_path / "joined.h264"
     file.write_bytes(b"".join(parts))
 
@@ -174,9 +174,9 @@ def test_the_network_sees_the_shape_that_is_meant(wh: tuple[int, int], aspect: P
     planes = Yuv420(even_bgr[:height], chroma[0], chroma[1])
     seen = []
     predictions = []
-    for pixels, told in ((road_bgr, SQUARE), (stored_bgr, aspect), (planes, aspect)):
+    for pixels, stated in ((road_bgr, SQUARE), (stored_bgr, aspect), (planes, aspect)):
         engine = SourceItem()
-        predictions.append(Predictor(engine)(Frame("", 0, 0, 0, pixels, "", pixel_aspect=told)))  # type: ignore[arg-type]
+        predictions.append(Predictor(engine)(Frame("", 0, 0, 0, pixels, "", pixel_aspect=stated)))  # type: ignore[arg-type]
         seen.append(engine.input_bgr.astype(int))
 
     assert np.abs(seen[1] - seen[0]).mean() < 8
@@ -228,8 +228,8 @@ def test_records_tell_it_where_pixels_are_not_square() -> None:
     assert "pixel_aspect" not in square
     assert wide["pixel_aspect"] == outage["pixel_aspect"] == [64, 45]
     assert wide["mask"] == square["mask"]  # in the frame's own pixels
-    for told in (square, wide, outage):
-        jsonschema.validate(json.loads(json.dumps(told)), SCHEMA)
+    for record in (square, wide, outage):
+        jsonschema.validate(json.loads(json.dumps(record)), SCHEMA)
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
@@ -295,7 +295,7 @@ def test_node_from_file_to_outputs(make_clip: Callable[..., Path], tmp_path: Pat
     assert status == 0
     assert played(Path(out["o.mp4"]))[0].pixel_aspect == (64, 45)
     records = [json.loads(line) for line in Path(out["r.jsonl"]).read_text().splitlines()]
-    assert [(told["frame_wh"], told["pixel_aspect"]) for told in records] == [([180, 144], [64, 45])] * 3
+    assert [(record["frame_wh"], record["pixel_aspect"]) for record in records] == [([180, 144], [64, 45])] * 3
     assert cv2.imread(str(Path(out["masks"]) / "000002.png")).shape == (144, 180, 3)
 
 

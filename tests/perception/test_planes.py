@@ -246,7 +246,7 @@ def test_hdr_without_primaries_is_of_bt2020_and_of_odd_size() -> None:
         (1, 17, "", "transfer smpte428 is read as BT.709's: colours suffer"),
         (8, 1, "", "YCgCo is read as another matrix: colours are wrong"),
         (14, 1, "", "ICtCp is read as another matrix: colours are wrong"),
-        (2, 2, "dvh1", "Dolby Vision that only its own players show right: colours are wrong"),
+        (2, 2, "dvh1", "Dolby Vision without a fallback: colours are wrong"),
     ],
 )
 def test_what_cannot_be_read_right_is_said(matrix: int, curve: int, codec_tag: str, note: str) -> None:

@@ -1,4 +1,4 @@
-"""Packets of an open container to pictures in the decoder's own planes: of files, pipes and streams."""
+"""Decodes the packets of an open container to pictures in the decoder's own memory."""
 
 from __future__ import annotations
 
@@ -35,16 +35,16 @@ from perception.sources.decoding.video_streams import NoVideo, chosen_stream
 from perception.sources.rate import CLOCKLESS, codec_hz, rate_of
 from perception.sources.source import EndOfSource, SourceError
 
-av.logging.set_level(None)  # libav would write to stderr; what matters is raised or counted
+av.logging.set_level(None)  # no messages on stderr; errors are raised or counted
 
 MAX_READ_FAILURES: Final = 8
 _OF_THE_DISK: Final = (errno.EIO, errno.ESTALE, errno.ENXIO, errno.ENODEV)
-# libav finds the first place in MPEG-TS and MPEG-PS that it can go to by time: behind the first key frames.
+# In MPEG-TS and MPEG-PS, libav cannot seek to the beginning: it lands after the first key frames.
 _WITHOUT_INDEX: Final = ("mpegts", "mpeg")
 SEARCH_BYTES: Final = 1 << 16
-"""In which libav looks for the next packet of MPEG-TS before it says that there is none."""
-# One thread decodes 1280x720 at 350 Hz, faster than any network here; a second one would cost 5 % more
-# work, and pays only for larger pictures.
+"""In MPEG-TS, libav searches this far for the next packet before it gives up."""
+# One thread decodes 1280x720 at 350 Hz, faster than any network here; a second one costs 5 % more work and
+# pays off only for larger pictures.
 ONE_THREAD_PIXELS: Final = 1_500_000
 
 
@@ -54,16 +54,16 @@ class Decoded:
 
     pixels: Yuv420
     pts_ns: int | None
-    """Its time in the container; None where the container gives none."""
+    """Its timestamp; None if the container gives none."""
     received_ns: int
-    """`time.monotonic_ns()` when its packet had been read, before it was decoded."""
+    """`time.monotonic_ns()` when its packet had been read, before decoding."""
     is_damaged: bool
-    """Parts of it were concealed, or are predicted from what was."""
+    """Parts of it were concealed, or predicted from concealed parts."""
     pixel_aspect: PixelAspect
-    """Width and height of a pixel, as the picture is shown."""
+    """Width and height of a displayed pixel."""
 
     def as_frame(self, source_id: str, frame_id: int, captured_ns: int, time_ns: int) -> Frame:
-        """The frame of a source, called by its number."""
+        """The frame of a source, named by its id."""
         return Frame(
             source_id=source_id,
             frame_id=frame_id,
@@ -78,7 +78,7 @@ class Decoded:
 
 @dataclass(slots=True, eq=False)
 class _Origin:
-    """What is known of a packet, for the frames that come of it."""
+    """Properties of a packet for the frames decoded from it."""
 
     received_ns: int
     losses_before: int
@@ -86,20 +86,20 @@ class _Origin:
 
 
 class Decoder:
-    """Packets to frames: reads one video stream of an open container to its end.
+    """Decodes one video stream of an open container to its end.
 
-    Packets that cannot be decoded are passed over, and counted together with damaged pictures. A
-    container without a video that can be decoded raises SourceError.
+    Undecodable packets are skipped and counted together with damaged pictures. Without a decodable video the
+    constructor raises SourceError.
 
     Args:
-        container: as `av.open` gives it; closed by `close`.
+        container: from `av.open`; closed by `close`.
         name: of the file or stream, for errors.
-        threads: of the decoder; 1 adds no delay, more give throughput, None chooses by size.
+        threads: of the decoder; 1 adds no delay, more increase throughput, None chooses by picture size.
         frame_limit_s: how long the packets of one frame may take.
-        file: that the container was opened from, or how it begins; None of what has no end.
-        max_pixels: of a picture; of a larger one nothing is decoded.
-        choice: of the video streams; the best where nothing else is asked for.
-        has_clock: its pictures carry times; those of the bare stream of a codec never do.
+        file: the file or its first bytes; None if it has no end.
+        max_pixels: larger pictures are refused before they are decoded.
+        choice: of the video streams; by default the best.
+        has_clock: its pictures have timestamps; those of an elementary stream never do.
     """
 
     def __init__(
@@ -113,27 +113,27 @@ class Decoder:
         choice: Choice | None = None,
         has_clock: bool = True,
     ) -> None:
-        stream, self._choice_told = chosen_stream(container, choice or Choice(), name)
+        stream, self._choice_note = chosen_stream(container, choice or Choice(), name)
         self.decode_errors, self._frame_limit_s = 0, frame_limit_s
         self._container, self._stream, self._name = container, stream, name
         self.form = container.format.name.split(",")[0]
         """Of the container, for the log."""
         self.has_clock = has_clock and self.form not in CLOCKLESS
-        """Its pictures carry times."""
-        self._is_in_order = self.form == "avi"  # which gives times to packets; those to show are made up
+        """Its pictures have timestamps."""
+        self._is_in_order = self.form == "avi"  # with timestamps in decoding order; libav makes up others
         self.codec_hz = codec_hz(stream)
-        """Frames per second as the codec tells them."""
+        """Frame rate stated by the codec; None if unknown."""
         self.rate = rate_of(stream, self.form, self.has_clock)
         self._ns_a_tick = (stream.time_base or Fraction(1, av.time_base)) * 1_000_000_000
         codec = self._stream.codec_context
         check_pixels((codec.width, codec.height), max_pixels, name)
-        codec.options = {**codec.options, "max_pixels": str(max_pixels)}  # the size may change later
+        codec.options = {**codec.options, "max_pixels": str(max_pixels)}  # if the size changes later
         if threads is None:
             threads = 1 if codec.width * codec.height <= ONE_THREAD_PIXELS else 2
         codec.thread_type = "SLICE" if threads == 1 else "FRAME"
         codec.thread_count = threads
         codec.copy_opaque = True
-        codec.flags |= Flags.unaligned  # else libav leaves columns that the stream cuts off at the left
+        codec.flags |= Flags.unaligned  # otherwise libav does not crop at the left edge exactly
         self._read_error: FFmpegError | None = None
         self._colour_note: str | None = None
         self._over_network = container.format.name in ("rtsp", "rtp", "sdp")
@@ -144,20 +144,20 @@ class Decoder:
 
     @property
     def description(self) -> str:
-        """Codec and pixel format, which of several streams it is, and how its colours are read."""
+        """Codec, pixel format, container, choice of the stream, and conversion of colours."""
         codec = self._stream.codec_context
-        size = f"{codec.width}x{codec.height}{self._aspects.told}"
-        what = f"{codec.name} {codec.pix_fmt} {size} in {self._container_told}"
-        return ", ".join(filter(None, (what, self._choice_told, self._colour_note)))
+        size = f"{codec.width}x{codec.height}{self._aspects.note}"
+        what = f"{codec.name} {codec.pix_fmt} {size} in {self._container_name}"
+        return ", ".join(filter(None, (what, self._choice_note, self._colour_note)))
 
     @property
-    def _container_told(self) -> str:
-        """As its name ends, where one reader is for several containers: mp4 and mov, mkv and webm."""
+    def _container_name(self) -> str:
+        """The suffix, if one demuxer reads several containers: mp4 and mov, mkv and webm."""
         suffix = self._name.rpartition(".")[2].lower()
         return suffix if suffix in self._container.format.name.split(",") else self.form
 
     def peek(self) -> Decoded:
-        """The picture that `next` will give: it tells the true size; raises SourceError if there is none."""
+        """The picture that `next` will give, which has the true size; raises SourceError if there is none."""
         if self._peeked is None:
             self._peeked = next(self._frames, None)
         if self._peeked is None:
@@ -165,24 +165,24 @@ class Decoder:
         return self._peeked
 
     def next_pts_ns(self) -> int | None:
-        """The time in the container of the picture that `next` will give; None where there is none."""
+        """The timestamp of the picture that `next` will give; None if there is none."""
         if self._peeked is None:
             self._peeked = next(self._frames, None)
         return self._peeked.pts_ns if self._peeked else None
 
     def next(self) -> Decoded:
-        """The next picture; raises EndOfSource, or TimeoutError where a time limit ran out."""
+        """The next picture; raises EndOfSource or TimeoutError."""
         decoded, self._peeked = self._peeked or next(self._frames, None), None
         if decoded is None:
             raise EndOfSource
         return decoded
 
     def check_complete(self, frames_read: int, problem: str = "") -> None:
-        """Raise SourceError if the end that `next` came to is not the end of the recording.
+        """Raise SourceError if the end reached by `next` is not the end of the recording.
 
         Args:
             frames_read: so far.
-            problem: what whoever gives the bytes knows of a part that is missing.
+            problem: of the caller's input, if a part of it is known to be missing.
         """
         reason = problem or self._completeness.problem(is_read_through=self._read_error is None)
         if self._read_error and self._read_error.errno in _OF_THE_DISK:
@@ -194,16 +194,16 @@ class Decoder:
 
     @property
     def frames_expected(self) -> int:
-        """About how many frames the container promises; 0 if it does not."""
+        """Approximate frame count according to the container; 0 if unknown."""
         return self._completeness.frames_expected
 
     def close(self) -> None:
-        """Release the container; pictures already handed out stay valid."""
+        """Release the container; decoded pictures stay valid."""
         self._frames.close()
         self._container.close()
 
     def rewind(self) -> bool:
-        """Begin again with the first picture, without opening the container anew; false where that fails."""
+        """Start over with the first picture without reopening the container; false if that fails."""
         if self._container.format.name in _WITHOUT_INDEX:
             return False
         self._frames.close()
@@ -212,7 +212,7 @@ class Decoder:
             self._container.seek(self._stream.start_time or 0, stream=self._stream)
             self._begin()
             self.peek()
-        except (FFmpegError, NoVideo):  # raw streams cannot be sought in, nor flv of one frame
+        except (FFmpegError, NoVideo):  # elementary streams cannot seek, nor flv with one frame
             return False
         return True
 
@@ -228,7 +228,7 @@ class Decoder:
     def _decode_all(self) -> Generator[Decoded, None, None]:
         failures, searches, waiting_since_s = 0, 0, time.monotonic()
         most_searches = MAX_READ_FAILURES + max(0, self._container.size) // SEARCH_BYTES
-        packets = self._container.demux()  # the other streams tell of the end, too
+        packets = self._container.demux()  # other streams help to judge the end
         while failures < MAX_READ_FAILURES and searches < most_searches:
             try:
                 packet = next(packets)
@@ -236,14 +236,14 @@ class Decoder:
                 return
             except ExitError:
                 raise TimeoutError from None
-            except IndexError:  # of PyAV: a stream begins that was not there when the container was opened
+            except IndexError:  # PyAV's: a stream has appeared since the container was opened
                 packets = self._container.demux()
                 continue
-            except BlockingIOError:  # libav found no packet of MPEG-TS in so many bytes: zeros, or garbage
+            except BlockingIOError:  # no MPEG-TS packet within SEARCH_BYTES: zeros or garbage
                 searches, self._has_searched = searches + 1, True
                 packets = self._container.demux()
                 continue
-            except FFmpegError as error:  # one bad spot is passed over; many in a row are the end
+            except FFmpegError as error:  # a damaged spot is skipped; many in a row are the end
                 failures += 1
                 self.decode_errors += 1
                 self._damage.lose_packet()
@@ -258,13 +258,13 @@ class Decoder:
                     yield decoded
                     waiting_since_s = time.monotonic()
             if time.monotonic() - waiting_since_s > self._frame_limit_s:
-                raise TimeoutError  # packets enough, but no frame comes of them
+                raise TimeoutError  # packets arrive, but no frame results
         yield from self._decode(None)
 
     def _decode(self, packet: Packet[Stream] | None) -> Generator[Decoded, None, None]:
         received_ns = time.monotonic_ns()
         if packet is not None and not packet.size and packet.pts is not None:
-            return  # the picture before is shown once more: Theora says so
+            return  # Theora: the previous picture is repeated
         if packet is not None and packet.size:
             self._completeness.read(packet)
             if self._has_searched and self._completeness.gap_bytes > SEARCH_BYTES // 2:
@@ -272,7 +272,7 @@ class Decoder:
                 self.decode_errors += 1
                 self._damage.lose_packet()
             if packet.is_corrupt and (packet.pos or 0) + packet.size >= self._container.size > 0:
-                self.decode_errors += 1  # cut in two by the end of the file: half a picture at best
+                self.decode_errors += 1  # truncated by the end of the file
                 return
             head = bytes(memoryview(packet)[:HEAD_BYTES]) if self._numbers else b""
             if packet.is_corrupt or (self._numbers and self._numbers.misses_before(head)):
@@ -291,12 +291,12 @@ class Decoder:
                 turn = self._orientation.of(frame)
                 pixels = turn.of(planes_of(frame))
                 pts = (frame.dts if self._is_in_order else frame.pts) if self.has_clock else None
-                # integers: a product of fractions takes 4 us
+                # in integers, as a product of fractions takes 4 us
                 tick = self._ns_a_tick
                 pts_ns = None if pts is None else pts * tick.numerator // tick.denominator
-                # a frame that the decoder held back keeps what is known of its own packet
+                # a frame that the decoder held back has the properties of its own packet
                 own = frame.opaque if isinstance(frame.opaque, _Origin) else origin
-                # what is missing the numbers know, and times suggest
+                # frame numbers reveal missing pictures; without them, steps in time do
                 is_numbered = self._numbers is not None and self._numbers.are_known
                 step_pts_ns = None if is_numbered else pts_ns
                 seen = frame.is_corrupt, frame.key_frame, step_pts_ns, own.losses_before
