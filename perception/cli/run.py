@@ -22,7 +22,7 @@ from perception.pipeline import DRAIN_LIMIT_S, Runner, RunnerError
 from perception.pipeline.counters import DISPLACED
 from perception.pipeline.watchdog import RunningTime
 from perception.sinks.sink import Sink, SinkError
-from perception.sources.counts import SourceCounts, counts_of
+from perception.sources.counts import SourceCounts
 from perception.sources.registry import Spec, build_source
 from perception.sources.source import SourceError
 from perception.system.plugins import PluginError
@@ -124,7 +124,7 @@ def run(config: NodeConfig, stop: StopSignals | None = None, settings_files: Seq
     summary["source"] = monitor.source_counts()
     summary |= tracer.as_dict() | {"settings": settings_of_run(config)}
     say_lines(as_table(summary))
-    counts = counts_of(source)
+    counts = source.counts()
     displaced = runner.counters().dropped.get(DISPLACED, 0) if info.is_replayed else 0
     for note in counts.notes(displaced):
         say(f"note: {note}")

@@ -81,11 +81,6 @@ class Pace(NamedTuple):
     stale_after_ns: int
 
 
-def counts_of(source: Source) -> SourceCounts:
-    """The counters of a source."""
-    return source.counts()
-
-
 def period_ns_of(source: Source, info: SourceInfo) -> int:
     """Between two frames: as learnt, or else nominal."""
     pace = source.pace()

@@ -52,7 +52,7 @@ class Spec(NamedTuple):
 
     @classmethod
     def of(cls, typed: str) -> Spec:
-        """What was typed, told apart.
+        """Recognise the kind of what was typed.
 
         Raises:
             SourceError: if it has none of the known forms, or an address is not one; the message says why.

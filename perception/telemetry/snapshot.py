@@ -7,7 +7,7 @@ from dataclasses import asdict
 from perception.inference.engines import Engine
 from perception.pipeline import Runner
 from perception.provenance.trace import Tracer
-from perception.sources.counts import counts_of, period_ns_of, silence_ns_of
+from perception.sources.counts import period_ns_of, silence_ns_of
 from perception.sources.isolated.freshness import FreshnessSettings
 from perception.sources.source import Source, SourceInfo
 from perception.telemetry.health import (
@@ -40,7 +40,7 @@ class Monitor:
     def status(self) -> NodeStatus:
         """Of this moment."""
         runner, published = self._runner, self._last_output.ask()
-        counts = counts_of(self._source)
+        counts = self._source.counts()
         restarts = {sink.name: sink.restarts for sink in runner.sinks.values()}
         period_ns = period_ns_of(self._source, self._info)
         silence_s = silence_ns_of(self._source, self._info, self._freshness) / 1e9
@@ -76,4 +76,4 @@ class Monitor:
         info = self._info
         period_ns = period_ns_of(self._source, info) if info.is_taken_now else 1e9 / info.rate_hz
         rate = {"rate_hz": info.rate_hz, "rate_kind": info.rate_kind, "period_ms": round(period_ns / 1e6, 3)}
-        return rate | asdict(counts_of(self._source))
+        return rate | asdict(self._source.counts())

@@ -9,7 +9,6 @@ import pytest
 from numpy.typing import NDArray
 
 from perception.frame import Frame
-from perception.sources.counts import counts_of
 from perception.sources.images import ImagesSource
 from perception.sources.pacing import Looped
 from perception.sources.source import EndOfSource, SourceError
@@ -132,7 +131,7 @@ def test_image_that_cannot_be_read_is_reported_once_however_often_it_comes(
 
     assert names == ["2", "4", "5", "2_1", "4_1", "5_1", "2_2"]
     assert len(capsys.readouterr().err.splitlines()) == 3
-    assert counts_of(source).unreadable == 3
+    assert source.counts().unreadable == 3
 
 
 def test_nothing_but_bad_images_is_one_line_at_open(

@@ -203,8 +203,8 @@ def test_nothing_is_open_before_its_first_picture(camera: Camera) -> None:
     ended = camera(b"--road\r\nContent-Type: text/plain\r\n\r\nhello\r\n")
     broken = camera(HEADS["no head"](b"") + JPEGS[0][:30] + b"\xff\xd9")
 
-    told = widths_of(silent)[1]
-    assert re.search(r"no picture within 2(\.\d)? s in its answer; its parts are text/plain", told)
+    problem = widths_of(silent)[1]
+    assert re.search(r"no picture within 2(\.\d)? s in its answer; its parts are text/plain", problem)
     assert "its answer ends before a picture; its parts are text/plain" in widths_of(ended)[1]
     assert widths_of(broken)[0] == []
 

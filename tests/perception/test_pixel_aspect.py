@@ -228,8 +228,8 @@ def test_records_tell_it_where_pixels_are_not_square() -> None:
     assert "pixel_aspect" not in square
     assert wide["pixel_aspect"] == outage["pixel_aspect"] == [64, 45]
     assert wide["mask"] == square["mask"]  # in the frame's own pixels
-    for record in (square, wide, outage):
-        jsonschema.validate(json.loads(json.dumps(record)), SCHEMA)
+    for one in (square, wide, outage):
+        jsonschema.validate(json.loads(json.dumps(one)), SCHEMA)
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
@@ -295,7 +295,7 @@ def test_node_from_file_to_outputs(make_clip: Callable[..., Path], tmp_path: Pat
     assert status == 0
     assert played(Path(out["o.mp4"]))[0].pixel_aspect == (64, 45)
     records = [json.loads(line) for line in Path(out["r.jsonl"]).read_text().splitlines()]
-    assert [(record["frame_wh"], record["pixel_aspect"]) for record in records] == [([180, 144], [64, 45])] * 3
+    assert [(one["frame_wh"], one["pixel_aspect"]) for one in records] == [([180, 144], [64, 45])] * 3
     assert cv2.imread(str(Path(out["masks"]) / "000002.png")).shape == (144, 180, 3)
 
 

@@ -39,7 +39,7 @@ none.m3u8
 
 
 def segment(index: int, wh: tuple[int, int] = (64, 48), first_pts: int | None = None) -> bytes:
-    """MPEG-TS of ten pictures at 25 Hz, written for itself: its timestamps go on, its counters begin anew."""
+    """MPEG-TS of ten pictures at 25 Hz, muxed separately: its timestamps continue, its counters restart."""
     file = io.BytesIO()
     with av.open(file, "w", format="mpegts") as container:
         stream: Any = container.add_stream("libx264", rate=25, options={"bf": "2", "g": "10"})

@@ -326,13 +326,13 @@ def damaged_messages(draw: st.DrawFn) -> bytes:
     """A sound message with one value exchanged, or with a piece of its bytes."""
     data = encoded(draw(SOUND))
     if draw(st.booleans()):
-        told: Any = json.loads(data)
-        inner = told
+        message: Any = json.loads(data)
+        inner = message
         while True:
             key = draw(st.sampled_from(sorted(inner)))
             if not isinstance(inner[key], dict) or not inner[key] or draw(st.booleans()):
                 inner[key] = draw(JSON)
-                return json.dumps(told).encode()
+                return json.dumps(message).encode()
             inner = inner[key]
     start, end = sorted((draw(st.integers(0, len(data))), draw(st.integers(0, len(data)))))
     return data[:start] + draw(st.binary(max_size=9)) + data[end:]

@@ -71,7 +71,7 @@ def content(place: Place) -> io.BytesIO:
             [playlist(50, 54), playlist(0, 3), playlist(1, 4)],
             "51 52 53 | 0 1 2 3",
             0,
-        ),  # the sender began anew
+        ),  # the sender was restarted
     ],
 )
 def test_segments_come_in_their_order_each_once(
