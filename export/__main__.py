@@ -9,13 +9,13 @@ from perception.cli.command import run_command
 
 def main() -> int:
     """Run the command with the arguments of the process; its exit status."""
-    return run_command("drivable-export", _main)
 
+    def body() -> int:
+        from export.cli import main
 
-def _main() -> int:
-    from export.cli import main as run
+        return main()
 
-    return run(sys.argv[1:])
+    return run_command("drivable-export", body)
 
 
 if __name__ == "__main__":

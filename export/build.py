@@ -1,4 +1,4 @@
-"""The graphs of one export: the network at its precision, and what is put around it for its target."""
+"""The graphs of one export: the network at its precision, with its target's pre- and postprocessing."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import onnx
 
 from export.calibration import calibration_inputs
 from export.config import ExportConfig
-from export.fp16 import to_half
+from export.fp16 import to_fp16
 from export.gpu import gpu_graph
 from export.quantise import Form, quantise
 from export.source import Source
@@ -20,7 +20,7 @@ from train.data.frames import LabelledFrames
 
 CALIBRATION_FRAMES = 128
 PROBE_FRAMES = 16
-"""On top of those: what layers are judged by that may stay in float."""
+"""Further frames, which decide the layers that stay in float."""
 
 
 @dataclass(frozen=True)
@@ -28,9 +28,9 @@ class Built:
     """The graphs of one export."""
 
     network: onnx.ModelProto
-    """From the network's input to logits, at the precision that was asked for."""
+    """From the network's input to logits, at the requested precision."""
     graph: onnx.ModelProto
-    """What is written: the same for target cpu."""
+    """The graph to write; the same for target cpu."""
     quantisation: dict[str, Any] | None
     """For the card."""
 
@@ -42,13 +42,13 @@ def builds(
     calibration: LabelledFrames | None,
     say: Callable[[str], None],
 ) -> Iterator[Built]:
-    """Make the graphs of a target that has a contract, in int8 once for every choice of ranges.
+    """Build the graphs of a target with a contract; for int8 one for each calibration method.
 
     Args:
-        calibration: the frames that int8 is measured on.
+        calibration: the frames to calibrate int8 on.
 
     Yields:
-        What to try, the most promising first; each is made when it is asked for.
+        Candidates, the most promising first, each built on demand.
     """
     for network, quantisation in _at_precision(source, config, input_wh, calibration, say):
         graph = network
@@ -66,7 +66,7 @@ def _at_precision(
 ) -> Iterator[tuple[onnx.ModelProto, dict[str, Any] | None]]:
     network = source.cpu_graph(input_wh)
     if config.precision == "fp16":
-        yield to_half(network), {"precision": "fp16", "method": "weights and sums in half precision"}
+        yield to_fp16(network), {"precision": "fp16", "method": "weights and sums in half precision"}
     elif config.precision == "int8":
         assert calibration is not None
         form: Form = "cpu" if config.target == "cpu" else "tensorrt"
@@ -86,7 +86,7 @@ def _int8(
     inputs, conditions = calibration_inputs(
         calibration, input_wh, source.pad_bgr, CALIBRATION_FRAMES + PROBE_FRAMES
     )
-    # Every so many: the frames come by recording, and the probe should see as many of them.
+    # Evenly spaced, because the frames come by recording and the probe should see many of these.
     apart = max(2, len(inputs) // PROBE_FRAMES)
     probe = inputs[::apart]
     by_condition = [name for name, count in conditions.items() for _ in range(count)]
@@ -107,7 +107,7 @@ def _int8(
 
 
 def contract_of(source: Source, config: ExportConfig, input_wh: tuple[int, int]) -> ModelContract:
-    """What the file will promise."""
+    """The contract of the file to write."""
     return ModelContract(
         model_id=config.model_id(source.name),
         labels=source.labels,

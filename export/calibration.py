@@ -1,4 +1,4 @@
-"""What the int8 graph is measured on: frames of all conditions, and the ranges of the values they give."""
+"""Calibration of int8: the choice of frames, and the quantiles of activations on them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from perception.metrics.segmentation import LabelledFrames, condition_of
 from train.data.augment import Rain
 
 QUANTILES: Final = (0.0, 1e-5, 1e-4, 1 - 1e-4, 1 - 1e-5, 1.0)
-_LOOKED_AT_PER_WANTED: Final = 4
+_READ_PER_CHOSEN: Final = 4
 _DAYS_PER_RAIN: Final = 4
 _SAMPLED_VALUES: Final = 1 << 17  # of one tensor and one frame; the largest have some six million
 
@@ -24,18 +24,18 @@ _SAMPLED_VALUES: Final = 1 << 17  # of one tensor and one frame; the largest hav
 def calibration_inputs(
     frames: LabelledFrames, input_wh: tuple[int, int], pad_bgr: Bgr, count: int
 ) -> tuple[list[NDArray[np.uint8]], dict[str, int]]:
-    """Network inputs spread over the recordings: half by night as far as there are such, some in rain.
+    """Network inputs spread over the recordings: half of them night frames if there are enough, some rain.
 
-    Day and night are told by the frames themselves. Where it rains no layout says, so rain is rendered
-    over every fourth frame of the day, as training does it; real rain comes in as often as it was
-    filmed. The same frames give the same inputs.
+    The frames' brightness decides between day and night. No layout labels rain, so it is rendered over
+    every fourth day frame, like in training; real rain is as frequent as in the data. The same frames
+    give the same inputs.
 
     Returns:
-        (input_h, input_w, 3) uint8 each, `count` or all there are; and how many are of each condition,
-        in the order that the inputs have: day, rain, night.
+        (input_h, input_w, 3) uint8 each, at most `count`; and the number of each condition, in the order
+        of the inputs: day, rain, night.
     """
     images: dict[str, list[NDArray[np.uint8]]] = {"day": [], "night": []}
-    for index in _spread(frames, min(len(frames), _LOOKED_AT_PER_WANTED * count)):
+    for index in _spread(frames, min(len(frames), _READ_PER_CHOSEN * count)):
         image_bgr = frames[index][0]
         alike = images[condition_of(image_bgr)]
         if len(alike) < count:
@@ -61,7 +61,7 @@ def _in_rain(image_bgr: NDArray[np.uint8], seed: int) -> NDArray[np.uint8]:
 
 
 def _spread(frames: LabelledFrames, count: int) -> list[int]:
-    """Indices, one of each recording before a second of any; recordings at even steps of their names."""
+    """Indices, one of each recording before a second of any, with recordings evenly spread by name."""
     recordings: dict[str, list[int]] = {}
     for index in range(len(frames)):
         recordings.setdefault(frames.recording(index), []).append(index)
@@ -73,7 +73,7 @@ def _spread(frames: LabelledFrames, count: int) -> list[int]:
     for turn in sorted(turns):
         missing = min(count - len(chosen), len(turns[turn]))
         chosen += [turns[turn][place * len(turns[turn]) // missing] for place in range(missing)]
-    # Golden-ratio steps: wherever the list is cut, what stands before the cut is spread evenly too.
+    # Golden-ratio steps: any prefix of the list is evenly spread too.
     order = np.argsort((np.arange(len(chosen)) * 0.6180339887498949) % 1.0, kind="stable")
     return [chosen[place] for place in order]
 
@@ -83,8 +83,8 @@ def activation_quantiles(
 ) -> dict[str, NDArray[np.float32]]:
     """(frames, quantiles) by tensor: the `QUANTILES` of its values in each frame.
 
-    Large tensors are sampled at even steps along their height and width: of the millions of values
-    that a frame gives an early layer, some hundred thousand tell the same.
+    Large tensors are sampled at even steps along height and width: a hundred thousand values give the
+    same quantiles as the millions of an early layer.
 
     Args:
         graph: with shapes for all `tensors`, static, and `frame` for its input.
@@ -100,11 +100,11 @@ def activation_quantiles(
         _watch(watched.graph, tensor, steps[tensor])
     session = load_session(watched.SerializeToString(), "the float graph", [CPU], threads=0)
     names = [output.name for output in watched.graph.output]
-    told = [
+    by_frame = [
         [np.quantile(found, QUANTILES) for found in session.run(names, {"frame": image[np.newaxis]})]
         for image in inputs_bgr
     ]
-    by_tensor = np.asarray(told, np.float32).swapaxes(0, 1)
+    by_tensor = np.asarray(by_frame, np.float32).swapaxes(0, 1)
     return dict(zip(tensors, by_tensor, strict=True))
 
 

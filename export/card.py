@@ -1,4 +1,4 @@
-"""The model card: what a file is, what it was trained on, how good it is, who may use it."""
+"""The model card in Markdown: contents, training data, accuracy and licence of a file."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from export.config import sides
-from export.training_card import how_it_was_trained
+from export.training_card import EXTERNAL, training_section
 from export.verify import Gate
 from perception.inference.contract import ModelContract
 from perception.inference.known_answer import LEAST_MEAN_IOU, KnownAnswer
@@ -22,8 +22,8 @@ def model_card(
     """Markdown text of the card.
 
     Args:
-        card: as `export.card_data` makes it; an empty one leaves what the contract tells.
-        known: the answer that the file carries.
+        card: as made by `export.card_data`; if empty, only the contract's part is written.
+        known: the known answer in the file.
     """
     precision = "" if contract.precision == "fp32" else f", {contract.precision}"
     lines = [
@@ -41,7 +41,7 @@ def model_card(
         f"| known answer | {_known_answer(known)} |",
         f"| training data | {contract.training_data} |",
         f"| licence | {contract.licence} |",
-        f"| sha256 | `{contract.sha256}` (every byte of the file, with zeros in its own place) |",
+        f"| sha256 | `{contract.sha256}` (over the whole file, with zeros in place of itself) |",
     ]
     if card.get("quantisation"):
         lines += _quantisation(card["quantisation"])
@@ -50,8 +50,8 @@ def model_card(
     if card.get("reproduce"):
         lines += [f"| made by | `{card['reproduce']}` |"]
     if card.get("gates"):
-        lines += ["", "## Gates that it passed", "", *_gates(card)]
-    lines += ["", "## How it was trained", "", *how_it_was_trained(card.get("training", {})), ""]
+        lines += ["", "## Gates passed", "", *_gates(card)]
+    lines += ["", "## Training", "", *training_section(card.get("training", {})), ""]
     return "\n".join(lines)
 
 
@@ -73,17 +73,13 @@ def _output(contract: ModelContract) -> str:
 
 def _ood_score(contract: ModelContract) -> str:
     if contract.doubt_quantiles is None:
-        return "null in records: nobody measured how unsure the network is of frames that it knows"
-    unsure = contract.doubt_quantiles
-    middle = unsure[len(unsure) // 2]
-    return (
-        f"reported in records; on `val` the mean confidence in the drivable area is {_percent(1 - middle)} "
-        f"in the middle"
-    )
+        return "null in records: the network's uncertainty on known frames was not measured"
+    median = contract.doubt_quantiles[len(contract.doubt_quantiles) // 2]
+    return f"in records; median on `val` of the mean confidence in the drivable area: {_percent(1 - median)}"
 
 
-def known_answer_facts(known: KnownAnswer | None) -> dict[str, Any] | None:
-    """What machines are told of the answer that a file carries, ready for JSON."""
+def known_answer_data(known: KnownAnswer | None) -> dict[str, Any] | None:
+    """The known answer's figures, ready for JSON."""
     if known is None:
         return None
     return {
@@ -96,38 +92,33 @@ def known_answer_facts(known: KnownAnswer | None) -> dict[str, Any] | None:
 
 def _known_answer(known: KnownAnswer | None) -> str:
     if known is None:
-        return "none: what computes the network is not checked at start; `drivable-export renew` adds one"
+        return "none: engines are not checked at start; `drivable-export renew` adds one"
     classes = ", ".join(f"{label} {_percent(share)}" for label, share in known.classes.items())
-    return (
-        f"{known.picture}: {classes}; an engine must reach a mean IoU of {LEAST_MEAN_IOU:g} with it, or it "
-        f"does not run the file"
-    )
+    return f"{known.picture}: {classes}; engines with a mean IoU below {LEAST_MEAN_IOU:g} with it are refused"
 
 
 def _quantisation(quantisation: Mapping[str, Any]) -> list[str]:
-    told = [quantisation["method"]]
+    parts = [quantisation["method"]]
     if frames := quantisation.get("calibration_frames"):
         counts = ", ".join(f"{count} {condition}" for condition, count in frames.items())
         kept = ", ".join(f"`{name}`" for name in quantisation["kept_in_float"]) or "nothing"
-        told = [f"ranges of {told[0]}, measured on frames: {counts}", f"kept in float: {kept}"]
-        told += [
-            f"the gates refused ranges of {method}" for method in quantisation.get("refused_by_gates", [])
-        ]
-    return [f"| {quantisation['precision']} | {'; '.join(told)} |"]
+        parts = [f"calibrated to {parts[0]}, on frames: {counts}", f"kept in float: {kept}"]
+        parts += [f"rejected by the gates: {method}" for method in quantisation.get("refused_by_gates", [])]
+    return [f"| {quantisation['precision']} | {'; '.join(parts)} |"]
 
 
 def _accuracy(accuracy: Mapping[str, Any]) -> list[str]:
     split, two, percent = accuracy["split"], accuracy["two_classes"], f"{100 * accuracy['confidence']:.0f} %"
     path = "through the node's own path at the size of the labels"
     extent = (
-        f"by recording: {accuracy['frames']} frames of {accuracy['recordings']} recordings, drawn anew "
-        f"{accuracy['resamples']:,} times"
+        f"by recording: {accuracy['frames']} frames of {accuracy['recordings']} recordings, "
+        f"{accuracy['resamples']:,} bootstrap samples"
     )
     night = f"night is a mean luma below {accuracy['night_below_luma']:g}"
     if "mean_iou" not in accuracy:
         return [
             f"| mean IoU on `{split}`, drivable or not | **{_percent(two['mean_iou'])}** ({_classes(two)}), "
-            f"{path}; the network does not tell direct from alternative |",
+            f"{path}; the network does not separate direct from alternative |",
             f"| {percent} interval | {_interval(two)}, {extent} |",
             f"| mean IoU, day and night | {_conditions(two)}; {night} |",
         ]
@@ -167,14 +158,14 @@ def _digits(share: float | None) -> str:
 def _gates(card: Mapping[str, Any]) -> Sequence[str]:
     gates = [Gate.of_card(gate) for gate in card["gates"]]
     rows = ["| what | measured | limit | on |", "|---|---|---|---|"]
-    rows += [f"| {gate.name} | {gate.told} | {gate.told_limit} | {gate.on} |" for gate in gates]
+    rows += [f"| {gate.name} | {gate.measured_text} | {gate.limit_text} | {gate.on} |" for gate in gates]
     control = card["control"]
     same = f"{100 * control['agreement']:.2f} %"
     rows += [
         "",
-        f"Refused, as it must be: {control['what']}; logits differ by up to "
-        f"{control['max_difference']:.2g}, the same class on {same} of positions.",
+        f"Control, rejected as it must be: {control['what']}; logits differ by up to "
+        f"{control['max_difference']:.2g}, same class on {same} of positions.",
     ]
-    if not card.get("accuracy") and card.get("training", {}).get("weights") != "foreign":
-        rows += ["", "What it costs in mean IoU was not measured: no labelled frames were named."]
+    if not card.get("accuracy") and card.get("training", {}).get("weights") not in EXTERNAL:
+        rows += ["", "The loss of mean IoU was not measured: no labelled frames were given."]
     return rows

@@ -1,4 +1,4 @@
-"""What the card tells, for machines: one dict, ready for JSON, that travels in the file's metadata."""
+"""The card as data: one dict, ready for JSON, also stored in the file's metadata."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ SCHEMA = 1
 
 @dataclass(frozen=True)
 class Measured:
-    """What the gates found, and the measurement after them."""
+    """Results of the gates, and the accuracy measured after them."""
 
     gates: list[Gate]
     control: Parity
     control_is: str
-    """The other network that the gates had to refuse."""
+    """Description of the network that the gates had to reject."""
     accuracy: Accuracy | None
-    """Of the exported file through the node's own path; None where no data was named."""
+    """Of the exported file through the node's own path; None without data."""
     accuracy_of: str
-    """The split that it was counted on."""
+    """The split that it was measured on."""
     doubt_quantiles: tuple[float, ...] | None = None
-    """The contract's, of the exported file on `val`; None where no data was named."""
+    """For the contract: of the exported file on `val`; None without data."""
 
 
-def facts(
+def card_data(
     contract: ModelContract,
     network: str,
     parameters: int,
@@ -46,9 +46,9 @@ def facts(
     """The card of one file.
 
     Args:
-        training: as `Source` has it.
+        training: as in `Source`.
         quantisation: method, calibration frames by condition, layers kept in float; None in fp32.
-        reproduce: the command that makes this file again.
+        reproduce: the command that reproduces this file.
     """
     return {
         "schema": SCHEMA,
@@ -86,8 +86,8 @@ def facts(
 
 
 def _accuracy(accuracy: Accuracy, split: str) -> dict[str, Any]:
-    """Figures of all three classes and of two; of two alone where the network tells no more."""
-    told = {
+    """Figures for three classes and for two; for two alone if the network has only these."""
+    figures = {
         "split": split,
         "frames": len(accuracy.frames),
         "recordings": len(accuracy.recordings),
@@ -96,7 +96,7 @@ def _accuracy(accuracy: Accuracy, split: str) -> dict[str, Any]:
         "night_below_luma": NIGHT_BELOW_LUMA,
         "two_classes": _figures(accuracy.drivable_or_not()),
     }
-    return told if accuracy.labels == LABELS_OF_TWO else told | _figures(accuracy)
+    return figures if accuracy.labels == LABELS_OF_TWO else figures | _figures(accuracy)
 
 
 def _figures(accuracy: Accuracy) -> dict[str, Any]:
@@ -114,12 +114,12 @@ def _figures(accuracy: Accuracy) -> dict[str, Any]:
 
 
 def _number(value: float) -> float | None:
-    """JSON has no word for what was not measured but null."""
+    """The value for JSON: null if it is not finite."""
     return float(value) if math.isfinite(value) else None
 
 
 def command_line(config: ExportConfig, source: Source, input_wh: tuple[int, int]) -> str:
-    """The `drivable-export` line that makes this file again; paths by their names alone."""
+    """The `drivable-export` line that reproduces this file, with file names instead of paths."""
     words = ["drivable-export", "--model", config.model, *source.arguments]
     words += ["--name", config.name] if config.name else []
     words += ["--target", config.target, "--precision", config.precision, "--size", sides(input_wh)]

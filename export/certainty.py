@@ -1,4 +1,4 @@
-"""How unsure a network is of `val`, for its contract: `drivable-export certainty` adds it to a file."""
+"""`drivable-export certainty`: adds the network's uncertainty on the split `val` to a file's contract."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from export.frames import VAL_SPLIT, Told, of_camera
-from export.outputs import check_writable, keep_what_is_no_card, settings_of, targets
+from export.config import check_out
+from export.frames import VAL_SPLIT, ProgressFrames, at_camera_size
+from export.outputs import check_writable, keep_other_files, settings_of, targets
 from export.package import ExportError, engine_of, unpack
 from export.run import write_with_cards
 from perception.cli.collisions import Input, check_apart
@@ -19,34 +20,33 @@ from train.data.layouts import open_frames
 
 @dataclass(frozen=True)
 class CertaintyConfig:
-    """One file that is to know how unsure its network is of frames like those it is meant for."""
+    """Settings of `drivable-export certainty`."""
 
     file: str
     """ONNX file of drivable-export."""
     data: str
-    """Frames; those of the split `val` are looked at. Their labels do not count."""
+    """Frames like those that the network will see; the split `val` is used, without its labels."""
     out: str | None = None
-    """File to write; without one, FILE itself is written anew."""
+    """File to write; without one, FILE itself is replaced."""
     overwrite: bool = False
-    """Replace what lies where OUT and its cards go; without, it is kept as NAME.1.onnx and so on."""
+    """Replace an existing OUT and its cards; without it, they are kept as NAME.1.onnx and so on."""
     layout: str = "auto"
-    """How the data set is laid out; auto recognises it."""
+    """Layout of the data set; auto recognises it."""
     label_map: str | None = None
     """YAML with the class of each label value, for a plain folder of images and masks."""
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be written; raises ValueError."""
-        if self.out is not None and not self.out.endswith(".onnx"):
-            raise ValueError(f"out is {self.out}; the file's name must end in .onnx")
+        """Validate the settings; raises ValueError."""
+        check_out(self.out)
 
 
 def add_certainty(
     config: CertaintyConfig, say: Callable[[str], None], settings_files: Sequence[Path] = ()
 ) -> Path:
-    """Write a file with the same graph and card, and how unsure its network is; returns that file.
+    """Write a file with the same graph and card, and the network's uncertainty; returns that file.
 
     Args:
-        settings_files: of `--config`, which no output may lie on.
+        settings_files: of `--config`, which no output may overwrite.
 
     Raises:
         ExportError, DataError, EngineError: in one line; nothing is left behind.
@@ -58,20 +58,18 @@ def add_certainty(
         inputs = [Input("the file to add to", file), Input("the data", Path(config.data), is_data_set=True)]
         check_apart([*inputs, *settings_of(settings_files)], targets(out))
     packed = unpack(file)
-    frames = of_camera(
-        open_frames(config.data, VAL_SPLIT, config.layout, config.label_map), packed.contract.frame_wh
-    )
-    if not len(frames):
-        raise ExportError(f"{config.data}: no frames in split {VAL_SPLIT!r} to look at")
+    labelled = open_frames(config.data, VAL_SPLIT, config.layout, config.label_map)
+    if not len(labelled):
+        raise ExportError(f"{config.data}: no frames in split {VAL_SPLIT!r}")
+    frames = ProgressFrames(at_camera_size(labelled, packed.contract.frame_wh), file.name, say)
     predict = UncertaintyWatch(Predictor(engine_of(file.read_bytes(), file.name)))
-    told = Told(frames, file.name, say)
     for index in range(len(frames)):
-        predict(Frame("certainty", index, 0, 0, told[index][0], frames.name(index)))
+        predict(Frame("certainty", index, 0, 0, frames[index][0], frames.name(index)))
     contract = replace(packed.contract, doubt_quantiles=quantiles_of(predict.uncertainties))
     if config.out is None:
-        keep_what_is_no_card(file)
+        keep_other_files(file)
     write_with_cards(
         out, packed.graph, contract, packed.card, overwrite=config.overwrite or config.out is None
     )
-    say(f"{out}: knows how unsure its network is of {len(frames)} frames of `{VAL_SPLIT}`")
+    say(f"{out}: holds the network's uncertainty on {len(frames)} frames of `{VAL_SPLIT}`")
     return out

@@ -17,52 +17,52 @@ LARGEST_SIDE_PX: Final = 8192
 DEFAULT_SIZE_WH: Final = (640, 384)
 DEFAULT_FRAME_WH: Final = (1280, 720)
 STRIDE: Final = 32
-"""Every network halves its input five times at most."""
+"""No network halves its input more than five times."""
 
 
 @dataclass(frozen=True)
 class ExportConfig:
-    """One export."""
+    """Settings of one export."""
 
     model: str
     """Name of the network, such as rt_m, or of the run that trained it."""
     name: str | None = None
-    """What the file is called, and calls itself in records, cards and metrics; target and precision are
-    added. Without one, the name of its run, or MODEL-own where that has none."""
+    """Name of the file, also in records, cards and metrics; target and precision are appended. Without one,
+    the name of its run, or MODEL-own if that has none."""
     checkpoint: str | None = None
-    """Checkpoint of drivable-train, or a .onnx of drivable-export (target cpu, fp32; for target plain int8
-    too). Without one, RUNS/MODEL/best.pt, and where there is none the shipped file of this name."""
+    """Checkpoint of drivable-train, or a .onnx of drivable-export (target cpu, fp32; for target plain also
+    int8). Without one, RUNS/MODEL/best.pt, or if that is missing the shipped file of this name."""
     runs: str = "runs"
     """Folder that drivable-train wrote to."""
     out: str | None = None
     """File to write; without one, NAME.onnx in the current folder, with target and precision in its name."""
     overwrite: bool = False
-    """Replace what lies where the file and its cards go; without, it is kept as NAME.1.onnx and so on."""
+    """Replace an existing file and its cards; without it, they are kept as NAME.1.onnx and so on."""
     target: Target = "cpu"
-    """cpu: the node resizes the frame, and the graph gives logits. gpu: the graph takes the whole camera
-    frame and gives the class map. plain: the usual float NCHW graph, without a contract, for other
-    programs and as the bench's baseline."""
+    """cpu: the node resizes the frame, the graph outputs logits. gpu: the graph takes the whole camera frame
+    and outputs the class map. plain: the usual float NCHW graph, without a contract, for other programs and
+    as the bench's baseline."""
     precision: Precision = "fp32"
-    """fp16 is for target gpu; int8 needs frames to measure the ranges of values on, and has the form that the
-    target wants: with zero points for CPUs, symmetric for TensorRT."""
+    """fp16 is for target gpu. int8 needs frames for calibration; it is made with zero points for CPUs and
+    symmetric for TensorRT."""
     size_wh: tuple[int, int] | None = None
-    """Width and height of the network's input, such as 640x384; other sizes than multiples of 32 are
-    rounded up. Without one, what the network was trained at last."""
+    """Width and height of the network's input, such as 640x384, rounded up to multiples of 32. Without one,
+    that of the last training stage."""
     frame_wh: tuple[int, int] | None = None
     """Width and height of the camera frames that a graph for target gpu takes, or any; without, 1280x720."""
     data: str | None = None
-    """Labelled frames: the gates look at them, and the card tells the accuracy on `test`."""
+    """Labelled frames for the gates, and for the accuracy on `test` in the card."""
     calibrate: str | None = None
-    """Labelled frames whose `train` split int8 is measured on; without them, those of DATA."""
+    """Labelled frames whose `train` split calibrates int8; without them, those of DATA."""
     layout: str = "auto"
-    """How the data sets are laid out; auto recognises it."""
+    """Layout of the data sets; auto recognises it."""
     label_map: str | None = None
     """YAML with the class of each label value, for a plain folder of images and masks."""
     random_weights: bool = False
-    """Export without training, to try out speed; the card says so."""
+    """Export without training, for speed tests; the card says so."""
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be exported; raises ValueError."""
+        """Validate the settings; raises ValueError."""
         if self.size_wh is not None:
             _check_sides("size_wh", self.size_wh)
         if self.frame_wh is not None:
@@ -74,46 +74,50 @@ class ExportConfig:
                 _check_sides("frame_wh", self.frame_wh)
         if self.precision == "fp16" and self.target == "cpu":
             raise ValueError(
-                "precision fp16 is for --target gpu: ONNX Runtime's CPU kernels would turn it back to "
-                "fp32 and take longer; int8 makes a CPU faster"
+                "precision fp16 is for --target gpu: ONNX Runtime's CPU kernels would convert it back to "
+                "fp32 and take longer; int8 is faster on a CPU"
             )
         if self.target == "plain" and self.precision != "fp32":
             raise ValueError(
-                f"target plain takes the precision of what it is made from, not {self.precision}; for int8 "
-                f"name an int8 file: --model {self.model}-int8 where one is shipped, or with --checkpoint "
-                f"what `drivable-export --precision int8` wrote"
+                f"target plain has the precision of its source, not {self.precision}; for int8 name an int8 "
+                f"file: --model {self.model}-int8 if one is shipped, or with --checkpoint what "
+                f"`drivable-export --precision int8` wrote"
             )
         if self.precision == "int8" and not (self.calibrate or self.data):
             raise ValueError(
-                "precision int8 needs frames to measure the ranges of values on: name them with "
-                "--calibrate DIR or --data DIR"
+                "precision int8 needs frames for calibration: name them with --calibrate DIR or --data DIR"
             )
         if self.random_weights and self.checkpoint:
             raise ValueError("a checkpoint and random_weights exclude each other")
         if self.name is not None and not NAME.fullmatch(self.name):
             raise ValueError(
-                f"name must be of letters, digits, dots, dashes and underscores, not {self.name!r}"
+                f"name must consist of letters, digits, dots, dashes and underscores, not {self.name!r}"
             )
-        if self.out is not None and not self.out.endswith(".onnx"):
-            raise ValueError(f"out is {self.out}; the file's name must end in .onnx")
+        check_out(self.out)
 
     def model_id(self, name: str) -> str:
-        """What the file calls itself: its name, and what is not as usual about it.
+        """The file's id: its name, then its target and precision unless these are the defaults.
 
         Args:
-            name: the source's, which `name` overrides.
+            name: the source's, which `self.name` overrides.
         """
-        unusual = [part for part in (self.target, self.precision) if part not in ("cpu", "fp32")]
-        return "-".join([self.name or name, *unusual])
+        special = [part for part in (self.target, self.precision) if part not in ("cpu", "fp32")]
+        return "-".join([self.name or name, *special])
 
     def file(self, name: str) -> Path:
-        """What to write; `name` as for `model_id`."""
+        """The file to write; `name` as for `model_id`."""
         return Path(self.out or f"{self.model_id(name)}.onnx")
 
     @property
     def camera_wh(self) -> tuple[int, int] | None:
         """The contract's `frame_wh`: the frame that the graph itself takes, or `ANY_SIZE`."""
         return (self.frame_wh or DEFAULT_FRAME_WH) if self.target == "gpu" else None
+
+
+def check_out(out: str | None) -> None:
+    """Raise ValueError if a file to write is named and does not end in .onnx."""
+    if out is not None and not out.endswith(".onnx"):
+        raise ValueError(f"out is {out}; the file's name must end in .onnx")
 
 
 def _check_sides(name: str, sides_wh: tuple[int, int]) -> None:
@@ -125,7 +129,7 @@ def _check_sides(name: str, sides_wh: tuple[int, int]) -> None:
 
 
 def rounded_up(size_wh: tuple[int, int]) -> tuple[int, int]:
-    """The smallest input that holds `size_wh` and that every network can take.
+    """The smallest input that contains `size_wh` and fits every network.
 
     Example:
         >>> rounded_up((640, 360))
@@ -136,7 +140,7 @@ def rounded_up(size_wh: tuple[int, int]) -> tuple[int, int]:
 
 
 def sides(size_wh: tuple[int, int]) -> str:
-    """As people write it.
+    """A size in the notation of the options.
 
     Example:
         >>> sides((640, 360)), sides((0, 0))

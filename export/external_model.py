@@ -1,4 +1,4 @@
-"""What is said of another's network in YAML, and the graph that follows: bytes in, our labels out."""
+"""External networks: their description in YAML, and their graph adapted to take bytes and give our labels."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from export.package import OPSET, ExportError
 from perception.inference.engines.reasons import why_not_loaded
 from perception.labels import LABELS, LABELS_OF_TWO
 
-PREFIX = "foreign/"
-"""Before all names of the other's graph, so that none is one of ours."""
+PREFIX = "external/"
+"""Prefix of all names of the external graph, so that none clashes with ours."""
 SMALLEST_SCORE = 1e-7
 
 
 @dataclass(frozen=True)
-class ForeignContract:
-    """What a network of others takes and gives."""
+class ExternalContract:
+    """Input and output of an external network."""
 
     input: str
     """Name of the input."""
     output: str
-    """Name of the output that tells the drivable area."""
+    """Name of the output with the drivable area."""
     classes: dict[str, list[int]]
-    """Channels of the output that make each of our labels; of several, the largest counts."""
+    """Channels of the output for each of our labels; of several, the maximum is taken."""
     pad_bgr: tuple[int, int, int]
-    """Colour that frames are padded with where their shape is not the network's."""
+    """Padding colour for frames of another aspect ratio."""
     training_data: str
     licence: str
     layout: Literal["NCHW", "NHWC"] = "NCHW"
@@ -40,16 +40,16 @@ class ForeignContract:
     colour_order: Literal["RGB", "BGR"] = "RGB"
     """Of the input, of `mean` and of `std`."""
     scale: float = 1.0
-    """What levels of 0 to 255 are multiplied by first: 0.00392156862745098 for levels of 0 to 1."""
+    """First, levels from 0 to 255 are multiplied by it: 0.00392156862745098 for levels from 0 to 1."""
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
-    """Subtracted then."""
+    """Then it is subtracted."""
     std: tuple[float, float, float] = (1.0, 1.0, 1.0)
-    """Divided by at last."""
+    """Last, the result is divided by it."""
     gives: Literal["logits", "scores"] = "logits"
-    """scores: shares of 0 to 1 that a softmax gave; their logarithm is taken."""
+    """scores: outputs of a softmax, from 0 to 1; their logarithm is taken."""
 
     def __post_init__(self) -> None:
-        """Refuse what is no description; raises ValueError."""
+        """Validate the description; raises ValueError."""
         if set(self.classes) not in (set(LABELS), set(LABELS_OF_TWO)):
             raise ValueError(
                 f"classes names {', '.join(self.classes) or 'nothing'}; it must name {', '.join(LABELS)}, "
@@ -57,9 +57,9 @@ class ForeignContract:
             )
         for label, channels in self.classes.items():
             if not channels:
-                raise ValueError(f"classes.{label} is empty; name one channel of the output at least")
+                raise ValueError(f"classes.{label} is empty; name at least one channel of the output")
         if not all(self.std):
-            raise ValueError(f"std is {self.std}; none of it can be 0")
+            raise ValueError(f"std is {self.std}; no value can be 0")
         if not all(0 <= level <= 255 for level in self.pad_bgr):
             raise ValueError(f"pad_bgr is {self.pad_bgr}; levels are from 0 to 255")
 
@@ -68,8 +68,8 @@ class ForeignContract:
         """Ours, in our order."""
         return LABELS if set(self.classes) == set(LABELS) else LABELS_OF_TWO
 
-    def prepared(self, input_bgr: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """(h, w, 3) uint8 BGR as the network takes it: (1, 3, h, w) or (1, h, w, 3) float32."""
+    def preprocess(self, input_bgr: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """(h, w, 3) uint8 BGR to the network's input: (1, 3, h, w) or (1, h, w, 3) float32."""
         image = input_bgr[..., ::-1] if self.colour_order == "RGB" else input_bgr
         levels = image.astype(np.float32) * np.float32(self.scale)
         normalised = (levels - np.array(self.mean, np.float32)) / np.array(self.std, np.float32)
@@ -86,17 +86,17 @@ class ForeignContract:
 
 @dataclass(frozen=True)
 class Shapes:
-    """The sizes that a graph fixes."""
+    """The sizes fixed in a graph."""
 
     input_wh: tuple[int, int]
     output_stride: int
 
 
-def shapes_of(graph: onnx.ModelProto, contract: ForeignContract, where: str) -> Shapes:
+def shapes_of(graph: onnx.ModelProto, contract: ExternalContract, where: str) -> Shapes:
     """Check the contract against the graph.
 
     Raises:
-        ExportError: naming what the graph has instead.
+        ExportError: stating what the graph has instead.
     """
     known = {tensor.name for tensor in graph.graph.initializer}
     inputs = {value.name: value for value in graph.graph.input if value.name not in known}
@@ -104,7 +104,7 @@ def shapes_of(graph: onnx.ModelProto, contract: ForeignContract, where: str) -> 
     if list(inputs) != [contract.input]:
         raise ExportError(f"{where}: input is {contract.input}, but the graph takes {', '.join(inputs)}")
     if contract.output not in outputs:
-        raise ExportError(f"{where}: output is {contract.output}, but the graph gives {', '.join(outputs)}")
+        raise ExportError(f"{where}: output is {contract.output}, but the graph has {', '.join(outputs)}")
     (in_channels, in_h, in_w), (channels, out_h, out_w) = (
         _sides(value, layout, where)
         for value, layout in (
@@ -116,8 +116,8 @@ def shapes_of(graph: onnx.ModelProto, contract: ForeignContract, where: str) -> 
         raise ExportError(
             f"{where}: {contract.input} has {in_channels} channels in layout {contract.layout}, not 3"
         )
-    for label, wanted in contract.classes.items():
-        beyond = [channel for channel in wanted if not 0 <= channel < channels]
+    for label, chosen in contract.classes.items():
+        beyond = [channel for channel in chosen if not 0 <= channel < channels]
         if beyond:
             raise ExportError(
                 f"{where}: classes.{label} names channel {beyond[0]}, but {contract.output} has {channels}, "
@@ -127,7 +127,7 @@ def shapes_of(graph: onnx.ModelProto, contract: ForeignContract, where: str) -> 
     if not stride or (out_h * stride, out_w * stride) != (in_h, in_w):
         raise ExportError(
             f"{where}: {contract.output} is {out_w}x{out_h} for an input of {in_w}x{in_h}; the input must be "
-            f"a multiple of it, the same along both sides"
+            f"the same multiple of it along both sides"
         )
     return Shapes((in_w, in_h), stride)
 
@@ -138,35 +138,37 @@ def _sides(value: onnx.ValueInfoProto, layout: str, where: str) -> tuple[int, in
     sides = [dim.dim_value or dim.dim_param or "?" for dim in kind.shape.dim]
     if kind.elem_type != TensorProto.FLOAT:
         name = TensorProto.DataType.Name(kind.elem_type).lower()
-        raise ExportError(f"{where}: {value.name} is of type {name}; only float is wrapped")
+        raise ExportError(f"{where}: {value.name} is of type {name}; only float is supported")
     if len(sides) != 4 or not all(isinstance(side, int) for side in sides) or sides[0] != 1:
         raise ExportError(
             f"{where}: {value.name} has the shape {'x'.join(str(side) for side in sides) or 'unknown'}; only "
-            f"fixed shapes of one frame are wrapped: export it anew with a batch of 1 and fixed sides"
+            f"fixed shapes of one frame are supported: export it again with a batch of 1 and fixed sides"
         )
     _, first, second, third = (int(side) for side in sides)
     return (first, second, third) if layout == "NCHW" else (third, first, second)
 
 
-def wrapped(graph: onnx.ModelProto, contract: ForeignContract, shapes: Shapes, where: str) -> onnx.ModelProto:
-    """The graph with bytes for its input and our labels for its output: `frame` in, `logits` out.
+def wrapped(
+    graph: onnx.ModelProto, contract: ExternalContract, shapes: Shapes, where: str
+) -> onnx.ModelProto:
+    """The graph with a uint8 input `frame` and an output `logits` of our labels.
 
     Raises:
-        ExportError: if the graph cannot be brought to the operators that ours have.
+        ExportError: if the graph cannot be converted to our opset.
     """
     try:
         network = version_converter.convert_version(graph, OPSET)
-    except Exception as error:  # the converter raises several kinds, none with a base of its own
+    except Exception as error:  # the converter raises several types without a common base
         raise ExportError(
-            f"{where}: cannot be brought to ONNX opset {OPSET}: {why_not_loaded(error)}"
+            f"{where}: cannot be converted to ONNX opset {OPSET}: {why_not_loaded(error)}"
         ) from error
     network = compose.add_prefix(network, PREFIX)
     network.ir_version = max(network.ir_version, onnx.helper.OP_SET_ID_VERSION_MAP[("ai.onnx", OPSET)])
     del network.metadata_props[:]
     width, height = shapes.input_wh
     stride = shapes.output_stride
-    before, behind = _Chain("prepare", "frame"), _Chain("labels", PREFIX + contract.output)
-    _prepare(before, contract)
+    before, behind = _Chain("preprocess", "frame"), _Chain("labels", PREFIX + contract.output)
+    _preprocess(before, contract)
     _label(behind, contract)
     before.nodes[-1].output[0] = PREFIX + contract.input
     behind.nodes[-1].output[0] = "logits"
@@ -190,13 +192,13 @@ def wrapped(graph: onnx.ModelProto, contract: ForeignContract, shapes: Shapes, w
         opset_imports=list(network.opset_import),
         ir_version=network.ir_version,
     )
-    slim: onnx.ModelProto = onnxslim.slim(result)  # what led to other outputs goes as well
+    slim: onnx.ModelProto = onnxslim.slim(result)  # also removes nodes of other outputs
     onnx.checker.check_model(slim, full_check=True)
     return slim
 
 
 class _Chain:
-    """Nodes one after the other, and their constants."""
+    """A sequence of nodes, and their constants."""
 
     def __init__(self, prefix: str, start: str) -> None:
         self.prefix, self.last = prefix, start
@@ -219,8 +221,8 @@ class _Chain:
         return self.add(operator, self.last, self.constant(values))
 
 
-def _prepare(chain: _Chain, contract: ForeignContract) -> None:
-    """`ForeignContract.prepared`, in the graph; what changes nothing is left out."""
+def _preprocess(chain: _Chain, contract: ExternalContract) -> None:
+    """`ExternalContract.preprocess` as nodes, without those that change nothing."""
     axis, shape = (1, (1, 3, 1, 1)) if contract.layout == "NCHW" else (3, (1, 1, 1, 3))
     if contract.layout == "NCHW":
         chain.add("Transpose", perm=[0, 3, 1, 2])
@@ -235,8 +237,8 @@ def _prepare(chain: _Chain, contract: ForeignContract) -> None:
         chain.by("Div", np.array(contract.std, np.float32).reshape(shape))
 
 
-def _label(chain: _Chain, contract: ForeignContract) -> None:
-    """`ForeignContract.logits`, in the graph."""
+def _label(chain: _Chain, contract: ExternalContract) -> None:
+    """`ExternalContract.logits` as nodes."""
     if contract.output_layout == "NHWC":
         chain.add("Transpose", perm=[0, 3, 1, 2])
     if contract.gives == "scores":

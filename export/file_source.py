@@ -1,4 +1,4 @@
-"""One of our own files as the source of an export: for those who have no checkpoint."""
+"""One of our own files as the source of an export, for use without a checkpoint."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CONTROL_SEED = 1
 
 
 class FileSource:
-    """See `Source`. What the file itself gives on the CPU is the reference."""
+    """A `Source` in a file; its outputs on the CPU are the reference."""
 
     control_is = "the same weights in another order"
 
@@ -29,7 +29,7 @@ class FileSource:
 
         Args:
             network: its name, or that of the file, such as rt_m-int8.
-            takes_int8: whether an int8 file will do.
+            takes_int8: whether an int8 file is accepted.
 
         Raises:
             ExportError: if it is none, holds another network, or is not a CPU file in fp32 (or int8).
@@ -43,8 +43,8 @@ class FileSource:
         if contract.frame_wh is not None or contract.precision not in takes:
             target = "cpu" if contract.frame_wh is None else "gpu"
             raise ExportError(
-                f"{file}: is a file for target {target} in {contract.precision}; others are made from "
-                f"the file for target cpu in {' or '.join(takes)}, or from the checkpoint"
+                f"{file}: is a file for target {target} in {contract.precision}; export from the file for "
+                f"target cpu in {' or '.join(takes)}, or from the checkpoint"
             )
         self.file = file
         self.network: str = holds
@@ -64,17 +64,17 @@ class FileSource:
         self._graph = packed.graph
 
     def input_wh(self, size_wh: tuple[int, int] | None) -> tuple[int, int]:
-        """The file's own; it can have no other."""
+        """The file's own; other sizes are refused."""
         own_wh = self._contract.input_wh
         if size_wh is not None and own_wh not in (size_wh, rounded_up(size_wh)):
             raise ExportError(
-                f"{self.file}: takes {sides(own_wh)} and cannot be made {sides(size_wh)}; another size needs "
-                f"a checkpoint of drivable-train"
+                f"{self.file}: takes {sides(own_wh)}, not {sides(size_wh)}; another size needs a checkpoint "
+                f"of drivable-train"
             )
         return own_wh
 
     def cpu_graph(self, input_wh: tuple[int, int]) -> onnx.ModelProto:
-        """As it stands in the file."""
+        """The file's graph."""
         return self._graph
 
     def infer(self, input_wh: tuple[int, int]) -> Infer:
@@ -82,11 +82,11 @@ class FileSource:
         return self._engine_of(self._graph).infer
 
     def predict(self, input_wh: tuple[int, int]) -> Predict:
-        """The file, run as the node runs it."""
+        """The file, run like in the node."""
         return Predictor(self._engine_of(self._graph))
 
     def control(self, input_wh: tuple[int, int]) -> Infer:
-        """The graph with the values of every weight in another order."""
+        """The graph with the values of every weight shuffled."""
         other = onnx.ModelProto()
         other.CopyFrom(self._graph)
         random = np.random.default_rng(CONTROL_SEED)
@@ -101,12 +101,12 @@ class FileSource:
 
 
 def _weight_tensors(graph: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
-    """What was learnt: constants of one axis or more, not the scalars of scaling and the like."""
+    """The learned weights: constants of more than four values, which leaves out means and scales."""
     for tensor in graph.graph.initializer:
         if tensor.data_type == onnx.TensorProto.FLOAT and np.prod(tensor.dims) > 4:
             yield tensor
 
 
 def weights_of(graph: onnx.ModelProto) -> int:
-    """How many numbers were learnt: parameters, with what export folded into them."""
+    """Number of learned values: parameters, including those folded in by the export."""
     return int(sum(np.prod(tensor.dims) for tensor in _weight_tensors(graph)))

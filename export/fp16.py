@@ -1,4 +1,4 @@
-"""The float16 graph for GPUs: half the memory traffic and faster arithmetic, where that is exact enough."""
+"""The float16 graph for GPUs: half the memory traffic and faster arithmetic where precision allows."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from export.gpu import POSTPROCESS, PREPROCESS
 _WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 
 
-def to_half(graph: onnx.ModelProto) -> onnx.ModelProto:
+def to_fp16(graph: onnx.ModelProto) -> onnx.ModelProto:
     """The same graph with the network in float16, from its first weights to its logits.
 
-    In float32 stay inputs and outputs, the letterbox, the reading of the logits (their resize,
-    softmax and argmax), and what the network does to the frame's bytes before its first weights:
-    float16 has steps of 1/8 from 128 on, so that a mean of 123.675 could not be taken away exactly.
+    Inputs and outputs, the letterbox, the postprocessing (resize, softmax and argmax) and the network's
+    nodes before its first weights stay in float32: float16 has steps of 1/8 from 128 on, too coarse to
+    subtract a mean of 123.675 exactly.
     """
-    half = onnx.ModelProto()
-    half.CopyFrom(graph)
-    for index, node in enumerate(half.graph.node):
+    fp16 = onnx.ModelProto()
+    fp16.CopyFrom(graph)
+    for index, node in enumerate(fp16.graph.node):
         node.name = node.name or f"{index}_{node.op_type}"
-    half = convert_float_to_float16(half, keep_io_types=True, node_block_list=_kept_in_float(half))
-    _drop_doubles(half.graph)
-    _pass_by_needless_casts(half.graph)
-    in_order = ONNXModel(half)  # the conversions to and fro were put at the end
+    fp16 = convert_float_to_float16(fp16, keep_io_types=True, node_block_list=_kept_in_float(fp16))
+    _remove_duplicate_casts(fp16.graph)
+    _remove_casts_and_back(fp16.graph)
+    in_order = ONNXModel(fp16)  # the casts were appended at the end
     in_order.topological_sort()
     onnx.checker.check_model(in_order.model, full_check=True)
     return in_order.model
 
 
-def _drop_doubles(graph: onnx.GraphProto) -> None:
-    """Take out conversions that are there already: ONNX Runtime before 1.32 adds one for every reader."""
+def _remove_duplicate_casts(graph: onnx.GraphProto) -> None:
+    """ONNX Runtime before 1.32 adds a cast for every reader."""
     made: set[str] = set()
     for node in list(graph.node):
         if node.op_type == "Cast" and node.output[0] in made:
@@ -41,8 +41,8 @@ def _drop_doubles(graph: onnx.GraphProto) -> None:
         made.update(node.output)
 
 
-def _pass_by_needless_casts(graph: onnx.GraphProto) -> None:
-    """Take out float32 to float16 and back, which stands between any two nodes that stay in float32."""
+def _remove_casts_and_back(graph: onnx.GraphProto) -> None:
+    """Remove casts to float16 and back, which the converter adds between nodes that stay in float32."""
     casts = {node.output[0]: node for node in graph.node if node.op_type == "Cast"}
     before = {
         output: casts[cast.input[0]].input[0]

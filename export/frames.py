@@ -1,4 +1,4 @@
-"""The frames that the gates look at: real ones where there are any, and brought to the camera's size."""
+"""The frames of the gates: labelled ones if there are any, resized to the camera's frames."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from train.data.layouts import open_frames
 
 PARITY_FRAMES = 16
 VAL_SPLIT, TEST_SPLIT, CALIBRATION_SPLIT = "val", "test", "train"
-TOLD_EVERY_S = 10.0
+PROGRESS_EVERY_S = 10.0
 
 
 @dataclass(frozen=True)
 class GateFrames:
-    """What one export is measured on. Opened before the work begins: a missing split is told at once."""
+    """The frames of one export. Opened before the work begins, so that a missing split is found at once."""
 
     parity_bgr: list[NDArray[np.uint8]]
-    """(H, W, 3) each, for what needs no labels."""
+    """(H, W, 3) each, for gates that need no labels."""
     parity_on: str
-    """What they are called."""
+    """Their description."""
     val: LabelledFrames | None
     test: LabelledFrames | None
     calibration: LabelledFrames | None
@@ -39,14 +39,19 @@ class GateFrames:
         Raises:
             DataError: if there is no such data, or a split of it is missing.
         """
-        val = of_camera(_labelled(config, config.data, VAL_SPLIT), config.camera_wh) if config.data else None
-        test = (
-            of_camera(_labelled(config, config.data, TEST_SPLIT), config.camera_wh) if config.data else None
-        )
-        calibration = None
-        if config.precision == "int8":
-            folder = config.calibrate or config.data
-            calibration = _labelled(config, folder, CALIBRATION_SPLIT)
+
+        def labelled(folder: str, split: str) -> LabelledFrames:
+            return open_frames(folder, split, config.layout, config.label_map)
+
+        val = test = calibration = None
+        if config.data:
+            val, test = (
+                at_camera_size(labelled(config.data, split), config.camera_wh)
+                for split in (VAL_SPLIT, TEST_SPLIT)
+            )
+        folder = config.calibrate or config.data
+        if config.precision == "int8" and folder:
+            calibration = labelled(folder, CALIBRATION_SPLIT)
             if not len(calibration):
                 raise DataError(f"{folder}: no frames in split {CALIBRATION_SPLIT!r} to calibrate on")
         if val is None:
@@ -56,16 +61,11 @@ class GateFrames:
         return cls(images, f"{len(images)} frames of `{VAL_SPLIT}`", val, test, calibration)
 
 
-def _labelled(config: ExportConfig, folder: str | None, split: str) -> LabelledFrames:
-    assert folder is not None
-    return open_frames(folder, split, config.layout, config.label_map)
-
-
 def rendered(camera_wh: tuple[int, int] | None = None) -> tuple[list[NDArray[np.uint8]], str]:
-    """(H, W, 3) BGR frames of the built-in road, and what they are called.
+    """(H, W, 3) BGR frames of the built-in road, and their description.
 
     Args:
-        camera_wh: their size; None or `ANY_SIZE` leaves them as they are drawn.
+        camera_wh: their size; None or `ANY_SIZE` keeps the renderer's.
     """
     drive = DriveRenderer("mixed")
     images = [drive.render(index * 60)[0] for index in range(PARITY_FRAMES)]
@@ -74,9 +74,9 @@ def rendered(camera_wh: tuple[int, int] | None = None) -> tuple[list[NDArray[np.
     return images, f"{PARITY_FRAMES} rendered frames"
 
 
-def of_camera(frames: LabelledFrames, camera_wh: tuple[int, int] | None) -> LabelledFrames:
-    """The frames as large as the camera's; as they are for None and `ANY_SIZE`."""
-    return AtCameraSize(frames, camera_wh) if camera_wh and any(camera_wh) else frames
+def at_camera_size(frames: LabelledFrames, camera_wh: tuple[int, int] | None) -> LabelledFrames:
+    """The frames resized to the camera's frames; unchanged for None and `ANY_SIZE`."""
+    return ResizedFrames(frames, camera_wh) if camera_wh and any(camera_wh) else frames
 
 
 def _resized(image_bgr: NDArray[np.uint8], to_wh: tuple[int, int]) -> NDArray[np.uint8]:
@@ -85,19 +85,17 @@ def _resized(image_bgr: NDArray[np.uint8], to_wh: tuple[int, int]) -> NDArray[np
     return np.asarray(cv2.resize(image_bgr, to_wh), np.uint8)
 
 
-@dataclass(frozen=True)
-class AtCameraSize:
-    """Labelled frames whose images are as large as the camera's; the labels stay as they are."""
+class WrappedFrames:
+    """Labelled frames that pass through; subclasses change how one is read."""
 
-    frames: LabelledFrames
-    camera_wh: tuple[int, int]
+    def __init__(self, frames: LabelledFrames) -> None:
+        self.frames = frames
 
     def __len__(self) -> int:
         return len(self.frames)
 
     def __getitem__(self, index: int) -> LabelledFrame:
-        image_bgr, truth = self.frames[index]
-        return _resized(image_bgr, self.camera_wh), truth
+        return self.frames[index]
 
     def name(self, index: int) -> str:
         return self.frames.name(index)
@@ -106,24 +104,28 @@ class AtCameraSize:
         return self.frames.recording(index)
 
 
-class Told:
-    """Labelled frames that say, now and then, how many of them were taken: large networks take minutes."""
+class ResizedFrames(WrappedFrames):
+    """Images at the size of the camera's frames; labels keep theirs."""
 
-    def __init__(self, frames: LabelledFrames, what: str, say: Callable[[str], None]) -> None:
-        self._frames, self._what, self._say = frames, what, say
-        self._told_s = time.monotonic()
-
-    def __len__(self) -> int:
-        return len(self._frames)
+    def __init__(self, frames: LabelledFrames, camera_wh: tuple[int, int]) -> None:
+        super().__init__(frames)
+        self.camera_wh = camera_wh
 
     def __getitem__(self, index: int) -> LabelledFrame:
-        if time.monotonic() - self._told_s > TOLD_EVERY_S:
+        image_bgr, truth = self.frames[index]
+        return _resized(image_bgr, self.camera_wh), truth
+
+
+class ProgressFrames(WrappedFrames):
+    """Reports every 10 s how many frames were read: large networks take minutes."""
+
+    def __init__(self, frames: LabelledFrames, what: str, say: Callable[[str], None]) -> None:
+        super().__init__(frames)
+        self._what, self._say = what, say
+        self._reported_s = time.monotonic()
+
+    def __getitem__(self, index: int) -> LabelledFrame:
+        if time.monotonic() - self._reported_s > PROGRESS_EVERY_S:
             self._say(f"{self._what}: {index} of {len(self)} frames")
-            self._told_s = time.monotonic()
-        return self._frames[index]
-
-    def name(self, index: int) -> str:
-        return self._frames.name(index)
-
-    def recording(self, index: int) -> str:
-        return self._frames.recording(index)
+            self._reported_s = time.monotonic()
+        return self.frames[index]

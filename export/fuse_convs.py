@@ -1,4 +1,4 @@
-"""Two linear convolutions in a row as one: in exact numbers the same, in short ones closer."""
+"""Fuses consecutive linear convolutions: equal in exact arithmetic, more precise in reduced precision."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 MAX_GROWTH: Final = 1.5
-"""What one convolution may cost over the two that it replaces; it saves a tensor in between."""
+"""Largest cost of the fused convolution relative to the two it replaces; it saves a tensor in between."""
 
 
-def join_linear_pairs(model: onnx.ModelProto) -> None:
-    """Put every convolution and the 1x1 convolution that alone reads it into one, in place.
+def fuse_conv_pairs(model: onnx.ModelProto) -> None:
+    """Fuse every convolution with the 1x1 convolution that is its only reader, in place.
 
-    The first block of a MobileNet narrows to few channels, which the next block widens again with
-    nothing in between. What stands in those few channels are sums of large numbers that nearly cancel:
-    rounded there to bfloat16, `rt_m` lost 0.43 points of mean IoU on val, of which 0.05 are left.
+    The first block of a MobileNet narrows to few channels, which the next block widens again with nothing
+    in between. These channels hold sums of large numbers that nearly cancel: rounding them to bfloat16
+    cost `rt_m` 0.43 points of mean IoU on val, of which 0.05 remain.
     """
     graph = model.graph
     constants = {tensor.name: tensor for tensor in graph.initializer}
@@ -30,7 +30,7 @@ def join_linear_pairs(model: onnx.ModelProto) -> None:
         first = makers.get(second.input[0]) if second.input else None
         if first is None or readers[second.input[0]] > 1 or not _are_linear(first, second, constants):
             continue
-        weight, bias = _joined(_weights(first, constants), _weights(second, constants))
+        weight, bias = _fused(_weights(first, constants), _weights(second, constants))
         parts = sum(np.prod(constants[node.input[1]].dims) for node in (first, second))
         if weight.size > MAX_GROWTH * parts:
             continue
@@ -53,7 +53,7 @@ def join_linear_pairs(model: onnx.ModelProto) -> None:
 def _are_linear(
     first: onnx.NodeProto, second: onnx.NodeProto, constants: dict[str, onnx.TensorProto]
 ) -> bool:
-    """A convolution over all channels, and one of 1x1 that neither pads nor strides."""
+    """Whether they are a convolution over all channels, and a 1x1 one without padding or stride."""
     if first.op_type != "Conv" or second.op_type != "Conv":
         return False
     if any(name not in constants for node in (first, second) for name in node.input[1:]):
@@ -77,7 +77,7 @@ def _weights(node: onnx.NodeProto, constants: dict[str, onnx.TensorProto]) -> _L
     return weight, bias[0] if bias else np.zeros(len(weight))
 
 
-def _joined(first: _Layer, second: _Layer) -> _Layer:
+def _fused(first: _Layer, second: _Layer) -> _Layer:
     (inner, inner_bias), (outer, outer_bias) = first, second
     outer = outer[:, :, 0, 0]
     return np.tensordot(outer, inner, 1), outer @ inner_bias + outer_bias

@@ -1,8 +1,8 @@
 """The graph for GPUs: the camera's frame in, class map and confidence out; only bytes cross the bus.
 
-It is put around the CPU graph, whatever network and precision that holds, and says in ONNX's own
-text form what `perception/imaging/letterbox.py` and `perception/inference/predictor.py` do on the CPU. No
-NMS, no control flow; for a known frame size no shape is computed at run time either.
+It wraps the CPU graph of any network and precision in what `perception/imaging/letterbox.py` and
+`perception/inference/predictor.py` do on the CPU, written in ONNX's text form. There is no control flow,
+and for a known frame size no shape is computed at run time.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from perception.inference.contract import ANY_SIZE
 from perception.labels import IDS
 
 PREPROCESS, POSTPROCESS = "gpu/preprocess/", "gpu/postprocess/"
-"""Before the names of all nodes and tensors that stand before and behind the CPU graph."""
+"""Prefixes of the names of all nodes and tensors before and behind the CPU graph."""
 _PLACED = PREPROCESS + "placed"
 
-# Letterbox.fit, number by number, in double as Python computes it: ONNX rounds halves to even as well.
+# Letterbox.fit step by step, in double like Python; ONNX rounds halves to even as well.
 _FIT = """
     frame_shape = Shape (frame)
     frame_h = Slice (frame_shape, one, two)
@@ -51,9 +51,9 @@ _FIT = """
     halves = LessOrEqual (twice_w, frame_w)
 """
 
-# Row i of the weights says what pixel i of the content takes of each pixel j of the frame, along one
-# side. Lengths are counted in parts of a pixel, so that all but the last division is in whole numbers
-# and exact: content pixel i covers [i * n, (i + 1) * n), frame pixel j covers [j * m, (j + 1) * m).
+# Row i holds the weights of all frame pixels j for content pixel i, along one side. Lengths are counted in
+# fractions of a pixel, so that all but the last division is in whole numbers and exact: content pixel i
+# covers [i * n, (i + 1) * n), frame pixel j covers [j * m, (j + 1) * m).
 _WEIGHTS = """
     n_AXIS = Cast <to = 1> (frame_AXIS)
     m_AXIS = Cast <to = 1> (content_AXIS)
@@ -98,8 +98,8 @@ _BY_WEIGHTS = f"""
     content = MatMul (shorter, weights_down_w)
 """
 
-# Halves are rounded up, as cv2 does in fixed point and where it averages two by two pixels. The levels stay
-# floats: TensorRT takes bytes as an input and as outputs alone.
+# Halves are rounded up, like in cv2's fixed-point and 2x2 averaging code. The levels stay floats: TensorRT
+# supports bytes only as inputs and outputs.
 _PLACE = """
     lifted = Add (content, half)
     rounded = Floor (lifted)
@@ -117,25 +117,25 @@ def gpu_graph(
     frame_wh: tuple[int, int],
     pad_bgr: Bgr,
 ) -> onnx.ModelProto:
-    """The CPU graph, with the letterbox in place of its first nodes and the reading of its logits behind.
+    """The CPU graph, with the letterbox instead of its first nodes and the postprocessing behind.
 
-    The letterbox gives the planes of floats that those nodes make of the bytes; from there on the CPU graph
-    is unchanged. `export.tensorrt` says what of the whole TensorRT would not take.
+    The letterbox outputs the float planes that those nodes make from bytes; the rest of the CPU graph is
+    unchanged. `export.tensorrt` lists what TensorRT would not run.
 
     Args:
         cpu: (1, h, w, 3) uint8 `frame` of `input_wh` in, (1, labels, h / stride, w / stride) `logits` out.
-        labels: what the logits' planes mean, in their order.
-        frame_wh: the frames that it will take; `ANY_SIZE` computes the letterbox from each frame.
+        labels: of the logits' planes, in their order.
+        frame_wh: size of its frames; `ANY_SIZE` computes the letterbox from each frame.
         pad_bgr: colour of the padding.
 
     Returns:
         `frame` (1, H, W, 3) uint8 BGR in; `class_map` and `confidence` out, (1, h, w) uint8 each at
-        `input_wh`, padding included. Where logits are equal background wins, and of the others the first
-        label. Confidence is 255 times the largest softmax probability; 0, which no probability gives, tells
-        of logits that are no finite numbers.
+        `input_wh`, padding included. If logits are equal, background wins, then the first label.
+        Confidence is 255 times the largest softmax probability; 0, which no probability gives, marks
+        logits that are not finite.
 
     Raises:
-        ExportError: if the CPU graph does something else with its bytes before it makes floats of them.
+        ExportError: if the CPU graph processes its bytes before converting them to floats.
     """
     network = onnx.ModelProto()
     network.CopyFrom(cpu)
@@ -145,23 +145,23 @@ def gpu_graph(
         network = version_converter.convert_version(network, OPSET)
         opset = OPSET
     header = f'<ir_version: {network.ir_version}, opset_import: ["" : {opset}]>'
-    before = _prepare(header, input_wh, frame_wh, pad_bgr)
-    behind = _interpret(header, network, labels, input_wh)
+    before = _preprocess(header, input_wh, frame_wh, pad_bgr)
+    behind = _postprocess(header, network, labels, input_wh)
     _take_planes(network, _PLACED)
     logits = network.graph.output[0].name
     whole: onnx.ModelProto = compose.merge_models(before, network, io_map=[(_PLACED, _PLACED)])
     whole = compose.merge_models(whole, behind, io_map=[(logits, POSTPROCESS + "logits")])
     whole.graph.name = "frame_to_class_map"
-    del whole.opset_import[:]  # each part brought its own
+    del whole.opset_import[:]  # one of each part
     whole.opset_import.append(onnx.helper.make_opsetid("", opset))
     onnx.checker.check_model(whole, full_check=True)
     return whole
 
 
-def _prepare(
+def _preprocess(
     header: str, input_wh: tuple[int, int], frame_wh: tuple[int, int], pad_bgr: Bgr
 ) -> onnx.ModelProto:
-    """Frame to network input: `Letterbox.place` and the padding around it."""
+    """Frame to network input: `Letterbox.place` and its padding."""
     known = frame_wh != ANY_SIZE
     width, height = input_wh
     model = parser.parse_model(
@@ -181,11 +181,11 @@ def _prepare(
     )
     if known:
         model = onnxslim.slim(model)  # folds the weights into constants
-    return _named_apart(model, PREPROCESS, keep="frame")
+    return _with_prefix(model, PREPROCESS, keep="frame")
 
 
 def _resize_known(box: Letterbox) -> str:
-    """What is left of the resize where the frame's size is known."""
+    """The resize for a known frame size."""
     (frame_w, frame_h), (content_w, content_h) = box.frame_wh, box.content_wh
     top, left = box.top_px, box.left_px
     bottom, right = box.input_wh[1] - top - content_h, box.input_wh[0] - left - content_w
@@ -209,10 +209,10 @@ def _resize_known(box: Letterbox) -> str:
     return pads + sizes + "halves = LessOrEqual (twice_w, frame_w)\n" + _BY_WEIGHTS
 
 
-def _interpret(
+def _postprocess(
     header: str, network: onnx.ModelProto, labels: tuple[str, ...], input_wh: tuple[int, int]
 ) -> onnx.ModelProto:
-    """Logits to class ids and confidence at the network's input size: `postprocess` before its crop."""
+    """Logits to class ids and confidence at the network's input size, before the crop."""
     dims = network.graph.output[0].type.tensor_type.shape.dim
     width, height = input_wh
     low_height, low_width = dims[2].dim_value, dims[3].dim_value
@@ -229,20 +229,20 @@ def _interpret(
             probabilities = Softmax <axis = 1> (full)
             largest = ReduceMax <keepdims = 0> (probabilities, by_label)
             share = Mul (largest, f255)
-            certainty = Round (share)
-            is_number = GreaterOrEqual (certainty, f0)
-            told = Where (is_number, certainty, f0)
-            confidence = Cast <to = 2> (told)
+            rounded = Round (share)
+            is_number = GreaterOrEqual (rounded, f0)
+            valid = Where (is_number, rounded, f0)
+            confidence = Cast <to = 2> (valid)
         }}"""
     )
-    return _named_apart(model, POSTPROCESS, keep="class_map confidence")
+    return _with_prefix(model, POSTPROCESS, keep="class_map confidence")
 
 
 def _largest(labels: tuple[str, ...]) -> str:
-    """Class ids as `postprocess` finds them: comparing plane with plane, background last and also at a tie.
+    """Class ids like `postprocess`: planes are compared one by one, and background wins ties.
 
-    A comparison with what is no number is false, and so gives background. Ids are floats until the end:
-    TensorRT turns nothing else into bytes.
+    A comparison with NaN is false and so gives background. Ids are floats until the end, because TensorRT
+    converts nothing else to bytes.
     """
     *drivable, _ = places = range(len(labels))
     planes = ", ".join(f"plane_{place}" for place in places)
@@ -265,23 +265,23 @@ def _largest(labels: tuple[str, ...]) -> str:
     return "\n".join(lines)
 
 
-def _named_apart(model: onnx.ModelProto, prefix: str, keep: str) -> onnx.ModelProto:
-    """`model` with a prefix before all its names but those in `keep`, which are the whole graph's own."""
-    apart: onnx.ModelProto = compose.add_prefix(model, prefix)
+def _with_prefix(model: onnx.ModelProto, prefix: str, keep: str) -> onnx.ModelProto:
+    """`model` with a prefix on all its names except those in `keep`, the inputs and outputs of the whole."""
+    prefixed: onnx.ModelProto = compose.add_prefix(model, prefix)
     own = {prefix + name: name for name in keep.split()}
-    for value in (*apart.graph.input, *apart.graph.output, *apart.graph.value_info):
+    for value in (*prefixed.graph.input, *prefixed.graph.output, *prefixed.graph.value_info):
         value.name = own.get(value.name, value.name)
-    for index, node in enumerate(apart.graph.node):
+    for index, node in enumerate(prefixed.graph.node):
         node.input[:] = [own.get(name, name) for name in node.input]
         node.output[:] = [own.get(name, name) for name in node.output]
         node.name = f"{prefix}{index}_{node.op_type}"
-    return apart
+    return prefixed
 
 
 def _take_planes(network: onnx.ModelProto, name: str) -> None:
-    """Let `network` read planes of floats, (1, 3, h, w), where it made floats of bytes itself.
+    """Let `network` read float planes, (1, 3, h, w), instead of converting bytes itself.
 
-    What it does to the order of bytes before that, it does to floats.
+    Nodes that reorder the bytes before the conversion then reorder floats.
     """
     graph = network.graph
     height, width = (dim.dim_value for dim in graph.input[0].type.tensor_type.shape.dim[1:3])
@@ -298,26 +298,26 @@ def _take_planes(network: onnx.ModelProto, name: str) -> None:
     graph.input[0].CopyFrom(
         onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1, 3, height, width])
     )
-    del graph.value_info[:]  # some tell of bytes where floats are now
+    del graph.value_info[:]  # some describe tensors of bytes that are floats now
 
 
 def _cast_of_bytes(graph: onnx.GraphProto) -> onnx.NodeProto:
-    """The node that makes floats of the input, behind none but those that only move values.
+    """The node that converts the input to floats, behind nodes that only move values.
 
     Raises:
-        ExportError: naming the operator that stands there instead.
+        ExportError: naming the operator found instead.
     """
-    gives = graph.input[0].name
+    tensor = graph.input[0].name
     while True:
-        node = next(node for node in graph.node if gives in node.input)
+        node = next(node for node in graph.node if tensor in node.input)
         if node.op_type == "Cast":
             return node
         if node.op_type not in ("Transpose", "Gather", "Reshape"):
             raise ExportError(
-                f"the graph reads bytes by {node.op_type}; for target gpu it has to make floats of them "
-                f"first, as every network of drivable-train does"
+                f"the graph reads bytes with {node.op_type}; for target gpu it must convert them to floats "
+                f"first, like every network of drivable-train"
             )
-        gives = node.output[0]
+        tensor = node.output[0]
 
 
 def _read_instead(graph: onnx.GraphProto, old: str, new: str) -> None:

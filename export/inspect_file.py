@@ -1,4 +1,4 @@
-"""`drivable-export inspect`: what a file is, whether it is as it was exported, and where it runs."""
+"""`drivable-export inspect`: a file's card, its integrity, and where it runs on this machine."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import onnxruntime as ort
 
-from export.card import known_answer_facts, model_card
+from export.card import known_answer_data, model_card
 from export.package import Packed, unpack
 from export.tensorrt import left_by_tensorrt, tensorrt_line
 from perception.inference.engines import Engine, EngineError, OnnxEngine, OpenVinoEngine
@@ -27,38 +27,38 @@ OPENVINO: Final = "openvino"
 
 @dataclass(frozen=True)
 class InspectConfig:
-    """One file to look at."""
+    """Settings of `drivable-export inspect`."""
 
     file: str
     """ONNX file of drivable-export."""
     json: bool = False
-    """Print what the card tells for machines, with the contract, as JSON."""
+    """Print the card and the contract as JSON."""
 
 
 def inspect(config: InspectConfig, say: Callable[[str], None]) -> None:
-    """Print the card of a file that is as it was exported, and where it runs on this machine.
+    """Print the card of an unchanged file, and where it runs on this machine.
 
     Raises:
-        ExportError: if it is none of ours, or a byte of it was changed since it was exported.
+        ExportError: if it is not one of our files, or a byte of it was changed since its export.
     """
     file = Path(config.file)
     packed = unpack(file)
-    where = where_it_runs(file)
+    runs_on = where_it_runs(file)
     if config.json:
-        say(json.dumps(_for_machines(packed, file, where), indent=2, ensure_ascii=False))
+        say(json.dumps(_as_data(packed, file, runs_on), indent=2, ensure_ascii=False))
         return
     say(model_card(packed.card, packed.contract, file.name, packed.size_bytes, packed.known))
-    say("Checksum and contract: as they were exported.")
+    say("Checksum and contract: unchanged since the export.")
     if packed.known is not None:
-        say("Known answer: in the file, and each engine was checked by it.")
+        say("Known answer: in the file; each engine was checked with it.")
     else:
-        say(f"Known answer: none, no engine was checked by one; `drivable-export renew {file}` adds it.")
+        say(f"Known answer: none, so no engine was checked; `drivable-export renew {file}` adds one.")
     say(f"In records and logs (`model_sha256`): {_sha256_of(file)}")
     say(f"{tensorrt_line(packed.graph)}.")
-    say(f"Runs here on: {'; '.join(f'{name}: {told}' for name, told in where.items())}")
+    say(f"Runs here on: {'; '.join(f'{name}: {result}' for name, result in runs_on.items())}")
 
 
-def _for_machines(packed: Packed, file: Path, where: dict[str, str]) -> dict[str, Any]:
+def _as_data(packed: Packed, file: Path, runs_on: dict[str, str]) -> dict[str, Any]:
     return {
         **packed.card,
         "left_by_tensorrt": left_by_tensorrt(packed.graph),
@@ -67,37 +67,37 @@ def _for_machines(packed: Packed, file: Path, where: dict[str, str]) -> dict[str
         "sha256": packed.contract.sha256,
         "size_bytes": packed.size_bytes,
         "contract": asdict(packed.contract),
-        "known_answer": known_answer_facts(packed.known),
-        "runs_here_on": where,
+        "known_answer": known_answer_data(packed.known),
+        "runs_here_on": runs_on,
     }
 
 
 def _sha256_of(file: Path) -> str:
-    """Of the whole file as it lies there, which is not the contract's: that has zeros in its own place."""
+    """Of the whole file; the contract's checksum is another one, with zeros in place of itself."""
     return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def where_it_runs(file: Path) -> dict[str, str]:
-    """By provider, and OpenVINO where it is installed: "yes", or why not, found out by one frame.
+    """By provider, and for OpenVINO: "yes", or why not, tested with one frame.
 
-    Of a graph that a provider runs in part, the nodes are counted.
+    If a provider runs only part of the graph, the numbers of nodes are given.
     """
-    told = {}
+    found = {}
     for name, full_name in PROVIDERS.items():
         if full_name in ort.get_available_providers():
             limit_s = TENSORRT_LOAD_S if name == "tensorrt" else LOAD_S
-            told[name] = tried(lambda name=name: OnnxEngine(file, provider=name), limit_s)  # type: ignore[misc]
+            found[name] = tried(lambda name=name: OnnxEngine(file, provider=name), limit_s)  # type: ignore[misc]
         else:
-            told[name] = "no, it is not in this build of ONNX Runtime"
+            found[name] = "no, it is not in this build of ONNX Runtime"
     if importlib.util.find_spec(OPENVINO):
-        told[OPENVINO] = tried(lambda: OpenVinoEngine(file), LOAD_S)
+        found[OPENVINO] = tried(lambda: OpenVinoEngine(file), LOAD_S)
     else:
-        told[OPENVINO] = "no, it is not installed"
-    return told
+        found[OPENVINO] = "no, it is not installed"
+    return found
 
 
 def tried(load: Callable[[], Engine], limit_s: float) -> str:
-    """ "yes", or why an engine is not loaded and run once in time."""
+    """ "yes", or why an engine could not be loaded and run once in time."""
 
     def warm() -> Engine:
         engine = load()
@@ -107,9 +107,9 @@ def tried(load: Callable[[], Engine], limit_s: float) -> str:
     try:
         engine = within(limit_s, warm)
     except TimeoutError:
-        return f"no, it was not loaded and run once within {limit_s:g} s"
+        return f"no, loading and running it once took longer than {limit_s:g} s"
     except EngineError as error:
-        # What to do about it, behind the last semicolon, is for those who asked for this provider.
+        # The advice behind the last semicolon is for users who requested this provider.
         return f"no, {str(error).rpartition('; ')[0] or error}"
     if len(engine.nodes) > 1:
         return f"yes, {', '.join(f'{count} nodes on {name}' for name, count in engine.nodes.items())}"

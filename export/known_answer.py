@@ -1,4 +1,4 @@
-"""The known answer that every exported file carries: a rendered picture and what its network finds there."""
+"""The known answer of an exported file: a rendered picture and its network's class map of it."""
 
 from __future__ import annotations
 
@@ -9,14 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perception.imaging.letterbox import nearest
-from perception.inference.contract import ModelContract
 from perception.inference.engines import OnnxEngine
 from perception.inference.known_answer import KnownAnswer, mean_iou, reading_of
 from perception.synthetic import DriveRenderer
 
 LONGER_SIDE_PX: Final = 320
 """Of the picture: enough for every network, and 40 kB in the file."""
-_LEVELS_APART: Final = 16
+_LEVEL_STEP: Final = 16
 
 
 @dataclass(frozen=True)
@@ -27,19 +26,19 @@ class Picture:
     seed: int
     frame: int
     warmth: int
-    """Levels that red is raised by and blue lowered: so that exchanging them shows, grey roads hide it."""
+    """Levels added to red and subtracted from blue: on grey roads swapped channels would not show."""
 
     def __str__(self) -> str:
         return f"rendered: {self.scene}, seed {self.seed}, frame {self.frame}, red and blue {self.warmth:+d}"
 
     def draw(self, takes_wh: tuple[int, int]) -> NDArray[np.uint8]:
-        """(h, w, 3) uint8 BGR of the shape of `takes_wh`, in few levels, which compress well."""
+        """(h, w, 3) uint8 BGR with the aspect ratio of `takes_wh`, in few levels, which compress well."""
         scale = min(1.0, LONGER_SIDE_PX / max(takes_wh))
         wh = (max(1, round(takes_wh[0] * scale)), max(1, round(takes_wh[1] * scale)))
         image_bgr, _ = DriveRenderer(self.scene, wh, 30.0, self.seed).render(self.frame)
         tint = np.array([-self.warmth, 0, self.warmth])
         tinted = np.clip(image_bgr + tint, 0, 255)
-        return (tinted // _LEVELS_APART * _LEVELS_APART + _LEVELS_APART // 2).astype(np.uint8)
+        return (tinted // _LEVEL_STEP * _LEVEL_STEP + _LEVEL_STEP // 2).astype(np.uint8)
 
 
 PICTURES: Final = (
@@ -51,27 +50,25 @@ PICTURES: Final = (
 
 
 def known_answer_of(engine: OnnxEngine) -> KnownAnswer:
-    """The answer of a network to the picture that tells most: the most classes, and red from blue.
+    """The answer to the most telling picture: the most classes, then the largest change if red and blue swap.
 
     Args:
-        engine: of the file that is to carry it, on the CPU.
+        engine: of the file that will carry it, on the CPU.
     """
-    tried = [_tried(engine, picture) for picture in PICTURES]
-    return max(tried, key=lambda entry: (len(entry[0].classes), -entry[1]))[0]
+    answers = [_answer(engine, picture) for picture in PICTURES]
+    return max(answers, key=lambda answer: (len(answer[0].classes), -answer[1]))[0]
 
 
-def _tried(engine: OnnxEngine, picture: Picture) -> tuple[KnownAnswer, float]:
-    """The answer, and its mean IoU with what the network finds once red and blue are exchanged."""
+def _answer(engine: OnnxEngine, picture: Picture) -> tuple[KnownAnswer, float]:
+    """The answer, and its mean IoU with the class map after swapping red and blue."""
+    picture_bgr = picture.draw(engine.contract.takes_wh)
+    class_map, confidence = _reading(engine, picture_bgr)
+    swapped, _ = _reading(engine, np.ascontiguousarray(picture_bgr[..., ::-1]))
+    return KnownAnswer(picture_bgr, class_map, confidence, str(picture)), mean_iou(class_map, swapped)
+
+
+def _reading(engine: OnnxEngine, picture_bgr: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], float]:
     contract = engine.contract
-    picture_bgr = picture.draw(contract.takes_wh)
-    class_map, confidence = _read(engine, picture_bgr, contract)
-    exchanged, _ = _read(engine, np.ascontiguousarray(picture_bgr[..., ::-1]), contract)
-    return KnownAnswer(picture_bgr, class_map, confidence, str(picture)), mean_iou(class_map, exchanged)
-
-
-def _read(
-    engine: OnnxEngine, picture_bgr: NDArray[np.uint8], contract: ModelContract
-) -> tuple[NDArray[np.uint8], float]:
     input_bgr = nearest(picture_bgr, contract.takes_wh)
     outputs: list[NDArray[Any]]
     if contract.output == "class_map":

@@ -1,4 +1,4 @@
-"""The files of an export: held against what it reads, tried before minutes of work, written together."""
+"""The output files of an export: checked against its inputs, tested early, written together."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ def files_of(file: Path, *, has_cards: bool = True) -> list[Path]:
 
 
 def targets(file: Path, *, has_cards: bool = True) -> list[Target]:
-    """What an export to `file` writes."""
+    """The outputs of an export to `file`."""
     return [Target("--out", it) for it in files_of(file, has_cards=has_cards)]
 
 
 def settings_of(files: Sequence[Path]) -> list[Input]:
-    """The files of `--config`."""
+    """The files of `--config`, as inputs."""
     return [Input("the settings (--config)", file) for file in files]
 
 
 def check_writable(file: Path) -> None:
-    """Before minutes of work: whether `file` and the cards beside it can be written. Leaves no trace.
+    """Check that `file` and its cards can be written, before minutes of work. Leaves no trace.
 
     Raises:
         ExportError: if not.
@@ -43,22 +43,22 @@ def check_writable(file: Path) -> None:
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
     if not folder.is_dir():
-        raise ExportError(f"{file}: cannot be written: {folder} is no folder")
+        raise ExportError(f"{file}: cannot be written: {folder} is not a folder")
     try:
         tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
         raise ExportError(f"{file}: cannot be written in {folder}: {error.strerror}") from error
 
 
-def keep_what_is_no_card(file: Path) -> None:
-    """Set aside what lies where the cards of `file` go and is none: it is written anew in its own place.
+def keep_other_files(file: Path) -> None:
+    """Before rewriting `file` in place, set aside files in its cards' place that are no cards.
 
     Raises:
-        ExportError: if it cannot be.
+        ExportError: if that fails.
     """
     try:
-        strangers = [it for it in files_of(file)[1:] if is_in_the_way(it) and not _is_card(it)]
-        set_aside(strangers, has_overwrite=False)
+        others = [it for it in files_of(file)[1:] if is_in_the_way(it) and not _is_card(it)]
+        set_aside(others, has_overwrite=False)
     except OSError as error:
         raise ExportError(f"{file}: its card cannot be written: {error.strerror}") from error
 
@@ -76,7 +76,7 @@ def _is_card(file: Path) -> bool:
 
 
 def write(contents: Mapping[Path, bytes], *, overwrite: bool) -> None:
-    """Write files that belong together, each whole or not at all; what was there is set aside.
+    """Write files that belong together, each atomically; existing files are set aside.
 
     Raises:
         ExportError: if one cannot be written.

@@ -1,4 +1,4 @@
-"""A graph, its contract and its card as one ONNX file: written whole or not at all, and read back."""
+"""A graph, its contract and its card as one ONNX file: packing and unpacking."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from perception.inference.engines.whole_file import check_whole
 from perception.inference.known_answer import KNOWN_ANSWER_KEY, KnownAnswer
 
 OPSET = 18
-"""Of all graphs of ours: the oldest that torch.onnx writes without converting."""
+"""Of all our graphs: the oldest that torch.onnx writes without conversion."""
 
 
 class ExportError(RuntimeError):
@@ -35,7 +35,7 @@ class ExportError(RuntimeError):
 
 @dataclass(frozen=True)
 class Packed:
-    """What one of our files holds."""
+    """Contents of one of our files."""
 
     graph: onnx.ModelProto
     """Without metadata."""
@@ -53,12 +53,12 @@ def pack(
 ) -> tuple[bytes, ModelContract]:
     """The file's bytes, and the contract with its checksum.
 
-    Every byte counts: the file is written out with `NO_CHECKSUM` in the checksum's place, and the
-    checksum of that takes the place. So a runtime that knows no protobuf can verify all of it.
+    The checksum covers every byte: the file is serialised with `NO_CHECKSUM` in its place, which the
+    checksum of that then replaces. So a runtime without protobuf can verify the whole file.
 
     Args:
-        card: what the model card tells, for machines; ready for JSON.
-        known: what the network must find in a picture, for engines to be checked by.
+        card: the model card as data, ready for JSON.
+        known: a picture and the network's class map of it, to check engines with.
     """
     contract = replace(contract, sha256=NO_CHECKSUM)
     model = onnx.ModelProto()
@@ -77,7 +77,7 @@ def load_graph(file: Path) -> tuple[onnx.ModelProto, bytes]:
     """Any ONNX file, and its bytes.
 
     Raises:
-        ExportError: if it cannot be read, is no ONNX file, or keeps a part of the model in other files.
+        ExportError: if it cannot be read, is no ONNX file, or has external data.
     """
     try:
         content = file.read_bytes()
@@ -86,11 +86,11 @@ def load_graph(file: Path) -> tuple[onnx.ModelProto, bytes]:
     try:
         graph = onnx.load_model_from_string(content)
     except DecodeError as error:
-        told = what_else(content, str(file)) or "it is damaged, or something else"
-        raise ExportError(f"{file}: not an ONNX file: {told}") from error
+        reason = what_else(content, str(file)) or "it is damaged, or something else"
+        raise ExportError(f"{file}: not an ONNX file: {reason}") from error
     if not graph.graph.node:
-        told = what_else(content, str(file)) or "it holds no graph"
-        raise ExportError(f"{file}: not an ONNX file: {told}")
+        reason = what_else(content, str(file)) or "it holds no graph"
+        raise ExportError(f"{file}: not an ONNX file: {reason}")
     try:
         check_whole(content, str(file))
     except EngineError as error:
@@ -99,17 +99,17 @@ def load_graph(file: Path) -> tuple[onnx.ModelProto, bytes]:
 
 
 def unpack(file: Path) -> Packed:
-    """One of our files, verified: graph, contract and card belong together.
+    """Read one of our files and verify its checksum.
 
     Raises:
-        ExportError: if it cannot be read, is none of ours, or was changed.
+        ExportError: if it cannot be read, is not one of our files, or was changed.
     """
     graph, content = load_graph(file)
     metadata = {entry.key: entry.value for entry in graph.metadata_props}
     if METADATA_KEY not in metadata:
         raise ExportError(
-            f"{file}: none of ours: an ONNX file without a drivable contract; "
-            f"`drivable-export wrap {file} --contract FILE.yaml` makes one of ours of it"
+            f"{file}: an ONNX file without a drivable contract; "
+            f"`drivable-export wrap {file} --contract FILE.yaml` adds one"
         )
     try:
         contract = ModelContract.from_json(metadata[METADATA_KEY], str(file))
@@ -118,17 +118,17 @@ def unpack(file: Path) -> Packed:
         known = None if text is None else KnownAnswer.from_json(text, contract, str(file))
     except ContractError as error:
         raise ExportError(str(error)) from error
-    except UnicodeDecodeError as error:  # protobuf hands bytes on that are no text
+    except UnicodeDecodeError as error:  # protobuf does not check that its strings are UTF-8
         raise ExportError(f"{file}: the file was changed after it was exported") from error
     del graph.metadata_props[:]
     return Packed(graph, contract, json.loads(metadata.get(CARD_KEY, "{}")), len(content), known)
 
 
 def engine_of(content: bytes, name: str) -> OnnxEngine:
-    """A packed file on the CPU, loaded as the node loads it.
+    """An engine on the CPU for a packed file, loaded like in the node.
 
     Args:
-        name: what error messages call it.
+        name: its name in error messages.
     """
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / Path(name).name

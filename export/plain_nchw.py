@@ -1,7 +1,7 @@
 """The usual float NCHW graph, without a contract: for other programs, and as the bench's baseline.
 
-From a checkpoint it is traced anew. From one of our own files it is that file's graph with another
-beginning: the weights, and in int8 the bytes that the first layer reads, stay the same.
+From a checkpoint it is traced. From one of our own files it is that file's graph with other preprocessing:
+the weights, and in int8 the bytes that the first layer reads, stay the same.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from export.outputs import write
 from export.package import ExportError
 from export.source import Source
 from export.torch_source import TorchSource
-from export.verify import LIMITS, Gate, Infer, check_control, compare, held
+from export.verify import LIMITS, Gate, Infer, check_control, compare, require
 from perception.imaging.letterbox import letterbox
 from perception.inference.engines.session import CPU, load_session
 from train.config import GREY_STD
@@ -35,58 +35,58 @@ INPUT: Final = "image"
 MODEL_TYPE_KEY: Final = "model_info model_type"
 MEAN_KEY: Final = "model_info mean_values"
 STD_KEY: Final = "model_info scale_values"
-"""In the file's metadata, where OpenVINO's Model API looks for them; levels in BGR."""
+"""In the file's metadata, where OpenVINO's Model API expects them; levels in BGR."""
 _CHANNELS: Final = 3
 
 
-def export_plain(
+def export_plain_nchw(
     source: Source, config: ExportConfig, input_wh: tuple[int, int], out: Path, say: Callable[[str], None]
 ) -> list[Gate]:
-    """Write the graph that takes (1, 3, h, w) float32, normalised as in training, and gives logits.
+    """Write the graph that maps (1, 3, h, w) float32, normalised as in training, to logits.
 
     Raises:
-        ExportError: if the source's graph does not begin as ours do, or `out` cannot be written.
-        GateError: if the graph is not the network.
+        ExportError: if the source's graph does not begin like ours, or `out` cannot be written.
+        GateError: if the graph does not reproduce the network.
     """
     frames = GateFrames.open(config)
     graph, mean_bgr, std_bgr = _made(source, input_wh)
-    _tell(graph, mean_bgr, std_bgr)
+    _write_normalisation(graph, mean_bgr, std_bgr)
     content = graph.SerializeToString(deterministic=True)
     inputs = [letterbox(image, input_wh, source.pad_bgr)[0] for image in frames.parity_bgr]
     infer = _infer(content, mean_bgr, std_bgr)
-    # In int8 too: both read the same bytes with the same scales, so nothing is rounded that was not before.
+    # In int8 too: both read the same bytes with the same scales, so there is no further rounding.
     limits = LIMITS["fp32"]
-    gates = held(compare(source.infer(input_wh), infer, inputs).gates(limits, frames.parity_on), say)
+    gates = require(compare(source.infer(input_wh), infer, inputs).gates(limits, frames.parity_on), say)
     check_control(compare(source.control(input_wh), infer, inputs), limits)
     write({out: content}, overwrite=config.overwrite)
     mean, std = (", ".join(f"{value:g}" for value in values) for values in (mean_bgr, std_bgr))
-    say(f"{out}: plain float graph, {len(content) / 1e6:.1f} MB; it takes BGR levels less {mean}, over {std}")
+    say(f"{out}: plain float graph, {len(content) / 1e6:.1f} MB; input: BGR levels, minus {mean}, over {std}")
     return gates
 
 
 def _made(source: Source, input_wh: tuple[int, int]) -> tuple[onnx.ModelProto, Bgr, Bgr]:
-    """The graph, and the mean and the std that its input is normalised by."""
+    """The graph, and the mean and std of its input's normalisation."""
     if isinstance(source, TorchSource):
         width, height = input_wh
         graph = to_onnx(source.model, torch.zeros(1, _CHANNELS, height, width), INPUT)
         return graph, source.mean_bgr, source.std_bgr
-    # A file holds its std in the first weights alone; any other one would do as well as training's own.
-    graph, mean_bgr = plain_graph(source.cpu_graph(input_wh), GREY_STD)
+    # A file has its std folded into the first weights, so any value serves as well as training's.
+    graph, mean_bgr = plain_nchw_graph(source.cpu_graph(input_wh), GREY_STD)
     return graph, mean_bgr, (GREY_STD,) * _CHANNELS
 
 
-def plain_graph(cpu: onnx.ModelProto, std: float) -> tuple[onnx.ModelProto, Bgr]:
-    """The same network for floats: `image` (1, 3, h, w) in, (level - mean) / std; and that mean, in BGR.
+def plain_nchw_graph(cpu: onnx.ModelProto, std: float) -> tuple[onnx.ModelProto, Bgr]:
+    """The same network for floats: input `image` (1, 3, h, w), (level - mean) / std; and that mean, in BGR.
 
-    Where the graph takes floats, the mean goes and the first convolution takes the std in. Where it
-    reads the bytes as quantised already, the floats are quantised to these very bytes.
+    In a float graph the subtraction of the mean is removed, and the std is folded into the first
+    convolution. A graph that reads the bytes as quantised values gets the floats quantised to these.
 
     Args:
         cpu: (1, h, w, 3) uint8 `frame` in, float or int8.
         std: of all channels.
 
     Raises:
-        ExportError: if the graph does not begin as ours do.
+        ExportError: if the graph does not begin like ours.
     """
     model = onnx.ModelProto()
     model.CopyFrom(cpu)
@@ -111,7 +111,7 @@ def plain_graph(cpu: onnx.ModelProto, std: float) -> tuple[onnx.ModelProto, Bgr]
         add("Transpose", perm=[0, 2, 3, 1])
         for node in head.layout:
             add(node.op_type, *node.input[1:], **_attributes(node))
-    if head.zero_point is None and not fuse_scale(graph, head.gives, std):
+    if head.zero_point is None and not fuse_scale(graph, head.output, std):
         add("Mul", constant("std", std))
 
     height, width = (dim.dim_value for dim in graph.input[0].type.tensor_type.shape.dim[1:3])
@@ -120,68 +120,68 @@ def plain_graph(cpu: onnx.ModelProto, std: float) -> tuple[onnx.ModelProto, Bgr]
     )
     first = begin[-1].output[0] if begin else INPUT
     for node in graph.node:
-        node.input[:] = [first if name == head.gives else name for name in node.input]
+        node.input[:] = [first if name == head.output else name for name in node.input]
     for place, node in enumerate(begin):
         graph.node.insert(place, node)
     read = {name for node in graph.node for name in node.input}
     for tensor in [tensor for tensor in graph.initializer if tensor.name not in read]:
         graph.initializer.remove(tensor)
-    del graph.value_info[:]  # some tell of tensors that are gone
+    del graph.value_info[:]  # some describe removed tensors
     onnx.checker.check_model(model, full_check=True)
     return model, head.mean_bgr
 
 
 @dataclass(frozen=True)
 class _Head:
-    """What stands between a frame's bytes and the first layer."""
+    """The nodes between a frame's bytes and the first layer."""
 
     nodes: list[onnx.NodeProto]
     layout: list[onnx.NodeProto]
     """Those of them that only move values, from (1, h, w, 3)."""
-    gives: str
-    """What the first layer reads: levels less the mean, or bytes that stand for them."""
+    output: str
+    """The first layer's input: levels minus the mean, or quantised bytes."""
     mean_bgr: Bgr
     zero_point: str | None
     """Of those bytes."""
 
 
 def _head(graph: onnx.GraphProto) -> _Head:
-    """Raises ExportError, naming the operator that does not belong to it."""
+    """Raises ExportError, naming the unexpected operator."""
     constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
     layout: list[onnx.NodeProto] = []
-    gives = graph.input[0].name
-    node = _reader(graph, gives)
+    output = graph.input[0].name
+    node = _reader(graph, output)
     while node.op_type in ("Reshape", "Transpose"):
         layout.append(node)
-        gives = node.output[0]
-        node = _reader(graph, gives)
+        output = node.output[0]
+        node = _reader(graph, output)
     if node.op_type == "DequantizeLinear" and len(node.input) == 3 and constants[node.input[2]].size == 1:
         mean_bgr = (float(constants[node.input[2]].item()),) * _CHANNELS
-        return _Head(layout, layout, gives, mean_bgr, node.input[2])
+        return _Head(layout, layout, output, mean_bgr, node.input[2])
     if node.op_type != "Cast":
         raise ExportError(
-            f"the graph begins with {node.op_type}, which no network of drivable-train does; for target "
-            f"plain take the file that it was wrapped from"
+            f"the graph begins with {node.op_type}, unlike networks of drivable-train; for target plain use "
+            f"the file that it was wrapped from"
         )
     nodes, mean = [*layout, node], np.zeros(_CHANNELS, np.float32)
-    gives = node.output[0]
-    node = _reader(graph, gives)
-    if node.op_type == "Sub" and node.input[0] == gives and node.input[1] in constants:
+    output = node.output[0]
+    node = _reader(graph, output)
+    if node.op_type == "Sub" and node.input[0] == output and node.input[1] in constants:
         nodes.append(node)
-        gives = node.output[0]
-        mean = np.resize(constants[node.input[1]], _CHANNELS)  # over patches, it stands there many times
-    return _Head(nodes, layout, gives, tuple(float(level) for level in mean), None)
+        output = node.output[0]
+        mean = np.resize(constants[node.input[1]], _CHANNELS)  # over patches it is repeated
+    return _Head(nodes, layout, output, tuple(float(level) for level in mean), None)
 
 
 def _reader(graph: onnx.GraphProto, name: str) -> onnx.NodeProto:
     readers = [node for node in graph.node if name in node.input]
     if len(readers) != 1:
-        raise ExportError(f"the graph reads {name} in {len(readers)} places, which none of ours does")
+        raise ExportError(f"the graph reads {name} in {len(readers)} places; ours read it in one")
     return readers[0]
 
 
 def fuse_scale(graph: onnx.GraphProto, name: str, std: float) -> bool:
-    """Multiply the weights of the convolution that alone reads `name`; False if there is none."""
+    """Multiply the weights of the convolution that is the only reader of `name`; False if there is none."""
     readers = [node for node in graph.node if name in node.input]
     weights = {tensor.name: tensor for tensor in graph.initializer}
     if [node.op_type for node in readers] != ["Conv"] or readers[0].input[1] not in weights:
@@ -197,17 +197,16 @@ def _attributes(node: onnx.NodeProto) -> dict[str, Any]:
     return {item.name: helper.get_attribute_value(item) for item in node.attribute}
 
 
-def _tell(model: onnx.ModelProto, mean_bgr: Bgr, std_bgr: Bgr) -> None:
-    """Write the normalisation into the file, in place of whatever else was told there."""
+def _write_normalisation(model: onnx.ModelProto, mean_bgr: Bgr, std_bgr: Bgr) -> None:
+    """Replace the metadata by the normalisation."""
     del model.metadata_props[:]
-    told = {MODEL_TYPE_KEY: "Segmentation", MEAN_KEY: mean_bgr, STD_KEY: std_bgr}
-    for key, value in told.items():
-        text = value if isinstance(value, str) else " ".join(f"{level:.9g}" for level in value)
-        model.metadata_props.add(key=key, value=text)
+    model.metadata_props.add(key=MODEL_TYPE_KEY, value="Segmentation")
+    for key, levels in ((MEAN_KEY, mean_bgr), (STD_KEY, std_bgr)):
+        model.metadata_props.add(key=key, value=" ".join(f"{level:.9g}" for level in levels))
 
 
 def _infer(content: bytes, mean_bgr: Bgr, std_bgr: Bgr) -> Infer:
-    """As other programs would run it: normalised in numpy."""
+    """Run it like other programs would, normalised in numpy."""
     session = load_session(content, "the plain graph", [CPU], threads=0)
     mean, std = (np.array(values, np.float32) for values in (mean_bgr, std_bgr))
 

@@ -1,11 +1,11 @@
-"""What a network learned from, how, and who may use what it learned: for its contract and card."""
+"""Training data, licence and recipe of a network, for its contract and card."""
 
 from __future__ import annotations
 
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,21 +14,21 @@ from train.config import Stage, TrainConfig
 from train.models import PUBLISHED, Network
 
 OWN_LICENCE = "Apache-2.0"
-OF_THE_OCCASION = (
+NOT_OF_THE_RECIPE = (
     *("data", "layout", "label_map", "data_name", "data_licence", "encoder_weights", "weights", "teachers"),
     "name",
     *("workers", "device", "out", "resume", "overwrite"),
 )
-"""Settings that a recipe leaves to who trains."""
+"""Settings that a recipe leaves open."""
 PATHS = ("data", "label_map", "encoder_weights", "weights", "out")
 
 
 def training_data(config: dict[str, Any], origin: Mapping[str, Any] | None = None) -> str:
-    """The frames of a run, as its settings name them, and those of the weights that it began with.
+    """The frames of a run as named in its settings, and those of its initial weights.
 
     Args:
         config: the settings in a checkpoint; those of an older version may lack some.
-        origin: what it began with, as `train.first_weights.Origin` has it.
+        origin: fields of `train.first_weights.Origin`.
     """
     sources = []
     if config["data"]:
@@ -41,14 +41,14 @@ def training_data(config: dict[str, Any], origin: Mapping[str, Any] | None = Non
     theirs = origin["training_data"] or (
         training_data(origin["settings"], origin["before"]) if origin["settings"] else "frames not stated"
     )
-    return f"{own}; began with the weights of {origin['name']}, trained on {theirs}"
+    return f"{own}; initial weights of {origin['name']}, trained on {theirs}"
 
 
 def licence(config: dict[str, Any], network: Network, origin: Mapping[str, Any] | None = None) -> str:
-    """Our own licence, and what the data, the libraries and the first weights ask beyond it."""
+    """Our own licence, and the terms of data, libraries and initial weights."""
     terms = [OWN_LICENCE]
     if config["data"]:
-        unstated = "as the licence of the training data allows (not stated; --data_licence states it)"
+        unstated = "as the licence of the training data allows (not stated; see --data_licence)"
         terms = [f"code {OWN_LICENCE}", f"weights: {config.get('data_licence') or unstated}"]
     if network.licence_note:
         terms.append(network.licence_note)
@@ -56,20 +56,20 @@ def licence(config: dict[str, Any], network: Network, origin: Mapping[str, Any] 
         theirs = origin["licence"] or (
             licence(origin["settings"], network, origin["before"]) if origin["settings"] else "not stated"
         )
-        terms.append(f"of the weights of {origin['name']}, which it began with: {theirs}")
+        terms.append(f"initial weights of {origin['name']}: {theirs}")
     return "; ".join(terms)
 
 
 def training(config: dict[str, Any], history: Sequence[Mapping[str, float]]) -> dict[str, Any]:
-    """The card's part about training, ready for JSON: recipe, settings, epochs. No folder of whoever trained.
+    """The training section of the card, ready for JSON: recipe, settings, epochs; without folder names.
 
     Args:
-        config, history: as a checkpoint holds them; what was not measured is left out.
+        config, history: as in a checkpoint; figures that are not finite are left out.
     """
     return {
         "weights": "trained",
         "recipe": recipe(config),
-        "settings": json.loads(json.dumps(_without_folders(config))),
+        "settings": _plain(_without_folders(config)),
         "epochs": [
             {name: value for name, value in entry.items() if math.isfinite(value)} for entry in history
         ],
@@ -77,32 +77,28 @@ def training(config: dict[str, Any], history: Sequence[Mapping[str, float]]) -> 
 
 
 def recipe(config: dict[str, Any]) -> str | None:
-    """The shipped recipe that these settings follow, as `drivable-train` takes it; None if none."""
+    """The shipped recipe that these settings follow, as `drivable-train` takes it; None if there is none."""
     name = config["model"]
     shipped = "train/published" if name in PUBLISHED else f"train/{name}"
     try:
-        wanted = asdict(parse(TrainConfig, "", "", ["--config", shipped, "--model", name]))
+        recipe_settings = asdict(parse(TrainConfig, "", "", ["--config", shipped, "--model", name]))
         stages = [asdict(Stage(**stage)) for stage in config["stages"]]
     except (SettingsError, TypeError):  # no such recipe, or stages of another version
         return None
-    own = {field.name: config.get(field.name, wanted[field.name]) for field in fields(TrainConfig)}
-    own["stages"] = stages
-    if any(
-        json.loads(json.dumps(own[setting])) != json.loads(json.dumps(value))
-        for setting, value in wanted.items()
-        if setting not in OF_THE_OCCASION
-    ):
-        return None
+    for setting, value in recipe_settings.items():
+        own = stages if setting == "stages" else config.get(setting, value)
+        if setting not in NOT_OF_THE_RECIPE and _plain(own) != _plain(value):
+            return None
     return f"{shipped} --model {name}" if name in PUBLISHED else shipped
 
 
+def _plain(value: Any) -> Any:
+    """The value as it comes back from JSON, where tuples are lists."""
+    return json.loads(json.dumps(value))
+
+
 def _without_folders(config: dict[str, Any]) -> dict[str, Any]:
-    """The settings with file names where they have paths."""
-    told = dict(config)
-    for name in PATHS:
-        if told.get(name):
-            told[name] = Path(told[name]).name
-    told["teachers"] = [
-        teacher | {"file": Path(teacher["file"]).name} for teacher in config.get("teachers", [])
-    ]
-    return told
+    """The settings with file names instead of paths."""
+    named = {name: Path(config[name]).name for name in PATHS if config.get(name)}
+    teachers = [teacher | {"file": Path(teacher["file"]).name} for teacher in config.get("teachers", [])]
+    return {**config, **named, "teachers": teachers}

@@ -1,4 +1,4 @@
-"""The int8 graph: static quantisation whose choices are made by measuring against float."""
+"""The int8 graph: static quantisation, with choices made by comparison with the float graph."""
 
 from __future__ import annotations
 
@@ -25,33 +25,33 @@ from perception.inference.engines.session import CPU, load_session
 Ranges = Mapping[str, tuple[float, float]]
 Form = Literal["cpu", "tensorrt"]
 """cpu: activations in uint8 with a zero point, biases in int32. tensorrt: activations in int8 around 0 and
-biases in float: its quantisation knows no zero point but 0, no uint8 and no int32."""
+biases in float: its quantisation has no zero point but 0, no uint8 and no int32."""
 _SYMMETRIC: Final = {"ActivationSymmetric": True, "QuantizeBias": False}
 _Quantiles = NDArray[np.float32]
 
-# How much of a tensor's values, at either end, its range leaves out in each frame; of all frames the
-# widest range counts. The mean of the frames' ranges came closer to the float graph on average, but what
-# it cuts off is what the network is sure of: of `rt_s` the rare class lost a point of IoU by it, and 0.2
-# by the widest.
+# Share of a tensor's values, at either end, that its range excludes in each frame; the widest range of all
+# frames counts. The mean of the frames' ranges came closer to the float graph on average, but it cuts off
+# the values of which the network is certain: with it the rare class of `rt_s` lost a point of IoU, with the
+# widest 0.2.
 METHODS: Final = {
     "all values": 0.0,
     "99.998 % of each frame's values": 1e-5,
     "99.98 % of each frame's values": 1e-4,
 }
 MAX_FLOAT_SHARE: Final = 0.03
-"""Of the network's cost: what may stay in float, so that the speed stays. In float a layer takes several
-times as long, and the kernels around it no longer join: a share of 9 % of `rt_m` took 46 % more time."""
+"""Largest share of the network's cost that may stay in float. A float layer takes several times as long and
+keeps the kernels around it from fusing: a share of 9 % made `rt_m` 46 % slower."""
 MIN_GAIN: Final = 0.1
-"""Share of the int8 graph's error that a layer must take away to stay in float."""
-_TRIED: Final = 6  # layers, those with the largest errors first
-_RANKED_ON: Final = 4  # probe frames: enough to tell which layers make the largest errors
-# What it costs to convert a value of a layer's input or output and to move it as float: an early layer of
-# few weights and millions of values is no cheap one to leave in float.
+"""Share of the int8 graph's error that a layer must remove to stay in float."""
+_CANDIDATES: Final = 6  # layers, those with the largest errors first
+_RANKING_FRAMES: Final = 4  # probe frames that suffice to rank the layers by error
+# Cost of converting a value of a layer's input or output and moving it as float, in multiplications: an
+# early layer of few weights and millions of values is expensive in float.
 _OPERATIONS_PER_VALUE: Final = 32
 
 _WEIGHTED: Final = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 _ACTIVATIONS: Final = ("Relu", "Clip")
-# Where ONNX Runtime has integer kernels, or hands bytes on. Else float, between its own scales.
+# Operators with integer kernels in ONNX Runtime, or that only move bytes. The others run in float.
 _QUANTISED: Final = (
     *_WEIGHTED, *_ACTIVATIONS, "Add", "Mul", "LeakyRelu", "Sigmoid", "MaxPool", "AveragePool",
     "GlobalAveragePool", "Resize", "Concat", "Split", "Slice", "Pad", "Reshape", "Transpose", "Squeeze",
@@ -61,23 +61,23 @@ _QUANTISED: Final = (
 
 @dataclass(frozen=True)
 class Quantised:
-    """An int8 graph, and how it came about."""
+    """An int8 graph, and the choices that led to it."""
 
     graph: onnx.ModelProto
     kept_in_float: tuple[str, ...]
-    """Names of layers, those that gained most first."""
+    """Names of layers, largest gain first."""
     method: str
-    """How the ranges of the activations were chosen; one of `METHODS`."""
+    """Calibration method; a key of `METHODS`."""
 
 
 @dataclass(frozen=True)
 class _Layer:
-    """A layer with weights, and the activation behind it, which becomes part of it."""
+    """A layer with weights, and the activation that is fused into it."""
 
     name: str
     nodes: tuple[str, ...]
     cost: int
-    """Multiplications with additions for one frame, and what its values cost, in their measure."""
+    """Multiply-adds for one frame, plus the equivalent of converting its values."""
 
 
 def quantise(
@@ -87,17 +87,17 @@ def quantise(
     say: Callable[[str], None] = lambda line: None,
     form: Form = "cpu",
 ) -> Iterator[Quantised]:
-    """The CPU graph in int8: weights by channel, activations by tensor.
+    """The CPU graph in int8: weights per channel, activations per tensor.
 
-    The frames are run through the float graph once; all that follows uses the ranges of that. Which
-    layers are better left in float is what comes closest to the float graph on `probe_bgr`. How close
-    that is, is for the gates to judge: the probabilities of most positions may be met best by ranges
-    that a rare class loses by, so there is one graph for each of `METHODS`, the closest first.
+    The calibration frames run through the float graph once. The layers left in float are those that
+    bring the result closest to the float graph on `probe_bgr`. The gates decide whether that is close
+    enough: the ranges that fit the probabilities of most positions best may cost a rare class, so there
+    is one graph for each of `METHODS`, the closest first.
 
     Args:
         cpu: float, (1, h, w, 3) uint8 `frame` in, `logits` out.
-        calibration_bgr: (h, w, 3) uint8 network inputs that ranges are taken from.
-        probe_bgr: others, that choices are made on.
+        calibration_bgr: (h, w, 3) uint8 network inputs to take ranges from.
+        probe_bgr: other inputs, to base choices on.
         form: for the integer kernels of CPUs, or for TensorRT.
     """
     graph = _prepared(cpu, form)
@@ -109,7 +109,7 @@ def quantise(
     graphs = {name: _quantised(graph, ranges, form) for name, ranges in ranges_by.items()}
     errors = {name: probe.error(made) for name, made in graphs.items()}
     for method in sorted(errors, key=errors.__getitem__):
-        say(f"ranges by {method}: probabilities differ by {errors[method]:.5f} on average")
+        say(f"calibrated to {method}: probabilities differ by {errors[method]:.5f} on average")
         kept, best = _left_in_float(
             graph, ranges_by[method], form, probe, graphs[method], errors[method], say
         )
@@ -119,16 +119,16 @@ def quantise(
 
 
 class _Probe:
-    """What the float graph makes of the probe frames, to hold others against."""
+    """The float graph's outputs for the probe frames, as the reference."""
 
     def __init__(self, cpu: onnx.ModelProto, probe_bgr: Sequence[NDArray[np.uint8]]) -> None:
         self._probe_bgr = probe_bgr
-        self._wanted = list(self._probabilities(cpu))
+        self._expected = list(self._probabilities(cpu))
 
     def error(self, graph: onnx.ModelProto, frames: int | None = None) -> float:
-        """Mean difference of the probabilities, over the first `frames`, positions and classes."""
-        pairs = zip(self._wanted[:frames], self._probabilities(graph, frames), strict=True)
-        return float(np.mean([np.abs(wanted - found).mean() for wanted, found in pairs]))
+        """Mean difference of the probabilities over the first `frames`, all positions and classes."""
+        pairs = zip(self._expected[:frames], self._probabilities(graph, frames), strict=True)
+        return float(np.mean([np.abs(expected - found).mean() for expected, found in pairs]))
 
     def _probabilities(
         self, graph: onnx.ModelProto, frames: int | None = None
@@ -141,19 +141,19 @@ class _Probe:
 
 
 def _prepared(cpu: onnx.ModelProto, form: Form) -> onnx.ModelProto:
-    """A copy with a name for every node and a shape for every tensor."""
+    """A copy in which every node has a name and every tensor a shape."""
     graph = with_stem_in_patches(cpu) if form == "cpu" else copy.deepcopy(cpu)
     for index, node in enumerate(graph.graph.node):
         node.name = node.name or f"{index}_{node.op_type}"
     del graph.graph.value_info[:]
     del graph.metadata_props[:]
     graph = onnx.shape_inference.infer_shapes(graph, strict_mode=True)
-    add_infer_metadata(graph)  # else the quantiser writes it to a file to infer the shapes again
+    add_infer_metadata(graph)  # keeps the quantiser from inferring shapes again through a file
     return graph
 
 
 def _watched(graph: onnx.ModelProto) -> list[str]:
-    """The float tensors that a range is needed of."""
+    """The float tensors that need a range."""
     made = {name for node in graph.graph.node if node.op_type != "Constant" for name in node.output}
     values = (*graph.graph.value_info, *graph.graph.output)
     is_float = {value.name: value.type.tensor_type.elem_type == onnx.TensorProto.FLOAT for value in values}
@@ -162,7 +162,7 @@ def _watched(graph: onnx.ModelProto) -> list[str]:
 
 
 def _activation_behind(graph: onnx.ModelProto) -> dict[str, onnx.NodeProto]:
-    """By tensor: the ReLU or clipping that alone reads it, and that its quantisation takes in."""
+    """By tensor: the ReLU or Clip that is its only reader, and is fused into its quantisation."""
     readers: dict[str, list[onnx.NodeProto]] = {}
     for node in graph.graph.node:
         for name in node.input:
@@ -176,14 +176,14 @@ def _activation_behind(graph: onnx.ModelProto) -> dict[str, onnx.NodeProto]:
 
 
 def _ranges(graph: onnx.ModelProto, quantiles: Mapping[str, _Quantiles], cut: float) -> Ranges:
-    """The values that the 256 steps of each tensor are spread over."""
+    """The range of values of each tensor."""
     low, high = QUANTILES.index(cut), QUANTILES.index(1 - cut)
     ranges = {
         name: (float(found[:, low].min()), float(found[:, high].max())) for name, found in quantiles.items()
     }
     behind = _activation_behind(graph)
     for name, activation in behind.items():
-        while activation.output[0] in behind:  # a clipping behind a ReLU
+        while activation.output[0] in behind:  # a Clip behind a ReLU
             activation = behind[activation.output[0]]
         ranges[name] = ranges[activation.output[0]]
     head = _subtraction(graph)
@@ -194,7 +194,7 @@ def _ranges(graph: onnx.ModelProto, quantiles: Mapping[str, _Quantiles], cut: fl
 
 
 def _subtraction(graph: onnx.ModelProto) -> tuple[onnx.NodeProto, NDArray[np.float32]] | None:
-    """The node that takes the mean colour from the frame, and that mean."""
+    """The node that subtracts the mean colour from the frame, and that mean."""
     constants = {tensor.name: tensor for tensor in graph.graph.initializer}
     cast = next((node for node in graph.graph.node if node.op_type == "Cast"), None)
     for node in graph.graph.node:
@@ -211,7 +211,7 @@ def _quantised(
     in_float: Collection[str] = (),
     only: Collection[str] = (),
 ) -> onnx.ModelProto:
-    """`graph` with all nodes in int8 but those `in_float`, or none but those in `only`."""
+    """`graph` in int8 except the nodes `in_float`; or, if given, with the nodes `only` in int8."""
     with _quietly():
         quantiser = QDQQuantizer(
             copy.deepcopy(graph),
@@ -233,16 +233,16 @@ def _quantised(
     made: onnx.ModelProto = quantiser.model.model
     if form == "cpu":
         _read_frame_as_quantised(made)
-    _hold_in_float(made, in_float)
+    _keep_in_float(made, in_float)
     return made
 
 
-def _hold_in_float(made: onnx.ModelProto, nodes: Collection[str]) -> None:
-    """Put a clipping that changes nothing before the nodes that were left in float.
+def _keep_in_float(made: onnx.ModelProto, nodes: Collection[str]) -> None:
+    """Insert a Clip without effect before the nodes that were left in float.
 
-    Without it ONNX Runtime finds them between a dequantised input and a quantised output, and
-    quantises them after all, with one scale for all channels: the error became four times what it
-    was with the layer in int8.
+    Otherwise ONNX Runtime finds them between a dequantised input and a quantised output, and quantises
+    them after all, with one scale for all channels: that made the error four times as large as with the
+    layer in int8.
     """
     makers = {output: node for node in made.graph.node for output in node.output}
     for name in nodes:
@@ -255,16 +255,16 @@ def _hold_in_float(made: onnx.ModelProto, nodes: Collection[str]) -> None:
             limits, (np.finfo(np.float32).min / 2, np.finfo(np.float32).max / 2), strict=True
         ):
             made.graph.initializer.append(numpy_helper.from_array(np.array(value, np.float32), limit))
-        held = helper.make_node("Clip", [node.input[0], *limits], [f"{name}/held"], f"{name}/hold")
-        node.input[0] = held.output[0]
-        made.graph.node.insert(place, held)
+        clip = helper.make_node("Clip", [node.input[0], *limits], [f"{name}/held"], f"{name}/hold")
+        node.input[0] = clip.output[0]
+        made.graph.node.insert(place, clip)
 
 
 def _read_frame_as_quantised(made: onnx.ModelProto) -> None:
-    """Let the frame's bytes be the first layer's input, where the mean is one whole number.
+    """Feed the frame's bytes to the first layer directly, if the mean is one whole number.
 
-    Byte minus mean is what a scale of 1 and a zero point of the mean say, so that to convert,
-    subtract and quantise would give the very same bytes.
+    Byte minus mean is a quantised value of scale 1 with the mean as zero point, so converting,
+    subtracting and quantising would give the same bytes.
     """
     head = _subtraction(made)
     if head is None:
@@ -294,27 +294,27 @@ def _left_in_float(
     error: float,
     say: Callable[[str], None],
 ) -> tuple[list[_Layer], onnx.ModelProto]:
-    """The few layers that are better left in float, and the graph with them so.
+    """The few layers that are better left in float, and the graph with these in float.
 
-    Each layer is quantised alone to see what error it makes; those with the largest are then left in
-    float one after the other, and stay so where that pays.
+    Each layer is quantised alone to measure its error; those with the largest errors are then left in
+    float one after the other, and stay so if it pays.
     """
     layers = _layers(graph)
     budget = MAX_FLOAT_SHARE * sum(layer.cost for layer in layers)
     affordable = [layer for layer in layers if layer.cost <= budget]
     alone = {
-        layer: probe.error(_quantised(graph, ranges, form, only=layer.nodes), _RANKED_ON)
+        layer: probe.error(_quantised(graph, ranges, form, only=layer.nodes), _RANKING_FRAMES)
         for layer in affordable
     }
     kept: list[_Layer] = []
-    worth = MIN_GAIN * error
-    for layer in sorted(affordable, key=alone.__getitem__, reverse=True)[:_TRIED]:
+    least_gain = MIN_GAIN * error
+    for layer in sorted(affordable, key=alone.__getitem__, reverse=True)[:_CANDIDATES]:
         tried = [*kept, layer]
         if sum(one.cost for one in tried) > budget:
             continue
         made = _quantised(graph, ranges, form, in_float=[one.nodes[0] for one in tried])
         found = probe.error(made)
-        if error - found >= worth:
+        if error - found >= least_gain:
             say(f"{layer.name} stays in float: {error:.5f} becomes {found:.5f}")
             kept, best, error = tried, made, found
     return kept, best
@@ -332,7 +332,7 @@ def _layers(graph: onnx.ModelProto) -> list[_Layer]:
             activation = behind.get(node.output[0])
             nodes = (node.name,) if activation is None else (node.name, activation.name)
             values_in, values_out = np.prod(shapes[node.input[0]]), np.prod(shapes[node.output[0]])
-            # Each value of an output channel meets all weights of that channel.
+            # Each value of an output channel takes all weights of that channel.
             channels = shapes[node.output[0]][1 if node.op_type.startswith("Conv") else -1]
             operations = values_out * np.prod(weights[node.input[1]]) // channels
             layers.append(
@@ -343,7 +343,7 @@ def _layers(graph: onnx.ModelProto) -> list[_Layer]:
 
 @contextmanager
 def _quietly() -> Iterator[None]:
-    """Without the quantiser's advice, which is for its own callers."""
+    """Suppress the quantiser's log."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

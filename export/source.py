@@ -1,4 +1,4 @@
-"""Where the network to export comes from: a checkpoint, random weights, or one of our own files."""
+"""The source of an export: a checkpoint, random weights, or one of our own files."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _FILES: Final = (".pt", ".pth", ".ckpt", ".onnx", ".safetensors")
 
 
 class Source(Protocol):
-    """A network, and what is known of it. Its answers are what an exported file must give."""
+    """A network and its metadata. Its outputs are the reference for the exported file."""
 
     network: str
     name: str
-    """What files made of it are called, if nobody names them."""
+    """Default name of files made from it."""
     parameters: int
     labels: tuple[str, ...]
     pad_bgr: tuple[int, int, int]
@@ -32,14 +32,14 @@ class Source(Protocol):
     training_data: str
     licence: str
     training: dict[str, Any]
-    """The card's part about training, ready for JSON."""
+    """The training section of the card, ready for JSON."""
     arguments: list[str]
-    """Of drivable-export, that lead to the same source."""
+    """Arguments of drivable-export for the same source."""
     control_is: str
-    """What `control` is, for people."""
+    """Description of `control`."""
 
     def input_wh(self, size_wh: tuple[int, int] | None) -> tuple[int, int]:
-        """The network's input for the size that was asked for; its own for None.
+        """The network's input size for a requested size; its own for None.
 
         Raises:
             ExportError: if the network cannot have that size.
@@ -55,16 +55,16 @@ class Source(Protocol):
         ...
 
     def predict(self, input_wh: tuple[int, int]) -> Predict:
-        """From frame to class map as it was judged when it was trained."""
+        """From frame to class map, as validated in training."""
         ...
 
     def control(self, input_wh: tuple[int, int]) -> Infer:
-        """The same layers with other weights: what a gate must refuse."""
+        """The same layers with other weights, which the gates must reject."""
         ...
 
 
 def file_of(config: ExportConfig) -> Path | None:
-    """The file that the network comes from; None where there is none."""
+    """The file that the network comes from; None if there is none."""
     if config.random_weights:
         return None
     if config.checkpoint:
@@ -74,38 +74,30 @@ def file_of(config: ExportConfig) -> Path | None:
 
 
 def open_source(config: ExportConfig, say: Callable[[str], None]) -> Source:
-    """What the settings name: a checkpoint, one of our files, or the newest there is of the network.
+    """Open the source that the settings name: a checkpoint, one of our files, or the latest of the network.
 
     Raises:
         ExportError, CheckpointError, ValueError: in one line that says what to do.
     """
     if config.random_weights:
         return TorchSource.random(config.model)
-    takes_int8 = config.target == "plain"
-    if config.checkpoint:
-        file = Path(config.checkpoint)
-        return (
-            FileSource(file, config.model, takes_int8)
-            if file.suffix == ".onnx"
-            else TorchSource.trained(file, config.model)
-        )
-    file = Path(config.runs) / config.model / "best.pt"
-    if file.is_file():
-        return TorchSource.trained(file, config.model)
-    shipped = FOLDER / f"{config.model}.onnx"
-    if shipped.is_file():
-        say(f"no {file}: made from the shipped {shipped.name}")
-        return FileSource(shipped, config.model, takes_int8)
+    trained = Path(config.runs) / config.model / "best.pt"
+    if (file := file_of(config)) is not None:
+        if file.suffix != ".onnx":
+            return TorchSource.trained(file, config.model)
+        if not config.checkpoint:
+            say(f"no {trained}: made from the shipped {file.name}")
+        return FileSource(file, config.model, takes_int8=config.target == "plain")
     named = Path(config.model)
     if named.suffix in _FILES or "/" in config.model:
-        file = named / "best.pt" if (named / "best.pt").is_file() else named
+        inside = named / "best.pt" if (named / "best.pt").is_file() else named
         raise ExportError(
-            f"model is {config.model}; it names the network or its run, such as rt_m, and --checkpoint "
-            f"{file} the file"
+            f"model is {config.model}; it must name the network or its run, such as rt_m; give the file with "
+            f"--checkpoint {inside}"
         )
     check_known(config.model)
     recipe = f"published --model {config.model}" if config.model in PUBLISHED else config.model
     raise ExportError(
-        f"{file}: no checkpoint of {config.model}; train one with `drivable-train --config "
+        f"{trained}: no checkpoint of {config.model}; train one with `drivable-train --config "
         f"train/{recipe} --data DIR`, name one with --checkpoint, or try --random-weights"
     )

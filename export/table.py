@@ -1,4 +1,4 @@
-"""`drivable-export table`: every network exported for both targets, side by side."""
+"""`drivable-export table`: exports every network for both targets, and compares them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TARGETS: Final[tuple[Target, ...]] = ("cpu", "gpu")
 
 @dataclass(frozen=True)
 class TableConfig:
-    """One table."""
+    """Settings of `drivable-export table`."""
 
     models: list[str] = field(default_factory=lambda: list(MODELS))
     """Names of the networks."""
@@ -31,7 +31,7 @@ class TableConfig:
     """Width and height of the networks' input, such as 640x384."""
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be exported; raises ValueError."""
+        """Validate the settings; raises ValueError."""
         if not self.models:
             raise ValueError("models is empty; name one network at least")
         for name in self.models:
@@ -40,10 +40,10 @@ class TableConfig:
 
 
 def table(config: TableConfig, say: Callable[[str], None]) -> int:
-    """Print a row of Markdown as soon as it is known; 1 if a gate refused a network, else 0."""
+    """Print each row of a Markdown table as it is measured; 1 if a network fails a gate, else 0."""
     say("| network | weights | target | logits differ by | same class | MB | s |")
     say("|---|---|---|---|---|---|---|")
-    is_refused = False
+    has_failed = False
     for name in config.models:
         settings = ExportConfig(name, runs=config.runs, size_wh=config.size_wh)
         started_s = time.monotonic()
@@ -51,18 +51,18 @@ def table(config: TableConfig, say: Callable[[str], None]) -> int:
         for target in TARGETS:
             with tempfile.TemporaryDirectory() as folder:
                 out = str(Path(folder) / f"{name}.onnx")
-                wanted = ExportConfig(name, runs=config.runs, size_wh=config.size_wh, out=out, target=target)
+                one = ExportConfig(name, runs=config.runs, size_wh=config.size_wh, out=out, target=target)
                 try:
-                    told = _row(export_from(source, wanted, lambda line: None), started_s)
+                    cells = _row(export_from(source, one, lambda line: None), started_s)
                 except GateError as error:
-                    told, is_refused = f"refused: {error} | – | – | –", True
-            say(f"| {name} | {weights} | {target} | {told} |")
+                    cells, has_failed = f"refused: {error} | – | – | –", True
+            say(f"| {name} | {weights} | {target} | {cells} |")
             started_s = time.monotonic()
-    return int(is_refused)
+    return int(has_failed)
 
 
 def _source(settings: ExportConfig, config: TableConfig) -> tuple[Source, str]:
-    """The network as it was trained under RUNS; with random weights where it was not."""
+    """The network trained under RUNS, or with random weights if there is none."""
     file = Path(config.runs) / settings.model / "best.pt"
     if file.is_file():
         return open_source(settings, lambda line: None), "trained"
@@ -73,4 +73,5 @@ def _row(exported: Exported, started_s: float) -> str:
     gates = {gate.name: gate for gate in exported.gates}
     same = gates.get(CLASS_MAP, gates[SAME_CLASS])
     size_mb = exported.file.stat().st_size / 1e6
-    return f"{gates[DIFFERENCE].told} | {same.told} | {size_mb:.1f} | {time.monotonic() - started_s:.1f}"
+    seconds = time.monotonic() - started_s
+    return f"{gates[DIFFERENCE].measured_text} | {same.measured_text} | {size_mb:.1f} | {seconds:.1f}"

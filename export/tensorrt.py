@@ -1,8 +1,8 @@
-"""What of a graph TensorRT would leave to others, by the rules that its makers have written down.
+"""Nodes of a graph that TensorRT would not run, by its documented rules.
 
-No GPU was there when this was written, so nothing here was tried on TensorRT itself. Sources: onnx-tensorrt's
-operator table (docs/operators.md, TensorRT 10), and NVIDIA's answers in TensorRT's issues 3985 (bytes have to
-feed a Cast) and 3026 (bytes are made of floats alone).
+Not tested on TensorRT itself, for lack of a GPU. Sources: onnx-tensorrt's operator table (docs/operators.md,
+TensorRT 10), and NVIDIA's answers in TensorRT's issues 3985 (bytes must feed a Cast) and 3026 (bytes are made
+from floats only).
 """
 
 from __future__ import annotations
@@ -14,80 +14,35 @@ from typing import Final
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-OPERATORS: Final = frozenset(
-    {
-        *(
-            "Abs",
-            "Add",
-            "And",
-            "ArgMax",
-            "AveragePool",
-            "BatchNormalization",
-            "Cast",
-            "Ceil",
-            "Clip",
-            "Concat",
-        ),
-        *("Constant", "ConstantOfShape", "Conv", "ConvTranspose", "DequantizeLinear", "Div", "Elu", "Equal"),
-        *(
-            "Erf",
-            "Exp",
-            "Expand",
-            "Flatten",
-            "Floor",
-            "Gather",
-            "Gelu",
-            "Gemm",
-            "GlobalAveragePool",
-            "Greater",
-        ),
-        *("GlobalMaxPool", "GreaterOrEqual", "GroupNormalization", "HardSigmoid", "HardSwish", "Identity"),
-        *("InstanceNormalization", "LayerNormalization", "LeakyRelu", "Less", "LessOrEqual", "Log", "MatMul"),
-        *(
-            "Max",
-            "MaxPool",
-            "Min",
-            "Mul",
-            "Neg",
-            "Not",
-            "Or",
-            "PRelu",
-            "Pad",
-            "Pow",
-            "QuantizeLinear",
-            "Range",
-        ),
-        *("Reciprocal", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceSum", "Relu", "Reshape", "Resize"),
-        *(
-            "Round",
-            "Shape",
-            "Sigmoid",
-            "Slice",
-            "Softmax",
-            "Softplus",
-            "Split",
-            "Sqrt",
-            "Squeeze",
-            "Sub",
-            "Sum",
-        ),
-        *("Tanh", "Tile", "Transpose", "Unsqueeze", "Where"),
-    }
-)
-"""Of its table, what networks for pictures are made of."""
+_OPERATORS: Final = """
+    Abs Add And ArgMax AveragePool BatchNormalization Cast Ceil Clip Concat Constant ConstantOfShape Conv
+    ConvTranspose DequantizeLinear Div Elu Equal Erf Exp Expand Flatten Floor Gather Gelu Gemm
+    GlobalAveragePool GlobalMaxPool Greater GreaterOrEqual GroupNormalization HardSigmoid HardSwish
+    Identity InstanceNormalization LayerNormalization LeakyRelu Less LessOrEqual Log MatMul Max MaxPool
+    Min Mul Neg Not Or PRelu Pad Pow QuantizeLinear Range Reciprocal ReduceMax ReduceMean ReduceMin
+    ReduceSum Relu Reshape Resize Round Shape Sigmoid Slice Softmax Softplus Split Sqrt Squeeze Sub Sum
+    Tanh Tile Transpose Unsqueeze Where
+"""
+OPERATORS: Final = frozenset(_OPERATORS.split())
+"""The operators of its table that occur in vision networks."""
 
 TYPES: Final = frozenset(
     {
-        *(TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.INT32, TensorProto.INT64),
-        *(TensorProto.BOOL, TensorProto.INT8),
+        TensorProto.FLOAT,
+        TensorProto.FLOAT16,
+        TensorProto.BFLOAT16,
+        TensorProto.INT32,
+        TensorProto.INT64,
+        TensorProto.BOOL,
+        TensorProto.INT8,
     }
 )
-"""Of tensors anywhere; bytes (uint8) are an input's and an output's alone, and double is not computed in."""
+"""Types of tensors anywhere; uint8 is limited to inputs and outputs, double is not supported."""
 _FLOATS: Final = (TensorProto.FLOAT, TensorProto.FLOAT16)
 
 
 def left_by_tensorrt(model: onnx.ModelProto) -> list[str]:
-    """Every node that TensorRT would not take, with the reason; empty where it takes the whole graph.
+    """Every node that TensorRT would not run, with the reason; empty if it runs the whole graph.
 
     Only a whole graph can be captured, and runs without copies between providers.
     """
@@ -105,13 +60,11 @@ def left_by_tensorrt(model: onnx.ModelProto) -> list[str]:
 
 
 def tensorrt_line(model: onnx.ModelProto) -> str:
-    """What `left_by_tensorrt` finds, in one line."""
+    """The result of `left_by_tensorrt` in one line."""
     left = left_by_tensorrt(model)
     if not left:
-        return "TensorRT takes the whole graph, by its documented rules"
-    return (
-        f"TensorRT does not take the whole graph, by its documented rules: {left[0]}; {len(left)} such in all"
-    )
+        return "TensorRT runs the whole graph, by its documented rules"
+    return f"TensorRT does not run the whole graph, by its documented rules: {left[0]} (1 of {len(left)})"
 
 
 def _reasons(
@@ -122,7 +75,7 @@ def _reasons(
     outputs: set[str],
 ) -> Iterator[str]:
     if node.op_type not in OPERATORS or node.domain not in ("", "ai.onnx"):
-        yield "not among the operators that it takes"
+        yield "not among its operators"
         return
     attributes = {entry.name: helper.get_attribute_value(entry) for entry in node.attribute}
     read = [types[name] for name in node.input if name in types]
@@ -133,15 +86,15 @@ def _reasons(
         if node.op_type != "Cast" or node.output[0] not in outputs:
             yield "makes bytes, which only a Cast to an output of the graph may"
         elif read[0] not in _FLOATS:
-            yield f"makes bytes of {_name(read[0])}, which it does of floats alone"
+            yield f"makes bytes from {_name(read[0])}, which is supported from floats only"
     for other in sorted({*read, *made} - TYPES - {TensorProto.UINT8}):
-        yield f"{_name(other)} is not a type that it computes in"
+        yield f"does not support {_name(other)}"
     if node.op_type in ("QuantizeLinear", "DequantizeLinear"):
         yield from _of_quantisation(node, read, made, constants)
     if node.op_type == "ArgMax" and attributes.get("select_last_index"):
-        yield "select_last_index has to be 0"
+        yield "select_last_index must be 0"
     if node.op_type == "Resize" and attributes.get("antialias"):
-        yield "antialias has to be 0"
+        yield "antialias must be 0"
 
 
 def _of_quantisation(
@@ -149,13 +102,13 @@ def _of_quantisation(
 ) -> Iterator[str]:
     integer = made[0] if node.op_type == "QuantizeLinear" else read[0]
     if integer != TensorProto.INT8:
-        yield f"its integers are {_name(integer)}, and have to be int8"
+        yield f"its integers are {_name(integer)}, but must be int8"
     if node.input[1] not in constants:
         yield "its scale is not a constant"
     if len(node.input) > 2:
         zero = constants.get(node.input[2])
         if zero is None or numpy_helper.to_array(zero).any():
-            yield "its zero point has to be 0"
+            yield "its zero point must be 0"
 
 
 def _types(graph: onnx.GraphProto) -> dict[str, int]:

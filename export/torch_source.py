@@ -1,4 +1,4 @@
-"""A network in torch, trained or with random weights, as the source of an export."""
+"""A torch network, trained or with random weights, as the source of an export."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Bgr = tuple[float, float, float]
 
 
 class TorchSource:
-    """See `Source`."""
+    """A `Source` in torch."""
 
     control_is = "random weights of another seed"
 
@@ -40,40 +40,40 @@ class TorchSource:
         mean_bgr: Bgr,
         std_bgr: Bgr,
         trained_wh: tuple[int, int],
-        told: dict[str, Any],
+        metadata: dict[str, Any],
         arguments: list[str],
     ) -> None:
-        """`told`: name, training data, licence and training, as `Source` has them."""
+        """`metadata`: name, training data, licence and training, as in `Source`."""
         self.model = model.eval()
         self.mean_bgr, self.std_bgr = mean_bgr, std_bgr
         self.network = model.name
-        self.name: str = told.get("name") or model.name
+        self.name: str = metadata.get("name") or model.name
         self.parameters = size_of(model)[0]
         self.labels: tuple[str, ...] = LABELS
         self.pad_bgr = pad_bgr_of(mean_bgr)
         self.output_stride = model.output_stride
-        self.training_data: str = told["training_data"]
-        self.licence: str = told["licence"]
-        self.training: dict[str, Any] = told["training"]
+        self.training_data: str = metadata["training_data"]
+        self.licence: str = metadata["licence"]
+        self.training: dict[str, Any] = metadata["training"]
         self.arguments = arguments
         self._trained_wh = trained_wh
         self._graph = lru_cache(maxsize=1)(self._traced)
 
     @classmethod
     def random(cls, network: str) -> Self:
-        """The network before it learnt anything; the same weights every time.
+        """The untrained network, with the same weights every time.
 
         Raises:
-            ValueError: if there is no such network, naming those there are.
+            ValueError: if there is no such network; lists the known ones.
         """
         torch.manual_seed(SEED)
-        told = {
+        metadata = {
             "training_data": "none: random weights",
             "licence": OWN_LICENCE,
             "training": {"weights": "random"},
         }
         grey: tuple[Bgr, Bgr] = ((float(GREY_LEVEL),) * 3, (GREY_STD,) * 3)
-        return cls(build_model(network, len(LABELS)), *grey, DEFAULT_SIZE_WH, told, ["--random-weights"])
+        return cls(build_model(network, len(LABELS)), *grey, DEFAULT_SIZE_WH, metadata, ["--random-weights"])
 
     @classmethod
     def trained(cls, file: Path, name: str) -> Self:
@@ -97,11 +97,11 @@ class TorchSource:
             model.load_state_dict(checkpoint.model)
         except RuntimeError as error:
             raise CheckpointError(
-                f"{file}: holds other layers than the {network} of this version; train it again"
+                f"{file}: its layers are not those of this version's {network}; train it again"
             ) from error
-        # A run that was broken off holds the weights of the stage it was in.
+        # An interrupted run has the weights of the stage it was in.
         stage = min(checkpoint.stage, len(settings["stages"]) - 1)
-        told = {
+        metadata = {
             "name": run or f"{network}-own",
             "training_data": training_data(settings, checkpoint.origin),
             "licence": licence(settings, model, checkpoint.origin),
@@ -112,32 +112,32 @@ class TorchSource:
             tuple(settings["mean_bgr"]),
             tuple(settings["std_bgr"]),
             tuple(settings["stages"][stage]["input_wh"]),
-            told,
+            metadata,
             ["--checkpoint", file.name],
         )
 
     def input_wh(self, size_wh: tuple[int, int] | None) -> tuple[int, int]:
-        """Any size, rounded up; without one, that of the last stage of the training."""
+        """Any size, rounded up; without one, that of the last training stage."""
         return rounded_up(size_wh or self._trained_wh)
 
     def cpu_graph(self, input_wh: tuple[int, int]) -> onnx.ModelProto:
-        """Traced once for a size: large networks take a minute."""
+        """Traced once per size: large networks take a minute."""
         return self._graph(input_wh)
 
     def _traced(self, input_wh: tuple[int, int]) -> onnx.ModelProto:
         return cpu_graph(self.model, self.mean_bgr, self.std_bgr, input_wh)
 
     def infer(self, input_wh: tuple[int, int]) -> Infer:
-        """The network in torch, on pixels normalised as in training."""
+        """The torch network, on pixels normalised as in training."""
         return _infer(self.model, Normalise(self.mean_bgr, self.std_bgr))
 
     def control(self, input_wh: tuple[int, int]) -> Infer:
-        """The network with the random weights of another seed."""
+        """The network with random weights of another seed."""
         torch.manual_seed(CONTROL_SEED)
         return _infer(build_model(self.network, len(LABELS)).eval(), Normalise(self.mean_bgr, self.std_bgr))
 
     def predict(self, input_wh: tuple[int, int]) -> Predict:
-        """As validation does it: `train.evaluate`, at the size of the frame."""
+        """Like validation (`train.evaluate`), at the size of the frame."""
         infer = self.infer(input_wh)
 
         def predict(frame: Frame) -> Prediction:

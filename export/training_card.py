@@ -1,35 +1,38 @@
-"""The card's part about training: the recipe, its stages, every epoch."""
+"""The training section of the card: recipe, stages, epochs."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from perception.labels import LABELS
 from train.report import best_epoch
 
+EXTERNAL: Final = ("external", "foreign")
+"""Values of `weights` in the card of a wrapped network; earlier versions wrote the second."""
 
-def how_it_was_trained(training: Mapping[str, Any]) -> list[str]:
+
+def training_section(training: Mapping[str, Any]) -> list[str]:
     """Lines of Markdown.
 
     Args:
-        training: as `export.provenance.training` makes it. Its settings may be of an older version, and lack
-            some; what is not known at all is empty.
+        training: as made by `export.provenance.training`. Settings of an older version may lack some; empty
+            if nothing is known.
     """
     weights = training.get("weights")
     origin = []
     if made_from := training.get("made_from"):
         origin = [f"Made from `{made_from['file']}` (sha256 `{made_from['sha256']}`).", ""]
     if weights == "random":
-        return [*origin, "It was not: the weights are random. For trying out speed only."]
-    if weights == "foreign":
+        return [*origin, "None: the weights are random. For speed tests only."]
+    if weights in EXTERNAL:
         return [
             *origin,
-            f"By others: it is `{training['from_file']}` (sha256 `{training['from_sha256']}`), wrapped as "
-            f"`{training['contract']}` says.",
+            f"By others: it is `{training['from_file']}` (sha256 `{training['from_sha256']}`), wrapped with "
+            f"the contract `{training['contract']}`.",
         ]
     if weights != "trained":
-        return [*origin, "The file that it was made from does not tell."]
+        return [*origin, "Not stated in the file that it was made from."]
     settings, epochs = training["settings"], training["epochs"]
     recipe = _recipe(settings, training["recipe"])
     return [
@@ -43,27 +46,24 @@ def how_it_was_trained(training: Mapping[str, Any]) -> list[str]:
 
 
 def _recipe(settings: Mapping[str, Any], shipped: str | None) -> dict[str, str]:
-    """What the run was made of, for people; what an older version did not know is left out."""
-    own = "settings of its own, below"
+    """The settings of the run as table rows; those that an older version lacked are left out."""
     recipe = {
-        "recipe": f"`drivable-train --config {shipped}`" if shipped else own,
+        "recipe": f"`drivable-train --config {shipped}`" if shipped else "custom settings, below",
         "encoder": _encoder(settings),
     }
     if settings.get("teachers"):
         recipe["teachers"] = ", ".join(_teacher(teacher) for teacher in settings["teachers"])
     recipe["loss"] = settings["loss"]
-    # An older version knew one optimiser and one schedule, and did not name them.
+    # An older version had one optimiser and one schedule, and did not name them.
     optimiser, schedule = settings.get("optimiser", "adamw"), settings.get("schedule", "onecycle")
     decay = settings["weight_decay"]
     recipe["optimiser"] = f"{optimiser}, learning rate by {schedule}, weight decay {decay:g}"
     if settings["clip_norm"]:
-        recipe["optimiser"] += f", gradients up to a norm of {settings['clip_norm']:g}"
+        recipe["optimiser"] += f", gradient norm at most {settings['clip_norm']:g}"
     if settings.get("ema_decay"):
-        recipe["weights"] = f"their moving average, decay {settings['ema_decay']:g}"
+        recipe["weights"] = f"moving average, decay {settings['ema_decay']:g}"
     augment = {name: value for name, value in (settings.get("augment") or {}).items() if value}
-    recipe["frames varied by"] = (
-        ", ".join(f"{name} {value:g}" for name, value in augment.items()) or "nothing"
-    )
+    recipe["augmentation"] = ", ".join(f"{name} {value:g}" for name, value in augment.items()) or "none"
     if settings.get("resize", "letterbox") != "letterbox":
         recipe["resize"] = settings["resize"]
     recipe["precision, seed"] = f"{settings.get('precision', 'float32')}, {settings['seed']}"
@@ -72,9 +72,9 @@ def _recipe(settings: Mapping[str, Any], shipped: str | None) -> dict[str, str]:
 
 def _encoder(settings: Mapping[str, Any]) -> str:
     first = settings.get("weights") or settings.get("encoder_weights")
-    text = f"first weights from `{first}`" if first else "random first weights"
-    text += ", left as they are" if settings.get("freeze_encoder") else ""
-    return text + (", batch norms' statistics too" if settings.get("freeze_batch_norm") else "")
+    text = f"initial weights from `{first}`" if first else "random initial weights"
+    text += ", frozen" if settings.get("freeze_encoder") else ""
+    return text + (", frozen statistics of batch norms" if settings.get("freeze_batch_norm") else "")
 
 
 def _teacher(teacher: Mapping[str, Any]) -> str:
@@ -82,7 +82,7 @@ def _teacher(teacher: Mapping[str, Any]) -> str:
 
 
 def _stages(settings: Mapping[str, Any], epochs: Sequence[Mapping[str, float]]) -> list[str]:
-    names = ["stage", "input", "frames", "epochs", "batch", "largest learning rate", "taught"]
+    names = ["stage", "input", "frames", "epochs", "batch", "max learning rate", "teachers"]
     rows = [f"| {' | '.join(names)} | best mean IoU on `val` |", f"|{'---|' * (len(names) + 1)}"]
     for index, stage in enumerate(settings["stages"]):
         rendered = stage["synthetic_drives"] * stage["frames_per_drive"]
@@ -101,7 +101,7 @@ def _stages(settings: Mapping[str, Any], epochs: Sequence[Mapping[str, float]]) 
 
 def _epochs(settings: Mapping[str, Any], epochs: Sequence[Mapping[str, float]]) -> list[str]:
     if not epochs:
-        return ["Exported before its first epoch was over."]
+        return ["Exported before the end of its first epoch."]
     last = epochs[-1]
     measure = "loss" if settings.get("choose_by") == "loss" else "mean IoU"
     is_best = best_epoch(dict(settings), [dict(entry) for entry in epochs]) == len(epochs) - 1
@@ -115,15 +115,15 @@ def _epochs(settings: Mapping[str, Any], epochs: Sequence[Mapping[str, float]]) 
     names = ["stage", "epoch", *(name for name, _, _ in columns.values())]
     rows = [f"| {' | '.join(names)} |", f"|{'---|' * len(names)}"]
     for entry in epochs:
-        told = [
+        figures = [
             f"{factor * entry[key]:.{digits}f}" if key in entry else "–"
             for key, (_, factor, digits) in columns.items()
         ]
-        rows.append(f"| {int(entry['stage']) + 1} | {int(entry['epoch']) + 1} | {' | '.join(told)} |")
+        rows.append(f"| {int(entry['stage']) + 1} | {int(entry['epoch']) + 1} | {' | '.join(figures)} |")
     return [
-        f"What was exported is stage {int(last['stage']) + 1} after epoch {int(last['epoch']) + 1}{chosen}.",
+        f"Exported: stage {int(last['stage']) + 1} after epoch {int(last['epoch']) + 1}{chosen}.",
         "",
-        "<details><summary>Every epoch</summary>",
+        "<details><summary>All epochs</summary>",
         "",
         *rows,
         "",

@@ -1,9 +1,9 @@
-"""The gates: an exported file must give what the network gave, or it is not written."""
+"""The gates: a file is written only if it reproduces its network."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final, Literal
 
@@ -19,15 +19,15 @@ Predict = Callable[[Frame], Prediction]
 
 
 class GateError(RuntimeError):
-    """The exported graph is not the trained network."""
+    """The exported graph does not reproduce the trained network."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What a precision may cost."""
+    """The loss that a precision is allowed."""
 
     max_difference: float
-    """Of logits; without a bound where numbers are rounded on purpose."""
+    """Of logits; unbounded for precisions that round."""
     min_agreement: float
     """Share of the logits' positions where the same class is the largest."""
     max_points_lost: float
@@ -43,12 +43,12 @@ DIFFERENCE: Final = "logits, largest difference"
 SAME_CLASS: Final = "logits, same class"
 CLASS_MAP: Final = "class map, same as by the CPU file"
 MIN_CLASS_MAP_AGREEMENT: Final = 0.999
-"""Of the class maps of both targets: the graph's own resize and the node's differ by single levels."""
+"""Between both targets: the graph's resize and the node's differ by single levels."""
 
 
 @dataclass(frozen=True)
 class Gate:
-    """One number that had to hold."""
+    """One measured figure and its limit."""
 
     name: str
     measured: float
@@ -59,44 +59,44 @@ class Gate:
     """The frames it was measured on."""
 
     @property
-    def holds(self) -> bool:
-        """Whether the file may be written; a number that is none does not hold."""
+    def passes(self) -> bool:
+        """Whether the figure is within its limit; NaN is not."""
         if self.bound == "at most":
             return self.measured <= self.limit
         return self.measured >= self.limit
 
     @property
-    def told(self) -> str:
-        """What was measured."""
-        if self.unit == "%":
-            return f"{self.measured:.3f} %"
-        return f"{self.measured:.3f} points" if self.unit == "points" else f"{self.measured:.1e}"
+    def measured_text(self) -> str:
+        """The figure with its unit."""
+        if self.unit:
+            return f"{self.measured:.3f} {self.unit}"
+        return f"{self.measured:.1e}"
 
     @property
-    def told_limit(self) -> str:
-        """What it had to be."""
+    def limit_text(self) -> str:
+        """The limit with its unit."""
         if math.isinf(self.limit):
             return "no limit"
         return f"{self.bound} {self.limit:g}{f' {self.unit}' if self.unit else ''}"
 
     def line(self) -> str:
-        """Name, number, limit."""
-        return f"{self.name}: {self.told} ({self.told_limit}), {self.on}"
+        """Name, figure, limit."""
+        return f"{self.name}: {self.measured_text} ({self.limit_text}), {self.on}"
 
     def to_card(self) -> dict[str, Any]:
-        """For JSON, which knows no infinity."""
+        """The fields for JSON, which has no infinity."""
         return asdict(self) | {"limit": self.limit if math.isfinite(self.limit) else None}
 
     @classmethod
     def of_card(cls, values: dict[str, Any]) -> Gate:
-        """What `to_card` gave."""
+        """The inverse of `to_card`."""
         no_limit = math.inf if values["bound"] == "at most" else -math.inf
         return cls(**values | {"limit": no_limit if values["limit"] is None else values["limit"]})
 
 
 @dataclass(frozen=True)
 class Parity:
-    """How close two networks' logits are."""
+    """The difference between two networks' logits."""
 
     frames: int
     max_difference: float
@@ -104,46 +104,46 @@ class Parity:
     """Share of the logits' positions where the same class is the largest."""
 
     def gates(self, limits: Limits, on: str) -> list[Gate]:
-        """As they must hold for an exported file and its network."""
+        """The gates for an exported file and its network."""
         return [
             Gate(DIFFERENCE, self.max_difference, limits.max_difference, "at most", "", on),
             Gate(SAME_CLASS, 100 * self.agreement, 100 * limits.min_agreement, "at least", "%", on),
         ]
 
 
-def compare(wanted: Infer, found: Infer, inputs_bgr: Sequence[NDArray[np.uint8]]) -> Parity:
+def compare(reference: Infer, exported: Infer, inputs_bgr: Sequence[NDArray[np.uint8]]) -> Parity:
     """Run both on the same inputs, (input_h, input_w, 3) uint8 each."""
     difference, agreeing, positions = 0.0, 0, 0
     for input_bgr in inputs_bgr:
-        ours, theirs = wanted(input_bgr), found(input_bgr)
-        difference = max(difference, float(np.abs(ours - theirs).max()))
-        agreeing += int((ours.argmax(0) == theirs.argmax(0)).sum())
-        positions += ours[0].size
+        expected, found = reference(input_bgr), exported(input_bgr)
+        difference = max(difference, float(np.abs(expected - found).max()))
+        agreeing += int((expected.argmax(0) == found.argmax(0)).sum())
+        positions += expected[0].size
     return Parity(len(inputs_bgr), difference, agreeing / positions)
 
 
 def check_control(control: Parity, limits: Limits) -> None:
-    """The weights of another seed must not pass for the network's.
+    """Check that other weights do not pass the gates.
 
     Raises:
-        GateError: if they do: such a gate sees nothing.
+        GateError: if they do, because such gates would pass anything.
     """
-    if all(gate.holds for gate in control.gates(limits, "")):
+    if all(gate.passes for gate in control.gates(limits, "")):
         raise GateError(
-            f"the gate is blind: another network passes it too, with logits that differ by up to "
+            f"the gates have no effect: another network passes too, with logits that differ by up to "
             f"{control.max_difference:.2g} and the same class on {100 * control.agreement:.2f} % of "
             f"positions; nothing was written"
         )
 
 
 def class_map_gate(node: Predict, graph: Predict, images_bgr: Sequence[NDArray[np.uint8]], on: str) -> Gate:
-    """Pixels of the same class by the node's own resize and by the graph's."""
+    """Share of pixels with the same class by the node's resize and by the graph's."""
     agreeing, pixels = 0, 0
     for index, image_bgr in enumerate(images_bgr):
         frame = Frame("gate", index, 0, 0, image_bgr, str(index))
-        wanted, found = node(frame).class_map, graph(frame).class_map
-        agreeing += int((wanted == found).sum())
-        pixels += wanted.size
+        expected, found = node(frame).class_map, graph(frame).class_map
+        agreeing += int((expected == found).sum())
+        pixels += expected.size
     least = 100 * MIN_CLASS_MAP_AGREEMENT
     return Gate(CLASS_MAP, 100 * agreeing / pixels, least, "at least", "%", on)
 
@@ -151,7 +151,7 @@ def class_map_gate(node: Predict, graph: Predict, images_bgr: Sequence[NDArray[n
 def accuracy_gates(
     reference: Accuracy, exported: Accuracy, labels: Sequence[str], limits: Limits, on: str
 ) -> list[Gate]:
-    """What the export costs in mean IoU, and in the IoU of each class that occurs; a gain is below zero."""
+    """The loss of mean IoU, and of the IoU of each class that occurs; a gain is negative."""
     lost = {"mean IoU lost": reference.total.mean_iou() - exported.total.mean_iou()}
     for label, was, now in zip(labels, reference.total.iou(), exported.total.iou(), strict=True):
         if math.isfinite(was):
@@ -162,22 +162,16 @@ def accuracy_gates(
     ]
 
 
-def held(gates: list[Gate], say: Callable[[str], None]) -> list[Gate]:
-    """Tell every gate, then `check` them; the same gates, which all hold."""
-    for gate in gates:
-        say(gate.line())
-    check(gates)
-    return gates
-
-
-def check(gates: Iterable[Gate]) -> None:
-    """Let nothing be written that a gate refuses.
+def require(gates: list[Gate], say: Callable[[str], None] = lambda line: None) -> list[Gate]:
+    """Report every gate, and return them if all pass.
 
     Raises:
-        GateError: naming every gate that does not hold.
+        GateError: naming every gate that fails.
     """
-    failing = [gate.line() for gate in gates if not gate.holds]
-    if failing:
+    for gate in gates:
+        say(gate.line())
+    if failing := [gate.line() for gate in gates if not gate.passes]:
         raise GateError(
-            f"the exported graph is not the trained network: {'; '.join(failing)}; nothing was written"
+            f"the exported graph does not reproduce the network: {'; '.join(failing)}; nothing was written"
         )
+    return gates

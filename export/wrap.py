@@ -1,4 +1,4 @@
-"""`drivable-export wrap`: another's network becomes one of our files, with a contract and a card."""
+"""`drivable-export wrap`: makes one of our files, with contract and card, of an external network."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from export.card_data import Measured, facts
-from export.external_model import ForeignContract, shapes_of, wrapped
+from export.card_data import Measured, card_data
+from export.config import check_out
+from export.external_model import ExternalContract, shapes_of, wrapped
 from export.file_source import weights_of
 from export.frames import rendered
 from export.outputs import check_writable, settings_of, targets
 from export.package import ExportError, engine_of, load_graph, pack
 from export.run import write_with_cards
-from export.verify import LIMITS, Infer, check_control, compare, held
+from export.verify import LIMITS, Infer, check_control, compare, require
 from perception.cli.collisions import Input, check_apart
 from perception.cli_config import SettingsError, parse
 from perception.imaging.letterbox import letterbox
@@ -29,30 +30,29 @@ from perception.inference.engines.session import CPU, load_session
 
 @dataclass(frozen=True)
 class WrapConfig:
-    """One network of others."""
+    """Settings of `drivable-export wrap`."""
 
     file: str
     """ONNX file."""
     contract: str
-    """YAML that says what it takes and gives, or the name of a shipped one, such as contracts/twinlitenet."""
+    """YAML that describes its input and output, or a shipped one by name, such as contracts/twinlitenet."""
     out: str | None = None
     """File to write; without one, NAME.onnx in the current folder."""
     overwrite: bool = False
-    """Replace what lies where the file and its cards go; without, it is kept as NAME.1.onnx and so on."""
+    """Replace an existing file and its cards; without it, they are kept as NAME.1.onnx and so on."""
     model_id: str | None = None
-    """What the file calls itself, NAME; without one, the name of the contract's file."""
+    """NAME, the id of the file; without one, the name of the contract's file."""
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be written; raises ValueError."""
-        if self.out is not None and not self.out.endswith(".onnx"):
-            raise ValueError(f"out is {self.out}; the file's name must end in .onnx")
+        """Validate the settings; raises ValueError."""
+        check_out(self.out)
 
 
 def wrap(config: WrapConfig, say: Callable[[str], None], settings_files: Sequence[Path] = ()) -> Path:
     """Write the file and its cards; returns the file.
 
     Args:
-        settings_files: of `--config`, which no output may lie on.
+        settings_files: of `--config`, which no output may overwrite.
 
     Raises:
         ExportError, SettingsError, GateError: in one line; nothing is left behind.
@@ -63,78 +63,73 @@ def wrap(config: WrapConfig, say: Callable[[str], None], settings_files: Sequenc
     check_writable(out)
     inputs = [Input("the file to wrap", file), Input("the contract", Path(config.contract))]
     check_apart([*inputs, *settings_of(settings_files)], targets(out))
-    foreign = _contract(config.contract)
-    theirs, content = load_graph(file)
-    if any(entry.key == METADATA_KEY for entry in theirs.metadata_props):
-        raise ExportError(
-            f"{file}: is one of ours already; `drivable-export inspect {file}` tells what it is"
-        )
-    shapes = shapes_of(theirs, foreign, str(file))
-    graph = wrapped(theirs, foreign, shapes, str(file))
+    external = _contract(config.contract)
+    source, content = load_graph(file)
+    if any(entry.key == METADATA_KEY for entry in source.metadata_props):
+        raise ExportError(f"{file}: is one of our files already; see `drivable-export inspect {file}`")
+    shapes = shapes_of(source, external, str(file))
+    graph = wrapped(source, external, shapes, str(file))
     contract = ModelContract(
         model_id=name,
-        labels=foreign.labels,
+        labels=external.labels,
         input_wh=shapes.input_wh,
-        pad_bgr=foreign.pad_bgr,
+        pad_bgr=external.pad_bgr,
         output_stride=shapes.output_stride,
-        training_data=foreign.training_data,
-        licence=foreign.licence,
+        training_data=external.training_data,
+        licence=external.licence,
     )
-    measured = _measure(theirs, foreign, graph, contract, say)
+    measured = _measure(source, external, graph, contract, say)
+    # A shipped contract by its name, a file without its folder.
+    described = Path(config.contract).name if Path(config.contract).is_file() else config.contract
     training = {
-        "weights": "foreign",
+        "weights": "external",
         "from_file": file.name,
         "from_sha256": hashlib.sha256(content).hexdigest(),
-        "contract": _told(config.contract),
+        "contract": described,
     }
-    words = ["drivable-export", "wrap", file.name, "--contract", _told(config.contract), "--model-id", name]
-    card = facts(contract, name, weights_of(graph), measured, training, None, shlex.join(words))
+    words = ["drivable-export", "wrap", file.name, "--contract", described, "--model-id", name]
+    card = card_data(contract, name, weights_of(graph), measured, training, None, shlex.join(words))
     write_with_cards(out, graph, contract, card, overwrite=config.overwrite)
     say(f"{out}: {out.stat().st_size / 1e6:.1f} MB, cards beside it: {out.stem}.md, {out.stem}.json")
     return out
 
 
-def _contract(name: str) -> ForeignContract:
+def _contract(name: str) -> ExternalContract:
     """Raises SettingsError, naming the file."""
     try:
-        return parse(ForeignContract, "drivable-export wrap", "", ["--config", name])
+        return parse(ExternalContract, "drivable-export wrap", "", ["--config", name])
     except SettingsError as error:
-        told = str(error)
-        raise SettingsError(told if told.startswith(name) else f"{name}: {told}") from error
-
-
-def _told(contract: str) -> str:
-    """A shipped contract by its name, a file of its own without its folder."""
-    return Path(contract).name if Path(contract).is_file() else contract
+        line = str(error)
+        raise SettingsError(line if line.startswith(name) else f"{name}: {line}") from error
 
 
 def _measure(
-    theirs: onnx.ModelProto,
-    foreign: ForeignContract,
+    source: onnx.ModelProto,
+    external: ExternalContract,
     graph: onnx.ModelProto,
     contract: ModelContract,
     say: Callable[[str], None],
 ) -> Measured:
-    """What the other's file gives for pixels prepared in numpy, and what ours gives for the bytes.
+    """Compare the external file, preprocessed in numpy, with ours on the same bytes.
 
     Raises:
-        GateError: if they are not the same.
+        GateError: if they differ.
     """
     images, on = rendered()
     inputs = [letterbox(image, contract.input_wh, contract.pad_bgr)[0] for image in images]
-    infer = _infer(theirs, foreign)
+    infer = _infer(source, external)
     ours = engine_of(pack(graph, contract, {})[0], contract.model_id).infer
-    gates = held(compare(infer, ours, inputs).gates(LIMITS["fp32"], on), say)
+    gates = require(compare(infer, ours, inputs).gates(LIMITS["fp32"], on), say)
     control = compare(lambda input_bgr: infer(np.ascontiguousarray(input_bgr[..., ::-1])), ours, inputs)
     check_control(control, LIMITS["fp32"])
-    return Measured(gates, control, "the same network, red and blue exchanged", None, "")
+    return Measured(gates, control, "the same network, red and blue swapped", None, "")
 
 
-def _infer(theirs: onnx.ModelProto, foreign: ForeignContract) -> Infer:
-    session = load_session(theirs.SerializeToString(), "the network to wrap", [CPU], threads=0)
+def _infer(source: onnx.ModelProto, external: ExternalContract) -> Infer:
+    session = load_session(source.SerializeToString(), "the network to wrap", [CPU], threads=0)
 
     def infer(input_bgr: NDArray[np.uint8]) -> NDArray[np.float32]:
-        output = session.run([foreign.output], {foreign.input: foreign.prepared(input_bgr)})[0]
-        return foreign.logits(output)
+        output = session.run([external.output], {external.input: external.preprocess(input_bgr)})[0]
+        return external.logits(output)
 
     return infer

@@ -1,4 +1,4 @@
-"""The model card says how good the file is, on what, and how it was trained."""
+"""The model card states accuracy, data and training of a file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 pytest.importorskip("torch")
 
 from export.card import model_card
-from export.card_data import Measured, facts
+from export.card_data import Measured, card_data
 from export.provenance import training
 from export.verify import Gate, Parity
 from perception.cli_config import parse
@@ -77,22 +77,22 @@ GATES = [
 ]
 
 
-def told(
+def data_of(
     trained: dict[str, Any],
     accuracy: Accuracy | None = None,
     quantisation: dict[str, Any] | None = None,
     contract: ModelContract = CONTRACT,
 ) -> dict[str, Any]:
-    """The card for machines, as it comes back from the file's metadata."""
+    """The card as data, as it comes back from the file's metadata."""
     measured = Measured(GATES, Parity(16, 3.5, 0.4), "random weights of another seed", accuracy, "test")
-    values = facts(
+    values = card_data(
         contract, "rt_m", 2_300_000, measured, trained, quantisation, "drivable-export --model rt_m"
     )
     return dict(json.loads(json.dumps(values, allow_nan=False)))
 
 
 def card(config: dict[str, Any], history: Sequence[dict[str, float]], accuracy: Accuracy | None) -> str:
-    return model_card(told(training(config, history), accuracy), CONTRACT, "rt_m.onnx", 9_800_000)
+    return model_card(data_of(training(config, history), accuracy), CONTRACT, "rt_m.onnx", 9_800_000)
 
 
 def measured() -> Accuracy:
@@ -103,7 +103,7 @@ def measured() -> Accuracy:
     return Accuracy((*day, *(CountedFrame("c", "night", missed) for _ in range(2))))
 
 
-def test_accuracy_is_told_with_interval_conditions_and_two_classes() -> None:
+def test_accuracy_is_given_with_interval_conditions_and_two_classes() -> None:
     accuracy = measured()
 
     lines = card(asdict(CONFIG), HISTORY, accuracy).splitlines()
@@ -117,7 +117,7 @@ def test_accuracy_is_told_with_interval_conditions_and_two_classes() -> None:
     low, high = accuracy.mean_iou_interval()
     assert (
         f"| 95 % interval | {100 * low:.2f} to {100 * high:.2f} %, by recording: 5 frames of 3 recordings, "
-        "drawn anew 2,000 times |" in lines
+        "2,000 bootstrap samples |" in lines
     )
     assert (
         "| mean IoU, day and night | day **100.00 %** (3 frames), night **50.00 %** (2 frames); "
@@ -136,16 +136,16 @@ def test_licence_of_the_data_stands_on_the_card() -> None:
     assert f"| training data | {DATA} |" in text
 
 
-def test_recipe_names_what_the_network_learnt_from_and_no_folder_of_whoever_trained_it() -> None:
+def test_recipe_names_files_without_their_folders() -> None:
     text = card(asdict(CONFIG), HISTORY, None)
 
     for line in (
-        "| recipe | settings of its own, below |",
-        "| encoder | first weights from `mobilenet.pth` |",
+        "| recipe | custom settings, below |",
+        "| encoder | initial weights from `mobilenet.pth` |",
         "| teachers | `twinlitenet.onnx` (weight 0.4, temperature 3) |",
         "| loss | dice+cross_entropy |",
-        "| optimiser | sgd, learning rate by polynomial, weight decay 0.0001, gradients up to a norm of 5 |",
-        "| weights | their moving average, decay 0.999 |",
+        "| optimiser | sgd, learning rate by polynomial, weight decay 0.0001, gradient norm at most 5 |",
+        "| weights | moving average, decay 0.999 |",
         "| 1 | 320x192 | all of `train` | 10 | 16 | 0.001 | yes | 74.00 % |",
         "| 2 | 640x384 | all of `train`, 840 rendered | 4 | 8 | 0.0005 | no | 73.00 % |",
         "| 1 | 1 | 0.5000 | 0.6100 | 70.00 | 72.00 | – | – |",
@@ -160,8 +160,8 @@ def test_recipe_names_what_the_network_learnt_from_and_no_folder_of_whoever_trai
     [
         ("train/rt_m", "rt_m", {}, "`drivable-train --config train/rt_m`"),
         ("train/rt_m", "rt_m", {"data": "/data/bdd", "out": "/runs"}, "`drivable-train --config train/rt_m`"),
-        ("train/rt_m", "rt_m", {"stages": [Stage((320, 192), 1, 8, 1e-3)]}, "settings of its own, below"),
-        ("train/rt_m", "rt_m", {"optimiser": "sgd"}, "settings of its own, below"),
+        ("train/rt_m", "rt_m", {"stages": [Stage((320, 192), 1, 8, 1e-3)]}, "custom settings, below"),
+        ("train/rt_m", "rt_m", {"optimiser": "sgd"}, "custom settings, below"),
         ("train/published", "unet", {}, "`drivable-train --config train/published --model unet`"),
     ],
 )
@@ -176,7 +176,7 @@ def test_recipe_is_named_only_where_the_settings_are_its_own(
 
 
 @pytest.mark.parametrize(
-    ("choose_by", "history", "told"),
+    ("choose_by", "history", "line"),
     [
         ("mean_iou", HISTORY, "stage 2 after epoch 2, the best of its stage by mean IoU on `val`."),
         ("mean_iou", HISTORY[:3], "stage 2 after epoch 1, the best of its stage by mean IoU on `val`."),
@@ -186,48 +186,48 @@ def test_recipe_is_named_only_where_the_settings_are_its_own(
             [entry(0, 0, 0.8, val_loss=0.5), entry(0, 1, 0.7, val_loss=0.4)],
             "stage 1 after epoch 2, the best of its stage by loss on `val`.",
         ),
-        ("mean_iou", [], "Exported before its first epoch was over."),
+        ("mean_iou", [], "Exported before the end of its first epoch."),
     ],
 )
 def test_card_says_which_epoch_was_exported(
-    choose_by: str, history: list[dict[str, float]], told: str
+    choose_by: str, history: list[dict[str, float]], line: str
 ) -> None:
-    assert told in card(asdict(CONFIG) | {"choose_by": choose_by}, history, None)
+    assert line in card(asdict(CONFIG) | {"choose_by": choose_by}, history, None)
 
 
 def test_checkpoint_of_an_older_version_gets_a_card_too() -> None:
     lines = card(OLD_CONFIG, [entry(0, 0, 0.6)], None).splitlines()
 
-    assert "| encoder | random first weights |" in lines
-    assert "| frames varied by | flip 0.5 |" in lines
+    assert "| encoder | random initial weights |" in lines
+    assert "| augmentation | flip 0.5 |" in lines
     assert (
-        "| optimiser | adamw, learning rate by onecycle, weight decay 0.0001, gradients up to a norm of 5 |"
+        "| optimiser | adamw, learning rate by onecycle, weight decay 0.0001, gradient norm at most 5 |"
         in lines
     )
     assert not [line for line in lines if line.startswith(("| teachers", "| weights"))]
 
 
 def test_random_weights_are_called_that() -> None:
-    text = model_card(told({"weights": "random"}), CONTRACT, "rt_m.onnx", 9_800_000)
+    text = model_card(data_of({"weights": "random"}), CONTRACT, "rt_m.onnx", 9_800_000)
 
-    assert "It was not: the weights are random." in text
+    assert "None: the weights are random." in text
     assert "| mean IoU" not in text
 
 
-def test_gates_and_their_control_are_told_with_their_limits() -> None:
+def test_gates_and_their_control_are_listed_with_their_limits() -> None:
     lines = card(asdict(CONFIG), HISTORY, None).splitlines()
 
     assert "| logits, largest difference | 4.0e-05 | at most 0.01 | 16 frames of `val` |" in lines
     assert "| logits, same class | 100.000 % | at least 99.99 % | 16 frames of `val` |" in lines
     assert (
-        "Refused, as it must be: random weights of another seed; logits differ by up to 3.5, the same class "
-        "on 40.00 % of positions." in lines
+        "Control, rejected as it must be: random weights of another seed; logits differ by up to 3.5, same "
+        "class on 40.00 % of positions." in lines
     )
     assert "| made by | `drivable-export --model rt_m` |" in lines
-    assert "What it costs in mean IoU was not measured: no labelled frames were named." in lines
+    assert "The loss of mean IoU was not measured: no labelled frames were given." in lines
 
 
-def test_quantisation_tells_frames_by_condition_and_layers_kept_in_float() -> None:
+def test_quantisation_lists_frames_by_condition_and_layers_kept_in_float() -> None:
     int8 = {
         "precision": "int8",
         "method": "all values",
@@ -237,14 +237,14 @@ def test_quantisation_tells_frames_by_condition_and_layers_kept_in_float() -> No
     }
     contract = replace(CONTRACT, precision="int8")
 
-    lines = model_card(told({}, None, int8, contract), contract, "rt_m-int8.onnx", 2_800_000).splitlines()
+    lines = model_card(data_of({}, None, int8, contract), contract, "rt_m-int8.onnx", 2_800_000).splitlines()
 
     assert "| file | `rt_m-int8.onnx`, 2.8 MB, int8 |" in lines
     assert (
-        "| int8 | ranges of all values, measured on frames: 80 day, 48 night; kept in float: "
-        "`head.classify`; the gates refused ranges of 99.98 % of each frame's values |" in lines
+        "| int8 | calibrated to all values, on frames: 80 day, 48 night; kept in float: "
+        "`head.classify`; rejected by the gates: 99.98 % of each frame's values |" in lines
     )
-    assert "The file that it was made from does not tell." in lines
+    assert "Not stated in the file that it was made from." in lines
 
 
 @pytest.mark.parametrize(
@@ -253,16 +253,16 @@ def test_quantisation_tells_frames_by_condition_and_layers_kept_in_float() -> No
 def test_file_for_gpus_says_which_frames_it_takes(frame_wh: tuple[int, int], frames: str) -> None:
     contract = replace(CONTRACT, frame_wh=frame_wh, output="class_map")
 
-    text = model_card(told({}, contract=contract), contract, "rt_m-gpu.onnx", 1)
+    text = model_card(data_of({}, contract=contract), contract, "rt_m-gpu.onnx", 1)
 
     assert f"| input | uint8 NHWC BGR, {frames}; the graph fits them into 640x384, padded with" in text
     assert "| output | class map and confidence, uint8 at 640x384: direct, alternative, background |" in text
 
 
-def test_network_of_two_classes_tells_only_these() -> None:
+def test_network_of_two_classes_has_only_their_figures() -> None:
     counts = np.array([[90, 10], [0, 100]])
     contract = replace(CONTRACT, labels=LABELS_OF_TWO)
-    values = told({}, Accuracy((CountedFrame("a", "day", counts),)), contract=contract)
+    values = data_of({}, Accuracy((CountedFrame("a", "day", counts),)), contract=contract)
 
     text = model_card(values, contract, "twinlitenet.onnx", 1)
 
@@ -270,17 +270,19 @@ def test_network_of_two_classes_tells_only_these() -> None:
     assert "| mean IoU on `test` |" not in text
 
 
-def test_file_made_from_another_tells_how_that_one_was_trained() -> None:
+def test_file_made_from_another_has_the_training_section_of_that_one() -> None:
     origin = {"made_from": {"file": "rt_m.onnx", "sha256": "abc"}}
 
-    text = model_card(told(training(asdict(CONFIG), HISTORY) | origin), CONTRACT, "rt_m-gpu.onnx", 9_800_000)
+    text = model_card(
+        data_of(training(asdict(CONFIG), HISTORY) | origin), CONTRACT, "rt_m-gpu.onnx", 9_800_000
+    )
 
     assert "Made from `rt_m.onnx` (sha256 `abc`)." in text
     assert "| loss | dice+cross_entropy |" in text
 
 
-def test_file_without_a_card_tells_what_its_contract_knows() -> None:
+def test_file_without_a_card_shows_its_contract() -> None:
     text = model_card({}, CONTRACT, "rt_m.onnx", 9_800_000)
 
     assert f"| licence | {LICENCE} |" in text
-    assert "The file that it was made from does not tell." in text
+    assert "Not stated in the file that it was made from." in text

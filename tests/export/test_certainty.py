@@ -1,4 +1,4 @@
-"""A file learns how unsure its network is of frames, and is the same network before and after."""
+"""`drivable-export certainty` adds the uncertainty on frames to a file, and keeps its graph."""
 
 from __future__ import annotations
 
@@ -35,12 +35,10 @@ def test_file_gets_its_quantiles_and_keeps_graph_and_card(
     assert before.contract.doubt_quantiles is None
     assert after.contract.doubt_quantiles is not None
     assert len(after.contract.doubt_quantiles) == QUANTILES
-    assert "told in records" in out.with_suffix(".md").read_text()
+    assert "| ood_score | in records; median on `val`" in out.with_suffix(".md").read_text()
 
 
-def test_file_is_written_anew_in_its_place_and_doing_it_again_changes_nothing(
-    make_file: MakeFile, data: Path
-) -> None:
+def test_file_is_replaced_in_place_and_a_second_run_changes_nothing(make_file: MakeFile, data: Path) -> None:
     file = make_file()
     assert main(["certainty", str(file), "--data", str(data)]) == 0
     first = file.read_bytes()

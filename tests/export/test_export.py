@@ -150,7 +150,7 @@ def test_file_in_the_place_of_the_model_is_told_its_setting(
     Path("runs/mine/best.pt").touch()
 
     assert main(["--model", model]) == 1
-    assert f"such as rt_m, and --checkpoint {file} the file" in only_error_line("drivable-export")
+    assert f"such as rt_m; give the file with --checkpoint {file}" in only_error_line("drivable-export")
 
 
 def test_checkpoint_that_is_not_there_is_named_though_an_older_file_lies_in_the_way(
@@ -168,7 +168,7 @@ def test_checkpoint_that_is_not_there_is_named_though_an_older_file_lies_in_the_
 def test_checkpoint_of_other_layers_is_refused(tmp_path: Path) -> None:
     file = _checkpoint(tmp_path / "best.pt", build_model("rt_s", 4))
 
-    with pytest.raises(CheckpointError, match=r"best\.pt: holds other layers than the rt_s of this version"):
+    with pytest.raises(CheckpointError, match=r"best\.pt: its layers are not those of this version's rt_s"):
         _export(tmp_path, "rt_s", checkpoint=str(file), random_weights=False)
 
 
@@ -182,7 +182,7 @@ class SwappedColours(CpuGraph):
 def test_failing_gate_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("export.graph.CpuGraph", SwappedColours)
 
-    with pytest.raises(GateError, match="the exported graph is not the trained network: logits"):
+    with pytest.raises(GateError, match="the exported graph does not reproduce the network: logits"):
         _export(tmp_path, "rt_s")
 
     assert list(tmp_path.iterdir()) == []
@@ -206,7 +206,7 @@ def test_failing_gate_leaves_the_older_file_as_it_was(
 def test_gate_that_other_weights_pass_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("export.torch_source.CONTROL_SEED", 0)
 
-    with pytest.raises(GateError, match="the gate is blind"):
+    with pytest.raises(GateError, match="the gates have no effect"):
         _export(tmp_path, "rt_s")
 
     assert list(tmp_path.iterdir()) == []
@@ -287,7 +287,7 @@ def test_int8_is_made_from_our_own_file_and_keeps_what_it_tells(tmp_path: Path, 
     assert card["training"]["weights"] == "random"
     assert card["training"]["made_from"]["file"] == "rt_s.onnx"
     assert file.stat().st_size < float_file.stat().st_size / 2
-    with pytest.raises(RuntimeError, match="is a file for target cpu in int8; others are made from"):
+    with pytest.raises(RuntimeError, match="is a file for target cpu in int8; export from"):
         _export(tmp_path, "rt_s", checkpoint=str(file), random_weights=False, size_wh=None)
 
 
@@ -305,7 +305,7 @@ def test_gates_choose_among_the_ranges_of_int8(
             raise GateError(f"choice {len(calls)} refused")
         return gates
 
-    monkeypatch.setattr("export.run.held", strict)
+    monkeypatch.setattr("export.run.require", strict)
     from_file = {"checkpoint": str(float_file), "random_weights": False, "size_wh": None}
     wanted: dict[str, Any] = {**from_file, "precision": "int8", "calibrate": str(data)}
 
@@ -315,9 +315,9 @@ def test_gates_choose_among_the_ranges_of_int8(
         assert not [*(tmp_path / "int8").glob("*")]
     else:
         file = _export(tmp_path / "int8", "rt_s", **wanted)
-        told = json.loads(file.with_suffix(".json").read_text())["quantisation"]
-        assert len(told["refused_by_gates"]) == refused
-        assert told["method"] not in told["refused_by_gates"]
+        values = json.loads(file.with_suffix(".json").read_text())["quantisation"]
+        assert len(values["refused_by_gates"]) == refused
+        assert values["method"] not in values["refused_by_gates"]
 
 
 def test_file_of_ours_can_have_no_other_size_and_is_no_source_of_itself(
@@ -326,7 +326,7 @@ def test_file_of_ours_can_have_no_other_size_and_is_no_source_of_itself(
     file = make_file("rt_s.onnx", model_id="rt_s")
     ours = {"checkpoint": str(file), "random_weights": False}
 
-    with pytest.raises(RuntimeError, match=r"rt_s\.onnx: takes 32x32 and cannot be made 96x64"):
+    with pytest.raises(RuntimeError, match=r"rt_s\.onnx: takes 32x32, not 96x64"):
         _export(tmp_path / "out", "rt_s", **ours)
     with pytest.raises(CollisionError, match="is the file to export from"):
         _export(tmp_path, "rt_s", **ours)

@@ -10,7 +10,7 @@ from onnx import helper, numpy_helper
 
 pytest.importorskip("torch")
 
-from export.fuse_convs import join_linear_pairs
+from export.fuse_convs import fuse_conv_pairs
 
 CHANNELS_IN, SIDE = 6, 9
 
@@ -79,7 +79,7 @@ def test_pair_becomes_one_convolution_that_gives_the_same(kernel: int, with_bias
     model = network((4, kernel), (3, 1), with_bias=with_bias)
     wanted = run(model)
 
-    join_linear_pairs(model)
+    fuse_conv_pairs(model)
 
     assert [node.op_type for node in model.graph.node] == ["Conv"]
     assert {tensor.name for tensor in model.graph.initializer} == set(model.graph.node[0].input[1:])
@@ -100,6 +100,6 @@ def test_pair_becomes_one_convolution_that_gives_the_same(kernel: int, with_bias
 def test_others_are_left_alone(model: onnx.ModelProto) -> None:
     before = model.SerializeToString(deterministic=True)
 
-    join_linear_pairs(model)
+    fuse_conv_pairs(model)
 
     assert model.SerializeToString(deterministic=True) == before

@@ -200,7 +200,7 @@ def test_network_that_computes_with_bytes_is_refused() -> None:
     inside = network(3)
     inside.graph.node[0].op_type = "MaxPool"
 
-    with pytest.raises(ExportError, match="reads bytes by MaxPool; for target gpu it has to make floats"):
+    with pytest.raises(ExportError, match="reads bytes with MaxPool; for target gpu it must convert"):
         gpu_graph(inside, LABELS, INPUT_WH, INPUT_WH, PAD_BGR)
 
 

@@ -1,4 +1,4 @@
-"""`drivable-export inspect` tells what a file is and where it runs, or why it is not to be trusted."""
+"""`drivable-export inspect` shows what a file is and where it runs, and refuses changed files."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from perception.inference.engines import Engine, EngineError
 MakeFile = Callable[..., Path]
 
 
-def test_card_and_providers_are_told(make_file: MakeFile, capsys: pytest.CaptureFixture[str]) -> None:
+def test_card_and_providers_are_shown(make_file: MakeFile, capsys: pytest.CaptureFixture[str]) -> None:
     file = make_file(card={"network": "tiny", "parameters": 576, "training": {"weights": "random"}})
 
     assert main(["inspect", str(file)]) == 0
@@ -28,15 +28,15 @@ def test_card_and_providers_are_told(make_file: MakeFile, capsys: pytest.Capture
         "# tiny",
         "| network | tiny, 576 parameters |",
         "| output | logits, stride 8: direct, alternative, background |",
-        "It was not: the weights are random. For trying out speed only.",
-        "Checksum and contract: as they were exported.",
+        "None: the weights are random. For speed tests only.",
+        "Checksum and contract: unchanged since the export.",
         f"In records and logs (`model_sha256`): {hashlib.sha256(file.read_bytes()).hexdigest()}",
     ):
         assert line in said.splitlines()
     assert "Runs here on: cpu: yes; cuda: " in said
 
 
-def test_why_a_provider_does_not_run_it_is_told_whole_without_what_to_do() -> None:
+def test_reason_of_a_provider_is_shown_without_the_advice() -> None:
     def load() -> Engine:
         raise EngineError("x did not load (took cpu: y is missing; it comes with z); use --provider cpu")
 
@@ -50,11 +50,11 @@ def test_json_holds_card_contract_and_providers(
 
     assert main(["inspect", str(file), "--json"]) == 0
 
-    told = json.loads(capsys.readouterr().out)
-    assert (told["network"], told["contract"]["model_id"]) == ("tiny", "tiny")
-    assert told["file_sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
-    assert told["size_bytes"] == file.stat().st_size
-    assert told["runs_here_on"]["cpu"] == "yes"
+    printed = json.loads(capsys.readouterr().out)
+    assert (printed["network"], printed["contract"]["model_id"]) == ("tiny", "tiny")
+    assert printed["file_sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
+    assert printed["size_bytes"] == file.stat().st_size
+    assert printed["runs_here_on"]["cpu"] == "yes"
 
 
 def test_file_that_was_changed_is_refused(make_file: MakeFile, only_error_line: Callable[[str], str]) -> None:
@@ -65,7 +65,7 @@ def test_file_that_was_changed_is_refused(make_file: MakeFile, only_error_line: 
     assert f"{file}: the file was changed after it was exported" in only_error_line("drivable-export")
 
 
-def test_graph_that_breaks_its_contract_is_told_to_run_nowhere(
+def test_graph_that_breaks_its_contract_runs_nowhere(
     make_file: MakeFile, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = make_file(input_wh=(64, 32))
@@ -74,7 +74,7 @@ def test_graph_that_breaks_its_contract_is_told_to_run_nowhere(
     assert "cpu: no, " in capsys.readouterr().out
 
 
-def test_onnx_file_of_others_is_told_to_be_wrapped(
+def test_external_onnx_file_gets_the_advice_to_wrap_it(
     tmp_path: Path, make_file: MakeFile, only_error_line: Callable[[str], str]
 ) -> None:
     import onnx
@@ -86,5 +86,5 @@ def test_onnx_file_of_others_is_told_to_be_wrapped(
 
     assert main(["inspect", str(file)]) == 1
     line = only_error_line("drivable-export")
-    assert "none of ours" in line
+    assert "without a drivable contract" in line
     assert f"drivable-export wrap {file} --contract" in line

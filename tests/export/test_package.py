@@ -67,21 +67,21 @@ def test_write_that_fails_leaves_the_older_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("out", "told"),
+    ("out", "message"),
     [
-        ("text/rt_s.onnx", "text is no folder"),
-        ("text/deeper/rt_s.onnx", "text is no folder"),
+        ("text/rt_s.onnx", "text is not a folder"),
+        ("text/deeper/rt_s.onnx", "text is not a folder"),
         ("folder.onnx", "Is a directory"),
         ("card.onnx", r"card\.md: cannot be written: Is a directory"),
     ],
 )
-def test_place_that_cannot_be_written_is_refused_beforehand(tmp_path: Path, out: str, told: str) -> None:
+def test_place_that_cannot_be_written_is_refused_beforehand(tmp_path: Path, out: str, message: str) -> None:
     (tmp_path / "text").write_text("a file")
     (tmp_path / "folder.onnx").mkdir()
     (tmp_path / "card.md").mkdir()
     before = sorted(tmp_path.rglob("*"))
 
-    with pytest.raises(ExportError, match=told):
+    with pytest.raises(ExportError, match=message):
         check_writable(tmp_path / out)
 
     assert sorted(tmp_path.rglob("*")) == before

@@ -16,7 +16,7 @@ import onnxruntime as ort  # noqa: E402
 
 from export.config import ExportConfig  # noqa: E402
 from export.package import ExportError, unpack  # noqa: E402
-from export.plain_nchw import plain_graph  # noqa: E402
+from export.plain_nchw import plain_nchw_graph  # noqa: E402
 from export.run import export  # noqa: E402
 from export.verify import GateError  # noqa: E402
 from perception.inference.zoo import model_file  # noqa: E402
@@ -69,7 +69,7 @@ def _run(graph: Any, array: np.ndarray) -> np.ndarray:
 
 def _differ(cpu: Any, std: float) -> tuple[float, tuple[float, ...], list[str]]:
     """By how much at most; the mean; and the operators of the plain graph."""
-    plain, mean_bgr = plain_graph(cpu, std)
+    plain, mean_bgr = plain_nchw_graph(cpu, std)
     sides = [dim.dim_value for dim in cpu.graph.input[0].type.tensor_type.shape.dim]
     frame = np.random.default_rng(1).integers(0, 256, sides, np.uint8)
     image = ((frame.astype(np.float32) - np.array(mean_bgr, np.float32)) / np.float32(std)).transpose(
@@ -134,7 +134,7 @@ def test_weights_that_another_layer_reads_too_stay_as_they_are() -> None:
 @pytest.mark.parametrize(("model", "most"), [("rt_s", 1e-4), ("rt_s-int8", 0.0)])
 def test_shipped_network_gives_the_same_logits(model: str, most: float) -> None:
     cpu = unpack(model_file(model)).graph
-    plain, mean_bgr = plain_graph(cpu, GREY_STD)
+    plain, mean_bgr = plain_nchw_graph(cpu, GREY_STD)
     frame = np.random.default_rng(0).integers(0, 256, (1, 384, 640, 3), np.uint8)
     image = ((frame.astype(np.float32) - np.array(mean_bgr, np.float32)) / np.float32(GREY_STD)).transpose(
         0, 3, 1, 2
@@ -154,7 +154,7 @@ def test_shipped_network_gives_the_same_logits(model: str, most: float) -> None:
 )
 def test_graph_that_begins_otherwise_is_refused(head: tuple[str, ...], message: str) -> None:
     with pytest.raises(ExportError, match=message):
-        plain_graph(_graph(*head), 57.4)
+        plain_nchw_graph(_graph(*head), 57.4)
 
 
 def test_file_of_ours_becomes_a_plain_one_that_tells_its_normalisation(
@@ -169,15 +169,15 @@ def test_file_of_ours_becomes_a_plain_one_that_tells_its_normalisation(
     ).file
 
     session = ort.InferenceSession(str(plain), providers=["CPUExecutionProvider"])
-    told = session.get_modelmeta().custom_metadata_map
-    assert told["model_info mean_values"] == "0 0 0"
-    assert told["model_info scale_values"] == "57.4 57.4 57.4"
+    metadata = session.get_modelmeta().custom_metadata_map
+    assert metadata["model_info mean_values"] == "0 0 0"
+    assert metadata["model_info scale_values"] == "57.4 57.4 57.4"
     assert session.get_inputs()[0].shape == [1, 3, 32, 32]
     assert said[-1].endswith("it takes BGR levels less 0, 0, 0, over 57.4, 57.4, 57.4")
     assert any(line.startswith("logits, largest difference: ") for line in said)
 
 
-def test_plain_graph_of_other_weights_is_not_written(
+def test_plain_nchw_graph_of_other_weights_is_not_written(
     tmp_path: Path, make_file: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("export.plain_nchw.fuse_scale", lambda graph, name, std: True)  # but it was not
@@ -214,7 +214,7 @@ def test_network_in_torch_is_traced_for_floats(tmp_path: Path) -> None:
         {"model": "rt_s-int8", "checkpoint": str(model_file("rt_s-int8"))},
     ],
 )
-def test_int8_file_is_a_source_of_a_plain_graph_alone(named: dict[str, str], tmp_path: Path) -> None:
+def test_int8_file_is_a_source_of_a_plain_nchw_graph_alone(named: dict[str, str], tmp_path: Path) -> None:
     out = tmp_path / "plain.onnx"
 
     exported = export(ExportConfig(**named, runs="none", target="plain", out=str(out)), lambda line: None)
@@ -226,8 +226,6 @@ def test_int8_file_is_a_source_of_a_plain_graph_alone(named: dict[str, str], tmp
         export(ExportConfig(**named, runs="none", target="gpu", out=str(out)), lambda line: None)
 
 
-def test_precision_of_a_plain_graph_is_that_of_its_source() -> None:
-    with pytest.raises(
-        ValueError, match="for int8 name an int8 file: --model rt_m-int8 where one is shipped"
-    ):
+def test_precision_of_a_plain_nchw_graph_is_that_of_its_source() -> None:
+    with pytest.raises(ValueError, match="for int8 name an int8 file: --model rt_m-int8 if one is shipped"):
         ExportConfig("rt_m", target="plain", precision="int8", data="frames")

@@ -1,4 +1,4 @@
-"""A file says what it was trained on, and who may use it."""
+"""Training data and licence of a file follow from its run."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ NAMED = replace(RUN, data="/roads/mine", data_name="my roads", data_licence="min
             replace(RUN, data="/roads/mine"),
             "the labelled frames of mine",
             "code Apache-2.0; weights: as the licence of the training data allows "
-            "(not stated; --data_licence states it)",
+            "(not stated; see --data_licence)",
         ),
     ],
 )
@@ -44,19 +44,17 @@ def test_data_and_terms_follow_from_the_settings(config: TrainConfig, data: str,
     assert licence(settings, build_model("rt_s", 3)) == terms
 
 
-def test_weights_that_a_run_began_with_bring_their_data_and_terms() -> None:
+def test_initial_weights_bring_their_data_and_terms() -> None:
     shipped = {"name": "rt_s", "training_data": "BDD100K", "licence": "not for profit", "settings": None}
     own = {"name": "best.pt", "training_data": None, "licence": None, "settings": asdict(NAMED)}
     network = build_model("rt_s", 3)
 
-    told = training_data(asdict(NAMED), shipped), licence(asdict(NAMED), network, shipped)
+    data, terms = training_data(asdict(NAMED), shipped), licence(asdict(NAMED), network, shipped)
     again = training_data(asdict(RUN), {**own, "before": shipped})
 
-    assert told[0] == "my roads; began with the weights of rt_s, trained on BDD100K"
-    assert told[1].endswith("mine alone; of the weights of rt_s, which it began with: not for profit")
-    assert (
-        "weights of best.pt, trained on my roads; began with the weights of rt_s, trained on BDD100K" in again
-    )
+    assert data == "my roads; initial weights of rt_s, trained on BDD100K"
+    assert terms.endswith("mine alone; initial weights of rt_s: not for profit")
+    assert "weights of best.pt, trained on my roads; initial weights of rt_s, trained on BDD100K" in again
     assert "not for profit" in licence(asdict(RUN), network, {**own, "before": shipped})
 
 
@@ -70,10 +68,10 @@ def test_training_is_ready_for_json_and_names_no_folder() -> None:
         NAMED, encoder_weights="/w/mobilenet.pth", teachers=[Teacher("/t/big.pt")], out="/home/me/runs"
     )
 
-    told = training(asdict(config), [{"stage": 0, "epoch": 0, "loss": 0.5, "val_loss": float("nan")}])
+    section = training(asdict(config), [{"stage": 0, "epoch": 0, "loss": 0.5, "val_loss": float("nan")}])
 
-    text = json.dumps(told, allow_nan=False)
+    text = json.dumps(section, allow_nan=False)
     assert not [folder for folder in ("/roads", "/w/", "/t/", "/home") if folder in text]
-    assert told["settings"]["encoder_weights"] == "mobilenet.pth"
-    assert told["settings"]["teachers"][0]["file"] == "big.pt"
-    assert told["epochs"] == [{"stage": 0, "epoch": 0, "loss": 0.5}]
+    assert section["settings"]["encoder_weights"] == "mobilenet.pth"
+    assert section["settings"]["teachers"][0]["file"] == "big.pt"
+    assert section["epochs"] == [{"stage": 0, "epoch": 0, "loss": 0.5}]

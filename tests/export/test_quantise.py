@@ -152,7 +152,9 @@ def test_every_choice_of_ranges_is_offered_once_the_closest_first() -> None:
 
     assert {found.method for found in offered} == set(METHODS)
     assert len(offered) == len(METHODS)
-    errors = [float(line.split("differ by ")[1].split()[0]) for line in said if line.startswith("ranges by ")]
+    errors = [
+        float(line.split("differ by ")[1].split()[0]) for line in said if line.startswith("calibrated to ")
+    ]
     assert errors == sorted(errors)
 
 
@@ -247,6 +249,6 @@ def test_float_graph_is_left_as_it_was_and_nothing_but_our_lines_is_said(
 
     assert model == network(GREY)
     assert said[0] == "calibrated on 3 frames"
-    assert said[1].startswith("ranges by ")
+    assert said[1].startswith("calibrated to ")
     assert capfd.readouterr() == ("", "")
     assert not caplog.records

@@ -82,7 +82,7 @@ def test_inspect_says_whether_there_is_an_answer(
         f"Known answer: none, no engine was checked by one; `drivable-export renew {file}` adds it."
         in without
     )
-    assert "Known answer: in the file, and each engine was checked by it." in with_one
+    assert "Known answer: in the file; each engine was checked with it." in with_one
     assert "| known answer | rendered: " in with_one
 
 

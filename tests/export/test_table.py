@@ -1,4 +1,4 @@
-"""`drivable-export table` exports each network for both targets and prints a row as soon as it is known."""
+"""`drivable-export table` exports each network for both targets and prints each row when it is measured."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ def _few_frames(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("max_difference", "status", "told"), [(1e-2, 0, "100.000 %"), (-1.0, 1, "refused")])
+@pytest.mark.parametrize(("max_difference", "status", "text"), [(1e-2, 0, "100.000 %"), (-1.0, 1, "refused")])
 def test_both_targets_stand_in_the_table_and_a_refusal_ends_with_1(
     max_difference: float,
     status: int,
-    told: str,
+    text: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -37,18 +37,18 @@ def test_both_targets_stand_in_the_table_and_a_refusal_ends_with_1(
     cells = [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
     assert {len(row) for row in cells} == {7}
     assert [row[:3] for row in cells[2:]] == [["rt_s", "random", "cpu"], ["rt_s", "random", "gpu"]]
-    assert told in rows[2]
+    assert text in rows[2]
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
-    ("settings", "told"),
+    ("settings", "text"),
     [
         ({"models": []}, "models is empty"),
         ({"models": ["rt_x"]}, "unknown model 'rt_x'; known: rt_s"),
         ({"size_wh": (0, 0)}, "both sides must be from 32 to 8192"),
     ],
 )
-def test_table_that_cannot_be_made_is_refused_beforehand(settings: dict[str, object], told: str) -> None:
-    with pytest.raises(ValueError, match=told):
+def test_table_that_cannot_be_made_is_refused_beforehand(settings: dict[str, object], text: str) -> None:
+    with pytest.raises(ValueError, match=text):
         TableConfig(**settings)  # type: ignore[arg-type]

@@ -11,7 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 pytest.importorskip("torch")
 
-from export.fp16 import to_half
+from export.fp16 import to_fp16
 from export.gpu import gpu_graph
 from export.package import unpack
 from export.quantise import quantise
@@ -36,7 +36,7 @@ def in_precision(name: str, precision: str, frames_bgr: list[np.ndarray]) -> onn
     packed = unpack(MODELS / f"{name}.onnx")
     contract, network = packed.contract, packed.graph
     if precision == "fp16":
-        network = to_half(network)
+        network = to_fp16(network)
     if precision == "int8":
         inputs = [letterbox(frame, contract.input_wh, contract.pad_bgr)[0] for frame in frames_bgr]
         network = next(quantise(network, inputs[:2], inputs[2:3], form="tensorrt")).graph
@@ -77,7 +77,7 @@ def test_files_for_cpus_and_graphs_for_any_size_are_not() -> None:
 
     assert any("its integers are uint8" in line for line in left_by_tensorrt(packed.graph))
     assert any("double is not a type" in line for line in left_by_tensorrt(any_size))
-    assert "does not take the whole graph" in tensorrt_line(packed.graph)
+    assert "does not run the whole graph" in tensorrt_line(packed.graph)
 
 
 def model(nodes: list[onnx.NodeProto], gives: int, opsets: int = 1) -> onnx.ModelProto:
@@ -109,7 +109,7 @@ TO_FLOAT = helper.make_node("Cast", ["bytes"], ["floats"], to=FLOAT)
         (
             [helper.make_node("Cast", ["bytes"], ["whole"], to=TensorProto.INT64),
              helper.make_node("Cast", ["whole"], ["out"], to=BYTES)],
-            BYTES, "makes bytes of int64",
+            BYTES, "makes bytes from int64",
         ),
         (
             [TO_FLOAT, helper.make_node("Cast", ["floats"], ["again"], to=BYTES),
@@ -129,9 +129,9 @@ TO_FLOAT = helper.make_node("Cast", ["bytes"], ["floats"], to=FLOAT)
         (
             [TO_FLOAT, helper.make_node("QuantizeLinear", ["floats", "scale", "three"], ["q"]),
              helper.make_node("DequantizeLinear", ["q", "scale", "three"], ["out"])],
-            FLOAT, "zero point has to be 0",
+            FLOAT, "zero point must be 0",
         ),
-        ([TO_FLOAT, helper.make_node("Sin", ["floats"], ["out"])], FLOAT, "not among the operators"),
+        ([TO_FLOAT, helper.make_node("Sin", ["floats"], ["out"])], FLOAT, "not among its operators"),
     ],
 )  # fmt: skip
 def test_each_rule(nodes: list[onnx.NodeProto], gives: int, reason: str | None) -> None:

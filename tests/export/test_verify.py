@@ -1,4 +1,4 @@
-"""A gate holds what it should, refuses what it should, and says by how much."""
+"""Gates pass and reject what they should, and give the figures."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from export.verify import (
     GateError,
     Parity,
     accuracy_gates,
-    check,
     check_control,
     class_map_gate,
     compare,
+    require,
 )
 from perception.frame import Frame, Prediction
 from perception.labels import LABELS
@@ -43,7 +43,7 @@ def test_differences_are_counted_over_all_frames() -> None:
 
 
 @pytest.mark.parametrize(
-    ("precision", "parity", "holds"),
+    ("precision", "parity", "passes"),
     [
         ("fp32", Parity(2, 0.005, 1.0), True),
         ("fp32", Parity(2, 0.02, 1.0), False),
@@ -55,27 +55,27 @@ def test_differences_are_counted_over_all_frames() -> None:
         ("int8", Parity(2, 0.1, 0.96), False),
     ],
 )
-def test_logits_are_judged_by_precision(precision: str, parity: Parity, holds: bool) -> None:
+def test_logits_are_judged_by_precision(precision: str, parity: Parity, passes: bool) -> None:
     gates = parity.gates(LIMITS[precision], "2 frames")
 
-    assert all(gate.holds for gate in gates) == holds
+    assert all(gate.passes for gate in gates) == passes
 
 
-def test_refusal_tells_number_and_limit_of_what_failed_alone() -> None:
+def test_error_gives_figure_and_limit_of_failed_gates_only() -> None:
     gates = Parity(2, 0.02, 1.0).gates(LIMITS["fp32"], "2 frames")
 
     with pytest.raises(GateError) as raised:
-        check(gates)
+        require(gates)
 
     assert str(raised.value) == (
-        "the exported graph is not the trained network: logits, largest difference: 2.0e-02 "
+        "the exported graph does not reproduce the network: logits, largest difference: 2.0e-02 "
         "(at most 0.01), 2 frames; nothing was written"
     )
 
 
 def test_control_that_passes_is_an_error() -> None:
     check_control(Parity(2, 3.0, 0.4), LIMITS["fp32"])
-    with pytest.raises(GateError, match="the gate is blind"):
+    with pytest.raises(GateError, match="the gates have no effect"):
         check_control(Parity(2, 1e-4, 1.0), LIMITS["fp32"])
 
 
@@ -99,18 +99,18 @@ def test_loss_of_accuracy_is_judged_in_total_and_by_class(
 ) -> None:
     gates = accuracy_gates(accuracy(1000), accuracy(exported), LABELS, LIMITS[precision], "val")
 
-    assert [gate.name for gate in gates if not gate.holds] == failing
+    assert [gate.name for gate in gates if not gate.passes] == failing
     assert "IoU lost, alternative" not in [gate.name for gate in gates]  # it never occurs
 
 
 def test_gain_in_accuracy_is_a_loss_below_zero_and_holds() -> None:
     gates = accuracy_gates(accuracy(900), accuracy(1000), LABELS, LIMITS["fp32"], "val")
 
-    assert all(gate.holds and gate.measured < 0 for gate in gates)
+    assert all(gate.passes and gate.measured < 0 for gate in gates)
 
 
-@pytest.mark.parametrize(("wrong_pixels", "holds"), [(1, True), (11, False)])
-def test_class_maps_of_both_targets_are_compared_by_pixel(wrong_pixels: int, holds: bool) -> None:
+@pytest.mark.parametrize(("wrong_pixels", "passes"), [(1, True), (11, False)])
+def test_class_maps_of_both_targets_are_compared_by_pixel(wrong_pixels: int, passes: bool) -> None:
     def node(frame: Frame) -> Prediction:
         return Prediction(frame, np.zeros((100, 100), np.uint8), (), "node")
 
@@ -121,7 +121,7 @@ def test_class_maps_of_both_targets_are_compared_by_pixel(wrong_pixels: int, hol
 
     gate = class_map_gate(node, graph, INPUTS, "2 frames")
 
-    assert gate.holds == holds
+    assert gate.passes == passes
     assert gate.measured == pytest.approx(100 - wrong_pixels / 100)
 
 

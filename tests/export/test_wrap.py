@@ -1,4 +1,4 @@
-"""Another's network gives in our file what it gives in its own."""
+"""A wrapped external network gives the same results as its own file."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import onnxruntime as ort
 from onnx import TensorProto, helper, numpy_helper
 
 from export.cli import main
-from export.external_model import ForeignContract
+from export.external_model import ExternalContract
 from perception.cli_config import parse, shipped_config
 from perception.inference.engines import OnnxEngine
 
@@ -33,7 +33,7 @@ CONTRACT: dict[str, Any] = {
     "training_data": "their roads",
     "licence": "MIT",
 }
-MakeForeign = Callable[..., Path]
+MakeExternal = Callable[..., Path]
 WriteContract = Callable[..., str]
 
 
@@ -43,7 +43,7 @@ def _few_frames(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def make_foreign(tmp_path: Path) -> MakeForeign:
+def make_external(tmp_path: Path) -> MakeExternal:
     """A function that writes a float network: a convolution to `road`, and one to `lines` beside it."""
 
     def make(
@@ -90,7 +90,7 @@ def write_contract(tmp_path: Path) -> WriteContract:
 
 
 @pytest.mark.parametrize(
-    ("foreign", "values"),
+    ("external", "values"),
     [
         ({}, {}),
         ({"layout": "NHWC"}, {"layout": "NHWC"}),
@@ -100,14 +100,14 @@ def write_contract(tmp_path: Path) -> WriteContract:
     ],
     ids=["RGB", "NHWC", "BGR at stride 4", "merged channels", "scores"],
 )
-def test_wrapped_file_gives_what_theirs_gives(
-    foreign: dict[str, Any],
+def test_wrapped_file_gives_the_results_of_the_external_one(
+    external: dict[str, Any],
     values: dict[str, Any],
-    make_foreign: MakeForeign,
+    make_external: MakeExternal,
     write_contract: WriteContract,
     tmp_path: Path,
 ) -> None:
-    file, out = make_foreign(**foreign), tmp_path / "ours.onnx"
+    file, out = make_external(**external), tmp_path / "ours.onnx"
     said = CONTRACT | values
 
     assert main(["wrap", str(file), "--contract", write_contract(**values), "--out", str(out)]) == 0
@@ -125,7 +125,7 @@ def test_wrapped_file_gives_what_theirs_gives(
     engine = OnnxEngine(out, "cpu")
     wanted = [theirs[said["classes"][label]].max(0) for label in engine.contract.labels]
     np.testing.assert_allclose(engine.infer(input_bgr), wanted, atol=1e-4)
-    assert engine.contract.output_stride == foreign.get("kernel", 1)
+    assert engine.contract.output_stride == external.get("kernel", 1)
     assert (engine.contract.training_data, engine.contract.licence) == ("their roads", "MIT")
     assert engine.contract.labels == (
         ("direct", "alternative", "background") if len(wanted) == 3 else ("drivable", "background")
@@ -138,10 +138,10 @@ def test_wrapped_file_gives_what_theirs_gives(
 
 
 @pytest.mark.parametrize(
-    ("foreign", "values", "told"),
+    ("external", "values", "message"),
     [
         ({}, {"input": "images"}, "theirs.onnx: input is images, but the graph takes pixels"),
-        ({}, {"output": "da"}, "theirs.onnx: output is da, but the graph gives road, lines"),
+        ({}, {"output": "da"}, "theirs.onnx: output is da, but the graph has road, lines"),
         (
             {},
             {"classes": {"drivable": [2], "background": [0]}},
@@ -155,16 +155,16 @@ def test_wrapped_file_gives_what_theirs_gives(
             {"colour": "RGB"},
             "theirs.yaml: line 6: unknown setting colour; the nearest known one is colour_order",
         ),
-        ({}, {"std": [1, 0, 1]}, "std is (1.0, 0.0, 1.0); none of it can be 0"),
+        ({}, {"std": [1, 0, 1]}, "std is (1.0, 0.0, 1.0); no value can be 0"),
         ({"batch": "N"}, {}, "pixels has the shape Nx3x32x64; only fixed shapes of one frame"),
         ({"batch": 2}, {}, "only fixed shapes of one frame"),
     ],
 )
 def test_contract_that_is_not_the_graphs_is_refused_in_one_line(
-    foreign: dict[str, Any],
+    external: dict[str, Any],
     values: dict[str, Any],
-    told: str,
-    make_foreign: MakeForeign,
+    message: str,
+    make_external: MakeExternal,
     write_contract: WriteContract,
     tmp_path: Path,
     only_error_line: Callable[[str], str],
@@ -172,11 +172,11 @@ def test_contract_that_is_not_the_graphs_is_refused_in_one_line(
     out = tmp_path / "ours.onnx"
 
     status = main(
-        ["wrap", str(make_foreign(**foreign)), "--contract", write_contract(**values), "--out", str(out)]
+        ["wrap", str(make_external(**external)), "--contract", write_contract(**values), "--out", str(out)]
     )
 
     assert status == 1
-    assert told in only_error_line("drivable-export")
+    assert message in only_error_line("drivable-export")
     assert not out.exists()
 
 
@@ -184,14 +184,14 @@ def test_our_own_file_is_not_wrapped_again(
     make_file: Callable[..., Path], write_contract: WriteContract, only_error_line: Callable[[str], str]
 ) -> None:
     assert main(["wrap", str(make_file()), "--contract", write_contract()]) == 1
-    assert "is one of ours already" in only_error_line("drivable-export")
+    assert "is one of our files already" in only_error_line("drivable-export")
 
 
 @pytest.mark.parametrize("name", ["contracts/twinlitenet", "contracts/road_segmentation_adas_0001"])
 def test_shipped_contract_is_a_whole_one(name: str) -> None:
     assert shipped_config(name) is not None
 
-    contract = parse(ForeignContract, "wrap", "", ["--config", name])
+    contract = parse(ExternalContract, "wrap", "", ["--config", name])
 
     assert contract.labels == ("drivable", "background")
     assert contract.licence

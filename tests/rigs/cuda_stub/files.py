@@ -8,7 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
-from export.fp16 import to_half
+from export.fp16 import to_fp16
 from export.gpu import gpu_graph
 from export.package import pack, unpack
 from export.quantise import quantise
@@ -32,7 +32,7 @@ def for_gpu(name: str, precision: str, frame_wh: tuple[int, int]) -> Path:
     packed = unpack(model_file(name))
     contract, network = packed.contract, packed.graph
     if precision == "fp16":
-        network = to_half(network)
+        network = to_fp16(network)
     elif precision == "int8":
         renderer = DriveRenderer("mixed")
         inputs = [
