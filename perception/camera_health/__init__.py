@@ -1,1 +1,1 @@
-"""Whether the camera has a view of the road: statistics of its pictures, and what follows from them."""
+"""Camera health: statistics of the camera's pictures, and the state that follows from them."""

@@ -1,4 +1,4 @@
-"""What one frame looks like: light, sharpness, structure, and a fingerprint. Measured on a 160x90 luma."""
+"""Image statistics of a frame: light, sharpness, structure, and a fingerprint, measured on 160x90 luma."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ _FLATTEST: Final = 0.1
 
 
 def image_stats_of(frame: Frame) -> ImageStats:
-    """The look of one frame; of frames below 160x90 only light and fingerprint can be told.
+    """The statistics of one frame; below 160x90 only light and fingerprint.
 
-    Structure is the root mean square of the Laplacian at 80x45 in 5x5 pixels, so that most of the sensor's
-    noise is averaged away and smooth shades do not count. Sharpness compares the Laplacian's energy at 160x90
-    with that at 80x45: natural pictures have about as much contrast in every octave (Field 1987), blur takes
-    the finest first, and a comparison does not mistake fog or night for blur, as the variance of the
-    Laplacian alone would (Pech-Pacheco et al. 2000). The flattest blocks tell the energy of noise, which is
-    left out. The darkest luma is the dark channel of He et al. (2009), made of luma alone.
+    Structure is the root mean square of the Laplacian at 80x45 in 5x5 pixels, which averages out most of the
+    sensor's noise and ignores smooth gradients. Sharpness is the ratio of the Laplacian's energy at 160x90 to
+    that at 80x45: natural pictures have about the same contrast in every octave (Field 1987) and blur removes
+    the finest first, so that fog or night do not look like blur, as they would by the variance of the
+    Laplacian (Pech-Pacheco et al. 2000). The flattest blocks give the energy of noise, which is subtracted.
+    The darkest luma is the dark channel of He et al. (2009), computed from luma alone.
     """
     pixels = frame.pixels.y if isinstance(frame.pixels, Yuv420) else frame.pixels
-    # a quarter of the rows at 720: memory that nobody else has just read costs more than all the rest
+    # a quarter of the rows at 720: reading memory that is in no cache costs more than everything else here
     rows = pixels[:: max(1, pixels.shape[0] // ROWS)]
     if isinstance(frame.pixels, Yuv420):
         small = np.asarray(cv2.LUT(_shrunk(rows), _FULL_RANGE), np.uint8)
@@ -72,12 +72,12 @@ def image_stats_of(frame: Frame) -> ImageStats:
 
 
 def _fingerprint(rows: NDArray[np.uint8]) -> int:
-    """CRC of some 45 rows: 57,600 luma samples at 1280x720, of which a sensor's noise always changes some."""
+    """CRC of about 45 rows: 57,600 luma samples at 1280x720, of which sensor noise always changes some."""
     return zlib.crc32(rows[:: max(1, rows.shape[0] // FINGERPRINT_ROWS)].tobytes())
 
 
 def _shrunk(luma: Plane) -> Plane:
-    """(90, 160) uint8: halved while it can be, since OpenCV halves several times quicker than it shrinks."""
+    """(90, 160) uint8: halved while possible, because OpenCV halves several times faster than it shrinks."""
     height, width = luma.shape
     while width >= 2 * SMALL_WH[0] and height >= 2 * SMALL_WH[1]:
         even = luma[: height // 2 * 2, : width // 2 * 2]
@@ -87,7 +87,7 @@ def _shrunk(luma: Plane) -> Plane:
 
 
 def _laplacian_energy(luma: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """(9, 16) float32 mean square of the Laplacian in every block."""
+    """(9, 16) float32 mean square of the Laplacian per block."""
     laplacian = cv2.Laplacian(luma, cv2.CV_16S)
     squared = cv2.multiply(laplacian, laplacian, dtype=cv2.CV_32F)
     return np.asarray(cv2.resize(squared, BLOCKS_WH, interpolation=cv2.INTER_AREA), np.float32)
@@ -98,5 +98,5 @@ def _without_noise(energy: NDArray[np.float32]) -> float:
 
 
 def _structure(energy: NDArray[np.float32]) -> float:
-    """Of a part's most structured blocks, all but a twentieth of them: a lamp or a gap is not a view."""
+    """The 95th percentile of a part's blocks: the most structured ones may be a lamp or a gap."""
     return float(np.sqrt(np.sort(energy, axis=None)[int(energy.size * _MOST_STRUCTURED)]))

@@ -1,4 +1,4 @@
-"""Whether the camera sees the road: one judge per camera, fed with the look of every frame in order."""
+"""The health monitor of a camera: its state from the image statistics of its frames, in order."""
 
 from __future__ import annotations
 
@@ -15,44 +15,44 @@ from perception.camera_health.image_stats import OPPOSITE, PARTS
 from perception.frame import CameraState, ImageStats
 
 VERGES: Final = (np.s_[5:7, :3], np.s_[5:7, -3:])
-"""Blocks beside the road, which daylight reaches and headlights hardly do."""
+"""Blocks beside the road, lit by daylight but hardly by headlights."""
 
 
 @dataclass(frozen=True)
 class HealthSettings:
-    """When a picture is poor or no view of the road at all. Luma runs from 0 (black) to 255 (white)."""
+    """Thresholds for degraded and blocked views. Luma is from 0 (black) to 255 (white)."""
 
     enabled: bool = True
-    """Judge the camera at all; without it the state is ok, and degraded only where the decoder says so."""
+    """Check the pictures; without it the state is ok, or degraded if the decoder reports damage."""
     alarm_after_s: float = 0.3
-    """A fault is told when it has lasted for this time since the last frame without it."""
+    """A fault is reported after it has lasted this long since the last frame without it."""
     frozen_after_s: float = 0.4
-    """The same for a picture that repeats itself to the bit."""
+    """The same for a picture that repeats bit for bit."""
     alarm_frames: int = 2
-    """Frames in a row that must show a fault before it is told: one may be a glitch or shown twice."""
+    """A fault is reported after this many frames in a row; a single one may be a glitch or repeated."""
     clear_after_s: float = 1.0
-    """A fault that was told stands until frames have been free of it for this time."""
+    """A reported fault is cleared after this long without it."""
     view_structure: float = 8.0
-    """A picture with light on it is no view of the road below this structure; 0 never tells it."""
+    """A lit picture below this structure is no view of the road; 0 turns it off."""
     part_structure: float = 4.8
-    """A half is flat below this structure, and so is a dark picture; 0 tells no half covered."""
+    """A half below this structure is flat, and so is a dark picture; 0 turns off covered halves."""
     lit_luma: float = 45.0
-    """A flat half brighter than this on the mean is covered: there is light, and nothing in it."""
+    """A flat half with a higher mean is covered: there is light, but nothing to see."""
     day_luma: float = 50.0
-    """A flat dark half is covered if the opposite one is brighter than this all over: it is day there."""
+    """A flat dark half is covered if the opposite half is brighter than this everywhere: it is day."""
     black_luma: float = 25.0
-    """A flat dark picture is black if not even its brightest block has this luma."""
+    """A flat dark picture is black if its brightest block is below this."""
     dark_luma: float = 12.0
-    """It is too dark if the brightest block of a picture is darker; the road may be seen down to this."""
+    """A picture is too dark if its brightest block is below this; above it the road may be visible."""
     glare_share: float = 0.35
-    """It is glare if more than this share of the picture is as good as white; 1 never tells it."""
+    """Glare if more than this share of the picture is nearly white; 1 turns it off."""
     veil_luma: float = 100.0
-    """It is fog, or a fogged lens, if less than a hundredth of the picture is darker; 255 never tells it."""
+    """Fog, or a fogged lens, if less than a hundredth of the picture is darker; 255 turns it off."""
     sharpness: float = 0.48
-    """It is blurred if fine detail over coarse detail is below this; 0 never tells it."""
+    """Blurred if the ratio of fine to coarse detail is below this; 0 turns it off."""
 
     def __post_init__(self) -> None:
-        """Refuse values that no camera can be judged by; raises ValueError."""
+        """Validate the settings; raises ValueError."""
         for setting in fields(self):
             value = getattr(self, setting.name)
             if not 0 <= value < math.inf:
@@ -64,12 +64,12 @@ class HealthSettings:
 
 
 class CameraHealthMonitor:
-    """The state of one camera, from the looks of its frames.
+    """The state of one camera, from the statistics of its frames.
 
     Args:
         settings: thresholds and times.
-        may_freeze: whether pictures follow each other in time, so that equal ones are a fault, and what one
-            lacks that those before it had shown may be covered; in a folder of images they do not.
+        may_freeze: whether pictures are consecutive in time, so that equal ones are a fault and vanished
+            structure may be a cover; not in a folder of images.
     """
 
     def __init__(self, settings: HealthSettings, may_freeze: bool = True) -> None:
@@ -77,7 +77,7 @@ class CameraHealthMonitor:
         self._blocked = self._alarm(settings.alarm_after_s)
         self._blocked_reason = ""
         self._frozen = self._alarm(settings.frozen_after_s)
-        # what a decoder says of a frame is no guess: it is told at once, and of images of each alone
+        # a decoder's report is certain, so it counts at once, and for each image of a folder by itself
         self._damaged = _Alarm(0.0, 1, settings.clear_after_s if may_freeze else 0.0)
         self._poor: dict[str, _Alarm] = {}
         self._covers = CoverWatch(settings.part_structure)
@@ -87,12 +87,12 @@ class CameraHealthMonitor:
     def assess(
         self, stats: ImageStats | None, time_ns: int, is_damaged: bool
     ) -> tuple[CameraState, str | None]:
-        """The state after one more frame, and the reason where it is not ok.
+        """The state after one more frame, and the reason if it is not ok.
 
         Args:
-            look: of this frame; None where nobody looked, and only damage can be told.
-            time_ns: the frame's own time. If it went back, faults that were not told yet begin anew.
-            is_damaged: whether decoder or driver say that parts of the picture are not what the camera saw.
+            stats: of this frame; None if not measured, then only damage counts.
+            time_ns: the frame's own time. If it went back, faults not yet reported start over.
+            is_damaged: whether decoder or driver report that parts of the picture are damaged.
         """
         if time_ns < self._last_ns:
             self._last_fingerprint = None
@@ -132,7 +132,7 @@ class CameraHealthMonitor:
 
 
 def no_view(stats: ImageStats, settings: HealthSettings) -> str | None:
-    """Why nothing of the road can be seen in a frame; None where something can, or where nobody can tell."""
+    """Why the road is not visible in a frame; None if it may be, or if that is unknown."""
     if stats.structure is None or stats.structure >= settings.view_structure:
         return None
     if stats.saturated_share > 0.5:
@@ -140,12 +140,12 @@ def no_view(stats: ImageStats, settings: HealthSettings) -> str | None:
     if stats.block_luma.mean() > settings.lit_luma:
         return "covered"
     if stats.structure >= settings.part_structure and not _is_even(stats):
-        return None  # a network still sees the road in it
+        return None  # a network still finds the road in it
     return "black" if stats.brightest_luma < settings.black_luma else "dark"
 
 
 def _is_even(stats: ImageStats) -> bool:
-    """Whether all blocks have much the same structure: noise of a sensor that gets no light."""
+    """Whether all blocks have about the same structure: noise of a sensor without light."""
     assert stats.block_structure is not None  # it has structure
     blocks = np.sort(stats.block_structure, axis=None)
     return bool(blocks[blocks.size // 10] > 0.45 * blocks[blocks.size * 19 // 20])
@@ -154,15 +154,15 @@ def _is_even(stats: ImageStats) -> bool:
 def poor_view(
     stats: ImageStats, settings: HealthSettings, lost_parts: Collection[str] = ()
 ) -> dict[str, bool]:
-    """What a frame suffers from, the worst first: every reason, and whether it holds.
+    """Every reason for a degraded view, the worst first, and whether it applies.
 
     Args:
-        lost_parts: halves that at once stopped showing what they had shown.
+        lost_parts: halves that suddenly lost their view.
     """
     is_covered = {
         part: part in lost_parts or covers_light(stats, part, settings) for part in stats.part_structure
     }
-    # what spoils all of the picture stands before what it does to the halves
+    # reasons for the whole picture come before those for halves, which they may cause
     return {
         "dark": is_dark(stats, settings),
         "fogged": stats.darkest_luma > settings.veil_luma,
@@ -173,7 +173,7 @@ def poor_view(
 
 
 def is_dark(stats: ImageStats, settings: HealthSettings) -> bool:
-    """Whether nothing can be seen where the road is, for lack of light."""
+    """Whether it is too dark to see the road."""
     if stats.brightest_luma < settings.dark_luma:
         return True
     return (
@@ -183,7 +183,7 @@ def is_dark(stats: ImageStats, settings: HealthSettings) -> bool:
 
 
 def covers_light(stats: ImageStats, part: str, settings: HealthSettings) -> bool:
-    """Whether a flat half hides light that must be there, which darkness does not."""
+    """Whether a flat half is covered rather than dark."""
     luma = stats.block_luma
     if stats.part_structure[part] >= settings.part_structure:
         return False
@@ -197,14 +197,14 @@ def covers_light(stats: ImageStats, part: str, settings: HealthSettings) -> bool
 
 
 def _cuts_off(luma: NDArray[np.float32], lit_luma: float) -> bool:
-    """Whether the light on the road ends left of the middle at once, which that of headlights never does."""
+    """Whether the light on the road ends abruptly left of the middle, which that of headlights never does."""
     road = luma[PARTS["bottom"]]
     row = road[int(np.argmax(road[:, 9]))]
     return bool(row[9] >= lit_luma and row[6] < row[9] / 4)
 
 
 class _Alarm:
-    """Hysteresis in time: raised by a fault that lasts, lowered after a time without it."""
+    """Hysteresis in time: raised by a lasting fault, cleared after a time without it."""
 
     def __init__(self, after_s: float, after_frames: int, clear_after_s: float) -> None:
         self.is_raised = False
@@ -215,7 +215,7 @@ class _Alarm:
         self._faulty_ns = 0
 
     def update(self, is_faulty: bool, time_ns: int) -> None:
-        """Take in one more frame. A fault counts from the last frame without it: it began after that one."""
+        """Process one more frame. A fault counts from the last frame without it."""
         if not is_faulty:
             self._free_ns, self._faulty_frames = time_ns, 0
             if time_ns - self._faulty_ns >= self._clear_after_ns:
@@ -229,5 +229,5 @@ class _Alarm:
             self.is_raised = True
 
     def restart(self, time_ns: int) -> None:
-        """Count from `time_ns`, which may lie before all that came so far; what was raised stays."""
+        """Count from `time_ns`, which may be earlier than before; a raised alarm stays."""
         self._free_ns, self._faulty_frames, self._faulty_ns = None, 0, time_ns

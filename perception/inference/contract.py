@@ -1,7 +1,6 @@
-"""ModelContract: what a model file expects and gives, kept as JSON in the ONNX metadata.
+"""ModelContract: input and output of a model file, stored as JSON in the ONNX metadata.
 
-Written once, by training, into the checkpoint; export copies it into the ONNX file; the node and
-the bench read it from there. So no setting of the node can disagree with the network.
+The export writes it; the node and the bench read it. So no setting of the node can disagree with the network.
 """
 
 from __future__ import annotations
@@ -18,60 +17,58 @@ METADATA_KEY = "drivable.contract"
 CARD_KEY = "drivable.card"
 CONTRACT_VERSION = 2
 ADDED_LATER = frozenset({"doubt_quantiles"})
-"""Fields that files of this version may lack: the network runs the same without. All others must be there."""
+"""Optional fields; all others are required."""
 ANY_SIZE = (0, 0)
-"""A `frame_wh` that stands for frames of any size."""
+"""A `frame_wh` for frames of any size."""
 NO_CHECKSUM = "0" * 64
-"""Stands where the checksum will stand, while it is computed. A checksum finds damage; it is no signature."""
-UNSIGNED = NO_CHECKSUM
-"""The name that it had, for those who import it."""
+"""Placeholder while the checksum is computed. A checksum detects damage; it is no signature."""
 
 
 class ContractError(ValueError):
-    """A model file that is not ours, or not as its contract says."""
+    """A model file is not one of ours, or does not match its contract."""
 
 
 @dataclass(frozen=True)
 class ModelContract:
-    """The promise of one model file."""
+    """Input, output and origin of one model file."""
 
     model_id: str
     labels: tuple[str, ...]
-    """What the output's planes or class ids mean, in their order."""
+    """Classes of the output's planes, in their order."""
     input_wh: tuple[int, int]
     """Width and height of the network's input, in pixels."""
     pad_bgr: tuple[int, int, int]
-    """Colour that frames are padded with where their shape is not the network's."""
+    """Padding colour for frames of another aspect ratio."""
     output_stride: int
     """Pixels of the input per element of the output, along each side."""
     training_data: str
     licence: str
     precision: str = "fp32"
     frame_wh: tuple[int, int] | None = None
-    """None: the node resizes a frame to `input_wh`. Else the graph does, and takes whole frames of this
-    width and height; `ANY_SIZE` stands for any."""
+    """None: the node resizes frames to `input_wh`. Otherwise the graph does, and takes whole frames of this
+    width and height, or of any for `ANY_SIZE`."""
     input_layout: str = "NHWC"
     input_dtype: str = "uint8"
     colour_order: str = "BGR"
     output: str = "logits"
     """logits: (1, labels, h, w) float32 at `input_wh` over `output_stride`. class_map: two outputs,
-    `class_map` (ids, as `labels.py` has them) and `confidence` (255 is certain), (1, h, w) uint8 each,
-    at `input_wh`."""
+    `class_map` (ids of `labels.py`) and `confidence` (255 is certain), (1, h, w) uint8 each, at
+    `input_wh`."""
     output_layout: str = "NCHW"
     doubt_quantiles: tuple[float, ...] | None = None
-    """How unsure the network is of frames like those it learned from: `ood.quantiles_of` the uncertainty
-    of those of `val`. None: nobody measured it."""
+    """Quantiles of the network's uncertainty on the frames of `val` (`ood.quantiles_of`); None: not
+    measured."""
     contract_version: int = CONTRACT_VERSION
     sha256: str = NO_CHECKSUM
-    """Over the whole file: graph, card and this contract, with `NO_CHECKSUM` in the checksum's place."""
+    """Checksum over the whole file, with `NO_CHECKSUM` in place of itself."""
 
     @property
     def takes_wh(self) -> tuple[int, int]:
-        """Width and height of what the graph is given; of `input_wh` where it takes frames of any size."""
+        """Width and height of the graph's input image; `input_wh` if it takes frames of any size."""
         return self.input_wh if self.frame_wh in (None, ANY_SIZE) else self.frame_wh
 
     def to_json(self) -> str:
-        """The contract as it stands in the metadata; the same contract gives the same text."""
+        """The contract's text in the metadata; deterministic."""
         return json.dumps(asdict(self), sort_keys=True, ensure_ascii=False)
 
     @classmethod
@@ -85,7 +82,7 @@ class ModelContract:
             values = json.loads(text)
         except RecursionError:
             raise ContractError(f"{where}: the model contract is nested too deep") from None
-        except ValueError as error:  # no JSON, or a number of more digits than Python reads
+        except ValueError as error:  # not JSON, or a number of more digits than Python reads
             raise ContractError(
                 f"{where}: the model contract is not JSON: {why_unreadable(error)}"
             ) from error
@@ -113,9 +110,9 @@ class ModelContract:
         }
         for name, known in supported.items():
             if getattr(self, name) not in known:
-                wanted = " or ".join(repr(value) for value in known)
+                values = " or ".join(repr(value) for value in known)
                 raise ContractError(
-                    f"{where}: {name} is {getattr(self, name)!r}; this version of drivable runs {wanted}"
+                    f"{where}: {name} is {getattr(self, name)!r}; this version of drivable runs {values}"
                 )
         if self.frame_wh is not None and not (
             _are_whole(self.frame_wh, 2) and (min(self.frame_wh) > 0 or self.frame_wh == ANY_SIZE)
@@ -129,24 +126,24 @@ class ModelContract:
                 f"{where}: input_wh must be two positive whole numbers, not {self.input_wh!r}"
             )
         if not (_are_whole(self.pad_bgr, 3) and all(0 <= level <= 255 for level in self.pad_bgr)):
-            raise ContractError(f"{where}: pad_bgr must be three levels of 0 to 255, not {self.pad_bgr!r}")
+            raise ContractError(f"{where}: pad_bgr must be three levels from 0 to 255, not {self.pad_bgr!r}")
         if type(self.output_stride) is not int or self.output_stride < 1:
             raise ContractError(
                 f"{where}: output_stride must be a whole number from 1 up, not {self.output_stride!r}"
             )
         if self.doubt_quantiles is not None and not _are_quantiles(self.doubt_quantiles):
             raise ContractError(
-                f"{where}: doubt_quantiles must be null or two shares of 0 to 1 or more, the smallest first, "
-                f"not {self.doubt_quantiles!r}"
+                f"{where}: doubt_quantiles must be null or at least two shares from 0 to 1, in ascending "
+                f"order, not {self.doubt_quantiles!r}"
             )
         for name in ("model_id", "training_data", "licence", "sha256"):
             if not isinstance(getattr(self, name), str):
                 raise ContractError(f"{where}: {name} must be a text, not {getattr(self, name)!r}")
-            if not getattr(self, name).isprintable():  # it would reach terminals, logs and reports
+            if not getattr(self, name).isprintable():  # they are shown in terminals, logs and reports
                 raise ContractError(f"{where}: {name} has control characters: {getattr(self, name)!r}")
 
     def verify(self, file_bytes: bytes, where: str) -> None:
-        """Check that graph, card and contract are the ones that were exported together.
+        """Check the checksum over graph, card and contract.
 
         Raises:
             ContractError: if a byte of the file was changed.
@@ -159,7 +156,7 @@ class ModelContract:
 
 
 def checksum(file_bytes: bytes, written: str) -> str:
-    """sha256 of a file as it was before `written`, its checksum, took the place of `NO_CHECKSUM`."""
+    """sha256 of a file with `NO_CHECKSUM` in place of its checksum `written`."""
     return hashlib.sha256(file_bytes.replace(written.encode(), NO_CHECKSUM.encode())).hexdigest()
 
 

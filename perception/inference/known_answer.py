@@ -1,9 +1,8 @@
-"""A picture in a model's file and what its network found in it: is a provider computing this network at all?
+"""Self-test of engines: a picture in the model file, and its network's class map of it.
 
-A provider that computes nothing, or something else, raises no error. So every file carries a rendered picture
-with the class map that its own network gave on the CPU when it was exported, and an engine that loads the
-file runs that picture where it will run all others. The pixels are in the file as they are: no renderer, no
-decoder and no version of one can change them.
+A provider that computes nothing, or something else, raises no error. So every file has a rendered picture
+with the class map that its network gave on the CPU at export, and an engine that loads the file runs that
+picture first. The pixels are stored losslessly, so no version of a renderer or decoder can change them.
 """
 
 from __future__ import annotations
@@ -25,39 +24,39 @@ from perception.labels import BACKGROUND, IDS
 
 KNOWN_ANSWER_KEY: Final = "drivable.known_answer"
 LEAST_MEAN_IOU: Final = 0.85
-"""Shipped files reach 0.98 on every engine at hand: ONNX Runtime with and without VNNI, OpenVINO in f32 and
-bf16. With red and blue exchanged they reach 0.75 at most, with classes exchanged or one class alone 0.34."""
+"""Shipped files reach 0.98 on ONNX Runtime with and without VNNI and on OpenVINO in f32 and bf16. With red
+and blue swapped they reach at most 0.75, with classes swapped or a single class 0.34."""
 MOST_CONFIDENCE_OFF: Final = 0.1
-"""Between the mean confidences: tells an answer of one class from an output of nothing."""
+"""Allowed difference of mean confidence: separates an answer of one class from no output."""
 LEAST_SHARE: Final = 0.01
-"""A class that covers less of the answer does not count: single cells would decide."""
+"""Classes that cover less of the answer do not count, because single cells would decide."""
 _LARGEST_PICTURE_PX: Final = 1024
 _PNG_BEGINS: Final = b"\x89PNG\r\n\x1a\n"
 
 
 @dataclass(frozen=True, eq=False)
 class KnownAnswer:
-    """What one network must find in one picture."""
+    """A picture and the class map that a network must give for it."""
 
     picture_bgr: NDArray[np.uint8]
-    """(h, w, 3) uint8, smaller than what the graph takes: each of its pixels stands for several."""
+    """(h, w, 3) uint8, smaller than the graph's input."""
     class_map: NDArray[np.uint8]
     """(rows, columns) uint8 class ids, of the size of the graph's output."""
     confidence: float
-    """Mean probability of the class found."""
+    """Mean probability of the predicted class."""
     picture: str
-    """What it shows, for people."""
+    """Its description."""
 
     def input_bgr(self, contract: ModelContract) -> NDArray[np.uint8]:
-        """(H, W, 3) uint8 as the graph takes it; the same bytes everywhere."""
+        """(H, W, 3) uint8 at the size of the graph's input; the same bytes everywhere."""
         return nearest(self.picture_bgr, contract.takes_wh)
 
     def why_wrong(self, outputs: Sequence[NDArray[Any]], contract: ModelContract) -> str | None:
-        """What is wrong with a graph's outputs for `input_bgr`, for people; None if they are the answer."""
+        """How a graph's outputs for `input_bgr` differ from the answer; None if they match."""
         class_map, confidence = reading_of(outputs, contract)
         agreement = mean_iou(self.class_map, class_map) if np.isfinite(confidence) else 0.0
         if agreement < LEAST_MEAN_IOU:
-            return f"mean IoU {agreement:.2f} with the class map in the file, {LEAST_MEAN_IOU:g} at least"
+            return f"mean IoU {agreement:.2f} with the class map in the file, below {LEAST_MEAN_IOU:g}"
         if abs(confidence - self.confidence) > MOST_CONFIDENCE_OFF:
             return f"a mean confidence of {confidence:.2f} instead of {self.confidence:.2f}"
         return None
@@ -71,7 +70,7 @@ class KnownAnswer:
         }
 
     def to_json(self) -> str:
-        """As it stands in the file's metadata."""
+        """Its text in the file's metadata."""
         return json.dumps(
             {
                 "picture": self.picture,
@@ -83,7 +82,7 @@ class KnownAnswer:
 
     @classmethod
     def from_json(cls, text: str, contract: ModelContract, where: str) -> Self:
-        """Read it back; raises ContractError, naming `where`, if it is damaged or of another graph."""
+        """Read it back; raises ContractError, naming `where`, if it is damaged or for another graph."""
         width, height = contract.input_wh
         stride = contract.output_stride if contract.output == "logits" else 1
         try:
@@ -96,21 +95,21 @@ class KnownAnswer:
             )
         except (ValueError, KeyError, TypeError, RecursionError, struct.error, cv2.error) as error:
             raise ContractError(
-                f"{where}: the known answer in the file is damaged: drivable-export renew writes it anew"
+                f"{where}: the known answer in the file is damaged: drivable-export renew replaces it"
             ) from error
         ids = {IDS[label] for label in contract.labels}
         if answer.class_map.shape != (height // stride, width // stride) or not ids >= set(
             np.unique(answer.class_map).tolist()
         ):
-            raise ContractError(f"{where}: the known answer in the file is of another graph")
+            raise ContractError(f"{where}: the known answer in the file is for another graph")
         return answer
 
 
 def reading_of(outputs: Sequence[NDArray[Any]], contract: ModelContract) -> tuple[NDArray[np.uint8], float]:
-    """Class ids and mean confidence of a graph's outputs; no number where the outputs hold such.
+    """Class ids and mean confidence of a graph's outputs; NaN if the outputs are not finite.
 
     Args:
-        outputs: logits (1, labels, h, w), or class map and confidence (1, h, w), as the contract says.
+        outputs: logits (1, labels, h, w), or class map and confidence (1, h, w), depending on the contract.
     """
     if contract.output == "class_map":
         confidence = outputs[1][0]
@@ -123,18 +122,18 @@ def reading_of(outputs: Sequence[NDArray[Any]], contract: ModelContract) -> tupl
     return ids[logits[order].argmax(0)], float(share.mean())
 
 
-def mean_iou(wanted: NDArray[np.uint8], found: NDArray[np.uint8]) -> float:
-    """Of two class maps, over the classes that cover `LEAST_SHARE` of the first."""
+def mean_iou(expected: NDArray[np.uint8], found: NDArray[np.uint8]) -> float:
+    """Mean IoU of two class maps, over the classes that cover `LEAST_SHARE` of the first."""
     shares = [
-        np.count_nonzero((wanted == number) & (found == number))
-        / np.count_nonzero((wanted == number) | (found == number))
-        for number in classes_in(wanted)
+        np.count_nonzero((expected == number) & (found == number))
+        / np.count_nonzero((expected == number) | (found == number))
+        for number in classes_in(expected)
     ]
     return float(np.mean(shares))
 
 
 def classes_in(class_map: NDArray[np.uint8]) -> list[int]:
-    """Ids of the classes that count."""
+    """Ids of the classes that cover `LEAST_SHARE`."""
     counts = np.bincount(class_map.ravel(), minlength=BACKGROUND + 1)
     return [number for number, count in enumerate(counts.tolist()) if count >= LEAST_SHARE * class_map.size]
 
@@ -145,7 +144,7 @@ def _png(pixels: NDArray[np.uint8]) -> str:
 
 
 def _pixels(text: str, flag: int, largest_side_px: int) -> NDArray[np.uint8]:
-    """Decoded; what is larger than that is refused before it takes memory."""
+    """Decode a PNG; larger pictures are refused before they take memory."""
     png = base64.b64decode(text, validate=True)
     sides = struct.unpack(">II", png[16:24])
     if not png.startswith(_PNG_BEGINS):

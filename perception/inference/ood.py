@@ -1,4 +1,4 @@
-"""How sure the network is of a frame as a whole, and how unlike the frames it learned from that makes it."""
+"""Certainty of a whole frame, and its out-of-distribution score relative to the validation frames."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from perception.inference.confidence import CELL_PX
 from perception.labels import BACKGROUND, IDS
 
 LEAST_SURE: Final = 0.05
-"""Share of the area that `Certainty.p5` leaves out."""
+"""Quantile of `Certainty.p5`."""
 QUANTILES: Final = 51
-"""Every 2 % of the frames: `val` has 151, and a finer table would only repeat single frames."""
+"""Every 2 %: `val` has 151 frames, and a finer table would only repeat single ones."""
 _DIGITS: Final = 5
 
 _Levels = NDArray[np.int64]
-"""(256,) cells of each level of confidence."""
+"""(256,) number of cells at each level of confidence."""
 
 
 def certainty_of(
@@ -29,13 +29,13 @@ def certainty_of(
     labels: tuple[str, ...],
     doubt_quantiles: Sequence[float] | None = None,
 ) -> Certainty:
-    """What the network's own margins say of one frame.
+    """Certainty of the network on one frame.
 
     Args:
-        confidence: (h, w) uint8 of the class found, 255 is certain, over the whole frame at any size.
+        confidence: (h, w) uint8 of the predicted class, 255 is certain, over the whole frame at any size.
         class_map: (H, W) uint8 class ids over the whole frame.
-        labels: the classes that the network tells apart: the first is the area that is judged.
-        doubt_quantiles: the model contract's; without them nothing is said of ood_score.
+        labels: the network's classes; `mean` and `p5` are those of the first one's area.
+        doubt_quantiles: the model contract's; without them there is no ood_score.
     """
     levels, cells = _cells(confidence, class_map)
     area = _levels(levels, cells == IDS[labels[0]])
@@ -49,20 +49,20 @@ def certainty_of(
     )
 
 
-def doubt_of(confidence: NDArray[np.uint8], class_map: NDArray[np.uint8]) -> float:
-    """1 - mean confidence in all drivable area, 0 to 1; 1 where the network found none.
+def uncertainty_of(confidence: NDArray[np.uint8], class_map: NDArray[np.uint8]) -> float:
+    """1 - mean confidence in all drivable area, 0 to 1; 1 if the network found none.
 
-    It tells input unlike the training data from `val`: AUROC 0.91 by rt_s-int8 and 0.93 by rt_m-int8, over
-    noise, black and plain pictures, frames upside down, sideways, blurred, inverted, cut up or half covered,
-    and photographs of other things. Over the whole frame the mean gives 0.38 and 0.31: a network is very
-    sure that noise is background. (The baseline of Hendrycks and Gimpel, "A Baseline for Detecting
-    Misclassified and Out-of-Distribution Examples in Neural Networks", 2017, on the area that counts.)
+    It separates input unlike the training data from `val`: AUROC 0.91 for rt_s-int8 and 0.93 for rt_m-int8,
+    over noise, black and plain pictures, frames upside down, sideways, blurred, inverted, cut up or half
+    covered, and photographs of other things. The mean over the whole frame gives only 0.38 and 0.31: a
+    network is very certain that noise is background. (The baseline of Hendrycks and Gimpel, "A Baseline for
+    Detecting Misclassified and Out-of-Distribution Examples in Neural Networks", 2017, on that area.)
     """
     return _uncertainty(*_cells(confidence, class_map))
 
 
 class UncertaintyWatch:
-    """A predictor that keeps how unsure its network was of every frame."""
+    """A predictor that keeps the uncertainty of every frame."""
 
     def __init__(self, predict: Callable[[Frame], Prediction]) -> None:
         self._predict = predict
@@ -71,19 +71,19 @@ class UncertaintyWatch:
     def __call__(self, frame: Frame) -> Prediction:
         prediction = self._predict(frame)
         if prediction.confidence is not None:
-            self.uncertainties.append(doubt_of(prediction.confidence, prediction.class_map))
+            self.uncertainties.append(uncertainty_of(prediction.confidence, prediction.class_map))
         return prediction
 
 
 def quantiles_of(uncertainties: Sequence[float]) -> tuple[float, ...]:
-    """(QUANTILES,) from the smallest uncertainty to the largest, at even steps, for the model contract."""
+    """(QUANTILES,) quantiles at even steps, for the model contract."""
     found = np.quantile(np.asarray(uncertainties), np.linspace(0, 1, QUANTILES))
     return tuple(round(float(value), _DIGITS) for value in found)
 
 
 def share_below(uncertainty: float, quantiles: Sequence[float]) -> float:
-    """Share of the frames behind the quantiles whose uncertainty is smaller, 0 to 1."""
-    # As the table has it: uncertainties that were equal when it was made must be equal here.
+    """Share of the frames behind the quantiles with a smaller uncertainty, 0 to 1."""
+    # Rounded like the table, so that equal uncertainties stay equal.
     uncertainty = round(uncertainty, _DIGITS)
     above = int(np.searchsorted(quantiles, uncertainty, "left"))
     if above in (0, len(quantiles)):
@@ -95,7 +95,7 @@ def share_below(uncertainty: float, quantiles: Sequence[float]) -> float:
 def _cells(
     confidence: NDArray[np.uint8], class_map: NDArray[np.uint8]
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Confidence and class at the centre of each cell: a graph for GPUs gives either for every pixel."""
+    """Confidence and class at the centre of each cell; graphs for GPUs give them for every pixel."""
     height, width = (-(-side // CELL_PX) for side in class_map.shape)
     levels, cells = (
         plane if plane.shape == (height, width) else nearest(plane, (width, height))

@@ -1,4 +1,4 @@
-"""From a frame to a prediction: preprocess, infer, postprocess. Plain functions, no thread in them."""
+"""From a frame to a prediction: preprocess, infer, postprocess."""
 
 from __future__ import annotations
 
@@ -22,12 +22,11 @@ from perception.labels import ALTERNATIVE, BACKGROUND, DRIVABLE, IDS, LABELS
 
 
 class Predictor:
-    """Frame to Prediction, one at a time: it keeps the network's input and what it works in between frames.
+    """Frame to Prediction, for one thread: it keeps its working memory between frames.
 
     Args:
-        engine: runs the network; shared by the threads.
-        stats_every: measure what every so-many-th frame looks like, for who judges the camera by it; 0
-            looks at none.
+        engine: runs the network; may be shared by threads.
+        stats_every: measure the image statistics of every n-th frame, for camera health; 0 of none.
     """
 
     def __init__(self, engine: Engine, stats_every: int = 0) -> None:
@@ -40,12 +39,12 @@ class Predictor:
         self._planes = np.empty(0, np.float32)
 
     def __call__(self, frame: Frame) -> Prediction:
-        """The drivable area in `frame`; the time of each step stands in `stage_ns`.
+        """The drivable area in `frame`, with the duration of each step in `stage_ns`.
 
-        Where the network's output tells nothing of the frame, the prediction is `suspect` and has no mask.
+        If the network's output cannot depend on the frame, the prediction is `suspect` and has no mask.
 
         Raises:
-            EngineError: if the graph takes frames of another size only, or gives no finite numbers.
+            EngineError: if the graph takes only frames of another size, or its output is not finite.
         """
         shape = frame.frame_wh, frame.pixel_aspect
         if shape != self._fits:
@@ -98,14 +97,14 @@ class Predictor:
     def _fit(self, frame_wh: tuple[int, int], pixel_aspect: PixelAspect) -> None:
         """Place frames of this shape in the network's input."""
         self._fits = frame_wh, pixel_aspect
-        if self._contract.output == "class_map":  # the graph places them itself, and as of square pixels
+        if self._contract.output == "class_map":  # the graph has its own letterbox, for square pixels
             frame_wh, pixel_aspect = in_square_pixels(frame_wh, pixel_aspect), SQUARE
         self._box = Letterbox.fit(frame_wh, self._contract.input_wh, pixel_aspect)
         self._input_bgr = self._box.blank(self._contract.pad_bgr)
         self._planes = working_planes(self._box)
 
     def stamp_engine(self, outage: NoFrameRecord) -> NoFrameRecord:
-        """The outage with the engine's name and state, which stand on every record."""
+        """The outage with the engine's name and state, which every record has."""
         engine, is_stalled = self._engine, outage.engine_state is EngineState.STALLED
         return replace(
             outage,
@@ -125,15 +124,15 @@ class Predictor:
 
 
 def blank_input(contract: ModelContract) -> NDArray[np.uint8]:
-    """(H, W, 3) uint8, all padding, of the size that the graph takes; of `input_wh` where it takes any."""
+    """(H, W, 3) uint8 of padding at the size that the graph takes; `input_wh` if it takes any."""
     return Letterbox.fit(contract.takes_wh, contract.takes_wh).blank(contract.pad_bgr)
 
 
 def preprocess(frame: Frame, box: Letterbox, input_bgr: NDArray[np.uint8]) -> None:
     """Resize the frame into the network's input.
 
-    `cv2.resize` on BGR is the reference. A decoder's planes are resized as they are and converted
-    at the small size, which gives the same picture (tested) for a third of the work.
+    `cv2.resize` on BGR is the reference. A decoder's planes are resized first and converted at the small
+    size, which gives the same picture (tested) in a third of the time.
     """
     if isinstance(frame.pixels, Yuv420):
         bgr_from_yuv(_resized(frame.pixels, box), into=input_bgr[box.rows, box.columns])
@@ -156,25 +155,25 @@ def _resized(pixels: Yuv420, box: Letterbox) -> Yuv420:
 def postprocess(
     logits: NDArray[np.float32], box: Letterbox, planes: NDArray[np.float32] | None = None
 ) -> NDArray[np.uint8]:
-    """Class of every pixel of the frame.
+    """The class of every pixel of the frame.
 
     Args:
         logits: (3, h, w) float32 over the whole input: direct, alternative, background; or (2, h, w):
             drivable, background.
         box: the frame's place in the input.
-        planes: (2, input_h, input_w) float32 to work in, kept from frame to frame: new ones are in no cache,
-            which doubled the time where other stages ran in between. None makes them.
+        planes: (2, input_h, input_w) float32 working memory, kept between frames: new memory is in no cache,
+            which doubled the time when other stages ran in between. None allocates it.
 
     Returns:
-        (H, W) uint8 of the frame's size, of each side that of the frame inside the input where it is smaller.
-        Where logits are equal background wins, and between the others the first class.
+        (H, W) uint8, each side that of the frame or of the frame inside the input, whichever is smaller. If
+        logits are equal, background wins, then the first class.
     """
     first, second = working_planes(box) if planes is None else planes
 
     def enlarged(plane: NDArray[np.float32], into: NDArray[np.float32]) -> NDArray[np.float32]:
         return np.asarray(cv2.resize(plane, box.input_wh, dst=into), np.float32)[box.rows, box.columns]
 
-    # 255 & id gives the class id, and the maximum puts the two masks together.
+    # 255 & id gives the class id, and the maximum combines the two masks.
     if len(logits) == 2:
         drivable, background = enlarged(logits[0], first), enlarged(logits[1], second)
         ids = _masked(cv2.compare(background, drivable, cv2.CMP_LT), DRIVABLE)
@@ -189,19 +188,19 @@ def postprocess(
 
 
 def working_planes(box: Letterbox) -> NDArray[np.float32]:
-    """(2, input_h, input_w) float32 for `postprocess` to work in."""
+    """(2, input_h, input_w) float32 working memory of `postprocess`."""
     width, height = box.input_wh
     return np.empty((2, height, width), np.float32)
 
 
 def _masked(mask: cv2.typing.MatLike, class_id: int) -> NDArray[np.uint8]:
-    """The class id where a mask is 255, in its own memory."""
+    """The class id where a mask is 255, in place."""
     ids = np.asarray(mask, np.uint8)
     return np.bitwise_and(ids, class_id, out=ids)
 
 
 def inside(plane: NDArray[np.uint8], box: Letterbox) -> NDArray[np.uint8]:
-    """(H, W) uint8 part of an (input_h, input_w) plane that the frame covers, sized as `postprocess` does."""
+    """(H, W) uint8 part of an (input_h, input_w) plane that the frame covers, sized like in `postprocess`."""
     return _at_most_the_frame(np.ascontiguousarray(plane[box.rows, box.columns]), box)
 
 

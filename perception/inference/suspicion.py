@@ -1,9 +1,9 @@
-"""Whether a network's output tells anything of the frame, and why not.
+"""Plausibility of a network's output.
 
-A provider that computes nothing, or the same for every frame, raises no error: what it gives looks like an
-output. A network that works is sure of most of a picture, whatever that shows: the mean probability of the
-class found was 0.90 at least on frames of BDD100K and 0.93 on noise, black and grey (chance is a third),
-and its logits spanned 1.9 at least over one picture (rt_s, rt_m and rt_l, fp32 and int8).
+A provider that computes nothing, or the same for every frame, raises no error, and its output looks like one.
+A working network is certain about most of a picture, whatever it shows: the mean probability of the predicted
+class was at least 0.90 on frames of BDD100K and 0.93 on noise, black and grey (chance is a third), and its
+logits spanned at least 1.9 over one picture (rt_s, rt_m and rt_l, fp32 and int8).
 """
 
 from __future__ import annotations
@@ -15,23 +15,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 CONSTANT_RANGE: Final = 1e-3
-"""Logits that differ by less over a picture are constant: no probability differs by a thousandth."""
+"""Logits whose range over a picture is smaller count as constant: probabilities differ by < 0.001."""
 ABOVE_CHANCE: Final = 0.05
-"""A mean probability that is no further above 1 / classes is chance."""
+"""A mean probability up to this far above 1 / classes counts as chance."""
 _CERTAIN: Final = 255
 
 
 def why_suspect(
     confidence: NDArray[np.uint8], classes: int, logits: NDArray[np.float32] | None = None
 ) -> str | None:
-    """Why an output cannot be trusted, in words for people; None where nothing speaks against it.
+    """Why an output cannot be trusted; None if it is plausible.
 
-    A class map that is all one class is no reason: a wall gives it. Nor is a confidence of 255 everywhere.
+    A class map of one class is plausible (a wall gives it), and so is a confidence of 255 everywhere.
 
     Args:
-        confidence: (h, w) uint8, the probability of the class found, 255 is certain.
-        classes: how many the network tells apart.
-        logits: (classes, h, w) float32 where the graph gives them.
+        confidence: (h, w) uint8, the probability of the predicted class, 255 is certain.
+        classes: number of the network's classes.
+        logits: (classes, h, w) float32, if the graph outputs them.
     """
     lowest, highest, _, _ = cv2.minMaxLoc(confidence)  # a fifth of numpy's time, as is cv2.mean
     if logits is None:
@@ -44,5 +44,5 @@ def why_suspect(
             return "the network gave the same logits for every part of the frame"
     mean, chance = cv2.mean(confidence)[0] / _CERTAIN, 1 / classes
     if mean <= chance + ABOVE_CHANCE:
-        return f"the network is as unsure as chance: mean confidence {mean:.2f} of {classes} classes"
+        return f"the network does no better than chance: mean confidence {mean:.2f} of {classes} classes"
     return None

@@ -8,20 +8,20 @@ from pathlib import Path
 
 FOLDER = Path(__file__).parents[1] / "models"
 DEFAULT_MODEL = "rt_m-int8"
-_NEAR = 0.7
-_MOST_TOLD = 5
+_CUTOFF = 0.7
+_MOST_NAMED = 5
 
 
 def shipped_models() -> dict[str, Path]:
-    """Name and file of every shipped network: "rt_m", and "rt_m-int8" for its faster twin."""
+    """Name and file of every shipped network, such as "rt_m" and "rt_m-int8"."""
     return {file.stem: file for file in sorted(FOLDER.glob("*.onnx"), key=lambda file: file.stem)}
 
 
 def model_file(name: str) -> Path:
-    """The file of a shipped model such as "rt_m", or `name` itself where it is a path.
+    """The file of a shipped model such as "rt_m", or `name` itself if it is a file.
 
     Raises:
-        FileNotFoundError: in one line that lists the shipped names, and says what is there instead.
+        FileNotFoundError: in one line that lists the shipped names, with a hint at what may be meant.
     """
     shipped = shipped_models()
     if name in shipped:
@@ -30,11 +30,10 @@ def model_file(name: str) -> Path:
     if file.is_file():
         return file
     if name and file.is_dir():
-        raise FileNotFoundError(f"{name}: is a folder, and no model file{_in_folder(file)}")
-    known = ", ".join(shipped)
-    instead = _instead(file, shipped)
+        raise FileNotFoundError(f"{name}: is a folder, not a model file{_in_folder(file)}")
     raise FileNotFoundError(
-        f"{name}: no such model file, and no shipped model so named; shipped: {known}{instead}"
+        f"{name}: no such model file, and no shipped model of that name; shipped: {', '.join(shipped)}"
+        f"{_hint(file, shipped)}"
     )
 
 
@@ -42,15 +41,15 @@ def _in_folder(folder: Path) -> str:
     if (checkpoint := folder / "best.pt").is_file():
         return f"; {_to_export(checkpoint)}"
     inside = sorted(file.name for file in folder.glob("*.onnx"))
-    return f"; in it: {', '.join(inside[:_MOST_TOLD])}" if inside else ""
+    return f"; in it: {', '.join(inside[:_MOST_NAMED])}" if inside else ""
 
 
-def _instead(file: Path, shipped: Iterable[str]) -> str:
-    """What else may be meant by a file that is not there."""
+def _hint(file: Path, shipped: Iterable[str]) -> str:
+    """What may be meant by a missing file."""
     if (checkpoint := Path("runs") / file.stem / "best.pt").is_file():
         return f"; {_to_export(checkpoint)}"
     name = file.stem.lower().replace("_int8", "-int8")
-    near = difflib.get_close_matches(name, list(shipped), n=1, cutoff=_NEAR)
+    near = difflib.get_close_matches(name, list(shipped), n=1, cutoff=_CUTOFF)
     return f"; the nearest is {near[0]}" if near else ""
 
 

@@ -1,4 +1,4 @@
-"""Boundary IoU: how well the outlines of the classes are met, which their areas hardly tell."""
+"""Boundary IoU, which is sensitive to edges where IoU is not."""
 
 from __future__ import annotations
 
@@ -18,12 +18,11 @@ BoundaryCounts = NDArray[np.int64]
 
 
 def boundary_counts(truth: NDArray[np.uint8], predicted: NDArray[np.uint8], classes: int) -> BoundaryCounts:
-    """(classes, 2) pixels of one frame, for `boundary_iou_of`; those of several frames can be summed.
+    """(classes, 2) pixels of one frame, for `boundary_iou_of`; sum them over several frames.
 
-    A class's band is what lies inside its area within 2 % of the image's diagonal of its outline
-    (Cheng et al., "Boundary IoU", 2021), measured along rows and columns; the image's edge is a part of
-    the outline, as it is there. Ignored pixels do not count, and no outline runs along them: what they
-    hide is not known.
+    A class's band is the part of its area within 2 % of the image's diagonal of its outline (Cheng et al.,
+    "Boundary IoU", 2021), measured along rows and columns; the image's edge belongs to the outline, as in
+    the paper. Ignored pixels do not count and make no outline, because what they hide is unknown.
 
     Args:
         truth: (H, W) uint8 class ids below `classes`, or `IGNORE`.
@@ -43,7 +42,7 @@ def boundary_counts(truth: NDArray[np.uint8], predicted: NDArray[np.uint8], clas
 def _band(class_map: NDArray[np.uint8], seen: NDArray[np.bool_], band_px: int) -> NDArray[np.bool_]:
     """(H, W) whether another class or the image's edge is within `band_px` rows and columns."""
     window = np.ones((2 * band_px + 1, 2 * band_px + 1), np.uint8)
-    # The lowest and the highest id around, for all classes in one pass; a pixel not seen is neither.
+    # Lowest and highest id in the window, for all classes in one pass; ignored pixels are neither.
     level = -seen.view(np.uint8)  # 255 or 0
     lowest = cv2.erode(class_map | ~level, window)
     highest = cv2.dilate(class_map & level, window)

@@ -1,4 +1,4 @@
-"""Confusion matrix and mean IoU in numpy: the one definition used by training, tests and bench."""
+"""Confusion matrix and mean IoU in numpy: the definition used by training, tests and bench."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ Counts = NDArray[np.int64]
 """(..., classes, classes) pixels: true class by row, predicted class by column."""
 
 DRIVABLE_OR_NOT: Final = ((DIRECT, ALTERNATIVE), (BACKGROUND,))
-"""Two classes for `merged`: what networks without our alternative lanes can be compared by."""
+"""Two classes for `merged`, for comparison with networks without alternative lanes."""
 
 
 class ConfusionMatrix:
     """Counts pixels by true and predicted class over a whole split.
 
-    Mean IoU follows from the sum of all frames, not from a mean over frames, and background counts
-    as a class: the published results on BDD100K drivable area were measured so.
+    Mean IoU is that of the sum of all frames, not a mean over frames, and background counts as a class, as
+    in the published results on BDD100K drivable area.
     """
 
     def __init__(self, classes: int) -> None:
@@ -29,7 +29,7 @@ class ConfusionMatrix:
 
     @classmethod
     def of(cls, counts: Counts) -> ConfusionMatrix:
-        """The matrix of (classes, classes) counts that were made elsewhere; they are copied."""
+        """The matrix of (classes, classes) counts, which are copied."""
         confusion = cls(len(counts))
         confusion.counts[:] = counts
         return confusion
@@ -50,7 +50,7 @@ class ConfusionMatrix:
         seen = truth != IGNORE
         if ((np.maximum(truth, predicted) >= classes) & seen).any():
             raise ValueError(f"class ids must be below {classes}")
-        # A few comparisons of bytes: a quarter of the time of a histogram of pairs.
+        # Comparing bytes takes a quarter of the time of a histogram of pairs.
         found = [predicted == class_id for class_id in range(classes)]
         for true_id in range(classes):
             is_true = truth == true_id
@@ -61,7 +61,7 @@ class ConfusionMatrix:
         return iou_of(self.counts)
 
     def mean_iou(self) -> float:
-        """Mean of `iou()` over the classes that occurred; NaN when nothing was counted."""
+        """Mean of `iou()` over the classes that occurred; NaN if nothing was counted."""
         return float(mean_iou_of(self.counts))
 
 
@@ -85,7 +85,7 @@ def mean_iou_of(counts: Counts) -> NDArray[np.float64]:
 
 
 def merged(counts: Counts, groups: Sequence[Sequence[int]]) -> Counts:
-    """(..., groups, groups) counts where the classes of a group count as one.
+    """(..., groups, groups) counts with the classes of each group merged into one.
 
     Example:
         >>> merged(np.array([[5, 1, 0], [2, 4, 1], [0, 3, 9]]), DRIVABLE_OR_NOT).tolist()

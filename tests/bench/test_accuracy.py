@@ -120,7 +120,7 @@ def test_built_in_road_is_measured_without_a_data_set(capsys: pytest.CaptureFixt
         (["--only", "rain"], "--only rain: write it as COLUMN=VALUE, such as bdd_split=val"),
         (["--only", "=rain"], "write it as COLUMN=VALUE"),
         (["--split", "vla"], "no frames in split 'vla'; it has: "),
-        (["--peer", "nowhere.onnx"], "nowhere.onnx: no such model file, and no shipped model so named"),
+        (["--peer", "nowhere.onnx"], "nowhere.onnx: no such model file, and no shipped model of that name"),
         (["--layout", "bddd"], "bddd: no such layout"),
     ],
 )

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from perception.inference.contract import ADDED_LATER, UNSIGNED, ContractError, ModelContract, checksum
+from perception.inference.contract import ADDED_LATER, NO_CHECKSUM, ContractError, ModelContract, checksum
 
 CONTRACT = ModelContract(
     model_id="tiny-1",
@@ -168,8 +168,8 @@ GRAPH = bytes(range(200))
 def signed() -> tuple[bytes, ModelContract]:
     """A file as the exporter makes it, without any protobuf around it."""
     unsigned = GRAPH + CONTRACT.to_json().encode() + b"card"
-    contract = replace(CONTRACT, sha256=checksum(unsigned, UNSIGNED))
-    return unsigned.replace(UNSIGNED.encode(), contract.sha256.encode()), contract
+    contract = replace(CONTRACT, sha256=checksum(unsigned, NO_CHECKSUM))
+    return unsigned.replace(NO_CHECKSUM.encode(), contract.sha256.encode()), contract
 
 
 def test_file_and_contract_that_belong_together_pass() -> None:
@@ -196,7 +196,7 @@ def test_file_of_another_length_is_found(damage: Callable[[bytes], bytes]) -> No
         contract.verify(damage(content), "m.onnx")
 
 
-@pytest.mark.parametrize("sha256", [UNSIGNED, "", "0", "f" * 64])
+@pytest.mark.parametrize("sha256", [NO_CHECKSUM, "", "0", "f" * 64])
 def test_contract_without_its_checksum_passes_for_no_file(sha256: str) -> None:
     content, contract = signed()
 

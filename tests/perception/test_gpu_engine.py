@@ -167,8 +167,8 @@ class TestFirstRunThatFails:
 
         assert (engine.provider, engine.state) == ("cpu", "ok")
         assert engine.notes == (
-            "warning: an NVIDIA GPU is here and does not run it (Failed to allocate memory for requested "
-            "buffer of size 9); going on with cpu",
+            "warning: an NVIDIA GPU is present but does not run it (Failed to allocate memory for requested "
+            "buffer of size 9); using cpu",
         )
         assert engine.infer(FRAME_BGR).shape == (3, 4, 8)
 

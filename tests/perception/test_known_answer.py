@@ -188,7 +188,7 @@ def test_classes_that_the_network_does_not_know_are_refused() -> None:
     assert packed.known is not None
     strange = replace(packed.known, class_map=np.full_like(packed.known.class_map, 200))
 
-    with pytest.raises(ValueError, match="of another graph"):
+    with pytest.raises(ValueError, match="for another graph"):
         KnownAnswer.from_json(strange.to_json(), packed.contract, "rt_s")
 
 
@@ -196,5 +196,5 @@ def test_answer_of_another_graph_is_refused() -> None:
     known = known_of(model_file("rt_s"))
     contract: ModelContract = unpack(model_file("rt_l")).contract
 
-    with pytest.raises(ValueError, match="of another graph"):
+    with pytest.raises(ValueError, match="for another graph"):
         KnownAnswer.from_json(known.to_json(), contract, "rt_l")

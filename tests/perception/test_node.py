@@ -147,7 +147,7 @@ def test_frame_that_the_graph_was_not_made_for_is_one_line(
     status = main(["--source", str(images), "--model", str(make_classifier((128, 72)))])
 
     assert status == 1
-    assert "takes frames of 128x72 only, and this one is 160x90; export it with --frame 160x90" in (
+    assert "takes only frames of 128x72, and this one is 160x90; export it with --frame 160x90" in (
         only_error_line("drivable-node")
     )
 
@@ -188,7 +188,7 @@ def test_realtime_run_drops_what_it_has_no_time_for_and_counts_it(
         (["--source", "text.mp4"], "text.mp4"),
         (["--source", "empty"], "empty"),
         (["--source", "synthetic:moon"], "unknown scene 'moon'"),
-        (["--model", "rt_x"], "rt_x: no such model file, and no shipped model so named; shipped: rt_l, "),
+        (["--model", "rt_x"], "rt_x: no such model file, and no shipped model of that name; shipped: rt_l, "),
         (["--model", "text.mp4"], "text.mp4: not a model that ONNX Runtime can load"),
         (["--provider", "cuda"], "provider cuda did not load"),
         (

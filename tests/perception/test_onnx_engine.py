@@ -243,14 +243,14 @@ def test_output_that_is_not_the_contracts_is_refused(
 ) -> None:
     file = written(tmp_path, packed(graph, output_stride=stride))
 
-    with pytest.raises(EngineError, match=r"the graph gives \[1, .*its contract says \[1, 3, "):
+    with pytest.raises(EngineError, match=r"the graph outputs \[1, .*its contract says \[1, 3, "):
         OnnxEngine(file, "cpu")
 
 
 def test_logits_that_are_no_numbers_are_an_error(tmp_path: Path) -> None:
     engine = OnnxEngine(written(tmp_path, packed(nan_graph())), "cpu")
 
-    with pytest.raises(EngineError, match="tiny-1 gave logits that are no finite numbers on cpu"):
+    with pytest.raises(EngineError, match="tiny-1 gave logits that are not finite on cpu"):
         engine.infer(np.zeros((INPUT_WH[1], INPUT_WH[0], 3), np.uint8))
 
 
@@ -263,7 +263,7 @@ def test_two_classes_are_two_planes(tmp_path: Path) -> None:
 def test_logits_engine_is_not_asked_for_a_class_map(tmp_path: Path) -> None:
     engine = OnnxEngine(written(tmp_path, packed()), "cpu")
 
-    with pytest.raises(EngineError, match=r"^tiny-1 gives logits, and was asked for class_map$"):
+    with pytest.raises(EngineError, match=r"^tiny-1 outputs logits, not class_map$"):
         engine.segment(frames(1)[0])
 
 
@@ -310,7 +310,7 @@ class TestClassMaps:
 
         with pytest.raises(
             EngineError,
-            match="takes frames of 128x72 only, and this one is 64x48; "
+            match="takes only frames of 128x72, and this one is 64x48; "
             "export it with --frame 64x48 or --frame any, or take the file for the CPU",
         ):
             engine.segment(np.zeros((48, 64, 3), np.uint8))
@@ -326,7 +326,7 @@ class TestClassMaps:
     def test_classifier_is_not_asked_for_logits(self, make_classifier: Callable[..., Path]) -> None:
         engine = OnnxEngine(make_classifier((128, 72)), "cpu")
 
-        with pytest.raises(EngineError, match=r"^classifier-1 gives class_map, and was asked for logits$"):
+        with pytest.raises(EngineError, match=r"^classifier-1 outputs class_map, not logits$"):
             engine.infer(np.zeros((72, 128, 3), np.uint8))
 
     @pytest.mark.parametrize(
@@ -356,10 +356,10 @@ class TestClassMaps:
         del single.graph.output[1]
 
         with pytest.raises(
-            EngineError, match="gives confidence, class_map, its contract says class_map, conf"
+            EngineError, match="outputs confidence, class_map, its contract says class_map, conf"
         ):
             OnnxEngine(make_classifier((128, 72), graph=swapped), "cpu")
-        with pytest.raises(EngineError, match="gives 1 tensors, its contract says 2"):
+        with pytest.raises(EngineError, match="outputs 1 tensors, its contract says 2"):
             OnnxEngine(make_classifier((128, 72), graph=single), "cpu")
 
     def test_class_map_at_another_size_than_the_input_is_refused(
@@ -367,7 +367,7 @@ class TestClassMaps:
     ) -> None:
         file = make_classifier((128, 72), graph=make_graph((128, 72), input_wh=(32, 24)))
 
-        with pytest.raises(EngineError, match=r"gives \[1, 24, 32\], its contract says \[1, 48, 64\]"):
+        with pytest.raises(EngineError, match=r"outputs \[1, 24, 32\], its contract says \[1, 48, 64\]"):
             OnnxEngine(file, "cpu")
 
 

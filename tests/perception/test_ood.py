@@ -11,9 +11,9 @@ from perception.inference.ood import (
     QUANTILES,
     UncertaintyWatch,
     certainty_of,
-    doubt_of,
     quantiles_of,
     share_below,
+    uncertainty_of,
 )
 from perception.inference.predictor import Predictor
 from perception.inference.zoo import shipped_models
@@ -58,7 +58,7 @@ def test_alternative_lanes_count_for_doubt_and_not_for_the_direct_area() -> None
     class_map[:, 320:] = ALTERNATIVE  # 45 rows of 40 cells, of level 102
 
     assert certainty_of(confidence, class_map, LABELS).mean == pytest.approx(0.92)
-    assert doubt_of(confidence, class_map) == pytest.approx(1 - (36.8 + 1800 * 0.4) / 1840)
+    assert uncertainty_of(confidence, class_map) == pytest.approx(1 - (36.8 + 1800 * 0.4) / 1840)
 
 
 @pytest.mark.parametrize("shape", [(360, 640), (1, 1)])

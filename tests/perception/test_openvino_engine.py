@@ -168,11 +168,11 @@ def test_wrong_kind_of_question_and_wrong_size_are_one_line(
 ) -> None:
     classifier = OpenVinoEngine(make_classifier((128, 72)), threads=1)
 
-    with pytest.raises(EngineError, match="gives logits, and was asked for class_map"):
+    with pytest.raises(EngineError, match="outputs logits, not class_map"):
         in_f32.segment(np.zeros((72, 128, 3), np.uint8))
-    with pytest.raises(EngineError, match="gives class_map, and was asked for logits"):
+    with pytest.raises(EngineError, match="outputs class_map, not logits"):
         classifier.infer(np.zeros((72, 128, 3), np.uint8))
-    with pytest.raises(EngineError, match="takes frames of 128x72 only, and this one is 64x48; export it"):
+    with pytest.raises(EngineError, match="takes only frames of 128x72, and this one is 64x48; export it"):
         classifier.segment(np.zeros((48, 64, 3), np.uint8))
     with pytest.raises(EngineError, match=r"does not run on openvino f32: [^\n]+$"):
         in_f32.infer(np.zeros((8, 8, 3), np.uint8))

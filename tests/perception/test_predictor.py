@@ -511,7 +511,7 @@ class TestClassMapGraph:
     ) -> None:
         predict = Predictor(OnnxEngine(make_classifier((128, 72)), "cpu"))
 
-        with pytest.raises(EngineError, match="takes frames of 128x72 only, and this one is 64x48; export"):
+        with pytest.raises(EngineError, match="takes only frames of 128x72, and this one is 64x48; export"):
             predict(coloured((0, 0, 0), (64, 48)))
 
     def test_graph_for_any_size_follows_the_source(self, make_classifier: Callable[..., Path]) -> None:

@@ -20,7 +20,7 @@ SOURCE = "/onnxruntime_src/onnxruntime/core/graph/model.cc:179 onnxruntime::Mode
         (f"{CODE}Failed to load model because protobuf parsing failed.", "damaged, or not an ONNX file"),
         (
             f"{CODE}Load model from a.onnx failed:{SOURCE}Unsupported model IR version: 99, max: 11",
-            "it was made for a newer ONNX Runtime than",
+            "it needs a newer ONNX Runtime than",
         ),
         (
             f"{CODE}Load model from a.onnx failed:Error No Op registered for Foo with domain_version of 17",

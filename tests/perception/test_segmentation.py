@@ -142,7 +142,7 @@ class TestLead:
     def test_other_classes_are_refused(self) -> None:
         three = Accuracy((counted("a", GOOD),))
 
-        with pytest.raises(ValueError, match="in the same classes only: see drivable_or_not"):
+        with pytest.raises(ValueError, match="only in the same classes: see drivable_or_not"):
             three.lead_interval(three.drivable_or_not())
 
     def test_other_recordings_are_refused(self) -> None:

@@ -377,10 +377,13 @@ def for_gpu(unit: dict[str, str]) -> dict[str, str]:
     return unit | dict(line.split("=", 1) for line in lines if line[:1].isalpha())
 
 
-def test_unit_for_a_gpu_keeps_tensorrts_engines_where_the_service_may_write(for_gpu: dict[str, str]) -> None:
+def test_unit_for_a_gpu_keeps_tensorrts_engines_where_the_service_may_write(
+    for_gpu: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     name, folder = for_gpu["Environment"].replace("%C", "/var/cache").split("=")
+    monkeypatch.setenv(name, folder)
 
-    assert cache_folder({name: folder}) == Path("/var/cache") / for_gpu["CacheDirectory"]
+    assert cache_folder() == Path("/var/cache") / for_gpu["CacheDirectory"]
 
 
 def test_unit_for_a_gpu_lets_cuda_make_code_and_gives_it_time_and_memory(

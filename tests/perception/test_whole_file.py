@@ -121,7 +121,7 @@ def test_values_outside_the_file_are_refused_wherever_they_are_named(
     file.write_bytes(pack(model, CONTRACT, {})[0])
 
     with pytest.raises(
-        EngineError, match=r"leaky\.onnx: a tensor.* keeps its values outside the file.*onnx\.save"
+        EngineError, match=r"leaky\.onnx: a tensor.* has its values in another file.*onnx\.save"
     ):
         OnnxEngine(file, "cpu")
 
@@ -138,7 +138,7 @@ def test_node_ends_in_one_line_and_opens_nothing(
 
     assert main(["--model", str(file), "--max_frames", "2"]) == 1
 
-    assert "'leak') keeps its values outside the file" in only_error_line("drivable-node")
+    assert "'leak') has its values in another file" in only_error_line("drivable-node")
 
 
 @pytest.mark.parametrize("command", ["inspect", "renew"])
@@ -150,7 +150,7 @@ def test_export_refuses_it_too(command: str, tmp_path: Path, only_error_line: Ca
 
     assert export_main([command, str(file)]) == 1
 
-    assert "outside the file" in only_error_line("drivable-export")
+    assert "in another file" in only_error_line("drivable-export")
 
 
 def test_name_of_a_tensor_says_nothing_to_a_terminal(tmp_path: Path) -> None:
@@ -188,7 +188,7 @@ def test_graphs_within_graphs_without_an_end_are_refused_in_one_line(tmp_path: P
     file = tmp_path / "deep.onnx"
     file.write_bytes(b"\x3a" + varint(len(message)) + message)
 
-    with pytest.raises(EngineError, match="outside the file"):
+    with pytest.raises(EngineError, match="in another file"):
         OnnxEngine(file, "cpu")
 
 

@@ -40,6 +40,6 @@ def test_path_is_itself(shipped: Path, tmp_path: Path) -> None:
 def test_unknown_name_is_told_with_the_known_ones(shipped: Path, name: str) -> None:
     with pytest.raises(
         FileNotFoundError,
-        match=r"no shipped model so named; shipped: rt_m, rt_m-int8(; the nearest is rt_m)?$",
+        match=r"no shipped model of that name; shipped: rt_m, rt_m-int8(; the nearest is rt_m)?$",
     ):
         model_file(name)

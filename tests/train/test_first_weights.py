@@ -190,7 +190,7 @@ def test_checkpoint_brings_the_settings_that_name_its_data(config: TrainConfig) 
         ("rt_s", "rt_m", "rt_m.onnx: are of another network than rt_s: it has no to_stride8"),
         ("rt_m", "rt_s", "of another network than rt_m"),
         ("rt_s", "rt_s-int8", "in int8; a file for --target cpu in fp32"),
-        ("rt_s", "nowhere.pt", "nowhere.pt: no such model file, and no shipped model so named"),
+        ("rt_s", "nowhere.pt", "nowhere.pt: no such model file, and no shipped model of that name"),
         pytest.param("pspnet", "rt_s", "of another network than pspnet", marks=pytest.mark.slow),
     ],
 )

@@ -1,4 +1,4 @@
-"""What runs a network, by name: a dict you can read."""
+"""Registry of the engines, which run networks."""
 
 from typing import Any, Final
 

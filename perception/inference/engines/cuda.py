@@ -1,6 +1,6 @@
-"""Finding CUDA: its libraries are taken from NVIDIA's packages; what keeps ONNX Runtime from it gets a name.
+"""Finds and loads CUDA from NVIDIA's packages, and the reason if ONNX Runtime cannot use it.
 
-ONNX Runtime raises nothing where the library of a provider does not load: it goes on with the next one.
+ONNX Runtime raises no error if the library of a provider does not load: it uses the next provider.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ DEVICES: Final = (
     *("/dev/nvgpu", "/dev/nvhost-gpu"),  # on a Jetson
     "/usr/lib/wsl/lib/libcuda.so.1",
 )
-"""What shows an NVIDIA device under Linux, whether or not CUDA loads."""
+"""Signs of an NVIDIA device under Linux, whether or not CUDA loads."""
 DRIVER_LIBRARY: Final = "libcuda.so.1"
 _MISSING: Final = re.compile(r"(\S+): cannot open shared object file")
 _FAILURE: Final = re.compile(r"(?:CU(?:DA|DNN|BLAS) failure \d+|Failed to allocate memory)[^;]*")
@@ -39,33 +39,33 @@ def is_device_visible(patterns: Sequence[str] = DEVICES) -> bool:
 
 
 def may_have_device() -> bool:
-    """Whether it is worth a second and 150 MB to load CUDA, unasked."""
+    """Whether loading CUDA without a request is worth a second and 150 MB."""
     return sys.platform != "linux" or is_device_visible()
 
 
 @cache
 def set_up() -> None:
-    """Once a process, before a provider of a GPU is tried: load CUDA from `drivable[cuda]`'s packages.
+    """Load CUDA from the packages of `drivable[cuda]`, once per process, before a GPU provider is tried.
 
-    Where those are not installed, the system's own CUDA serves, if there is one.
+    If they are not installed, the system's own CUDA is used, if there is one.
     """
-    # TensorRT rounds fp32 to TF32 unless this forbids it; a file that says fp32 gives the same everywhere.
+    # Otherwise TensorRT rounds fp32 to TF32, and an fp32 file would not give the same results everywhere.
     os.environ.setdefault("NVIDIA_TF32_OVERRIDE", "0")
-    # What it prints belongs to no records; what is missing is found out below, in one line.
+    # Its output must not mix with records; `why_not_loaded` finds what is missing.
     with redirect_stdout(io.StringIO()), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         ort.preload_dlls()
 
 
 def why_not_loaded(provider: str) -> str | None:
-    """What keeps ONNX Runtime's library of "cuda" or "tensorrt" from loading; None if nothing does."""
+    """Why ONNX Runtime's library of "cuda" or "tensorrt" does not load; None if it does."""
     name = f"onnxruntime_providers_{provider}"
     file = f"{name}.dll" if sys.platform == "win32" else f"lib{name}.so"
     library = Path(ort.__file__).parent / "capi" / file
     if not library.is_file():
         return f"this build of ONNX Runtime {ort.__version__} for {sys.platform} has no {provider}"
     try:
-        # All that it needs is asked for before any of it runs.
+        # Loads all its dependencies before any of it runs.
         ctypes.CDLL(str(library))
     except OSError as error:
         missing = _MISSING.match(str(error))
@@ -76,7 +76,7 @@ def why_not_loaded(provider: str) -> str | None:
 
 
 def reason_of(error: Exception) -> str:
-    """What CUDA said of a failure, without the place in ONNX Runtime's source; else what failed."""
+    """CUDA's reason for a failure, without the location in ONNX Runtime's source; otherwise what failed."""
     text = one_line(error)
     failure = _FAILURE.search(text)
     return failure[0].strip() if failure else why_not_run(error)
@@ -87,4 +87,4 @@ def _source_of(library: str, provider: str) -> str:
         return "it comes with NVIDIA's driver"
     if provider == "tensorrt" and library.startswith("libnv"):
         return "it comes with TensorRT"
-    return "pip install 'drivable[cuda]' brings it"
+    return "pip install 'drivable[cuda]' installs it"

@@ -1,4 +1,4 @@
-"""What every engine promises."""
+"""The interface of engines, and their common part."""
 
 from __future__ import annotations
 
@@ -15,32 +15,32 @@ from perception.inference.known_answer import KnownAnswer
 
 
 class EngineError(Exception):
-    """A network that cannot be loaded or run as asked: one line that says what to do."""
+    """A network cannot be loaded or run; one line that says what to do."""
 
 
 class Engine(Protocol):
-    """A loaded network. What its contract's `output` names may be called from several threads at once."""
+    """A loaded network. `infer` or `segment`, whichever fits its contract, is thread-safe."""
 
     contract: ModelContract
     model_sha256: str
-    """Of the bytes of the file that was loaded, as `sha256sum` prints it."""
+    """Of the loaded file, as printed by `sha256sum`."""
     provider: str
-    """What really runs it, as records tell it: "cpu", "cuda", "openvino bf16"."""
+    """The provider in use, as in records: "cpu", "cuda", "openvino bf16"."""
     nodes: Mapping[str, int]
-    """Nodes of the graph by what runs them, such as {"cuda": 383, "cpu": 61}; empty where nobody counted."""
+    """Nodes of the graph by provider, such as {"cuda": 383, "cpu": 61}; empty if unknown."""
     notes: tuple[str, ...]
-    """What people should know of how it was loaded, a line each: what it does not run on, and why."""
+    """Remarks on loading, a line each: providers that do not run it, and why."""
     state: EngineState
     is_proven: bool
-    """Whether it gave the known answer that the file carries; False where the file carries none."""
+    """Whether it gave the known answer in the file; False if the file has none."""
     runs_one_at_a_time: bool
-    """Whether callers wait for each other: more of them gain only what they do between their calls."""
+    """Whether concurrent calls wait for each other."""
 
     def infer(self, input_bgr: NDArray[np.uint8]) -> NDArray[np.float32]:
         """(input_h, input_w, 3) uint8 to (labels, input_h / stride, input_w / stride) logits.
 
         Raises:
-            EngineError: if the contract's output is no logits, or a logit is no finite number.
+            EngineError: if the contract's output is not logits, or a logit is not finite.
         """
         ...
 
@@ -50,14 +50,14 @@ class Engine(Protocol):
         Both cover the whole input of the network, padding included; a confidence of 255 is certain.
 
         Raises:
-            EngineError: if the contract's output is no class map, the frame is not of its size, or a
-                confidence is 0: the logits there were no finite numbers.
+            EngineError: if the contract's output is not a class map, the frame has another size, or a
+                confidence is 0, which marks logits that are not finite.
         """
         ...
 
 
 class CheckedEngine:
-    """The part that every engine of ours has alike: nothing that a runtime gives goes on unchecked."""
+    """Base of all engines: validates every output of the runtime."""
 
     contract: ModelContract
     provider: str
@@ -69,9 +69,9 @@ class CheckedEngine:
         """See `Engine`."""
         self._check_output("logits")
         logits: NDArray[np.float32] = self._run(input_bgr)[0][0]
-        if not np.isfinite(logits).all():  # compared, they would pass for free road
+        if not np.isfinite(logits).all():  # comparisons with NaN could give drivable area
             raise EngineError(
-                f"{self.contract.model_id} gave logits that are no finite numbers on {self.provider}; "
+                f"{self.contract.model_id} gave logits that are not finite on {self.provider}; "
                 f"run it on another provider, or export it again"
             )
         return logits
@@ -81,12 +81,12 @@ class CheckedEngine:
         self._check_output("class_map")
         self._check_frame(frame_bgr)
         class_map, confidence = self._run(frame_bgr)
-        # So the graph marks logits that are no finite numbers. No probability is 0: the largest of three
-        # is at least a third.
+        # The graph marks logits that are not finite by 0. No probability is 0: the largest of three is at
+        # least a third.
         if not confidence.all():
             raise EngineError(
                 f"{self.contract.model_id} found no class for a part of the frame on {self.provider}: its "
-                f"logits were no finite numbers; run it on another provider, or export it again"
+                f"logits were not finite; run it on another provider, or export it again"
             )
         return class_map[0], confidence[0]
 
@@ -94,10 +94,9 @@ class CheckedEngine:
         """The graph's outputs for one image, in its order; raises EngineError."""
         raise NotImplementedError
 
-    def _check_output(self, asked: str) -> None:
-        if self.contract.output != asked:
-            name, gives = self.contract.model_id, self.contract.output
-            raise EngineError(f"{name} gives {gives}, and was asked for {asked}")
+    def _check_output(self, requested: str) -> None:
+        if self.contract.output != requested:
+            raise EngineError(f"{self.contract.model_id} outputs {self.contract.output}, not {requested}")
 
     def _check_frame(self, frame_bgr: NDArray[np.uint8]) -> None:
         height, width = frame_bgr.shape[:2]
@@ -105,9 +104,9 @@ class CheckedEngine:
         if contract.frame_wh not in (ANY_SIZE, (width, height)):
             only_w, only_h = contract.takes_wh
             raise EngineError(
-                f"{contract.model_id} takes frames of {only_w}x{only_h} only, and this one is "
-                f"{width}x{height}; export it with --frame {width}x{height} or --frame any, or take the "
-                f"file for the CPU"
+                f"{contract.model_id} takes only frames of {only_w}x{only_h}, and this one is "
+                f"{width}x{height}; export it with --frame {width}x{height} or --frame any, or use the file "
+                f"for the CPU"
             )
 
 
@@ -117,13 +116,13 @@ def check_known_answer(
     provider: str,
     run: Callable[[NDArray[np.uint8]], Sequence[NDArray[Any]]],
 ) -> None:
-    """Run the picture that the model's file carries, and compare; nothing where it carries none.
+    """Compare the engine's outputs with the known answer in the file, if it has one.
 
     Args:
-        run: gives the graph's outputs for one image, (H, W, 3) uint8.
+        run: returns the graph's outputs for one image, (H, W, 3) uint8.
 
     Raises:
-        EngineError: if the network is not computed as it was exported.
+        EngineError: if they differ.
     """
     if known is None:
         return
@@ -135,5 +134,5 @@ def check_known_answer(
 
 
 def one_line(error: Exception) -> str:
-    """What a runtime says of a failure, without its line breaks."""
+    """A runtime's error message in one line."""
     return " ".join(str(error).split()) or type(error).__name__

@@ -1,4 +1,4 @@
-"""A model on a GPU: what is asked for in turn, until one attempt has run a frame."""
+"""A model on a GPU: providers are tried in turn until one has run a frame."""
 
 from __future__ import annotations
 
@@ -31,97 +31,97 @@ from perception.inference.known_answer import KnownAnswer
 
 
 @dataclass(frozen=True)
-class Asked:
-    """A model that is to run on a GPU."""
+class GpuModel:
+    """A model to run on a GPU."""
 
     content: bytes
     where: str
     contract: ModelContract
     threads: int
     known: KnownAnswer | None = None
-    """What the network must give, for any attempt to count as running."""
+    """The answer that an attempt must give to count as running."""
 
 
 @dataclass
 class Found:
-    """What came of the attempts."""
+    """The result of the attempts."""
 
     session: ort.InferenceSession | None = None
-    """None where no attempt ran."""
+    """None if no attempt succeeded."""
     bound: BoundSession | None = None
     was_taken: bool = False
-    """Whether ONNX Runtime had a session on the provider, whatever came of it."""
+    """Whether ONNX Runtime made a session on the provider, even if it then failed."""
     failures: list[str] = field(default_factory=list)
-    """Why earlier attempts failed, in their order."""
+    """Reasons of the failed attempts, in order."""
 
 
-def first_that_runs(asked: Asked, provider: ProviderName, failures: list[str] | None = None) -> Found:
+def first_that_runs(model: GpuModel, provider: ProviderName, failures: list[str] | None = None) -> Found:
     """The first attempt whose session loads, binds its buffers and runs a frame.
 
     Args:
         failures: of another provider that was tried before.
     """
     found = Found(failures=list(failures or ()))
-    cache = cache_folder() if provider == "tensorrt" else Path()  # nobody else keeps anything
-    lists = attempts(provider, asked.contract, cache, ort.get_available_providers())
+    cache = cache_folder() if provider == "tensorrt" else Path()  # CUDA stores nothing
+    lists = attempts(provider, model.contract, cache, ort.get_available_providers())
     if lists and (provider != "auto" or cuda.may_have_device()):
         cuda.set_up()
     if not lists and provider in DEVICES:
         found.failures.append(cuda.why_not_loaded(provider) or f"ONNX Runtime does not offer {provider}")
     for providers in lists:
         if providers[0][0] == PROVIDERS["tensorrt"]:
-            make_cache([tensorrt_folder(asked.contract, cache)])
-        if _runs(asked, providers, found):
+            make_cache(tensorrt_folder(model.contract, cache))
+        if _runs(model, providers, found):
             break
-        gc.collect()  # a failed attempt's memory on the device, which its traceback still holds
+        gc.collect()  # frees device memory that the failed attempt's traceback holds
         if missing := cuda.why_not_loaded(short_name(providers[0][0])):
-            found.failures[-1] = missing  # and other options do not change that
+            found.failures[-1] = missing  # other options do not help then
             break
     return found
 
 
-def _runs(asked: Asked, providers: list[Provider], found: Found) -> bool:
-    """One attempt; what came of it goes into `found`."""
+def _runs(model: GpuModel, providers: list[Provider], found: Found) -> bool:
+    """One attempt; its result goes into `found`."""
     try:
-        session = _loaded(asked, providers)
+        session = _loaded(model, providers)
         found.was_taken = True
-        found.bound = _bound_and_run(asked, session)
+        found.bound = _bound_and_run(model, session)
         found.session = session
-    except Exception as error:  # ONNX Runtime raises several kinds, none with a base of its own
+    except Exception as error:  # ONNX Runtime raises several types without a common base
         cause = error.__cause__
         found.failures.append(cuda.reason_of(cause if isinstance(cause, Exception) else error))
         return False
     return True
 
 
-def _loaded(asked: Asked, providers: list[Provider]) -> ort.InferenceSession:
-    wanted = providers[0][0]
-    entries = session_entries(wanted, asked.contract)
-    session = load_session(asked.content, asked.where, providers, asked.threads, entries)
-    if session.get_providers()[0] != wanted:
-        raise EngineError(f"{short_name(wanted)} was not taken")  # in silence
+def _loaded(model: GpuModel, providers: list[Provider]) -> ort.InferenceSession:
+    requested = providers[0][0]
+    entries = session_entries(requested, model.contract)
+    session = load_session(model.content, model.where, providers, model.threads, entries)
+    if session.get_providers()[0] != requested:
+        raise EngineError(f"{short_name(requested)} was not taken")  # ONNX Runtime raises no error
     return session
 
 
-def _bound_and_run(asked: Asked, session: ort.InferenceSession) -> BoundSession:
+def _bound_and_run(model: GpuModel, session: ort.InferenceSession) -> BoundSession:
     name = short_name(session.get_providers()[0])
     bound = BoundSession(session, DEVICES[name], run_waits=name == "cuda")
-    width, height = asked.contract.takes_wh
-    # A graph is captured, memory is taken and kernels are chosen at the first run: it is part of loading.
-    bound.run(np.full((1, height, width, 3), asked.contract.pad_bgr, np.uint8))
-    # Twice: what a captured graph gives when it is replayed counts, too.
+    width, height = model.contract.takes_wh
+    # The first run captures the graph, takes memory and chooses kernels: it is part of loading.
+    bound.run(np.full((1, height, width, 3), model.contract.pad_bgr, np.uint8))
+    # Twice: the replay of a captured graph must give the answer too.
     for _ in range(2):
-        check_known_answer(asked.known, asked.contract, name, lambda image: bound.run(image[np.newaxis]))
+        check_known_answer(model.known, model.contract, name, lambda image: bound.run(image[np.newaxis]))
     return bound
 
 
 def nodes_by_provider(session: ort.InferenceSession) -> dict[str, int]:
-    """How many nodes of the graph each provider runs, the wanted one first; empty where nobody counted."""
+    """Number of the graph's nodes by provider, the requested one first; empty if not recorded."""
     counts: Counter[str] = Counter()
     try:
         for part in session.get_provider_graph_assignment_info():
             counts[short_name(part.ep_name)] += len(part.get_nodes())
-    except Exception:  # a session that was not asked to record it
+    except Exception:  # the session does not record it
         return {}
     first = short_name(session.get_providers()[0])
     return dict(sorted(counts.items(), key=lambda entry: entry[0] != first))

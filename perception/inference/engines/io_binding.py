@@ -1,4 +1,4 @@
-"""A session whose input and outputs stay in fixed buffers of a device."""
+"""A session with its input and outputs in fixed buffers of a device."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _Job = tuple[Callable[[], Any], "Future[Any]"]
 
 
 class BoundSession:
-    """Runs a session with bound buffers, one inference at a time, all of them in one thread of its own.
+    """Runs a session with bound buffers, one inference at a time, in a thread of its own.
 
-    A captured CUDA graph reads and writes the addresses that it was captured with, must not run twice at
-    once, and ONNX Runtime keeps it by thread. A lock would do for the first two; a thread does for all.
-    Nobody waits for that thread at the end of the process: a call to a device may never return.
+    A captured CUDA graph uses the addresses that it was captured with, must not run concurrently, and
+    belongs to one thread in ONNX Runtime. The thread is a daemon, because a call to a device may never
+    return.
     """
 
     def __init__(self, session: ort.InferenceSession, device: str, run_waits: bool = True) -> None:
@@ -32,11 +32,10 @@ class BoundSession:
 
         Args:
             device: ONNX Runtime's name of the memory, "cpu" or "cuda".
-            run_waits: whether a run ends when its outputs are there, as the CUDA provider's does; else they
-                are waited for.
+            run_waits: whether a run waits for its outputs, like the CUDA provider's; otherwise this does.
 
         Raises:
-            Exception: what ONNX Runtime raises, of several kinds, such as no memory on the device.
+            Exception: of ONNX Runtime's several types, for example if the device has no memory left.
         """
         self._session = session
         self._device = device
@@ -49,12 +48,12 @@ class BoundSession:
         self._do(self._bind)
 
     def run(self, batch: NDArray[np.uint8]) -> list[NDArray[Any]]:
-        """The outputs for one input, in the order of the graph, as copies of the caller's own."""
+        """Copies of the outputs for one input, in the order of the graph."""
         outputs: list[NDArray[Any]] = self._do(lambda: self._run(batch))
         return outputs
 
     def _do(self, work: Callable[[], Any]) -> Any:
-        """What `work` gives in the device's thread, or raises there."""
+        """Run `work` in the device's thread; returns its result or raises its error."""
         answer: Future[Any] = Future()
         self._jobs.put((work, answer))
         return answer.result()
@@ -79,29 +78,29 @@ class BoundSession:
             self._input_host = empty(batch.shape, batch.dtype, self._device)
             self._binding.bind_ortvalue_input(self._input_name, self._input)
         np.copyto(self._input_host, batch)
-        self._input.update_inplace(self._input_host)  # returns once it is there: nothing to synchronise
+        self._input.update_inplace(self._input_host)  # synchronous
         self._session.run_with_iobinding(self._binding)
         if not self._run_waits:
             self._binding.synchronize_outputs()
         for buffer, host, _ in self._outputs:
             _copy(buffer, host)
-        # The buffers are those of the next frame too.
+        # Copied, because the next frame uses the same buffers.
         return [np.array(array) for _, _, array in self._outputs]
 
 
 def _copy(source: Any, target: Any) -> None:
     try:
         target.update_inplace(source)
-    except TypeError:  # an ONNX Runtime that copies from numpy alone
+    except TypeError:  # versions of ONNX Runtime that copy from numpy only
         target.update_inplace(source.numpy())
 
 
 def _serve(jobs: SimpleQueue[_Job | None]) -> None:
-    """Body of the thread: one job after the other, until there is none any more."""
+    """Body of the thread: run jobs until None comes."""
     while (job := jobs.get()) is not None:
         work, answer = job
         try:
             answer.set_result(work())
-        except BaseException as error:  # raised where the work was asked for
+        except BaseException as error:  # raised in the caller
             answer.set_exception(error)
-        del job, work, answer  # holds the session while it waits, or it would never be collected
+        del job, work, answer  # they hold the session, which could not be collected otherwise

@@ -1,4 +1,4 @@
-"""ONNX Runtime as the engine: CPU, CUDA or TensorRT, whichever was asked for and really runs it."""
+"""ONNX Runtime as the engine, on CPU, CUDA or TensorRT."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from perception.frame import EngineState
 from perception.inference.contract import ANY_SIZE, ModelContract
 from perception.inference.engines import cuda
 from perception.inference.engines.engine import CheckedEngine, EngineError, check_known_answer
-from perception.inference.engines.gpu import Asked, Found, first_that_runs, nodes_by_provider
+from perception.inference.engines.gpu import Found, GpuModel, first_that_runs, nodes_by_provider
 from perception.inference.engines.io_binding import BoundSession
 from perception.inference.engines.kind import LOAD_S, EngineKind
 from perception.inference.engines.providers import DEVICES, ProviderName, short_name
@@ -26,7 +26,7 @@ from perception.system.time_limit import within
 TENSORRT_LOAD_S: Final = 900.0
 """It builds its engine while the model is loaded."""
 FIRST_RUN_LIMIT_S: Final = 60.0
-"""The first frame takes the longest, and no network of ours two seconds."""
+"""The first frame takes longest; none of our networks needs two seconds for it."""
 
 
 @dataclass(frozen=True)
@@ -45,27 +45,27 @@ class OnnxEngine(CheckedEngine):
     def __init__(
         self, file: Path, provider: ProviderName = "auto", threads: int = 0, allow_fallback: bool = False
     ) -> None:
-        """Load `file`, and on a GPU run it once: what was asked for is only there once it has run.
+        """Load `file`; on a GPU also run it once, because only that proves the provider.
 
         Args:
-            provider: "auto" takes CUDA where it runs, and the CPU elsewhere; int8 files it leaves to the CPU.
-            threads: for one inference; 0 takes every core.
+            provider: "auto" uses CUDA if it runs, otherwise the CPU, and the CPU for int8 files.
+            threads: for one inference; 0 uses every core.
             allow_fallback: a provider that does not run becomes a visible "fallback", not an error.
 
         Raises:
             EngineError: if the file does not load, has no valid contract, or the provider does not run it or
-                does not give the known answer that the file carries.
+                does not give the known answer in the file.
         """
         content = read_model(file)
         self.model_sha256 = hashlib.sha256(content).hexdigest()
-        # On the CPU first: a contract says what a GPU is asked for, and this is what there is without one.
+        # On the CPU first: to read the contract, and as the session if no GPU is used.
         session = load_session(content, str(file), [CPU], threads)
         self.contract = contract_of(session, content, str(file))
         known = known_answer_of(session, self.contract, str(file))
-        asked = Asked(content, str(file), self.contract, threads, known)
-        found = first_that_runs(asked, provider)
+        model = GpuModel(content, str(file), self.contract, threads, known)
+        found = first_that_runs(model, provider)
         if found.session is None and provider == "tensorrt" and allow_fallback:
-            found = first_that_runs(asked, "cuda", found.failures)
+            found = first_that_runs(model, "cuda", found.failures)
         self._session = found.session or session
         self.provider = short_name(self._session.get_providers()[0])
         self.nodes = nodes_by_provider(self._session)
@@ -76,7 +76,7 @@ class OnnxEngine(CheckedEngine):
                 reason = f": {found.failures[-1]}" if found.failures else ""
                 raise EngineError(
                     f"provider {provider} did not load (ONNX Runtime took {self.provider}{reason}); "
-                    f"use --provider cpu, or --allow_fallback true to go on where it does run"
+                    f"use --provider cpu, or --allow_fallback true to use a provider that runs it"
                 )
             self.state = EngineState.FALLBACK
         self.runs_one_at_a_time = self.provider in DEVICES
@@ -87,7 +87,7 @@ class OnnxEngine(CheckedEngine):
         self._run_options = ort.RunOptions()
         self._has_run = False
         self.is_proven = known is not None
-        if found.session is None:  # on a GPU it was part of the attempt
+        if found.session is None:  # otherwise it was checked on the GPU
             check_known_answer(known, self.contract, self.provider, self._run)
 
     def _run(self, image_bgr: NDArray[np.uint8]) -> list[NDArray[Any]]:
@@ -97,18 +97,18 @@ class OnnxEngine(CheckedEngine):
                 return self._bound.run(batch)
             if self._has_run:
                 return self._run_on_cpu(batch)
-            # A graph can hold a loop without an end.
+            # A graph can contain an endless loop.
             outputs = within(FIRST_RUN_LIMIT_S, lambda: self._run_on_cpu(batch))
             self._has_run = True
             return outputs
         except TimeoutError:
-            self._run_options.terminate = True  # ends it behind the node of the graph that it is at
+            self._run_options.terminate = True  # ends it after the current node
             name = self.contract.model_id
             raise EngineError(
                 f"{name} was still at its first frame after {FIRST_RUN_LIMIT_S:g} s on {self.provider}; "
-                f"its graph may hold a loop without an end"
+                f"its graph may contain an endless loop"
             ) from None
-        except Exception as error:  # ONNX Runtime raises several kinds, none with a base of its own
+        except Exception as error:  # ONNX Runtime raises several types without a common base
             name = self.contract.model_id
             raise EngineError(f"{name} does not run on {self.provider}: {cuda.reason_of(error)}") from error
 
@@ -118,30 +118,31 @@ class OnnxEngine(CheckedEngine):
 
 
 def _notes(
-    found: Found, asked: ProviderName, taken: str, nodes: Mapping[str, int], contract: ModelContract
+    found: Found, requested: ProviderName, used: str, nodes: Mapping[str, int], contract: ModelContract
 ) -> list[str]:
     failures = "; ".join(dict.fromkeys(found.failures))
-    if taken not in DEVICES:
-        if asked in DEVICES:
-            return [f"warning: provider {asked} did not load ({failures}); going on with {taken}"]
-        if asked != "auto" or not (found.was_taken or cuda.is_device_visible()):
+    fallback = f"warning: provider {requested} did not load ({failures}); using {used}"
+    if used not in DEVICES:
+        if requested in DEVICES:
+            return [fallback]
+        if requested != "auto" or not (found.was_taken or cuda.is_device_visible()):
             return []
         if contract.precision == "int8":
             return [
-                "provider auto runs int8 files on the cpu; for the GPU take a file in fp32 or fp16, such as "
-                "--model rt_m, or ask for --provider cuda"
+                "provider auto runs int8 files on the cpu; for the GPU use a file in fp32 or fp16, such as "
+                "--model rt_m, or --provider cuda"
             ]
-        return [f"warning: an NVIDIA GPU is here and does not run it ({failures}); going on with {taken}"]
+        return [f"warning: an NVIDIA GPU is present but does not run it ({failures}); using {used}"]
     notes = []
-    if asked not in ("auto", taken):
-        notes.append(f"warning: provider {asked} did not load ({failures}); going on with {taken}")
+    if requested not in ("auto", used):
+        notes.append(fallback)
     elif found.failures and contract.frame_wh != ANY_SIZE:
-        notes.append(f"{taken} runs without a captured graph: {failures}")
-    elsewhere = {name: count for name, count in nodes.items() if name != taken}
+        notes.append(f"{used} runs without a captured graph: {failures}")
+    elsewhere = [f"{count} on {name}" for name, count in nodes.items() if name != used]
     if elsewhere:
-        told = ", ".join(f"{count} on {name}" for name, count in elsewhere.items())
+        total = sum(nodes.values())
         notes.append(
-            f"{taken} does not run all of {contract.model_id}: of {sum(nodes.values())} nodes {told}"
+            f"{used} does not run all of {contract.model_id}: of {total} nodes {', '.join(elsewhere)}"
         )
     return notes
 

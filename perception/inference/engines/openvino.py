@@ -1,4 +1,4 @@
-"""OpenVINO as the engine: Intel's runtime for CPUs, AMD's too; optional, with bf16 where the CPU has it."""
+"""OpenVINO as the engine, for Intel's and AMD's CPUs; optional, with bf16 if the CPU has it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ EnginePrecision = Literal["auto", "f32", "bf16"]
 
 CPU_FEATURES: Final = Path("/proc/cpuinfo")
 BF16_FEATURES: Final = ("avx512_bf16", "amx_bf16")
-"""Linux' names of the instructions. OpenVINO itself lists BF16 wherever it can emulate it."""
+"""Linux' names of the instructions. OpenVINO itself also reports BF16 where it only emulates it."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class OpenVinoSettings:
 
 
 class OpenVinoEngine(CheckedEngine):
-    """A model file with a contract, on the CPU; verified by the very code that `OnnxEngine` uses."""
+    """A model file with a contract, on the CPU; verified by the same code as in `OnnxEngine`."""
 
     def __init__(
         self, file: Path, threads: int = 0, precision: EnginePrecision = "auto", streams: int = 1
@@ -44,14 +44,14 @@ class OpenVinoEngine(CheckedEngine):
         """Load `file` and compile it for this CPU.
 
         Args:
-            threads: for one inference; 0 takes every core for all of them.
-            precision: of what the file holds as floats. "auto" takes bf16 where the CPU has it, and f32
-                elsewhere: bf16 has the range of f32 with 8 bits of mantissa.
-            streams: inferences that run side by side, each asked for by a thread of its own.
+            threads: for one inference; 0 shares every core among all of them.
+            precision: of the graph's floats. "auto" uses bf16 if the CPU has it, otherwise f32; bf16 has the
+                range of f32 with 8 bits of mantissa.
+            streams: concurrent inferences, each called from a thread of its own.
 
         Raises:
             EngineError: if the package is missing, the file does not load, has no valid contract or does
-                not give the known answer that it carries, or the CPU has no bf16 and it was asked for.
+                not give its known answer, or bf16 is requested and the CPU lacks it.
         """
         openvino = _package()
         content = read_model(file)
@@ -75,12 +75,12 @@ class OpenVinoEngine(CheckedEngine):
             return core.compile_model(core.read_model(content), "CPU", settings)
 
         try:
-            # The plugin gives the thread that loads it a stack for signals, and takes the memory back when
-            # the last network goes, from whatever thread that is: a signal to the first one then crashes the
-            # process. A thread that has ended gets no signal.
+            # The plugin gives the thread that loads it a signal stack, and frees it when the last network is
+            # deleted, in whatever thread: a signal to the first thread then crashes the process. A thread
+            # that has ended gets no signal.
             with ThreadPoolExecutor(max_workers=1) as loader:
                 self._network = loader.submit(compile_network).result()
-        except Exception as error:  # OpenVINO raises RuntimeError for whatever it does not like
+        except Exception as error:  # OpenVINO raises RuntimeError for everything
             raise EngineError(
                 f"{file}: not a model that OpenVINO can load: {why_not_loaded(error)}"
             ) from error
@@ -89,7 +89,7 @@ class OpenVinoEngine(CheckedEngine):
         check_known_answer(known, self.contract, self.provider, self._run)
 
     def _run(self, image_bgr: NDArray[np.uint8]) -> list[NDArray[Any]]:
-        """The outputs in the order of the graph; each thread has a request, and so buffers, of its own."""
+        """The outputs in the order of the graph; each thread has a request with its own buffers."""
         if not hasattr(self._own, "request"):
             self._own.request = self._network.create_infer_request()
         try:
@@ -101,7 +101,7 @@ class OpenVinoEngine(CheckedEngine):
 
 
 def has_bf16(cpu_features: Path = CPU_FEATURES) -> bool:
-    """Whether the CPU computes in bf16 itself; False where the system does not tell."""
+    """Whether the CPU has bf16 instructions; False if unknown."""
     try:
         lines = cpu_features.read_text().splitlines()
     except OSError:
@@ -110,22 +110,22 @@ def has_bf16(cpu_features: Path = CPU_FEATURES) -> bool:
     return any(feature in flags for feature in BF16_FEATURES)
 
 
-def _precision(asked: EnginePrecision) -> Literal["f32", "bf16"]:
-    if asked == "auto":
+def _precision(requested: EnginePrecision) -> Literal["f32", "bf16"]:
+    if requested == "auto":
         return "bf16" if has_bf16() else "f32"
-    if asked == "bf16" and not has_bf16():
+    if requested == "bf16" and not has_bf16():
         raise EngineError(
             f"this CPU does not compute in bf16 (none of {', '.join(BF16_FEATURES)} in {CPU_FEATURES}); "
             f"use --engine_precision f32"
         )
-    return asked
+    return requested
 
 
 def _package() -> Any:
     """The package, imported without `openvino_telemetry`.
 
-    With it, the mere import writes a client id to the home folder and reports to Google Analytics, unless
-    somebody opted out. Without it the package takes a stub of its own: a vehicle tells nobody where it is.
+    With it, the import alone writes a client id to the home folder and reports to Google Analytics, unless
+    the user opted out. Without it the package uses a stub: a vehicle must not report where it is.
     """
     is_ours_to_hide = "openvino_telemetry" not in sys.modules
     if is_ours_to_hide:
@@ -134,7 +134,7 @@ def _package() -> Any:
         return importlib.import_module("openvino")
     except ImportError as error:
         raise EngineError(
-            f"--engine openvino needs a package that is not here ({one_line(error)}); "
+            f"--engine openvino needs a package that is not installed ({one_line(error)}); "
             f"pip install 'drivable[openvino]'"
         ) from error
     finally:

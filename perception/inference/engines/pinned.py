@@ -1,4 +1,4 @@
-"""Arrays in page-locked memory, which a GPU reads and writes without a copy by its driver between."""
+"""Arrays in page-locked memory, which a GPU reads and writes without an extra copy by the driver."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 
 def empty(shape: tuple[int, ...], dtype: np.dtype[Any], device: str) -> NDArray[Any]:
-    """An array that `device` reaches by itself; an ordinary one on "cpu", and where none can be locked.
+    """An array in memory locked for `device`; an ordinary one on "cpu", or if none can be locked.
 
-    ONNX Runtime's Python interface gives no such memory for the CUDA provider, so CUDA is asked itself.
+    ONNX Runtime's Python API has no such memory for the CUDA provider, so this calls CUDA itself.
     """
     runtime = _cuda_runtime() if device == "cuda" else None
     size = math.prod(shape) * dtype.itemsize
@@ -29,7 +29,7 @@ def empty(shape: tuple[int, ...], dtype: np.dtype[Any], device: str) -> NDArray[
 
 
 def _cuda_runtime() -> ctypes.CDLL | None:
-    """The one that the CUDA provider has loaded."""
+    """The library that the CUDA provider has loaded."""
     major = str(getattr(ort, "cuda_version", "")).partition(".")[0]
     name = f"cudart64_{major}.dll" if sys.platform == "win32" else f"libcudart.so.{major}"
     try:

@@ -1,16 +1,16 @@
-"""What ONNX Runtime is asked for on each provider: names and options, in the order they are tried.
+"""ONNX Runtime's execution providers: names and options, in the order they are tried.
 
-The option names are those in the libraries of onnxruntime-gpu 1.31 and in ONNX Runtime's pages on its CUDA
-and TensorRT execution providers. That they are the fastest ones is reasoned, not measured.
+The options are those of onnxruntime-gpu 1.31 and of ONNX Runtime's pages on its CUDA and TensorRT execution
+providers. That these values are the fastest is reasoned, not measured.
 """
 
 from __future__ import annotations
 
-import os
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, Literal
+
+import platformdirs
 
 from perception.inference.contract import ANY_SIZE, ModelContract
 from perception.inference.engines.engine import EngineError
@@ -26,22 +26,22 @@ PROVIDERS: Final = {
     "tensorrt": "TensorrtExecutionProvider",
 }
 DEVICES: Final = {"cuda": "cuda", "tensorrt": "cuda"}
-"""Providers with a memory of their own, and ONNX Runtime's name of it."""
+"""Providers with device memory, and ONNX Runtime's name of it."""
 
 
 def attempts(
     provider: ProviderName, contract: ModelContract, cache: Path, available: Sequence[str]
 ) -> list[list[Provider]]:
-    """The lists of providers that a session of this model is asked for, one after the other.
+    """The lists of providers to try for a session of this model, in order.
 
-    Empty where the CPU alone is wanted, or nothing else is there. A graph with a part that the GPU does
-    not run cannot be captured, and ONNX Runtime refuses it; so the second attempt captures nothing.
+    Empty if only the CPU is requested or available. ONNX Runtime refuses to capture a graph with nodes that
+    the GPU does not run, so the second attempt captures nothing.
 
     Args:
-        provider: as it was asked for; "auto" takes CUDA, but leaves an int8 graph to the CPU, which it
-            was quantised for: CUDA has float kernels alone, and converts around every layer.
-        cache: folder for what TensorRT builds.
-        available: ONNX Runtime's names of the providers that it was built with.
+        provider: as requested; "auto" is CUDA, but the CPU for int8 graphs: CUDA has only float kernels and
+            would convert around every layer.
+        cache: folder for TensorRT's engines.
+        available: ONNX Runtime's names of the providers in this build.
     """
     on_gpu: Literal["cuda", "cpu"] = "cpu" if contract.precision == "int8" else "cuda"
     name = on_gpu if provider == "auto" else provider
@@ -53,11 +53,11 @@ def attempts(
 
 
 def session_entries(name: str, contract: ModelContract) -> dict[str, str]:
-    """Settings of a session whose first provider is `name`, besides that provider's options."""
-    entries = {"session.record_ep_graph_assignment_info": "1"}  # who runs which node; since 1.24
+    """Session settings for the first provider `name`, besides that provider's options."""
+    entries = {"session.record_ep_graph_assignment_info": "1"}  # nodes by provider; since 1.24
     if name == PROVIDERS["cuda"] and contract.precision == "int8":
-        # CUDA has no kernel for int32 biases, and computes in float anyway: weights and biases are
-        # dequantised at load. TensorRT wants to see them as they are.
+        # CUDA has no kernel for int32 biases and computes in float anyway, so weights and biases are
+        # dequantised at load. TensorRT needs them quantised.
         entries["session.disable_quant_qdq"] = "1"
     return entries
 
@@ -69,17 +69,17 @@ def provider_options(
     precision: str,
     captures: bool,
 ) -> list[Provider]:
-    """The list of providers with their options, as ONNX Runtime takes it, the wanted one first.
+    """The list of providers with their options, as ONNX Runtime takes it, the requested one first.
 
     Args:
-        name: the wanted provider.
-        contract: of the model: a graph for any size of frame chooses its convolutions by rule, since
-            each new size would be searched for anew; one for a single size may search, at the first run.
-            (ONNX Runtime 1.31 asks cuDNN's heuristics in both cases, and measures nothing.)
-        cache: folder for what TensorRT builds; a model has a folder of its own in it, by its checksum.
-        precision: "fp32", "fp16" or "int8" (a graph that holds its own scales).
-        captures: whether the whole graph is captured as a CUDA graph and replayed: no launch of single
-            kernels, but fixed buffers, one thread, and no node outside the provider.
+        name: the requested provider.
+        contract: of the model. A graph for frames of any size chooses convolutions by heuristics, because it
+            would search again for each new size; one for a single size may search, at the first run. (ONNX
+            Runtime 1.31 uses cuDNN's heuristics in both cases.)
+        cache: folder for TensorRT's engines; each model has a folder of its own in it, by its checksum.
+        precision: "fp32", "fp16" or "int8" (a graph with its own scales).
+        captures: whether the graph is captured as a CUDA graph and replayed, which saves kernel launches but
+            needs fixed buffers, one thread, and all nodes on the provider.
 
     Raises:
         ValueError: if a graph for any size of frame is to be captured.
@@ -93,8 +93,8 @@ def provider_options(
     cuda = {
         "cudnn_conv_algo_search": "EXHAUSTIVE" if is_static else "HEURISTIC",
         "cudnn_conv_use_max_workspace": "1",
-        # TF32 has the mantissa of fp16: a file that says fp32 would not give what it gives elsewhere.
-        # TensorRT has no such option: `cuda.set_up` forbids it by NVIDIA's environment variable.
+        # TF32 has the mantissa of fp16, so an fp32 file would give other results than elsewhere. TensorRT
+        # has no such option: `cuda.set_up` disables TF32 by NVIDIA's environment variable.
         "use_tf32": "0",
         "do_copy_in_default_stream": "1",  # 0 may race, says ONNX Runtime
         "enable_cuda_graph": _flag(captures and name == "cuda"),
@@ -107,47 +107,41 @@ def provider_options(
         "trt_engine_cache_enable": "1",
         "trt_engine_cache_path": str(tensorrt_folder(contract, cache)),
         "trt_timing_cache_enable": "1",
-        "trt_timing_cache_path": str(cache / "tensorrt"),  # kernels' times serve every model
+        "trt_timing_cache_path": str(cache / "tensorrt"),  # shared by all models
         "trt_cuda_graph_enable": _flag(captures),
     }
     return [(PROVIDERS["tensorrt"], tensorrt), (PROVIDERS["cuda"], cuda), cpu]
 
 
 def tensorrt_folder(contract: ModelContract, cache: Path) -> Path:
-    """Where TensorRT keeps what it built of this very file: building takes minutes, loading seconds."""
+    """The folder of the TensorRT engine of this file: building one takes minutes, loading it seconds."""
     return cache / "tensorrt" / contract.sha256
 
 
-def make_cache(folders: Sequence[Path]) -> None:
-    """Make folders of the cache; raises EngineError, naming the folder."""
-    for folder in folders:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise EngineError(
-                f"{folder}: cannot keep TensorRT's engines: {error.strerror}; "
-                f"set XDG_CACHE_HOME to a folder that can be written"
-            ) from error
-
-
-def cache_folder(environment: Mapping[str, str] | None = None, platform: str = sys.platform) -> Path:
-    """The folder for what can be built again, in the user's cache; raises EngineError where there is none."""
-    environment = os.environ if environment is None else environment
-    if environment.get("XDG_CACHE_HOME"):
-        return Path(environment["XDG_CACHE_HOME"]) / "drivable"
-    if platform == "win32" and environment.get("LOCALAPPDATA"):
-        return Path(environment["LOCALAPPDATA"]) / "drivable"
+def make_cache(folder: Path) -> None:
+    """Make a folder of the cache; raises EngineError, naming it."""
     try:
-        return Path.home() / ".cache" / "drivable"
-    except RuntimeError as error:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
         raise EngineError(
-            "this user has no home folder to keep TensorRT's engines in; "
-            "set XDG_CACHE_HOME to a folder that can be written"
+            f"{folder}: cannot store TensorRT's engines: {error.strerror}; "
+            f"set XDG_CACHE_HOME to a writable folder"
         ) from error
 
 
+def cache_folder() -> Path:
+    """The user's cache folder of drivable; raises EngineError if there is none."""
+    folder = platformdirs.user_cache_path("drivable", appauthor=False)
+    if not folder.is_absolute():  # an unexpanded "~"
+        raise EngineError(
+            "this user has no home folder to store TensorRT's engines in; "
+            "set XDG_CACHE_HOME to a writable folder"
+        )
+    return folder
+
+
 def short_name(provider: str) -> str:
-    """Our name of one of ONNX Runtime's providers, or its own where we have none."""
+    """Our name of one of ONNX Runtime's providers, or its own if we have none."""
     return next((short for short, name in PROVIDERS.items() if name == provider), provider)
 
 

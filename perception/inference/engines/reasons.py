@@ -1,4 +1,4 @@
-"""What runtimes say of a failure, in our words: without their codes, and the places in their source."""
+"""Error messages of runtimes in our words, without error codes and source locations."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import onnxruntime as ort
 
 from perception.inference.engines.engine import one_line
 
-_NEWER: Final = f"it was made for a newer ONNX Runtime than {ort.__version__}; export it with an older opset"
+_NEWER: Final = f"it needs a newer ONNX Runtime than {ort.__version__}; export it with an older opset"
 _LOADING: Final = (
-    ("No graph was found", "it holds no graph"),
+    ("No graph was found", "it contains no graph"),
     ("Unsupported model IR version", _NEWER),
     ("only *guarantees* support for models stamped", _NEWER),
     ("rotobuf parsing failed", "damaged, or not an ONNX file"),
     ("bad_alloc", "not enough memory"),
 )
-"""What ONNX Runtime says of a file that it does not load, and what that means."""
+"""Parts of ONNX Runtime's messages for files that do not load, and their meaning."""
 _OPERATOR: Final = re.compile(r"(?:No Op registered for |Fatal error: )([\w.:]+)")
 _FAILED: Final = re.compile(r"while running (\w+) node")
 _NOISE: Final = re.compile(
@@ -29,16 +29,16 @@ _LONGEST: Final = 200
 
 
 def why_not_loaded(error: Exception) -> str:
-    """Of a file."""
+    """Why a file did not load."""
     text = one_line(error)
-    if (told := next((ours for theirs, ours in _LOADING if theirs in text), None)) is not None:
-        return told
+    if meaning := next((meaning for part, meaning in _LOADING if part in text), None):
+        return meaning
     operator = _OPERATOR.search(text)
     return f"it does not know the operator {operator[1]}" if operator else _cleaned(text)
 
 
 def why_not_run(error: Exception) -> str:
-    """Of a network that was loaded: which operator failed, where that is told."""
+    """Why a loaded network failed: the operator, if the message names it."""
     text = one_line(error)
     if "bad_alloc" in text:
         return "not enough memory"
@@ -47,4 +47,4 @@ def why_not_run(error: Exception) -> str:
 
 
 def _cleaned(text: str) -> str:
-    return _NOISE.sub("", text).strip()[:_LONGEST] or "it says no reason"
+    return _NOISE.sub("", text).strip()[:_LONGEST] or "no reason given"

@@ -1,4 +1,4 @@
-"""Model files as ONNX Runtime sessions: how they are opened, and what is checked before one is run."""
+"""Model files as ONNX Runtime sessions: opening them, and the checks before one is run."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from perception.inference.engines.whole_file import LARGEST_BYTES, check_whole
 from perception.inference.known_answer import KNOWN_ANSWER_KEY, KnownAnswer
 
 Shape = list[int | None]
-"""Of a tensor; None stands for a side of any length."""
+"""Of a tensor; None is a side of any length."""
 
 CPU: Final = "CPUExecutionProvider"
-_SILENT: Final = 4  # a provider that does not load is told by us, in one line
+_SILENT: Final = 4  # we report a provider that does not load, in one line
 
 
 def read_model(file: Path) -> bytes:
@@ -45,34 +45,34 @@ def load_session(
         content: the file's bytes.
         where: its name, for the error.
         providers: ONNX Runtime's names, best first, alone or with their options.
-        threads: for one inference; 0 takes every core.
+        threads: for one inference; 0 uses every core.
         entries: further settings of the session, by ONNX Runtime's keys.
 
     Raises:
-        EngineError: if it does not load, or keeps a part of the model in other files; in one line.
+        EngineError: if it does not load, or has external data; in one line.
     """
     check_whole(content, where)
     options = ort.SessionOptions()
     options.log_severity_level = _SILENT
     options.intra_op_num_threads = threads
-    # Waiting threads that spin take 20 to 40 % of a small machine from the rest of the pipeline.
+    # Spinning threads take 20 to 40 % of a small machine from the rest of the pipeline.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    # What was checked is ONNX; the runtime knows another format, and would tell it by its first bytes.
+    # The check above is for ONNX; the runtime would also detect its own format.
     options.add_session_config_entry("session.load_model_format", "ONNX")
     for key, value in entries.items():
         options.add_session_config_entry(key, value)
     ort.set_default_logger_severity(_SILENT)
     try:
-        # ONNX Runtime's own fallback prints to standard output, which belongs to the records.
+        # ONNX Runtime's own fallback prints to standard output, which is for records.
         return ort.InferenceSession(content, options, providers=list(providers), enable_fallback=0)
-    except Exception as error:  # ONNX Runtime raises several kinds, none with a base of its own
+    except Exception as error:  # ONNX Runtime raises several types without a common base
         raise EngineError(
             f"{where}: not a model that ONNX Runtime can load: {why_not_loaded(error)}"
         ) from error
 
 
 def contract_of(session: ort.InferenceSession, content: bytes, where: str) -> ModelContract:
-    """The contract of a model file, once file and graph have been found to keep to it.
+    """The contract of a model file, after checking file and graph against it.
 
     Args:
         session: of this file, on any provider.
@@ -80,8 +80,8 @@ def contract_of(session: ort.InferenceSession, content: bytes, where: str) -> Mo
         where: its name, for the error.
 
     Raises:
-        EngineError: if there is no valid contract, a byte of the file was changed, or the graph takes or
-            gives something else than its contract says.
+        EngineError: if there is no valid contract, a byte of the file was changed, or the graph's inputs or
+            outputs are not those of its contract.
     """
     try:
         text = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
@@ -89,8 +89,8 @@ def contract_of(session: ort.InferenceSession, content: bytes, where: str) -> Mo
         raise EngineError(f"{where}: the file was changed after it was exported") from error
     if text is None:
         raise EngineError(
-            f"{where}: an ONNX file without a drivable contract, which tells its input, labels and "
-            f"normalisation; `drivable-export wrap {where} --contract FILE.yaml` makes one of ours of it"
+            f"{where}: an ONNX file without a drivable contract, which describes input, labels and "
+            f"normalisation; `drivable-export wrap {where} --contract FILE.yaml` adds one"
         )
     try:
         contract = ModelContract.from_json(text, where)
@@ -102,10 +102,10 @@ def contract_of(session: ort.InferenceSession, content: bytes, where: str) -> Mo
 
 
 def known_answer_of(session: ort.InferenceSession, contract: ModelContract, where: str) -> KnownAnswer | None:
-    """What the file says its network must find in a picture; None where it does not say.
+    """The known answer in the file; None if it has none.
 
     Raises:
-        EngineError: if that is damaged.
+        EngineError: if it is damaged.
     """
     text = session.get_modelmeta().custom_metadata_map.get(KNOWN_ANSWER_KEY)
     try:
@@ -127,11 +127,11 @@ def _check_graph(session: ort.InferenceSession, contract: ModelContract, where: 
         gives = {"logits": [1, len(contract.labels), height // stride, width // stride]}
         kind = "tensor(float)"
     _check_all("takes", session.get_inputs(), takes, "tensor(uint8)", where)
-    _check_all("gives", session.get_outputs(), list(gives.values()), kind, where)
+    _check_all("outputs", session.get_outputs(), list(gives.values()), kind, where)
     names = [output.name for output in session.get_outputs()]
     if contract.output == "class_map" and names != list(gives):
         raise EngineError(
-            f"{where}: the graph gives {', '.join(names)}, its contract says {', '.join(gives)}"
+            f"{where}: the graph outputs {', '.join(names)}, its contract says {', '.join(gives)}"
         )
 
 
@@ -139,10 +139,10 @@ def _check_all(verb: str, values: list[Any], shapes: list[Shape], kind: str, whe
     """Compare shapes and types; raises EngineError."""
     if len(values) != len(shapes):
         raise EngineError(f"{where}: the graph {verb} {len(values)} tensors, its contract says {len(shapes)}")
-    for value, wanted in zip(values, shapes, strict=True):
+    for value, shape in zip(values, shapes, strict=True):
         found = [side if isinstance(side, int) else None for side in value.shape]
-        if found != wanted:
-            told = [side if isinstance(side, int) else "any" for side in wanted]
-            raise EngineError(f"{where}: the graph {verb} {list(value.shape)}, its contract says {told}")
+        if found != shape:
+            sides = ["any" if side is None else side for side in shape]
+            raise EngineError(f"{where}: the graph {verb} {list(value.shape)}, its contract says {sides}")
         if value.type != kind:
             raise EngineError(f"{where}: the graph {verb} {value.type}, its contract says {kind}")

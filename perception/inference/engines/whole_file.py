@@ -1,8 +1,8 @@
-"""Whether a model file holds all that it runs: found in its bytes, before a runtime follows any path.
+"""Refuses model files that refer to other files, before a runtime follows any path.
 
-ONNX lets a tensor keep its values in another file, which a runtime opens relative to the working directory.
-No checksum covers those, and whoever chooses the directory chooses the weights. The same holds for nodes
-that are an engine built elsewhere. So such files are refused.
+ONNX allows a tensor's values in another file, which a runtime opens relative to the working directory. No
+checksum covers those, and whoever chooses the directory chooses the weights. The same holds for nodes that
+stand for an engine built elsewhere.
 """
 
 from __future__ import annotations
@@ -13,9 +13,8 @@ from perception.inference.engines.engine import EngineError
 from perception.inference.engines.file_kind import what_else
 
 LARGEST_BYTES: Final = 2**31 - 1
-"""More than protobuf, which ONNX files are, can hold."""
-# The messages of onnx.proto3 that lead to tensors, by field number: what lies in a field that is not here is
-# skipped.
+"""The limit of protobuf, and so of ONNX files."""
+# The messages of onnx.proto3 that lead to tensors, by field number; other fields are skipped.
 _INSIDE: Final = {
     "model": {7: "graph", 20: "training", 25: "function"},
     "graph": {1: "node", 5: "tensor", 15: "sparse"},
@@ -33,22 +32,22 @@ _OF_OTHER_FILES: Final = b"EPContext"
 
 
 class _Damaged(Exception):
-    """Bytes that are no protobuf message."""
+    """Bytes that are not a protobuf message."""
 
 
 def check_whole(content: bytes, where: str) -> None:
-    """Refuse a file that names others.
+    """Refuse a file that refers to others.
 
     Args:
         content: the file's bytes.
         where: its name, for the error.
 
     Raises:
-        EngineError: naming the tensor or node; or if this is no protobuf.
+        EngineError: naming the tensor or node; or if this is not protobuf.
     """
     if not content:
         raise EngineError(f"{where}: not a model that ONNX Runtime can load: it is empty")
-    waiting = [("model", 0, len(content))]  # not by recursion: graphs may lie in graphs as deep as they like
+    waiting = [("model", 0, len(content))]  # not recursive: graphs may be nested to any depth
     try:
         while waiting:
             kind, at, end = waiting.pop()
@@ -60,19 +59,19 @@ def check_whole(content: bytes, where: str) -> None:
                 elif kind == "tensor" and field == _NAME and wire == _BYTES:
                     name = content[start:at]
                 elif kind == "tensor" and (field == _EXTERNAL_DATA or (field == _DATA_LOCATION and value)):
-                    told = f" ({name[:_NAME_BYTES].decode(errors='replace')!a})" if name else ""
+                    named = f" ({name[:_NAME_BYTES].decode(errors='replace')!a})" if name else ""
                     raise EngineError(
-                        f"{where}: a tensor{told} keeps its values outside the file, where no checksum "
-                        f"covers them; write it as one file: onnx.save(onnx.load(FILE), FILE)"
+                        f"{where}: a tensor{named} has its values in another file, which no checksum covers; "
+                        f"write a single file: onnx.save(onnx.load(FILE), FILE)"
                     )
                 elif kind == "node" and field == _OP_TYPE and content[start:at] == _OF_OTHER_FILES:
                     raise EngineError(
-                        f"{where}: a node stands for an engine that was built elsewhere (EPContext); export "
-                        f"the network itself"
+                        f"{where}: a node stands for an engine built elsewhere (EPContext); export the "
+                        f"network itself"
                     )
     except _Damaged:
-        told = what_else(content, where) or "damaged, or not an ONNX file"
-        raise EngineError(f"{where}: not a model that ONNX Runtime can load: {told}") from None
+        reason = what_else(content, where) or "damaged, or not an ONNX file"
+        raise EngineError(f"{where}: not a model that ONNX Runtime can load: {reason}") from None
 
 
 def _field(content: bytes, at: int, end: int) -> tuple[int, int, int, int, int]:

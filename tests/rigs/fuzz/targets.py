@@ -18,7 +18,7 @@ from rtsp_script import SDP, rtp_packets, serve
 
 from perception.cli_config import SettingsError, parse
 from perception.config import NodeConfig
-from perception.inference.contract import METADATA_KEY, UNSIGNED, ContractError, ModelContract, checksum
+from perception.inference.contract import METADATA_KEY, NO_CHECKSUM, ContractError, ModelContract, checksum
 from perception.inference.engines import EngineError, OnnxEngine
 from perception.inference.predictor import Predictor
 from perception.inference.zoo import model_file
@@ -158,7 +158,7 @@ def signed_anew(data: bytes) -> bytes:
         old = values["sha256"].encode()
     except (ValueError, KeyError, AttributeError):
         return data
-    if len(old) != len(UNSIGNED):
+    if len(old) != len(NO_CHECKSUM):
         return data
     return data.replace(old, checksum(data, old.decode()).encode())
 
