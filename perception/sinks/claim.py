@@ -1,9 +1,8 @@
-"""One writer an output: a lock on the file or folder itself, which goes with the process that holds it.
+"""One writer per output: a lock on the file or folder itself, which ends with the process.
 
-It is `flock(2)` on an open descriptor, so it is about the file and not its name: links, `./` and other case
-change nothing, and nothing is in the way of a player or a reader. No descriptor is inherited by a program
-that is started meanwhile. Where the file system has no such locks (some network shares, Windows) nothing is
-refused.
+It is `flock(2)` on an open descriptor, so it locks the file and not its name (links, `./` and other case make
+no difference) and does not disturb readers. Child processes do not inherit the descriptors. On file systems
+without such locks (some network shares, Windows) nothing is refused.
 """
 
 from __future__ import annotations
@@ -26,11 +25,11 @@ Key = tuple[int, int]
 
 
 class ClaimedError(SinkError):
-    """Somebody else writes there."""
+    """Another writer has the lock."""
 
 
 class Claim:
-    """What the writers of one output hold: a sink, and the one that takes its place while it hangs."""
+    """The locks of one output, shared by a sink and its replacement while it hangs."""
 
     def __init__(self) -> None:
         self._lock = Lock()
@@ -39,16 +38,16 @@ class Claim:
 
     @property
     def is_shared(self) -> bool:
-        """Whether a sink that hangs may still write to what this claim holds."""
+        """Whether a hanging sink may still write to the locked files."""
         return self._writers > 1
 
     def enter(self) -> None:
-        """One more sink writes."""
+        """Count one more sink."""
         with self._lock:
             self._writers += 1
 
     def leave(self) -> None:
-        """One sink less writes; with the last one everything is free again."""
+        """Count one sink less; the last one releases the locks."""
         with self._lock:
             self._writers -= 1
             is_last = self._writers <= 0
@@ -56,16 +55,16 @@ class Claim:
             self.release()
 
     def take(self, file: Path, *, is_lock_file: bool = False) -> None:
-        """Hold a file, which is made if need be, or a folder; its content is left as it is.
+        """Lock a file, which is created if needed, or a folder, without changing its content.
 
-        A pipe or a device is not opened: who writes to it locks it.
+        Pipes and devices are not opened here; `lock` locks them when they are written to.
 
         Args:
-            is_lock_file: it is there for the lock alone, and goes with it.
+            is_lock_file: the file serves the lock alone, and is removed with it.
 
         Raises:
-            ClaimedError: if another writes there.
-            OSError: if it cannot be opened to write.
+            ClaimedError: if another writer has it.
+            OSError: if it cannot be opened for writing.
         """
         while True:
             try:
@@ -85,37 +84,37 @@ class Claim:
                 if _key(os.fstat(descriptor)) not in self._held:
                     lock(descriptor, file)
                 if _is_at(descriptor, file):
-                    goes = is_lock_file or there is None
+                    is_temporary = is_lock_file or there is None
                     with self._lock:
-                        if _key(os.fstat(descriptor)) not in self._held:
-                            self._held[_key(os.fstat(descriptor))] = (os.dup(descriptor), file, goes)
+                        if (key := _key(os.fstat(descriptor))) not in self._held:
+                            self._held[key] = (os.dup(descriptor), file, is_temporary)
                     return
             finally:
                 os.close(descriptor)
 
     def lock(self, descriptor: int, file: Path) -> None:
-        """Lock what is to be written to for as long as the descriptor is open, unless it is held already.
+        """Lock a file for as long as the descriptor is open, unless this claim has it already.
 
         Raises:
-            ClaimedError: if another writes there.
+            ClaimedError: if another writer has it.
         """
         status = os.fstat(descriptor)
         if _key(status) not in self._held and (stat.S_ISREG(status.st_mode) or stat.S_ISFIFO(status.st_mode)):
             lock(descriptor, file)
 
     def release(self) -> None:
-        """Let everything go; what was made for it and is still empty is removed."""
+        """Release all locks, and remove files created for them that are still empty."""
         with self._lock:
             held, self._held = list(self._held.values()), {}
-        for descriptor, file, goes in held:
+        for descriptor, file, is_temporary in held:
             with contextlib.suppress(OSError):
-                if goes and os.fstat(descriptor).st_size == 0 and _is_at(descriptor, file):
+                if is_temporary and os.fstat(descriptor).st_size == 0 and _is_at(descriptor, file):
                     os.unlink(os.path.realpath(file))  # a link to it stays
             os.close(descriptor)
 
 
 def lock(descriptor: int, file: Path) -> None:
-    """Lock it for this open descriptor alone; raises ClaimedError, saying by whom it is held."""
+    """Lock it for this open descriptor; raises ClaimedError, naming the holder."""
     if sys.platform == "win32":
         return
     import fcntl
@@ -128,14 +127,14 @@ def lock(descriptor: int, file: Path) -> None:
         pid = _holder(os.fstat(descriptor))
         if pid == os.getpid():
             raise ClaimedError(f"{file}: this node has another output there; name another one") from None
-        who = f" (process {pid})" if pid else ""
+        holder = f" (process {pid})" if pid else ""
         raise ClaimedError(
-            f"{file}: is being written by another node{who}; end that one, or name another output"
+            f"{file}: is being written by another node{holder}; stop that one, or name another output"
         ) from None
 
 
 def _holder(status: os.stat_result) -> int | None:
-    """Process that holds the lock, where the system tells."""
+    """The process that has the lock, if the system reports it."""
     place = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}"
     with contextlib.suppress(OSError, ValueError, IndexError):
         for line in Path("/proc/locks").read_text().splitlines():
@@ -146,7 +145,7 @@ def _holder(status: os.stat_result) -> int | None:
 
 
 def _is_at(descriptor: int, file: Path) -> bool:
-    """Whether the file of this name is the open one."""
+    """Whether the open file still has this name."""
     try:
         return os.path.samestat(os.fstat(descriptor), os.stat(file))
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""What an earlier run left where this one writes a file a frame: none may stand for a frame of this run."""
+"""Files of an earlier run in a folder that gets one file per frame: none may pass for a frame of this run."""
 
 from __future__ import annotations
 
@@ -24,42 +24,42 @@ _PNG: Final = b"\x89PNG\r\n\x1a\n"
 _HEADER_BYTES: Final = 96
 _GREY_OF_8_BITS: Final = b"\x08\x00"
 _DECODED: Final = 16
-"""Masks whose ids are looked at too; of the rest the header tells enough."""
+"""Masks whose ids are checked too; for the others the header is enough."""
 
 
 @dataclass(frozen=True)
 class EarlierKind:
-    """What one sink writes, a file a frame."""
+    """The files of a sink that writes one per frame."""
 
     noun: str
     option: str
-    """That its folder is named by."""
+    """The option for its folder."""
     suffix: str
     is_ours: Callable[[Path, bool], bool]
-    """Whether a file may be one; the second argument asks for more than a look at its header."""
+    """Whether a file may be one; with True it is decoded, otherwise only its header is read."""
     has_mark: Callable[[bytes], bool]
-    """Whether a file that begins so is one for certain, and nobody else's."""
+    """Whether a file with this beginning is certainly ours."""
 
     def is_certain(self, file: Path) -> bool:
-        """Whether a file is one for certain."""
+        """Whether a file is certainly ours."""
         return self.has_mark(_head(file))
 
 
 def earlier_files(
     folder: Path, kind: EarlierKind, within: Collection[str] = (), *, decodes_all: bool = False
 ) -> list[Path]:
-    """The files of a kind in a folder, in order, and those in the folders within it that runs write to.
+    """The files of a kind in a folder and in the subfolders that runs write to, in order.
 
-    In the folder itself what may be one counts, further in what is one for certain: the labels of a data set
-    look the same.
+    In the folder itself files that may be ours count, in subfolders only those that certainly are: labels of
+    a data set look the same.
 
     Args:
-        within: folders in it that names of frames have; numbered ones, of segments, are looked at too.
-        decodes_all: look at the content of every one: they are to be replaced.
+        within: subfolders in the names of frames; numbered ones, of segments, are searched too.
+        decodes_all: decode every file, because they are to be replaced.
 
     Raises:
-        SinkError: if one of that suffix lies in the folder itself that is no such file: it may be a user's
-            picture, of the name that one of ours is to get.
+        SinkError: if the folder itself has a file of that suffix of another kind, which may be a user's
+            picture with a name that we need.
         OSError: if it cannot be read.
     """
     found = sorted(_files(folder, kind.suffix, within))
@@ -72,12 +72,12 @@ def earlier_files(
         elif kind.is_ours(file, decodes_all or place % step == 0):
             ours.append(file)
         else:
-            raise SinkError(f"{file} is there, and no {kind.noun}; name another folder with {kind.option}")
+            raise SinkError(f"{file} exists and is no {kind.noun}; name another folder with {kind.option}")
     return ours
 
 
 def is_mask(file: Path, decodes: bool = True) -> bool:
-    """Whether a file may be a mask: grey or with our palette and, if decoded, of our ids alone."""
+    """Whether a file may be a mask: grey or with our palette and, if decoded, with no other ids than ours."""
     header = _head(file)
     if not header.startswith(_PNG) or (header[24:26] != _GREY_OF_8_BITS and not is_indexed(header)):
         return False
@@ -89,7 +89,7 @@ def is_mask(file: Path, decodes: bool = True) -> bool:
 
 
 def is_overlay(file: Path, _: bool = True) -> bool:
-    """Whether a file is an overlay of ours, as the comment in it says."""
+    """Whether a file has the comment of our overlays."""
     return is_marked_overlay(_head(file))
 
 
@@ -98,13 +98,12 @@ OVERLAYS: Final = EarlierKind("overlay", "--out", ".jpg", is_overlay, is_marked_
 
 
 def clear(folder: Path, files: list[Path], kind: EarlierKind, *, overwrite: bool) -> None:
-    """Set files of a folder aside, into `NAME.1` beside it, and say so; or remove them if asked to.
+    """Move files of a folder to `NAME.1` beside it, or remove them for `overwrite`, and report it.
 
-    Only what is ours for certain is ever removed. Each other is renamed, so that one of them is never lost
-    nor doubled. All else stays where it is.
+    Only files that are certainly ours are ever removed; the others are renamed. Other contents stay.
 
     Args:
-        files: as `earlier_files` has found them.
+        files: from `earlier_files`.
 
     Raises:
         SinkError: if they cannot be moved.
@@ -136,7 +135,7 @@ def clear(folder: Path, files: list[Path], kind: EarlierKind, *, overwrite: bool
             ("1 " + kind.noun, "is", "it") if len(kept) == 1 else (f"{len(kept)} {kind.noun}s", "are", "them")
         )
         if overwrite:
-            say(f"{folder}: {count} {are} kept in {aside}: nothing in {them} tells of a run that made {them}")
+            say(f"{folder}: {count} {are} kept in {aside}: nothing in {them} proves that a run made {them}")
         else:
             say(f"{folder}: {count} of an earlier run {are} kept in {aside}; --overwrite replaces {them}")
 

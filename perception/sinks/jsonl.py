@@ -1,4 +1,4 @@
-"""Records as JSON lines, one object a frame: `record.schema.json` says what stands in them."""
+"""Records as JSON lines, one object per frame, as defined in `record.schema.json`."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from perception.imaging.polygons import Polygon, outlines
 from perception.labels import IDS
 from perception.provenance.trace import Trace
 from perception.provenance.utc import utc_text
+from perception.sinks.claim import Claim
 from perception.sinks.file_sink import FileSink
 from perception.sinks.kind import SinkKind
-from perception.sinks.lines import AtomicLineWriter
-from perception.sinks.rotation import OpenMode, RecordingPolicy, Segments
+from perception.sinks.open_file import AtomicLineWriter, OpenMode
+from perception.sinks.rotation import RecordingPolicy
 from perception.sinks.sink import Sink, SinkError
-from perception.sinks.syncing import Syncer
 from perception.sources.source import SourceInfo
 from perception.system.json_text import json_text
 
@@ -32,7 +32,7 @@ class JsonlSettings:
     """The records."""
 
     jsonl: str | None = None
-    """Records to write, one JSON object a line: a file, or - for standard output."""
+    """Records to write, one JSON object per line: a file, or - for standard output."""
 
 
 def build_jsonl(settings: JsonlSettings, policy: RecordingPolicy, info: SourceInfo) -> Sink:
@@ -41,9 +41,9 @@ def build_jsonl(settings: JsonlSettings, policy: RecordingPolicy, info: SourceIn
 
 
 def record(output: OutputItem) -> dict[str, Any]:
-    """What was published, ready for JSON; of what has no mask `mask` and `certainty` are None.
+    """The published output, ready for JSON; without a mask, `mask` and `certainty` are None.
 
-    Of an outage there is no frame: its `frame_id` and `name` are None, and its age is that of the last frame.
+    During an outage `frame_id` and `name` are None, and the age is that of the last frame.
     """
     frame = output.frame if isinstance(output, Prediction) else None
     return {
@@ -73,13 +73,13 @@ def record(output: OutputItem) -> dict[str, Any]:
 
 
 def _short(value: float, digits: int) -> float:
-    """Rounded, and a whole number without a point."""
+    """Rounded; whole numbers without a decimal point."""
     rounded = round(value, digits)
     return int(rounded) if rounded.is_integer() else rounded
 
 
 def _traced(trace: Trace | None) -> dict[str, Any]:
-    """UTC, how it was tied to the monotonic clock, and what made the output; None where nobody traced it."""
+    """UTC, its relation to the monotonic clock, and the run; None without a trace."""
     if trace is None:
         return {"captured_utc": None, "published_utc": None, "clock": None, "run": None}
     captured_ns, tie = trace.captured_utc_ns, trace.tie
@@ -98,12 +98,12 @@ def _traced(trace: Trace | None) -> dict[str, Any]:
 def _certainty(prediction: Prediction) -> dict[str, float | None] | None:
     if prediction.certainty is None:
         return None
-    told = asdict(prediction.certainty)
-    return {name: None if value is None else _short(value, 4) for name, value in told.items()}
+    values = asdict(prediction.certainty)
+    return {name: None if value is None else _short(value, 4) for name, value in values.items()}
 
 
 def _mask(prediction: Prediction) -> dict[str, Any]:
-    """Shares and areas; None for what the network does not tell apart."""
+    """Shares and areas; None for classes that the network lacks."""
     found = prediction.named_shares
     names = ("direct", "alternative", "background", "drivable")
     shares = {name: _short(found[name], 4) if name in found else None for name in names}
@@ -121,106 +121,37 @@ def _mask(prediction: Prediction) -> dict[str, Any]:
     }
 
 
-class JsonLinesSink(FileSink):
-    """Writes records to a file or, as "-", to stdout: whole lines only, each on its way at once.
+class JsonLinesSink(FileSink[AtomicLineWriter]):
+    """Writes records to a file or, for "-", to stdout: whole lines only, unbuffered.
 
-    It holds one line in memory at a time.
+    A killed process leaves no partial line. Memory: one line.
     """
 
     name = "jsonl"
+    _noun = "records"
 
-    def __init__(self, target: str, keeping: RecordingPolicy | None = None) -> None:
-        self._target = target
-        self._where = "stdout" if target == STDOUT else target
-        keeping = keeping or RecordingPolicy()
-        self._segments = None if target == STDOUT else Segments(Path(target), keeping)
-        self._syncer = Syncer() if keeping.durable else None
-        self._file: AtomicLineWriter | None = None
-        self._is_open = False
+    def __init__(self, target: str, policy: RecordingPolicy | None = None) -> None:
+        is_stdout = target == STDOUT
+        super().__init__("stdout" if is_stdout else target, None if is_stdout else Path(target), policy)
 
     @property
     def waits_for_reader(self) -> bool:
-        """As of every sink that has one."""
-        file = self._file
-        return file is not None and file.waits_for_reader
+        """See `HasReader`."""
+        segment = self._segment
+        return segment is not None and segment.waits_for_reader
 
-    def open(self, info: SourceInfo, resumes: bool = False) -> None:
-        """Make the file, and its folder if need be; a file that is there is replaced, or gone on with.
+    def _make(self, path: Path, opening: OpenMode, claim: Claim) -> AtomicLineWriter:
+        if self._segments:
+            return AtomicLineWriter.at(path, opening, claim)
+        if sys.stdout is None:
+            raise SinkError("stdout: cannot write records: it is closed; choose a file")
+        sys.stdout.flush()
+        return AtomicLineWriter(os.dup(sys.stdout.fileno()))  # stdout itself stays open
 
-        Raises:
-            SinkError: if the file cannot be written, is written by another, or a recorded source finds the
-                disk nearly full.
-        """
-        with self._opening():
-            if self._segments is None:
-                if sys.stdout is None:
-                    raise SinkError("stdout: cannot write records: it is closed; choose a file")
-                sys.stdout.flush()
-                self._file = AtomicLineWriter(os.dup(sys.stdout.fileno()))
-            elif self._segments.set_up(info, resumes):
-                self._file = self._segments.begin(self._make)
-        self._is_open = True
-
-    def write(self, output: OutputItem) -> None:
-        """Write one line, past all buffers, so that a killed process leaves it whole."""
-        if not self._is_open:
-            raise SinkError(f"{self._where}: cannot write records: the file is closed")
+    def _write(self, output: OutputItem) -> None:
         line = json_text(record(output)).encode() + b"\n"
-        try:
-            if self._syncer:
-                self._syncer.check()
-            file = self._file_for(self._segments, output.time_ns) if self._segments else self._file
-            if file:
-                file.write(line)
-        except OSError as error:
-            self.close()
-            raise SinkError(f"{self._where}: cannot write records: {error.strerror}") from error
-
-    def close(self) -> None:
-        """Close the file; stdout stays open for others."""
-        self._is_open = False
-        self._end_file()
-        try:
-            if self._syncer:
-                self._syncer.close()
-        except OSError as error:
-            raise SinkError(f"{self._where}: cannot write records: {error.strerror}") from error
-        finally:
-            if self._segments:
-                self._segments.release()
-
-    def _unusable(self, error: OSError) -> SinkError:
-        return SinkError(f"{self._where}: cannot write records: {error.strerror}; choose another file")
-
-    def _make(self, file: Path, opening: OpenMode) -> AtomicLineWriter:
-        assert self._segments is not None
-        made = AtomicLineWriter.at(file, opening, self._segments.claim)
-        if self._syncer:
-            self._syncer.watch(made.descriptor, file)
-        return made
-
-    def _file_for(self, segments: Segments, time_ns: int) -> AtomicLineWriter | None:
-        """The segment that the record of this time goes to; None while there is no room."""
-        if not segments.has_room():
-            self._end_file()
-            return None
-        if self._file and self._file.presence != "there":
-            self._end_file()
-            segments.take_again()
-        if self._file and segments.is_over(self._file.size_bytes, time_ns):
-            self._end_file()
-        if self._file is None:
-            self._file = segments.begin(self._make, time_ns)
-        return self._file
-
-    def _end_file(self) -> None:
-        file, self._file = self._file, None
-        if file and self._segments:
-            self._segments.note_end(file.presence, file.lines)
-        if file:
-            if self._syncer:
-                self._syncer.finish(file.descriptor)
-            file.close()
+        if segment := self._segment_at(output.time_ns):
+            segment.write(line)
 
 
 JSONL_SINK: Final = SinkKind(settings=JsonlSettings, target="jsonl", build=build_jsonl, frame_is="record")

@@ -1,4 +1,4 @@
-"""Masks as lossless PNG files, one a frame."""
+"""Masks as lossless PNG files, one per frame."""
 
 from __future__ import annotations
 
@@ -20,31 +20,30 @@ class MasksSettings:
     """The masks."""
 
     masks: str | None = None
-    """Folder for one class map a frame, as PNG: its grey values are the ids, 0 to 3, so it looks black."""
+    """Folder for one class map per frame, as PNG; its grey values are the ids, 0 to 3, so it looks black."""
     mask_palette: bool = False
-    """Mask PNGs in the overlay's colours: Pillow still gives the ids, but OpenCV gives the colours."""
+    """Mask PNGs in the overlay's colours: Pillow still reads the ids, OpenCV reads the colours."""
 
 
 def build_masks(settings: MasksSettings, policy: RecordingPolicy, info: SourceInfo) -> Sink:
     """The sink for `settings.masks`."""
     if not settings.mask_palette:
-        policy.written.remark = "black to the eye without --mask-palette"
+        policy.written.remark = "looks black without --mask-palette"
     return MaskFolderSink(str(settings.masks), policy, has_palette=settings.mask_palette)
 
 
 class MaskFolderSink(PictureFolderSink):
-    """Writes `<name of the frame>.png`: (H, W) uint8 ids, as `labels.IDS` has them, at the frame's size.
+    """Writes `<name of the frame>.png`: (H, W) uint8 ids of `labels.IDS`, at the frame's size.
 
-    With a palette they are indices of the overlay's colours. There is none where the camera did not see the
-    road.
+    With a palette they are indices of the overlay's colours. Frames without a mask have no file.
     """
 
     name = "masks"
 
     def __init__(
-        self, folder: str, keeping: RecordingPolicy | None = None, *, has_palette: bool = False
+        self, folder: str, policy: RecordingPolicy | None = None, *, has_palette: bool = False
     ) -> None:
-        super().__init__(folder, MASKS, keeping)
+        super().__init__(folder, MASKS, policy)
         self._has_palette = has_palette
 
     def _takes(self, prediction: Prediction) -> bool:

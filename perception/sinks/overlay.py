@@ -1,4 +1,4 @@
-"""The overlay: a prediction drawn over its frame, on YUV planes and not on BGR, which costs far less."""
+"""The overlay: a prediction drawn over its frame, on YUV planes, which is much faster than on BGR."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from perception.imaging.polygons import area_rings
 from perception.imaging.yuv import Plane, Yuv420, YuvMatrix, YuvPlanes, yuv_to_bgr_matrix
 from perception.labels import COLOURS_RGB, IDS, LABELS
 
-# An area keeps its texture: chroma moves most of the way to the colour, luma only a little, up on a
-# dark road and down in glare, so that the tint is seen on both.
+# An area keeps its texture: chroma moves most of the way to the colour, luma only a little, up on a dark road
+# and down in glare, so that the tint is visible on both.
 _CHROMA_WEIGHT: Final = 0.7
 _LUMA_WEIGHT: Final = 0.28
 _EDGE_LUMA_LIFT: Final = 0.5
@@ -42,7 +42,7 @@ class Canvas(YuvPlanes):
     """Planes to draw on. Chroma is halved (4:2:0) or, for odd sizes, whole (4:4:4)."""
 
     pixel_aspect: PixelAspect = SQUARE
-    """Width and height of a pixel, as it will be shown."""
+    """Width and height of a pixel in the display."""
 
     @property
     def is_halved(self) -> bool:
@@ -51,11 +51,10 @@ class Canvas(YuvPlanes):
 
 
 def draw_overlay(canvas: Canvas, output: OutputItem) -> None:
-    """Fill the canvas with the frame, its areas, a legend, a line of state, and a banner if need be.
+    """Fill the canvas with the frame, its areas, a legend, a status line, and a banner if needed.
 
-    A frame of another size than the canvas is resized to it; one of another shape lies in its middle, with
-    black around it. Where there is no frame the canvas is black: the last one would look like a view of the
-    road.
+    A frame of another size is resized to the canvas; one of another aspect ratio is centred on black. Without
+    a frame the canvas is black, because the last frame would look like a current view.
     """
     place = place_of(canvas, output.frame) if isinstance(output, Prediction) else None
     if place is not canvas:
@@ -72,7 +71,7 @@ def draw_overlay(canvas: Canvas, output: OutputItem) -> None:
 
 
 def place_of(canvas: Canvas, frame: Frame) -> Canvas:
-    """The part of the canvas that shows a frame in its own shape; all of it, as a rule."""
+    """The part of the canvas with the frame's aspect ratio; usually all of it."""
     if frame.frame_wh == canvas.frame_wh and frame.pixel_aspect == canvas.pixel_aspect:
         return canvas
     (across, down), (canvas_across, canvas_down) = frame.pixel_aspect, canvas.pixel_aspect
@@ -87,13 +86,13 @@ def place_of(canvas: Canvas, frame: Frame) -> Canvas:
 
 
 def blacken(canvas: Canvas) -> None:
-    """Black all over."""
+    """Fill the canvas with black."""
     for plane, value in ((canvas.y, _BLACK_LUMA), (canvas.u, _NEUTRAL_CHROMA), (canvas.v, _NEUTRAL_CHROMA)):
         plane[:] = value
 
 
 def copy_frame(canvas: Canvas, frame: Frame) -> None:
-    """Copy a frame into the canvas; converts only what is not there already."""
+    """Copy a frame into the canvas, converting only if necessary."""
     pixels = frame.pixels
     if isinstance(pixels, Yuv420) and frame.frame_wh == canvas.frame_wh and pixels.matrix == canvas.matrix:
         np.copyto(canvas.y, pixels.y)
@@ -116,7 +115,7 @@ def tint_areas(canvas: Canvas, class_map: NDArray[np.uint8], labels: Sequence[st
     Args:
         canvas: drawn on in place.
         class_map: (h, w) uint8 class ids over the whole frame, any resolution.
-        labels: the classes that the network tells apart.
+        labels: the network's classes.
     """
     found: list[tuple[list[Points], tuple[int, int, int]]] = []
     for name, colour_rgb in _colours(labels).items():
@@ -137,7 +136,7 @@ def tint_areas(canvas: Canvas, class_map: NDArray[np.uint8], labels: Sequence[st
 
 
 def status_text(output: OutputItem) -> str:
-    """The line of state, such as `age 34 ms  camera ok  engine ok  frame 123`."""
+    """The status line, such as `age 34 ms  camera ok  engine ok  frame 123`."""
     engine = str(output.engine_state)
     if output.engine_state != EngineState.OK and output.provider:
         engine += f" ({output.provider})"
@@ -147,7 +146,7 @@ def status_text(output: OutputItem) -> str:
 
 
 def banner_text(output: OutputItem) -> str:
-    """What the banner says of a camera that is not ok, or an engine that gives no mask."""
+    """The banner's text for a camera that is not ok, or an engine without a valid output."""
     claims: list[tuple[str, str, str | None]] = []
     if output.engine_state not in ENGINE_SEES:
         claims.append(("engine", output.engine_state, output.engine_reason))
@@ -158,7 +157,7 @@ def banner_text(output: OutputItem) -> str:
 
 
 def draw_banner(canvas: Canvas, text: str) -> int:
-    """A red banner across the top; gives back its height in pixels."""
+    """Draw a red banner across the top; returns its height in pixels."""
     height_px = min(canvas.frame_wh[1], 2 * _line_px(canvas))
     banner = (0, 0, canvas.frame_wh[0], height_px)
     for plane, value in zip(_cut(canvas, banner), yuv_of(_BANNER_RGB, canvas.matrix), strict=True):
@@ -211,7 +210,7 @@ def _yuv_from_bgr(matrix: YuvMatrix) -> NDArray[np.float64]:
 
 
 def _colours(labels: Sequence[str]) -> dict[str, tuple[int, int, int]]:
-    """The classes that are drawn, and their colours: all but background."""
+    """The drawn classes (all but background) and their colours."""
     return {name: COLOURS_RGB[IDS[name]] for name in labels if IDS[name] in COLOURS_RGB}
 
 
@@ -232,7 +231,7 @@ def _copy_bgr(canvas: Canvas, image_bgr: NDArray[np.uint8]) -> None:
 
 
 def _pull_inside(plane: Plane, areas: Sequence[tuple[Sequence[Points], int]], weight: float) -> None:
-    """Move a plane towards each area's value inside it; nothing outside the box of all areas is touched."""
+    """Move a plane towards each area's value inside it, working only in the areas' bounding box."""
     corners = np.concatenate([ring for rings, _ in areas for ring in rings]) >> _SUBPIXEL_BITS
     left, top, columns, rows = cv2.boundingRect(corners)
     box = np.s_[max(0, top) : top + rows, max(0, left) : left + columns]
@@ -253,7 +252,7 @@ def _in_chroma(rings: Sequence[Points], canvas: Canvas) -> Sequence[Points]:
     """The same rings for drawing on chroma."""
     if not canvas.is_halved:
         return rings
-    half_pixel = 1 << (_SUBPIXEL_BITS - 1)  # by which a plane's corner lies before its first pixel's centre
+    half_pixel = 1 << (_SUBPIXEL_BITS - 1)  # from a plane's corner to its first pixel's centre
     return [(ring - half_pixel) >> 1 for ring in rings]
 
 
@@ -266,7 +265,7 @@ def _cut(canvas: Canvas, box: Box) -> tuple[Plane, Plane, Plane]:
 
 
 def _darken(canvas: Canvas, box: Box) -> None:
-    """A plate that text is read on: dark, and without the colour of what lies behind it."""
+    """Draw a dark plate without colour, as a background for text."""
     luma, *chroma = _cut(canvas, box)
     if luma.size:
         luma[:] = cv2.convertScaleAbs(luma, alpha=1 - _PLATE_WEIGHT, beta=_PLATE_WEIGHT * _BLACK_LUMA)
@@ -294,7 +293,7 @@ def _text_wh(text: str, scale: float) -> tuple[int, int]:
 
 
 def _write(canvas: Canvas, text: str, left_top: tuple[int, int], line_px: int, enlarge: float = 1.0) -> None:
-    """White text, in the middle of a line's height; smaller if the frame is too narrow for it."""
+    """White text, vertically centred in a line; smaller if the frame is too narrow for it."""
     ascii_text = text.encode("ascii", "replace").decode()
     scale = _font_scale(canvas) * enlarge
     width_px, height_px = _text_wh(ascii_text, scale)

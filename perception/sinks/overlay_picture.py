@@ -1,4 +1,4 @@
-"""The overlay as image files: of one image, or a folder with one a frame."""
+"""The overlay of a frame as an image file."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from perception.sinks.overlay import Canvas, draw_overlay
 SUFFIXES: Final = (".jpg", ".jpeg", ".png", ".webp")
 PICTURE_QUALITY: Final = 90
 UNKNOWN_WH: Final = (1280, 720)
-# A comment in every JPEG of ours: who finds one knows that no camera took it.
+# A comment in all our JPEGs marks them as overlays, not camera images.
 _COMMENT: Final = b"drivable overlay"
 _MARK: Final = b"\xff\xfe" + (len(_COMMENT) + 2).to_bytes(2, "big") + _COMMENT
 _START: Final = b"\xff\xd8"
 
 
 def draw_picture(output: OutputItem) -> NDArray[np.uint8]:
-    """(H, W, 3) uint8 BGR of a frame and its overlay, in the shape that is meant: with square pixels.
+    """(H, W, 3) uint8 BGR of a frame with its overlay, scaled to square pixels.
 
-    Of an outage it is black with a banner, and of `UNKNOWN_WH` where no frame has come yet.
+    During an outage it is black with a banner, of `UNKNOWN_WH` before the first frame.
     """
     width, height = output.frame_wh or UNKNOWN_WH
     across, down = output.pixel_aspect
@@ -39,12 +39,12 @@ def draw_picture(output: OutputItem) -> NDArray[np.uint8]:
 
 
 def encode_picture(image_bgr: NDArray[np.uint8], suffix: str, quality: int | None) -> bytes | None:
-    """The image file; None where the format cannot hold a picture of that size.
+    """The image file; None if the format cannot hold a picture of that size.
 
     Args:
         image_bgr: (H, W, 3).
         suffix: one of `SUFFIXES`.
-        quality: 1 to 100, as of JPEG; PNG has none.
+        quality: 1 to 100, like JPEG's; PNG has none.
     """
     level = PICTURE_QUALITY if quality is None else quality
     parameters = {
@@ -62,7 +62,7 @@ def encode_picture(image_bgr: NDArray[np.uint8], suffix: str, quality: int | Non
 
 
 def has_mark(head: bytes) -> bool:
-    """Whether the first bytes of a file are those of a JPEG of ours."""
+    """Whether a file with this beginning is one of our JPEGs."""
     return head.startswith(_START + _MARK)
 
 

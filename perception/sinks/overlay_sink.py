@@ -1,4 +1,4 @@
-"""The overlay as a sink: a video, the image of one image or a folder of images, by the target's name."""
+"""The overlay as a sink: a video, a single image or a folder of images, by the target's name."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ class OverlaySettings(Checked):
     """The overlay."""
 
     out: str | None = None
-    """Overlay to write: a video (.mp4, .mkv), the image of one (.jpg, .png, .webp), or FOLDER/ of images."""
+    """Overlay to write: a video (.mp4, .mkv), a single image (.jpg, .png, .webp), or FOLDER/ of images."""
     quality: int | None = None
-    """Of the overlay, 1 to 100 as of JPEG: more is better and larger; without it 75, and 90 for images."""
+    """Quality of the overlay, 1 to 100 like JPEG's; without it 75, and 90 for images."""
 
     def __post_init__(self) -> None:
-        """Refuse a quality that is none; raises ValueError."""
+        """Validate the settings; raises ValueError."""
         if self.quality is not None and not 1 <= self.quality <= 100:
-            raise ValueError(f"quality is {self.quality}; it runs from 1 to 100")
+            raise ValueError(f"quality is {self.quality}; it must be from 1 to 100")
         super().__post_init__()
 
 
@@ -47,20 +47,20 @@ def build_overlay(settings: OverlaySettings, policy: RecordingPolicy, info: Sour
             return OverlayImageSink(out, settings.quality, policy)
         case "video":
             quality = VIDEO_QUALITY if settings.quality is None else settings.quality
-            return OverlayVideoSink(out, quality=quality, keeping=policy)
+            return OverlayVideoSink(out, quality, policy)
     raise SinkError(
         f"{out}: unknown kind of overlay; end its name in {' or '.join(CONTAINERS)} (a video), "
-        f"{', '.join(SUFFIXES)} (of one image) or / (a folder of images)"
+        f"{', '.join(SUFFIXES)} (a single image) or / (a folder of images)"
     )
 
 
 def overlay_pictures(out: str) -> EarlierKind | None:
-    """The files that a folder of overlays gets; None where `out` names no folder."""
+    """The files of a folder of overlays; None if `out` is not a folder."""
     return OVERLAYS if out_kind(out) == "folder" else None
 
 
 def out_kind(out: str) -> Literal["video", "image", "folder", None]:
-    """What an overlay of that name is; None where the name does not tell.
+    """The kind of overlay that a name stands for; None if unknown.
 
     Example:
         >>> out_kind("z.mp4"), out_kind("z.jpg"), out_kind("z/"), out_kind("z.xyz")

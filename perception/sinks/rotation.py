@@ -1,4 +1,4 @@
-"""A recording in segments: how they are named, when the next one begins, and which are removed."""
+"""Segments of a recording: rotation, and removal of the oldest."""
 
 from __future__ import annotations
 
@@ -8,13 +8,12 @@ import stat
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Literal, TypeVar
+from typing import Final, TypeVar
 
 from perception.sinks.claim import Claim
 from perception.sinks.earlier_files import MASKS, OVERLAYS
-from perception.sinks.naming import Naming
-from perception.sinks.presence import Presence
-from perception.sinks.segment_index import SegmentIndex, save_names
+from perception.sinks.naming import Naming, SegmentIndex, save_names
+from perception.sinks.open_file import OpenMode, Presence
 from perception.sinks.sink import SinkError
 from perception.sinks.space import SpaceWatch
 from perception.sinks.written import Written
@@ -24,58 +23,55 @@ from perception.system.plugins import Checked
 from perception.system.set_aside import make_way
 
 T = TypeVar("T")
-OpenMode = Literal["replace", "continue", "new"]
-"""Begin the file, of which nothing is left to keep; go on behind what is there; nothing may be there."""
 _MB: Final = 1_000_000
 _S: Final = 1_000_000_000
 
 
 @dataclass(frozen=True)
 class Rotate:
-    """When a recording goes on in a new segment, and how many are kept."""
+    """When a new segment begins, and how many are kept."""
 
     size_mb: float = 0.0
-    """A segment ends with the frame that makes it so large (millions of bytes); 0 is no limit."""
+    """A segment ends when it reaches this size (millions of bytes); 0 is no limit."""
     age_s: float = 0.0
-    """A segment ends after so many seconds of the source's own time; 0 is no limit."""
+    """A segment ends after this time of the source; 0 is no limit."""
     keep: int = 0
-    """Segments that stay, the open one and earlier runs' counted; the oldest are removed. 0 keeps all."""
+    """Number of segments to keep, including the open one and those of earlier runs; 0 keeps all."""
 
     def __post_init__(self) -> None:
-        """Refuse what no recording can be cut by; raises ValueError."""
+        """Validate the settings; raises ValueError."""
         for name in ("size_mb", "age_s", "keep"):
             if getattr(self, name) < 0:
                 raise ValueError(f"rotate.{name} is {getattr(self, name)}; 0 turns it off")
         if self.keep and not self.is_on:
             raise ValueError(
-                f"rotate.keep is {self.keep}, but one segment never ends; "
-                f"set rotate.size_mb or rotate.age_s too"
+                f"rotate.keep is {self.keep}, but segments never end; set rotate.size_mb or rotate.age_s too"
             )
 
     @property
     def is_on(self) -> bool:
-        """Whether segments end at all."""
+        """Whether segments end."""
         return self.size_mb > 0 or self.age_s > 0
 
 
 @dataclass(frozen=True)
 class RecordingSettings(Checked):
-    """How outputs are kept."""
+    """Rotation and storage of outputs."""
 
     rotate: Rotate = field(default_factory=Rotate)
     min_free_mb: float = 200.0
     """Stop writing files while less is free on their disk (millions of bytes); 0 never stops."""
     append: bool = False
-    """Go on with what the last run left: records in their file, video and masks under the next number."""
+    """Continue the last run's outputs: records in their file, video and masks under the next number."""
     overwrite: bool = False
-    """Replace what lies where outputs go; without, it is kept under another name (r.jsonl as r.1.jsonl)."""
+    """Replace existing outputs; without it, they are kept under another name (r.jsonl as r.1.jsonl)."""
     durable: bool = False
-    """Bring what is written to the disk once a second: a power cut costs no more than 1.5 s of it."""
+    """Sync outputs to the disk once a second, so that a power cut loses at most 1.5 s."""
 
     def __post_init__(self) -> None:
-        """Refuse settings that contradict each other; raises ValueError."""
+        """Validate the settings; raises ValueError."""
         if self.append and self.overwrite:
-            raise ValueError("append goes on with what is there, and overwrite replaces it; leave one out")
+            raise ValueError("append continues existing outputs, and overwrite replaces them; leave one out")
         if self.min_free_mb < 0:
             raise ValueError(f"min_free_mb is {self.min_free_mb}; 0 turns it off")
         super().__post_init__()
@@ -83,43 +79,41 @@ class RecordingSettings(Checked):
 
 @dataclass(frozen=True)
 class RecordingPolicy(RecordingSettings):
-    """How one sink keeps what it writes, and what it shares with the one that takes its place."""
+    """Rotation and storage of one sink, and the state it shares with its replacement after a restart."""
 
     folders: frozenset[str] = frozenset()
-    """That names of frames have, and all above them, such as `a` and `a/b` of `a/b/0001`."""
+    """Folders in the names of frames, with all parents, such as `a` and `a/b` of `a/b/0001`."""
     index: SegmentIndex = field(default_factory=SegmentIndex)
-    """Of the sink whose place this one takes, if it takes one; as `claim`."""
     claim: Claim = field(default_factory=Claim)
     written: Written = field(default_factory=Written)
-    """By it and by those whose place it took."""
 
 
 class Segments:
     """The segments of one recording.
 
-    Without rotation there is one, at the target itself. With rotation all are numbered: `out-000001.mp4`,
-    `out-000002.mp4`, …, and folders `masks/000001`, … A recording without rotation that goes on after a
-    restart or a full disk does so in a numbered one, too. Numbers go on from the highest that is there,
-    and a segment that is there is never opened: no run overwrites another's. What lies at the target itself
-    is set aside, as `r.1.jsonl`, unless it is gone on with or to be overwritten.
+    Without rotation there is one, the target itself. With rotation all are numbered: `out-000001.mp4`,
+    `out-000002.mp4`, …, and folders `masks/000001`, … A recording without rotation that continues after a
+    restart or a full disk does so in a numbered one too. Numbers continue from the highest existing one, and
+    an existing segment is never opened, so no run overwrites another's. An existing target is set aside, as
+    `r.1.jsonl`, unless it is continued or overwritten.
 
-    While it is claimed no other process writes there. What is locked is the target itself, and with rotation
-    of files, which leaves no file at the target, `.out.mp4.lock` beside it. What `keep` may remove stands in
-    `.out.mp4.segments`.
+    While it is claimed no other process writes there. The lock is on the target itself or, for rotated files,
+    which leave no file at the target, on `.out.mp4.lock` beside it. `.out.mp4.segments` lists the segments
+    that `keep` may remove.
     """
 
-    def __init__(self, target: Path, keeping: RecordingPolicy, *, are_folders: bool = False) -> None:
+    def __init__(self, target: Path, policy: RecordingPolicy, *, are_folders: bool = False) -> None:
         self._target = target
-        self._keeping = keeping
+        self._policy = policy
         self._are_folders = are_folders
         self._naming = Naming(target, are_folders)
         self._folder = self._naming.folder
-        # Masks of another run would pass for this one's.
-        self.is_numbered = keeping.rotate.is_on or (are_folders and keeping.append)
+        # Masks of another run would be mistaken for this one's.
+        self.is_numbered = policy.rotate.is_on or (are_folders and policy.append)
         """Whether even the first segment has a number, which no earlier run had."""
-        self._space = SpaceWatch(self._folder, keeping.min_free_mb)
+        self._space = SpaceWatch(self._folder, policy.min_free_mb)
         self._segment = target
-        self._goes_on = False
+        self._continues = False
         self._is_claimed = False
         self._number = 0
         self._began_ns: int | None = None
@@ -128,31 +122,31 @@ class Segments:
 
     @property
     def issue(self) -> str | None:
-        """What a reader of the recording must know: frames that are not in it, or segments not removed."""
+        """Frames missing in the recording, or segments that could not be removed; None if there are none."""
         issues = []
         if self._frames_refused:
             issues.append(
                 f"{self._target}: {self._frames_refused} frames not recorded, less than "
-                f"{self._keeping.min_free_mb:g} MB were free on the disk; make room, or set min_free_mb lower"
+                f"{self._policy.min_free_mb:g} MB were free on the disk; make room, or set min_free_mb lower"
             )
         if self._frames_lost:
             issues.append(
-                f"{self._target}: {self._frames_lost} recorded frames are gone: "
-                f"they were removed while the recording went on"
+                f"{self._target}: {self._frames_lost} recorded frames are lost: "
+                f"their files were removed during the recording"
             )
         return "; ".join([*issues, *([self._left_over] if self._left_over else [])]) or None
 
     @property
     def claim(self) -> Claim:
-        """By which its files are locked."""
-        return self._keeping.claim
+        """The lock of its files."""
+        return self._policy.claim
 
     def take(self) -> None:
-        """Make the folder, and claim the target: nothing that is there is touched. Safe to call twice.
+        """Create the folder and claim the target, leaving its content alone. Safe to call twice.
 
         Raises:
-            SinkError: if another writes there.
-            OSError: if the folder cannot be made, or nothing can be written there.
+            SinkError: if another process writes there.
+            OSError: if the folder cannot be created, or nothing can be written there.
         """
         if self._is_claimed:
             return
@@ -165,7 +159,7 @@ class Segments:
             raise
 
     def release(self) -> None:
-        """Others may write there again. Safe to call twice."""
+        """Give up the claim. Safe to call twice."""
         if self._is_claimed:
             self._is_claimed = False
             self.claim.leave()
@@ -173,34 +167,34 @@ class Segments:
     def set_up(self, info: SourceInfo, resumes: bool) -> bool:
         """Claim the target; True if there is room for a first segment.
 
-        Too little room is an error for a recorded source, whose user waits for the files. A vehicle must
-        drive with a full disk, too: there the recording waits for room, and `issue` says so.
+        For a recorded source too little room is an error. A vehicle must drive with a full disk too: there
+        the recording waits for room, and `issue` reports it.
 
         Raises:
-            SinkError: as said, and as `take` does.
-            OSError: as `take` does.
+            SinkError: for too little room, and like `take`.
+            OSError: like `take`.
         """
         self.take()
-        self._goes_on = resumes or self._keeping.append
+        self._continues = resumes or self._policy.append
         has_room = self._space.has_room()
         if not has_room and not info.is_live and not resumes:
             raise SinkError(
                 f"{self._target}: {self._space.free_mb:.0f} MB are free on its disk, below the limit of "
-                f"{self._keeping.min_free_mb:g} MB; make room, or set min_free_mb lower"
+                f"{self._policy.min_free_mb:g} MB; make room, or set min_free_mb lower"
             )
         return has_room
 
     def has_room(self) -> bool:
-        """Whether a frame may be recorded; one that may not is counted."""
+        """Whether a frame may be recorded; counts those that may not."""
         if self._space.has_room():
             return True
         self._frames_refused += 1
         return False
 
     def is_over(self, size_bytes: int, time_ns: int) -> bool:
-        """Whether a segment of this size ends before the frame of this time."""
-        rotate = self._keeping.rotate
-        if self._began_ns is None or time_ns < self._began_ns:  # new, or the source began anew
+        """Whether a segment of this size ends before a frame of this time."""
+        rotate = self._policy.rotate
+        if self._began_ns is None or time_ns < self._began_ns:  # new, or the source restarted
             self._began_ns = time_ns
         return bool(
             (rotate.size_mb and size_bytes >= rotate.size_mb * _MB)
@@ -208,51 +202,51 @@ class Segments:
         )
 
     def note_end(self, presence: Presence, frames: int, folder_bytes: int = 0) -> None:
-        """The open segment, with so many frames of this run, is about to be closed; removed, they are lost.
+        """Count the frames of the segment that is about to be closed; if it was removed, as lost.
 
-        But for one that a hanging sink comes back to after `keep` has removed it.
+        They are not lost if `keep` removed it while a sink hung.
 
         Args:
-            folder_bytes: that this run has written to it, if it is a folder: other things may lie there.
+            folder_bytes: written to it by this run, if it is a folder, which may have other contents.
         """
-        if presence == "removed" and not self._keeping.index.is_dropped(self._segment):
+        if presence == "removed" and not self._policy.index.is_dropped(self._segment):
             self._frames_lost += frames
         if presence != "removed":
-            self._keeping.written.note(self._segment, frames, folder_bytes)
+            self._policy.written.note(self._segment, frames, folder_bytes)
 
     def latest(self) -> Path:
-        """The newest numbered segment that is there; the target where there is none."""
+        """The newest numbered segment; the target if there is none."""
         number = self._naming.highest()
         return self._naming.numbered(number) if number else self._target
 
     def take_again(self) -> None:
-        """Claim what has come in the place of a target that was moved or removed; raises as `take` does."""
+        """Claim the new file after the target was moved or removed; raises like `take`."""
         if not self.claim.is_shared:
             self.claim.release()
         self._take()
 
     def begin(self, make: Callable[[Path, OpenMode], T], time_ns: int | None = None) -> T:
-        """What `make` gives for the next segment; then the oldest go.
+        """Open the next segment with `make`, and remove the oldest.
 
         Args:
-            make: opens a path. It must raise FileExistsError for one that must be new and is there (even
-                if only since a moment ago), and may for one that it cannot go on with.
-            time_ns: of its first frame; None if that is not known yet.
+            make: opens a path. It must raise FileExistsError if the path must be new and exists, even since
+                a moment ago, and may if it cannot continue an existing one.
+            time_ns: of its first frame; None if unknown.
 
         Raises:
-            SinkError: if another writes there.
-            OSError: if it cannot be made.
+            SinkError: if another process writes there.
+            OSError: if it cannot be created.
         """
         self._began_ns = time_ns
-        opening: OpenMode = "continue" if self._goes_on else "replace"
-        self._goes_on = True
+        opening: OpenMode = "continue" if self._continues else "replace"
+        self._continues = True
         if not self.is_numbered:
             if opening == "replace" and not self._are_folders:
                 self._make_way()
             with contextlib.suppress(FileExistsError):
                 made = make(self._target, opening)
                 self._segment = self._target
-                self._keeping.written.paths.append(self._target)
+                self._policy.written.paths.append(self._target)
                 return made
         self._number = self._number or self._naming.highest()
         while True:
@@ -263,50 +257,50 @@ class Segments:
             except FileExistsError:
                 continue
             self._segment = segment
-            self._keeping.written.paths.append(segment)
-            if self._keeping.rotate.keep:
+            self._policy.written.paths.append(segment)
+            if self._policy.rotate.keep:
                 self._keep(segment)
             return made
 
     def _take(self) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
-        if self._keeping.rotate.is_on and not self._are_folders:
+        if self._policy.rotate.is_on and not self._are_folders:
             self.claim.take(self._naming.beside("lock"), is_lock_file=True)
         else:
             self.claim.take(self._target)
 
     def _make_way(self) -> None:
-        """Keep what is there, and claim the file that comes in its place before the old one is let go."""
+        """Set aside what exists, and claim the new file before releasing the old one."""
         try:
-            if not make_way(self._target, overwrite=self._keeping.overwrite):
+            if not make_way(self._target, overwrite=self._policy.overwrite):
                 return
         except OSError as error:
             raise SinkError(
-                f"{self._target}: is there already, and cannot be kept under another name: {error.strerror}; "
+                f"{self._target}: exists already and cannot be kept under another name: {error.strerror}; "
                 f"name another one"
             ) from error
         self.claim.take(self._target)
 
     def _keep(self, new: Path) -> None:
-        """Note the new segment, and remove the oldest; one that stays is told of, and recording goes on."""
+        """Add the new segment to the index and remove the oldest; a failure is only reported."""
         index = self._naming.beside("segments")
-        segments = self._keeping.index.add(index, new, self._is_segment)
+        segments = self._policy.index.add(index, new, self._is_segment)
         try:
-            save_names(index, segments, durable=self._keeping.durable)
+            save_names(index, segments, durable=self._policy.durable)
         except OSError as error:
             self._left_over = f"{index}: cannot be written: {error.strerror}; rotate.keep may keep more"
-        for segment in segments[: -self._keeping.rotate.keep]:
+        for segment in segments[: -self._policy.rotate.keep]:
             try:
                 if self._are_folders:
                     _remove_folder(segment)
                 else:
                     segment.unlink(missing_ok=True)
-                self._keeping.index.drop(segment)
+                self._policy.index.drop(segment)
             except OSError as error:
                 self._left_over = f"{segment}: an old segment cannot be removed: {error.strerror}; remove it"
 
     def _is_segment(self, path: Path) -> bool:
-        """Whether one is there with something in it; an empty one of a killed run is removed."""
+        """Whether it exists and is not empty; an empty one of a killed run is removed."""
         try:
             status = os.lstat(path)
             if not self._naming.number_of(path) or stat.S_ISDIR(status.st_mode) != self._are_folders:
@@ -324,10 +318,10 @@ class Segments:
 
 
 def _remove_folder(folder: Path) -> None:
-    """Remove the pictures of ours in a folder, also what a killed run left unfinished, and then the folder.
+    """Remove our pictures and partial files in a folder, and then the folder.
 
     Raises:
-        OSError: if it cannot be removed; what is not ours stays in it.
+        OSError: if it cannot be removed; files that are not ours stay in it.
     """
     for kind in (MASKS, OVERLAYS):
         for picture in folder.rglob(f"*{kind.suffix}"):

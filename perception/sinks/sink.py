@@ -1,4 +1,4 @@
-"""What every sink of predictions promises."""
+"""The interface of sinks."""
 
 from __future__ import annotations
 
@@ -9,35 +9,35 @@ from perception.sources.source import SourceInfo
 
 
 class SinkError(Exception):
-    """A sink that cannot write: one line that says what, where and what to do."""
+    """A sink cannot write: one line that says what, where and what to do."""
 
 
 class Sink(Protocol):
-    """A consumer of what is published. One call at a time."""
+    """A consumer of published outputs. Calls do not overlap."""
 
     name: str
     """Short name for counts and errors, such as "overlay"."""
 
     @property
     def issue(self) -> str | None:
-        """Why what was written is not all, in one line, though no error was raised; None if nothing is wrong.
+        """Why the output is incomplete although no error was raised, in one line; None if it is complete.
 
-        It stays once it is there: a run with issue did not go well. Read by other threads.
+        It stays once it is set, and the run then ends with an error status. Read by other threads.
         """
         ...
 
     def open(self, info: SourceInfo, resumes: bool = False) -> None:
-        """Make ready, so that an unusable target is known before the first frame; raises SinkError.
+        """Prepare, so that an unusable target is known before the first frame; raises SinkError.
 
         Args:
             info: the source's.
-            resumes: this sink takes the place of one that raised or hangs. It erases nothing, and shares
-                no open file with the other, which may wake up in the middle of a write.
+            resumes: this sink replaces one that raised or hangs. It erases nothing, and shares no open file
+                with the other, which may wake up in the middle of a write.
         """
         ...
 
     def write(self, output: OutputItem) -> None:
-        """Write one prediction, or that there was no frame for one; raises SinkError."""
+        """Write one prediction or outage record; raises SinkError."""
         ...
 
     def close(self) -> None:
@@ -47,22 +47,22 @@ class Sink(Protocol):
 
 @runtime_checkable
 class HasReader(Protocol):
-    """A sink that may write to a pipe or a terminal, which another program reads."""
+    """A sink that may write to a pipe or terminal that another program reads."""
 
     @property
     def waits_for_reader(self) -> bool:
-        """Whether a write waits for that program to take what is there; no sign that the sink hangs."""
+        """Whether a write waits for that program, so that the sink does not hang."""
         ...
 
 
 @runtime_checkable
 class HasTarget(Protocol):
-    """A sink whose target nobody else may write to meanwhile."""
+    """A sink with exclusive access to its target."""
 
     def claim(self) -> None:
-        """Keep others from writing there, before anything that is there is touched; `open` does it too.
+        """Lock the target without changing it; `open` does it too.
 
         Raises:
-            SinkError: if another writes there, or nothing can be written there.
+            SinkError: if another process writes there, or nothing can be written there.
         """
         ...

@@ -1,4 +1,4 @@
-"""What was written, on the disk within about a second: for a vehicle whose power may go at any moment."""
+"""Syncs outputs to the disk within about a second, for vehicles whose power may fail at any moment."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from typing import Final
 from perception.system.atomic_file import sync_folder
 
 SYNC_EVERY_S: Final = 1.0
-"""From the beginning of one round to that of the next."""
+"""From the start of one round to that of the next."""
 _MOST_RENAMES: Final = 1000
 
 
 class Syncer:
-    """Syncs open files and renames others, once a second, in a thread of its own.
+    """Syncs open files and renames others once a second, in its own thread.
 
-    No write waits for the disk, unless a thousand files wait to be renamed.
+    Writes do not wait for the disk unless a thousand files wait to be renamed.
     """
 
     def __init__(self) -> None:
@@ -35,7 +35,7 @@ class Syncer:
         self._thread: Thread | None = None
 
     def watch(self, descriptor: int, file: Path) -> None:
-        """Sync this open file from now on, and once its name."""
+        """Sync this open file from now on, and its name once."""
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             return
         with self._lock:
@@ -44,19 +44,19 @@ class Syncer:
         self._start()
 
     def finish(self, descriptor: int) -> None:
-        """It is about to be closed: sync it once more."""
+        """Sync it once more; it may be closed already."""
         with self._lock:
             twin = self._open.pop(descriptor, None)
             if twin is not None:
                 self._finished.append(twin)
 
     def sync_name(self, folder: Path) -> None:
-        """Sync the name of a new folder with the next round."""
+        """Sync the name of a new folder in the next round."""
         with self._lock:
             self._folders.add(folder.parent)
 
     def rename(self, partial: Path, file: Path) -> None:
-        """Give a closed file its name as soon as what is in it is on the disk; raises as `check` does."""
+        """Rename a closed file once its content is on the disk; raises like `check`."""
         with self._lock:
             self._renames.append((partial, file))
             is_behind = len(self._renames) > _MOST_RENAMES
@@ -72,7 +72,7 @@ class Syncer:
             raise error
 
     def close(self) -> None:
-        """A last round, and the end of the thread; raises as `check` does. Safe to call twice."""
+        """End the thread after a last round; raises like `check`. Safe to call twice."""
         self._is_closing.set()
         thread, self._thread = self._thread, None
         if thread is not None:
@@ -113,13 +113,13 @@ class Syncer:
 
 
 def _rename_all(renames: list[tuple[Path, Path]]) -> set[Path]:
-    """Sync and rename; gives back their folders. What is gone with its folder is noticed by who wrote it."""
+    """Sync and rename files; returns their folders. A removed folder is noticed by the writer."""
     opened: list[tuple[int, Path, Path]] = []
     try:
         for partial, file in renames:
             with contextlib.suppress(FileNotFoundError):
                 opened.append((os.open(partial, os.O_RDONLY), partial, file))
-        for descriptor, _, _ in opened:  # which begins to write: one commit of the file system does for all
+        for descriptor, _, _ in opened:  # starts writing, so that one commit of the file system serves all
             os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
         for descriptor, partial, file in opened:
             os.fdatasync(descriptor)

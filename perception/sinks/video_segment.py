@@ -1,4 +1,4 @@
-"""One H.264 file of a recording: plays alone, from a key frame at time 0, also when the process is killed."""
+"""One H.264 file of a recording: playable alone, from a key frame at time 0, even after a kill."""
 
 from __future__ import annotations
 
@@ -21,13 +21,11 @@ from perception.frame import OutputItem
 from perception.imaging.letterbox import SQUARE, PixelAspect
 from perception.imaging.yuv import Plane, YuvMatrix
 from perception.sinks.claim import Claim
-from perception.sinks.disk import CheckpointedFile
+from perception.sinks.open_file import CheckpointedFile, OpenMode, Presence
 from perception.sinks.overlay import Canvas, draw_overlay
-from perception.sinks.presence import Presence
-from perception.sinks.rotation import OpenMode
 
-# Fragments of a fifth of a second: what is on disk can be played at any moment. A clean end turns them
-# into a plain file with an index (hybrid), which players seek in and count frames by.
+# Fragments of a fifth of a second, so that the file is playable at any moment. A clean end turns them into a
+# plain file with an index (hybrid), in which players can seek and count frames.
 _MP4: Final = {
     "movflags": "frag_keyframe+empty_moov+default_base_moof+hybrid_fragmented",
     "frag_duration": "200000",  # microseconds
@@ -36,19 +34,19 @@ _MP4: Final = {
 _MKV: Final = {"cluster_time_limit": "200", "flush_packets": "1"}
 CONTAINERS: Final = {".mp4": _MP4, ".mkv": _MKV}
 TICKS_HZ: Final = {".mp4": 90_000, ".mkv": 1000}
-"""Matroska keeps milliseconds whatever it is told."""
+"""Matroska keeps milliseconds in any case."""
 
 _KEY_EVERY_S: Final = 1
-_KEY_EVERY_FRAMES: Final = 25  # at least, for the average over a long pause is no rate
+_KEY_EVERY_FRAMES: Final = 25  # at least: the average over a long pause is no rate
 _STEP_BACK_S: Final = 1
 LONGEST_STEP_S: Final = 60
-"""That a frame is shown at most: a player would stand still for hours, and mp4 keeps 32 bits of a step."""
+"""Longest duration of a frame: players would stand still for hours, and mp4 stores 32 bits."""
 _MATRICES: Final = {"bt601": Colorspace.ITU601, "bt709": Colorspace.ITU709}
 
 
 @dataclass(frozen=True)
 class Picture:
-    """What all pictures of a recording are like."""
+    """The picture format of a segment."""
 
     wh: tuple[int, int]
     """Width and height in pixels."""
@@ -56,34 +54,31 @@ class Picture:
     """Nominal frames per second."""
     matrix: YuvMatrix
     pixel_aspect: PixelAspect = SQUARE
-    """Width and height of a pixel, as a player is to show it."""
+    """Width and height of a pixel, for players."""
 
 
 class VideoSegment:
-    """Holds what the encoder works on, a fifth of a second of its output and, of an mp4, its index."""
+    """Memory: the encoder's own, a fifth of a second of its output and, for mp4, the index."""
 
-    def __init__(
-        self, file: Path, options: dict[str, str], threads: int, opening: OpenMode, claim: Claim
-    ) -> None:
-        """Make the file.
+    folder_bytes = 0
+
+    def __init__(self, file: Path, options: dict[str, str], opening: OpenMode, claim: Claim) -> None:
+        """Create the file.
 
         Args:
             file: its suffix, one of `CONTAINERS`, names the container.
             options: x264's.
-            threads: that the encoder may use.
-            opening: what may be there.
-            claim: that the file is locked by.
+            claim: locks the file.
 
         Raises:
-            SinkError: if another writes to it.
-            OSError: if the file cannot be made.
+            SinkError: if another process writes to it.
+            OSError: if the file cannot be created.
         """
         self._disk = CheckpointedFile(file, opening, claim)
         self.frames = 0
         """Written to it."""
         self._suffix = file.suffix.lower()
         self._options = options
-        self._threads = threads
         self._container: OutputContainer | None = None
         self._stream: VideoStream | None = None
         self._matrix: YuvMatrix = "bt601"
@@ -95,7 +90,7 @@ class VideoSegment:
 
     @property
     def size_bytes(self) -> int:
-        """What is written so far."""
+        """Written so far."""
         return self._disk.tell()
 
     @property
@@ -105,20 +100,16 @@ class VideoSegment:
 
     @property
     def presence(self) -> Presence:
-        """Whether the file is still in its place, with all that was written to it."""
+        """Whether the file is still in its place, and not truncated by others."""
         return self._disk.presence
-
-    def give_up(self) -> None:
-        """Write no more of it: what was written is gone."""
-        self._disk.stop()
 
     @property
     def error(self) -> OSError | None:
-        """Why the disk takes no more."""
+        """Why the disk took no more."""
         return self._disk.error
 
     def write(self, output: OutputItem, picture_from: Callable[[OutputItem], Picture]) -> None:
-        """Draw and encode one frame; the first one tells what the pictures are like.
+        """Draw and encode one frame; the first one decides the picture format.
 
         Raises:
             av.FFmpegError: if it cannot be encoded; only `close` may follow.
@@ -135,19 +126,24 @@ class VideoSegment:
         self.frames += 1
 
     def close(self) -> None:
-        """Finish the file; one that cannot be finished is cut off behind its last whole fragment.
+        """Finish the file; if that fails it is truncated behind its last whole fragment.
 
         Raises:
             av.FFmpegError: if it cannot be finished.
+            OSError: if the disk took no more.
         """
         container, stream = self._container, self._stream
         self._container = self._stream = None
+        if self.presence == "removed":
+            self._disk.stop()
         try:
             if container is not None and stream is not None:
                 container.mux(stream.encode())
                 container.close()
         finally:
             self._disk.finish()
+        if self._disk.error is not None:
+            raise self._disk.error
 
     def _start(self, time_ns: int, picture: Picture) -> tuple[OutputContainer, VideoStream]:
         width, height = picture.wh
@@ -157,7 +153,7 @@ class VideoSegment:
             format="mp4" if self._suffix == ".mp4" else "matroska",
             options=CONTAINERS[self._suffix],
         )
-        # A player would wait so long before the first frame: times begin at 0, and the file says where.
+        # Times begin at 0, or a player would wait before the first frame; the metadata has the real start.
         self._offset_ticks = -self._ticks(time_ns)
         if time_ns:
             container.metadata["comment"] = f"begins {time_ns / 1e9:.3f} s into the source"
@@ -168,7 +164,7 @@ class VideoSegment:
         stream.pix_fmt = "yuv444p" if width % 2 or height % 2 else "yuv420p"
         encoder = stream.codec_context
         encoder.time_base = Fraction(1, TICKS_HZ[self._suffix])
-        encoder.thread_count = self._threads
+        encoder.thread_count = 1  # the other cores are for the network
         if picture.pixel_aspect != SQUARE:
             encoder.sample_aspect_ratio = Fraction(*picture.pixel_aspect)
         encoder.gop_size = max(_KEY_EVERY_FRAMES, round(self._rate * _KEY_EVERY_S))
@@ -185,7 +181,7 @@ class VideoSegment:
         first = self._last_ticks < 0
         picture.pts = self._next_ticks(output.time_ns)
         picture.time_base = stream.codec_context.time_base
-        # By time and not by count: a live source may be slower than its nominal rate.
+        # By time, not by count: a live source may be slower than its nominal rate.
         if first or picture.pts - self._key_ticks >= _KEY_EVERY_S * TICKS_HZ[self._suffix]:
             picture.pict_type = PictureType.I
             self._key_ticks = picture.pts
@@ -198,11 +194,11 @@ class VideoSegment:
         return round(time_ns * TICKS_HZ[self._suffix] / 1e9)
 
     def _next_ticks(self, time_ns: int) -> int:
-        """The source's own time, but always later than the frame before, and not by more than a minute."""
+        """The source's time, but always later than the frame before, and by at most a minute."""
         ticks_hz = TICKS_HZ[self._suffix]
         ticks = self._ticks(time_ns) + self._offset_ticks
         if ticks < self._last_ticks - _STEP_BACK_S * ticks_hz:
-            # The source began anew: go on where the recording is.
+            # The source restarted: continue from the current end.
             restarted_ticks = self._last_ticks + round(ticks_hz / self._rate)
             self._offset_ticks += restarted_ticks - ticks
             ticks = restarted_ticks
@@ -215,6 +211,6 @@ class VideoSegment:
 
 
 def _view(plane: VideoPlane) -> Plane:
-    """(H, W) uint8 view of a plane, without the padding of its rows; writable."""
+    """(H, W) writable uint8 view of a plane, without the padding of its rows."""
     rows = np.frombuffer(memoryview(plane), np.uint8).reshape(plane.height, plane.line_size)
     return rows[:, : plane.width]

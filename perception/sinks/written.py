@@ -1,4 +1,4 @@
-"""What a run has left: which files and folders, with how many frames, and how large they are now."""
+"""Summary of a run's output files: names, frames, current size."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from pathlib import Path
 
 @dataclass
 class Written:
-    """By one output, and by those that took its place."""
+    """Files and folders written by one output, including its replacements after restarts."""
 
     paths: list[Path] = field(default_factory=list)
-    """In their order; some may have been removed since."""
+    """In order; some may have been removed since."""
     frames: int = 0
     """In those that are closed."""
     folder_bytes: Counter[Path] = field(default_factory=Counter)
-    """That this run has written to those that are folders and closed."""
+    """Written by this run to closed folders."""
 
     remark: str = ""
-    """What is to be said of it besides."""
+    """A further remark for the summary."""
 
     def note(self, path: Path, frames: int, folder_bytes: int) -> None:
-        """Of one that is closed: how much of it is this run's."""
+        """Count a closed file or folder."""
         self.frames += frames
         self.folder_bytes[path] += folder_bytes
 
@@ -31,7 +31,7 @@ class Written:
         """`out.mp4 (300 frames, 4.2 MB)`; None if nothing is there.
 
         Args:
-            what: one frame of it is called, such as "record".
+            what: name of one frame of it, such as "record".
         """
         there = [path for path in dict.fromkeys(self.paths) if path.is_file() or path.is_dir()]
         if not there:

@@ -34,13 +34,13 @@ def predicted(frame_id: int, wh: tuple[int, int] = WH) -> Prediction:
     return Prediction(frame, np.full((48, 80), DIRECT, np.uint8), (1.0, 0.0, 0.0), "model")
 
 
-def sink_at(folder: Path, name: str, keeping: RecordingPolicy | None = None) -> Any:
+def sink_at(folder: Path, name: str, policy: RecordingPolicy | None = None) -> Any:
     kinds: dict[str, Callable[..., Any]] = {
         "overlay": OverlayVideoSink,
         "jsonl": JsonLinesSink,
         "masks": MaskFolderSink,
     }
-    return kinds[name](str(folder / TARGETS[name]), keeping=keeping)
+    return kinds[name](str(folder / TARGETS[name]), policy=policy)
 
 
 def write(sink: Sink, frame_ids: range) -> None:

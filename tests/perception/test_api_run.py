@@ -361,7 +361,7 @@ def test_network_that_hangs_ends_the_loop_with_an_error_that_names_it(
         ({"http": "8080"}, "a setting of the command drivable-node alone"),
         ({"max_frames": 0}, "max_frames is 0; it must be above 0"),
         ({"health": {"alarm_frame": 1}}, "the nearest known one is health.alarm_frames"),
-        ({"out": "out.jpg"}, "an image holds the overlay of one"),
+        ({"out": "out.jpg"}, "an image holds a single overlay"),
     ],
 )
 def test_setting_that_cannot_be_used_is_one_line(

@@ -179,7 +179,7 @@ def test_run_tells_of_a_black_camera_and_where_its_files_are(
     for part in (
         f"{out} (70 frames, ",
         f"{records} (70 records, ",
-        f"{masks} ({70 - withheld} masks, black to the eye without --mask-palette, ",
+        f"{masks} ({70 - withheld} masks, looks black without --mask-palette, ",
         f"kB), {summary}",
     ):
         assert part in files

@@ -116,7 +116,7 @@ def test_disk_that_fails_is_the_sinks_error(tmp_path: Path, name: str, disk: Che
             sink.write(predicted(frame_id))
             time.sleep(0.01)
 
-    with pytest.raises(SinkError, match=r"^.*: cannot write (records|a video|a mask): Input/output error$"):
+    with pytest.raises(SinkError, match=r"^.*: cannot write (records|a video|masks): Input/output error$"):
         write_on()
     disk.error = None
     sink.close()

@@ -149,8 +149,8 @@ def test_devices_are_not_locked(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["overlay", "jsonl", "masks"])
 def test_claim_alone_leaves_no_trace(tmp_path: Path, name: str) -> None:
-    for keeping in (RecordingPolicy(), RecordingPolicy(A_SECOND)):
-        sink = sink_at(tmp_path, name, keeping)
+    for policy in (RecordingPolicy(), RecordingPolicy(A_SECOND)):
+        sink = sink_at(tmp_path, name, policy)
         sink.claim()
         sink.close()
 
@@ -180,8 +180,8 @@ def test_removed_folder_is_made_again_and_what_was_lost_is_told(
         (target,) = target.iterdir()
     assert len(frames_of(target)) == 20
     assert sink.issue == (
-        f"{tmp_path / 'folder' / TARGETS[name]}: 20 recorded frames are gone: "
-        "they were removed while the recording went on"
+        f"{tmp_path / 'folder' / TARGETS[name]}: 20 recorded frames are lost: "
+        "their files were removed during the recording"
     )
 
 
@@ -194,7 +194,7 @@ def test_last_frames_into_a_removed_folder_are_told_too(tmp_path: Path, name: st
     sink.close()
 
     assert sink.issue is not None
-    assert "7 recorded frames are gone" in sink.issue
+    assert "7 recorded frames are lost" in sink.issue
 
 
 @pytest.mark.parametrize("name", ["overlay", "jsonl", "masks"])
@@ -238,14 +238,14 @@ def test_file_that_came_in_the_place_of_a_video_is_not_touched(tmp_path: Path) -
 
     assert (tmp_path / "folder" / "out.mp4").read_bytes() == b"of somebody else"
     assert len(frames_of(tmp_path / "folder" / "out-000001.mp4")) == 20
-    assert "20 recorded frames are gone" in str(sink.issue)
+    assert "20 recorded frames are lost" in str(sink.issue)
 
 
 def test_video_that_is_cut_under_the_node_is_told_of(tmp_path: Path) -> None:
     sink = recorded(tmp_path, "overlay", lambda folder: os.truncate(folder / "out.mp4", 0), Rotate())
 
     assert len(frames_of(tmp_path / "folder" / "out.mp4")) == 20
-    assert "20 recorded frames are gone" in str(sink.issue)
+    assert "20 recorded frames are lost" in str(sink.issue)
 
 
 def test_run_whose_records_were_removed_does_not_end_well(
@@ -260,7 +260,7 @@ def test_run_whose_records_were_removed_does_not_end_well(
     _, said = process.communicate(timeout=30)
 
     assert process.returncode == 1
-    assert "recorded frames are gone" in said
+    assert "recorded frames are lost" in said
     assert len(frames_of(folder / "out.jsonl")) > 2
 
 

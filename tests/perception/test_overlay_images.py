@@ -77,7 +77,7 @@ def test_second_frame_for_one_image_is_an_error_that_says_what_to_do(tmp_path: P
     sink.open(INFO)
     sink.write(prediction())
 
-    with pytest.raises(SinkError, match=r"z\.jpg: an image holds the overlay of one; of more frames name a"):
+    with pytest.raises(SinkError, match=r"z\.jpg: an image holds a single overlay; for more frames name a"):
         sink.write(prediction("next"))
     sink.close()
 
@@ -112,7 +112,7 @@ def test_quality_is_jpegs_and_png_has_none(tmp_path: Path) -> None:
 
     assert sizes == sorted(sizes)
     assert sizes[2] > 1.5 * sizes[0]
-    with pytest.raises(SinkError, match=r"z\.png: PNG loses nothing; leave --quality out"):
+    with pytest.raises(SinkError, match=r"z\.png: PNG is lossless; leave --quality out"):
         OverlayImageSink(str(tmp_path / "z.png"), 50)
 
 
@@ -145,12 +145,12 @@ def test_overlays_of_an_earlier_run_are_set_aside_and_pictures_of_others_refused
     assert [file.name for file in (tmp_path / "o.1").iterdir()] == ["1.jpg"]
     assert "1 overlay of an earlier run is kept in" in capsys.readouterr().err
     cv2.imwrite(str(tmp_path / "o" / "holiday.jpg"), np.zeros((8, 8, 3), np.uint8))
-    with pytest.raises(SinkError, match=r"holiday\.jpg is there, and no overlay; name another folder"):
+    with pytest.raises(SinkError, match=r"holiday\.jpg exists and is no overlay; name another folder"):
         OverlayFolderSink(str(tmp_path / "o")).claim()
 
 
 def test_folder_rotates_and_keeps_the_newest(tmp_path: Path) -> None:
-    sink = OverlayFolderSink(str(tmp_path / "o"), keeping=RecordingPolicy(Rotate(age_s=0.1, keep=2)))
+    sink = OverlayFolderSink(str(tmp_path / "o"), policy=RecordingPolicy(Rotate(age_s=0.1, keep=2)))
     sink.open(INFO)
 
     for number in range(12):
@@ -234,7 +234,7 @@ def test_node_writes_a_folder_for_several_and_refuses_one_image(
     assert sorted(file.name for file in (tmp_path / "o").iterdir()) == ["1.jpg", "2.jpg"]
 
     assert main([*arguments, str(tmp_path / "z.jpg")]) == 1
-    assert "z.jpg: an image holds the overlay of one; of more frames name" in only_error_line("drivable-node")
+    assert "z.jpg: an image holds a single overlay; for more frames name" in only_error_line("drivable-node")
 
 
 def test_node_tells_the_size_of_folders_within_a_folder(

@@ -174,8 +174,8 @@ def test_nearly_full_disk_refuses_a_recorded_source_and_lets_a_live_one_drive(
 
 def test_sink_in_the_place_of_a_hanging_one_touches_none_of_its_files(tmp_path: Path) -> None:
     for name, continuation in (("overlay", "out-000001.mp4"), ("jsonl", "out-000001.jsonl")):
-        keeping = RecordingPolicy()
-        hanging, new = sink_at(tmp_path, name, keeping), sink_at(tmp_path, name, keeping)
+        policy = RecordingPolicy()
+        hanging, new = sink_at(tmp_path, name, policy), sink_at(tmp_path, name, policy)
         hanging.open(LIVE)
         write(hanging, range(10))
         new.open(LIVE, resumes=True)

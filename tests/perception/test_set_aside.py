@@ -85,8 +85,8 @@ def test_append_and_overwrite_exclude_each_other(only_error_line: Callable[[str]
 def test_rotation_neither_counts_nor_removes_what_was_set_aside(tmp_path: Path, name: str) -> None:
     folder = tmp_path / "out" if name == "masks" else tmp_path
     plain, rotated = RecordingPolicy(), RecordingPolicy(Rotate(age_s=1.0, keep=1))
-    for keeping in (plain, plain, rotated, plain):
-        sink = sink_at(tmp_path, name, keeping)
+    for policy in (plain, plain, rotated, plain):
+        sink = sink_at(tmp_path, name, policy)
         sink.open(LIVE)
         write(sink, range(60))
         sink.close()
@@ -259,9 +259,9 @@ def test_of_writers_that_begin_at_one_instant_one_writes_and_what_was_there_is_k
 
 def test_sink_in_the_place_of_one_that_failed_sets_nothing_aside(tmp_path: Path) -> None:
     for name in TARGETS:
-        keeping = RecordingPolicy()
+        policy = RecordingPolicy()
         for resumes in (False, True):
-            sink = sink_at(tmp_path, name, keeping)
+            sink = sink_at(tmp_path, name, policy)
             sink.open(LIVE, resumes=resumes)
             write(sink, range(10) if not resumes else range(10, 15))
             sink.close()
@@ -355,7 +355,7 @@ def test_folder_with_a_picture_of_the_user_is_refused_before_anything_is_touched
     sink = sink_at(tmp_path, "masks", RecordingPolicy(overwrite=overwrite))
 
     with pytest.raises(
-        SinkError, match=r"street\.png is there, and no mask; name another folder with --masks"
+        SinkError, match=r"street\.png exists and is no mask; name another folder with --masks"
     ):
         sink.claim()
 
