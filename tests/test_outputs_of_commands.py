@@ -98,8 +98,8 @@ def test_exported_file_sets_the_older_one_aside_with_its_cards(
     assert sorted(os.listdir()) == ["m.1.md", "m.2.json", "m.2.md", "m.2.onnx", "m.json", "m.md", "m.onnx"]
     assert Path("m.1.md").read_text() == "notes of the user"
     assert capsys.readouterr().err.splitlines() == [
-        "m.md was there already; it is kept as m.1.md (--overwrite replaces)",
-        "m.onnx, m.md, m.json were there already; they are kept as m.2.onnx, m.2.md, m.2.json "
+        "m.md exists already; it is kept as m.1.md (--overwrite replaces)",
+        "m.onnx, m.md, m.json exist already; they are kept as m.2.onnx, m.2.md, m.2.json "
         "(--overwrite replaces)",
     ]
 

@@ -1,1 +1,1 @@
-"""What an output can be traced to: software, model, settings, and UTC beside the monotonic clock."""
+"""Provenance of outputs: software, model, settings, and UTC besides the monotonic clock."""

@@ -1,4 +1,4 @@
-"""What a run is made of: software, model, settings and the machine's boot."""
+"""Identity of a run: software, model, settings and the machine's boot."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from perception import __version__
 from perception.system.redaction import redacted
 
 NOT_COVERED: Final = frozenset({"source", "model", "out", "jsonl", "masks", "summary", "http"})
-"""Settings that the checksum leaves out: where frames come from and outputs go, and the model's name. Source
-and model stand in every record by themselves, and no password gets into the checksum."""
+"""Settings outside the checksum: source, outputs, and the model's name. Source and model are in every record
+anyway, and no password gets into the checksum."""
 
 DIGITS: Final = 16
-"""Of a checksum, where it is abbreviated."""
+"""Of an abbreviated checksum."""
 
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 
 
 @cache
 def code_checksum() -> str:
-    """sha256 over the names and bytes of the package's Python files, sorted by name."""
+    """sha256 over names and contents of the package's Python files, sorted by name."""
     package = Path(__file__).parents[1]
     files = {file.relative_to(package).as_posix(): file for file in package.rglob("*.py")}
     digest = hashlib.sha256()
@@ -37,7 +37,7 @@ def code_checksum() -> str:
 
 
 def boot_id() -> str | None:
-    """The kernel's random name of this boot; None where it gives none."""
+    """The kernel's random id of this boot; None if there is none."""
     try:
         return _BOOT_ID.read_text().strip()
     except OSError:
@@ -46,36 +46,36 @@ def boot_id() -> str | None:
 
 @dataclass(frozen=True, kw_only=True)
 class RunIdentity:
-    """What made an output. Equal checksums of code, model and settings: the same node."""
+    """The origin of an output. Equal checksums of code, model and settings mean the same node."""
 
     run_id: str = field(default_factory=lambda: secrets.token_hex(8))
-    """Of this run alone."""
+    """Unique to this run."""
     version: str = __version__
     """Of the package."""
     code_sha256: str = field(default_factory=code_checksum)
-    """Of the runtime's Python files as they are installed: tells builds and edits of one version apart."""
+    """Of the installed Python files: distinguishes builds and edits of one version."""
     model_sha256: str
-    """Of the model's file, as `sha256sum` prints it."""
+    """Of the model's file, as printed by `sha256sum`."""
     settings_sha256: str
-    """`checksum_of` what `covered_settings` gives."""
+    """`checksum_of` the `covered_settings`."""
     boot_id: str | None = field(default_factory=boot_id)
-    """Of the machine's start: monotonic times of another boot are not comparable. None outside Linux."""
+    """Monotonic times of different boots are not comparable. None outside Linux."""
 
     @cached_property
     def abbreviated(self) -> dict[str, Any]:
-        """Every field, each checksum by its first digits: enough to find the whole one by."""
+        """Every field, checksums by their first digits."""
         return {
             name: value[:DIGITS] if name.endswith("sha256") else value for name, value in asdict(self).items()
         }
 
 
 def covered_settings(config: Any, places: Collection[str] = ()) -> dict[str, Any]:
-    """The settings that the checksum covers, ready for JSON: a dataclass without the fields of `NOT_COVERED`.
+    """The settings in the checksum, ready for JSON: a dataclass without the fields of `NOT_COVERED`.
 
-    Numbers that are whole are integers, however they were typed, and texts are redacted.
+    Whole numbers are integers, however they were typed, and texts are redacted.
 
     Args:
-        places: whole names of other settings that say where outputs go, such as `mysink.path`.
+        places: full names of other settings that say where outputs go, such as `mysink.path`.
     """
     return _covered(config, NOT_COVERED.union(places), "")
 

@@ -1,4 +1,4 @@
-"""What the kernel says of its own time: whether a time service keeps it."""
+"""The kernel's clock state: whether a time service synchronises it."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ _UNSYNCHRONISED: Final = 0x0040  # STA_UNSYNC of <sys/timex.h>
 
 @dataclass(frozen=True)
 class Synchronisation:
-    """What the kernel says of its own time."""
+    """The synchronisation of the system's clock."""
 
     is_synchronised: bool | None = None
-    """Whether a time service (NTP, PTP) keeps it; None where the system does not say."""
+    """Whether a time service (NTP, PTP) synchronises it; None if unknown."""
     max_error_ns: int | None = None
-    """The time service's own bound on the error of UTC; None where nobody gives one."""
+    """The time service's bound on the error of UTC; None if unknown."""
 
 
 class _Timeval(ctypes.Structure):
@@ -26,7 +26,7 @@ class _Timeval(ctypes.Structure):
 
 
 class _Timex(ctypes.Structure):
-    """`struct timex` of <sys/timex.h>, as glibc has it on 64-bit systems."""
+    """`struct timex` of <sys/timex.h> in glibc on 64-bit systems."""
 
     _fields_ = (
         ("modes", ctypes.c_uint),
@@ -61,7 +61,7 @@ def _adjtimex() -> Any:
 
 
 def kernel_synchronisation() -> Synchronisation:
-    """What Linux says of its time (`adjtimex`, nothing is changed); no word elsewhere, or where refused."""
+    """The state from Linux' `adjtimex`, which changes nothing here; unknown elsewhere, or if refused."""
     call = _adjtimex()
     state = _Timex()
     if call is None or call(ctypes.byref(state)) < 0:

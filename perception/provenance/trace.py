@@ -1,4 +1,4 @@
-"""Trace: what stands on every output so that it can be traced to software, model, settings and UTC."""
+"""Trace: links every output to software, model, settings and UTC."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from perception.provenance.utc import ClockTie, UtcClock, utc_text
 
 @dataclass(frozen=True)
 class Trace:
-    """Of one output."""
+    """The provenance of one output."""
 
     run: RunIdentity
     published_utc_ns: int
     """UTC since 1970, by `tie`."""
     captured_utc_ns: int | None
-    """UTC of the frame's capture; None of a recording, and before the first frame."""
+    """UTC of the frame's capture; None for a recording, and before the first frame."""
     tie: ClockTie
 
 
 class Tracer:
-    """Gives every output of a run its trace.
+    """Makes the trace of every output of a run.
 
     Args:
-        run: what the run is made of.
-        is_taken_now: as of `SourceInfo`.
-        clock: ties UTC to the monotonic clock.
+        run: its identity.
+        is_taken_now: as in `SourceInfo`.
+        clock: relates UTC to the monotonic clock.
     """
 
     def __init__(self, run: RunIdentity, is_taken_now: bool, clock: UtcClock | None = None) -> None:
@@ -37,7 +37,7 @@ class Tracer:
 
     @property
     def description(self) -> str:
-        """The identity, as records have it, and the UTC of now in one line, for the log."""
+        """The identity as in records and the current UTC, in one line for the log."""
         run, now_utc_ns = self.run.abbreviated, self.clock.last.utc_ns(time.monotonic_ns())
         return (
             f"run: {run['run_id']} at {utc_text(now_utc_ns)}, drivable {run['version']}, "
@@ -45,11 +45,11 @@ class Tracer:
         )
 
     def as_dict(self) -> dict[str, Any]:
-        """`run` and `clock`, each field whole, for the summary."""
+        """`run` and `clock` with all fields in full, for the summary."""
         return {"run": asdict(self.run), "clock": self.clock.last.as_dict()}
 
     def trace(self, captured_ns: int | None, published_ns: int) -> Trace:
-        """Of an output that is published now; may be called by any thread.
+        """The trace of an output published now; thread-safe.
 
         Args:
             captured_ns: of its frame, or of the last one, on the monotonic clock; None before the first.

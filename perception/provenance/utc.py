@@ -1,4 +1,4 @@
-"""UTC beside the monotonic clock: how the two are tied, and whether anybody keeps the system's time right."""
+"""UTC and the monotonic clock: the offset between them, and whether the system's time is synchronised."""
 
 from __future__ import annotations
 
@@ -13,50 +13,49 @@ from perception.provenance.kernel_time import Synchronisation, kernel_synchronis
 
 OPENING_READS: Final = 16
 ASK_AGAIN_NS: Final = 1_000_000_000
-"""How often the system is asked whether its time is synchronised."""
+"""Interval of checks whether the system's time is synchronised."""
 STEP_NS: Final = 1_000_000
-"""Changes of the offset from here up count as a step. Smaller ones are followed and not counted: outside
-Linux the monotonic clock does not follow the corrections of UTC, and the two drift apart."""
+"""Smallest change of the offset that counts as a step. Smaller ones are followed without counting: outside
+Linux the monotonic clock does not follow the corrections of UTC, and the two drift."""
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
 class ClockTie:
-    """The system's UTC clock tied to the monotonic clock, at one moment."""
+    """The relation of the system's UTC clock to the monotonic clock, at one moment."""
 
     offset_ns: int
     """UTC (`time.time_ns`) minus `time.monotonic_ns`."""
     uncertainty_ns: int
-    """The offset is known to plus or minus this much: half the time between the two readings of the monotonic
-    clock that enclose a reading of UTC. Says nothing of how far the system's UTC is off."""
+    """Uncertainty of the offset, plus or minus: half the time between the two readings of the monotonic clock
+    around a reading of UTC. It does not include the error of the system's UTC."""
     steps: int = 0
-    """How often UTC was set by a millisecond or more, forward or back, since the run began."""
+    """Number of times that UTC was set by a millisecond or more since the start of the run."""
     stepped_ns: int = 0
-    """By how much in all."""
+    """Sum of these steps."""
     synchronisation: Synchronisation = field(default_factory=Synchronisation)
 
     def utc_ns(self, monotonic_ns: int) -> int:
-        """UTC in nanoseconds since 1970 at a moment of the monotonic clock, by this tie."""
+        """UTC in nanoseconds since 1970 at a time of the monotonic clock."""
         return monotonic_ns + self.offset_ns
 
     def as_dict(self) -> dict[str, Any]:
         """Every field, flat, for the summary."""
-        told = asdict(self)
-        state = told.pop("synchronisation")
-        return {**told, **state}
+        values = asdict(self)
+        return values | values.pop("synchronisation")
 
 
 class UtcClock:
-    """Ties UTC to the monotonic clock at every call, so that no step of UTC is missed.
+    """Relates UTC to the monotonic clock at every call, so that no step of UTC is missed.
 
-    On Linux both clocks run at the same corrected rate, so the offset between them changes in steps alone:
-    when UTC is set, at a leap second, and when the machine has slept. A reading that the present tie explains
-    can only make it more certain; one that it cannot explain is a step.
+    On Linux both clocks run at the same corrected rate, so the offset between them changes only in steps:
+    when UTC is set, at a leap second, and after sleep. A reading within the current uncertainty can only
+    reduce it; one outside is a step.
 
     Args:
-        monotonic_ns, utc_ns: the clocks; a test brings its own.
-        synchronisation: asks the system for the state of its time.
+        monotonic_ns, utc_ns: the clocks; tests inject their own.
+        synchronisation: reads the state of the system's time.
     """
 
     def __init__(
@@ -73,7 +72,7 @@ class UtcClock:
         self._asked_ns = monotonic_ns()
 
     def tie(self) -> ClockTie:
-        """As of now; may be called by any thread."""
+        """The current tie; thread-safe."""
         with self._lock:
             self._tie = self._renewed(self._tie, self._read())
             return self._tie
@@ -104,11 +103,11 @@ class UtcClock:
         return self._tie
 
     def _read(self) -> tuple[int, int]:
-        """Offset and uncertainty of one reading, as of `ClockTie`."""
+        """Offset and uncertainty of one reading, as in `ClockTie`."""
         before_ns = self._monotonic_ns()
         utc_ns = self._utc_ns()
         after_ns = self._monotonic_ns()
-        # 1 ns more: of rounding
+        # 1 ns more, for rounding
         return utc_ns - (before_ns + after_ns) // 2, (after_ns - before_ns + 1) // 2 + 1
 
 

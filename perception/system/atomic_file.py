@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all."""
+"""Atomic writing of files."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from pathlib import Path
 from typing import Final
 
 PARTIAL_SUFFIX: Final = ".drivable-partial"
-"""Of files in the making: what has such a name is this program's, and may be removed."""
+"""Of unfinished files; files of such names belong to this program and may be removed."""
 _LONGEST_NAME_BYTES: Final = 255
 _NO_FOLLOW: Final = getattr(os, "O_NOFOLLOW", 0)  # Windows has none
 _BINARY: Final = getattr(os, "O_BINARY", 0)
 
 
 def write_atomically(file: Path, content: bytes, *, waits_for_disk: bool = True) -> None:
-    """Write beside `file`, then rename: a full disk or a kill leaves what was there before.
+    """Write beside `file`, then rename: a full disk or a kill leaves the previous content.
 
     Args:
-        waits_for_disk: until content and name are safe from a power cut too; else only a kill is survived.
+        waits_for_disk: also sync content and name, to survive a power cut.
 
     Raises:
-        OSError: if it cannot be written; nothing half-written is left.
+        OSError: if it cannot be written; no partial file is left.
     """
     partial = write_partial(file, content, waits_for_disk=waits_for_disk)
     try:
@@ -37,10 +37,10 @@ def write_atomically(file: Path, content: bytes, *, waits_for_disk: bool = True)
 
 
 def write_partial(file: Path, content: bytes, *, waits_for_disk: bool) -> Path:
-    """Write the file beside `file` that is to take its place, and give back its name.
+    """Write the content to a partial file beside `file`; returns its name.
 
     Raises:
-        OSError: if it cannot be written, or another process writes it too; nothing half-written is left.
+        OSError: if it cannot be written, or another process writes it too; no partial file is left.
     """
     partial = partial_of(file)
     descriptor = create_new(partial)
@@ -59,7 +59,7 @@ def write_partial(file: Path, content: bytes, *, waits_for_disk: bool) -> Path:
 
 
 def partial_of(file: Path) -> Path:
-    """The name that a file has while it is made: hidden, and one that nobody gives to a file of his own.
+    """The hidden name of a file while it is written.
 
     Example:
         >>> partial_of(Path("out/r.json")).name
@@ -72,13 +72,13 @@ def partial_of(file: Path) -> Path:
 
 
 def create_new(partial: Path) -> int:
-    """A descriptor to write to of a new file: never of one that is there, never through a link.
+    """A writable descriptor of a new file, never of an existing one or through a link.
 
     Args:
-        partial: as `partial_of` names it; what a killed process left under that name is removed.
+        partial: from `partial_of`; a file that a killed process left under that name is removed.
 
     Raises:
-        OSError: if it cannot be made.
+        OSError: if it cannot be created.
     """
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_FOLLOW | _BINARY
     try:
@@ -89,14 +89,14 @@ def create_new(partial: Path) -> int:
 
 
 def sync_folder(folder: Path) -> None:
-    """Wait until the names in a folder are on its disk, where the system can say so; raises OSError."""
+    """Sync the names in a folder to the disk, if the system can; raises OSError."""
     if os.name == "nt":
         return
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
     except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.EBADF, errno.ENOTSUP):  # not kept by this file system
+        if error.errno not in (errno.EINVAL, errno.EBADF, errno.ENOTSUP):  # unsupported by the file system
             raise
     finally:
         os.close(descriptor)

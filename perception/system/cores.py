@@ -1,4 +1,4 @@
-"""How many cores this process may use: those it may run on, as far as its quota pays for them."""
+"""Number of cores that this process may use, by its affinity and its cgroup quota."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ PROC: Final = Path("/proc/self")
 
 
 def usable_cores(proc: Path = PROC) -> int:
-    """Cores, at least 1: `taskset` and containers give a process fewer than there are.
+    """At least 1; `taskset` and containers may give a process fewer cores than the machine has.
 
-    A quota that is no whole number is rounded up: a container with 1.5 cores gets two threads, which
-    are slowed down together, and no core is left idle half of the time.
+    A fractional quota is rounded up: with 1.5 cores two threads are throttled together, but no core idles
+    half of the time.
 
     Args:
-        proc: what the kernel says of this process.
+        proc: the kernel's folder of this process.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quota = min(_quotas(proc), default=math.inf)
@@ -27,7 +27,7 @@ def usable_cores(proc: Path = PROC) -> int:
 
 
 def _quotas(proc: Path) -> Iterator[float]:
-    """In cores, of every control group that the process is in, of both versions."""
+    """In cores, of every cgroup of the process, v1 and v2."""
     try:
         groups = [line.split(":", 2) for line in (proc / "cgroup").read_text().splitlines()]
         mounts = [line.split(" - ", 1) for line in (proc / "mountinfo").read_text().splitlines()]
@@ -48,12 +48,12 @@ def _quotas(proc: Path) -> Iterator[float]:
         else:
             continue
         for folder in _folders(where[3], Path(_unescaped(where[4])), path):
-            with suppress(OSError, ValueError, ZeroDivisionError):  # the topmost group has none
+            with suppress(OSError, ValueError, ZeroDivisionError):  # the root group has none
                 yield read(folder)
 
 
 def _folders(root: str, mount: Path, path: str) -> Iterator[Path]:
-    """Of a group and of those it lies in, as far as they are mounted; else the mounted one."""
+    """A group's folder and its parents up to the mount; if it is not inside, the mount alone."""
     inside = PurePosixPath(path)
     if ".." in inside.parts or not inside.is_relative_to(root):
         inside = PurePosixPath(root)
@@ -76,7 +76,7 @@ def _quota_v1(folder: Path) -> float:
 
 
 def _unescaped(text: str) -> str:
-    """A path of mountinfo, which writes spaces and the like as octal numbers."""
+    """A path of mountinfo, which has octal escapes for white space."""
     for character in " \t\n\\":
         text = text.replace(f"\\{ord(character):03o}", character)
     return text

@@ -1,4 +1,4 @@
-"""JSON that every parser reads: no NaN, no infinity, no half of a character; Python writes all of them."""
+"""JSON for every parser: without NaN, infinities and lone surrogates, which Python would write."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from typing import Any
 def json_text(value: Any, *, indent: int | None = None) -> str:
     """The value as JSON, on one line without `indent`.
 
-    Null takes the place of a number that is none, and an escape that of a byte of a file's name that is not
-    UTF-8.
+    Numbers that are not finite become null, and bytes of file names that are not UTF-8 are escaped.
     """
     separators = (",", ":") if indent is None else None
     try:
@@ -24,15 +23,15 @@ def json_text(value: Any, *, indent: int | None = None) -> str:
 
 
 def why_unreadable(error: Exception) -> str:
-    """What is wrong with a text that was to be JSON: of what reading it raised, and where."""
+    """The reason of an error of reading JSON, and its place."""
     if isinstance(error, json.JSONDecodeError):
         return (
-            f"no JSON from line {error.lineno}, column {error.colno} on"
+            f"not JSON from line {error.lineno}, column {error.colno} on"
             if error.doc.strip()
             else "it is empty"
         )
     if isinstance(error, UnicodeDecodeError):
-        return f"no text in UTF-8, by its byte {error.start}"
+        return f"not UTF-8 text at byte {error.start}"
     return "nested too deep" if isinstance(error, RecursionError) else "a number has too many digits"
 
 

@@ -1,4 +1,4 @@
-"""The process as a whole: settings that the data path relies on."""
+"""Settings of the whole process."""
 
 from __future__ import annotations
 
@@ -15,26 +15,24 @@ _LARGEST_C_INT = (1 << 31) - 1
 
 
 def tune_process() -> None:
-    """One thread per OpenCV call, and buffers that stay with the process; called once by each command.
+    """Use one thread per OpenCV call, and keep freed buffers; called once by each command.
 
-    The stages are the threads: OpenCV's own would only take cores from them.
+    OpenCV's own threads would only take cores from the pipeline's.
     """
     cv2.setNumThreads(1)
     keep_buffers(below_bytes=1 << 28)
 
 
 def keep_buffers(below_bytes: int) -> None:
-    """Let the process keep and use again what it frees, up to this size of a buffer.
+    """Let the process reuse freed buffers up to this size. Changes nothing without glibc.
 
-    glibc maps every buffer above 128 KB anew and gives it back when it is freed, and the page faults
-    of that cost more than the work inside: 1.7 ms against 0.2 ms a frame to postprocess logits at
-    640x384, 2.1 s against 1.2 s for a training step. What a frame or a step needs is bounded, so the
-    memory of the process is too. Elsewhere than on glibc nothing is changed.
+    glibc maps every buffer above 128 KB afresh and unmaps it when it is freed, and the page faults cost more
+    than the work: 1.7 ms instead of 0.2 ms per frame to postprocess logits at 640x384, 2.1 s instead of 1.2 s
+    per training step. A frame or step needs a bounded amount, so memory stays bounded.
 
-    All threads share one heap: what one of them frees another takes. With glibc's heap for each a node of
-    1280x720 frames kept 50 MB more, and came to its final size after 26,000 frames instead of 11,000.
-    That was measured on 2 cores. With more than 4 threads would wait for each other at the one heap, and
-    glibc's own rule stands.
+    On up to 4 cores all threads share one heap, so that memory freed by one serves another. With glibc's heap
+    per thread a node of 1280x720 frames kept 50 MB more and reached its final size after 26,000 frames
+    instead of 11,000 (measured on 2 cores). More threads would contend for the one heap.
     """
     if sys.platform != "linux":
         return

@@ -1,4 +1,4 @@
-"""Text that may leave the node: without passwords and tokens of addresses, and without control characters."""
+"""Redaction of text that leaves the node: passwords and tokens in addresses, and control characters."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from urllib.parse import unquote
 
 MASK: Final = "***"
 
-# C0 and C1 controls, what turns the direction of text, what has no width, ends of lines, halves of pairs.
+# C0 and C1 controls, directional and zero-width characters, line separators, lone surrogates.
 _CONTROL: Final = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff\U000e0000-\U000e007f]"
 )
@@ -18,7 +18,7 @@ _LINE: Final = re.compile("[\t\n]")
 _ADDRESS: Final = re.compile(r"(?<![a-z0-9+.-])[a-z][a-z0-9+.-]*:/+[^\s/:@?#]*:", re.IGNORECASE)
 _WORD: Final = re.compile(r"\S+")
 _PASSWORD_FOLLOWS: Final = re.compile(r":(?!/)")
-# A user without a password is shown, but not one as long as the tokens that some services take in its place.
+# A user without a password is shown, unless it is as long as the tokens that some services use instead.
 _TOKEN_AS_USER: Final = re.compile(r":/+([^\s/:@?#]{16,})@")
 _KEY: Final = re.compile(r"(?<=[?&;/=#])([^\s=&;/?#]+)=")
 _SECRET_KEY: Final = re.compile(
@@ -26,17 +26,17 @@ _SECRET_KEY: Final = re.compile(
     re.IGNORECASE,
 )
 _LONG_VALUE: Final = re.compile(r"(?<=[?&;=])[^\s=&?#]{16,}")
-# Slashes, @ and quotes are legal in a value, and ; too: base64 and signed addresses have them.
+# Slashes, @, quotes and ; are legal in a value: base64 and signed addresses contain them.
 _END_OF_VALUE: Final = re.compile(r"[:,]?(?=\s|$)|&")
 
 Span = tuple[int, int]
 
 
 def redacted(text: str) -> str:
-    """The text, addresses in it without their passwords, and control characters but tab and line end escaped.
+    """The text with redacted addresses, and with control characters except tab and newline escaped.
 
-    Works line by line, and takes too much rather than too little: of two addresses in one line the first may
-    lose what stands between them. The time it takes grows with the text and no faster.
+    It works line by line in linear time, and removes too much rather than too little: of two addresses in one
+    line the text between them may be lost.
 
     Example:
         >>> redacted("cannot open rtsp://ann:secret@10.0.0.7/road?token=abc: refused")
@@ -46,7 +46,7 @@ def redacted(text: str) -> str:
 
 
 def redacted_line(text: str) -> str:
-    r"""The same for what is to be one line: a name with line ends in it makes no lines of its own.
+    r"""Like `redacted`, in one line: line ends are escaped too.
 
     Example:
         >>> redacted_line("a.mp4\nall is well\x1b[2J")
@@ -70,21 +70,21 @@ def _escaped(found: re.Match[str]) -> str:
 
 
 def _masked_line(line: str) -> str:
-    """With a mask for every run of characters that any rule finds, however they overlap."""
+    """The line with a mask for every span that a rule finds; overlapping spans are merged."""
     shown, end = [], -1
     for first, last in sorted(_secrets(line)):
-        if first > end:  # else it begins within the one before
+        if first > end:  # otherwise it begins within the one before
             shown.append(line[max(end, 0) : first] + MASK)
         end = max(end, last)
     return "".join([*shown, line[max(end, 0) :]])
 
 
 def _secrets(line: str) -> Iterator[Span]:
-    # up to the last @, for a password may hold @, / and spaces although it should not
+    # up to the last @, because passwords may contain @, / and spaces
     at = line.rfind("@")
     if at >= 0 and (address := _ADDRESS.search(line, 0, at)):
         yield address.end(), at
-    for word in _WORD.finditer(line):  # also where the scheme was mistyped or left out: `ann:secret@camera`
+    for word in _WORD.finditer(line):  # also without a valid scheme: `ann:secret@camera`
         at = word[0].rfind("@")
         follows = _PASSWORD_FOLLOWS.search(word[0], 0, at) if at >= 0 else None
         if follows:
@@ -93,7 +93,7 @@ def _secrets(line: str) -> Iterator[Span]:
             yield from _in_query(word)
     for token in _TOKEN_AS_USER.finditer(line):
         yield token.span(1)
-    # Cameras take user and password in the path as well: `/user=ann_password=secret_channel=1.sdp`.
+    # Some cameras have user and password in the path: `/user=ann_password=secret_channel=1.sdp`.
     end = 0
     for key in _KEY.finditer(line):
         if key.start() >= end and _SECRET_KEY.search(unquote(key[1])):
@@ -103,7 +103,7 @@ def _secrets(line: str) -> Iterator[Span]:
 
 
 def _in_query(address: re.Match[str]) -> Iterator[Span]:
-    """What is as long as a token, and all of a fragment behind a query."""
+    """Values as long as tokens, and the fragment behind a query."""
     query = address[0].find("?")
     if query < 0:
         return

@@ -1,7 +1,7 @@
-"""What lies where an output goes is never replaced unasked: it is set aside, under the next free name.
+"""Sets existing files aside before an output takes their place, under the next free name.
 
-`r.jsonl` becomes `r.1.jsonl`, or with that there `r.2.jsonl`, a name that no segment of a recording has
-(`r-000001.jsonl`). It is renamed, so that nothing is lost whenever the process ends.
+`r.jsonl` becomes `r.1.jsonl`, or `r.2.jsonl` if that exists: names that segments of a recording
+(`r-000001.jsonl`) do not have. Files are renamed, so that a kill at any moment loses nothing.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ _STREAMS_BY_NUMBER: Final = ("/dev/fd", "/proc")
 
 
 def is_stream(file: Path) -> bool:
-    """Whether what is written there only passes by: a pipe, a device, or this process's standard streams.
+    """Whether it is a pipe, a device, or one of this process's standard streams.
 
-    Those may lead to a file (`>> log`), whose content then is not this output's.
+    Those may be redirected to a file (`>> log`) with other content.
     """
     try:
         there = os.stat(file)
@@ -42,7 +42,7 @@ def is_stream(file: Path) -> bool:
 
 
 def _own_streams() -> set[int]:
-    """Descriptors of standard output and standard error, which is not 2 where libraries write to nowhere."""
+    """Descriptors of standard output and standard error, which is not 2 while libraries are silenced."""
     descriptors = {1, 2}
     with contextlib.suppress(AttributeError, OSError, ValueError):
         descriptors.add(sys.stderr.fileno())
@@ -50,7 +50,7 @@ def _own_streams() -> set[int]:
 
 
 def is_in_the_way(file: Path) -> bool:
-    """Whether a file is there that holds something; links are followed."""
+    """Whether a non-empty file is there; links are followed."""
     try:
         there = os.stat(file)
     except OSError:
@@ -59,18 +59,18 @@ def is_in_the_way(file: Path) -> bool:
 
 
 def make_way(file: Path, *, overwrite: bool) -> bool:
-    """Set aside what is there, or remove it where that is asked for; whether there was anything.
+    """Set aside an existing file, or remove it for `overwrite`; returns whether there was one.
 
-    What a link leads to makes way, and the link stays. Streams and empty files are left as they are.
+    Of a link its target is moved, and the link stays. Streams and empty files stay.
 
     Raises:
-        OSError: if it cannot be.
+        OSError: if that fails.
     """
     if not is_in_the_way(file):
         return False
     real = Path(os.path.realpath(file)) if file.is_symlink() else file
     if overwrite:
-        # Not emptied: under another name (a hard link) it may be somebody's.
+        # Removed, not truncated: it may have another name (a hard link).
         try:
             real.unlink()
         except PermissionError:
@@ -82,10 +82,10 @@ def make_way(file: Path, *, overwrite: bool) -> bool:
 
 
 def set_aside(files: Iterable[Path], *, has_overwrite: bool = True) -> None:
-    """Give files that are there the next free names, of one number, and say so in one line.
+    """Rename existing files to the next free names, with the same number, and report it in one line.
 
     Args:
-        has_overwrite: the command has --overwrite, which would replace them.
+        has_overwrite: whether the command has --overwrite, which would replace them.
 
     Raises:
         OSError: if one cannot be renamed.
@@ -95,14 +95,14 @@ def set_aside(files: Iterable[Path], *, has_overwrite: bool = True) -> None:
         return
     number = max(next_number(file) for file in there)
     kept = [_renamed(file, number) for file in there]
-    told, now = (", ".join(str(file) for file in each) for each in (there, kept))
-    verbs, them = ("was", "it is") if len(there) == 1 else ("were", "they are")
+    before, now = (", ".join(str(file) for file in each) for each in (there, kept))
+    exist, them = ("exists", "it is") if len(there) == 1 else ("exist", "they are")
     hint = " (--overwrite replaces)" if has_overwrite else ""
-    say(f"{told} {verbs} there already; {them} kept as {now}{hint}")
+    say(f"{before} {exist} already; {them} kept as {now}{hint}")
 
 
 def next_number(path: Path) -> int:
-    """One above the highest number that something was set aside under."""
+    """One above the highest number in use for files set aside."""
     start, end = f"{path.stem}.", path.suffix
     numbers = [1]
     for name in os.listdir(path.parent):
@@ -123,9 +123,9 @@ def numbered(path: Path, number: int) -> Path:
 
 
 def write_outputs(contents: Mapping[Path, bytes], *, overwrite: bool, waits_for_disk: bool = True) -> None:
-    """Write files that belong together, each whole or not at all; what was there is set aside.
+    """Write files that belong together, each atomically; existing ones are set aside.
 
-    All are on the disk before the first takes its name: where there is no room, what was there stays.
+    All are on the disk before the first gets its name, so a full disk leaves the existing ones.
 
     Raises:
         OSError: if one cannot be written.
@@ -151,7 +151,7 @@ def write_outputs(contents: Mapping[Path, bytes], *, overwrite: bool, waits_for_
 def _renamed(file: Path, number: int) -> Path:
     while True:
         aside = numbered(file, number)
-        try:  # taken first, so that no file that comes there meanwhile is lost
+        try:  # reserved first, so that no file created meanwhile is lost
             os.close(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
         except FileExistsError:
             number += 1

@@ -1,4 +1,4 @@
-"""A limit of time for what may never return, such as a call into a driver."""
+"""A time limit for calls that may never return, such as into a driver."""
 
 from __future__ import annotations
 
@@ -11,18 +11,17 @@ T = TypeVar("T")
 
 
 def within(limit_s: float, work: Callable[[], T]) -> T:
-    """What `work` gives, or raises, in a thread of its own.
+    """Run `work` in a daemon thread; returns its result or raises its error.
 
     Raises:
-        TimeoutError: if it takes longer; the thread is then left to itself, and ends with the process at the
-            latest.
+        TimeoutError: if it takes longer; the thread is then abandoned.
     """
     answer: Future[T] = Future()
 
     def run() -> None:
         try:
             answer.set_result(work())
-        except BaseException as error:  # raised where it was asked for
+        except BaseException as error:  # raised in the caller
             answer.set_exception(error)
 
     Thread(target=run, name="load", daemon=True).start()

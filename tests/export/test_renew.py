@@ -63,7 +63,7 @@ def test_text_of_the_user_where_the_card_goes_is_kept(
     )
     assert file.with_suffix(".1.md").read_text() == "# my notes"
     said = capsys.readouterr().err
-    assert said.count("were there already; they are kept as") == 1
+    assert said.count("exist already; they are kept as") == 1
     assert "overwrite" not in said
 
 

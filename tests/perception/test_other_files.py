@@ -68,6 +68,7 @@ def graph(operator: str = "Relu", opset: int = 17, ir: int = 8) -> bytes:
         ("a.onnx", graph(opset=99), "it needs a newer ONNX Runtime"),
         ("a.onnx", graph(ir=99), "it needs a newer ONNX Runtime"),
     ],
+    ids=lambda value: "content" if isinstance(value, bytes) else None,  # some contents hold the time
 )
 def test_file_that_is_no_model_is_named_for_what_it_is(
     name: str,

@@ -58,8 +58,8 @@ def test_network_that_does_not_run_is_told_by_its_operator(theirs: str, ours: st
     [
         (b"", "it is empty"),
         (b" \n", "it is empty"),
-        (b'{\n  "a": }', "no JSON from line 2, column 8 on"),
-        (b"\xff\xfe", "no text in UTF-8, by its byte 0"),
+        (b'{\n  "a": }', "not JSON from line 2, column 8 on"),
+        (b"\xff\xfe", "not UTF-8 text at byte 0"),
         (b"1" * 5000, "a number has too many digits"),
         (b"[" * 100_000, "nested too deep"),
     ],

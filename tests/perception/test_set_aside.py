@@ -55,7 +55,7 @@ def test_second_run_keeps_what_the_first_one_wrote_and_says_so(
     }
     assert [name for name in names(tmp_path) if name.startswith("s.")] == ["s.1.json", "s.2.json", "s.json"]
     said = capsys.readouterr().err
-    assert said.count("r.jsonl was there already; it is kept as r.2.jsonl (--overwrite replaces)\n") == 1
+    assert said.count("r.jsonl exists already; it is kept as r.2.jsonl (--overwrite replaces)\n") == 1
     assert said.count("masks: 3 masks of an earlier run are kept in masks.2") == 1
 
 
