@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import email
 import os
 import re
 import subprocess
@@ -54,6 +55,19 @@ def test_command_without_its_extra_says_what_to_install(
     assert done.returncode == 1
     wanted = f"drivable-{command}: {blocked} is not installed; pip install 'drivable[{command}]'"
     assert done.stderr.splitlines() == [wanted]
+
+
+def test_metadata_names_the_licences_of_code_and_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from hatchling.build import prepare_metadata_for_build_wheel
+
+    monkeypatch.chdir(REPOSITORY)
+    folder = tmp_path / prepare_metadata_for_build_wheel(str(tmp_path))
+
+    metadata = email.message_from_string((folder / "METADATA").read_text())
+    assert metadata["License-Expression"] == "Apache-2.0 AND LicenseRef-BDD100K"
+    assert metadata.get_all("License-File") == ["LICENSE", "perception/models/LICENSE.md"]
 
 
 @pytest.mark.slow
