@@ -212,7 +212,7 @@ def _problems(runner: Runner, counts: SourceCounts, limit_s: float) -> list[str]
     problems = [f"{stage} did not end within {limit_s:.1f} s" for stage in runner.stuck_stages()]
     if suspect := runner.counters().withheld_by.get(f"engine {EngineState.SUSPECT}"):
         who, them = ("1 frame has", "it") if suspect == 1 else (f"{suspect} frames have", "them")
-        problems.append(f"{who} no mask: the network's output told nothing of {them}")
+        problems.append(f"{who} no mask: the network's output does not depend on {them}")
     if counts.unreadable:
         who = (
             "1 image could not be read and has"

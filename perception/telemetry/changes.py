@@ -92,7 +92,7 @@ class StateChanges:
         if all_of_them and self._waiting:
             told.append(_line(self._waiting.popleft()))
         if self._left_out and (all_of_them or (told and not self._waiting)):
-            told.append(f"({self._left_out} more changes of camera or engine were not told)")
+            told.append(f"({self._left_out} more changes of camera or engine were left out)")
             self._left_out = 0
         return told
 

@@ -359,7 +359,7 @@ def test_the_shipped_file_shows_every_setting_at_its_default() -> None:
 
 
 @pytest.mark.parametrize(
-    ("values", "told"),
+    ("values", "message"),
     [
         ({"clear_after_s": -1.0}, "clear_after_s is -1.0; it must be 0 or more, and finite"),
         ({"frozen_after_s": float("inf")}, "frozen_after_s is inf; it must be 0 or more, and finite"),
@@ -368,6 +368,6 @@ def test_the_shipped_file_shows_every_setting_at_its_default() -> None:
         ({"glare_share": 35.0}, "glare_share is 35.0; a share is at most 1"),
     ],
 )
-def test_settings_that_no_camera_can_be_judged_by_are_refused(values: dict[str, float], told: str) -> None:
-    with pytest.raises(ValueError, match=re.escape(told)):
+def test_settings_that_no_camera_can_be_judged_by_are_refused(values: dict[str, float], message: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(message)):
         replace(HealthSettings(), **values)

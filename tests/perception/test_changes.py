@@ -1,4 +1,4 @@
-"""What becomes of camera and engine is told while it happens: once a change, and never as a flood."""
+"""Changes of camera and engine are reported when they happen, one line each, never as a flood."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def test_flood_is_cut_and_its_end_is_told(watched: Watched) -> None:
     assert held_back == []
     assert later == [
         "at 20.0 s: camera ok again, after 0.1 s, 1 frame without a mask",
-        f"({200 - AT_ONCE - 1} more changes of camera or engine were not told)",
+        f"({200 - AT_ONCE - 1} more changes of camera or engine were left out)",
     ]
 
 
@@ -170,8 +170,7 @@ def test_run_tells_of_a_black_camera_and_where_its_files_are(
     assert main(["--source", str(clip), "--model", "rt_s-int8", *outputs]) == 0
 
     said = capsys.readouterr().err
-    told = json.loads(summary.read_text())
-    withheld = told["withheld_by"]["camera blocked"]
+    withheld = json.loads(summary.read_text())["withheld_by"]["camera blocked"]
     assert withheld
     assert ": camera blocked (black): no masks\n" in said
     assert f"{withheld} camera blocked" in said
@@ -193,13 +192,13 @@ def test_trouble_is_on_the_terminal_while_the_run_goes_on(tmp_path: Path) -> Non
 
     with subprocess.Popen([sys.executable, "-c", node, *arguments], stderr=subprocess.PIPE, text=True) as run:
         assert run.stderr is not None
-        told = next((line for line in run.stderr if "camera blocked" in line), None)
+        line = next((line for line in run.stderr if "camera blocked" in line), None)
         is_running = run.poll() is None
         run.terminate()
         rest = run.stderr.read()
 
-    assert told is not None
-    assert told.endswith(": camera blocked (black): no masks\n")
+    assert line is not None
+    assert line.endswith(": camera blocked (black): no masks\n")
     assert is_running
     assert "frames captured" in rest
     assert run.returncode == 0
@@ -218,5 +217,5 @@ def test_segments_are_told_from_the_first_to_the_last(
 
     assert main([*arguments, "--jsonl", str(tmp_path / "r.jsonl"), "--rotate.age", "1s"]) == 0
 
-    told = f"files: {tmp_path / 'r-000001.jsonl'} to r-000003.jsonl (90 records, "
-    assert told in capsys.readouterr().err
+    expected = f"files: {tmp_path / 'r-000001.jsonl'} to r-000003.jsonl (90 records, "
+    assert expected in capsys.readouterr().err

@@ -44,7 +44,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("source", "arguments", "told"),
+    ("source", "arguments", "message"),
     [
         ("drive.mp4", "--out drive.mp4", "drive.mp4 is the source; name another file with --out"),
         ("drive.mp4", "--out ./trip/../drive.mp4", "is the source; name another file with --out"),
@@ -92,13 +92,13 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ],
 )
 def test_output_that_would_destroy_something_is_refused_in_one_line(
-    source: str, arguments: str, told: str, place: Path, only_error_line: ErrorLine
+    source: str, arguments: str, message: str, place: Path, only_error_line: ErrorLine
 ) -> None:
     before = contents(place)
 
     assert main(["--model", "model.onnx", "--source", source, *arguments.split()]) == 1
 
-    assert told in only_error_line("drivable-node")
+    assert message in only_error_line("drivable-node")
     assert contents(place) == before
 
 
@@ -112,7 +112,7 @@ def test_two_outputs_into_one_named_pipe_are_refused(place: Path, only_error_lin
 
 @pytest.mark.one_in(3)
 @pytest.mark.parametrize(
-    ("arguments", "file", "told"),
+    ("arguments", "file", "message"),
     [
         ("--jsonl -", "drive.mp4", "/dev/stdout is the source; name another file with --jsonl"),
         ("--jsonl -", "model.onnx", "/dev/stdout is the model; name another file with --jsonl"),
@@ -122,7 +122,7 @@ def test_two_outputs_into_one_named_pipe_are_refused(place: Path, only_error_lin
     ],
 )
 def test_standard_output_that_goes_to_a_file_is_held_against_it_too(
-    arguments: str, file: str, told: str, place: Path
+    arguments: str, file: str, message: str, place: Path
 ) -> None:
     Path("z.mp4").write_text("a log of the user\n")
     Path("z.jpg").write_text("a log of the user\n")
@@ -137,7 +137,7 @@ sys.exit(main(["--model", "model.onnx", "--source", "drive.mp4", *{arguments.spl
         ended = subprocess.run([sys.executable, "-c", code], stdout=stream, stderr=subprocess.PIPE, text=True)
 
     assert ended.returncode == 1
-    assert told in ended.stderr
+    assert message in ended.stderr
     assert len(ended.stderr.splitlines()) == 1
     assert contents(place) == before
 
@@ -154,9 +154,9 @@ sys.exit(main())
     with Path("z.mp4").open("ab") as stream:
         assert subprocess.run([sys.executable, "-c", code], stderr=stream).returncode == 1
 
-    before, told = Path("z.mp4").read_text().splitlines()
+    before, message = Path("z.mp4").read_text().splitlines()
     assert before == "a log of the user"
-    assert "z.mp4 is where standard output or standard error goes" in told
+    assert "z.mp4 is where standard output or standard error goes" in message
 
 
 def test_outputs_beside_an_input_are_fine(place: Path) -> None:

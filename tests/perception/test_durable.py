@@ -16,7 +16,7 @@ from perception.sinks.rotation import RecordingPolicy, Rotate
 from perception.sinks.sink import SinkError
 
 
-class CheckpointedFile:
+class FakeDisk:
     """What was synced, by name: of a file its size then, of a folder its entries; it may hang or fail."""
 
     def __init__(self) -> None:
@@ -35,13 +35,13 @@ class CheckpointedFile:
 
 
 @pytest.fixture
-def disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[CheckpointedFile]:
-    told = CheckpointedFile()
-    monkeypatch.setattr(os, "fdatasync", told.sync)
-    monkeypatch.setattr(os, "fsync", told.sync)
-    yield told
-    told.error = None
-    told.may_go_on.set()
+def disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeDisk]:
+    disk = FakeDisk()
+    monkeypatch.setattr(os, "fdatasync", disk.sync)
+    monkeypatch.setattr(os, "fsync", disk.sync)
+    yield disk
+    disk.error = None
+    disk.may_go_on.set()
 
 
 def until(holds: Callable[[], bool], limit_s: float = 10.0) -> None:
@@ -53,7 +53,7 @@ def until(holds: Callable[[], bool], limit_s: float = 10.0) -> None:
 
 @pytest.mark.parametrize("name", ["overlay", "jsonl"])
 def test_open_file_and_its_name_are_synced_once_a_second(
-    tmp_path: Path, name: str, disk: CheckpointedFile
+    tmp_path: Path, name: str, disk: FakeDisk
 ) -> None:
     target = tmp_path / TARGETS[name]
     sink = sink_at(tmp_path, name, RecordingPolicy(durable=True))
@@ -70,7 +70,7 @@ def test_open_file_and_its_name_are_synced_once_a_second(
     assert disk.synced[str(target)] == target.stat().st_size
 
 
-def test_mask_gets_its_name_once_it_is_on_the_disk(tmp_path: Path, disk: CheckpointedFile) -> None:
+def test_mask_gets_its_name_once_it_is_on_the_disk(tmp_path: Path, disk: FakeDisk) -> None:
     sink = sink_at(tmp_path, "masks", RecordingPolicy(durable=True))
     sink.open(LIVE)
     disk.may_go_on.clear()
@@ -88,7 +88,7 @@ def test_mask_gets_its_name_once_it_is_on_the_disk(tmp_path: Path, disk: Checkpo
 
 
 @pytest.mark.parametrize("name", ["overlay", "jsonl", "masks"])
-def test_disk_that_hangs_holds_up_no_frame(tmp_path: Path, name: str, disk: CheckpointedFile) -> None:
+def test_disk_that_hangs_holds_up_no_frame(tmp_path: Path, name: str, disk: FakeDisk) -> None:
     sink = sink_at(tmp_path, name, RecordingPolicy(Rotate(age_s=1.0), durable=True))
     sink.open(LIVE)
     write(sink, range(2))
@@ -106,7 +106,7 @@ def test_disk_that_hangs_holds_up_no_frame(tmp_path: Path, name: str, disk: Chec
 
 
 @pytest.mark.parametrize("name", ["overlay", "jsonl", "masks"])
-def test_disk_that_fails_is_the_sinks_error(tmp_path: Path, name: str, disk: CheckpointedFile) -> None:
+def test_disk_that_fails_is_the_sinks_error(tmp_path: Path, name: str, disk: FakeDisk) -> None:
     sink = sink_at(tmp_path, name, RecordingPolicy(durable=True))
     sink.open(LIVE)
     disk.error = OSError(5, "Input/output error")
@@ -123,7 +123,7 @@ def test_disk_that_fails_is_the_sinks_error(tmp_path: Path, name: str, disk: Che
     assert not any(thread.name == "sync" for thread in threading.enumerate())
 
 
-def test_nothing_is_synced_without_it(tmp_path: Path, disk: CheckpointedFile) -> None:
+def test_nothing_is_synced_without_it(tmp_path: Path, disk: FakeDisk) -> None:
     for name in TARGETS:
         sink = sink_at(tmp_path, name)
         sink.open(LIVE)

@@ -66,8 +66,8 @@ def test_certainty_stands_in_the_record(certainty: Certainty | None) -> None:
     line = json.loads(json.dumps(record(replace(_prediction(), certainty=certainty))))
 
     jsonschema.validate(line, SCHEMA)
-    told = certainty and [certainty.mean and 0.9123, certainty.p5, certainty.ood_score]
-    assert (line["certainty"] and list(line["certainty"].values())) == told
+    expected = certainty and [certainty.mean and 0.9123, certainty.p5, certainty.ood_score]
+    assert (line["certainty"] and list(line["certainty"].values())) == expected
 
 
 def test_number_that_is_none_is_null_in_the_record(tmp_path: Path) -> None:

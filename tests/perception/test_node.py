@@ -242,8 +242,8 @@ def test_run_goes_on_past_a_bad_image_and_tells_it_at_the_end(
         == 1
     )
     assert lines[-1] == "drivable-node: 1 image could not be read and has no mask"
-    told = [json.loads(line) for line in records.read_text().splitlines()]
-    assert [(record["name"], record["missed_before"]) for record in told] == [("0", 0), ("1", 0), ("3", 1)]
+    lines = [json.loads(line) for line in records.read_text().splitlines()]
+    assert [(record["name"], record["missed_before"]) for record in lines] == [("0", 0), ("1", 0), ("3", 1)]
     assert json.loads(summary.read_text())["source"]["unreadable"] == 1
 
 
@@ -333,7 +333,7 @@ def test_full_disk_ends_the_run_in_one_line_and_leaves_whole_lines(tmp_path: Pat
 
 
 def _start(tmp_path: Path, *arguments: str) -> subprocess.Popen[str]:
-    """A node that runs until it is told otherwise and has written its first records."""
+    """A node that runs until it is stopped and has written its first records."""
     records = tmp_path / "o.jsonl"
     process = subprocess.Popen(
         [

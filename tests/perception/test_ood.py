@@ -32,11 +32,11 @@ def maps(direct: int = DIRECT) -> tuple[np.ndarray, np.ndarray]:
 
 @pytest.mark.parametrize(("labels", "direct"), [(LABELS, DIRECT), (LABELS_OF_TWO, DRIVABLE)])
 def test_mean_and_low_are_those_of_the_first_classs_area(labels: tuple[str, ...], direct: int) -> None:
-    told = certainty_of(*maps(direct), labels)
+    certainty = certainty_of(*maps(direct), labels)
 
-    assert told.mean == pytest.approx((36 * 1 + 4 * 0.2) / 40)
-    assert told.p5 == pytest.approx(0.2)  # two of the 40 cells may be less sure, four are
-    assert told.ood_score is None
+    assert certainty.mean == pytest.approx((36 * 1 + 4 * 0.2) / 40)
+    assert certainty.p5 == pytest.approx(0.2)  # two of the 40 cells may be less sure, four are
+    assert certainty.ood_score is None
 
 
 def test_low_leaves_out_the_least_sure_twentieth() -> None:
@@ -65,9 +65,9 @@ def test_alternative_lanes_count_for_doubt_and_not_for_the_direct_area() -> None
 def test_frame_without_drivable_area_has_no_mean_and_full_doubt(shape: tuple[int, int]) -> None:
     class_map = np.full(shape, BACKGROUND, np.uint8)
 
-    told = certainty_of(np.full((45, 80), 255, np.uint8), class_map, LABELS, (0.0, 0.1, 0.2))
+    certainty = certainty_of(np.full((45, 80), 255, np.uint8), class_map, LABELS, (0.0, 0.1, 0.2))
 
-    assert (told.mean, told.p5, told.ood_score) == (None, None, 1.0)
+    assert (certainty.mean, certainty.p5, certainty.ood_score) == (None, None, 1.0)
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_shipped_file_knows_the_built_in_road_and_does_not_know_noise(name: str)
         for image_bgr in (DriveRenderer("day", (640, 360)).render(10)[0], noise)
     ]
 
-    shares = [told.ood_score for told in seen if told is not None and told.ood_score is not None]
+    shares = [each.ood_score for each in seen if each is not None and each.ood_score is not None]
     assert shares[0] < 0.5
     assert shares[1] > 0.9
     assert predict.uncertainties[0] < predict.uncertainties[1]

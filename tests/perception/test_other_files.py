@@ -42,7 +42,7 @@ def graph(operator: str = "Relu", opset: int = 17, ir: int = 8) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "told"),
+    ("name", "content", "message"),
     [
         ("runs/road/best.pt", zipped("best/data.pkl"), "--model road --checkpoint runs/road/best.pt`"),
         (
@@ -73,7 +73,7 @@ def graph(operator: str = "Relu", opset: int = 17, ir: int = 8) -> bytes:
 def test_file_that_is_no_model_is_named_for_what_it_is(
     name: str,
     content: bytes,
-    told: str,
+    message: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     only_error_line: OnlyErrorLine,
@@ -88,12 +88,12 @@ def test_file_that_is_no_model_is_named_for_what_it_is(
     line = only_error_line("drivable-node")
     assert status == 1
     assert line.startswith(f"drivable-node: {name}: ")
-    assert told in line
+    assert message in line
     assert "ONNXRuntimeError" not in line
 
 
 @pytest.mark.parametrize(
-    ("typed", "told"),
+    ("typed", "message"),
     [
         ("RT_S", "; the nearest is rt_s"),
         ("rt_s_int8", "; the nearest is rt_s-int8"),
@@ -109,7 +109,7 @@ def test_file_that_is_no_model_is_named_for_what_it_is(
     ],
 )
 def test_model_that_is_not_there_is_told_with_what_is(
-    typed: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    typed: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     for file in (Path("runs/road/best.pt"), Path("exported/a.onnx")):
@@ -119,5 +119,5 @@ def test_model_that_is_not_there_is_told_with_what_is(
     with pytest.raises(FileNotFoundError) as raised:
         model_file(typed)
 
-    assert str(raised.value).endswith(told) or told in str(raised.value)
-    assert ("nearest" in str(raised.value)) == ("nearest" in told)
+    assert str(raised.value).endswith(message) or message in str(raised.value)
+    assert ("nearest" in str(raised.value)) == ("nearest" in message)

@@ -36,10 +36,10 @@ from perception.sinks.sink import SinkError
 @pytest.fixture
 def disk(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
     """A disk and a clock to set: bytes that are free, and nanoseconds."""
-    told = {"free": 10**12, "now": 0}
-    monkeypatch.setattr("perception.sinks.space.free_bytes", lambda folder: told["free"])
-    monkeypatch.setattr("perception.sinks.space.monotonic_ns", lambda: told["now"])
-    return told
+    state = {"free": 10**12, "now": 0}
+    monkeypatch.setattr("perception.sinks.space.free_bytes", lambda folder: state["free"])
+    monkeypatch.setattr("perception.sinks.space.monotonic_ns", lambda: state["now"])
+    return state
 
 
 def test_video_segments_play_alone_from_zero_and_lose_no_frame(tmp_path: Path) -> None:
@@ -260,14 +260,14 @@ def test_outages_are_black_with_a_banner_at_their_time_and_a_new_size_is_resized
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["--rotate.keep", "3"], "set rotate.size_mb or rotate.age_s too"),
         (["--rotate.age_s", "-1"], "rotate.age_s is -1.0; 0 turns it off"),
         (["--min-free-mb", "-1"], "min_free_mb is -1.0; 0 turns it off"),
     ],
 )
-def test_settings_that_cut_nothing_are_refused(arguments: list[str], told: str) -> None:
-    with pytest.raises(SettingsError, match=told):
+def test_settings_that_cut_nothing_are_refused(arguments: list[str], message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
         parse(NodeConfig, "drivable-node", "", arguments)
     assert parse(NodeConfig, "drivable-node", "", ["--rotate.size-mb", "9"]).rotate == Rotate(size_mb=9.0)

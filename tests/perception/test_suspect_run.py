@@ -82,13 +82,13 @@ def test_frames_whose_output_is_constant_have_records_and_no_masks(
     reason = "the network gave the same logits for every part of the frame"
     assert all(line["engine"].get("reason") == reason for line in lines if line["mask"] is None)
     assert sorted(file.stem for file in masks.glob("*.png")) == [str(number) for number in GOOD]
-    told: dict[str, Any] = json.loads(summary.read_text())
-    assert (told["frames"]["published"], told["frames"]["withheld"]) == (len(GOOD), len(CONSTANT))
-    assert told["withheld_by"] == {"engine suspect": len(CONSTANT)}
+    values: dict[str, Any] = json.loads(summary.read_text())
+    assert (values["frames"]["published"], values["frames"]["withheld"]) == (len(GOOD), len(CONSTANT))
+    assert values["withheld_by"] == {"engine suspect": len(CONSTANT)}
     error = capsys.readouterr().err
     assert "3 engine suspect" in error
     assert status == 1
-    assert "drivable-node: 3 frames have no mask: the network's output told nothing of them" in error
+    assert "drivable-node: 3 frames have no mask: the network's output does not depend on them" in error
 
 
 def test_readyz_and_metrics_say_that_the_engine_is_suspect(
@@ -109,13 +109,13 @@ def test_readyz_and_metrics_say_that_the_engine_is_suspect(
     )
     run.start()
 
-    told, metrics = "", ""
-    while run.is_alive() and "engine" not in told:
-        told = asked(free_port, "/readyz")
+    answer, metrics = "", ""
+    while run.is_alive() and "engine" not in answer:
+        answer = asked(free_port, "/readyz")
         metrics = asked(free_port, "/metrics")
     run.join()
 
-    assert told == "503 engine suspect: the network gave the same logits for every part of the frame"
+    assert answer == "503 engine suspect: the network gave the same logits for every part of the frame"
     assert 'drivable_engine_state{drivable_engine_state="suspect"} 1.0' in metrics
 
 

@@ -66,12 +66,12 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
 def test_every_record_names_software_model_and_settings(ran: Ran) -> None:
     records, _, _ = ran
 
-    told = records[0]["run"]
-    assert told["model_sha256"] == hashlib.sha256(MODEL.read_bytes()).hexdigest()[:16]
-    assert told["code_sha256"] == code_checksum()[:16]
-    assert told["version"] == __version__
-    assert told["boot_id"] == Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    assert [record["run"] for record in records] == 3 * [told]
+    run = records[0]["run"]
+    assert run["model_sha256"] == hashlib.sha256(MODEL.read_bytes()).hexdigest()[:16]
+    assert run["code_sha256"] == code_checksum()[:16]
+    assert run["version"] == __version__
+    assert run["boot_id"] == Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    assert [record["run"] for record in records] == 3 * [run]
     for line in records:
         jsonschema.validate(line, SCHEMA)
 
@@ -153,9 +153,9 @@ def test_settings_checksum_knows_no_order(tmp_path: Path) -> None:
 
 
 def test_secret_in_a_setting_is_not_in_what_is_told_of_it() -> None:
-    told = covered_settings(NodeConfig(source="rtsp://ann:hunter2@camera/road"))
+    covered = covered_settings(NodeConfig(source="rtsp://ann:hunter2@camera/road"))
 
-    assert "hunter2" not in json.dumps(told)
+    assert "hunter2" not in json.dumps(covered)
 
 
 def test_recordings_have_no_utc_of_capture(ran: Ran, tmp_path: Path) -> None:
@@ -210,7 +210,7 @@ def test_edited_code_is_another_code_of_the_same_version(tmp_path: Path) -> None
     package = tmp_path / "perception"
     shutil.copytree(ROOT / "perception", package, ignore=shutil.ignore_patterns("models", "__pycache__"))
 
-    def told() -> str:
+    def checksum() -> str:
         code = (
             "from perception.provenance.identity import RunIdentity as R\n"
             "print(R(model_sha256='', settings_sha256=''))"
@@ -226,11 +226,11 @@ def test_edited_code_is_another_code_of_the_same_version(tmp_path: Path) -> None
         )
         return re.sub("run_id='.*?'", "", run.stdout)
 
-    before = told()
-    assert told() == before
+    before = checksum()
+    assert checksum() == before
     edited = package / "system" / "redaction.py"
     edited.write_text(edited.read_text() + "\n")
-    after = told()
+    after = checksum()
 
     assert f"version='{__version__}'" in after
     assert after != before

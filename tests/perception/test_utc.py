@@ -121,10 +121,10 @@ def test_kernel_is_asked_as_the_c_library_lays_it_out() -> None:
         pytest.skip("no C compiler")
     is_synchronised = {"-1": None, "0": False, "1": True}[compiled.stdout.split()[0]]
 
-    told = kernel_synchronisation()
+    state = kernel_synchronisation()
 
-    assert told.is_synchronised is is_synchronised
-    assert (told.max_error_ns is not None) == bool(is_synchronised)
+    assert state.is_synchronised is is_synchronised
+    assert (state.max_error_ns is not None) == bool(is_synchronised)
 
 
 def test_text_is_rfc_3339_and_reads_back() -> None:

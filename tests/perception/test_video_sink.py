@@ -82,7 +82,7 @@ def test_times_of_the_source_are_kept_and_always_rise(tmp_path: Path) -> None:
     with av.open(file) as container:
         ticks = [frame.pts for frame in container.decode(video=0)]
     assert all(later > earlier for earlier, later in pairwise(ticks))  # type: ignore[operator]
-    # The source began anew after 5000 ms: the recording goes on one period later.
+    # The source restarted after 5000 ms: the recording goes on one period later.
     assert _times_ms(file) == [0, 33, 100, 100, 100, 5000, 5040, 5080]
 
 
