@@ -54,7 +54,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             "--model rt_s --weights here/runs/rt_s/best.pt --overwrite",
             "may write a file of that name",
         ),
-        ("train", "--model rt_s", "best.pt: a run lies there; --resume goes on with it, --overwrite"),
+        ("train", "--model rt_s", "best.pt: belongs to an earlier run; --resume continues it, --overwrite"),
         ("train", "inspect --data data --out data/labels", "data/labels is part of the data"),
         ("export", "--model rt_s --checkpoint c.pt --out hard.onnx", "hard.onnx is the file to export from"),
         (

@@ -349,7 +349,7 @@ def test_shipped_file_is_the_source_where_nothing_was_trained(
 
     assert said[:2] == [
         f"no {tmp_path}/runs/rt_s/best.pt: made from the shipped rt_s.onnx",
-        "for camera frames of 1280x720; --frame names another size, or any",
+        "for camera frames of 1280x720; --frame sets another size, or any",
     ]
     assert OnnxEngine(exported.file, "cpu").contract.frame_wh == (1280, 720)
 
@@ -386,7 +386,7 @@ RANDOM = ["--model", "rt_s", "--random-weights"]
         ([*RANDOM, "--precision", "int8"], "name them with --calibrate DIR or --data DIR"),
         ([*RANDOM, "--precision", "int8", "--calibrate", "none"], "none: no such folder"),
         ([*RANDOM, "--data", "none"], "none: no such folder"),
-        ([*RANDOM, "--target", "plain", "--precision", "int8"], "target plain takes the precision of what"),
+        ([*RANDOM, "--target", "plain", "--precision", "int8"], "target plain has the precision of its source"),
         ([*RANDOM, "--out", "card.md"], "the file's name must end in .onnx"),
         ([*RANDOM, "--out", "text.pt/rt_s.onnx"], "cannot be written: "),
     ],

@@ -157,7 +157,7 @@ def test_graph_that_begins_otherwise_is_refused(head: tuple[str, ...], message: 
         plain_nchw_graph(_graph(*head), 57.4)
 
 
-def test_file_of_ours_becomes_a_plain_one_that_tells_its_normalisation(
+def test_file_of_ours_becomes_a_plain_graph_and_the_line_states_its_normalisation(
     tmp_path: Path, make_file: Callable[..., Path]
 ) -> None:
     file = make_file("tiny.onnx")
@@ -173,7 +173,7 @@ def test_file_of_ours_becomes_a_plain_one_that_tells_its_normalisation(
     assert metadata["model_info mean_values"] == "0 0 0"
     assert metadata["model_info scale_values"] == "57.4 57.4 57.4"
     assert session.get_inputs()[0].shape == [1, 3, 32, 32]
-    assert said[-1].endswith("it takes BGR levels less 0, 0, 0, over 57.4, 57.4, 57.4")
+    assert said[-1].endswith("input: BGR levels, minus 0, 0, 0, over 57.4, 57.4, 57.4")
     assert any(line.startswith("logits, largest difference: ") for line in said)
 
 

@@ -68,7 +68,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (
             "drive.mp4",
             "--masks trip --source synthetic",
-            "0001.png is there, and no mask; name another folder with --masks",
+            "0001.png exists and is no mask; name another folder with --masks",
         ),
         ("trip/0001.png", "--masks trip", "may write a file of that name"),
         ("trip/*", "--jsonl trip/0002.jpg", "is a picture of the source; name another file with --jsonl"),

@@ -220,7 +220,7 @@ def test_nodes_are_those_that_onnx_runtime_has_placed(tmp_path: Path) -> None:
     ("provider", "said_by_the_loader", "reason"),
     [
         ("cuda", "libcublasLt.so.13: cannot open shared object file: No such file or directory",
-         "libcublasLt.so.13 is missing; pip install 'drivable[cuda]' brings it"),
+         "libcublasLt.so.13 is missing; pip install 'drivable[cuda]' installs it"),
         ("cuda", "libcuda.so.1: cannot open shared object file: No such file or directory",
          "libcuda.so.1 is missing; it comes with NVIDIA's driver"),
         ("tensorrt", "libnvinfer.so.10: cannot open shared object file: No such file or directory",
@@ -275,12 +275,12 @@ def test_cuda_is_loaded_where_it_is_asked_for_or_a_device_is_visible(
     on_gpu(lambda captured: None)
     monkeypatch.setattr(cuda, "is_device_visible", lambda: is_visible)
     monkeypatch.setattr(sys, "platform", "linux")
-    prepared: list[bool] = []
-    monkeypatch.setattr(cuda, "preprocess", lambda: prepared.append(True))
+    loaded: list[bool] = []
+    monkeypatch.setattr(cuda, "set_up", lambda: loaded.append(True))
 
     OnnxEngine(written(tmp_path), provider)
 
-    assert prepared == [True] * loads
+    assert loaded == [True] * loads
 
 
 def test_devices_are_seen_by_their_files(tmp_path: Path) -> None:

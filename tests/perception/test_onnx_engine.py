@@ -311,7 +311,7 @@ class TestClassMaps:
         with pytest.raises(
             EngineError,
             match="takes only frames of 128x72, and this one is 64x48; "
-            "export it with --frame 64x48 or --frame any, or take the file for the CPU",
+            "export it with --frame 64x48 or --frame any, or use the file for the CPU",
         ):
             engine.segment(np.zeros((48, 64, 3), np.uint8))
 

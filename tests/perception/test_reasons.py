@@ -16,7 +16,7 @@ SOURCE = "/onnxruntime_src/onnxruntime/core/graph/model.cc:179 onnxruntime::Mode
 @pytest.mark.parametrize(
     ("theirs", "ours"),
     [
-        (f"{CODE}No graph was found in the protobuf.", "it holds no graph"),
+        (f"{CODE}No graph was found in the protobuf.", "it contains no graph"),
         (f"{CODE}Failed to load model because protobuf parsing failed.", "damaged, or not an ONNX file"),
         (
             f"{CODE}Load model from a.onnx failed:{SOURCE}Unsupported model IR version: 99, max: 11",

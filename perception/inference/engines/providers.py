@@ -7,6 +7,7 @@ providers. That these values are the fastest is reasoned, not measured.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, Literal
 
@@ -131,13 +132,13 @@ def make_cache(folder: Path) -> None:
 
 def cache_folder() -> Path:
     """The user's cache folder of drivable; raises EngineError if there is none."""
-    folder = platformdirs.user_cache_path("drivable", appauthor=False)
-    if not folder.is_absolute():  # an unexpanded "~"
-        raise EngineError(
-            "this user has no home folder to store TensorRT's engines in; "
-            "set XDG_CACHE_HOME to a writable folder"
-        )
-    return folder
+    with suppress(RuntimeError):  # without a home folder; versions before 4.14 return "~/.cache"
+        folder = platformdirs.user_cache_path("drivable", appauthor=False)
+        if folder.is_absolute():
+            return folder
+    raise EngineError(
+        "this user has no home folder to store TensorRT's engines in; set XDG_CACHE_HOME to a writable folder"
+    )
 
 
 def short_name(provider: str) -> str:
