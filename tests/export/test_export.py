@@ -386,7 +386,10 @@ RANDOM = ["--model", "rt_s", "--random-weights"]
         ([*RANDOM, "--precision", "int8"], "name them with --calibrate DIR or --data DIR"),
         ([*RANDOM, "--precision", "int8", "--calibrate", "none"], "none: no such folder"),
         ([*RANDOM, "--data", "none"], "none: no such folder"),
-        ([*RANDOM, "--target", "plain", "--precision", "int8"], "target plain has the precision of its source"),
+        (
+            [*RANDOM, "--target", "plain", "--precision", "int8"],
+            "target plain has the precision of its source",
+        ),
         ([*RANDOM, "--out", "card.md"], "the file's name must end in .onnx"),
         ([*RANDOM, "--out", "text.pt/rt_s.onnx"], "cannot be written: "),
     ],

@@ -78,7 +78,7 @@ def test_inspect_says_whether_there_is_an_answer(
     main(["inspect", str(file)])
     with_one = capsys.readouterr().out
 
-    assert f"Known answer: none, so no engine was checked; `drivable-export renew {file}` adds one." in without
+    assert f"so no engine was checked; `drivable-export renew {file}` adds one." in without
     assert "Known answer: in the file; each engine was checked with it." in with_one
     assert "| known answer | rendered: " in with_one
 

@@ -52,9 +52,7 @@ def until(holds: Callable[[], bool], limit_s: float = 10.0) -> None:
 
 
 @pytest.mark.parametrize("name", ["overlay", "jsonl"])
-def test_open_file_and_its_name_are_synced_once_a_second(
-    tmp_path: Path, name: str, disk: FakeDisk
-) -> None:
+def test_open_file_and_its_name_are_synced_once_a_second(tmp_path: Path, name: str, disk: FakeDisk) -> None:
     target = tmp_path / TARGETS[name]
     sink = sink_at(tmp_path, name, RecordingPolicy(durable=True))
     sink.open(LIVE)
