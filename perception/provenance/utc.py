@@ -43,7 +43,8 @@ class ClockTie:
     def as_dict(self) -> dict[str, Any]:
         """Every field, flat, for the summary."""
         values = asdict(self)
-        return values | values.pop("synchronisation")
+        synchronisation: dict[str, Any] = values.pop("synchronisation")
+        return values | synchronisation
 
 
 class UtcClock:
