@@ -7,6 +7,7 @@ import gc
 import itertools
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -28,22 +29,20 @@ from perception.node import main
 ROOT = Path(__file__).parents[2]
 MODEL = "rt_s-int8"
 LIMIT_S = 20.0
-SMALL = {"wh": (160, 96)}
 SNIPPET = """
 import perception
 
 model = perception.Model("rt_s-int8")
-result = model("frame.png")
+result = model("frame.jpg")
 result.class_map; result.direct; result.polygons("direct"); result.shares; result.confidence
 result.plot(); result.save("out.jpg"); result.to_dict()
 result.to_supervision()
-with perception.open("clip.mp4", model=model) as run:
+with perception.open("drive.mp4", model=model) as run:
     for result in run:
         if not result.has_mask:
             print(result.camera_state, result.camera_reason)
 print(run.books)
 """
-"""As issue and README have it."""
 
 
 @pytest.fixture(scope="module")
@@ -391,14 +390,28 @@ def test_example_of_open_runs() -> None:
     assert doctest.testmod(perception.api.run) == (0, 3)
 
 
-def test_snippet_runs_as_it_stands(
-    clip: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def examples() -> list[str]:
+    """The library's examples: the issue's, and those of the documents."""
+    documents = [(ROOT / name).read_text() for name in ("README.md", "perception/README.md")]
+    found = [
+        code
+        for text in documents
+        for code in re.findall(r"```python\n(import perception\n.*?)```", text, re.S)
+    ]
+    assert len(found) == 2
+    return [SNIPPET, *found]
+
+
+@pytest.mark.parametrize("code", examples(), ids=["issue", "README", "perception/README"])
+def test_example_runs_as_it_stands(
+    code: str, clip: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(clip.parent)
-    cv2.imwrite("frame.png", np.full((96, 160, 3), 90, np.uint8))
+    cv2.imwrite("frame.jpg", np.full((96, 160, 3), 90, np.uint8))
+    clip.rename("drive.mp4")
 
     with nothing_left():
-        exec(compile(SNIPPET, "snippet", "exec"), {})
+        exec(compile(code.replace("rtsp://camera/road", "drive.mp4"), "example", "exec"), {})
 
     assert "captured=12" in capsys.readouterr().out
 
