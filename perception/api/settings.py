@@ -8,18 +8,22 @@ from typing import Final
 
 from perception.cli_config import SettingsError
 from perception.cli_config.names import resolved
-from perception.config import NodeConfig
+from perception.config import NodeConfig, plugin_names
+from perception.inference.engines import ENGINES
 
-OF_MODEL: Final = (
-    *("engine", "engine_precision", "provider", "allow_fallback", "load_timeout_s"),
-    "threads",
-)
 OF_COMMAND: Final = ("http", "http_hosts", "summary")
-OF_RUN: Final = tuple(
-    setting.name
-    for setting in fields(NodeConfig)
-    if setting.name not in (*OF_MODEL, *OF_COMMAND, "source", "model")
-)
+
+
+def settings_of_model() -> list[str]:
+    """Those of engines, other packages' too, and what else a network is loaded with."""
+    ours = [setting.name for name in ENGINES.ours for setting in fields(ENGINES[name].settings)]
+    return ["engine", "load_timeout_s", "threads", *ours, *ENGINES.names()]
+
+
+def settings_of_run() -> list[str]:
+    """All others that are no command's, and whose place is not that of an argument."""
+    others = {*settings_of_model(), *OF_COMMAND, "source", "model"}
+    return [name for name in (*(it.name for it in fields(NodeConfig)), *plugin_names()) if name not in others]
 
 
 def check_of_model(names: Iterable[str]) -> None:
@@ -29,7 +33,7 @@ def check_of_model(names: Iterable[str]) -> None:
         SettingsError: naming the first.
     """
     for name in names:
-        if resolved(name, OF_RUN):
+        if resolved(name, settings_of_run()):
             raise SettingsError(f"{name} is a setting of a run: perception.open(source, model, {name}=…)")
         _check_of_command(name)
 
@@ -37,7 +41,7 @@ def check_of_model(names: Iterable[str]) -> None:
 def check_of_run(names: Iterable[str]) -> None:
     """Refuse settings of a model, which was loaded with them; as `check_of_model`."""
     for name in names:
-        if resolved(name, OF_MODEL):
+        if resolved(name, settings_of_model()):
             raise SettingsError(f"{name} is a setting of the model: perception.Model(name, {name}=…)")
         _check_of_command(name)
 
