@@ -8,7 +8,7 @@ from typing import Any
 from perception.config import NodeConfig
 from perception.inference.engines import ENGINES, Engine, EngineError
 from perception.inference.predictor import Predictor
-from perception.pipeline import RunPolicy
+from perception.pipeline import RefineStep, RunPolicy
 from perception.provenance.identity import RunIdentity, checksum_of, covered_settings
 from perception.provenance.trace import Tracer
 from perception.refine import REFINE_STEPS
@@ -100,10 +100,17 @@ def build_tracer(config: NodeConfig, engine: Engine, info: SourceInfo) -> Tracer
     )
 
 
-def run_policy(config: NodeConfig, predictor: Predictor, sinks: Sinks, tracer: Tracer) -> RunPolicy:
+def refine_steps(config: NodeConfig, info: SourceInfo) -> list[RefineStep]:
+    """What is done with every prediction of one source before it is published, in order."""
+    return [step(config, info) for step in REFINE_STEPS.values()]
+
+
+def run_policy(
+    config: NodeConfig, info: SourceInfo, predictor: Predictor, sinks: Sinks, tracer: Tracer
+) -> RunPolicy:
     """The rules of the run."""
     return RunPolicy(
-        refine=[step(config) for step in REFINE_STEPS.values()],
+        refine=refine_steps(config, info),
         stamp_engine=predictor.stamp_engine,
         max_age_s=config.freshness.max_age_s,
         rebuild_sink=sinks.reopened,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import replace
 from pathlib import Path
 from threading import Lock
 from typing import Any, Final
@@ -14,13 +13,13 @@ from numpy.typing import NDArray
 
 from perception.api.result import Result
 from perception.api.settings import check_of_model
-from perception.build import build_tracer, load_engine, predictors_of
-from perception.camera_health.monitor import CameraHealthMonitor
+from perception.build import build_tracer, load_engine, predictors_of, refine_steps
 from perception.cli_config import from_values
 from perception.config import node_config
 from perception.frame import Frame
 from perception.inference.engines import Engine
 from perception.inference.zoo import DEFAULT_MODEL, model_file
+from perception.pipeline import RunPolicy
 from perception.sources.images import ImagesSource
 from perception.sources.registry import Spec
 from perception.sources.source import SourceError, SourceInfo
@@ -28,6 +27,7 @@ from perception.system.redaction import redacted_url
 
 _ARRAY: Final = "array"
 """Source id of a frame that is an array."""
+_STILL: Final = SourceInfo(_ARRAY, False, None, 1.0, is_one_picture=True, are_stills=True)
 
 
 class Network:
@@ -92,7 +92,7 @@ class Model:
         self._config = self.network.config
         (self._predictor,) = predictors_of(self.engine, self._config, is_live=True)
         self._lock = Lock()
-        self._tracer = build_tracer(self._config, self.engine, SourceInfo(_ARRAY, False, None, 1.0))
+        self._tracer = build_tracer(self._config, self.engine, _STILL)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -113,18 +113,9 @@ class Model:
         frame = _frame_of(picture, round(self._config.max_megapixels * 1e6))
         with self._lock:
             prediction = self._predictor(frame)
-        monitor = CameraHealthMonitor(self._config.health, may_freeze=False)
-        state, reason = monitor.assess(None, frame.time_ns, frame.is_damaged)
-        now_ns = time.monotonic_ns()
-        return Result(
-            replace(
-                prediction,
-                camera_state=state,
-                camera_reason=reason,
-                published_ns=now_ns,
-                trace=self._tracer.trace(frame.captured_ns, now_ns),
-            )
-        )
+        # made for each: no picture is to be judged by another
+        policy = RunPolicy(refine=refine_steps(self._config, _STILL), tracer=self._tracer)
+        return Result(policy.finish(prediction, time.monotonic_ns(), is_live=False))
 
     def __repr__(self) -> str:
         """Its name and what runs it."""

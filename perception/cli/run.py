@@ -88,7 +88,7 @@ def run(config: NodeConfig, stop: StopSignals | None = None, settings_files: Seq
         opened = sinks.open_all([summary_file] if summary_file else [])
         tracer = build_tracer(config, engine, info)
         say(tracer.description)
-        policy = run_policy(config, predictors[0], sinks, tracer)
+        policy = run_policy(config, info, predictors[0], sinks, tracer)
         last_output, changes = LastOutput(), StateChanges()
         runner = Runner(
             *(source, info, predictors, opened, policy),

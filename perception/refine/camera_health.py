@@ -7,15 +7,15 @@ from dataclasses import replace
 from perception.camera_health.monitor import CameraHealthMonitor
 from perception.config import NodeConfig
 from perception.frame import Prediction
-from perception.sources.registry import kind_of
+from perception.sources.source import SourceInfo
 
 
 class CameraHealth:
     """Refine step: assesses the camera."""
 
-    def __init__(self, config: NodeConfig) -> None:
-        """Take the thresholds of `config.health`; pictures of a folder do not follow each other in time."""
-        self._monitor = CameraHealthMonitor(config.health, may_freeze=kind_of(config.source) != "images")
+    def __init__(self, config: NodeConfig, info: SourceInfo) -> None:
+        """Take the thresholds of `config.health`."""
+        self._monitor = CameraHealthMonitor(config.health, may_freeze=not info.are_stills)
 
     def __call__(self, prediction: Prediction) -> Prediction:
         """The prediction with the camera's state and its reason."""

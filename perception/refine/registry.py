@@ -8,6 +8,9 @@ from typing import Final
 from perception.config import NodeConfig
 from perception.pipeline import RefineStep
 from perception.refine.camera_health import CameraHealth
+from perception.sources.source import SourceInfo
 
-REFINE_STEPS: Final[dict[str, Callable[[NodeConfig], RefineStep]]] = {"camera_health": CameraHealth}
+REFINE_STEPS: Final[dict[str, Callable[[NodeConfig, SourceInfo], RefineStep]]] = {
+    "camera_health": CameraHealth
+}
 """In the order in which they see a prediction; each is made once for a source."""

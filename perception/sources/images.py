@@ -84,6 +84,7 @@ class ImagesSource(Source):
         return SourceInfo(
             *(self._pattern, False, (width, height), self._rate_hz, self._description()),
             is_one_picture=self._frames == 1,
+            are_stills=True,
         )
 
     def read(self) -> Frame:

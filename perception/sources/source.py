@@ -51,6 +51,8 @@ class SourceInfo:
     """How `rate_hz` is known: an assumed rate does not define a silence."""
     is_one_picture: bool = False
     """It gives a single frame."""
+    are_stills: bool = False
+    """Its frames do not follow each other in time, as images of a folder: equal ones are no fault."""
 
     @property
     def rate(self) -> Rate:

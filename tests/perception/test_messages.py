@@ -37,7 +37,7 @@ SOUND = (
     Opened(SourceInfo("cam", True, (640, 360), 25.0, "h264")),
     Opened(SourceInfo("cam", True, None, 25.0)),
     Opened(SourceInfo("cam", True, (720, 576), 25.0, pixel_aspect=(64, 45))),
-    Opened(SourceInfo("http://cam/shot.jpg", False, (640, 360), 10.0, is_one_picture=True)),
+    Opened(SourceInfo("http://cam/shot.jpg", False, (640, 360), 10.0, is_one_picture=True, are_stills=True)),
     FRAME,
     Ended(),
     Failed("cam: unplugged"),

@@ -284,6 +284,7 @@ SOUND: st.SearchStrategy[Message] = st.one_of(
             pixel_aspect=ASPECTS,
             burst_s=st.floats(0, 1e6),
             is_one_picture=st.booleans(),
+            are_stills=st.booleans(),
         ),
     ),
     st.builds(

@@ -199,6 +199,7 @@ _INFO: Final = _fields(
     burst_s=_number(0, 1e6, int, float),
     rate_kind=_one_of(*RATE_KINDS),
     is_one_picture=_flag,
+    are_stills=_flag,
 )
 _LAYOUT: Final = _fields(Layout, kind=_one_of("bgr", "bt601", "bt709"), width=_side, height=_side)
 _FRAME: Final[dict[str, Check]] = {
