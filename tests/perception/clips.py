@@ -19,7 +19,11 @@ FRAMES, RATE_HZ, WH = 100, 25, (160, 120)
 MS = Fraction(1, 1000)
 QUICK = {
     "libx264": {"g": "25", "preset": "ultrafast", "threads": "1"},
-    "libvpx": {"deadline": "realtime", "cpu-used": "8"},
+    "libvpx": {
+        "deadline": "realtime",
+        "cpu-used": "8",
+        "threads": "1",
+    },  # more of them spin
 }
 
 
