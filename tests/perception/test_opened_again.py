@@ -103,7 +103,7 @@ def test_server_that_answers_at_last_has_time_for_the_rest(make_clip: MakeClip) 
 
 def test_silence_ends_a_stream_though_a_picture_was_held_back(make_clip: MakeClip) -> None:
     with sending_rtp(make_clip, (FRAMES,)) as url:
-        source = StreamSource(url, read_timeout_s=0.5)
+        source = StreamSource(url, read_timeout_s=1.0)
         source.open()
         waited_s = []
 
@@ -113,9 +113,9 @@ def test_silence_ends_a_stream_though_a_picture_was_held_back(make_clip: MakeCli
                 source.read()
                 waited_s.append(time.monotonic() - began_s)
 
-        with pytest.raises(SourceError, match=r"no frame for 0\.5 s"):
+        with pytest.raises(SourceError, match=r"no frame for 1 s"):
             read_to_the_end()
         source.close()
 
     assert len(waited_s) >= FRAMES - 2
-    assert max(waited_s) < 0.5
+    assert max(waited_s) < 1.0
