@@ -22,7 +22,7 @@ import numpy as np
 from perception.frame import Frame
 from perception.inference.engines import EngineKind, OnnxEngine
 from perception.sinks import SinkKind
-from perception.sources import EndOfSource, SourceInfo, SourceKind
+from perception.sources import EndOfSource, Source, SourceInfo, SourceKind
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class RoadSettings:
     """Grey of the road."""
 
 
-class Road:
+class Road(Source):
     def __init__(self, frames, level):
         self.frames, self.level, self.next = frames, level, 0
 
