@@ -93,7 +93,7 @@ def run(config: NodeConfig, stop: StopSignals | None = None, settings_files: Seq
         runner = Runner(
             *(source, info, predictors, opened, policy),
             cores=config.threads,
-            listeners=(last_output.tell, changes.tell),
+            listeners=(last_output.record, changes.record),
         )
         monitor = Monitor(runner, last_output, source, info, engine, config.freshness, tracer)
         if endpoints is not None:
@@ -188,7 +188,7 @@ def _watch(
 
 def _tell_changes(changes: StateChanges, shows_progress: bool = False, *, is_over: bool = False) -> None:
     """What became of camera and engine since; a line of progress makes room."""
-    for line in changes.lines(all_of_them=is_over):
+    for line in changes.lines(flush=is_over):
         if shows_progress:
             show(_CLEARED)
         say(line)

@@ -1,1 +1,1 @@
-"""What the node reports: health over HTTP and to systemd, Prometheus metrics, the summary of a run."""
+"""What the node reports: health over HTTP and to systemd, Prometheus metrics, and the summary of a run."""

@@ -1,7 +1,6 @@
-"""NodeStatus: what the node knows of itself at one moment; endpoints, systemd and the summary tell it.
+"""NodeStatus: the node's health at one moment, as endpoints and systemd report it.
 
-Made anew, from the clock, whenever somebody asks: a data path that stands still cannot keep an old answer
-alive.
+It is computed from the clock at each request, so a data path that is stuck cannot keep an old answer alive.
 """
 
 from __future__ import annotations
@@ -25,26 +24,25 @@ _PROC_STATUS = Path("/proc/self/status")
 
 
 class Phase(StrEnum):
-    """Where in its life the node is."""
+    """Phase of a run."""
 
-    STARTING = "starting"
     RUNNING = "running"
     STOPPING = "stopping"
 
 
 @dataclass(frozen=True)
 class SinkStatus:
-    """One output."""
+    """Status of one sink."""
 
     dropped: int = 0
-    """Predictions it was too slow for."""
+    """Outputs dropped because the sink was too slow."""
     error: str | None = None
-    """What ended it; None while it works."""
+    """Why it failed; None while it works."""
 
 
 @dataclass(frozen=True)
 class Memory:
-    """Of this process; None where the system does not tell."""
+    """Memory of this process; None where the system does not report it."""
 
     resident_bytes: int | None = None
     peak_bytes: int | None = None
@@ -52,31 +50,31 @@ class Memory:
 
 @dataclass(frozen=True)
 class NodeStatus:
-    """Everything that the node tells of itself at one moment."""
+    """The node's health at one moment."""
 
     source_id: str
     """Without any password."""
     model_id: str
     provider: str
     engine_state: EngineState
-    """As it was published last; that of the loaded network before anything was."""
+    """As last published; before the first output that of the loaded engine."""
     phase: Phase
     camera_state: CameraState | None
-    """As it was published last; None before anything was."""
+    """As last published; None before the first output."""
     camera_reason: str | None
     fresh_age_s: float | None
-    """Since a mask was published last; None before the first."""
+    """Time since the last mask was published; None before the first."""
     fresh_limit_s: float
-    """A last mask older than this is not fresh."""
+    """Age from which the last mask is not fresh."""
     record_age_s: float
-    """Since anything was published last, a record without a mask too, or since the run began; records of a
-    network that is stalled do not count."""
+    """Time since the last output, with or without a mask, or since the start of the run; outputs of a stalled
+    network do not count."""
     record_limit_s: float
-    """A node that has published nothing for longer stands still."""
+    """A node that has published nothing for longer is stuck."""
     frames: FrameCounters = field(default_factory=FrameCounters)
     decode_errors: int = 0
     io_errors: int = 0
-    """Calls to the camera's driver that failed and were tried again."""
+    """Calls to the camera's driver that failed and were repeated."""
     reconnect_attempts: int = 0
     reconnects: int = 0
     """Attempts that succeeded."""
@@ -85,20 +83,20 @@ class NodeStatus:
     sinks: Mapping[str, SinkStatus] = field(default_factory=dict)
     memory: Memory = field(default_factory=Memory)
     dead_end: str | None = None
-    """What the node cannot go on from, such as a stage that failed or does not move; None while it can."""
+    """Why the node cannot continue, such as a stage that failed or is stuck; None while it can."""
     engine_reason: str | None = None
     """Of an engine that is suspect or stalled."""
     run: RunIdentity | None = None
-    """What the run is made of; None where nobody traces it."""
+    """Versions and checksums of the run; None without a tracer."""
     clock: ClockTie | None = None
-    """How UTC is tied to the monotonic clock; None where nobody traces it."""
+    """Relation of UTC to the monotonic clock; None without a tracer."""
 
     @property
     def why_not_alive(self) -> str | None:
-        """Why the node cannot do its work, in one line; None while it can, with a camera or without one.
+        """Why the node cannot do its work, in one line; None while it can.
 
-        A node that tells at its nominal rate that the camera is lost is alive. While it starts it may take
-        as long as it needs; what waits for it has a limit of its own.
+        A node that publishes at its nominal rate that the camera is lost is alive. While it stops it may take
+        as long as it needs; its caller has its own limit.
         """
         if self.dead_end is not None:
             return self.dead_end
@@ -108,10 +106,10 @@ class NodeStatus:
 
     @property
     def why_not_fresh(self) -> str | None:
-        """Why nobody should drive by this node's masks now, in one line; None while they are fresh."""
+        """Why this node's masks must not be used now, in one line; None while they are fresh."""
         if self.dead_end is not None:
             return self.dead_end
-        if self.phase is not Phase.RUNNING:
+        if self.phase is Phase.STOPPING:
             return str(self.phase)
         if self.camera_state is None:
             return "nothing was published yet"
@@ -129,18 +127,18 @@ class NodeStatus:
 
     @property
     def is_alive(self) -> bool:
-        """Whether records go out, with masks or without."""
+        """Whether outputs are published, with or without masks."""
         return self.why_not_alive is None
 
     @property
     def is_fresh(self) -> bool:
-        """Whether the last thing published was a mask of what the camera saw, and is still young."""
+        """Whether the last output has a mask of what the camera saw and is recent."""
         return self.why_not_fresh is None
 
 
 @dataclass(frozen=True)
 class Published:
-    """What was published last, and how long ago, at one moment; the fields are those of `NodeStatus`."""
+    """The last output, and how old it is at one moment; the fields are those of `NodeStatus`."""
 
     camera_state: CameraState | None
     camera_reason: str | None
@@ -151,53 +149,52 @@ class Published:
 
 
 _States = tuple[CameraState | None, str | None, EngineState | None, str | None]
-"""Of the camera and of the engine, each with its reason."""
+"""State and reason of the camera, then of the engine."""
 
 
 class LastOutput:
-    """Remembers what was published last: told by the publish stage, asked by any thread."""
+    """Remembers the last output: recorded by the publisher, read by any thread."""
 
     def __init__(self) -> None:
-        """The run begins."""
-        self._told: tuple[_States, int | None, int]
-        self._told = ((None, None, None, None), None, time.monotonic_ns())
+        """Start of the run."""
+        self._last: tuple[_States, int | None, int]
+        self._last = ((None, None, None, None), None, time.monotonic_ns())
 
-    def tell(self, output: OutputItem) -> None:
-        """Let it be known that `output` goes to the sinks; its `published_ns` is set."""
-        fresh_ns = output.published_ns if output.has_mask else self._told[1]
-        # one assignment: who asks meanwhile gets all of the old or all of the new
-        # A record that nothing moves is no sign of life.
-        record_ns = self._told[2] if output.engine_state is EngineState.STALLED else output.published_ns
+    def record(self, output: OutputItem) -> None:
+        """Record that `output`, with `published_ns` set, goes to the sinks."""
+        fresh_ns = output.published_ns if output.has_mask else self._last[1]
+        # An output that reports a stall is no sign of life.
+        record_ns = self._last[2] if output.engine_state is EngineState.STALLED else output.published_ns
         states = (output.camera_state, output.camera_reason, output.engine_state, output.engine_reason)
-        self._told = (states, fresh_ns, record_ns)
+        self._last = (states, fresh_ns, record_ns)  # one assignment, so that readers need no lock
 
-    def ask(self) -> Published:
-        """The same, with the ages of this moment."""
-        states, fresh_ns, record_ns = self._told
+    def published(self) -> Published:
+        """The last output with its ages now."""
+        states, fresh_ns, record_ns = self._last
         now_ns = time.monotonic_ns()
         fresh_age_s = None if fresh_ns is None else (now_ns - fresh_ns) / 1e9
         return Published(*states, fresh_age_s, (now_ns - record_ns) / 1e9)
 
 
 def silence_limit_s(rate_hz: float) -> float:
-    """How long a source of this rate may publish nothing: 5 periods, and never less than 5 s.
+    """How long a source of this rate may publish nothing: 5 periods, at least 5 s.
 
-    A stage that does not move is found and named long before by who watches the stages. This is for the
-    case that the whole data path stands, so it need not be short, and must not be wrong.
+    The watchdog of the stages finds a stuck stage much earlier. This limit is for a data path that is stuck
+    as a whole; it need not be short, but must not be wrong.
     """
     return max(SILENCE_LEAST_S, SILENCE_PERIODS / rate_hz)
 
 
 def own_memory() -> Memory:
-    """What this process holds now and has held at most.
+    """Memory of this process now and at its peak.
 
-    By Linux's own file: `getrusage` would count what the process held that started this one.
+    From /proc on Linux, because `getrusage` includes the peak of the process that started this one.
     """
     try:
         lines = dict(line.split(":", 1) for line in _PROC_STATUS.read_text().splitlines())
         resident_bytes, peak_bytes = (int(lines[name].split()[0]) * 1024 for name in ("VmRSS", "VmHWM"))
         return Memory(resident_bytes, max(resident_bytes, peak_bytes))
-    except (OSError, KeyError, ValueError):  # no Linux
+    except (OSError, KeyError, ValueError):  # not Linux
         pass
     try:
         import resource

@@ -1,4 +1,4 @@
-"""One request over HTTP, answered within limits of time and size, whatever the client does."""
+"""One HTTP request, answered within limits of time and size whatever the client does."""
 
 from __future__ import annotations
 
@@ -12,17 +12,16 @@ from http.server import BaseHTTPRequestHandler
 from typing import Any, ClassVar, Final
 
 READ_LIMIT_S: Final = 5.0
-"""For the whole head of a request, however slowly it drips in."""
+"""For the whole head of a request, however slowly it arrives."""
 WRITE_LIMIT_S: Final = 5.0
 HEAD_LIMIT_BYTES: Final = 8192
 
-
-_NOT_OURS: Final = "the name in Host is none of this node's; --http-hosts names others\n"
+_OTHER_HOST: Final = "the name in Host is not this node's; --http-hosts adds names\n"
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a client gets."""
+    """The response to a request."""
 
     status: HTTPStatus
     text: str
@@ -30,36 +29,36 @@ class Answer:
 
 
 Answers = Mapping[str, Callable[[str], Answer]]
-"""By path; each is given the client's `Accept`."""
+"""By path; each takes the client's `Accept`."""
 
 
 class Request(BaseHTTPRequestHandler):
-    """GET or HEAD of one of a few known paths, once per connection; no file is ever looked for.
+    """GET or HEAD of one of a few known paths, once per connection; no file is ever read.
 
-    A class made from this one has the `answers`, and knows by which `Host` it may be asked.
+    A subclass sets `answers` and `is_own_host`.
     """
 
     answers: ClassVar[Answers]
     is_own_host: ClassVar[Callable[[str], bool]]
     server_version = "drivable"
     sys_version = ""
-    default_request_version = "HTTP/1.0"  # or what cannot be read would be answered without a status line
+    default_request_version = "HTTP/1.0"  # else an unreadable request would be answered without a status line
 
     def setup(self) -> None:
-        """Read the head through its limits."""
+        """Read the head within its limits."""
         super().setup()
         self.rfile.close()
         self._head = _Head(self.connection)
         self.rfile = io.BufferedReader(self._head)
 
     def do_GET(self) -> None:
-        """Answer, by path alone."""
+        """Answer by path."""
         if self._head.is_too_large:
             self.send_error(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
             return
         is_own_host = type(self).is_own_host
         if not all(is_own_host(host) for host in self.headers.get_all("Host", [])):
-            self._reply(Answer(HTTPStatus.MISDIRECTED_REQUEST, _NOT_OURS))
+            self._reply(Answer(HTTPStatus.MISDIRECTED_REQUEST, _OTHER_HOST))
             return
         answer = self.answers.get(self.path.partition("?")[0])
         if answer is None:
@@ -67,7 +66,7 @@ class Request(BaseHTTPRequestHandler):
             return
         try:
             answered = answer(self.headers.get("Accept", ""))
-        except Exception:  # told by the server, not to the client
+        except Exception:  # the server prints it; the client gets no details
             self.send_error(HTTPStatus.INTERNAL_SERVER_ERROR)
             raise
         self._reply(answered)
@@ -75,14 +74,14 @@ class Request(BaseHTTPRequestHandler):
     do_HEAD = do_GET  # noqa: N815
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
-        """Answer with the name of the error and nothing of what the client sent."""
+        """Answer with the name of the error, and nothing that the client sent."""
         status = HTTPStatus(code)
-        if status is HTTPStatus.NOT_IMPLEMENTED:  # the library's answer to other methods
+        if status is HTTPStatus.NOT_IMPLEMENTED:  # http.server's answer to other methods
             status = HTTPStatus.METHOD_NOT_ALLOWED
         self._reply(Answer(status, f"{status.phrase}\n"))
 
     def log_message(self, *_: Any) -> None:
-        """Log no request: a scrape every few seconds is no news."""
+        """Log no requests: there is a scrape every few seconds."""
 
     def _reply(self, answer: Answer) -> None:
         content = answer.text.encode()
@@ -100,7 +99,7 @@ class Request(BaseHTTPRequestHandler):
 
 
 class _Head(io.RawIOBase):
-    """What a client sends, up to a size and a time; beyond the size it reads as ended."""
+    """The head of a request as a stream limited in size and time; it ends at the size limit."""
 
     def __init__(self, connection: socket.socket) -> None:
         super().__init__()
@@ -116,7 +115,7 @@ class _Head(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
-        """Raises TimeoutError once the time is over."""
+        """Raises TimeoutError at the time limit."""
         left_s = (self._ends_ns - time.monotonic_ns()) / 1e9
         if left_s <= 0:
             raise TimeoutError

@@ -1,7 +1,7 @@
-"""Endpoints: `/healthz`, `/readyz` and `/metrics` over HTTP, of the moment that they are asked for.
+"""Endpoints: `/healthz`, `/readyz` and `/metrics` over HTTP, computed at each request.
 
-The one thread of the node outside of `perception/pipeline`, with one more for each open connection: it is no
-part of the data path, takes nothing from it and gives nothing to it, and must answer when that stands still.
+The server has a thread of its own, and one more for each open connection. They are outside the data path, and
+answer even if that is stuck.
 """
 
 from __future__ import annotations
@@ -25,41 +25,41 @@ from perception.telemetry.health import NodeStatus
 from perception.telemetry.http_request import Answer, Answers, Request
 
 CONNECTIONS: Final = 64
-"""At once; each is over within the limits of `request.py`. For one more the oldest is hung up on: an answer
-takes milliseconds, and only a client that dawdles is ever the oldest of so many."""
+"""Open at the same time; each ends within the limits of `http_request.py`. One more closes the oldest: since
+an answer takes milliseconds, only a slow client is ever the oldest of 64."""
 THREADS: Final = 2 * CONNECTIONS
-"""With those that are about to end; one connection more is closed unanswered."""
+"""Including those of connections just closed; one connection more is closed without an answer."""
 POLL_S: Final = 0.2
-"""How long `close` may wait for the thread to see it."""
+"""Longest wait of `close` for the server's thread."""
 
 Status = Callable[[], NodeStatus]
 
 
 class Endpoints:
-    """The node's state over HTTP.
+    """The node's health over HTTP.
 
-    - `/healthz`: 200 while the node can do its work, with a camera or without one; 503 and the reason if not.
-    - `/readyz`: 200 only while masks are fresh; 503 and the reason if not.
-    - `/metrics`: in Prometheus' text format, or OpenMetrics where that is asked for.
+    - `/healthz`: 200 while the node can do its work, with or without a camera; otherwise 503 and the reason.
+    - `/readyz`: 200 only while masks are fresh; otherwise 503 and the reason.
+    - `/metrics`: in Prometheus' text format, or OpenMetrics if the client accepts it.
 
     Args:
         setting: a port on the loopback interface, or `host:port`.
-        names: by which the node may be asked besides addresses, `localhost` and the machine's own; * is any.
+        names: names accepted in `Host` besides addresses, `localhost` and the machine's own; * is any.
     """
 
     def __init__(self, setting: str, names: Collection[str] = ()) -> None:
-        """Raises EndpointsError, if that is no address."""
+        """Raises EndpointsError if the setting is not an address."""
         self._host, self._port = parse_address(setting)
         self._names = (self._host, *names)
         self._server: _Server | None = None
 
     def start(self, status: Status, age: Histogram, stages: Mapping[str, Histogram]) -> None:
-        """Listen, and answer from now on.
+        """Start to listen.
 
         Args:
-            status: of the moment at which it is called; called from other threads, at every request.
+            status: the current status; called at every request, from other threads.
             age: from capture to publication.
-            stages: times by stage; may get new ones while the node runs.
+            stages: times by stage; stages may be added while the node runs.
 
         Raises:
             EndpointsError: if the address cannot be listened on.
@@ -81,13 +81,13 @@ class Endpoints:
 
     @property
     def port(self) -> int:
-        """The port that is listened on; once started."""
+        """The port in use, once started."""
         assert self._server is not None
         port: int = self._server.server_address[1]
         return port
 
     def close(self) -> None:
-        """Listen no more; answers under way go on without being waited for. Safe to call twice."""
+        """Stop listening, without waiting for answers in progress. Safe to call twice."""
         if self._server is not None:
             self._server.shutdown()
             self._server.server_close()
@@ -101,7 +101,7 @@ def _state(why_not: str | None) -> Answer:
 
 
 def _metrics(status: Status, age: Histogram, stages: Mapping[str, Histogram]) -> Callable[[str], Answer]:
-    # Here and not above: it takes 80 ms to import, and nobody else needs it.
+    # Imported only here, because it takes 80 ms.
     from prometheus_client import CollectorRegistry
     from prometheus_client.exposition import choose_encoder
 
@@ -118,9 +118,9 @@ def _metrics(status: Status, age: Histogram, stages: Mapping[str, Histogram]) ->
 
 
 class _Server(ThreadingMixIn, TCPServer):
-    """A thread for each connection, no more than `CONNECTIONS` of which are waited for."""
+    """One thread per connection, at most `CONNECTIONS` open."""
 
-    allow_reuse_address = True  # a node that was restarted must not wait for old connections to be forgotten
+    allow_reuse_address = True  # a restarted node must not wait for old connections to time out
     daemon_threads = True
     block_on_close = False
     request_queue_size = CONNECTIONS
@@ -128,15 +128,15 @@ class _Server(ThreadingMixIn, TCPServer):
     def __init__(self, host: str, port: int, answers: Answers, names: Collection[str]) -> None:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         self.address_family = found[0][0]
-        address: Any = found[0][4]  # of two or four parts, as the family has them
+        address: Any = found[0][4]  # two or four parts, depending on the family
         self._free = BoundedSemaphore(THREADS)
         self._lock = Lock()
-        self._open: dict[Any, None] = {}  # the oldest first
+        self._open: dict[Any, None] = {}  # oldest first
         own = {"answers": answers, "is_own_host": partial(is_own_host, names=names)}
         super().__init__(address, type("NodeRequest", (Request,), own))
 
     def get_request(self) -> Any:
-        """As the library does; without descriptors it waits a little, or it would be asked again at once."""
+        """Accept a connection; wait after a failure, since without descriptors it is called again at once."""
         try:
             return super().get_request()
         except OSError:
@@ -152,7 +152,7 @@ class _Server(ThreadingMixIn, TCPServer):
             oldest = next(iter(self._open)) if len(self._open) > CONNECTIONS else None
             if oldest is not None:
                 del self._open[oldest]
-                with suppress(OSError):  # it has just ended by itself
+                with suppress(OSError):  # it has just ended
                     oldest.shutdown(socket.SHUT_RDWR)
         try:
             super().process_request(request, client_address)
@@ -172,7 +172,7 @@ class _Server(ThreadingMixIn, TCPServer):
         self._free.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Tell of an error of ours in one line; that a client has gone is none."""
+        """Print errors in one line, except those of the connection."""
         error = sys.exception()
         if not isinstance(error, OSError):
             line = " ".join(f"drivable-node: http: {type(error).__name__}: {error}".split())

@@ -1,4 +1,4 @@
-"""The node's metrics, as Prometheus reads them: of the moment that they are asked for."""
+"""The node's metrics for Prometheus, computed at each scrape."""
 
 from __future__ import annotations
 
@@ -44,23 +44,22 @@ BUCKETS_MS: Final = (
     2500,
     5000,
 )
-"""Upper limits, closest where a frame of 15 to 60 Hz should be; the same for ages and for stages."""
-
+"""Upper limits, densest around the periods of 15 to 60 Hz; for ages and stages."""
 
 _WITHHELD: Final = (
     *(f"camera {state}" for state in CameraState if state not in CAMERA_SEES),
     *(f"engine {state}" for state in EngineState if state not in ENGINE_SEES),
 )
-"""Every reason that a mask is withheld for: from 0 on, so that the first one shows as an increase."""
+"""All reasons to withhold a mask. They start at 0, so that the first withheld mask shows as an increase."""
 
 
 class NodeCollector(Collector):
-    """Gives the metrics anew at every scrape.
+    """Computes the metrics at every scrape.
 
     Args:
-        status: of the moment at which it is called.
+        status: returns the current status.
         age: from capture to publication.
-        stages: by name; may get new ones while the node runs.
+        stages: times by stage; stages may be added while the node runs.
     """
 
     def __init__(
@@ -69,43 +68,43 @@ class NodeCollector(Collector):
         self._status, self._age, self._stages = status, age, stages
 
     def collect(self) -> Iterator[Metric]:
-        """Every family once."""
+        """Each metric family once."""
         status = self._status()
         yield from _state(status)
-        yield from _made_of(status)
+        yield from _provenance(status)
         yield from _counts(status)
         yield from _sinks(status)
         yield from _gauges(status)
         yield _histograms("drivable_frame_age_seconds", "From capture to publication.", [], {(): self._age})
         yield _histograms(
             "drivable_stage_seconds",
-            "Time a frame takes in a stage.",
+            "Time of a frame in a stage.",
             ["stage"],
             {(name,): times for name, times in list(self._stages.items()) if times.count},
         )
 
 
 def _state(status: NodeStatus) -> Iterator[Metric]:
-    node = InfoMetricFamily("drivable_node", "What runs, on what, and where the frames come from.")
-    told = {"source_id": status.source_id, "model_id": status.model_id, "provider": status.provider}
-    node.add_metric([], {name: redacted_line(value) for name, value in told.items()})
+    node = InfoMetricFamily("drivable_node", "Source, model and execution provider.")
+    labels = {"source_id": status.source_id, "model_id": status.model_id, "provider": status.provider}
+    node.add_metric([], {name: redacted_line(value) for name, value in labels.items()})
     yield node
     yield _states(
-        "drivable_camera_state", "As published last; none is 1 before that.", CameraState, status.camera_state
+        "drivable_camera_state", "As last published; none is 1 before that.", CameraState, status.camera_state
     )
     yield _states(
         "drivable_engine_state",
-        "As published last. fallback: not where it was asked to run; suspect, stalled: no mask.",
+        "As last published. fallback: not on the requested provider; suspect, stalled: no mask.",
         EngineState,
         status.engine_state,
     )
-    yield _states("drivable_phase", "Where in its life the node is.", Phase, status.phase)
+    yield _states("drivable_phase", "Phase of the run.", Phase, status.phase)
 
 
-def _made_of(status: NodeStatus) -> Iterator[Metric]:
+def _provenance(status: NodeStatus) -> Iterator[Metric]:
     if status.run is not None:
         run = status.run
-        build = InfoMetricFamily("drivable_build", "What the run is made of.")
+        build = InfoMetricFamily("drivable_build", "Versions and checksums of the run.")
         build.add_metric(
             [],
             {
@@ -119,49 +118,51 @@ def _made_of(status: NodeStatus) -> Iterator[Metric]:
         yield build
     if status.clock is not None:
         steps, is_synchronised = status.clock.steps, status.clock.synchronisation.is_synchronised
-        yield CounterMetricFamily("drivable_utc_steps", "Times that UTC was set while it ran.", value=steps)
+        yield CounterMetricFamily("drivable_utc_steps", "Times that UTC was set during the run.", value=steps)
         if is_synchronised is not None:
-            text = "Whether the kernel says that a time service keeps its UTC."
+            text = "Whether a time service keeps UTC synchronised, according to the kernel."
             yield GaugeMetricFamily("drivable_utc_synchronised", text, value=float(is_synchronised))
 
 
 def _counts(status: NodeStatus) -> Iterator[Metric]:
     frames = status.frames
     for name, text, count in (
-        ("frames_captured", "Frames that came in.", frames.captured),
-        ("frames_published", "Frames whose mask was published.", frames.published),
-        ("frames_missed", "Frames the camera took and never handed over.", frames.missed),
-        ("decode_errors", "Packets and pictures that were damaged.", status.decode_errors),
-        ("io_errors", "Calls to the driver that failed and were tried again.", status.io_errors),
-        ("reconnect_attempts", "Attempts to open the source again.", status.reconnect_attempts),
+        ("frames_captured", "Frames captured.", frames.captured),
+        ("frames_published", "Frames published with a mask.", frames.published),
+        ("frames_missed", "Frames that the camera took and did not deliver.", frames.missed),
+        ("decode_errors", "Damaged packets and images.", status.decode_errors),
+        ("io_errors", "Calls to the driver that failed and were repeated.", status.io_errors),
+        ("reconnect_attempts", "Attempts to reopen the source.", status.reconnect_attempts),
         ("reconnects", "Attempts that succeeded.", status.reconnects),
     ):
         yield CounterMetricFamily(f"drivable_{name}", text, value=count)
-    text = "Frames without a mask: no view of the road, or an engine that is not to be believed."
+    text = "Frames published without a mask: no view of the road, or an engine whose output is not plausible."
     withheld = dict.fromkeys(_WITHHELD, 0) | dict(frames.withheld_by)
     yield _counters("drivable_frames_withheld", text, "reason", withheld.items())
-    yield _counters("drivable_frames_dropped", "Frames thrown away.", "reason", frames.dropped.items())
+    yield _counters("drivable_frames_dropped", "Frames dropped.", "reason", frames.dropped.items())
     yield _counters("drivable_restarts", "Restarts of a stage.", "stage", status.restarts.items())
 
 
 def _sinks(status: NodeStatus) -> Iterator[Metric]:
     dropped = [(name, sink.dropped) for name, sink in status.sinks.items()]
-    yield _counters("drivable_sink_dropped", "Outputs that a sink was too slow for.", "sink", dropped)
-    works = GaugeMetricFamily("drivable_sink_up", "0: it has failed.", labels=["sink"])
+    yield _counters("drivable_sink_dropped", "Outputs dropped because a sink was too slow.", "sink", dropped)
+    up = GaugeMetricFamily(
+        "drivable_sink_up", "1 while the sink works, 0 once it has failed.", labels=["sink"]
+    )
     for name, sink in status.sinks.items():
-        works.add_metric([name], float(sink.error is None))
-    yield works
+        up.add_metric([name], float(sink.error is None))
+    yield up
 
 
 def _gauges(status: NodeStatus) -> Iterator[Metric]:
     for name, text, value in (
-        ("frames_in_flight", "Frames that came in and have not left yet.", status.frames.in_flight),
-        ("alive", "Whether records go out: what /healthz tells.", status.is_alive),
-        ("fresh", "Whether masks are fresh: what /readyz tells.", status.is_fresh),
-        ("last_mask_age_seconds", "Since a mask was published; absent before.", status.fresh_age_s),
-        ("last_record_age_seconds", "Since anything was published.", status.record_age_s),
-        ("memory_resident_bytes", "Of the process, now.", status.memory.resident_bytes),
-        ("memory_peak_bytes", "Of the process, at most.", status.memory.peak_bytes),
+        ("frames_in_flight", "Frames captured and not yet published or dropped.", status.frames.in_flight),
+        ("alive", "Whether outputs are published, as in /healthz.", status.is_alive),
+        ("fresh", "Whether masks are fresh, as in /readyz.", status.is_fresh),
+        ("last_mask_age_seconds", "Time since the last mask; absent before the first.", status.fresh_age_s),
+        ("last_record_age_seconds", "Time since the last output.", status.record_age_s),
+        ("memory_resident_bytes", "Resident memory of the process.", status.memory.resident_bytes),
+        ("memory_peak_bytes", "Peak resident memory of the process.", status.memory.peak_bytes),
     ):
         if value is not None:
             yield GaugeMetricFamily(f"drivable_{name}", text, value=float(value))
@@ -187,7 +188,8 @@ def _histograms(
     for values, histogram in histograms.items():
         below, count, total_ns = histogram.cumulative([round(limit_ms * 1e6) for limit_ms in BUCKETS_MS])
         buckets = [
-            (str(limit_ms / 1000), float(there)) for limit_ms, there in zip(BUCKETS_MS, below, strict=True)
+            (str(limit_ms / 1000), float(below_it))
+            for limit_ms, below_it in zip(BUCKETS_MS, below, strict=True)
         ]
         family.add_metric(list(values), [*buckets, ("+Inf", float(count))], total_ns / 1e9)
     return family

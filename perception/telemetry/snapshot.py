@@ -1,4 +1,4 @@
-"""The node seen from outside, at the moment somebody asks: what endpoints and systemd are told."""
+"""Monitor: the status of the node at one moment, from runner, source and engine."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from perception.telemetry.health import (
 
 
 class Monitor:
-    """Puts together what runner, source and engine know; may be asked by any thread."""
+    """Collects the status of runner, source and engine; may be called from any thread."""
 
     def __init__(
         self,
@@ -38,8 +38,8 @@ class Monitor:
         self._tracer, self._freshness = tracer, freshness
 
     def status(self) -> NodeStatus:
-        """Of this moment."""
-        runner, published = self._runner, self._last_output.ask()
+        """The current status."""
+        runner, published = self._runner, self._last_output.published()
         counts = self._source.counts()
         restarts = {sink.name: sink.restarts for sink in runner.sinks.values()}
         period_ns = period_ns_of(self._source, self._info)
@@ -54,7 +54,7 @@ class Monitor:
             camera_state=published.camera_state,
             camera_reason=published.camera_reason,
             fresh_age_s=published.fresh_age_s,
-            # the youngest mask that may be published is as old as the oldest that may, and the next is due
+            # the oldest mask that may be published, and the silence allowed until the next
             fresh_limit_s=self._freshness.max_age_s + silence_s,
             record_age_s=published.record_age_s,
             record_limit_s=silence_limit_s(1e9 / period_ns) + self._freshness.stale_after_s,
@@ -72,7 +72,7 @@ class Monitor:
         )
 
     def source_counts(self) -> dict[str, int | float | str]:
-        """What the source counted, for the summary; its rate, who says so, and the period that it kept."""
+        """The source's counts for the summary, with its rate, where that is from, and the measured period."""
         info = self._info
         period_ns = period_ns_of(self._source, info) if info.is_taken_now else 1e9 / info.rate_hz
         rate = {"rate_hz": info.rate_hz, "rate_kind": info.rate_kind, "period_ms": round(period_ns / 1e6, 3)}

@@ -1,4 +1,4 @@
-"""What a run came to: counts, rates and times, as a table and as JSON."""
+"""Summary of a run: counts, rates and times, as a table and as JSON."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _LARGEST_SUMMARY_BYTES: Final = 1_000_000
 
 
 def summarise(runner: Runner, elapsed_s: float, model_id: str, provider: str) -> dict[str, Any]:
-    """Counts and times of a run that has ended."""
+    """Counts and times of a finished run."""
     frames = runner.counters()
     peak_bytes = own_memory().peak_bytes
     return {
@@ -43,7 +43,7 @@ def summarise(runner: Runner, elapsed_s: float, model_id: str, provider: str) ->
 
 
 def as_table(summary: dict[str, Any]) -> str:
-    """The summary as people read it."""
+    """The summary as a table for people."""
     frames = summary["frames"]
     dropped = ", ".join(f"{count} {reason}" for reason, count in frames["dropped"].items()) or "0"
     withheld_by = ", ".join(f"{count} {reason}" for reason, count in summary["withheld_by"].items())
@@ -69,22 +69,17 @@ def as_table(summary: dict[str, Any]) -> str:
 
 
 class SummaryFile:
-    """Where the summary goes: ours from the beginning of the run, and written once, at its end."""
+    """The summary's file: claimed at the start of the run, written once at its end."""
 
     def __init__(self, file: Path, *, overwrite: bool = False, append: bool = False) -> None:
-        """Note where it goes.
-
-        Args:
-            overwrite: replace what is there.
-            append: replace an older summary, and nothing else.
-        """
+        """`overwrite` replaces an existing file, `append` only an older summary."""
         self._file, self._overwrites, self._appends = file, overwrite, append
         self._named = Path(os.path.realpath(file)) if file.is_symlink() else file
         self._is_stream = is_stream(file)
         self._claim = Claim()
 
     def claim(self) -> None:
-        """Keep others from writing there, until `close`; raises SinkError. What is there stays as it is."""
+        """Lock the file against other writers until `close`, without changing it; raises SinkError."""
         if self._is_stream:
             return
         try:
@@ -100,13 +95,13 @@ class SummaryFile:
             raise
 
     def write(self, summary: dict[str, Any]) -> None:
-        """Write it as JSON, whole or not at all: an older summary stays where this one cannot be written.
+        """Write it as JSON, atomically: if that fails, an older summary stays.
 
-        Where it can, the older one is set aside, unless it is to be replaced. A link is followed; to a pipe
-        or a device, such as /dev/stdout, it is written as to any stream.
+        An older one is set aside, unless it is to be replaced. A symbolic link is followed; a pipe or a
+        device, such as /dev/stdout, is written as a stream.
 
         Raises:
-            SinkError: if it cannot be written, or another output has come there meanwhile.
+            SinkError: if it cannot be written, or another writer has claimed the file meanwhile.
         """
         content = (json_text(summary, indent=2) + "\n").encode()
         try:
@@ -123,7 +118,7 @@ class SummaryFile:
             raise self._unusable(error) from error
 
     def close(self) -> None:
-        """Others may write there again. Safe to call twice."""
+        """Unlock the file. Safe to call twice."""
         self._claim.release()
 
     def _unusable(self, error: OSError) -> SinkError:
@@ -136,7 +131,7 @@ def _is_summary(file: Path) -> bool:
         if file.stat().st_size > _LARGEST_SUMMARY_BYTES:
             return False
         there = json.loads(file.read_bytes())
-    except (OSError, ValueError):  # not there, or no JSON
+    except (OSError, ValueError):  # missing, or not JSON
         return False
     return isinstance(there, dict) and {"schema", "model_id", "frames", "sinks"} <= there.keys()
 
@@ -147,7 +142,7 @@ def _quantiles(times: Histogram) -> dict[str, float | int | None]:
 
     return {
         "p50": rounded(times.quantile_ms(0.5)),
-        # The 99th percentile of fewer than 100 durations would be a guess.
+        # of fewer than 100 durations the 99th percentile would be a guess
         "p99": rounded(times.quantile_ms(0.99)) if times.count >= 100 else None,
         "max": rounded(times.max_ns / 1e6) if times.count else None,
         "count": times.count,

@@ -1,12 +1,12 @@
-"""What systemd is told of the node: ready, alive, stopping, and a line of state. Nothing where there is none.
+"""Notifications to systemd: ready, watchdog, stopping and a status line.
 
-The protocol is that of sd_notify(3): datagrams of `NAME=value` lines to the socket in `NOTIFY_SOCKET`.
+The protocol is sd_notify(3): datagrams of `NAME=value` lines to the socket in `NOTIFY_SOCKET`.
 
-What keeps the watchdog quiet: **records that go out at their rate**, with masks or without, from a node
-without a dead end. Not masks alone: a node that tells for an hour that the camera is lost, and tries to
-reconnect, does its work, and to kill it would only add a restart to the outage. Readers of masks are
-protected by the camera state on every record and by `/readyz`, which falls with the masks. And not the life
-of the process alone: one whose data path stands publishes no record, outages neither, and is restarted.
+A heartbeat is sent while **outputs are published at their rate**, with or without masks, and the node has no
+dead end. Masks are not required: a node that reports for an hour that the camera is lost, and tries to
+reconnect, does its work, and a restart would only prolong the outage. Readers of masks are protected by the
+camera state in every record and by `/readyz`. A living process is not enough either: if its data path is
+stuck it publishes nothing, and is restarted.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from perception.telemetry.health import NodeStatus, Phase
 
 STATUS_EVERY_S = 5.0
 STARTING_LIMIT_S = 30.0
-"""systemd gives up on a start that was not heard of for so long, once its own limit has passed."""
+"""Extension of systemd's start timeout that each status line asks for until the node is ready."""
 
 
 class SystemdNotifier:
-    """Tells systemd of the node, at every `tick`; does nothing where `NOTIFY_SOCKET` is not set.
+    """Notifies systemd at every `tick`; does nothing if `NOTIFY_SOCKET` is not set.
 
-    A message that cannot be delivered never holds the node up, and is sent again at the next tick.
+    A message that cannot be delivered does not block the node, and is sent again at the next tick.
 
     Args:
-        is_ready_at_start: ready at the first tick, as for a recording; or else once the first mask of a
-            fresh frame was published.
-        environment: where systemd says what it wants.
+        is_ready_at_start: ready at the first tick, as for a recording; otherwise once the first mask of a
+            fresh frame is published.
+        environment: the variables that systemd sets.
     """
 
     def __init__(self, is_ready_at_start: bool = False, environment: Mapping[str, str] = os.environ) -> None:
@@ -43,20 +43,20 @@ class SystemdNotifier:
             self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
             self._socket.setblocking(False)
         self._is_ready = is_ready_at_start
-        self._told: set[str] = set()
+        self._sent: set[str] = set()
         self._heartbeat_s = _watchdog_s(environment) / 2
         self._heartbeat_due_s = self._status_due_s = 0.0
         self._last_state: tuple[object, ...] = ()
 
     @property
     def is_on(self) -> bool:
-        """Whether systemd waits to be told anything."""
+        """Whether systemd expects notifications."""
         return self._socket is not None
 
     def tick(self, status: NodeStatus) -> None:
-        """Tell what is due; to be called every half second or faster, and never once the node stands still.
+        """Send what is due; call it at least every half second.
 
-        A watchdog of less than 2 seconds would leave no room between two ticks.
+        A watchdog of less than 2 seconds would leave no margin between two ticks.
         """
         if self._socket is None:
             return
@@ -74,61 +74,61 @@ class SystemdNotifier:
         )
         if now_s >= self._status_due_s or state != self._last_state:
             lines = [f"STATUS={_one_line(status)}"]
-            if status.is_alive and "READY=1" not in self._told:
+            if status.is_alive and "READY=1" not in self._sent:
                 lines.append(f"EXTEND_TIMEOUT_USEC={STARTING_LIMIT_S * 1e6:.0f}")
             if self._send("\n".join(lines)):
                 self._status_due_s, self._last_state = now_s + STATUS_EVERY_S, state
 
     def close(self) -> None:
-        """Tell nothing more; safe to call twice."""
+        """Close the socket. Safe to call twice."""
         if self._socket is not None:
             self._socket.close()
             self._socket = None
 
     def _is_heartbeat_due(self, status: NodeStatus, now_s: float) -> bool:
-        is_watched = self._heartbeat_s > 0 and "READY=1" in self._told
+        is_watched = self._heartbeat_s > 0 and "READY=1" in self._sent
         return is_watched and status.is_alive and now_s >= self._heartbeat_due_s
 
     def _once(self, message: str) -> None:
-        if message not in self._told and self._send(message):
-            self._told.add(message)
+        if message not in self._sent and self._send(message):
+            self._sent.add(message)
 
     def _send(self, message: str) -> bool:
         assert self._socket is not None
         try:
             self._socket.sendto(message.encode(), self._address)
-        except OSError:  # nobody listens, or more waits to be read there than may
+        except OSError:  # no listener, or its queue is full
             return False
         return True
 
 
-def _address(told: str) -> bytes:
-    """Of a socket file (`/…`) or an abstract socket (`@…`); empty for none and for other kinds."""
-    if told.startswith("@"):
-        return b"\0" + os.fsencode(told[1:])
-    return os.fsencode(told) if told.startswith("/") else b""
+def _address(setting: str) -> bytes:
+    """Address of a socket file (`/…`) or an abstract socket (`@…`); empty for none and for other kinds."""
+    if setting.startswith("@"):
+        return b"\0" + os.fsencode(setting[1:])
+    return os.fsencode(setting) if setting.startswith("/") else b""
 
 
 def _watchdog_s(environment: Mapping[str, str]) -> float:
-    """The time after which systemd misses a heartbeat; 0 where it waits for none of this process."""
+    """systemd's watchdog timeout; 0 if it expects no heartbeats from this process."""
     if environment.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
         return 0.0
-    told = environment.get("WATCHDOG_USEC", "")
-    return int(told) / 1e6 if told.isdecimal() else 0.0
+    timeout_us = environment.get("WATCHDOG_USEC", "")
+    return int(timeout_us) / 1e6 if timeout_us.isdecimal() else 0.0
 
 
 def _one_line(status: NodeStatus) -> str:
-    """What `systemctl status` shows."""
+    """The line that `systemctl status` shows."""
     if not status.is_alive:
-        state = f"stands still: {status.why_not_alive}"
+        state = f"stuck: {status.why_not_alive}"
     elif status.is_fresh:
         state = f"masks are fresh, camera {status.camera_state}"
         state += f" ({status.camera_reason})" if status.camera_reason else ""
     else:
         state = f"no fresh mask: {status.why_not_fresh}"
     frames = status.frames
-    told = [state, f"{frames.published} published", f"{frames.dropped_in_all} dropped"]
+    parts = [state, f"{frames.published} published", f"{frames.dropped_in_all} dropped"]
     if status.engine_state is EngineState.FALLBACK:
-        told.append(f"engine {status.engine_state} on {status.provider}")
-    told += [f"{name} failed" for name, sink in status.sinks.items() if sink.error]
-    return redacted_line(" ".join("; ".join(told).split()))
+        parts.append(f"engine {status.engine_state} on {status.provider}")
+    parts += [f"{name} failed" for name, sink in status.sinks.items() if sink.error]
+    return redacted_line(" ".join("; ".join(parts).split()))

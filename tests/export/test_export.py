@@ -138,7 +138,7 @@ def test_own_network_has_its_own_name_in_file_card_and_records(
         ("theirs.onnx", "theirs.onnx"),
     ],
 )
-def test_file_in_the_place_of_the_model_is_told_its_setting(
+def test_file_given_as_the_model_is_refused_with_its_setting(
     model: str,
     file: str,
     tmp_path: Path,

@@ -1,4 +1,4 @@
-"""Faults put into real and rendered pictures are told in time, and driving without any raises no alarm."""
+"""Faults put into real and rendered pictures are reported in time; driving without any raises no alarm."""
 
 from __future__ import annotations
 
@@ -111,9 +111,9 @@ FAULTS: dict[str, tuple[Fault, CameraState, str]] = {
 }
 for half, box in list(HALVES.items())[:3]:
     for name, bgr in {"dark": DARK, "skin": SKIN, "grey": GREY}.items():
-        told = CameraState.DEGRADED, f"{half} half covered"
-        FAULTS[f"{half} half {name}"] = (covered(box, bgr), *told)
-        FAULTS[f"{half} half {name}, noise"] = (covered(box, bgr, 3), *told)
+        expected = CameraState.DEGRADED, f"{half} half covered"
+        FAULTS[f"{half} half {name}"] = (covered(box, bgr), *expected)
+        FAULTS[f"{half} half {name}, noise"] = (covered(box, bgr, 3), *expected)
 
 
 def frames_of(source: Source) -> Iterator[Frame]:
@@ -162,7 +162,7 @@ def check_faults(frames: list[Frame], good_s: float, hidden: str | None = None) 
 
 @pytest.mark.one_in(2)
 @pytest.mark.parametrize("scene", DRIVES)
-def test_every_fault_on_a_rendered_drive_is_told_in_half_a_second(scene: str) -> None:
+def test_every_fault_on_a_rendered_drive_is_reported_in_half_a_second(scene: str) -> None:
     drive = SyntheticSource(scene, (640, 360), rate_hz=5.0, seed=2, frames=12)
     # where no lamps are, the top half is black as it is
     hidden = "top half dark" if scene.startswith("unlit") else None
@@ -173,7 +173,7 @@ def test_every_fault_on_a_rendered_drive_is_told_in_half_a_second(scene: str) ->
 @needs_clips
 @pytest.mark.slow
 @pytest.mark.parametrize("clip", CLIPS, ids=lambda clip: clip.stem)
-def test_every_fault_on_a_real_clip_is_told_in_half_a_second(clip: Path) -> None:
+def test_every_fault_on_a_real_clip_is_reported_in_half_a_second(clip: Path) -> None:
     frames = list(frames_of(VideoSource(clip)))
 
     check_faults([frame for frame in frames if frame.time_ns < (GOOD_S + 0.55) * 1e9], GOOD_S)
@@ -223,7 +223,7 @@ def muddy(box: Box, luma: float) -> Fault:
 @needs_unlit
 @pytest.mark.parametrize("half", HALVES)
 @pytest.mark.parametrize("luma", [60, 120])
-def test_mud_on_an_unlit_road_is_told_in_half_a_second(luma: float, half: str) -> None:
+def test_mud_on_an_unlit_road_is_reported_in_half_a_second(luma: float, half: str) -> None:
     frames = night_frames(10)
     good = len(frames) // 2
     splashed = [spoiled(frame, muddy(HALVES[half], luma)) for frame in frames[good:]]
@@ -241,7 +241,7 @@ def test_mud_on_an_unlit_road_is_told_in_half_a_second(luma: float, half: str) -
 @pytest.mark.parametrize(
     "bgr", [BLACK, DARK, BROWN, GREY, SKIN], ids=["black", "dark", "brown", "grey", "skin"]
 )
-def test_a_cover_over_an_unlit_road_is_told_in_half_a_second_and_for_as_long_as_it_stays(
+def test_a_cover_over_an_unlit_road_is_reported_in_half_a_second_and_for_as_long_as_it_stays(
     bgr: Bgr, half: str, looks_hz: float
 ) -> None:
     frames = night_frames(looks_hz)
@@ -249,12 +249,12 @@ def test_a_cover_over_an_unlit_road_is_told_in_half_a_second_and_for_as_long_as_
     for good in (0, len(frames) // 2):  # from the first frame too
         monitor = CameraHealthMonitor(HealthSettings())
         covered_frames = [spoiled(frame, covered(HALVES[half], bgr, 1)) for frame in frames[good:]]
-        told = {
+        states = {
             frame.time_ns: monitor.assess(image_stats_of(frame), frame.time_ns, frame.is_damaged)[0]
             for frame in frames[:good] + covered_frames
         }
         due_ns = frames[good].time_ns + LATEST_ALARM_S * 1e9
-        late = [state for time_ns, state in told.items() if time_ns >= due_ns]
+        late = [state for time_ns, state in states.items() if time_ns >= due_ns]
         assert CameraState.OK not in late
 
 

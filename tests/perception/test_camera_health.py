@@ -116,7 +116,7 @@ def states(verdicts: Iterable[Verdict]) -> set[CameraState]:
     ],
 )
 @pytest.mark.parametrize("rate_hz", [5.0, 10.0, 30.0, 60.0])
-def test_a_fault_is_told_within_half_a_second_and_forgotten_after_one_of_good_frames(
+def test_a_fault_is_reported_within_half_a_second_and_forgotten_after_one_of_good_frames(
     stats: ImageStats, state: str, reason: str, rate_hz: float
 ) -> None:
     camera = Camera(rate_hz)
@@ -187,7 +187,7 @@ def test_black_without_noise_is_blocked_rather_than_frozen() -> None:
     assert camera.show_for(1, BLACK, repeats=True)[-1] == (CameraState.BLOCKED, "black")
 
 
-def test_damage_is_told_at_once_and_for_a_while() -> None:
+def test_damage_is_reported_immediately_and_for_a_while() -> None:
     camera = Camera()
     camera.show(ROAD)
 
@@ -195,7 +195,7 @@ def test_damage_is_told_at_once_and_for_a_while() -> None:
     assert 1.0 <= camera.seconds_to(CameraState.OK, ROAD) <= 1.1
 
 
-def test_damage_of_one_image_is_told_of_that_one_alone() -> None:
+def test_damage_of_one_image_is_reported_for_that_one_only() -> None:
     camera = Camera(may_freeze=False)
 
     assert camera.show(ROAD) == OK
@@ -252,7 +252,7 @@ def test_lamps_that_are_left_behind_are_no_cover() -> None:
     assert set(leaving) == {OK}
 
 
-def test_mud_is_told_by_its_standing_still_where_the_road_had_moved() -> None:
+def test_mud_is_recognised_as_it_stays_where_the_road_moved() -> None:
     def driving(frame: int) -> ImageStats:
         moved = 1 + 0.3 * np.sin(frame + np.arange(144.0).reshape(9, 16))
         return look_of(np.full((9, 16), 110.0), 40 * moved)

@@ -15,7 +15,7 @@ import pytest
 
 from perception.frame import CameraState, EngineState, Frame, NoFrameRecord, OutputItem, Prediction
 from perception.node import main
-from perception.telemetry.changes import AT_ONCE, PAUSE_S, StateChanges
+from perception.telemetry.changes import BURST, INTERVAL_S, StateChanges
 
 PERIOD_NS = 100_000_000
 
@@ -30,21 +30,21 @@ class Watched:
 
     def frames(self, count: int, state: CameraState = CameraState.OK, reason: str | None = None) -> None:
         for _ in range(count):
-            self.changes.tell(self._prediction(state, reason, EngineState.OK, None))
+            self.changes.record(self._prediction(state, reason, EngineState.OK, None))
 
     def engine(self, count: int, state: EngineState, reason: str | None = None) -> None:
         for _ in range(count):
-            self.changes.tell(self._prediction(CameraState.OK, None, state, reason))
+            self.changes.record(self._prediction(CameraState.OK, None, state, reason))
 
     def outage(self, state: CameraState, reason: str) -> None:
         time_ns = self._next_ns()
         outage: OutputItem = NoFrameRecord(
             "cam", (4, 3), time_ns, None, camera_state=state, camera_reason=reason
         )
-        self.changes.tell(outage)
+        self.changes.record(outage)
 
-    def lines(self, *, all_of_them: bool = False) -> list[str]:
-        return self.changes.lines(all_of_them=all_of_them)
+    def lines(self, *, flush: bool = False) -> list[str]:
+        return self.changes.lines(flush=flush)
 
     def _next_ns(self) -> int:
         self._frame_id += 1
@@ -72,10 +72,10 @@ def test_nothing_is_said_while_all_is_well(watched: Watched) -> None:
     watched.frames(50)
     watched.engine(5, EngineState.FALLBACK)
 
-    assert watched.lines(all_of_them=True) == []
+    assert watched.lines(flush=True) == []
 
 
-def test_trouble_is_told_when_it_comes_and_when_it_goes(watched: Watched) -> None:
+def test_issue_is_reported_when_it_comes_and_when_it_goes(watched: Watched) -> None:
     watched.frames(9)
     watched.frames(20, CameraState.BLOCKED, "black")
     first = watched.lines()
@@ -105,7 +105,7 @@ def test_another_reason_is_another_line_and_a_counting_one_is_not(watched: Watch
     ]
 
 
-def test_engine_that_is_not_believed_is_told_with_its_reason(watched: Watched) -> None:
+def test_suspect_engine_is_reported_with_its_reason(watched: Watched) -> None:
     watched.engine(4, EngineState.SUSPECT, "the same logits everywhere")
     watched.engine(1, EngineState.OK)
 
@@ -115,31 +115,31 @@ def test_engine_that_is_not_believed_is_told_with_its_reason(watched: Watched) -
     ]
 
 
-def test_flood_is_cut_and_its_end_is_told(watched: Watched) -> None:
+def test_flood_is_cut_and_its_end_is_reported(watched: Watched) -> None:
     for _ in range(100):
         watched.frames(1, CameraState.BLOCKED, "black")
         watched.frames(1)
     first = watched.lines()
-    held_back = watched.lines()
-    watched.now_s += PAUSE_S
+    immediately_after = watched.lines()
+    watched.now_s += INTERVAL_S
     later = watched.lines()
 
-    assert len(first) == AT_ONCE
-    assert held_back == []
+    assert len(first) == BURST
+    assert immediately_after == []
     assert later == [
         "at 20.0 s: camera ok again, after 0.1 s, 1 frame without a mask",
-        f"({200 - AT_ONCE - 1} more changes of camera or engine were left out)",
+        f"({200 - BURST - 1} more changes of camera or engine were left out)",
     ]
 
 
-def test_last_change_is_told_at_the_end_of_the_run(watched: Watched) -> None:
-    for _ in range(AT_ONCE):
+def test_last_change_is_reported_at_the_end_of_the_run(watched: Watched) -> None:
+    for _ in range(BURST):
         watched.frames(1, CameraState.BLOCKED, "black")
         watched.frames(1)
     watched.lines()
     watched.frames(1, CameraState.LOST, "gone")
 
-    assert watched.lines(all_of_them=True)[-2].startswith("at 1.3 s: camera lost (gone)")
+    assert watched.lines(flush=True)[-2].startswith("at 1.3 s: camera lost (gone)")
 
 
 def _black_in_between(file: Path, write_clip: Callable[[Path, list[np.ndarray]], None]) -> None:
@@ -159,7 +159,7 @@ def _write_clip(file: Path, images: list[np.ndarray]) -> None:
         video.mux(stream.encode(None))
 
 
-def test_run_tells_of_a_black_camera_and_where_its_files_are(
+def test_run_reports_a_black_camera_and_where_its_files_are(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     clip, out, records = tmp_path / "a.mp4", tmp_path / "o.mp4", tmp_path / "r.jsonl"
@@ -184,7 +184,7 @@ def test_run_tells_of_a_black_camera_and_where_its_files_are(
         assert part in files
 
 
-def test_trouble_is_on_the_terminal_while_the_run_goes_on(tmp_path: Path) -> None:
+def test_issue_is_on_the_terminal_while_the_run_goes_on(tmp_path: Path) -> None:
     clip = tmp_path / "a.mp4"
     _black_in_between(clip, _write_clip)
     node = "import sys; from perception.node import main; sys.exit(main(sys.argv[1:]))"
@@ -204,13 +204,13 @@ def test_trouble_is_on_the_terminal_while_the_run_goes_on(tmp_path: Path) -> Non
     assert run.returncode == 0
 
 
-def test_run_that_writes_nothing_tells_of_no_files(capsys: pytest.CaptureFixture[str]) -> None:
+def test_run_that_writes_nothing_names_no_files(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--max-frames", "2", "--synthetic.wh", "160x90", "--model", "rt_s-int8"]) == 0
 
     assert "files:" not in capsys.readouterr().err
 
 
-def test_segments_are_told_from_the_first_to_the_last(
+def test_segments_are_listed_from_the_first_to_the_last(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = ["--max-frames", "90", "--synthetic.wh", "160x90", "--model", "rt_s-int8"]

@@ -123,7 +123,7 @@ def test_stacked_counts_give_what_each_gives_alone() -> None:
     np.testing.assert_array_equal(mean_iou_of(stacked).ravel(), [matrix.mean_iou() for matrix in matrices])
 
 
-def test_merged_classes_are_not_told_apart() -> None:
+def test_merged_classes_are_not_distinguished() -> None:
     counts = np.array([[5, 1, 0], [2, 4, 1], [0, 3, 9]])
 
     two = merged(counts, DRIVABLE_OR_NOT)

@@ -1,4 +1,4 @@
-"""The endpoints over real sockets: they tell the truth of the moment, and no client can hurt them."""
+"""The endpoints over real sockets: they report the status at each request, and no client can block them."""
 
 from __future__ import annotations
 
@@ -51,22 +51,22 @@ FRESH = NodeStatus(
     memory=Memory(150_000_000, 160_000_000),
 )
 LOST = replace(FRESH, camera_state=CameraState.LOST, camera_reason="unplugged", fresh_age_s=9.0)
-STANDING = replace(FRESH, fresh_age_s=6.0, record_age_s=6.0)
+STUCK = replace(FRESH, fresh_age_s=6.0, record_age_s=6.0)
 
 
 class Node:
     """A node whose status the test sets."""
 
     def __init__(self, status: Callable[[], NodeStatus] | None = None, names: tuple[str, ...] = ()) -> None:
-        self.told: NodeStatus | Exception = FRESH
+        self.reported: NodeStatus | Exception = FRESH
         self.age, self.stages = Histogram(), {"infer": Histogram()}
         self.endpoints = Endpoints("127.0.0.1:0", names)
         self.endpoints.start(status or self.status, self.age, self.stages)
 
     def status(self) -> NodeStatus:
-        if isinstance(self.told, Exception):
-            raise self.told
-        return self.told
+        if isinstance(self.reported, Exception):
+            raise self.reported
+        return self.reported
 
     def connect(self) -> socket.socket:
         return socket.create_connection(("127.0.0.1", self.endpoints.port), timeout=10)
@@ -117,28 +117,28 @@ def samples(text: str, parse: Callable[[str], Any] = of_text) -> dict[str, float
 
 
 @pytest.mark.parametrize(
-    ("told", "healthz", "readyz"),
+    ("status", "healthz", "readyz"),
     [
         (FRESH, (200, "ok\n"), (200, "ok\n")),
         (LOST, (200, "ok\n"), (503, "camera lost: unplugged\n")),
         (
-            STANDING,
+            STUCK,
             (503, "nothing was published for 6.0 s\n"),
             (503, "no mask was published for 6.0 s\n"),
         ),
-        (replace(FRESH, phase=Phase.STARTING), (200, "ok\n"), (503, "starting\n")),
+        (replace(FRESH, phase=Phase.STOPPING), (200, "ok\n"), (503, "stopping\n")),
         (
             replace(LOST, dead_end="capture: rtsp://ann:secret@camera/road is gone"),
             (503, "capture: rtsp://ann:***@camera/road is gone\n"),
             (503, "capture: rtsp://ann:***@camera/road is gone\n"),
         ),
     ],
-    ids=["fresh", "camera lost", "standing still", "starting", "dead end"],
+    ids=["fresh", "camera lost", "stuck", "stopping", "dead end"],
 )
-def test_health_and_readiness_are_told_with_the_reason(
-    told: NodeStatus, healthz: tuple[int, str], readyz: tuple[int, str], node: Node
+def test_health_and_readiness_come_with_the_reason(
+    status: NodeStatus, healthz: tuple[int, str], readyz: tuple[int, str], node: Node
 ) -> None:
-    node.told = told
+    node.reported = status
 
     assert node.ask("/healthz")[:2] == healthz
     assert node.ask("/readyz")[:2] == readyz
@@ -146,19 +146,19 @@ def test_health_and_readiness_are_told_with_the_reason(
 
 def test_every_answer_is_of_the_moment_it_is_asked_for(node: Node) -> None:
     statuses = []
-    for told in (FRESH, LOST, FRESH):
-        node.told = told
+    for status in (FRESH, LOST, FRESH):
+        node.reported = status
         statuses.append(node.ask("/readyz")[0])
 
     assert statuses == [200, 503, 200]
 
 
-def test_readiness_falls_while_the_data_path_stands_still() -> None:
+def test_readiness_falls_while_the_data_path_is_stuck() -> None:
     last = LastOutput()
 
     def status() -> NodeStatus:
-        told = last.ask()
-        return replace(FRESH, **(vars(told) | {"fresh_limit_s": 0.3}))
+        published = last.published()
+        return replace(FRESH, **(vars(published) | {"fresh_limit_s": 0.3}))
 
     node = Node(status)
     mask = Prediction(
@@ -169,7 +169,7 @@ def test_readiness_falls_while_the_data_path_stands_still() -> None:
         published_ns=time.monotonic_ns(),
     )
 
-    last.tell(mask)  # and then nothing more
+    last.record(mask)  # and then nothing more
     before = node.ask("/readyz")[0]
     limit_s = time.monotonic() + 5
     while (after := node.ask("/readyz"))[0] == 200 and time.monotonic() < limit_s:
@@ -182,14 +182,14 @@ def test_readiness_falls_while_the_data_path_stands_still() -> None:
     node.endpoints.close()
 
 
-def test_metrics_tell_the_counts_and_states(node: Node) -> None:
+def test_metrics_have_the_counts_and_states(node: Node) -> None:
     status, text, headers = node.ask("/metrics")
 
-    told = samples(text)
+    values = samples(text)
     assert status == 200
     assert headers["Content-Type"].startswith("text/plain; version=")
     assert (
-        told.items()
+        values.items()
         >= {
             "drivable_frames_captured_total": 100,
             "drivable_frames_published_total": 90,
@@ -227,33 +227,33 @@ def test_metrics_tell_the_counts_and_states(node: Node) -> None:
 
 
 def test_metrics_fall_with_freshness(node: Node) -> None:
-    node.told = STANDING
+    node.reported = STUCK
 
-    told = samples(node.ask("/metrics")[1])
+    values = samples(node.ask("/metrics")[1])
 
-    assert (told["drivable_fresh"], told["drivable_alive"]) == (0, 0)
-    assert told["drivable_last_mask_age_seconds"] == 6.0
+    assert (values["drivable_fresh"], values["drivable_alive"]) == (0, 0)
+    assert values["drivable_last_mask_age_seconds"] == 6.0
 
 
-def test_metrics_name_what_the_run_is_made_of(node: Node) -> None:
+def test_metrics_have_the_versions_and_checksums_of_the_run(node: Node) -> None:
     run = RunIdentity(version="1.2", code_sha256="c0", model_sha256="ab", settings_sha256="5e")
     tie = ClockTie(0, 50, steps=2, synchronisation=Synchronisation(False))
-    node.told = replace(FRESH, run=run, clock=tie)
+    node.reported = replace(FRESH, run=run, clock=tie)
 
-    told = samples(node.ask("/metrics")[1])
+    values = samples(node.ask("/metrics")[1])
 
     labels = "{code_sha256=c0}{model_id=rt_m-1}{model_sha256=ab}{settings_sha256=5e}{version=1.2}"
-    assert told[f"drivable_build_info{labels}"] == 1
-    assert (told["drivable_utc_steps_total"], told["drivable_utc_synchronised"]) == (2, 0)
+    assert values[f"drivable_build_info{labels}"] == 1
+    assert (values["drivable_utc_steps_total"], values["drivable_utc_synchronised"]) == (2, 0)
 
 
 def test_what_is_not_known_yet_is_absent_and_not_zero(node: Node) -> None:
-    node.told = replace(FRESH, camera_state=None, fresh_age_s=None, memory=Memory())
+    node.reported = replace(FRESH, camera_state=None, fresh_age_s=None, memory=Memory())
 
-    told = samples(node.ask("/metrics")[1])
+    values = samples(node.ask("/metrics")[1])
 
-    assert not {"drivable_last_mask_age_seconds", "drivable_memory_resident_bytes"} & told.keys()
-    assert sum(value for name, value in told.items() if name.startswith("drivable_camera_state")) == 0
+    assert not {"drivable_last_mask_age_seconds", "drivable_memory_resident_bytes"} & values.keys()
+    assert sum(value for name, value in values.items() if name.startswith("drivable_camera_state")) == 0
 
 
 def test_ages_and_stage_times_are_histograms(node: Node) -> None:
@@ -263,16 +263,20 @@ def test_ages_and_stage_times_are_histograms(node: Node) -> None:
     node.stages["late one"] = Histogram()
     node.stages["late one"].add(1_000_000)
 
-    told = samples(node.ask("/metrics")[1])
+    values = samples(node.ask("/metrics")[1])
 
-    age = {limit: told[f"drivable_frame_age_seconds_bucket{{le={limit}}}"] for limit in ("0.005", "0.015")}
+    age = {limit: values[f"drivable_frame_age_seconds_bucket{{le={limit}}}"] for limit in ("0.005", "0.015")}
     assert age == {"0.005": 1, "0.015": 2}
-    assert told["drivable_frame_age_seconds_bucket{le=0.033}"] == 4
-    assert told["drivable_frame_age_seconds_bucket{le=5.0}"] == 4
-    assert told["drivable_frame_age_seconds_bucket{le=+Inf}"] == told["drivable_frame_age_seconds_count"] == 5
-    assert told["drivable_frame_age_seconds_sum"] == pytest.approx(9.076)
-    assert told["drivable_stage_seconds_count{stage=infer}"] == 1
-    assert told["drivable_stage_seconds_count{stage=late one}"] == 1
+    assert values["drivable_frame_age_seconds_bucket{le=0.033}"] == 4
+    assert values["drivable_frame_age_seconds_bucket{le=5.0}"] == 4
+    assert (
+        values["drivable_frame_age_seconds_bucket{le=+Inf}"]
+        == values["drivable_frame_age_seconds_count"]
+        == 5
+    )
+    assert values["drivable_frame_age_seconds_sum"] == pytest.approx(9.076)
+    assert values["drivable_stage_seconds_count{stage=infer}"] == 1
+    assert values["drivable_stage_seconds_count{stage=late one}"] == 1
 
 
 def test_openmetrics_is_given_where_it_is_asked_for(node: Node) -> None:
@@ -285,7 +289,7 @@ def test_openmetrics_is_given_where_it_is_asked_for(node: Node) -> None:
 
 
 def test_head_gives_the_same_without_a_body(node: Node) -> None:
-    node.told = LOST
+    node.reported = LOST
 
     status, body, headers = node.ask("/readyz", "HEAD")
 
@@ -344,24 +348,24 @@ def test_large_request_is_refused_and_closed(request_bytes: bytes, node: Node) -
     assert node.ask("/healthz")[0] == 200
 
 
-def test_error_of_ours_is_told_to_the_log_and_not_to_the_client(
+def test_internal_error_is_logged_and_not_sent_to_the_client(
     node: Node, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    node.told = ValueError("no route to rtsp://ann:secret@camera/road")
+    node.reported = ValueError("no route to rtsp://ann:secret@camera/road")
 
     answers = [node.ask(path)[:2] for path in ("/healthz", "/readyz", "/metrics")]
 
     assert answers == 3 * [(500, "Internal Server Error\n")]
     line = "drivable-node: http: ValueError: no route to rtsp://ann:***@camera/road\n"
-    told = ""
+    logged = ""
     until_s = time.monotonic() + 5
-    while told.count("\n") < 3 and time.monotonic() < until_s:  # a client has its answer before that
-        told += capsys.readouterr().err
+    while logged.count("\n") < 3 and time.monotonic() < until_s:  # a client has its answer before that
+        logged += capsys.readouterr().err
         time.sleep(0.01)
-    assert told == 3 * line
+    assert logged == 3 * line
 
 
-def test_clients_that_say_nothing_hold_nobody_up_and_are_hung_up_on(
+def test_clients_that_say_nothing_block_nobody_and_are_disconnected(
     node: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("perception.telemetry.http_request.READ_LIMIT_S", 0.5)
@@ -406,9 +410,9 @@ def test_request_that_drips_in_has_no_more_time_than_any_other(
     assert 0.2 < took_s < 2
 
 
-def test_client_that_takes_no_answer_is_hung_up_on(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_client_that_takes_no_answer_is_disconnected(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("perception.telemetry.http_request.WRITE_LIMIT_S", 0.2)
-    node.told = replace(FRESH, restarts={f"stage {number} {200 * 'x'}": 1 for number in range(50_000)})
+    node.reported = replace(FRESH, restarts={f"stage {number} {200 * 'x'}": 1 for number in range(50_000)})
 
     with node.connect() as connection:
         connection.sendall(b"GET /metrics HTTP/1.1\r\n\r\n")
@@ -419,11 +423,11 @@ def test_client_that_takes_no_answer_is_hung_up_on(node: Node, monkeypatch: pyte
         alive = [thread.is_alive() for thread in threads]
 
     assert alive == [False]
-    node.told = FRESH
+    node.reported = FRESH
     assert node.ask("/healthz")[0] == 200
 
 
-def test_for_one_client_more_than_allowed_the_oldest_is_hung_up_on(node: Node) -> None:
+def test_for_one_client_more_than_allowed_the_oldest_is_disconnected(node: Node) -> None:
     silent = [node.connect() for _ in range(CONNECTIONS)]
     time.sleep(0.2)  # until the last of them has been taken
 
@@ -499,7 +503,7 @@ def test_names_that_are_not_the_nodes_are_refused(host: str, status: int) -> Non
     assert b"attacker" not in answer
 
 
-def test_of_two_hosts_none_may_be_strange(node: Node) -> None:
+def test_of_two_hosts_both_must_be_the_nodes(node: Node) -> None:
     answer = node.say(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nHost: attacker.example\r\n\r\n")
 
     assert b" 421 " in answer
@@ -562,7 +566,7 @@ def test_port_alone_is_on_the_loopback_interface(setting: str, address: tuple[st
     "setting", ["", "port", "65536", "-1", "127.0.0.1:", ":9464", "::1:9464", "a b:1", "http://a:9464", "1.5"]
 )
 def test_what_is_no_address_is_one_line(setting: str) -> None:
-    with pytest.raises(EndpointsError, match="is no address to listen on; give a port such as 9464"):
+    with pytest.raises(EndpointsError, match="is not an address to listen on; give a port such as 9464"):
         Endpoints(setting)
 
 
@@ -572,8 +576,8 @@ def test_port_in_use_is_one_line() -> None:
         with pytest.raises(EndpointsError) as caught:
             Endpoints(str(port)).start(lambda: FRESH, Histogram(), {})
 
-    told = f"http 127.0.0.1:{port}: cannot listen there: Address already in use"
-    assert str(caught.value) == f"{told}; choose another port or interface"
+    failure = f"http 127.0.0.1:{port}: cannot listen there: Address already in use"
+    assert str(caught.value) == f"{failure}; choose another port or interface"
 
 
 def test_unknown_interface_is_one_line() -> None:

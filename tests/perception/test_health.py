@@ -58,7 +58,6 @@ def test_young_mask_of_a_good_camera_is_fresh_and_alive() -> None:
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"phase": Phase.STARTING}, "starting"),
         ({"phase": Phase.STOPPING}, "stopping"),
         ({"camera_state": None}, "nothing was published yet"),
         ({"camera_state": CameraState.LOST, "camera_reason": "unplugged"}, "camera lost: unplugged"),
@@ -94,10 +93,9 @@ def test_poor_camera_still_gives_fresh_masks() -> None:
     "change",
     [
         {"camera_state": CameraState.LOST, "fresh_age_s": 3600.0},
-        {"phase": Phase.STARTING, "camera_state": None, "record_age_s": 60.0},
         {"phase": Phase.STOPPING, "record_age_s": 6.0},
     ],
-    ids=["camera lost for an hour, and told so", "starting for a minute", "draining"],
+    ids=["camera lost for an hour, and reported so", "draining"],
 )
 def test_node_without_masks_is_alive_while_it_does_its_work(change: dict[str, Any]) -> None:
     assert replace(FRESH, **change).is_alive
@@ -111,17 +109,17 @@ def test_node_without_masks_is_alive_while_it_does_its_work(change: dict[str, An
         ({"dead_end": "infer does not move", "phase": Phase.STOPPING}, "infer does not move"),
     ],
 )
-def test_node_that_stands_still_is_not_alive_and_says_why(change: dict[str, Any], reason: str) -> None:
+def test_stuck_node_is_not_alive_and_says_why(change: dict[str, Any], reason: str) -> None:
     assert replace(FRESH, **change).why_not_alive == reason
 
 
 def test_ages_grow_while_nobody_publishes(clock: list[int]) -> None:
     last = LastOutput()
     clock[0] = 2_000_000_000
-    last.tell(prediction(clock[0]))
+    last.record(prediction(clock[0]))
 
     clock[0] = 9_000_000_000
-    published = last.ask()
+    published = last.published()
 
     assert published.camera_state is CameraState.OK
     assert (published.record_age_s, published.fresh_age_s) == (7.0, 7.0)
@@ -131,7 +129,7 @@ def test_before_the_first_output_the_age_of_the_run_counts(clock: list[int]) -> 
     last = LastOutput()
 
     clock[0] += 3_000_000_000
-    published = last.ask()
+    published = last.published()
 
     assert (published.camera_state, published.fresh_age_s, published.record_age_s) == (None, None, 3.0)
 
@@ -139,12 +137,12 @@ def test_before_the_first_output_the_age_of_the_run_counts(clock: list[int]) -> 
 @pytest.mark.parametrize("state", [CameraState.BLOCKED, CameraState.FROZEN, CameraState.LOST])
 def test_record_without_a_mask_makes_no_mask_younger(state: CameraState, clock: list[int]) -> None:
     last = LastOutput()
-    last.tell(prediction(clock[0]))
+    last.record(prediction(clock[0]))
 
     clock[0] += 2_000_000_000
-    last.tell(outage(clock[0]) if state is CameraState.LOST else prediction(clock[0], state))
+    last.record(outage(clock[0]) if state is CameraState.LOST else prediction(clock[0], state))
     clock[0] += 1_000_000_000
-    published = last.ask()
+    published = last.published()
 
     assert published.camera_state is state
     assert (published.record_age_s, published.fresh_age_s) == (1.0, 3.0)
@@ -155,7 +153,7 @@ def test_silence_is_allowed_for_some_periods_and_some_seconds(rate_hz: float, li
     assert silence_limit_s(rate_hz) == limit_s
 
 
-def test_memory_is_told_and_its_peak_is_no_less() -> None:
+def test_peak_of_the_memory_is_no_less_than_its_present_size() -> None:
     memory = own_memory()
 
     assert memory.resident_bytes

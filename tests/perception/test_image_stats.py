@@ -92,7 +92,7 @@ def test_decoders_black_and_white_are_black_and_white() -> None:
     assert (white.darkest_luma, white.saturated_share) == (255, 1)
 
 
-def test_blur_is_told_by_sharpness_with_noise_on_top_and_in_poor_light(road_bgr: Image) -> None:
+def test_blur_is_recognised_by_sharpness_with_noise_on_top_and_in_poor_light(road_bgr: Image) -> None:
     noise = np.random.default_rng(0).normal(0, 2, road_bgr.shape)
     blurred = cv2.GaussianBlur(road_bgr, (0, 0), 12) + noise
     dim = road_bgr * 0.3 + noise

@@ -303,7 +303,7 @@ class TestClassMaps:
         for shape in ((72, 128, 3), (48, 64, 3), (101, 33, 3)):
             assert engine.segment(np.full(shape, 9, np.uint8))[0].shape == (48, 64)
 
-    def test_frame_of_another_size_is_told_with_both_sizes_and_what_to_do(
+    def test_frame_of_another_size_is_refused_with_both_sizes_and_what_to_do(
         self, make_classifier: Callable[..., Path]
     ) -> None:
         engine = OnnxEngine(make_classifier((128, 72)), "cpu")
@@ -496,7 +496,7 @@ class TestWithoutGpu:
         ):
             OnnxEngine(file, provider)
 
-    def test_reason_is_told(self, tmp_path: Path) -> None:
+    def test_reason_is_reported(self, tmp_path: Path) -> None:
         file = written(tmp_path, packed())
         stub = ort.InferenceSession
         raises = isinstance(stub, SessionWithoutGpu) and stub.raises
@@ -532,6 +532,6 @@ class TestWithoutGpu:
         assert (engine.provider, engine.state) == ("cpu", "ok")
         assert capfd.readouterr() == ("", "")
 
-    def test_bad_file_is_told_as_such(self, tmp_path: Path) -> None:
+    def test_bad_file_is_reported_as_such(self, tmp_path: Path) -> None:
         with pytest.raises(EngineError, match=r"tiny.onnx: not a model that ONNX Runtime can load"):
             OnnxEngine(written(tmp_path, b"garbage"), "auto")

@@ -219,7 +219,7 @@ def test_auto_takes_bf16_where_the_cpu_has_it(monkeypatch: pytest.MonkeyPatch) -
     assert OpenVinoEngine(SHIPPED, threads=1).provider == "openvino bf16"
 
 
-def test_missing_package_is_told_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_package_is_reported_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "openvino", None)
 
     with pytest.raises(EngineError, match=r"pip install 'drivable\[openvino\]'$"):

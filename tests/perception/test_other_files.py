@@ -108,7 +108,7 @@ def test_file_that_is_no_model_is_named_for_what_it_is(
         ("exported", "exported: is a folder, not a model file; in it: a.onnx"),
     ],
 )
-def test_model_that_is_not_there_is_told_with_what_is(
+def test_model_that_is_not_there_is_refused_with_those_that_are(
     typed: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)

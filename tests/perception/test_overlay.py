@@ -51,7 +51,7 @@ def _bgr_at(canvas: Canvas, x: int, y: int) -> NDArray[np.float64]:
 
 @pytest.mark.parametrize("grey", [0, 128, 255])
 @pytest.mark.parametrize("matrix", ["bt601", "bt709"])
-def test_areas_are_told_apart_on_a_black_and_on_a_white_road(grey: int, matrix: YuvMatrix) -> None:
+def test_areas_are_distinguished_on_a_black_and_on_a_white_road(grey: int, matrix: YuvMatrix) -> None:
     canvas = _canvas(WH, matrix)
 
     draw_overlay(canvas, _prediction(np.full((WH[1], WH[0], 3), grey, np.uint8)))
@@ -172,21 +172,21 @@ def test_no_view_of_the_road_gives_a_red_banner_and_no_mask(state: CameraState) 
 
 @pytest.mark.parametrize("state", [EngineState.SUSPECT, EngineState.STALLED])
 @pytest.mark.parametrize(
-    ("camera_state", "told_too"), [(CameraState.OK, ""), (CameraState.DEGRADED, "; camera degraded: dark")]
+    ("camera_state", "addition"), [(CameraState.OK, ""), (CameraState.DEGRADED, "; camera degraded: dark")]
 )
 def test_engine_that_gives_no_mask_gives_a_red_banner(
-    camera_state: CameraState, told_too: str, state: EngineState
+    camera_state: CameraState, addition: str, state: EngineState
 ) -> None:
     canvas = _canvas(WH)
     pixels = np.full((WH[1], WH[0], 3), 128, np.uint8)
-    prediction = _prediction(pixels, camera_state, "dark" if told_too else None, state)
+    prediction = _prediction(pixels, camera_state, "dark" if addition else None, state)
     prediction = replace(prediction, engine_reason="constant logits")
 
     draw_overlay(canvas, prediction)
 
     assert _bgr_at(canvas, 318, 2)[2] > 150
     assert np.abs(_bgr_at(canvas, 120, 130) - 128).max() <= 3
-    assert banner_text(prediction) == f"NO MASK - engine {state}: constant logits{told_too}"
+    assert banner_text(prediction) == f"NO MASK - engine {state}: constant logits{addition}"
 
 
 def test_poor_view_gives_a_banner_and_the_mask() -> None:

@@ -33,7 +33,7 @@ SOURCE = "/onnxruntime_src/onnxruntime/core/graph/model.cc:179 onnxruntime::Mode
         ),
     ],
 )
-def test_file_that_does_not_load_is_told_without_codes_and_places(theirs: str, ours: str) -> None:
+def test_file_that_does_not_load_is_reported_without_codes_and_places(theirs: str, ours: str) -> None:
     assert why_not_loaded(RuntimeError(theirs)).startswith(ours)
 
 
@@ -49,7 +49,7 @@ def test_file_that_does_not_load_is_told_without_codes_and_places(theirs: str, o
         ("out of\nwords", "out of words"),
     ],
 )
-def test_network_that_does_not_run_is_told_by_its_operator(theirs: str, ours: str) -> None:
+def test_network_that_does_not_run_is_reported_with_its_operator(theirs: str, ours: str) -> None:
     assert why_not_run(RuntimeError(theirs)) == ours
 
 
@@ -64,7 +64,7 @@ def test_network_that_does_not_run_is_told_by_its_operator(theirs: str, ours: st
         (b"[" * 100_000, "nested too deep"),
     ],
 )
-def test_text_that_is_no_json_is_told_by_its_place(content: bytes, ours: str) -> None:
+def test_text_that_is_no_json_is_reported_with_its_place(content: bytes, ours: str) -> None:
     with pytest.raises((ValueError, RecursionError)) as raised:
         json.loads(content.decode())
 

@@ -158,7 +158,7 @@ def test_run_that_works_writes_the_password_nowhere(server: ThreadingHTTPServer,
     assert PASSWORD not in shown
 
 
-def test_refused_password_is_told_without_it(server: ThreadingHTTPServer, said: Said) -> None:
+def test_refused_password_is_reported_without_it(server: ThreadingHTTPServer, said: Said) -> None:
     status, shown = said("--source", f"http://ann:{PASSWORD}@127.0.0.1:{server.server_port}/other")
 
     assert status == 1

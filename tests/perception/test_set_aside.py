@@ -328,7 +328,7 @@ def test_overwriting_removes_nothing_that_no_run_is_known_to_have_made(
     assert "out: 1 mask is kept in " in capsys.readouterr().err
 
 
-def test_label_in_the_place_of_a_mask_in_a_folder_within_is_told_before_anything_is_touched(
+def test_label_in_the_place_of_a_mask_in_a_folder_within_is_reported_before_anything_is_touched(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, only_error_line: Callable[[str], str]
 ) -> None:
     monkeypatch.chdir(tmp_path)

@@ -150,22 +150,22 @@ def test_stall_does_not_look_alive_or_fresh_and_the_watchdog_ends_it() -> None:
             goes_on.wait(LIMIT_S)
 
     policy, last_output = RunPolicy(max_age_s=0.2, watchdog=settings), LastOutput()
-    predictors, listeners = [predict_but(hangs)], [last_output.tell]
+    predictors, listeners = [predict_but(hangs)], [last_output.record]
     runner = Runner(camera, camera.open(), predictors, [sink], policy, listeners=listeners)
     runner.start()
     until_s = time.monotonic() + LIMIT_S
     while runner.dead_end is None and time.monotonic() < until_s:
         runner.watch()
         time.sleep(0.02)
-    last = last_output.ask()
-    told = len(sink.written)
+    last = last_output.published()
+    written = len(sink.written)
     time.sleep(0.3)
 
     assert runner.dead_end == "predict-0: hung: at one frame for more than 1.5 s"
     assert stalled_records(sink.written)
     assert (last.engine_state, last.camera_state) == (EngineState.STALLED, CameraState.OK)
     assert last.record_age_s > 1.0, "records of a stall kept the node alive"
-    assert len(sink.written) <= told + 2, "records went on behind the end of the run"
+    assert len(sink.written) <= written + 2, "records went on behind the end of the run"
     goes_on.set()
     assert runner.wait(LIMIT_S)
     assert runner.counters().in_flight == 0

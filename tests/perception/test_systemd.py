@@ -1,4 +1,4 @@
-"""What systemd is told, at a real socket: ready when masks are, alive while records go out, never more."""
+"""Notifications to systemd at a real socket: ready once masks are, alive while outputs are published."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ STARTING = NodeStatus(
     model_id="rt_m-1",
     provider="cpu",
     engine_state=EngineState.OK,
-    phase=Phase.STARTING,
+    phase=Phase.RUNNING,
     camera_state=None,
     camera_reason=None,
     fresh_age_s=None,
@@ -37,9 +37,9 @@ STARTING = NodeStatus(
     record_age_s=0.0,
     record_limit_s=5.0,
 )
-FRESH = replace(STARTING, phase=Phase.RUNNING, camera_state=CameraState.OK, fresh_age_s=0.03)
+FRESH = replace(STARTING, camera_state=CameraState.OK, fresh_age_s=0.03)
 LOST = replace(FRESH, camera_state=CameraState.LOST, camera_reason="unplugged", fresh_age_s=3600.0)
-STANDING = replace(FRESH, fresh_age_s=6.0, record_age_s=6.0)
+STUCK = replace(FRESH, fresh_age_s=6.0, record_age_s=6.0)
 WATCHDOG_S = 10.0
 
 
@@ -85,7 +85,7 @@ def pass_s(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
 PassS = Callable[[float], None]
 
 
-def test_ready_is_told_once_when_the_first_mask_is_fresh(systemd: Systemd) -> None:
+def test_ready_is_sent_once_when_the_first_mask_is_fresh(systemd: Systemd) -> None:
     notifier = SystemdNotifier(environment=systemd.environment)
 
     notifier.tick(STARTING)
@@ -122,7 +122,7 @@ def test_heartbeat_comes_at_half_the_time_of_the_watchdog(systemd: Systemd, pass
     notifier.close()
 
 
-def test_node_that_tells_of_a_lost_camera_keeps_its_heartbeat(systemd: Systemd, pass_s: PassS) -> None:
+def test_node_that_reports_a_lost_camera_keeps_its_heartbeat(systemd: Systemd, pass_s: PassS) -> None:
     notifier = SystemdNotifier(environment=systemd.environment)
     notifier.tick(FRESH)
     systemd.heard()
@@ -137,10 +137,8 @@ def test_node_that_tells_of_a_lost_camera_keeps_its_heartbeat(systemd: Systemd, 
     notifier.close()
 
 
-@pytest.mark.parametrize("status", [STANDING, replace(LOST, dead_end="capture: no more restarts")])
-def test_node_that_stands_still_gets_no_heartbeat(
-    status: NodeStatus, systemd: Systemd, pass_s: PassS
-) -> None:
+@pytest.mark.parametrize("status", [STUCK, replace(LOST, dead_end="capture: no more restarts")])
+def test_stuck_node_gets_no_heartbeat(status: NodeStatus, systemd: Systemd, pass_s: PassS) -> None:
     notifier = SystemdNotifier(environment=systemd.environment)
     notifier.tick(FRESH)
     systemd.heard()
@@ -150,7 +148,7 @@ def test_node_that_stands_still_gets_no_heartbeat(
 
     heard = systemd.heard()
     assert "WATCHDOG=1" not in heard
-    assert heard[0].startswith("STATUS=stands still: ")
+    assert heard[0].startswith("STATUS=stuck: ")
     notifier.close()
 
 
@@ -165,14 +163,12 @@ def test_start_that_waits_for_its_camera_is_not_given_up(systemd: Systemd, pass_
 
     assert extended_at_s[0] == 0
     assert extended_at_s[-1] == 60
-    assert max(later - told for told, later in pairwise(extended_at_s)) < 30
+    assert max(later - earlier for earlier, later in pairwise(extended_at_s)) < 30
     notifier.close()
 
 
-@pytest.mark.parametrize("status", [STANDING, FRESH])
-def test_start_gets_no_more_time_once_it_stands_still_or_is_over(
-    status: NodeStatus, systemd: Systemd
-) -> None:
+@pytest.mark.parametrize("status", [STUCK, FRESH])
+def test_start_gets_no_more_time_once_it_is_stuck_or_over(status: NodeStatus, systemd: Systemd) -> None:
     notifier = SystemdNotifier(environment=systemd.environment)
 
     notifier.tick(status)
@@ -181,7 +177,7 @@ def test_start_gets_no_more_time_once_it_stands_still_or_is_over(
     notifier.close()
 
 
-def test_stopping_is_told_once(systemd: Systemd) -> None:
+def test_stopping_is_sent_once(systemd: Systemd) -> None:
     notifier = SystemdNotifier(environment=systemd.environment)
     notifier.tick(FRESH)
 
@@ -193,7 +189,7 @@ def test_stopping_is_told_once(systemd: Systemd) -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "line"),
+    ("status", "expected"),
     [
         (FRESH, "masks are fresh, camera ok; 0 published; 0 dropped"),
         (
@@ -203,7 +199,7 @@ def test_stopping_is_told_once(systemd: Systemd) -> None:
         (LOST, "no fresh mask: camera lost: unplugged; 0 published; 0 dropped"),
         (
             replace(FRESH, dead_end="no route to rtsp://ann:secret@camera/road"),
-            "stands still: no route to rtsp://ann:***@camera/road; 0 published; 0 dropped",
+            "stuck: no route to rtsp://ann:***@camera/road; 0 published; 0 dropped",
         ),
         (
             replace(LOST, camera_reason="un\nplugged\n WATCHDOG=1"),
@@ -220,27 +216,27 @@ def test_stopping_is_told_once(systemd: Systemd) -> None:
         ),
     ],
 )
-def test_status_is_one_line_of_state(status: NodeStatus, line: str, systemd: Systemd) -> None:
+def test_status_is_one_line_of_state(status: NodeStatus, expected: str, systemd: Systemd) -> None:
     notifier = SystemdNotifier(environment=systemd.environment)
 
     notifier.tick(status)
 
-    assert [told for told in systemd.heard() if told.startswith("STATUS=")] == [f"STATUS={line}"]
+    assert [line for line in systemd.heard() if line.startswith("STATUS=")] == [f"STATUS={expected}"]
     notifier.close()
 
 
-def test_status_is_told_at_once_when_the_state_changes_and_else_now_and_then(
+def test_status_is_sent_when_the_state_changes_and_otherwise_every_five_seconds(
     systemd: Systemd, pass_s: PassS
 ) -> None:
     notifier = SystemdNotifier(environment=systemd.environment)
-    told_at_s = []
+    sent_at_s = []
 
     for tick in range(20):
         notifier.tick(FRESH if tick < 3 else LOST)
-        told_at_s += [tick * 0.5] * sum(line.startswith("STATUS=") for line in systemd.heard())
+        sent_at_s += [tick * 0.5] * sum(line.startswith("STATUS=") for line in systemd.heard())
         pass_s(0.5)
 
-    assert told_at_s == [0.0, 1.5, 6.5]
+    assert sent_at_s == [0.0, 1.5, 6.5]
     notifier.close()
 
 
@@ -290,9 +286,7 @@ def test_without_a_watchdog_for_this_process_there_is_no_heartbeat(
     notifier.close()
 
 
-def test_message_that_nobody_takes_is_told_later_and_holds_nothing_up(
-    systemd: Systemd, pass_s: PassS
-) -> None:
+def test_message_that_nobody_reads_is_sent_later_and_blocks_nothing(systemd: Systemd, pass_s: PassS) -> None:
     notifier = SystemdNotifier(environment=systemd.environment)
     while True:  # until its queue is full
         try:
@@ -408,8 +402,8 @@ def test_unit_and_its_drop_in_are_read_by_systemd_without_a_complaint(tmp_path: 
     drop_in.parent.mkdir()
     drop_in.write_text((source / "drivable-node-gpu.conf").read_text())
 
-    told = subprocess.run(
+    complaints = subprocess.run(
         ["systemd-analyze", "verify", str(unit)], capture_output=True, text=True, timeout=60, check=False
     ).stderr
 
-    assert [line for line in told.splitlines() if str(tmp_path) in line or unit.name in line] == []
+    assert [line for line in complaints.splitlines() if str(tmp_path) in line or unit.name in line] == []

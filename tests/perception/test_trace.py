@@ -152,7 +152,7 @@ def test_settings_checksum_knows_no_order(tmp_path: Path) -> None:
     assert sums == {_checksum("--health.glare_share", "0.4", "--threads", "2", "--health.dark_luma", "20")}
 
 
-def test_secret_in_a_setting_is_not_in_what_is_told_of_it() -> None:
+def test_secret_in_a_setting_is_not_in_its_description() -> None:
     covered = covered_settings(NodeConfig(source="rtsp://ann:hunter2@camera/road"))
 
     assert "hunter2" not in json.dumps(covered)

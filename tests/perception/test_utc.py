@@ -38,12 +38,12 @@ def test_this_machine_is_tied_to_within_a_millisecond() -> None:
     clock = UtcClock()
 
     before_ns = time.time_ns()
-    told_ns = clock.tie().utc_ns(time.monotonic_ns())
+    utc_ns = clock.tie().utc_ns(time.monotonic_ns())
     after_ns = time.time_ns()
 
     uncertainty_ns = clock.last.uncertainty_ns
     assert uncertainty_ns < 1_000_000
-    assert before_ns - uncertainty_ns <= told_ns <= after_ns + uncertainty_ns
+    assert before_ns - uncertainty_ns <= utc_ns <= after_ns + uncertainty_ns
     assert clock.last.steps == 0
 
 

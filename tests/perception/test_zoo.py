@@ -37,7 +37,7 @@ def test_path_is_itself(shipped: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["rt_x", "rt_m.md", "own/mine.onnx", ""])
-def test_unknown_name_is_told_with_the_known_ones(shipped: Path, name: str) -> None:
+def test_unknown_name_is_refused_with_the_known_ones(shipped: Path, name: str) -> None:
     with pytest.raises(
         FileNotFoundError,
         match=r"no shipped model of that name; shipped: rt_m, rt_m-int8(; the nearest is rt_m)?$",

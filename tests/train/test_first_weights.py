@@ -153,7 +153,7 @@ def test_weights_in_a_checkpoint_of_another_tool_are_found(
         torch.testing.assert_close(value, given[name])
 
 
-def test_weights_that_do_not_fit_are_told_in_our_words(config: TrainConfig, tmp_path: Path) -> None:
+def test_weights_that_do_not_fit_are_refused_in_one_plain_line(config: TrainConfig, tmp_path: Path) -> None:
     whole = build_model("rt_s", 3).state_dict()
     name = next(iter(whole))
     rest = {other: value for other, value in whole.items() if other != name}
@@ -168,7 +168,9 @@ def test_weights_that_do_not_fit_are_told_in_our_words(config: TrainConfig, tmp_
             begin_with(build_model("rt_s", 3), str(tmp_path / "weights.pt"), config, lambda: iter(()))
 
 
-def test_whole_network_is_told_to_be_saved_as_its_state_dict(config: TrainConfig, tmp_path: Path) -> None:
+def test_whole_network_is_refused_with_the_advice_to_save_its_state_dict(
+    config: TrainConfig, tmp_path: Path
+) -> None:
     torch.save(build_model("rt_s", 3), tmp_path / "whole.pt")
 
     with pytest.raises(ValueError, match=r"save only the state_dict\(\) of a whole network"):

@@ -378,7 +378,7 @@ def test_label_map_for_another_layout_is_refused(tmp_path: Path) -> None:
         open_frames(tmp_path, "train", label_map=Path("map.yaml"))
 
 
-def test_test_images_of_bdd100k_without_labels_are_told_where_they_are_missed(tmp_path: Path) -> None:
+def test_test_images_of_bdd100k_without_labels_are_reported_where_they_are_missing(tmp_path: Path) -> None:
     build_bdd100k(tmp_path)
 
     with pytest.raises(DataError, match=r"split 'test'; it has: train, val \(.*100k/test: left out"):
@@ -503,7 +503,7 @@ def test_folder_with_too_few_recordings_says_how_they_fell(tmp_path: Path) -> No
         open_frames(tmp_path, missing)
 
 
-def test_split_of_a_folder_without_masks_is_told_where_it_is_missed(tmp_path: Path) -> None:
+def test_split_of_a_folder_without_masks_is_reported_where_it_is_missing(tmp_path: Path) -> None:
     build_folder_with_splits(tmp_path)
     write(tmp_path / "test" / "images" / "test_0.jpg", picture(0))
 

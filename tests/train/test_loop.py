@@ -234,7 +234,7 @@ def test_folder_of_a_run_is_refused_with_its_checkpoint(tmp_path: Path) -> None:
         Checkpoint.load(tmp_path)
 
 
-def test_run_at_its_end_is_told_to_be_there(config: TrainConfig) -> None:
+def test_finished_run_is_reported_as_finished(config: TrainConfig) -> None:
     said: list[str] = []
     loop.train(replace(config, stages=config.stages[:1]), said.append)
     assert not any("complete already" in line for line in said)

@@ -226,7 +226,7 @@ def test_labels_in_a_jpeg_are_refused_for_what_it_does_to_them(kind: str, tmp_pa
         open_frames(tmp_path, "train")[0]
 
 
-def test_colours_where_numbers_belong_are_told_before_their_black_is_taken_for_a_number(
+def test_colours_instead_of_indices_are_refused_before_black_counts_as_an_index(
     tmp_path: Path,
 ) -> None:
     build_indexed(tmp_path, IDS_OF_2018, frames=4)
@@ -255,7 +255,9 @@ def test_grey_with_alpha_is_grey(tmp_path: Path) -> None:
         ("bdd100k.zip", "is a file; the folder of a data set is wanted"),
     ],
 )
-def test_folder_beside_the_right_one_is_told_the_right_one(asked: str, hint: str, tmp_path: Path) -> None:
+def test_folder_next_to_the_right_one_is_refused_with_the_right_one(
+    asked: str, hint: str, tmp_path: Path
+) -> None:
     build_bdd100k(tmp_path / "bdd100k", "labels/drivable/masks", "", "ids of today")
     write_image(tmp_path / "jpegs" / "images" / "100k" / "train" / "a.jpg", 0)
     (tmp_path / "bdd100k.zip").touch()
