@@ -33,8 +33,8 @@ def parse_address(setting: str) -> tuple[str, int]:
     port = int(match["port"]) if match else -1
     if match is None or port > 65535:
         raise EndpointsError(
-            f"http {setting!r}: is not an address to listen on; give a port such as 9464, or an interface and "
-            "a port such as 0.0.0.0:9464 or [::1]:9464"
+            f"http {setting!r}: is not an address to listen on; give a port such as 9464, or an interface "
+            "and a port such as 0.0.0.0:9464 or [::1]:9464"
         )
     return (match["host"] or LOOPBACK).strip("[]"), port
 
