@@ -9,11 +9,11 @@ from typing import Any, Final, Literal
 
 from perception.camera_health.monitor import HealthSettings
 from perception.cli_config.error import SettingsError
+from perception.concurrency.hang_watch import WatchdogSettings
 from perception.inference.engines import ENGINES
 from perception.inference.engines.onnx import OnnxSettings
 from perception.inference.engines.openvino import OpenVinoSettings
 from perception.inference.zoo import DEFAULT_MODEL
-from perception.pipeline.watchdog import WatchdogSettings
 from perception.sinks.jsonl import JsonlSettings
 from perception.sinks.masks import MasksSettings
 from perception.sinks.overlay_sink import OverlaySettings

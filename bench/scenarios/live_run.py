@@ -202,5 +202,5 @@ def run_live(
         published=published,
         end_ns=clock.monotonic_ns(),
         dropped=runner.counters().dropped_in_all,
-        sinks_dropped=sum(sink.dropped for sink in runner.sinks.values()),
+        sinks_dropped=sum(sink.became()["dropped"] for sink in runner.sinks.values()),
     )

@@ -14,13 +14,13 @@ from perception.cli.command import say, say_lines, show
 from perception.cli.node_outputs import check_outputs
 from perception.cli.signals import StopSignals
 from perception.cli_config import SettingsError
+from perception.concurrency.hang_watch import RunningTime
 from perception.config import NodeConfig
 from perception.frame import EngineState
 from perception.inference.engines import EngineError
 from perception.inference.zoo import model_file
 from perception.pipeline import DRAIN_LIMIT_S, Runner, RunnerError
 from perception.pipeline.counters import DISPLACED
-from perception.pipeline.watchdog import RunningTime
 from perception.sinks.sink import Sink, SinkError
 from perception.sources.counts import SourceCounts
 from perception.sources.registry import Spec, build_source

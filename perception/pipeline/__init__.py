@@ -1,6 +1,7 @@
 """The pipeline and what it is made of: every thread of the node lives here."""
 
+from perception.concurrency.stage_group import StageError as RunnerError
 from perception.pipeline.policy import RefineStep, RunPolicy
-from perception.pipeline.runner import DRAIN_LIMIT_S, Runner, RunnerError
+from perception.pipeline.runner import DRAIN_LIMIT_S, Runner
 
 __all__ = ["DRAIN_LIMIT_S", "RefineStep", "RunPolicy", "Runner", "RunnerError"]

@@ -1,10 +1,12 @@
-"""The books of a run: what became of every frame, each count taken where it happens."""
+"""What became of every frame of a run, each count taken where it happens."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
+
+from perception.concurrency.account import Account
 
 DISPLACED: Final = "newer frame"
 """Why a frame of a live source was dropped whose place a newer one took."""
@@ -30,28 +32,26 @@ class FrameCounters:
     missed: int = 0
     """Frames that the camera took, by its own numbers, and that were never captured."""
 
+    @classmethod
+    def of(cls, accounts: Sequence[Account], withheld_by: Mapping[str, int], missed: int) -> FrameCounters:
+        """Of the accounts of capture, the queue of frames, the workers and the publisher."""
+        capture, frames, workers, publisher = accounts
+        dropped = {
+            DISPLACED: frames.became["displaced"],
+            RUN_ENDED: frames.became["lost"] + publisher.became["lost"],
+            FAILED: workers.became["failed"],
+        }
+        return cls(
+            captured=capture.came,
+            published=publisher.became["published"],
+            withheld=publisher.became["withheld"],
+            dropped={reason: count for reason, count in dropped.items() if count},
+            in_flight=sum(account.held for account in accounts),
+            withheld_by=withheld_by,
+            missed=missed,
+        )
+
     @property
     def dropped_in_all(self) -> int:
         """For whatever reason."""
         return sum(self.dropped.values())
-
-    def balance(self) -> dict[str, Any]:
-        """The counts that make up the captured frames."""
-        names = ("captured", "published", "withheld", "dropped", "in_flight")
-        return {name: getattr(self, name) for name in names}
-
-
-@dataclass(frozen=True)
-class Account:
-    """One place of a run: how many came to it, what became of them, and how many it holds now."""
-
-    place: str
-    came: int
-    became: Mapping[str, int]
-    held: int = 0
-
-    def problem(self, *, is_over: bool) -> str | None:
-        """What does not balance, in one line, or None; in the end nothing is held any more."""
-        missing = self.came - sum(self.became.values()) - (0 if is_over else self.held)
-        became = ", ".join(f"{count} {name}" for name, count in self.became.items())
-        return f"{self.place}: {missing} of {self.came} unaccounted for ({became})" if missing else None

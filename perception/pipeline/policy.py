@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
+from perception.concurrency.hang_watch import WatchdogSettings
 from perception.frame import CameraState, NoFrameRecord, OutputItem, Prediction
-from perception.pipeline.watchdog import WatchdogSettings
 from perception.provenance.trace import Tracer
 from perception.sinks.sink import Sink
 

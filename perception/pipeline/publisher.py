@@ -6,9 +6,17 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from threading import Lock
 
-from perception.frame import CameraState, OutputItem, Prediction
-from perception.pipeline.queue import Queue
-from perception.pipeline.stage import RunState, Stage, is_frame
+from perception.concurrency.account import Account
+from perception.concurrency.queue import Queue
+from perception.concurrency.sequencer import Sequencer
+from perception.concurrency.stage import Stage
+from perception.concurrency.stage_group import StageGroup
+from perception.frame import CameraState, Frame, OutputItem, Prediction
+
+
+def is_frame(item: object) -> bool:
+    """Whether an item is a frame or its prediction, and not a record that there is none."""
+    return isinstance(item, Frame | Prediction)
 
 
 class Publisher:
@@ -21,51 +29,43 @@ class Publisher:
     """
 
     def __init__(
-        self, run: RunState, queues: Sequence[Queue[OutputItem]], finish: Callable[[OutputItem], OutputItem]
+        self,
+        run: StageGroup,
+        queues: Sequence[Queue[OutputItem]],
+        finish: Callable[[OutputItem], OutputItem],
     ) -> None:
-        self.stage = Stage("publish", run)
+        self.stage = run.stage("publish")
         self._run, self._queues, self._finish = run, queues, finish
-        self._results: Queue[OutputItem] = Queue(run, "wait")
-        self._early: dict[int, OutputItem | None] = {}
-        self._next = 0
+        self._early: Sequencer[OutputItem] = Sequencer()
+        self._results: Queue[OutputItem] = run.queue("wait", counts=is_frame)
         self._turn = Lock()
         self._is_given_up = False
         self.camera: tuple[CameraState, str | None] = (CameraState.OK, None)
         """As published last, with the reason."""
-        self.entered = self.failed = self.published = self._lost = self.handed_over = 0
+        self.entered = self.failed = self._published = self._lost = self.handed_over = 0
         self.withheld: Counter[str] = Counter()
-
-    @property
-    def lost(self) -> int:
-        """Results of frames that were not published."""
-        return self._lost + self._results.lost
 
     @property
     def waiting(self) -> int:
         """Results that are to be published."""
         return len(self._early) + len(self._results) + (self.stage.item is not None)
 
-    @property
-    def held(self) -> int:
-        """Those of them that are of frames."""
-        return self._results.held + sum(map(is_frame, [*self._early.values(), self.stage.item]))
-
-    def became(self) -> dict[str, int]:
-        """What became of all results of frames that entered."""
-        withheld = self.withheld.total()
-        return {"published": self.published, "withheld": withheld, "lost": self.lost}
+    def account(self) -> Account:
+        """What became of all results of frames."""
+        published, withheld = self._published, self.withheld.total()
+        lost = self._lost + self._results.lost
+        held = self._results.held + sum(map(is_frame, [*self._early.waiting(), self.stage.item]))
+        became = {"published": published, "withheld": withheld, "lost": lost}
+        return Account("publisher", self.entered, became, held)
 
     def put(self, worker: Stage, result: OutputItem | None) -> None:
         """Publish a worker's result once all before it are; None if the worker failed."""
         with self._run.lock:
             self.failed += result is None and is_frame(worker.item)
             self.entered += is_frame(result)
-            self._early[worker.number], worker.item = result, None
-            while self._next in self._early:
-                ready = self._early.pop(self._next)
-                self._next += 1
-                if ready is not None:
-                    self._results.put_locked(ready)
+            worker.item = None
+            for ready in self._early.put(worker.number, result):
+                self._results.put_locked(ready)
             if self._results.is_closed:
                 self._close_locked()
         self._publish_ready()
@@ -77,11 +77,7 @@ class Publisher:
         self._publish_ready()
 
     def end(self, *, hangs: bool = False) -> None:
-        """Take no more results, publish what is ready, and end the sinks; safe to call twice.
-
-        Args:
-            hangs: publishing itself does: nothing more is published.
-        """
+        """Take no more results, publish what is ready unless that `hangs`, and end the sinks."""
         with self._run.lock:
             self._is_given_up |= hangs
             self._close_locked(discards=hangs)
@@ -93,7 +89,7 @@ class Publisher:
 
     def _close_locked(self, *, discards: bool = False) -> None:
         self._results.close_locked(discards=discards)
-        self._lost += sum(map(is_frame, self._early.values()))
+        self._lost += sum(map(is_frame, self._early.waiting()))
         self._early.clear()
 
     def _publish_ready(self) -> None:
@@ -115,7 +111,7 @@ class Publisher:
             return
         if isinstance(result, Prediction):
             if result.withheld_by is None:
-                self.published += 1
+                self._published += 1
             else:
                 self.withheld[result.withheld_by] += 1
         self.camera = result.camera_state, result.camera_reason

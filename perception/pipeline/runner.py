@@ -10,26 +10,27 @@ as there are cores, each with several frames in a row.
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from threading import Event, Thread
 from typing import Final
 
+from perception.concurrency.account import Account
+from perception.concurrency.busy_cores import BusyCores
+from perception.concurrency.hang_watch import HangWatch
+from perception.concurrency.queue import Queue
+from perception.concurrency.stage import Stage
+from perception.concurrency.stage_group import ENDING, StageGroup
 from perception.frame import EngineState, Frame, NoFrameRecord, OutputItem, Prediction, SourceItem
 from perception.metrics.histogram import Histogram
-from perception.pipeline.counters import DISPLACED, FAILED, RUN_ENDED, Account, FrameCounters
+from perception.pipeline.counters import FrameCounters
 from perception.pipeline.policy import RunPolicy
-from perception.pipeline.publisher import Publisher
-from perception.pipeline.queue import Queue
+from perception.pipeline.publisher import Publisher, is_frame
 from perception.pipeline.sink_worker import SinkWorker
-from perception.pipeline.stage import RunState, Stage, is_frame
-from perception.pipeline.watchdog import Budget, HangWatch
-from perception.sinks.sink import HasReader, Sink
+from perception.sinks.restart import SinkRestarter
+from perception.sinks.sink import Sink
 from perception.sources.counts import longest_read_ns, period_ns_of
 from perception.sources.pacing import Clock
 from perception.sources.source import EndOfSource, NoFrame, Source, SourceInfo
-from perception.system.busy_cores import BusyCores
 from perception.system.cores import usable_cores
 
 DRAIN_LIMIT_S: Final = 5.0
@@ -37,18 +38,10 @@ LIVE_SINK_CAPACITY: Final = 8
 """Results that a sink of a live run may lag behind."""
 FRAMES_AHEAD: Final = 8
 """Frames a worker that may be in flight in a recorded run, beside a burst that is read."""
-BURST, BURST_BYTES, WORKER_BURST = 8, 12_000_000, 4
-"""Frames that are read or written, and predicted, in a row, at most."""
+BURST, BURST_BYTES = 8, 12_000_000
+"""Frames of a recorded run that a thread works on in a row, at most: many small ones, a single large one."""
 STALLED_PERIODS: Final = 3
 """As long as a camera may be silent before it is stale."""
-
-
-class RunnerError(Exception):
-    """What ended the run; the first line names the stage. The cause is the stage's own error."""
-
-    def __init__(self, stage: str, error: Exception) -> None:
-        super().__init__(f"{stage}: {str(error) or type(error).__name__}")
-        self.stage = stage
 
 
 class Runner:
@@ -89,29 +82,25 @@ class Runner:
         self._source, self._info, self._policy = source, info, policy or RunPolicy()
         self._listeners, self._clock = listeners, clock or Clock()
         busy = math.inf if info.is_live else cores or max(len(predictors), usable_cores())
-        self._burst = 1 if info.frame_wh is None or info.is_live else _burst_of(info.frame_wh)
+        width, height = info.frame_wh or (1, 1)
+        of_bytes = BURST_BYTES // (width * height * 3 // 2 or 1)
+        self._burst = 1 if info.is_live else max(1, min(BURST, of_bytes))
         is_serial = busy == len(predictors) == 1  # where frames ahead would only grow old
         self._most_in_flight = self._burst + (0 if is_serial else FRAMES_AHEAD * len(predictors))
 
-        self._run = RunState(BusyCores(busy), self._clock, self._break_off)
-        self.times, self.errors, self.age = self._run.times, self._run.errors, Histogram()
-        self._capturing = Stage("capture", self._run, is_timed=not info.is_live)
+        self._run = run = StageGroup(BusyCores(busy), self._clock, self._break_off, self._close_source)
+        self.times, self.errors, self.age = run.times, run.errors, Histogram()
+        run.thread("capture", self._capture)
+        self._capturing = run.stage("capture", is_timed=not info.is_live)
         self._captured = self._missed = 0
-        self._frames: Queue[SourceItem] = Queue(self._run, "latest" if info.is_live else "wait")
-        self._workers = [Stage(f"predict-{number}", self._run) for number in range(len(predictors))]
-        self._working = len(predictors)
-        self._sinks = list(sinks)
-        self.sinks: Mapping[str, SinkWorker] = {sink.name: self._sink_worker(sink) for sink in sinks}
-        self._publisher = Publisher(self._run, [sink.queue for sink in self.sinks.values()], self._finish)
-
-        self._threads = [_thread("capture", self._capture)]
+        self._frames: Queue[SourceItem] = run.queue("latest" if info.is_live else "wait", counts=is_frame)
+        self._workers = [run.stage(f"predict-{number}") for number in range(len(predictors))]
         for worker, predict in zip(self._workers, predictors, strict=True):
-            self._threads.append(_thread(worker.name, partial(self._work, worker, predict)))
-        self._settler = _thread("source close", self._settle)
-        self._has_ended = Event()
-        self._stopped_s: float | None = None
-        self._hung: set[str] = set()
-        self._hang_watch, self._stall_watch = (HangWatch(self._clock.monotonic_ns) for _ in range(2))
+            run.thread(worker.name, partial(self._work, worker, predict))
+        self._working = len(predictors)
+        self.sinks: Mapping[str, SinkWorker] = {sink.name: self._sink_worker(sink) for sink in sinks}
+        self._publisher = Publisher(run, [sink.queue for sink in self.sinks.values()], self._finish)
+        self._stall_watch = HangWatch(self._clock.monotonic_ns)
 
     def start(self) -> None:
         """Start the threads.
@@ -120,134 +109,89 @@ class Runner:
             RuntimeError: if the system has no more threads; then none is left, the sinks are closed, and the
                 source is the caller's to close.
         """
-        threads = [*self._threads, *(sink.thread for sink in self.sinks.values()), self._settler]
-        started: list[Thread] = []
-        try:
-            with self._run.lock:  # which every thread needs before it does anything
-                for thread in threads:
-                    thread.start()
-                    started.append(thread)
-        except RuntimeError:
-            self._break_off()
-            self._publisher.end()
-            for thread in started:
-                thread.join()
-            self._has_ended.set()
-            raise
+        self._run.start(self._cancel)
 
     def stop(self) -> None:
         """Take no more frames; what is in flight goes on to the sinks. Safe to call twice."""
-        self._stopped_s = self._stopped_s or time.monotonic()
         with self._run.lock:
             self._frames.close_locked()
-        self._run.is_stopping.set()
-        self._run.cores.lift()
+        self._run.stop()
         self._source.stop()
 
     def wait(self, timeout_s: float | None = None) -> bool:
         """Wait for the end; False if it did not come in time."""
-        return self._has_ended.wait(timeout_s)
+        return self._run.has_ended.wait(timeout_s)
 
     @property
     def stopping_for_s(self) -> float:
         """Seconds since `stop` was first called; 0 before."""
-        return time.monotonic() - self._stopped_s if self._stopped_s else 0.0
+        return self._run.stopping_for_s
 
     @property
-    def dead_end(self) -> str | None:
-        """What the run cannot go on from; None while it can. A live run goes on without a sink."""
-        for stage, error in list(self.errors):
-            if not self._info.is_live or not stage.startswith("sink "):
-                return str(RunnerError(stage, error))
-        return None
+    def waits_for_hung_stages_alone(self) -> bool:
+        """Whether everything has ended but stages that hang, for which there is nothing to wait."""
+        return self._run.waits_for_hung_alone
+
+    def stuck_stages(self) -> list[str]:
+        """Names of the stages that have not ended."""
+        return self._run.stuck()
 
     def raise_first_error(self) -> None:
-        """Raise what ended the run, if anything did.
-
-        Raises:
-            RunnerError: from the first error, naming its stage.
-        """
-        if self.errors:
-            stage, error = self.errors[0]
-            raise RunnerError(stage, error) from error
+        """Raise what ended the run, if anything did: a RunnerError that names its stage."""
+        self._run.raise_first_error()
 
     def counters(self) -> FrameCounters:
         """What became of every frame so far."""
         with self._run.lock:
-            frames, publisher = self._frames, self._publisher
-            lost = {RUN_ENDED: frames.lost + publisher.lost, FAILED: publisher.failed}
-            dropped = {DISPLACED: frames.displaced} | lost
-            return FrameCounters(
-                captured=self._captured,
-                published=publisher.published,
-                withheld=publisher.withheld.total(),
-                dropped={reason: count for reason, count in dropped.items() if count},
-                in_flight=frames.held + self._at_work_locked() + publisher.held,
-                withheld_by=dict(publisher.withheld),
-                missed=self._missed,
-            )
+            withheld_by = dict(self._publisher.withheld)
+            return FrameCounters.of(self._frame_accounts_locked(), withheld_by, self._missed)
 
     def unaccounted(self, *, is_over: bool = False) -> list[str]:
-        """Where frames or results went missing without a count, a line each; none while the books balance.
-
-        Args:
-            is_over: nothing is to be held any more.
-        """
+        """Where frames or results went missing without a count, a line each; in the end none may be held."""
         with self._run.lock:
-            frames, publisher = self._frames, self._publisher
-            at_work = self._at_work_locked()
-            predicted = {"predicted": publisher.entered, "failed": publisher.failed}
-            accounts = [
-                Account("capture", self._captured, {"queued": frames.entered}),
-                Account("queue of frames", frames.entered, frames.became(), frames.held),
-                Account("workers", frames.taken, predicted, at_work),
-                Account("publisher", publisher.entered, publisher.became(), publisher.held),
-            ]
+            accounts = self._frame_accounts_locked()
             for sink in self.sinks.values():
-                accounts.append(Account(sink.name, publisher.handed_over, sink.became(), sink.waiting))
-        problems = [account.problem(is_over=is_over) for account in accounts]
-        return [problem for problem in problems if problem]
+                accounts.append(Account(sink.name, self._publisher.handed_over, sink.became(), sink.waiting))
+        return [problem for account in accounts if (problem := account.problem(is_over=is_over))]
+
+    def _frame_accounts_locked(self) -> list[Account]:
+        frames, publisher = self._frames, self._publisher
+        at_work = sum(is_frame(worker.item) for worker in self._workers)
+        predicted = {"predicted": publisher.entered, "failed": publisher.failed}
+        return [
+            Account("capture", self._captured, {"queued": frames.entered}),
+            frames.account("queue of frames"),
+            Account("workers", frames.taken, predicted, at_work),
+            publisher.account(),
+        ]
 
     def watch(self) -> None:
         """Replace hung sinks of a live run; end the run where another stage hangs. To be called often."""
         limit_ns = self._policy.watchdog.stage_s * 1e9
-        busy = self._hang_watch.look({stage.name: stage.busy_since_ns for stage in self._stages()})
-        for name, busy_ns in busy.items():
+        for name, busy_ns in self._run.busy_ns().items():
             waits_ns = longest_read_ns(self._source, self._info) if name == self._capturing.name else 0
             if busy_ns > max(limit_ns, waits_ns) and not self._waits_for_reader(name):
                 sink = self.sinks.get(name.removeprefix("sink "))
                 if sink is None or not sink.replace_hung(busy_ns / 1e9):
                     self._end_hung(name)
 
-    @property
-    def waits_for_hung_stages_alone(self) -> bool:
-        """Whether everything has ended but stages that hang, for which there is nothing to wait."""
-        return bool(self._hung) and set(self.stuck_stages()) <= self._hung
-
-    def stuck_stages(self) -> list[str]:
-        """Names of the stages that have not ended."""
-        sinks = {sink.name for sink in self.sinks.values() if sink.thread.is_alive()}
-        stuck = [it.name for it in self._stages() if it.busy_since_ns is not None or it.name in sinks]
-        return stuck or ([] if self._has_ended.is_set() else [self._settler.name])
-
-    def _stages(self) -> list[Stage]:
-        sinks = [sink.stage for sink in self.sinks.values()]
-        return [self._capturing, *self._workers, self._publisher.stage, *sinks]
-
     def _waits_for_reader(self, stage: str) -> bool:
         """Whether a pipe takes nothing from it, or from what it waits for; who reads that may pause."""
         # the source of a recorded run may have to wait until frames in use are free again
         waits_for_all = stage == self._capturing.name and not self._info.is_live
-        waits_for = [it for it in self._sinks if waits_for_all or stage == self.sinks[it.name].name]
-        return any(isinstance(sink, HasReader) and sink.waits_for_reader for sink in waits_for)
+        return any(it.waits_for_reader for it in self.sinks.values() if waits_for_all or it.name == stage)
 
     def _end_hung(self, stage: str) -> None:
         """End the run without a stage that hangs; the sinks finish their files with what they have."""
-        if stage not in self._hung:
-            self._hung.add(stage)
+        if stage not in self._run.hung:
+            self._run.hung.add(stage)
             limit_s = self._policy.watchdog.stage_s
             self._run.fail(stage, TimeoutError(f"hung: at one frame for more than {limit_s:g} s"))
             self._publisher.end(hangs=stage == self._publisher.stage.name)
+
+    def _cancel(self) -> None:
+        self._break_off()
+        self._publisher.end()
 
     def _break_off(self) -> None:
         """Begin no frame any more; what is at work is still published."""
@@ -255,21 +199,20 @@ class Runner:
             self._frames.close_locked(discards=True)
         self.stop()
 
-    def _at_work_locked(self) -> int:
-        return sum(is_frame(worker.item) for worker in self._workers)
-
-    def _room_locked(self) -> int:
-        """Frames that may be read now, by what is on its way to the slowest sink."""
-        working = sum(worker.item is not None for worker in self._workers)
-        behind = max((len(sink.queue) for sink in self.sinks.values()), default=0)
-        return self._most_in_flight - len(self._frames) - working - self._publisher.waiting - behind
-
     def _capture(self) -> None:
+        """Body of the thread that reads the source."""
         burst = self._run.cores.burst(is_first=True)
-        while room := self._wait_for_room():
-            with burst:
-                while room and self._read():
-                    room -= 1
+        try:
+            while room := self._wait_for_room():
+                with burst:
+                    while room and not self._frames.is_closed:
+                        self._read()
+                        room -= 1
+        except EndOfSource:
+            pass
+        except BaseException as error:  # what was read before goes on
+            self._run.note(self._capturing.name, error)
+            self.stop()
         with self._run.lock:
             self._frames.close_locked()
 
@@ -277,26 +220,22 @@ class Runner:
         """Wait until another burst may be in flight; gives the room, and 0 once nothing more is captured."""
         with self._run.lock:
             while not self._frames.is_closed:
-                room = 1 if self._info.is_live else self._room_locked()
+                working = sum(worker.item is not None for worker in self._workers)
+                behind = max((len(sink.queue) for sink in self.sinks.values()), default=0)
+                in_flight = len(self._frames) + working + self._publisher.waiting + behind
+                room = 1 if self._info.is_live else self._most_in_flight - in_flight
                 if room >= self._burst:
                     return room
                 self._run.room.wait()
             return 0
 
-    def _read(self) -> bool:
-        """Queue the next frame, or the record that there is none; False at the end."""
+    def _read(self) -> None:
+        """Queue the next frame, or the record that there is none."""
         try:
             with self._capturing:
                 seen: SourceItem = self._source.read()
         except NoFrame as silence:
             seen = silence.outage
-        except BaseException as error:
-            with self._run.lock:
-                self._frames.close_locked()  # what was read before goes on
-            if not isinstance(error, EndOfSource):
-                self._run.note(self._capturing.name, error)
-                self.stop()
-            return False
         with self._run.lock:
             if isinstance(seen, Frame):
                 self._captured += 1
@@ -304,7 +243,6 @@ class Runner:
             self._frames.put_locked(seen)
         if self._info.is_live:
             self._report_stall()
-        return not self._frames.is_closed
 
     def _report_stall(self) -> None:
         """Say in a record that the network is at one frame for too long; called at the source's rate.
@@ -339,8 +277,8 @@ class Runner:
 
     def _work(self, worker: Stage, predict: Callable[[Frame], Prediction]) -> None:
         """Body of a worker's thread."""
-        burst, most = self._run.cores.burst(), 1 if self._info.is_live else WORKER_BURST
-        self._frames.work_off(worker, lambda: self._predict(worker, predict), burst, most)
+        burst = self._run.cores.burst()
+        self._frames.work_off(worker, lambda: self._predict(worker, predict), burst, self._burst)
         with self._run.lock:
             self._working -= 1
             is_last = self._working == 0
@@ -369,41 +307,21 @@ class Runner:
 
     def _sink_worker(self, sink: Sink) -> SinkWorker:
         rebuild = self._policy.rebuild_sink if self._info.is_live else None
-        return SinkWorker(
-            sink,
-            self._run,
-            Queue(self._run, self._frames.policy, LIVE_SINK_CAPACITY, counts_all=True),
-            rebuild=None if rebuild is None else partial(rebuild, sink.name),
-            budget=Budget(self._policy.watchdog, self._clock.monotonic_ns),
-            burst_items=self._burst,
-            on_death=self._sink_died,
-        )
+        again = None if rebuild is None else partial(rebuild, sink.name)
+        restarter = SinkRestarter(again, self._policy.watchdog, self._clock, self._run.is_stopping)
+        queue = self._run.queue(self._frames.policy, LIVE_SINK_CAPACITY)
+        return SinkWorker(sink, self._run, queue, restarter, self._burst, self._sink_died)
 
     def _sink_died(self) -> None:
         """A recorded run ends with the first sink that is given up, a live one with the last."""
         if not self._info.is_live or all(sink.is_dead for sink in self.sinks.values()):
             self._break_off()
 
-    def _settle(self) -> None:
-        """Close the source once every stage has ended."""
-        for thread in self._threads:
-            thread.join()
-        for sink in self.sinks.values():
-            sink.join()
+    def _close_source(self) -> None:
+        """Once every stage has ended."""
         try:
             self._source.close()
         except Exception as error:
-            self._run.note(self._settler.name, error)
+            self._run.note(ENDING, error)
         for problem in self.unaccounted(is_over=True):
             self._run.note("books", ValueError(problem))
-        self._has_ended.set()
-
-
-def _thread(name: str, body: Callable[[], None]) -> Thread:
-    return Thread(target=body, name=name, daemon=True)
-
-
-def _burst_of(frame_wh: tuple[int, int]) -> int:
-    """Frames of this size in a row: many small ones, a single large one."""
-    width, height = frame_wh
-    return max(1, min(BURST, BURST_BYTES // (width * height * 3 // 2)))

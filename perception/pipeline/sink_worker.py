@@ -1,35 +1,29 @@
-"""The sink worker: one sink with its queue, its thread, its heartbeat and its budget of restarts."""
+"""The sink worker: one sink with its queue, its thread and its heartbeat."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from threading import Thread
-from typing import Final
+from functools import partial
 
+from perception.concurrency.queue import Queue
+from perception.concurrency.stage import Stage
+from perception.concurrency.stage_group import StageGroup
 from perception.frame import OutputItem
-from perception.pipeline.queue import Queue
-from perception.pipeline.stage import RunState, Stage
-from perception.pipeline.watchdog import Budget
-from perception.sinks.sink import Sink
-
-FIRST_PAUSE_S: Final = 0.25
-"""Before a failed sink is restarted; twice as long each time within the budget's window."""
+from perception.sinks.restart import SinkRestarter
+from perception.sinks.sink import HasReader, Sink
 
 
 class SinkWorker:
-    """Writes what its queue gives, and restarts the sink within the budget.
+    """Writes what its queue gives. A sink that fails or hangs is restarted, or else given up with its error.
 
-    Without `rebuild`, or once the budget is spent, the sink is given up with its error. A sink that hangs
-    keeps its thread, which nobody can end: the new sink gets a thread of its own, and the old thread closes
-    the old sink should the call ever return.
+    A sink that hangs keeps its thread, which nobody can end: the new sink gets a thread of its own, and the
+    old thread closes the old sink should the call ever return.
 
     Args:
         sink: open already.
         run: the run.
         queue: gives results; closed when the sink is given up.
-        rebuild: gives the sink again, open, going on with what the old one wrote; raises what its `open`
-            raises. None restarts nothing.
-        budget: of restarts.
+        restarter: opens the sink again.
         burst_items: results that are written in a row.
         on_death: called when the sink has been given up.
     """
@@ -37,45 +31,37 @@ class SinkWorker:
     def __init__(
         self,
         sink: Sink,
-        run: RunState,
+        run: StageGroup,
         queue: Queue[OutputItem],
-        rebuild: Callable[[], Sink] | None,
-        budget: Budget,
+        restarter: SinkRestarter,
         burst_items: int,
         on_death: Callable[[], None],
     ) -> None:
         self.name, self.queue = f"sink {sink.name}", queue
-        self._sink, self._run, self._rebuild, self._budget = sink, run, rebuild, budget
+        self._sink, self._run, self._restarter = sink, run, restarter
         self._burst_items, self._on_death = burst_items, on_death
-        self.stage = Stage(self.name, run, is_timed=True)
-        self.written = self._lost = 0
+        self.stage = run.stage(self.name, is_timed=True)
+        self._written = self._lost = 0
         self.is_dead = False
         """Given up."""
         self._error: str | None = None
         self._left_behind: str | None = None
-        self.thread = self._new_thread(None)
-
-    @property
-    def dropped(self) -> int:
-        """Results that it was too slow for."""
-        return self.queue.displaced
+        run.thread(self.name, partial(self._work, self.stage, None), finishes=True)
 
     @property
     def restarts(self) -> int:
         """How often it was restarted."""
-        return self._budget.total
+        return self._restarter.restarts
 
     @property
     def issue(self) -> str | None:
         """What is wrong with it, or missing in what it wrote, in one line; None while all is well."""
         return self._error or self._sink.issue or self._left_behind
 
-    def join(self) -> None:
-        """Wait for the end of the thread that writes now, or of the one that took its place."""
-        thread = None
-        while thread is not self.thread:
-            thread = self.thread
-            thread.join()
+    @property
+    def waits_for_reader(self) -> bool:
+        """Whether a write waits for a program that reads it; that may pause, and nothing hangs."""
+        return isinstance(self._sink, HasReader) and self._sink.waits_for_reader
 
     @property
     def waiting(self) -> int:
@@ -83,29 +69,26 @@ class SinkWorker:
         return len(self.queue) + (self.stage.item is not None)
 
     def became(self) -> dict[str, int]:
-        """What became of the results that were handed over."""
-        return {"written": self.written, "dropped": self.dropped, "lost": self._lost + self.queue.lost}
+        """What became of the results that were handed over; `dropped` are those that it was too slow for."""
+        lost = self._lost + self.queue.lost
+        return {"written": self._written, "dropped": self.queue.displaced, "lost": lost}
 
     def replace_hung(self, busy_s: float) -> bool:
-        """Leave the sink to the call that hangs, and go on with a new one; False without `rebuild`."""
-        if self._rebuild is None:
-            return False
-        with self._run.lock:
-            self._lost += self.stage.item is not None
-            self.stage = Stage(self.name, self._run, is_timed=True)
-        self.thread = self._new_thread(TimeoutError(f"hung for {busy_s:.1f} s"))
-        self.thread.start()
-        return True
-
-    def _new_thread(self, error: Exception | None) -> Thread:
-        return Thread(target=self._work, args=(self.stage, error), name=self.name, daemon=True)
+        """Leave the sink to the call that hangs, and go on with a new one; False where none is restarted."""
+        if self._restarter.can_restart:
+            with self._run.lock:
+                self._lost += self.stage.item is not None
+                self.stage = self._run.stage(self.name, is_timed=True)
+            hung = TimeoutError(f"hung for {busy_s:.1f} s")
+            self._run.thread(self.name, partial(self._work, self.stage, hung)).start()
+        return self._restarter.can_restart
 
     def _work(self, stage: Stage, error: BaseException | None) -> None:
         sink = self._sink if error is None else self._restarted(error)
         while sink is not None:
             error = self._write_all(sink, stage)
             if stage is not self.stage:
-                return  # it hung, and another has taken its place
+                return  # it hung, and another thread has taken its place
             sink = None if error is None else self._restarted(error)
 
     def _write_all(self, sink: Sink, stage: Stage) -> BaseException | None:
@@ -117,7 +100,7 @@ class SinkWorker:
         except BaseException as error:
             failure = error
             self._count(stage, is_written=False)
-            if self._rebuild is None:  # nobody is to wait for this sink while it is closed
+            if not self._restarter.can_restart:  # nobody is to wait for this sink while it is closed
                 self._give_up(error)
         stage.times = None  # which are of results
         try:
@@ -137,31 +120,28 @@ class SinkWorker:
     def _count(self, stage: Stage, *, is_written: bool) -> None:
         with self._run.lock:
             if stage is self.stage:  # else it counted as lost when it hung
-                self.written += is_written
+                self._written += is_written
                 self._lost += not is_written
             stage.item = None
 
     def _restarted(self, error: BaseException) -> Sink | None:
-        """The sink, restarted; None once it is given up, for want of budget or because the run ends."""
+        """The sink, open again; None once it is given up, and where there is nothing left to write."""
         self._error = str(error) or type(error).__name__
-        is_over = self.queue.is_closed and not len(self.queue)
-        while self._rebuild is not None and not is_over and self._budget.spend():
-            if self._run.clock.wait(self._run.is_stopping, FIRST_PAUSE_S * 2.0 ** (self._budget.spent - 1)):
-                break
-            try:
-                sink = self._rebuild()
-            except BaseException as failure:
-                error, self._error = failure, str(failure) or type(failure).__name__
-            else:
-                self._left_behind = self._sink.issue or self._left_behind
-                self._error, self._sink = None, sink
-                return sink
-        self._give_up(error)
-        return None
+        try:
+            if self.queue.is_closed and not len(self.queue):
+                raise error
+            sink = self._restarter.restarted(error)
+        except BaseException as last:
+            self._give_up(last)
+            return None
+        self._left_behind = self._sink.issue or self._left_behind
+        self._error, self._sink = None, sink
+        return sink
 
     def _give_up(self, error: BaseException) -> None:
         if self.is_dead:
             return
+        self._error = str(error) or type(error).__name__
         with self._run.lock:
             self.is_dead = True
             self.queue.close_locked(discards=True)

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
 from perception.frame import CAMERA_SEES, ENGINE_SEES, CameraState, EngineState, OutputItem
+from perception.pipeline import RunnerError
 from perception.pipeline.counters import FrameCounters
 from perception.provenance.identity import RunIdentity
 from perception.provenance.utc import ClockTie
@@ -174,6 +175,14 @@ class LastOutput:
         now_ns = time.monotonic_ns()
         fresh_age_s = None if fresh_ns is None else (now_ns - fresh_ns) / 1e9
         return Published(*states, fresh_age_s, (now_ns - record_ns) / 1e9)
+
+
+def dead_end_of(errors: Sequence[tuple[str, Exception]], is_live: bool) -> str | None:
+    """What the run cannot go on from; None while it can. A live run goes on without a sink."""
+    for stage, error in list(errors):
+        if not is_live or not stage.startswith("sink "):
+            return str(RunnerError(stage, error))
+    return None
 
 
 def silence_limit_s(rate_hz: float) -> float:

@@ -15,6 +15,7 @@ from perception.telemetry.health import (
     NodeStatus,
     Phase,
     SinkStatus,
+    dead_end_of,
     own_memory,
     silence_limit_s,
 )
@@ -64,9 +65,11 @@ class Monitor:
             reconnect_attempts=counts.reconnect_attempts,
             reconnects=counts.reconnects,
             restarts={**restarts, "reader": counts.hangs + counts.deaths + counts.malformed},
-            sinks={name: SinkStatus(sink.dropped, sink.issue) for name, sink in runner.sinks.items()},
+            sinks={
+                name: SinkStatus(sink.became()["dropped"], sink.issue) for name, sink in runner.sinks.items()
+            },
             memory=own_memory(),
-            dead_end=runner.dead_end,
+            dead_end=dead_end_of(runner.errors, self._info.is_live),
             run=self._tracer.run if self._tracer else None,
             clock=self._tracer.clock.last if self._tracer else None,
         )

@@ -16,6 +16,8 @@ from perception.system.set_aside import is_stream, write_outputs
 from perception.telemetry.health import own_memory
 
 SCHEMA = 2
+BALANCE: Final = ("captured", "published", "withheld", "dropped", "in_flight")
+"""Counts of frames, of which the first is the sum of the others."""
 _LARGEST_SUMMARY_BYTES: Final = 1_000_000
 
 
@@ -27,7 +29,7 @@ def summarise(runner: Runner, elapsed_s: float, model_id: str, provider: str) ->
         "schema": SCHEMA,
         "model_id": model_id,
         "provider": provider,
-        "frames": frames.balance(),
+        "frames": {name: getattr(frames, name) for name in BALANCE},
         "withheld_by": dict(frames.withheld_by),
         "sinks": {
             name: sink.became() | {"restarts": sink.restarts, "issue": sink.issue}

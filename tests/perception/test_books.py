@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from perception.concurrency.queue import Queue
+from perception.concurrency.stage import Stage
 from perception.frame import CameraState, Frame, NoFrameRecord, OutputItem, Prediction
 from perception.node import main
 from perception.pipeline import Runner
 from perception.pipeline.counters import Account
-from perception.pipeline.queue import Queue
-from perception.pipeline.stage import Stage
 from perception.sources.source import EndOfSource, NoFrame, Source, SourceInfo
 
 LIMIT_S = 10.0

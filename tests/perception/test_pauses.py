@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from perception.pipeline.watchdog import HangWatch
+from perception.concurrency.hang_watch import HangWatch
 
 LIMIT_S = 1.0
 NODE = (

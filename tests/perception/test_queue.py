@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from perception.concurrency.busy_cores import BusyCores
+from perception.concurrency.queue import Policy, Queue
+from perception.concurrency.stage_group import StageGroup
 from perception.frame import Frame
-from perception.pipeline.queue import Policy, Queue
-from perception.pipeline.stage import RunState, Stage
+from perception.pipeline.publisher import is_frame
 from perception.sources.pacing import Clock
-from perception.system.busy_cores import BusyCores
 
 LIMIT_S = 2.0
 STILL_S = 0.05  # long enough to see that something does not happen
@@ -47,9 +48,9 @@ class Given:
     """A queue of numbers, and the stage that takes from it."""
 
     def __init__(self, policy: Policy = "latest", capacity: int = 100) -> None:
-        self.run = RunState(BusyCores(math.inf), Clock(), lambda: None)
-        self.queue = Queue[int](self.run, policy, capacity, counts_all=True)
-        self.stage = Stage("reader", self.run)
+        self.run = StageGroup(BusyCores(math.inf), Clock(), lambda: None, lambda: None)
+        self.queue = Queue[int](self.run.lock, policy, capacity)
+        self.stage = self.run.stage("reader")
 
     def put(self, *items: int) -> None:
         for item in items:
@@ -67,7 +68,7 @@ class Given:
         items = []
         while (item := self.take()) is not None:
             items.append(item)
-        assert self.queue.entered == sum(self.queue.became().values())
+        assert self.queue.account("").problem(is_over=True) is None
         return items
 
 
@@ -88,7 +89,7 @@ def test_queue_that_waits_drops_nothing() -> None:
     given.close()
 
     assert given.drained() == list(range(5))
-    assert given.queue.became() == {"taken": 5, "displaced": 0, "lost": 0}
+    assert given.queue.account("").became == {"taken": 5, "displaced": 0, "lost": 0}
 
 
 def test_take_waits_for_an_item() -> None:
@@ -129,7 +130,7 @@ def test_closed_queue_gives_what_is_left_and_loses_what_comes() -> None:
     given.close()
 
     assert given.drained() == [1, 2]
-    assert given.queue.became() == {"taken": 2, "displaced": 0, "lost": 1}
+    assert given.queue.account("").became == {"taken": 2, "displaced": 0, "lost": 1}
 
 
 def test_close_that_discards_loses_what_waits() -> None:
@@ -143,15 +144,15 @@ def test_close_that_discards_loses_what_waits() -> None:
 
 
 def test_records_without_a_frame_are_not_counted_among_frames() -> None:
-    run = RunState(BusyCores(math.inf), Clock(), lambda: None)
-    queue = Queue[object](run, "latest", 1)
+    run = StageGroup(BusyCores(math.inf), Clock(), lambda: None, lambda: None)
+    queue = Queue[object](run.lock, "latest", 1, is_frame)
     frame = Frame("cam", 0, 0, 0, np.zeros((2, 2, 3), np.uint8), "0")
 
     with run.lock:
         for item in (frame, "no frame", frame):
             queue.put_locked(item)
 
-    assert queue.became() == {"taken": 0, "displaced": 1, "lost": 0}
+    assert queue.account("").became == {"taken": 0, "displaced": 1, "lost": 0}
     assert queue.entered == 2
 
 

@@ -14,9 +14,9 @@ from threading import Event, Lock, Thread
 import numpy as np
 import pytest
 
+from perception.concurrency.hang_watch import WatchdogSettings
 from perception.frame import Frame, OutputItem, Prediction
 from perception.pipeline import Runner, RunPolicy
-from perception.pipeline.watchdog import WatchdogSettings
 from perception.sources.source import EndOfSource, Source, SourceInfo
 
 LIMIT_S = 5.0

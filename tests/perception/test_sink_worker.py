@@ -10,15 +10,17 @@ from threading import Event
 import numpy as np
 import pytest
 
+from perception.concurrency.busy_cores import BusyCores
+from perception.concurrency.hang_watch import WatchdogSettings
+from perception.concurrency.queue import Queue
+from perception.concurrency.restart_budget import RestartBudget
+from perception.concurrency.stage_group import StageGroup
 from perception.frame import Frame, OutputItem, Prediction
-from perception.pipeline.queue import Queue
 from perception.pipeline.sink_worker import SinkWorker
-from perception.pipeline.stage import RunState
-from perception.pipeline.watchdog import Budget, WatchdogSettings
+from perception.sinks.restart import SinkRestarter
 from perception.sinks.sink import SinkError
 from perception.sources.pacing import Clock
 from perception.sources.source import SourceInfo
-from perception.system.busy_cores import BusyCores
 
 LIMIT_S = 5.0
 
@@ -61,15 +63,17 @@ class Line:
 
     def __init__(self, sink: FakeSink, rebuild: Callable[[], FakeSink] | None, restarts: int = 5) -> None:
         self.pauses_s: list[float] = []
-        self.run = RunState(BusyCores(math.inf), Clock(wait=self._wait), lambda: None)
-        self.queue = Queue[OutputItem](self.run, "latest", 100, counts_all=True)
+        self.run = StageGroup(BusyCores(math.inf), Clock(wait=self._wait), lambda: None, lambda: None)
+        self.queue: Queue[OutputItem] = self.run.queue("latest", 100)
         self.deaths = 0
+        limits = WatchdogSettings(restarts=restarts)
+        restarter = SinkRestarter(rebuild, limits, self.run.clock, self.run.is_stopping)
         self.worker = SinkWorker(
-            *(sink, self.run, self.queue, rebuild, Budget(WatchdogSettings(restarts=restarts))),
+            *(sink, self.run, self.queue, restarter),
             burst_items=1,
             on_death=self._died,
         )
-        self.worker.thread.start()
+        self.run.start(lambda: None)
 
     def put(self, *numbers: int) -> None:
         with self.run.lock:
@@ -79,7 +83,7 @@ class Line:
     def end(self) -> None:
         with self.run.lock:
             self.queue.close_locked()
-        self.worker.join()
+        assert self.run.has_ended.wait(LIMIT_S)
         assert sum(self.worker.became().values()) == self.queue.entered
 
     @property
@@ -131,7 +135,7 @@ def test_sink_that_fails_beyond_its_budget_is_given_up_with_its_error() -> None:
     line = Line(FakeSink(_fail_at(*range(10))), lambda: FakeSink(_fail_at(*range(10))), restarts=2)
 
     line.put(0, 1, 2, 3)
-    line.worker.join()
+    assert line.run.has_ended.wait(LIMIT_S)
     line.put(4)
 
     assert line.errors == [("sink fake", "fake: full at 2")]
@@ -147,7 +151,7 @@ def test_sink_that_cannot_be_opened_anew_spends_the_budget_too() -> None:
     line = Line(FakeSink(_fail_at(0)), fail, restarts=3)
     line.put(0)
     line.put(1)
-    line.worker.join()
+    assert line.run.has_ended.wait(LIMIT_S)
 
     assert line.worker.restarts == 3
     assert line.errors == [("sink fake", "fake: no such disk")]
@@ -162,7 +166,7 @@ def test_sink_without_a_successor_ends_with_its_first_error() -> None:
     sink = Unclosable(_fail_at(0))
     line = Line(sink, None)
     line.put(0)
-    line.worker.join()
+    assert line.run.has_ended.wait(LIMIT_S)
 
     assert not line.worker.replace_hung(1.0)
     assert line.errors == [("sink fake", "fake: full at 0")]
@@ -211,14 +215,14 @@ def test_nothing_is_restarted_once_the_run_stops() -> None:
     line = Line(FakeSink(_fail_at(0)), FakeSink)
     line.run.is_stopping.set()
     line.put(0, 1)
-    line.worker.join()
+    assert line.run.has_ended.wait(LIMIT_S)
 
     assert line.errors == [("sink fake", "fake: full at 0")]
 
 
 def test_budget_comes_back_with_time() -> None:
     now_ns = 0
-    budget = Budget(WatchdogSettings(restarts=2, window_s=60), lambda: now_ns)
+    budget = RestartBudget(2, 60, lambda: now_ns)
 
     assert [budget.spend() for _ in range(3)] == [True, True, False]
     now_ns = 61_000_000_000

@@ -10,11 +10,11 @@ from threading import Event
 import numpy as np
 import pytest
 
+from perception.concurrency.hang_watch import WatchdogSettings
 from perception.frame import CameraState, EngineState, Frame, NoFrameRecord, OutputItem, Prediction
 from perception.pipeline import Runner, RunPolicy
-from perception.pipeline.watchdog import WatchdogSettings
 from perception.sources.source import EndOfSource, Source, SourceInfo
-from perception.telemetry.health import LastOutput
+from perception.telemetry.health import LastOutput, dead_end_of
 
 RATE_HZ = 50.0
 LIMIT_S = 10.0
@@ -129,8 +129,7 @@ def test_late_frame_is_withheld_as_stale_and_all_is_in_order_and_in_the_books() 
     assert published_ns == sorted(published_ns)
     ids = [it.frame.frame_id for it in outputs if isinstance(it, Prediction)]
     assert ids == sorted(set(ids))
-    balance = runner.counters().balance()
-    assert balance["in_flight"] == 0
+    assert runner.counters().in_flight == 0
     assert runner.counters().published + runner.counters().withheld == len(ids)
 
 
@@ -154,14 +153,14 @@ def test_stall_does_not_look_alive_or_fresh_and_the_watchdog_ends_it() -> None:
     runner = Runner(camera, camera.open(), predictors, [sink], policy, listeners=listeners)
     runner.start()
     until_s = time.monotonic() + LIMIT_S
-    while runner.dead_end is None and time.monotonic() < until_s:
+    while not runner.errors and time.monotonic() < until_s:
         runner.watch()
         time.sleep(0.02)
     last = last_output.published()
     written = len(sink.written)
     time.sleep(0.3)
 
-    assert runner.dead_end == "predict-0: hung: at one frame for more than 1.5 s"
+    assert dead_end_of(runner.errors, True) == "predict-0: hung: at one frame for more than 1.5 s"
     assert stalled_records(sink.written)
     assert (last.engine_state, last.camera_state) == (EngineState.STALLED, CameraState.OK)
     assert last.record_age_s > 1.0, "records of a stall kept the node alive"

@@ -1,9 +1,8 @@
-"""How long a stage may be silent, and how often it may be started anew."""
+"""How long threads have been at one item, in time in which the process ran."""
 
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -21,11 +20,11 @@ class WatchdogSettings:
     """A network of a live run that is at one frame for so long (at least 3 periods, and as long as a mask may
     be old) is stalled: records without a mask say so, at the nominal rate."""
     restarts: int = 5
-    """A sink of a live run that failed or hung is started anew so many times within `window_s`."""
+    """A sink of a live run that failed or hung is restarted so many times within `window_s`."""
     window_s: float = 60.0
 
     def __post_init__(self) -> None:
-        """Refuse limits that are none; raises ValueError."""
+        """Validate the settings; raises ValueError."""
         if min(self.stage_s, self.stalled_after_s, self.window_s) <= 0 or self.restarts < 0:
             raise ValueError(
                 "watchdog: stage_s, stalled_after_s and window_s must be above 0, restarts 0 or more"
@@ -69,29 +68,3 @@ class HangWatch:
                 seen_ns, busy_ns = before.get(name, (None, 0))
                 self._seen[name] = (began_ns, busy_ns + tick_ns if seen_ns == began_ns else 0)
         return {name: busy_ns for name, (_, busy_ns) in self._seen.items()}
-
-
-class Budget:
-    """So many restarts within a window of time."""
-
-    def __init__(self, settings: WatchdogSettings, clock_ns: Callable[[], int] = time.monotonic_ns) -> None:
-        self._settings, self._clock_ns = settings, clock_ns
-        self._spent_ns: deque[int] = deque()
-        self.total = 0
-        """Restarts so far, in all."""
-
-    def spend(self) -> bool:
-        """Take one restart; False where none is left for now."""
-        now_ns = self._clock_ns()
-        while self._spent_ns and now_ns - self._spent_ns[0] > self._settings.window_s * 1e9:
-            self._spent_ns.popleft()
-        if len(self._spent_ns) >= self._settings.restarts:
-            return False
-        self._spent_ns.append(now_ns)
-        self.total += 1
-        return True
-
-    @property
-    def spent(self) -> int:
-        """Restarts within the window."""
-        return len(self._spent_ns)

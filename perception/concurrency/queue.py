@@ -5,31 +5,40 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from threading import Condition
+from threading import Condition, Lock
 from typing import Generic, Literal, TypeVar
 
-from perception.pipeline.stage import RunState, Stage, is_frame
+from perception.concurrency.account import Account
+from perception.concurrency.stage import Stage
 
 T = TypeVar("T")
 Policy = Literal["latest", "wait"]
 
 
 class Queue(Generic[T]):
-    """Hands items from one stage to the next, in order.
+    """Hands items from one stage to the next, in order; methods with `_locked` need the lock.
 
-    With the policy `latest` a full queue drops its oldest item. With `wait` nothing is dropped: the source
-    waits while too much is in flight.
+    With the policy `latest` a full queue drops its oldest item. With `wait` nothing is dropped: who fills the
+    queue waits while too much is in flight.
 
     Args:
-        run: whose lock it uses.
+        lock: shared by queues, so that their counts are of one moment.
         policy: what is done where the queue is full.
         capacity: items that a `latest` queue takes.
-        counts_all: whether records without a frame are counted too.
+        counts: whether an item is counted.
+        on_room: called, with the lock, when fewer items wait or none comes any more.
     """
 
-    def __init__(self, run: RunState, policy: Policy, capacity: int = 1, *, counts_all: bool = False) -> None:
-        self.policy, self._capacity, self._counts_all = policy, capacity, counts_all
-        self._run, self._changed = run, Condition(run.lock)
+    def __init__(
+        self,
+        lock: Lock,
+        policy: Policy,
+        capacity: int = 1,
+        counts: Callable[[T], bool] = lambda item: True,
+        on_room: Callable[[], object] = lambda: None,
+    ) -> None:
+        self.policy, self._capacity, self._counts = policy, capacity, counts
+        self._lock, self._changed, self._on_room = lock, Condition(lock), on_room
         self._items: deque[T] = deque()
         self._numbers = 0
         self.is_closed = False
@@ -57,7 +66,7 @@ class Queue(Generic[T]):
 
     def take(self, stage: Stage, *, waits: bool = True) -> bool:
         """Give the stage the oldest item; False if there is none, and none is waited for or will come."""
-        with self._run.lock:
+        with self._lock:
             while waits and not (self._items or self.is_closed):
                 self._changed.wait()
             if not self._items:
@@ -65,7 +74,7 @@ class Queue(Generic[T]):
             stage.item, stage.number = self._items.popleft(), self._numbers
             self._numbers += 1
             self.taken += self._counts(stage.item)
-            self._run.room.notify()
+            self._on_room()
             return True
 
     def work_off(
@@ -87,11 +96,9 @@ class Queue(Generic[T]):
             self.lost += self.held
             self._items.clear()
         self._changed.notify_all()
-        self._run.room.notify_all()
+        self._on_room()
 
-    def became(self) -> dict[str, int]:
+    def account(self, place: str) -> Account:
         """What became of all that entered."""
-        return {"taken": self.taken, "displaced": self.displaced, "lost": self.lost}
-
-    def _counts(self, item: T) -> bool:
-        return self._counts_all or is_frame(item)
+        became = {"taken": self.taken, "displaced": self.displaced, "lost": self.lost}
+        return Account(place, self.entered, became, self.held)

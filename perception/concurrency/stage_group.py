@@ -1,0 +1,163 @@
+"""The stages of one run: what they share, their threads, heartbeats, errors and times."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from threading import Condition, Event, Lock, Thread
+from typing import Any, Final
+
+from perception.concurrency.busy_cores import BusyCores
+from perception.concurrency.hang_watch import HangWatch
+from perception.concurrency.queue import Policy, Queue
+from perception.concurrency.stage import Stage
+from perception.metrics.histogram import Histogram
+from perception.sources.pacing import Clock
+
+ENDING: Final = "source close"
+LOOK_EVERY_S: Final = 1.0
+"""Whether a thread that is waited for has been replaced."""
+
+
+class StageError(Exception):
+    """What ended a run; the first line names the stage. The cause is the stage's own error."""
+
+    def __init__(self, stage: str, error: Exception) -> None:
+        super().__init__(f"{stage}: {str(error) or type(error).__name__}")
+        self.stage = stage
+
+
+class StageGroup:
+    """Makes stages, queues and threads, and knows what becomes of them.
+
+    Args:
+        cores: that its threads share.
+        clock: monotonic time, and waiting.
+        on_failure: called after an error that ends the run.
+        on_end: called once all threads have ended, by one named "source close".
+    """
+
+    def __init__(
+        self, cores: BusyCores, clock: Clock, on_failure: Callable[[], None], on_end: Callable[[], None]
+    ) -> None:
+        self.cores, self.clock, self._on_failure, self._on_end = cores, clock, on_failure, on_end
+        self.lock = Lock()
+        """Of all queues and counters, so that counts are of one moment; methods with `_locked` need it."""
+        self.room = Condition(self.lock)
+        """Fewer items are in flight than before."""
+        self.is_stopping = Event()
+        self._stopped_s: float | None = None
+        self.hung: set[str] = set()
+        """Names of stages that nothing waits for any more."""
+        self.errors: list[tuple[str, Exception]] = []
+        """With the stage's name, the first one first."""
+        self.times: dict[str, Histogram] = {}
+        """How long an item takes, by stage."""
+        self._stages: dict[str, Stage] = {}
+        self._threads: dict[str, Thread] = {}
+        self._finishing: set[str] = set()
+        self._hang_watch = HangWatch(clock.monotonic_ns)
+        self._ending = Thread(target=self._end, name=ENDING, daemon=True)
+        self.has_ended = Event()
+
+    def stage(self, name: str, *, is_timed: bool = False) -> Stage:
+        """A new stage; takes the place of an older one of its name."""
+        times = self.times.setdefault(name, Histogram()) if is_timed else None
+        self._stages[name] = Stage(name, self.clock.monotonic_ns, times)
+        return self._stages[name]
+
+    def queue(
+        self, policy: Policy, capacity: int = 1, counts: Callable[[Any], bool] = lambda item: True
+    ) -> Queue[Any]:
+        """A new queue."""
+        return Queue(self.lock, policy, capacity, counts, self.room.notify)
+
+    def thread(self, name: str, body: Callable[[], None], *, finishes: bool = False) -> Thread:
+        """A new thread; takes the place of an older one of its name, for which nobody waits any more.
+
+        Args:
+            finishes: it has something to finish, such as a file, even where it is at no item.
+        """
+        self._threads[name] = thread = Thread(target=body, name=name, daemon=True)
+        if finishes:
+            self._finishing.add(name)
+        return thread
+
+    def start(self, cancel: Callable[[], None]) -> None:
+        """Start all threads; each needs the lock before it does anything.
+
+        Args:
+            cancel: called where the system has no more threads; ends those that were started.
+
+        Raises:
+            RuntimeError: if not all could be started; then none is left.
+        """
+        started: list[Thread] = []
+        try:
+            with self.lock:
+                for thread in (*self._threads.values(), self._ending):
+                    thread.start()
+                    started.append(thread)
+        except RuntimeError:
+            cancel()
+            for thread in started:
+                thread.join()
+            self.has_ended.set()
+            raise
+
+    def stop(self) -> None:
+        """Restart nothing any more, and let every thread work. Safe to call twice."""
+        self._stopped_s = self._stopped_s or time.monotonic()
+        self.is_stopping.set()
+        self.cores.lift()
+
+    @property
+    def stopping_for_s(self) -> float:
+        """Seconds since `stop` was first called; 0 before."""
+        return time.monotonic() - self._stopped_s if self._stopped_s else 0.0
+
+    def _end(self) -> None:
+        while alive := self._alive():
+            self._threads[alive[0]].join(LOOK_EVERY_S)
+        self._on_end()
+        self.has_ended.set()
+
+    def _alive(self) -> list[str]:
+        return [name for name, thread in self._threads.items() if thread.is_alive()]
+
+    def busy_ns(self) -> dict[str, int]:
+        """How long each stage has been at its item, in running time; to be called often."""
+        return self._hang_watch.look({name: stage.busy_since_ns for name, stage in self._stages.items()})
+
+    def stuck(self) -> list[str]:
+        """Names of the stages that are at an item or have something to finish."""
+        busy = {name for name, stage in self._stages.items() if stage.busy_since_ns is not None}
+        if stuck := busy | self._finishing.intersection(self._alive()):
+            return sorted(stuck)
+        return [] if self.has_ended.is_set() else [ENDING]
+
+    @property
+    def waits_for_hung_alone(self) -> bool:
+        """Whether everything has ended but stages that hang, for which there is nothing to wait."""
+        return bool(self.hung) and set(self.stuck()) <= self.hung
+
+    def note(self, stage: str, error: BaseException) -> None:
+        """Note an error; a library's SystemExit ends a run, and no thread."""
+        if not isinstance(error, Exception):
+            error = RuntimeError(f"{type(error).__name__}: {error}")
+        self.errors.append((stage, error))
+
+    def raise_first_error(self) -> None:
+        """Raise what ended the run, if anything did.
+
+        Raises:
+            StageError: from the first error, naming its stage.
+        """
+        if self.errors:
+            stage, error = self.errors[0]
+            raise StageError(stage, error) from error
+
+    def fail(self, stage: str, error: BaseException) -> None:
+        """Note an error that ends the run."""
+        self.note(stage, error)
+        self._on_failure()
