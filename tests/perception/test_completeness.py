@@ -90,7 +90,7 @@ def test_a_recording_that_was_cut_off_is_incomplete(
 
 
 @pytest.mark.parametrize("name", ["video.m2ts", "video.ts", "video.h264"])
-def test_streams_that_tell_no_length_are_incomplete_where_a_picture_is_torn(
+def test_streams_without_a_length_are_incomplete_where_a_picture_is_torn(
     name: str, recording: Callable[[str], bytes], tmp_path: Path
 ) -> None:
     whole, file = recording(name), tmp_path / name

@@ -60,7 +60,7 @@ def test_segments_of_one_length_are_counted_over_the_period() -> None:
     assert (found.has_end, found.longest_s) == (True, 2.5)
 
 
-def test_a_timeline_tells_times_and_repeats() -> None:
+def test_a_timeline_states_times_and_repeats() -> None:
     timeline = '<SegmentTimeline><S t="5" d="20" r="1"/><S d="10"/><S d="15" r="-1"/></SegmentTimeline>'
     found = playlist(manifest(template(TIMES, timeline), period='duration="PT8.5S"'))
 
@@ -68,7 +68,7 @@ def test_a_timeline_tells_times_and_repeats() -> None:
     assert [segment.duration_s for segment in found.segments] == [2.0, 2.0, 1.0, 1.5, 1.5]
 
 
-def test_a_clock_tells_which_segments_there_are_now() -> None:
+def test_the_time_of_day_defines_the_available_segments() -> None:
     attributes = 'type="dynamic" availabilityStartTime="1970-01-01T00:01:40Z"'
     found = playlist(manifest(template(f'{NUMBERS} duration="20"'), attributes, 'start="PT10S"'), utc_s=150.9)
 

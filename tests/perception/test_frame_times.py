@@ -99,7 +99,7 @@ def test_a_frame_that_is_stamped_wrong_costs_the_others_nothing(by_ns: int, in_a
     assert (times.clock_steps, times.gaps) == (0, 0)
 
 
-def test_a_pause_is_kept_and_told() -> None:
+def test_a_pause_is_kept_and_reported() -> None:
     times = FrameTimes(25.0)
 
     given = times_of([*steady(50), *steady(50, 5 * S), *steady(50, 10 * S)], times)

@@ -106,7 +106,7 @@ def test_rate_that_a_camera_really_has_is_learnt_within_two_seconds(
 @pytest.mark.parametrize("real_hz", [0.5, 1.0, 2.0, 5.0, 15.0, 25.0, 60.0])
 @pytest.mark.parametrize("jitter", [0.0, 0.3])
 @pytest.mark.parametrize("lay_ready", [0, 12])
-def test_rate_that_nobody_told_is_measured_before_the_camera_is_called_stale(
+def test_assumed_rate_is_measured_before_the_camera_is_called_stale(
     real_hz: float, jitter: float, lay_ready: int
 ) -> None:
     rng = random.Random(1)
@@ -116,7 +116,7 @@ def test_rate_that_nobody_told_is_measured_before_the_camera_is_called_stale(
     assert _stale_ms(25.0, [*ready, *arrivals], "assumed") == []
 
 
-def test_camera_of_an_untold_rate_that_was_measured_is_stale_after_three_periods() -> None:
+def test_camera_with_a_measured_rate_is_stale_after_three_periods() -> None:
     freshness = Freshness(Rate(25, "assumed"), FreshnessSettings(), 0)
     assert freshness.due_ns() == 3_000 * MS
     for number in range(26):
@@ -127,7 +127,7 @@ def test_camera_of_an_untold_rate_that_was_measured_is_stale_after_three_periods
     assert [at_ms for at_ms in _stale_ms(15, night_ms, "assumed") if at_ms > 2_000] == []
 
 
-def test_source_that_is_gone_is_reported_of_at_once_whoever_told_its_rate() -> None:
+def test_source_that_is_gone_is_reported_immediately_whatever_its_rate() -> None:
     freshness = Freshness(Rate(25, "assumed"), FreshnessSettings(), 0)
 
     assert freshness.due_ns(is_open=False) == 120 * MS

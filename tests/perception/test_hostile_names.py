@@ -50,7 +50,7 @@ def test_an_error_about_such_a_file_is_one_harmless_line(name: bytes, lang: str,
 
 @pytest.mark.parametrize("lang", ["C", "C.UTF-8"])
 @pytest.mark.parametrize("name", NAMES.values(), ids=NAMES)
-def test_a_run_on_such_a_file_tells_of_it_harmlessly(
+def test_a_run_on_such_a_file_reports_it_harmlessly(
     name: bytes, lang: str, tmp_path: Path, make_clip: Callable[..., Path]
 ) -> None:
     make_clip(frames=3).rename(tmp_path / os.fsdecode(name))

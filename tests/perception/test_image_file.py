@@ -82,7 +82,7 @@ def test_png_of_few_bits_and_with_a_palette_is_read(
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".bmp", ".tif", ".avif"])
-def test_content_and_not_the_name_tells_what_a_file_is(tmp_path: Path, suffix: str) -> None:
+def test_content_and_not_the_name_decides_what_a_file_is(tmp_path: Path, suffix: str) -> None:
     image_bgr = read_image_bgr(
         saved(tmp_path, "a.jpg", packed(suffix, np.full((32, 48, 3), RIGHT_BGR, np.uint8)))
     )

@@ -103,7 +103,7 @@ def test_a_display_matrix_is_applied_whole(tmp_path: Path, suffix: str, degrees:
         ("rotate=-90", 6),
     ],
 )
-def test_a_stream_may_tell_it_by_itself(tmp_path: Path, bits: str, exif: int) -> None:
+def test_a_stream_may_state_it_by_itself(tmp_path: Path, bits: str, exif: int) -> None:
     file = write_video(tmp_path / "clip.h264", bits=f"h264_metadata=display_orientation=insert:{bits}")
 
     frames = all_frames(file)

@@ -55,7 +55,7 @@ def aspects(file: Path) -> list[PixelAspect]:
 
 
 @pytest.mark.parametrize("suffix", ["mp4", "mov", "mkv", "avi", "ts", "flv", "h264"])
-def test_what_a_file_tells_is_taken(make_clip: Callable[..., Path], suffix: str) -> None:
+def test_the_pixel_aspect_of_a_file_is_used(make_clip: Callable[..., Path], suffix: str) -> None:
     info, frames = played(make_clip(f"clip.{suffix}", 2, pixel_aspect=PAL_16_9))
 
     assert (info.frame_wh, info.pixel_aspect) == ((64, 48), (64, 45))
@@ -98,7 +98,7 @@ def test_container_stands_above_codec_and_what_no_camera_has_is_not_believed(
     assert aspects(file) == [expected] * 2
 
 
-def test_one_that_is_not_believed_is_told(make_clip: Callable[..., Path]) -> None:
+def test_an_implausible_one_is_reported(make_clip: Callable[..., Path]) -> None:
     info, frames = played(make_clip("clip.ts", 2, pixel_aspect=Fraction(1, 20)))
 
     assert frames[0].pixel_aspect == SQUARE
@@ -221,7 +221,7 @@ def predicted(aspect: PixelAspect, wh: tuple[int, int] = (64, 48), frame_id: int
     return Prediction(frame, class_map, (0.25, 0.0, 0.75), "model")
 
 
-def test_records_tell_it_where_pixels_are_not_square() -> None:
+def test_records_state_it_where_pixels_are_not_square() -> None:
     square, wide = record(predicted(SQUARE)), record(predicted((64, 45)))
     outage = record(NoFrameRecord("cam", (64, 48), 0, None, CameraState.LOST, "gone", pixel_aspect=(64, 45)))
 

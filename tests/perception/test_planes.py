@@ -112,7 +112,7 @@ def test_colours_of_every_matrix_range_and_depth_are_those_meant(
 
 
 @pytest.mark.parametrize("wh", [(1025, 32), (64, 578), (1920, 16)])
-def test_large_picture_that_tells_no_matrix_is_of_bt709(wh: tuple[int, int]) -> None:
+def test_large_picture_without_a_matrix_is_bt709(wh: tuple[int, int]) -> None:
     green = np.array([[60, 180, 60]])
     frame = frame_of(green, matrix=1, wh=wh)
     frame.colorspace = UNSPECIFIED
@@ -122,7 +122,7 @@ def test_large_picture_that_tells_no_matrix_is_of_bt709(wh: tuple[int, int]) -> 
     assert np.abs(seen - green[0]).max() < TOLERANCE
 
 
-def test_small_picture_that_tells_no_matrix_is_of_bt601() -> None:
+def test_small_picture_without_a_matrix_is_bt601() -> None:
     frame = frame_of(BARS_RGB, matrix=6)
     frame.colorspace = UNSPECIFIED
 
@@ -213,7 +213,7 @@ def test_highlights_are_rolled_off_and_not_cut() -> None:
 
 
 @pytest.mark.parametrize(("curve", "tag"), [(PQ, "smpte2084"), (HLG, "arib-std-b67")])
-def test_source_line_tells_that_hdr_is_tone_mapped(tmp_path: Path, curve: int, tag: str) -> None:
+def test_source_line_says_that_hdr_is_tone_mapped(tmp_path: Path, curve: int, tag: str) -> None:
     frame = frame_of(hdr_signal(BARS_RGB, curve, BT2020), 9, LIMITED, "yuv420p10le")
 
     seen, description = read_file(

@@ -177,7 +177,7 @@ def test_tokens_of_what_is_missing_are_in_no_message() -> None:
     assert "hunter2" not in end + str(caught.value)
 
 
-def test_what_does_not_go_on_is_decoded_anew() -> None:
+def test_a_discontinuity_gets_a_new_decoder() -> None:
     text = listed(["seg0.ts"], "#EXT-X-DISCONTINUITY\n#EXTINF:0.4,\nadvert.ts\n#EXT-X-DISCONTINUITY\n")
     text += "#EXTINF:0.4,\nseg1.ts\n#EXT-X-ENDLIST\n"
     with serving(pages(2, **{"road.m3u8": text, "advert.ts": segment(0, (32, 24), 900)})) as server:

@@ -54,7 +54,7 @@ def played(file: Path) -> tuple[SourceInfo, list[float]]:
 
 
 @pytest.mark.parametrize(("suffix", "codec"), [("h264", "libx264"), ("mp4", "mpeg4"), ("ts", "mpeg2video")])
-def test_rate_that_container_or_codec_tell_is_kept(tmp_path: Path, suffix: str, codec: str) -> None:
+def test_rate_stated_by_container_or_codec_is_kept(tmp_path: Path, suffix: str, codec: str) -> None:
     """Of bare H.264 libav would have 25 Hz."""
     rate_hz = 50 if codec == "mpeg2video" else 10
 
@@ -64,7 +64,7 @@ def test_rate_that_container_or_codec_tell_is_kept(tmp_path: Path, suffix: str, 
     assert times_s == pytest.approx([number / rate_hz for number in range(40)], abs=1e-3)
 
 
-def test_rate_that_nobody_tells_is_assumed_and_said_to_be(tmp_path: Path) -> None:
+def test_unknown_rate_is_assumed_and_said_to_be(tmp_path: Path) -> None:
     info, times_s = played(recorded(tmp_path / "road.mjpeg", "mjpeg", form="mjpeg"))
 
     assert str(info.rate) == "25 Hz assumed"

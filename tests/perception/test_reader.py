@@ -461,7 +461,7 @@ def test_reader_that_cannot_be_started_for_want_of_descriptors_is_tried_again(
 
     assert any("cannot be started: too many open files" in reason for reason in reasons)
     _frames_come(source)
-    assert source.reconnects.deaths == 1
+    assert source.counts().deaths == 1
 
 
 def test_reader_that_cannot_be_started_for_want_of_a_program_is_tried_again(
@@ -519,5 +519,5 @@ def test_reader_that_says_what_it_should_not_is_replaced(
 
     _frames_come(source, frames=2)  # one of each process
 
-    assert source.reconnects.malformed == 1
-    assert source.reconnects.deaths == source.reconnects.hangs == 0
+    assert source.counts().malformed == 1
+    assert source.counts().deaths == source.counts().hangs == 0

@@ -41,7 +41,7 @@ SMALL = NodeConfig(synthetic=SyntheticSettings((64, 36), 10.0))
         ("nowhere/*.png", ImagesSource),
     ],
 )
-def test_the_form_of_a_spec_tells_the_kind(spec: str, kind: type) -> None:
+def test_the_form_of_a_spec_decides_the_kind(spec: str, kind: type) -> None:
     of_kind = SOURCES[kind_of(spec)]
 
     assert isinstance(of_kind.build(spec, of_kind.settings(), SourceSettings()), kind)
@@ -64,7 +64,7 @@ def test_what_may_hang_is_read_in_a_process_of_its_own(
     assert isinstance(build_source(spec, settings), kind)
 
 
-def test_files_and_folders_are_told_apart(make_clip: Callable[..., Path], tmp_path: Path) -> None:
+def test_files_and_folders_are_distinguished(make_clip: Callable[..., Path], tmp_path: Path) -> None:
     image = tmp_path / "a[1].png"
     cv2.imwrite(str(image), np.zeros((8, 8, 3), np.uint8))
 
@@ -149,7 +149,7 @@ def test_the_synthetic_drive_repeats_byte_for_byte_and_knows_its_truth() -> None
     assert set(np.unique(first.truth(1))) <= {0, 1, 2}
 
 
-def test_a_synthetic_drive_may_be_told_where_to_end() -> None:
+def test_a_synthetic_drive_may_be_limited() -> None:
     source = SyntheticSource(frame_wh=(64, 36), frames=2)
     source.open()
     source.read()

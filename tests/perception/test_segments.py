@@ -114,7 +114,7 @@ def test_a_segment_that_cannot_be_had_is_asked_for_again_and_then_left_out(
     assert (segments.missing, segments.problem) == (1, "1: the server answers 404 Not Found")
 
 
-def test_a_gap_that_the_sender_tells_is_a_missing_segment() -> None:
+def test_a_gap_declared_by_the_sender_is_a_missing_segment() -> None:
     there = Playlist((piece(0), piece(1, is_missing=True), piece(2)), True, SHORT_S)
 
     segments = read([there], content)
@@ -268,7 +268,7 @@ def ts_packet(pid: int, counter: int, has_payload: bool = True) -> bytes:
     return bytes([0x47, pid >> 8, pid & 0xFF, (0x10 if has_payload else 0x20) | counter]) + bytes(184)
 
 
-def test_counters_that_begin_anew_are_announced_and_those_that_go_on_are_left() -> None:
+def test_counters_that_restart_are_announced_and_continuous_ones_left() -> None:
     continuity = Continuity()
     before = ts_packet(256, 14) + ts_packet(256, 15) + ts_packet(257, 3)
     after = ts_packet(256, 7) + ts_packet(257, 4) + ts_packet(256, 8)

@@ -135,7 +135,7 @@ def http(status: str, *headers: str, body: bytes = b"") -> Answer:
             "200 OK, text/html: a web page",
         ),
         (http("200 OK", "Content-Type: video/mp4", body=b"<html>..."), "200 OK, video/mp4: a web page"),
-        (http("200 OK", "Content-Type: application/json", body=b"{}"), "200 OK, application/json: no video"),
+        (http("200 OK", "Content-Type: application/json", body=b"{}"), "json: not a readable video"),
         (http("200 OK", body=b"hello" * 99), "200 OK, without a type: not a readable video"),
         (http("200 OK", "Content-Type: video/mp4"), "200 OK, video/mp4, and sends nothing"),
         (http("204 No Content"), "204 No Content, without a type, and sends nothing"),
@@ -221,7 +221,7 @@ def test_an_rtsp_server_that_falls_silent_is_no_bad_video(serve: Serve) -> None:
         StreamSource(serve(answer).url("rtsp"), 1.0, 0.5).open()
 
 
-def test_silence_is_told_for_as_long_as_it_was_waited(serve: Serve) -> None:
+def test_silence_is_reported_with_the_time_waited(serve: Serve) -> None:
     def answer(_: str) -> bytes:
         threading.Event().wait(5)
         return b""
@@ -257,7 +257,7 @@ def test_a_redirect_from_rtsp_to_another_protocol_is_reported(serve: Serve) -> N
 
 @pytest.mark.parametrize("scheme", ["http", "rtsp"])
 @pytest.mark.parametrize("user", ["ann:hunter2@", "ann@"])
-def test_a_refused_password_is_sent_once_and_told(scheme: str, user: str, serve: Serve) -> None:
+def test_a_refused_password_is_sent_once_and_reported(scheme: str, user: str, serve: Serve) -> None:
     kind = {"http": http, "rtsp": rtsp}[scheme]
     server = serve(kind("401 Unauthorized", 'WWW-Authenticate: Digest realm="a", nonce="1", qop="auth"'))
 
@@ -269,7 +269,7 @@ def test_a_refused_password_is_sent_once_and_told(scheme: str, user: str, serve:
 
 
 @pytest.mark.parametrize("scheme", ["http", "rtsp"])
-def test_a_digest_that_is_not_known_over_rtsp_is_known_over_http_or_told(scheme: str, serve: Serve) -> None:
+def test_a_digest_unknown_over_rtsp_works_over_http_or_is_reported(scheme: str, serve: Serve) -> None:
     kind = {"http": http, "rtsp": rtsp}[scheme]
     refused = kind("401 Unauthorized", 'WWW-Authenticate: Digest realm="a", nonce="1", algorithm=SHA-256')
     found = kind("404 Not Found") if scheme == "http" else rtsp("200 OK", methods="")
@@ -280,7 +280,7 @@ def test_a_digest_that_is_not_known_over_rtsp_is_known_over_http_or_told(scheme:
     assert ("404 Not Found" if scheme == "http" else "by Digest SHA-256") in problem
 
 
-def test_a_stale_nonce_is_answered_anew(serve: Serve) -> None:
+def test_a_stale_nonce_is_answered_again(serve: Serve) -> None:
     answers = iter(["nonce=1", "nonce=2, stale=true", ""])
 
     def answer(head: str) -> bytes:

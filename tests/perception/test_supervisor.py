@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from perception.frame import CameraState, Frame
+from perception.sources.counts import SourceCounts
 from perception.sources.isolated.freshness import FreshnessSettings, ReconnectSettings
 from perception.sources.isolated.reader import ReaderDied, ReaderLost, ReaderMalformed
 from perception.sources.isolated.supervisor import (
@@ -18,7 +19,6 @@ from perception.sources.isolated.supervisor import (
     START_S,
     IsolatedSource,
     Limits,
-    Reconnects,
     Waiting,
 )
 from perception.sources.pacing import Limited, Looped
@@ -176,7 +176,7 @@ def test_silence_is_reported_within_three_periods_and_at_the_nominal_rate(rig_of
     assert set(lost) == {CameraState.LOST}
 
 
-def test_outage_tells_the_time_and_the_capture_of_the_last_frame(rig_of: RigOf) -> None:
+def test_outage_has_the_time_and_the_capture_of_the_last_frame(rig_of: RigOf) -> None:
     rig = rig_of([_steady(3)])
     rig.source.open()
 
@@ -197,8 +197,8 @@ def test_source_that_failed_is_opened_again_by_the_same_reader_in_growing_steps(
     (reader,) = rig.readers
     steps_ms = [(b - a) / MS for a, b in pairwise(reader.opened_ns[1:])]
     assert steps_ms == [250, 500, 1000]
-    assert rig.source.reconnects.attempts == 4
-    assert rig.source.reconnects.successes == 1
+    assert rig.source.counts().reconnect_attempts == 4
+    assert rig.source.counts().reconnects == 1
     states = [it.outage.camera_state for at_ms, it in seen if isinstance(it, NoFrame) and at_ms < 3_000]
     assert set(states) == {CameraState.LOST}
     assert [at_ms for at_ms, item in seen if isinstance(item, Frame)] == [1_000, 1_040, 3_000, 3_040, 3_080]
@@ -217,7 +217,7 @@ def test_attempt_that_was_waited_for_is_followed_by_the_next_at_once(rig_of: Rig
     assert [at_ms for at_ms, item in seen if isinstance(item, Frame)][2:] == [4_250, 4_290, 4_330]
 
 
-def test_reason_of_a_lost_source_tells_its_problem_and_the_attempts(rig_of: RigOf) -> None:
+def test_reason_of_a_lost_source_states_its_problem_and_the_attempts(rig_of: RigOf) -> None:
     rig = rig_of([[(0, INFO), (0, SourceError("cam: unplugged"))], [(0, SourceError("cam: unplugged"))]])
     rig.source.open()
 
@@ -244,7 +244,7 @@ def test_reader_that_gives_nothing_beyond_its_limit_is_killed_and_replaced(rig_o
     seen = rig.read_until(4_200)
 
     assert rig.readers[0].closed_with_s == 0
-    assert rig.source.reconnects.hangs == 1
+    assert rig.source.counts().hangs == 1
     assert rig.readers[1].opened_ns == [round((1_040 + 1000 * (2 + MARGIN_S)) * MS)]
     assert isinstance(seen[-1][1], Frame)
 
@@ -265,7 +265,7 @@ def test_process_that_died_is_replaced_and_counted(rig_of: RigOf) -> None:
 
     seen = rig.read_until(1_400)
 
-    assert rig.source.reconnects.deaths == 1
+    assert rig.source.counts().deaths == 1
     assert len([item for _, item in seen if isinstance(item, Frame)]) == 7
 
 
@@ -323,9 +323,9 @@ def test_source_whose_frames_come_in_pieces_may_be_silent_for_one_more(rig_of: R
     rig.source.open()
 
     rig.read_until(1_000 + 1 + 1000 * (2 + 8 + MARGIN_S) - 100)
-    assert rig.source.reconnects.hangs == 0
+    assert rig.source.counts().hangs == 0
     rig.read_until(12_500)
-    assert rig.source.reconnects.hangs == 1
+    assert rig.source.counts().hangs == 1
 
 
 def test_recording_ends_and_fails_as_one(rig_of: RigOf) -> None:
@@ -356,8 +356,7 @@ def test_recording_is_begun_again_by_the_same_reader(rig_of: RigOf) -> None:
 
     assert [(it.frame_id, it.time_ns) for it in again] == [(it.frame_id, it.time_ns) for it in first]
     assert len(rig.readers) == 1
-    assert rig.source.counts().decode_errors == 4
-    assert rig.source.reconnects == Reconnects()
+    assert rig.source.counts() == SourceCounts(decode_errors=4)
 
 
 def test_stopped_recording_ends_in_a_loop_too(rig_of: RigOf) -> None:
@@ -444,7 +443,7 @@ def test_live_source_that_does_not_open_at_first_is_lost_until_it_does(rig_of: R
     times_ns = [outage.time_ns for outage in outages] + [frame.time_ns for frame in frames]
     assert times_ns == sorted(set(times_ns))
     assert [frame.frame_id for frame in frames] == [0, 1, 2]
-    assert rig.source.reconnects.successes == 1
+    assert rig.source.counts().reconnects == 1
 
 
 @pytest.mark.parametrize("retries", [1, 3])
@@ -465,7 +464,7 @@ def test_open_that_hangs_at_first_is_tried_again_too(rig_of: RigOf) -> None:
     frames = [item for _, item in rig.read_until(13_300) if isinstance(item, Frame)]
 
     assert frames
-    assert rig.source.reconnects.hangs == 1
+    assert rig.source.counts().hangs == 1
 
 
 def test_time_of_a_source_that_never_gives_a_frame_goes_on(rig_of: RigOf) -> None:
@@ -530,7 +529,7 @@ def test_recording_whose_reader_hangs_ends_and_repeats_no_frame(rig_of: RigOf) -
         rig.source.read()
     assert ids == [0, 1, 2]
     assert len(rig.readers) == 1
-    assert rig.source.reconnects.hangs == 1
+    assert rig.source.counts().hangs == 1
 
 
 def test_recording_that_has_ended_is_not_begun_again_by_reading_on(rig_of: RigOf) -> None:
@@ -558,7 +557,7 @@ def test_recording_whose_reader_dies_ends_and_repeats_no_frame(rig_of: RigOf) ->
     with pytest.raises(SourceError, match="SIGSEGV"):
         rig.source.read()
 
-    assert rig.source.reconnects.deaths == 1
+    assert rig.source.counts().deaths == 1
     assert len(rig.readers) == 1
 
 
@@ -599,11 +598,11 @@ def test_reader_that_cannot_be_gone_on_with_is_replaced(
 
     assert len(rig.readers) == 3
     assert len([item for _, item in seen if isinstance(item, Frame)]) > 2
-    assert rig.source.reconnects.malformed == 2 * malformed
-    assert rig.source.reconnects.deaths == 0
+    assert rig.source.counts().malformed == 2 * malformed
+    assert rig.source.counts().deaths == 0
 
 
-def test_outages_tell_the_shape_that_frames_had_last(rig_of: RigOf) -> None:
+def test_outages_have_the_shape_of_the_last_frames(rig_of: RigOf) -> None:
     of_another_size = replace(_frame(1, 1_040), pixels=np.zeros((9, 16, 3), np.uint8), pixel_aspect=(4, 3))
     rig = rig_of([[(0, INFO), (0, _frame(0, 1_000)), (40, of_another_size)]])
     rig.source.open()
@@ -632,7 +631,7 @@ def test_stream_whose_frames_stay_too_old_is_opened_again_by_the_same_reader(rig
 
     (reader,) = rig.readers
     assert [at_ns / MS for at_ns in reader.opened_ns] == [1_000, 2_000]
-    assert rig.source.reconnects.late == 1
+    assert rig.source.counts().late == 1
     after_ms = [(at_ms, item.captured_ns / MS) for at_ms, item in seen[-5:] if isinstance(item, Frame)]
     assert len(after_ms) == 5
     assert all(at_ms == captured_ms for at_ms, captured_ms in after_ms)
@@ -645,7 +644,7 @@ def test_stream_that_catches_up_is_left_alone(rig_of: RigOf) -> None:
 
     rig.read_until(5_000)
 
-    assert rig.source.reconnects.late == 0
+    assert rig.source.counts().late == 0
 
 
 def test_stream_that_is_always_late_is_opened_again_more_and_more_rarely(rig_of: RigOf) -> None:
@@ -667,4 +666,4 @@ def test_stream_that_is_always_late_is_opened_again_more_and_more_rarely(rig_of:
 
     rig.read_until(61_000)
 
-    assert 3 <= rig.source.reconnects.late <= 6
+    assert 3 <= rig.source.counts().late <= 6

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import av
 import cv2
@@ -137,7 +137,7 @@ class ImageFile:
         if _has_damaged_scan(content, scan_at, end, was_cut or bool(alien.search(content, scan_at + 2, end))):
             # decoding would end at alien markers
             scan = alien.sub(b"\xff\0", content[scan_at + 2 : end]) + _JPEG_END
-            frame = _decoded_jpeg(content[: scan_at + 2] + scan, "ignore_err")
+            frame = decoded_jpeg(content[: scan_at + 2] + scan, "ignore_err")
             image_bgr = None if frame is None else _image_of(frame)
             if image_bgr is None:
                 raise SourceError(f"{self._file}: {_UNREADABLE}")
@@ -265,14 +265,17 @@ def _has_damaged_scan(content: bytes, scan_at: int, end: int, is_suspect: bool) 
     has_zeros = content.find(_JPEG_ZEROS, scan_at, end) >= 0
     if has_zeros and not jpeg_codes_zeros(content[:scan_at]):
         return True  # a disk sector that was never written
-    return (is_suspect or has_zeros) and _decoded_jpeg(content, "explode") is None
+    return (is_suspect or has_zeros) and decoded_jpeg(content, "explode") is None
 
 
-def _decoded_jpeg(content: bytes, on_error: str) -> VideoFrame | None:
-    """Decoded by libav; with "explode", None if it is damaged."""
+def decoded_jpeg(
+    content: bytes, on_error: Literal["explode", "ignore_err"], max_pixels: int | None = None
+) -> VideoFrame | None:
+    """A JPEG decoded by libav; None if it is unreadable or, with "explode", damaged."""
     decoder = av.CodecContext.create("mjpeg", "r")
     decoder.thread_count = 1
-    decoder.options = {"err_detect": on_error}
+    limit = {} if max_pixels is None else {"max_pixels": str(max_pixels)}
+    decoder.options = {"err_detect": on_error, **limit}
     try:
         frames = decoder.decode(av.Packet(content))
     except FFmpegError:

@@ -69,22 +69,6 @@ class Waiting:
     """Waits for one of the descriptors, for at most so many seconds; true if one is ready."""
 
 
-@dataclass
-class Reconnects:
-    """Counters of a source's sessions."""
-
-    attempts: int = 0
-    successes: int = 0
-    hangs: int = 0
-    """Processes killed because they gave neither a frame nor an error in time."""
-    deaths: int = 0
-    """Processes that ended by themselves."""
-    malformed: int = 0
-    """Processes replaced because of an invalid message."""
-    late: int = 0
-    """Sessions given up because their frames stayed too old."""
-
-
 class IsolatedSource(Source):
     """A source in a reader process: `read` gives a frame, or raises NoFrame at the nominal rate.
 
@@ -126,8 +110,7 @@ class IsolatedSource(Source):
         self._next_attempt_ns = 0
         self._numbers = Numbers()
         self._lateness = Lateness(self._limits.freshness.max_age_s)
-        self._counts_before: Counter[str] = Counter()
-        self.reconnects = Reconnects()
+        self._counts = Counter[str]()  # fields of SourceCounts, without those of the current session
 
     def open(self) -> SourceInfo:
         """Start the reader and wait for its source.
@@ -229,18 +212,8 @@ class IsolatedSource(Source):
 
     def counts(self) -> SourceCounts:
         """Of all sessions together."""
-        counts, kept = self._counts_before.copy(), self.reconnects
-        if self._reader is not None:
-            counts.update(self._reader.counts)
-        return SourceCounts(
-            **counts,
-            reconnect_attempts=kept.attempts,
-            reconnects=kept.successes,
-            hangs=kept.hangs,
-            deaths=kept.deaths,
-            malformed=kept.malformed,
-            late=kept.late,
-        )
+        of_reader = Counter(self._reader.counts) if self._reader is not None else Counter[str]()
+        return SourceCounts(**(self._counts + of_reader))
 
     @property
     def _may_try_again(self) -> bool:
@@ -258,7 +231,7 @@ class IsolatedSource(Source):
         now_ns = self._now_ns()
         self._next_attempt_ns = now_ns + self._backoff.next_step_ns()
         if self._info is not None:
-            self.reconnects.attempts += 1
+            self._counts["reconnect_attempts"] += 1
         self._ask()
 
     def _ask(self) -> None:
@@ -309,14 +282,14 @@ class IsolatedSource(Source):
 
     def _fresh(self, frame: Frame, now_ns: int) -> Frame:
         if self._backoff.attempts:
-            self.reconnects.successes += 1
+            self._counts["reconnects"] += 1
             self._backoff = Backoff(self._limits.reconnect)
         self._phase_ns = now_ns
         self._freshness.frame(now_ns)
         if self._info is not None and self._info.is_live and self._lateness.is_lasting(frame, now_ns):
             age_s = (now_ns - frame.captured_ns) / 1e9
             self._problem = f"{self._name}: its frames arrived {age_s:.1f} s late"
-            self.reconnects.late += 1
+            self._counts["late"] += 1
             self._phase = "idle"
             self._next_attempt_ns = now_ns
         info = self._info
@@ -328,11 +301,11 @@ class IsolatedSource(Source):
         """Handle an error or the end of the source; its reader, if still there, can reopen it."""
         self._problem = str(error) or f"{self._name}: ended"
         if isinstance(error, _HungError):
-            self.reconnects.hangs += 1
+            self._counts["hangs"] += 1
         elif isinstance(error, ReaderDied):
-            self.reconnects.deaths += 1
+            self._counts["deaths"] += 1
         elif isinstance(error, ReaderMalformed):
-            self.reconnects.malformed += 1
+            self._counts["malformed"] += 1
         if isinstance(error, _HungError | ReaderLost):
             self._end_reader(hangs=True)
         else:
@@ -359,7 +332,7 @@ class IsolatedSource(Source):
 
     def _keep_counts(self) -> None:
         if self._reader is not None:
-            self._counts_before.update(self._reader.counts)
+            self._counts.update(self._reader.counts)
             self._reader.counts = {}
 
     def _outage(self, info: SourceInfo, now_ns: int) -> NoFrameRecord:

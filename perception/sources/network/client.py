@@ -23,9 +23,8 @@ from weakref import WeakSet
 
 from perception.sources.network.address import Address
 from perception.sources.network.authorization import answer, best_of, challenges_of
-from perception.sources.network.body import Answer, Body
+from perception.sources.network.body import Answer, Body, unpacked
 from perception.sources.network.deadline import Deadline
-from perception.sources.network.encoding import unpacked
 from perception.sources.network.refusal import UNAUTHORIZED, no_answer, refusal
 from perception.sources.network.tls import TlsSettings
 from perception.sources.source import SourceError

@@ -6,14 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-import av
 import cv2
 import numpy as np
-from av.error import FFmpegError
+from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
 from perception.imaging.orientation import Orientation
 from perception.imaging.yuv import Plane, Yuv420, YuvMatrix
+from perception.sources.decoding.image_file import decoded_jpeg
 from perception.sources.decoding.image_size import MAX_PIXELS
 
 Bytes = NDArray[np.uint8]
@@ -71,27 +71,16 @@ def _jpeg(data: Bytes, layout: Layout) -> Picture:
     A refused picture is decoded again as far as possible, by a new decoder: a used one would fill the hole
     with the previous picture. The hole is black.
     """
-    try:
-        return Picture(_jpeg_pixels(data, layout, "explode"))
-    except FFmpegError:
-        pass
-    try:
-        return Picture(_jpeg_pixels(data, layout, "ignore_err"), is_damaged=True)
-    except FFmpegError:
-        raise BrokenPictureError("not a readable JPEG") from None
+    content = data.tobytes()
+    frame = decoded_jpeg(content, "explode", MAX_PIXELS)
+    is_damaged = frame is None
+    frame = frame or decoded_jpeg(content, "ignore_err", MAX_PIXELS)
+    if frame is None:
+        raise BrokenPictureError("not a readable JPEG")
+    return Picture(_jpeg_pixels(frame, layout, is_damaged), is_damaged)
 
 
-def _jpeg_pixels(data: Bytes, layout: Layout, on_error: str) -> Pixels:
-    decoder = av.CodecContext.create("mjpeg", "r")
-    decoder.thread_count = 1
-    decoder.options = {"err_detect": on_error, "max_pixels": str(MAX_PIXELS)}
-    packet = av.Packet(data.tobytes())
-    frames = decoder.decode(packet)
-    if not frames:
-        raise BrokenPictureError("an empty JPEG")
-    frame = frames[0]
-    if not isinstance(frame, av.VideoFrame):
-        raise BrokenPictureError("a JPEG without a picture")
+def _jpeg_pixels(frame: VideoFrame, layout: Layout, is_damaged: bool) -> Pixels:
     if not frame.format.name.startswith(("yuv", "gray")):
         raise BrokenPictureError(f"a JPEG with {frame.format.name} pixels instead of YUV or grey")
     planes = [
@@ -107,7 +96,7 @@ def _jpeg_pixels(data: Bytes, layout: Layout, on_error: str) -> Pixels:
     if len(planes) == 1:
         return turn.of_plane(_bgr_of_grey(planes[0]))
     y, u, v = planes
-    if on_error == "ignore_err":
+    if is_damaged:
         is_hole = (u == 0) & (v == 0)  # zeroed memory would be green like grass
         u, v = (np.where(is_hole, np.uint8(128), chroma) for chroma in (u, v))
     # JFIF: full range, BT.601

@@ -100,7 +100,7 @@ def test_a_link_asked_for_by_name_is_kept_to(machine: Machine) -> None:
     assert machine.identify(f"/{BY_PATH}").link == BY_PATH
 
 
-def test_where_the_system_tells_nothing_there_is_no_identity(machine: Machine) -> None:
+def test_without_information_of_the_system_there_is_no_identity(machine: Machine) -> None:
     (machine.root / "dev").mkdir()
     (machine.root / "dev/video0").touch()
 

@@ -208,7 +208,7 @@ def test_padding_behind_a_jpeg_is_no_damage() -> None:
 @pytest.mark.parametrize(
     ("data", "problem"),
     [
-        (np.zeros(0, np.uint8), "an empty JPEG"),
+        (np.zeros(0, np.uint8), "not a readable JPEG"),
         (np.full(4000, 77, np.uint8), "not a readable JPEG"),
         (np.array([0xFF, 0xD8, 0xFF, 0xD9], np.uint8), "not a readable JPEG"),
     ],
@@ -235,7 +235,7 @@ def test_what_is_no_picture_is_refused(data: Bytes, problem: str) -> None:
     ],
 )
 @pytest.mark.parametrize("sampling", [*SUBSAMPLINGS.values(), None], ids=[*SUBSAMPLINGS, "grey"])
-def test_a_jpeg_counts_as_its_header_tells_but_for_what_fills_its_blocks(
+def test_a_jpeg_has_the_size_in_its_header_without_padding(
     jpeg_wh: tuple[int, int], told_wh: tuple[int, int], wh: tuple[int, int], sampling: int | None
 ) -> None:
     image_bgr = road_bgr(jpeg_wh)
