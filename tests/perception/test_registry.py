@@ -17,7 +17,6 @@ from perception.sources.camera import CameraSource
 from perception.sources.images import ImagesSource
 from perception.sources.isolated.reader import IS_SUPPORTED
 from perception.sources.isolated.supervisor import IsolatedSource
-from perception.sources.pacing import Limited, Looped, Paced
 from perception.sources.registry import kind_of
 from perception.sources.stream import StreamSource
 from perception.sources.synthetic import SyntheticSettings, SyntheticSource
@@ -97,14 +96,15 @@ def test_every_kind_is_in_the_dict(tmp_path: Path) -> None:
     assert [SOURCES["playlist"].is_live(str(file)) for file in playlists] == [False, True]
 
 
-def test_loop_is_inside_pace_and_the_limit_is_outermost() -> None:
-    settings = SourceSettings(realtime=True, loop=True, max_frames=3)
+def test_a_looped_clip_is_paced_from_its_end_to_its_beginning_too(make_clip: Callable[..., Path]) -> None:
+    clip = make_clip(frames=2, rate_hz=20)
+    source = build_source(str(clip), SourceSettings(realtime=True, loop=True, max_frames=6))
+    source.open()
 
-    limited = build_source("synthetic", settings)
+    captured_ns = [source.read().captured_ns for _ in range(6)]
 
-    assert isinstance(limited, Limited)
-    assert isinstance(limited._source, Paced)
-    assert isinstance(limited._source._source, Looped)
+    source.close()
+    assert captured_ns[-1] - captured_ns[0] >= 0.95 * 5 * 50_000_000
 
 
 def test_nobody_waits_in_real_time_for_a_frame_that_lies_behind_the_end(tmp_path: Path) -> None:
