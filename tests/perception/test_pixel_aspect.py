@@ -198,7 +198,7 @@ def test_a_graph_that_places_the_frame_itself_is_given_square_pixels(
 
         assert prediction.class_map.shape == (36, 64)  # 128x72 in 64x48, and none of the padding
         assert prediction.shares[0] == 1
-    with pytest.raises(EngineError, match="takes frames of 64x72 only, and this one is 128x72"):
+    with pytest.raises(EngineError, match="takes only frames of 64x72, and this one is 128x72"):
         Predictor(OnnxEngine(make_classifier((64, 72)), "cpu"))(frame)
 
 
