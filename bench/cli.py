@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import logging
 import shlex
 import sys
 from contextlib import suppress
@@ -12,7 +13,8 @@ from importlib.util import find_spec
 from typing import Any, Final
 
 from bench.config import AccuracyConfig, BenchConfig, CompareConfig, InferConfig, LiveConfig
-from perception.cli.command import NOTHING_GIVEN, say, say_lines
+from perception.cli.command import NOTHING_GIVEN
+from perception.cli.log import command_log, show
 from perception.cli_config import SettingsError, config_files, parse, usage
 from perception.cli_config.command_line import bare_word
 from perception.cli_config.names import known_settings
@@ -22,6 +24,7 @@ from perception.sources.source import SourceError
 from perception.system.redaction import redacted, redacted_line
 from train.data.frames import DataError
 
+log = logging.getLogger(__name__)
 NAME: Final = "drivable-bench"
 DESCRIPTION = (
     "Latency, throughput and accuracy of model files, through the node's own path. `drivable-bench compare "
@@ -64,9 +67,13 @@ INTERRUPTED: Final = 130
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; 0 when the measurement was made, and `compare` found nothing worse than allowed."""
-    given = sys.argv[1:] if arguments is None else arguments
+    with command_log(NAME):
+        return _main(sys.argv[1:] if arguments is None else arguments)
+
+
+def _main(given: list[str]) -> int:
     if not given:
-        say_lines(usage(NAME, *USAGE))
+        show(usage(NAME, *USAGE) + "\n")
         return NOTHING_GIVEN
     name = given[0] if given and not given[0].startswith("-") else None
     try:
@@ -113,7 +120,7 @@ def _suite(given: list[str]) -> int:
     folder, replaces = suite.folder_of(config), config.resume or config.overwrite
     try:
         report = suite.run(
-            config, folder, redacted_line(shlex.join([NAME, *given])), _progress, config_files(given)
+            config, folder, redacted_line(shlex.join([NAME, *given])), log.info, config_files(given)
         )
     except KeyboardInterrupt:
         with suppress(ReportError, OSError):  # there may be nothing yet
@@ -143,11 +150,6 @@ def _spelled(name: str, arguments: list[str]) -> list[str]:
     return arguments
 
 
-def _progress(line: str) -> None:
-    """To standard error: standard output belongs to the tables."""
-    say(line)
-
-
 def _wrong(line: str, status: int = 1) -> int:
-    say(f"{NAME}: {line}")
+    log.error(line)
     return status

@@ -12,7 +12,7 @@ from typing import Any, Final, Literal
 
 from bench.engines import EngineName
 from bench.interpreter import run_python
-from perception.cli.command import say
+from perception.cli.log import show
 from perception.inference.engines import EngineError
 from perception.inference.engines.engine import one_line
 from perception.inference.engines.providers import ProviderName
@@ -20,6 +20,7 @@ from perception.pipeline import RunnerError
 from perception.sinks.sink import SinkError
 from perception.sources.source import SourceError
 from perception.system.process import tune_process
+from perception.system.redaction import redacted_line
 from train.data.frames import DataError
 
 ScenarioName = Literal[
@@ -120,7 +121,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         values = import_module(f"bench.scenarios.{task.scenario}").measure(task)
     except EXPECTED as error:
-        say(one_line(error))
+        show(redacted_line(one_line(error)) + "\n")
         return 1
     print(json.dumps(values))
     return 0

@@ -11,12 +11,14 @@ from importlib import import_module
 from typing import Final
 
 from export.config import ExportConfig
-from perception.cli.command import NOTHING_GIVEN, say, say_lines
+from perception.cli.command import NOTHING_GIVEN
+from perception.cli.log import command_log, show
 from perception.cli_config import SettingsError, config_files, parse, usage
 from perception.inference.engines import EngineError
 from perception.inference.engines.engine import one_line
 from perception.system.redaction import redacted
 
+log = logging.getLogger(__name__)
 DESCRIPTION = (
     "Export a trained network for the node. "
     "`drivable-export inspect FILE` shows what a file is and where it runs, "
@@ -77,9 +79,13 @@ COMMANDS: Final = {
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; 0 when the file was written and every gate passed."""
-    given = sys.argv[1:] if arguments is None else list(arguments)
+    with command_log("drivable-export"):
+        return _main(sys.argv[1:] if arguments is None else list(arguments))
+
+
+def _main(given: list[str]) -> int:
     if not given:
-        say_lines(usage("drivable-export", *USAGE))
+        show(usage("drivable-export", *USAGE) + "\n")
         return NOTHING_GIVEN
     try:
         from export.package import ExportError
@@ -102,7 +108,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _fail(why: str) -> int:
-    say(f"drivable-export: {why}")
+    log.error(why)
     return 1
 
 

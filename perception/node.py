@@ -5,12 +5,15 @@ Importing this takes no time: signals and standard streams are in order before a
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 
-from perception.cli.command import NOTHING_GIVEN, reported, run_command, say, say_lines
+from perception.cli.command import NOTHING_GIVEN, reported, run_command
+from perception.cli.log import command_log, show
 from perception.cli.signals import Stopped, StopSignals
 
+log = logging.getLogger("perception.node")  # also where this is the main module
 NAME = "drivable-node"
 LIBRARIES = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 """Threads that libraries of numpy would start, one a core, when they are imported: the node has its own."""
@@ -32,17 +35,18 @@ def main(arguments: list[str] | None = None) -> int:
         for name in LIBRARIES:
             os.environ.setdefault(name, "1")
         return run_command(NAME, lambda: _main(sys.argv[1:], is_own_process=True))
-    return reported(NAME, lambda: _main(arguments, is_own_process=False))
+    with command_log(NAME):
+        return reported(lambda: _main(arguments, is_own_process=False))
 
 
 def _main(arguments: list[str], *, is_own_process: bool) -> int:
-    with StopSignals.installed(NAME, is_own_process=is_own_process) as stop:
+    with StopSignals.installed(is_own_process=is_own_process) as stop:
         from perception.cli.run import ERRORS, run
         from perception.cli_config import config_files, named_settings, parse, usage
         from perception.config import node_config, plugin_names
 
         if not arguments:
-            say_lines(usage(NAME, *USAGE))
+            show(usage(NAME, *USAGE) + "\n")
             return NOTHING_GIVEN
         try:
             stop.check()
@@ -50,10 +54,10 @@ def _main(arguments: list[str], *, is_own_process: bool) -> int:
             config = parse(node_config(named), NAME, "Frames in, drivable area out.", arguments)
             return run(config.with_source(), stop, config_files(arguments))
         except Stopped as stopped:
-            say(f"{NAME}: {stopped}")
+            log.error(stopped)
             return stopped.status
         except ERRORS as error:
-            say(f"{NAME}: {error}")
+            log.error(error)
             return 1
 
 

@@ -82,7 +82,7 @@ def test_output_that_would_destroy_an_input_is_refused_in_one_line(
 
 @pytest.mark.slow
 def test_exported_file_sets_the_older_one_aside_with_its_cards(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     pytest.importorskip("torch")
     from export.package import unpack
@@ -97,7 +97,7 @@ def test_exported_file_sets_the_older_one_aside_with_its_cards(
 
     assert sorted(os.listdir()) == ["m.1.md", "m.2.json", "m.2.md", "m.2.onnx", "m.json", "m.md", "m.onnx"]
     assert Path("m.1.md").read_text() == "notes of the user"
-    assert capsys.readouterr().err.splitlines() == [
+    assert caplog.messages == [
         "m.md exists already; it is kept as m.1.md (--overwrite replaces)",
         "m.onnx, m.md, m.json exist already; they are kept as m.2.onnx, m.2.md, m.2.json "
         "(--overwrite replaces)",

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import difflib
+import logging
 import sys
 from collections.abc import Callable
 from typing import Final
 
 import cv2
 
-from perception.cli.command import NOTHING_GIVEN, say, say_lines
+from perception.cli.command import NOTHING_GIVEN
+from perception.cli.log import command_log, show
 from perception.cli_config import config_files, parse, usage
 from perception.cli_config.command_line import bare_word
 from perception.cli_config.names import known_settings
@@ -21,6 +23,7 @@ from train.config import TrainConfig
 from train.recipe import completed
 from train.torchrun import rank, rank0_reports_first
 
+log = logging.getLogger(__name__)
 DESCRIPTION = (
     "Train a network on labelled frames. `drivable-train inspect --data DIR` checks the frames first, "
     "`subset` copies some of a data set, `table` compares trained networks."
@@ -39,9 +42,13 @@ COMMANDS: Final[dict[str, Callable[[list[str], Callable[[str], None]], None]]] =
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; 0 when training ended well, or `inspect` found no fault."""
-    given = sys.argv[1:] if arguments is None else arguments
+    with command_log("drivable-train"):
+        return _main(sys.argv[1:] if arguments is None else arguments)
+
+
+def _main(given: list[str]) -> int:
     if not given:
-        say_lines(usage("drivable-train", *USAGE))
+        show(usage("drivable-train", *USAGE) + "\n")
         return NOTHING_GIVEN
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # we report what does not decode
     name = None if given[0].startswith("-") else given[0]
@@ -88,5 +95,5 @@ def _print(line: str) -> None:
 
 def _fail(line: str) -> int:
     """Report an error; the exit status."""
-    say(f"drivable-train: {line}")
+    log.error(line)
     return 1

@@ -13,22 +13,20 @@ import select
 import signal
 import sys
 import threading
-import traceback
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from types import FrameType
 from typing import Any, Final
 
-from perception.system.redaction import redacted, redacted_line
+from perception.cli.log import TRACEBACK_VARIABLE, log_to_stderr
+
+log = logging.getLogger(__name__)
 
 INTERRUPTED: Final = 130
 """Exit status of a command that SIGINT ended, by the shell's convention: 128 and the signal's number."""
 NOTHING_GIVEN: Final = 2
 """Exit status of a command that was given nothing to do, as where arguments are wanted."""
-TRACEBACK_VARIABLE: Final = "DRIVABLE_TRACEBACK"
-"""Environment variable that lets an unexpected error show its traceback."""
-
 _STDERR: Final = 2
 _WAIT_S: Final = 1.0
 """That a terminal or a pipe gets to take a line of the log; without a reader that is what a line costs."""
@@ -45,11 +43,12 @@ def run_command(name: str, body: Callable[[], int]) -> int:
     """
     open_standard_streams()
     quiet_libraries()
-    report_unexpected_errors(name)
+    log_to_stderr(name)
+    log_unexpected_errors()
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _interrupt)
     try:
-        status = reported(name, body)
+        status = reported(body)
     except SystemExit as end:  # of --help
         status = end.code if isinstance(end.code, int) else int(end.code is not None)
     if sys.stdout is not None:
@@ -57,7 +56,7 @@ def run_command(name: str, body: Callable[[], int]) -> int:
             sys.stdout.flush()
         except OSError as error:
             if status == 0:
-                say(f"{name}: standard output cannot be written: {error.strerror}")
+                log.error(f"standard output cannot be written: {error.strerror}")
                 status = 1
             # Python would flush once more at its end, and complain of it.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -78,87 +77,61 @@ def _interrupt(number: int, where: FrameType | None) -> None:
     signal.default_int_handler(number, where)
 
 
-def reported(name: str, body: Callable[[], int]) -> int:
-    """The status of `body`, or that of what it raised, which is told in one line.
+def reported(body: Callable[[], int]) -> int:
+    """The status of `body`, or that of what it raised, which is logged in one line.
 
-    Errors that a command expects are its own to tell. What is left is the machine's (OSError, no memory, no
+    Errors that a command expects are its own to log. What is left is the machine's (OSError, no memory, no
     thread), an interrupt, or an error of ours.
     """
     try:
         return body()
     except KeyboardInterrupt:
-        say(f"{name}: interrupted")
+        log.error("interrupted")
         return INTERRUPTED
     except BrokenPipeError:  # as of `| head`
-        say(f"{name}: nobody reads standard output any more")
+        log.error("nobody reads standard output any more")
         return 1
     except Exception as error:
         if _interrupts:  # inside a library's import, which made another error of it
-            say(f"{name}: interrupted")
+            log.error("interrupted")
             return INTERRUPTED
-        say_lines(f"{name}: {describe(error)}")
+        log.error(describe(error), exc_info=error)
         return 1
 
 
 def describe(error: BaseException) -> str:
-    """An error that no command expects, in one line, with its traceback where that is asked for."""
+    """An error that no command expects, in one line."""
     text = " ".join(str(error).split())
     match error:
         case KeyboardInterrupt():
             return "interrupted"
         case OSError() if error.strerror:
-            line = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+            return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
         case MemoryError():
-            line = f"not enough memory{f': {text}' if text else ''}"
+            return f"not enough memory{f': {text}' if text else ''}"
         case ImportError():  # a library that is not there, or that no memory is left for
-            line = f"cannot be loaded: {text}"
+            return f"cannot be loaded: {text}"
         case RuntimeError() if text == "can't start new thread":
-            line = "no thread can be started: the limit of processes is reached (ulimit -u, TasksMax)"
-        case _:
-            line = (
-                f"unexpected {type(error).__name__}: {text}; this is a fault of drivable: "
-                f"with {TRACEBACK_VARIABLE}=1 it shows where"
-            )
-    line = redacted_line(line)
-    if os.environ.get(TRACEBACK_VARIABLE):
-        line += "\n" + "".join(traceback.format_exception(error)).rstrip()
-    return line
+            return "no thread can be started: the limit of processes is reached (ulimit -u, TasksMax)"
+    return (
+        f"unexpected {type(error).__name__}: {text}; this is a fault of drivable: "
+        f"with {TRACEBACK_VARIABLE}=1 it shows where"
+    )
 
 
-def say(line: str) -> None:
-    """One line to standard error, whatever is in it: standard output belongs to results. Never fails.
-
-    Passwords are redacted and control characters escaped, as in `say_lines`.
-    """
-    show(redacted_line(line) + "\n")
-
-
-def say_lines(text: str) -> None:
-    """Text of several lines to standard error; never fails."""
-    show(redacted(text) + "\n")
-
-
-def show(text: str) -> None:
-    """Text to standard error as it is; never fails."""
-    if sys.stderr is not None:
-        with suppress(OSError, ValueError):
-            sys.stderr.write(text)
-            sys.stderr.flush()
-
-
-def report_unexpected_errors(name: str) -> None:
+def log_unexpected_errors() -> None:
     """Let errors that no code catches be one line too, in any thread and where Python only reports them."""
 
-    def of_thread(told: threading.ExceptHookArgs) -> None:
-        if told.exc_value is not None and told.exc_type is not SystemExit:
-            where = told.thread.name if told.thread else "a thread"
-            say_lines(f"{name}: {where}: {describe(told.exc_value)}")
+    def of_thread(failed: threading.ExceptHookArgs) -> None:
+        if failed.exc_value is not None and failed.exc_type is not SystemExit:
+            where = failed.thread.name if failed.thread else "a thread"
+            log.error(f"{where}: {describe(failed.exc_value)}", exc_info=failed.exc_value)
 
-    def unraisable(told: Any) -> None:
-        if os.environ.get(TRACEBACK_VARIABLE) and told.exc_value is not None:
-            say_lines(f"{name}: {describe(told.exc_value)}")
+    def unraisable(failed: Any) -> None:
+        if os.environ.get(TRACEBACK_VARIABLE) and failed.exc_value is not None:
+            log.error(describe(failed.exc_value), exc_info=failed.exc_value)
 
-    sys.excepthook = lambda kind, error, trace: say_lines(f"{name}: {describe(error)}")
+    sys.excepthook = lambda kind, error, trace: log.error(describe(error), exc_info=error)
     threading.excepthook = of_thread
     sys.unraisablehook = unraisable
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
 from collections.abc import Sequence
@@ -10,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from perception.build import build_predictors, build_tracer, run_policy, run_sinks, settings_of_run
-from perception.cli.command import say, say_lines, show
+from perception.cli.log import show_status
 from perception.cli.node_outputs import check_outputs
 from perception.cli.signals import StopSignals
 from perception.cli_config import SettingsError
@@ -35,9 +36,9 @@ from perception.telemetry.snapshot import Monitor
 from perception.telemetry.summary import SummaryFile, as_table, summarise
 from perception.telemetry.systemd import SystemdNotifier
 
+log = logging.getLogger(__name__)
+
 TICK_S = 0.1
-_CLEARED = "\r" + " " * 70 + "\r"
-"""The line of progress, gone."""
 URGENT_LIMIT_S = 1.0
 """That files get to be finished once SIGINT came twice."""
 ERRORS = (
@@ -60,8 +61,8 @@ def run(config: NodeConfig, stop: StopSignals | None = None, settings_files: Seq
     tune_process()
     config = replace(config, source=Spec.of(config.source).text)  # everybody below knows it by one name
     if config.tls_insecure:
-        say(
-            "warning: tls_insecure: certificates of https and rtsps are not verified; "
+        log.warning(
+            "tls_insecure: certificates of https and rtsps are not verified; "
             "whoever answers gets the password and can send pictures"
         )
     file = model_file(config.model)
@@ -78,16 +79,19 @@ def run(config: NodeConfig, stop: StopSignals | None = None, settings_files: Seq
         stop.check()
         size = "{}x{}".format(*info.frame_wh) if info.frame_wh else ""
         told = [info.source_id, size, str(info.rate), info.description]
-        say(f"source: {', '.join(part for part in told if part)}")
+        log.info(f"source: {', '.join(part for part in told if part)}")
         engine, predictors = build_predictors(file, config, info.is_live, info.rate_hz)
         for line in engine.notes:
-            say(line)
+            is_warning = line.startswith("warning: ")
+            log.log(logging.WARNING if is_warning else logging.INFO, line.removeprefix("warning: "))
         if not engine.is_proven:
-            say(f"{engine.contract.model_id}: not checked by a known answer; drivable-export renew adds one")
+            log.info(
+                f"{engine.contract.model_id}: not checked by a known answer; drivable-export renew adds one"
+            )
         sinks = run_sinks(config, info)
         opened = sinks.open_all([summary_file] if summary_file else [])
         tracer = build_tracer(config, engine, info)
-        say(tracer.description)
+        log.info(tracer.description)
         policy = run_policy(config, info, predictors[0], sinks, tracer)
         last_output, changes = LastOutput(), StateChanges()
         runner = Runner(
@@ -98,7 +102,7 @@ def run(config: NodeConfig, stop: StopSignals | None = None, settings_files: Seq
         monitor = Monitor(runner, last_output, source, info, engine, config.freshness, tracer)
         if endpoints is not None:
             endpoints.start(monitor.status, runner.age, runner.times)
-            say(f"http: /healthz, /readyz and /metrics on port {endpoints.port}")
+            log.info(f"http: /healthz, /readyz and /metrics on port {endpoints.port}")
         started_s = time.monotonic()
         stop.begin()
         try:
@@ -123,11 +127,12 @@ def run(config: NodeConfig, stop: StopSignals | None = None, settings_files: Seq
     summary["provider_nodes"] = dict(engine.nodes)
     summary["source"] = monitor.source_counts()
     summary |= tracer.as_dict() | {"settings": settings_of_run(config)}
-    say_lines(as_table(summary))
+    for line in as_table(summary).splitlines():
+        log.info(line)
     counts = source.counts()
     displaced = runner.counters().dropped.get(DISPLACED, 0) if info.is_replayed else 0
     for note in counts.notes(displaced):
-        say(f"note: {note}")
+        log.info(f"note: {note}")
     problems = _problems(runner, counts, limit_s)
     written = sinks.written()
     if summary_file is not None:
@@ -139,9 +144,9 @@ def run(config: NodeConfig, stop: StopSignals | None = None, settings_files: Seq
         finally:
             summary_file.close()
     if written:
-        say(f"files: {', '.join(written)}")
+        log.info(f"files: {', '.join(written)}")
     for problem in problems:
-        say(f"drivable-node: {problem}")
+        log.error(problem)
     return 1 if problems else 0
 
 
@@ -175,23 +180,20 @@ def _watch(
             limit_s = min(limit_s, drained_s + URGENT_LIMIT_S)
         runner.watch()
         tell_systemd()
-        _tell_changes(changes, shows_progress)
+        _log_changes(changes)
         if shows_progress:
-            show(f"\r{_progress(runner, started_s):70}")
+            show_status(_progress(runner, started_s))
     tell_systemd()
     notifier.close()
-    if shows_progress:
-        show(_CLEARED)
-    _tell_changes(changes, is_over=True)
+    show_status("")
+    _log_changes(changes, is_over=True)
     return limit_s
 
 
-def _tell_changes(changes: StateChanges, shows_progress: bool = False, *, is_over: bool = False) -> None:
-    """What became of camera and engine since; a line of progress makes room."""
+def _log_changes(changes: StateChanges, *, is_over: bool = False) -> None:
+    """What became of camera and engine since."""
     for line in changes.lines(flush=is_over):
-        if shows_progress:
-            show(_CLEARED)
-        say(line)
+        log.info(line)
 
 
 def _progress(runner: Runner, started_s: float) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import select
 import signal
@@ -12,7 +13,8 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Final
 
-from perception.cli.command import say
+log = logging.getLogger(__name__)
+
 
 START_LIMIT_S: Final = 5.0
 """That a start which was asked to end gets to end by itself: it may be inside a driver or a file system."""
@@ -49,11 +51,10 @@ class StopSignals:
 
     @classmethod
     @contextmanager
-    def installed(cls, name: str, *, is_own_process: bool) -> Iterator[StopSignals]:
+    def installed(cls, *, is_own_process: bool) -> Iterator[StopSignals]:
         """Hear them; not outside of the main thread, where a program that calls us has its own ways.
 
         Args:
-            name: of the command, for what is said.
             is_own_process: a start that does not end may be ended with the process, and in the end
                 signals are ignored. Otherwise they are given back.
         """
@@ -62,7 +63,7 @@ class StopSignals:
             yield heard
             return
         if is_own_process:
-            heard._exits = lambda number: _exit(name, number)
+            heard._exits = _exit
         reading, writing = socket.socketpair()  # a pipe could not be waited for on every system
         writing.setblocking(False)
         listens = heard._listen_in_thread(reading)
@@ -139,7 +140,7 @@ def _numbers() -> list[int]:
     return [getattr(signal, name) for name in _NAMES if hasattr(signal, name)]
 
 
-def _exit(name: str, number: int) -> None:
+def _exit(number: int) -> None:
     stopped = Stopped(number)
-    say(f"{name}: {stopped}")
+    log.error(stopped)
     os._exit(stopped.status)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -12,10 +13,11 @@ from typing import Any, Final, NoReturn, get_args, get_origin
 
 import yaml
 
-from perception.cli.command import say
 from perception.cli_config.error import SettingsError
 from perception.cli_config.names import is_open_list, resolved, unknown
 from perception.cli_config.yaml_file import YamlError, composed
+
+log = logging.getLogger(__name__)
 
 WHERE: Final = "the command line"
 HELP: Final = ("-h", "--help")
@@ -168,7 +170,7 @@ def _with(before: yaml.Node | None, node: yaml.Node, name: str, adds: bool) -> y
         and isinstance(node, yaml.ScalarNode)
         and before.value != node.value
     ):
-        say(f"note: --{name} is given twice: {node.value} counts, and {before.value} does not")
+        log.info(f"note: --{name} is given twice: {node.value} counts, and {before.value} does not")
     return node
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
@@ -11,7 +12,6 @@ from typing import Final
 import cv2
 import numpy as np
 
-from perception.cli.command import say
 from perception.imaging.mask_png import has_mark as is_marked_mask
 from perception.imaging.mask_png import is_indexed, with_ids
 from perception.labels import IDS
@@ -19,6 +19,8 @@ from perception.sinks.naming import Naming
 from perception.sinks.overlay_picture import has_mark as is_marked_overlay
 from perception.sinks.sink import SinkError
 from perception.system.set_aside import next_number, numbered
+
+log = logging.getLogger(__name__)
 
 _PNG: Final = b"\x89PNG\r\n\x1a\n"
 _HEADER_BYTES: Final = 96
@@ -135,9 +137,13 @@ def clear(folder: Path, files: list[Path], kind: EarlierKind, *, overwrite: bool
             ("1 " + kind.noun, "is", "it") if len(kept) == 1 else (f"{len(kept)} {kind.noun}s", "are", "them")
         )
         if overwrite:
-            say(f"{folder}: {count} {are} kept in {aside}: nothing in {them} proves that a run made {them}")
+            log.info(
+                f"{folder}: {count} {are} kept in {aside}: nothing in {them} proves that a run made {them}"
+            )
         else:
-            say(f"{folder}: {count} of an earlier run {are} kept in {aside}; --overwrite replaces {them}")
+            log.info(
+                f"{folder}: {count} of an earlier run {are} kept in {aside}; --overwrite replaces {them}"
+            )
 
 
 def _head(file: Path) -> bytes:

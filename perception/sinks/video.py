@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from fractions import Fraction
 from pathlib import Path
 from typing import Final
 
 import av
 
-from perception.cli.command import say
 from perception.frame import OutputItem, Prediction
 from perception.imaging.letterbox import Letterbox, PixelAspect
 from perception.imaging.yuv import Yuv420, YuvMatrix
@@ -19,6 +19,8 @@ from perception.sinks.rotation import RecordingPolicy, Segments
 from perception.sinks.sink import SinkError
 from perception.sinks.video_segment import CONTAINERS, LONGEST_STEP_S, Picture, VideoSegment
 from perception.sources.source import SourceInfo
+
+log = logging.getLogger(__name__)
 
 MAX_SIDE_PX: Final = 16_384
 """Of x264."""
@@ -102,7 +104,7 @@ class OverlayVideoSink(FileSink[VideoSegment]):
             self._shape = encodable_wh(first.frame_wh), first.pixel_aspect
             if self._shape[0] != first.frame_wh:
                 sizes = "{}x{}, not {}x{}".format(*self._shape[0], *first.frame_wh)
-                say(f"{self._where}: pictures of {sizes}: H.264 has no sides longer than {MAX_SIDE_PX}")
+                log.info(f"{self._where}: pictures of {sizes}: H.264 has no sides longer than {MAX_SIDE_PX}")
         wh, pixel_aspect = self._shape
         return Picture(wh, self._rate, self._matrix, pixel_aspect)
 

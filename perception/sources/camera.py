@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import glob
+import logging
 import stat
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,7 +12,6 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from perception.cli.command import say
 from perception.frame import Frame
 from perception.sources.arrival import ArrivalClock
 from perception.sources.counts import SourceCounts
@@ -25,6 +25,8 @@ from perception.sources.v4l2.identity import ROOT, Identity, find_again, identif
 from perception.sources.v4l2.kernel import Kernel, this_kernel
 from perception.sources.v4l2.newest import GONE, NewestFrame, NoFrameError, SequenceGaps, Taken
 from perception.sources.v4l2.pixels import BrokenPictureError, decode
+
+log = logging.getLogger(__name__)
 
 MAX_BROKEN_PICTURES: Final = 10
 MAX_BROKEN_AT_FIRST: Final = 60
@@ -220,7 +222,9 @@ class CameraSource(Source):
         if not self._has_reported_size:
             self._has_reported_size = True
             (width, height), (stated_w, stated_h) = frame_wh, self._layout.wh
-            say(f"{self._name}: gives pictures of {width}x{height}; its driver says {stated_w}x{stated_h}")
+            log.info(
+                f"{self._name}: gives pictures of {width}x{height}; its driver says {stated_w}x{stated_h}"
+            )
 
     def _node(self) -> str:
         """The device file to open: as requested at first, later wherever that camera is."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import logging
 import os
 import re
 import stat
@@ -11,7 +12,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from perception.cli.command import say
 from perception.frame import Frame
 from perception.sources.counts import SourceCounts
 from perception.sources.decoding.image_file import ImageFile, Picture
@@ -20,6 +20,8 @@ from perception.sources.kind import SourceKind, TypedSource
 from perception.sources.settings import SourceSettings
 from perception.sources.source import EndOfSource, Source, SourceError, SourceInfo
 from perception.system.plugins import NoSettings
+
+log = logging.getLogger(__name__)
 
 IMAGE_SUFFIXES: Final = (
     *(".avif", ".bmp", ".heic", ".heif", ".jfif", ".jpe", ".jpeg", ".jpg"),
@@ -137,7 +139,7 @@ class ImagesSource(Source):
         if image.held > 1 and not self._has_reported_several:
             self._has_reported_several = True
             file = self._files[frame_id]
-            say(f"{file}: contains {image.held} pictures; only the first is used, as in all such files")
+            log.info(f"{file}: contains {image.held} pictures; only the first is used, as in all such files")
         return image.picture()
 
     def _name(self, frame_id: int) -> str:
@@ -153,7 +155,7 @@ class ImagesSource(Source):
         if picture not in self._reported:
             self._reported.add(picture)
             self.unreadable += 1
-            say(f"{problem}; it is left out")
+            log.warning(f"{problem}; it is left out")
 
     def _description(self) -> str:
         if self._alone is None:

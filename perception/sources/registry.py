@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
-from perception.cli.command import say
 from perception.sources.camera import CAMERA
 from perception.sources.choice import BEST
 from perception.sources.decoding.video_file import FILE_LIMIT_S
@@ -25,6 +25,8 @@ from perception.sources.synthetic import SYNTHETIC
 from perception.sources.video import VIDEO
 from perception.system.plugins import PluginError, Registry, part_of
 from perception.system.redaction import redacted_url
+
+log = logging.getLogger(__name__)
 
 SOURCES: Final[Registry[SourceKind[Any]]] = Registry(
     "drivable.sources",
@@ -65,9 +67,8 @@ class Spec(NamedTuple):
         for name in _names_to_ask():
             if (text := SOURCES[name].claims(source)) is not None:
                 return cls(name, text)
-        *forms, last = (kind.form for kind in reversed(SOURCES.values()) if kind.form)
-        problem = problem_of(source)
-        raise SourceError(f"{redacted_url(typed)!r}: {problem}; a source is {', '.join(forms)} or {last}")
+        forms = ", ".join(kind.form for kind in reversed(SOURCES.values()) if kind.form)
+        raise SourceError(f"{redacted_url(typed)!r}: {problem_of(source)}; a source is {forms}")
 
     def is_live(self) -> bool:
         """Whether it may hang and come back."""
@@ -81,7 +82,7 @@ def _names_to_ask() -> Iterator[str]:
         try:
             SOURCES[name]
         except PluginError as error:  # it may not be needed
-            say(f"warning: {error}")
+            log.warning(error)
         else:
             yield name
     yield last

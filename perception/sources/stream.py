@@ -378,7 +378,7 @@ def _isolation(spec: str, settings: StreamSettings, reading: SourceSettings) -> 
 
 STREAM: Final = SourceKind(
     settings=StreamSettings,
-    form="rtsp(s)://…, http(s)://…",
+    form="rtsp(s)://… or http(s)://…",
     claims=_claims,
     build=_build,
     is_live=lambda spec: True,

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import re
 import stat
@@ -15,8 +16,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
-from perception.cli.command import say
 from perception.system.atomic_file import sync_folder, write_partial
+
+log = logging.getLogger(__name__)
 
 _STREAMS_BY_NUMBER: Final = ("/dev/fd", "/proc")
 
@@ -98,7 +100,7 @@ def set_aside(files: Iterable[Path], *, has_overwrite: bool = True) -> None:
     before, now = (", ".join(str(file) for file in each) for each in (there, kept))
     exist, them = ("exists", "it is") if len(there) == 1 else ("exist", "they are")
     hint = " (--overwrite replaces)" if has_overwrite else ""
-    say(f"{before} {exist} already; {them} kept as {now}{hint}")
+    log.info(f"{before} {exist} already; {them} kept as {now}{hint}")
 
 
 def next_number(path: Path) -> int:

@@ -6,6 +6,7 @@ answer even if that is stuck.
 
 from __future__ import annotations
 
+import logging
 import socket
 import sys
 import time
@@ -17,12 +18,13 @@ from socketserver import TCPServer, ThreadingMixIn
 from threading import BoundedSemaphore, Lock, Thread
 from typing import Any, Final
 
-from perception.cli.command import say
 from perception.metrics.histogram import Histogram
 from perception.system.redaction import redacted_line
 from perception.telemetry.address import EndpointsError, is_own_host, parse_address
 from perception.telemetry.health import NodeStatus
 from perception.telemetry.http_request import Answer, Answers, Request
+
+log = logging.getLogger(__name__)
 
 CONNECTIONS: Final = 64
 """Open at the same time; each ends within the limits of `http_request.py`. One more closes the oldest: since
@@ -175,5 +177,4 @@ class _Server(ThreadingMixIn, TCPServer):
         """Print errors in one line, except those of the connection."""
         error = sys.exception()
         if not isinstance(error, OSError):
-            line = " ".join(f"drivable-node: http: {type(error).__name__}: {error}".split())
-            say(line)
+            log.error("http: %s: %s", type(error).__name__, " ".join(str(error).split()))

@@ -492,7 +492,7 @@ def jpeg_of_size(wh: tuple[int, int]) -> NDArray[np.uint8]:
 
 
 def test_pictures_of_another_size_than_the_driver_states_are_reported_once(
-    make: Make, driver: FakeDriver, capsys: pytest.CaptureFixture[str]
+    make: Make, driver: FakeDriver, caplog: pytest.LogCaptureFixture
 ) -> None:
     sizes = [(64, 52), (64, 52), (80, 60), (64, 48), (32, 24)]
     driver.formats, driver.picture = ("MJPG",), lambda number: jpeg_of_size(sizes[number])
@@ -501,12 +501,12 @@ def test_pictures_of_another_size_than_the_driver_states_are_reported_once(
 
     assert [source.read().frame_wh for _ in sizes] == sizes
     assert source.decode_errors == 0
-    said = capsys.readouterr().err.splitlines()
+    said = caplog.messages
     assert said == ["/dev/video0: gives pictures of 64x52; its driver says 64x48"]
 
 
 def test_a_jpeg_with_its_last_blocks_filled_up_is_as_large_as_the_driver_states(
-    make: Make, driver: FakeDriver, capsys: pytest.CaptureFixture[str]
+    make: Make, driver: FakeDriver, caplog: pytest.LogCaptureFixture
 ) -> None:
     driver.formats, driver.picture = ("MJPG",), lambda number: jpeg_of_size((64, 64 if number else 48))
     driver.wh = (64, 45)
@@ -515,7 +515,7 @@ def test_a_jpeg_with_its_last_blocks_filled_up_is_as_large_as_the_driver_states(
 
     assert source.read().frame_wh == (64, 45)
     assert source.read().frame_wh == (64, 64)
-    assert len(capsys.readouterr().err.splitlines()) == 1
+    assert len(caplog.messages) == 1
 
 
 @pytest.mark.parametrize("first", [b"", b"\xff\xd8", b"\xff\xd8\xff\xd9", bytes(900)])

@@ -11,6 +11,7 @@ import pytest
 
 from bench.config import BenchConfig
 from perception import __version__
+from perception.cli.log import command_log
 from perception.cli_config import SettingsError, parse
 from perception.config import NodeConfig
 from perception.node import main
@@ -182,7 +183,8 @@ def test_what_can_only_mean_one_thing_is_understood(arguments: list[str], expect
 
 
 def test_of_what_is_given_twice_the_last_counts_and_that_is_said(capsys: pytest.CaptureFixture[str]) -> None:
-    assert node("--source", "rtsp://ann:hunter2@c/x", "--source", "b").source == "b"
+    with command_log("drivable-node"):
+        assert node("--source", "rtsp://ann:hunter2@c/x", "--source", "b").source == "b"
 
     said = capsys.readouterr().err
     assert said == "note: --source is given twice: b counts, and rtsp://ann:***@c/x does not\n"

@@ -102,7 +102,7 @@ def night_run(tmp_path: Path) -> Path:
 
 
 def test_images_that_cannot_be_read_are_reported_counted_and_passed_over(
-    night_run: Path, capsys: pytest.CaptureFixture[str]
+    night_run: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     source = ImagesSource(str(night_run), rate_hz=1.0)
 
@@ -115,14 +115,14 @@ def test_images_that_cannot_be_read_are_reported_counted_and_passed_over(
     ]
     assert [frame.time_ns for frame in frames] == [1_000_000_000, 3_000_000_000, 4_000_000_000]
     assert (source.unreadable, source.decode_errors) == (3, 3)
-    lines = capsys.readouterr().err.splitlines()
+    lines = caplog.messages
     assert lines[0] == f"{night_run / '1.png'}: is empty; it is left out"
     assert lines[1].startswith(f"{night_run / '3.png'}: is corrupt")
     assert lines[2].startswith(f"{night_run / '6.jpg'}: cannot be read: ")
 
 
 def test_image_that_cannot_be_read_is_reported_once_however_often_it_comes(
-    night_run: Path, capsys: pytest.CaptureFixture[str]
+    night_run: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     source = Looped(ImagesSource(str(night_run)))
     source.open()
@@ -130,13 +130,11 @@ def test_image_that_cannot_be_read_is_reported_once_however_often_it_comes(
     names = [source.read().name for _ in range(7)]
 
     assert names == ["2", "4", "5", "2_1", "4_1", "5_1", "2_2"]
-    assert len(capsys.readouterr().err.splitlines()) == 3
+    assert len(caplog.messages) == 3
     assert source.counts().unreadable == 3
 
 
-def test_nothing_but_bad_images_is_one_line_at_open(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_nothing_but_bad_images_is_one_line_at_open(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     for name in ("1.jpg", "2.jpg", "3.png"):
         (tmp_path / name).write_bytes(b"hello")
 
@@ -147,7 +145,7 @@ def test_nothing_but_bad_images_is_one_line_at_open(
         f"{tmp_path}: none of its 3 images can be read; "
         f"{tmp_path / '1.jpg'}: is corrupt, or not an image that can be read"
     )
-    assert capsys.readouterr().err == ""
+    assert caplog.messages == []
 
 
 def test_damaged_image_is_a_frame_and_marked(tmp_path: Path) -> None:
@@ -181,7 +179,7 @@ def test_pages_of_one_file_are_frames(tmp_path: Path) -> None:
 
 
 def test_files_with_several_pictures_among_others_give_their_first_and_it_is_said_once(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     for name in ("a.tif", "b.tif"):
         cv2.imwritemulti(str(tmp_path / name), [colour(bgr=(shade, 0, 0)) for shade in (10, 20, 30)])
@@ -189,9 +187,9 @@ def test_files_with_several_pictures_among_others_give_their_first_and_it_is_sai
     frames = play(ImagesSource(str(tmp_path)))
 
     assert [(frame.name, int(frame.image_bgr[0, 0, 0])) for frame in frames] == [("a", 10), ("b", 10)]
-    assert capsys.readouterr().err == (
-        f"{tmp_path / 'a.tif'}: contains 3 pictures; only the first is used, as in all such files\n"
-    )
+    assert caplog.messages == [
+        f"{tmp_path / 'a.tif'}: contains 3 pictures; only the first is used, as in all such files"
+    ]
 
 
 @pytest.mark.parametrize(

@@ -132,7 +132,7 @@ def test_folder_gets_an_image_a_frame_with_a_banner_where_there_is_no_mask(tmp_p
 
 
 def test_overlays_of_an_earlier_run_are_set_aside_and_pictures_of_others_refused(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     for name in ("1", "2"):
         sink = OverlayFolderSink(str(tmp_path / "o"))
@@ -143,7 +143,7 @@ def test_overlays_of_an_earlier_run_are_set_aside_and_pictures_of_others_refused
 
     assert [file.name for file in (tmp_path / "o").iterdir()] == ["2.jpg"]
     assert [file.name for file in (tmp_path / "o.1").iterdir()] == ["1.jpg"]
-    assert "1 overlay of an earlier run is kept in" in capsys.readouterr().err
+    assert "1 overlay of an earlier run is kept in" in caplog.text
     cv2.imwrite(str(tmp_path / "o" / "holiday.jpg"), np.zeros((8, 8, 3), np.uint8))
     with pytest.raises(SinkError, match=r"holiday\.jpg exists and is no overlay; name another folder"):
         OverlayFolderSink(str(tmp_path / "o")).claim()

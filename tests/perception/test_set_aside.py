@@ -308,7 +308,7 @@ def test_what_runs_do_not_write_to_is_left_alone(tmp_path: Path, overwrite: bool
 
 
 def test_overwriting_removes_nothing_that_no_run_is_known_to_have_made(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     folder = tmp_path / "out"
     folder.mkdir()
@@ -325,7 +325,7 @@ def test_overwriting_removes_nothing_that_no_run_is_known_to_have_made(
 
     assert files_in(folder) == ["000000.png"]
     assert files_in(tmp_path / "out.1") == ["label.png"]
-    assert "out: 1 mask is kept in " in capsys.readouterr().err
+    assert "out: 1 mask is kept in " in caplog.text
 
 
 def test_label_in_the_place_of_a_mask_in_a_folder_within_is_reported_before_anything_is_touched(

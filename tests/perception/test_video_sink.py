@@ -169,7 +169,7 @@ def test_frame_that_changes_size_is_resized_to_the_first(tmp_path: Path) -> None
 
 
 def test_side_that_the_encoder_does_not_take_makes_the_video_smaller_and_is_said_once(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     file = tmp_path / "panorama.mp4"
     sink = _opened(file, (17_000, 20))
@@ -179,7 +179,7 @@ def test_side_that_the_encoder_does_not_take_makes_the_video_smaller_and_is_said
 
     with av.open(file) as container:
         assert [(frame.width, frame.height) for frame in container.decode(video=0)] == [(16_384, 19)] * 3
-    said = capsys.readouterr().err.splitlines()
+    said = caplog.messages
     expected = "pictures of 16384x19, not 17000x20: H.264 has no sides longer than 16384"
     assert said == [f"{file}: {expected}"]
 
