@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import cycle
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Final
 
@@ -14,7 +13,7 @@ import numpy as np
 from bench.busy import verdict
 from bench.config import InferConfig
 from bench.engines import open_engine
-from bench.meter import Meter
+from bench.meter import Meter, times_ms
 from bench.report.format import aligned, counted
 from bench.scenarios.engine_only import PICTURES, Image, Infer, infer_of, pictures_for
 from perception.inference.engines import Engine
@@ -45,15 +44,12 @@ def run(config: InferConfig) -> tuple[list[str], int]:
     tune_process()
     contenders = list(_contenders(config))
     for contender in contenders:
-        for _ in range(WARM_UP_FRAMES):
-            contender.infer(next(contender.pictures))
+        times_ms(contender.infer, islice(contender.pictures, WARM_UP_FRAMES))
     with Meter() as meter:
         for start in range(0, config.frames, ROUND_FRAMES):
             for contender in contenders:
-                for _ in range(min(ROUND_FRAMES, config.frames - start)):
-                    started_ns = time.perf_counter_ns()
-                    contender.infer(next(contender.pictures))
-                    contender.times_ms.append((time.perf_counter_ns() - started_ns) / 1e6)
+                pictures = islice(contender.pictures, min(ROUND_FRAMES, config.frames - start))
+                contender.times_ms.extend(times_ms(contender.infer, pictures))
     threads = counted(config.threads, "thread") if config.threads else "all cores"
     rows = [["", "runs on", "input", "p50, ms", "p90, ms", "times the first"]]
     first_ms = float(np.median(contenders[0].times_ms))

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, Self, TypeVar
 
 import psutil
 
@@ -17,6 +17,8 @@ from bench import gpu
 STATUS: Final = Path("/proc/self/status")
 POWERCAP: Final = Path("/sys/class/powercap")
 GPU_PROVIDERS: Final = ("cuda", "tensorrt")
+
+T = TypeVar("T")
 
 Energy = dict[str, tuple[float, float]]
 """Joules so far, and where they start over from 0 (never, if that is 0), by counter."""
@@ -29,6 +31,16 @@ def process_cpu_s(children: bool = False) -> float:
         return own_s
     times = os.times()
     return own_s + times.children_user + times.children_system
+
+
+def times_ms(step: Callable[[T], object], items: Iterable[T]) -> list[float]:
+    """How long each call took, one item after the other."""
+    found = []
+    for item in items:
+        started_ns = time.perf_counter_ns()
+        step(item)
+        found.append((time.perf_counter_ns() - started_ns) / 1e6)
+    return found
 
 
 class Meter:

@@ -17,10 +17,9 @@ from typing import Any, Final
 from bench import gpu
 from bench.busy import warning_now
 from bench.config import BenchConfig
-from bench.installation import of_installation
 from bench.plan import Plan, plan
 from bench.report.data import Load, Missing, Report, ReportError, Result, load, model_of_json, save, sha256_of
-from bench.report.machine import machine
+from bench.report.machine import machine, of_installation
 from bench.report.page import PAGE_FILES
 from bench.road import record_road
 from bench.task import Task, TaskError, run_task

@@ -63,10 +63,10 @@ class Missing:
 class Load:
     """What else the machine was doing."""
 
-    before: Any = None
-    """As it was found; null where it cannot be known."""
-    during: list[Any] = field(default_factory=list)
-    """One sample after another, each as `before`."""
+    before: float | None = None
+    """Load average of the last minute; None where it is not known."""
+    during: list[float | None] = field(default_factory=list)
+    """As `before`, when each task began."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class ModelFile:
     precision: str
     input_wh: tuple[int, int]
     accuracy: Mapping[str, Any] | None = None
-    """As its card tells, made at export by ONNX Runtime on the CPU; None where it was not measured there."""
+    """From its card, as ONNX Runtime on the CPU had it at export; None where it was not measured there."""
 
 
 @dataclass(frozen=True)

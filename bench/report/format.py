@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from bench.report.rows import Latency, Spread
+from bench.quantiles import quantile
+from bench.report.rows import Spread
 
 NONE: Final = "–"
 
@@ -18,11 +19,11 @@ def number(value: float | None) -> str:
     return f"{value:,.{digits}f}"
 
 
-def quantile_of(latency: Latency, share: float, with_interval: bool = True) -> str:
+def quantile_of(values: Sequence[float], share: float, with_interval: bool = True) -> str:
     """ "18.4 (18.1–18.9)", or how many frames are missing; nothing where there is none at all."""
-    if not latency.pooled_ms:
+    if not values:
         return NONE
-    found = latency.quantile(share)
+    found = quantile(values, share)
     if found.value is None:
         return f"+{found.missing:,} frames"
     if not with_interval or found.low is None or found.high is None:

@@ -1,10 +1,14 @@
-"""What a figure was measured on: the machine, the versions, and the commit."""
+"""What a figure was measured on: the machine, and the drivable of an interpreter with its models."""
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final
@@ -12,6 +16,9 @@ from typing import Any, Final
 import psutil
 
 from bench import gpu
+from bench.interpreter import run_python
+from bench.report.data import SCHEMA_NUMBER, describe_model
+from perception.inference.engines.engine import EngineError, one_line
 from perception.system.cores import usable_cores
 
 PACKAGES: Final = (
@@ -56,6 +63,30 @@ def commit(folder: Path | None = None) -> str | None:
     return found and found + "+" * bool(_git(at, "status", "--porcelain", "--untracked-files=no"))
 
 
+def of_installation(python: str, models: Sequence[str] = ()) -> dict[str, Any]:
+    """Versions, commit and Python of the drivable that an interpreter has, and what its models are.
+
+    Raises:
+        ValueError: if it has none, its bench writes other reports, or a model does not load there; in one
+            line.
+    """
+    try:
+        found: dict[str, Any] = json.loads(run_python(python, "-m", "bench.report.machine", *models))
+        schema = found["schema"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"{python}: is no Python with drivable and a bench like ours; install 'drivable[bench]' there"
+        ) from error
+    if schema != SCHEMA_NUMBER:
+        raise ValueError(
+            f"{python}: its bench writes reports of schema {schema}, this one {SCHEMA_NUMBER}; measure with "
+            "each on its own, and compare the reports"
+        )
+    if "error" in found:
+        raise ValueError(f"{python}: {found['error']}")
+    return found
+
+
 def _git(folder: Path, *arguments: str) -> str | None:
     """What git prints; None if there is no git, or it fails."""
     command = ["git", "-C", str(folder), *arguments]
@@ -87,3 +118,22 @@ def _text(file: Path) -> str | None:
         return file.read_text().strip()
     except OSError:
         return None
+
+
+def main(models: Sequence[str]) -> None:
+    """Print what `of_installation` reads."""
+    facts: dict[str, Any] = {
+        "schema": SCHEMA_NUMBER,
+        "versions": versions(),
+        "commit": commit(),
+        "python": platform.python_version(),
+    }
+    try:
+        facts["models"] = {name: asdict(describe_model(name)) for name in models}
+    except (OSError, EngineError) as error:
+        facts["error"] = one_line(error)
+    print(json.dumps(facts))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -11,27 +11,17 @@ from typing import Any, Final
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from bench.report.data import Load, Report, Result, busy_verdict
-from bench.report.format import NONE, counted, number, quantile_of, share
+from bench.report.format import counted, number, quantile_of, share
 from bench.report.plots import Plot, plots
 from bench.report.rows import Row, rows_of
 from bench.report.table import tables
-from bench.report.text import as_markdown, place
-from bench.report.verdict import verdict
+from bench.report.text import as_markdown, place, verdict
 from perception.system.set_aside import write_outputs
 
 PAGE_FILES: Final = (
     *("report.html", "report.md"),
     *("pareto.png", "latency.png", "stage_cost.png", "rates.png"),
 )
-PUBLISHED: Final = (
-    ("FCN-ResNet50", 0.6956, 133),
-    ("UNet", 0.6544, 118),
-    ("PSPNet-ResNet50", 0.7549, 187),
-    ("DeepLabV3+-ResNet50", 0.7305, 154),
-    ("SegFormer MiT-B3", 0.7707, 170),
-)
-"""Name, mean IoU and MB of weights of the five networks of the published study, on the drivable area of
-BDD100K at 320x180; measured by others."""
 _TEMPLATES: Final = Environment(
     loader=PackageLoader("bench.report", "."),
     autoescape=True,
@@ -79,27 +69,22 @@ def page(report: Report, drawn: Sequence[Plot]) -> str:
         busy=busy_verdict(report),
         tables=tables(rows),
         plots=drawn,
-        published=_published(rows),
+        ours=list(_ours(rows)),
         load=_load(report.load),
         settings=json.dumps(settings, indent=1, ensure_ascii=False),
         results=list(_raw(report.results)),
     )
 
 
-def _published(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
-    """The study's five networks and ours, columns and cells; each model once, whatever ran it."""
-    columns = ["network", "mean IoU, %", "weights, MB", "p50 here, ms", "frames", "where from"]
-    cells = [
-        [name, share(mean_iou), str(size_mb), NONE, NONE, "published by others"]
-        for name, mean_iou, size_mb in PUBLISHED
-    ]
-    for row in {row.name: row for row in reversed(rows) if row.accuracy}.values():
+def _ours(rows: Sequence[Row]) -> Iterator[list[str]]:
+    """Cells for the table of the published networks; each model once, whatever ran it."""
+    by_name = {row.name: row for row in reversed(rows) if row.accuracy}
+    for row in reversed(by_name.values()):
         accuracy = row.accuracy
         assert accuracy is not None
-        p50 = quantile_of(row.rounds("single_stream").latency, 0.5, with_interval=False)
+        p50 = quantile_of(row.rounds("single_stream").latencies_ms, 0.5, with_interval=False)
         iou, frames = share(accuracy.mean_iou, accuracy.interval), f"{accuracy.values['frames']:,}"
-        cells.insert(len(PUBLISHED), [row.label, iou, number(row.size_mb), p50, frames, accuracy.origin])
-    return columns, cells
+        yield [row.label, iou, number(row.size_mb), p50, frames, accuracy.origin]
 
 
 def _raw(results: Sequence[Result]) -> Iterator[tuple[str, str]]:

@@ -1,7 +1,7 @@
 """The report's plots, by matplotlib's objects: no pyplot, no window, no state that outlives a plot.
 
 They are narrow enough for a phone, where a letter comes out as large as it is drawn. A model has the same
-colour in all of them, an engine the same mark.
+line in all of them.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import io
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Any, Final
 
 import numpy as np
 from matplotlib import rc_context
@@ -19,28 +19,35 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, PercentFormatter
 
-from bench.quantiles import Quantile
-from bench.report.rows import STAGES, Rounds, Row
+from bench.quantiles import Quantile, quantile
+from bench.report.rows import CAMERA_HZ, STAGES, Rounds, Row
 from bench.report.table import stage_costs
-from bench.report.verdict import CAMERA_HZ
 
 DPI: Final = 150
 WIDTH_IN: Final = 5.4
 INK: Final = "#222222"
 FAINT: Final = "#767676"
-GRID: Final = "#e6e6e6"
 COLOURS: Final = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#8a8a8a")
 """Okabe and Ito's, for colour-blind readers: the yellow, which white swallows, is a grey here."""
 MARKERS: Final = ("o", "s", "^", "D", "v", "P", "X", "*")
-Dashes = Literal["-", "--", ":", "-."]
-DASHES: Final[tuple[Dashes, ...]] = ("-", "--", ":", "-.")
+DASHES: Final = ("-", "--", ":", "-.")
 STAGE_COLOURS: Final = dict(zip(STAGES, ("#56b4e9", "#f0c75e", "#0072b2", "#cc79a7", "#009e73"), strict=True))
 OUTPUT_MARKERS: Final = {"class_map": ("o", "pipeline, class map"), "overlay": ("D", "pipeline, overlay")}
 NAME_LETTERS: Final = 24
 LEAST_AREA: Final = 28.0
 AREA_PER_MB: Final = 14.0
+_PERIOD: Final[dict[str, Any]] = {"color": INK, "linestyle": (0, (1, 1.5)), "linewidth": 1.2}
+_FRONT: Final[dict[str, Any]] = {"color": FAINT, "linestyle": "--", "linewidth": 1}
+_STYLE: Final[Any] = {
+    "text.parse_math": False,  # a model's name may hold a dollar sign
+    **{"font.size": 10, "axes.titlesize": 10, "axes.titlelocation": "left"},
+    **{"xtick.labelsize": 9, "ytick.labelsize": 9, "legend.fontsize": 9, "legend.frameon": False},
+    **{"text.color": INK, "axes.labelcolor": INK, "xtick.color": INK, "ytick.color": INK},
+    **{"axes.spines.top": False, "axes.spines.right": False, "axes.edgecolor": FAINT},
+    **{"axes.grid": True, "axes.axisbelow": True, "grid.color": "#e6e6e6"},
+}
 
 Arms = list[list[float]]
 """Of an interval, below and above its value, as `errorbar` takes them."""
@@ -51,9 +58,7 @@ class Plot:
     """One picture."""
 
     name: str
-    """For its file and its place on the page."""
-    title: str
-    caption: str
+    """For its file, its place and its caption on the page."""
     figure: Figure
 
     def svg(self) -> str:
@@ -76,7 +81,7 @@ class Plot:
 
 def plots(rows: Sequence[Row]) -> list[Plot]:
     """What can be drawn of these rows; what was not measured is left out."""
-    with rc_context({"text.parse_math": False, "font.size": 10}):  # a model's name may hold a dollar sign
+    with rc_context(_STYLE):
         drawn = [draw(rows) for draw in (pareto, distributions, stage_bars, constant_rates)]
     return [plot for plot in drawn if plot is not None]
 
@@ -85,77 +90,59 @@ def pareto(rows: Sequence[Row]) -> Plot | None:
     """Mean IoU against latency; what no other row beats in both is joined by a line."""
     points = []
     for row in rows:
-        (latency, is_p99), accuracy = row.rounds("single_stream").latency.tail, row.accuracy
-        if latency.value is not None and accuracy is not None and accuracy.mean_iou is not None:
-            points.append((row, latency, latency.value, is_p99, accuracy.mean_iou, accuracy.interval))
+        (found, is_p99), accuracy = _tail(row.rounds("single_stream").latencies_ms), row.accuracy
+        if found.value is not None and accuracy is not None and accuracy.mean_iou is not None:
+            points.append((row, is_p99, found, found.value, accuracy.mean_iou, accuracy.interval))
     if not points:
         return None
-    figure, axes = _figure(5.0)
-    style = _Style(rows)
-    has_p99 = any(is_p99 for _, _, _, is_p99, _, _ in points)
-    front = pareto_front([(ms, iou) for _, _, ms, is_p99, iou, _ in points if is_p99 == has_p99])
-    axes.step(*zip(*front, strict=True), where="post", color=FAINT, linewidth=1, linestyle="--", zorder=1)
-    axes.axvline(1000 / CAMERA_HZ, color=INK, linestyle=(0, (1, 1.5)), linewidth=1.2, zorder=1)
-    for row, latency, ms, is_p99, iou, interval in points:
-        colour = style.colour(row)
-        axes.errorbar(
-            [ms],
-            [iou],
-            xerr=_arms(latency),
-            yerr=None if interval is None else [[iou - interval[0]], [interval[1] - iou]],
-            ecolor=colour,
-            elinewidth=0.9,
-            alpha=0.55,
-            zorder=2,
-        )
+    figure = _figure(5.0)
+    (axes,) = figure.axes
+    lines, places = _lines(rows), list(dict.fromkeys(row.place for row in rows))
+    has_p99 = any(is_p99 for _, is_p99, *_ in points)
+    front = pareto_front((ms, iou) for _, is_p99, _, ms, iou, _ in points if is_p99 == has_p99)
+    axes.step(*zip(*front, strict=True), where="post", zorder=1, **_FRONT)
+    axes.axvline(1000 / CAMERA_HZ, zorder=1, **_PERIOD)
+    for row, is_p99, found, ms, iou, interval in points:
+        colour = lines[_named(row)]["color"]
+        yerr = None if interval is None else [[iou - interval[0]], [interval[1] - iou]]
+        axes.errorbar([ms], [iou], yerr, _arms(found), ecolor=colour, elinewidth=0.9, alpha=0.55, zorder=2)
         axes.scatter(
-            [ms],
-            [iou],
-            s=LEAST_AREA + AREA_PER_MB * (row.size_mb or 0.0),
+            *([ms], [iou], LEAST_AREA + AREA_PER_MB * (row.size_mb or 0.0)),
             facecolors=colour if is_p99 else "white",
             edgecolors="white" if is_p99 else colour,
             linewidths=0.8 if is_p99 else 1.8,
-            marker=style.marker(row),
+            marker=MARKERS[places.index(row.place) % len(MARKERS)],
             zorder=3,
         )
     axes.set_xscale("log")
     _plain_numbers(axes.xaxis)
     axes.margins(x=0.12, y=0.1)
-    which = "p99" if has_p99 else "p50"
-    _label(axes, f"{which} latency, ms, one frame after the other", "mean IoU")
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g} %"))
-    engines = [_mark(place, FAINT, MARKERS[n % len(MARKERS)]) for n, place in enumerate(style.places)]
-    notes = [
-        Line2D([], [], color=FAINT, linewidth=1, linestyle="--", label="beaten by none"),
-        Line2D([], [], color=INK, linestyle=(0, (1, 1.5)), label=f"one period at {CAMERA_HZ:g} Hz"),
-    ]
-    if has_p99 and not all(is_p99 for _, _, _, is_p99, _, _ in points):
-        notes.append(_mark("hollow: p50, too few frames for p99", FAINT, "o", is_hollow=True))
-    _legend(figure, [*style.legend(rows), *engines, *notes])
-    return Plot(
-        "pareto",
-        "Accuracy against latency",
-        "Up and to the left is better. Arms: 95 % intervals, of the accuracy by recording. A mark's area is "
-        "the size of the model file." + ("" if has_p99 else " p50, because so few frames do not hold a p99."),
-        figure,
-    )
+    axes.set(xlabel=f"{'p99' if has_p99 else 'p50'} latency, ms, one frame after the other")
+    axes.set(ylabel="mean IoU")
+    axes.yaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
+    notes = [_mark(place, MARKERS[n % len(MARKERS)]) for n, place in enumerate(places)]
+    notes += [Line2D([], [], label="beaten by none", **_FRONT)]
+    notes += [Line2D([], [], label=f"one period at {CAMERA_HZ:g} Hz", **_PERIOD)]
+    if has_p99 and not all(is_p99 for _, is_p99, *_ in points):
+        notes.append(_mark("hollow: p50, too few frames for p99", "o", is_hollow=True))
+    _legend(figure, [*_legend_of(lines), *notes])
+    return Plot("pareto", figure)
 
 
 def distributions(rows: Sequence[Row]) -> Plot | None:
     """Share of frames that took longer, by latency: a panel an engine, a line a model."""
 
-    def draw(axes: Axes, row: Row, style: _Style) -> None:
-        latency = row.rounds("single_stream").latency
-        ordered = np.sort(latency.pooled_ms)[::-1]
+    def draw(axes: Axes, row: Row, line: dict[str, Any]) -> None:
+        latencies_ms = row.rounds("single_stream").latencies_ms
+        ordered = np.sort(latencies_ms)[::-1]
         ranks = np.unique(np.geomspace(1, len(ordered), 240).astype(int))
-        shares, colour = ranks / len(ordered), style.colour(row)
-        axes.step(ordered[ranks - 1], shares, where="pre", color=colour, linestyle=style.dashes(row))
+        axes.step(ordered[ranks - 1], ranks / len(ordered), where="pre", **line)
         for share in (0.5, 0.99):
-            found = latency.quantile(share)
+            found = quantile(latencies_ms, share)
             if found.value is not None:
-                _point(axes, found.value, 1 - share, colour, xerr=_arms(found))
+                _point(axes, found.value, 1 - share, line["color"], xerr=_arms(found))
 
-    held = [row for row in rows if row.rounds("single_stream").latency.pooled_ms]
+    held = [row for row in rows if row.rounds("single_stream").latencies_ms]
     figure = _panels(held, draw, "latency, ms", "share of frames that took longer")
     if figure is None:
         return None
@@ -163,13 +150,7 @@ def distributions(rows: Sequence[Row]) -> Plot | None:
         axes.set(xscale="log", yscale="log")
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g} %"))
         _plain_numbers(axes.xaxis)
-    return Plot(
-        "latency",
-        "How latencies are distributed",
-        "One frame after the other, all rounds together. Marks: p50 and p99 with 95 % intervals. A line that "
-        "runs far to the right at the bottom has rare slow frames.",
-        figure,
-    )
+    return Plot("latency", figure)
 
 
 def stage_bars(rows: Sequence[Row]) -> Plot | None:
@@ -177,9 +158,9 @@ def stage_bars(rows: Sequence[Row]) -> Plot | None:
     held = [(row, stage_costs(rounds)) for row in rows if len(rounds := row.rounds("stage_cost"))]
     if not held:
         return None
-    figure, axes = _figure(1.7 + 0.32 * len(held))
-    places = np.arange(len(held))
-    left = np.zeros(len(held))
+    figure = _figure(1.7 + 0.32 * len(held))
+    (axes,) = figure.axes
+    places, left = np.arange(len(held)), np.zeros(len(held))
     for stage in STAGES:
         cpu_ms = np.array([costs[stage].median for _, costs in held])
         axes.barh(places, cpu_ms, 0.62, left=left, color=STAGE_COLOURS[stage], label=stage, zorder=2)
@@ -191,19 +172,11 @@ def stage_bars(rows: Sequence[Row]) -> Plot | None:
                 arms = [[cost.median - cost.low], [cost.high - cost.median]]
                 _point(axes, cost.median, place, INK, marker, is_hollow=True, xerr=arms, label=name)
                 name = "_"  # once in the legend
-    axes.set_yticks(places, [f"{_named(row)} {row.place}" for row, _ in held], fontsize=9)
-    axes.set_ylim(len(held) - 0.4, -0.6)
-    _label(axes, "CPU ms a frame", "")
+    axes.set_yticks(places, [f"{_named(row)} {row.place}" for row, _ in held])
+    axes.set(xlabel="CPU ms a frame", ylim=(len(held) - 0.4, -0.6))
     axes.grid(visible=False, axis="y")
     _legend(figure, axes.get_legend_handles_labels()[0])
-    return Plot(
-        "stage_cost",
-        "Where the CPU time of a frame goes",
-        "Bars: each stage alone. Marks: a frame in the whole pipeline, to a class map (all stages but "
-        "overlay) and to an overlay video, with the range over the rounds. A mark to the right of its "
-        "stages' end shows what joining them costs.",
-        figure,
-    )
+    return Plot("stage_cost", figure)
 
 
 def constant_rates(rows: Sequence[Row]) -> Plot | None:
@@ -212,21 +185,20 @@ def constant_rates(rows: Sequence[Row]) -> Plot | None:
     def steady(row: Row) -> list[Rounds]:
         return [it for it in row.rates if not it.first["stall"]]
 
-    def draw(axes: Axes, row: Row, style: _Style) -> None:
-        drawn = [(it, *it.latency.tail) for it in steady(row)]
-        known = [(it, found, found.value, is_p99) for it, found, is_p99 in drawn if found.value is not None]
-        rates_hz, colour = [it.first["rate_hz"] for it, *_ in known], style.colour(row)
-        axes.plot(rates_hz, [ms for _, _, ms, _ in known], color=colour, linestyle=style.dashes(row))
-        for rate_hz, (it, found, ms, is_p99) in zip(rates_hz, known, strict=True):
-            is_lost, marker = it.sum("held") < len(it), "o" if is_p99 else "s"
-            _point(axes, rate_hz, ms, colour, marker, is_hollow=is_lost, yerr=_arms(found))
+    def draw(axes: Axes, row: Row, line: dict[str, Any]) -> None:
+        tails = [(it, *_tail(it.latencies_ms)) for it in steady(row)]
+        known = [(it, is_p99, found, found.value) for it, found, is_p99 in tails if found.value is not None]
+        axes.plot([it.first["rate_hz"] for it, *_ in known], [ms for *_, ms in known], **line)
+        for it, is_p99, found, ms in known:
+            rate_hz, marker, is_lost = it.first["rate_hz"], "o" if is_p99 else "s", it.sum("held") < len(it)
+            _point(axes, rate_hz, ms, line["color"], marker, is_hollow=is_lost, yerr=_arms(found))
 
     held = [row for row in rows if steady(row)]
     notes = [
-        Line2D([], [], color=INK, linestyle=(0, (1, 1.5)), label="one period"),
-        _mark("held in every round", FAINT, "o"),
-        _mark("not held", FAINT, "o", is_hollow=True),
-        _mark("square: p50", FAINT, "s"),
+        Line2D([], [], label="one period", **_PERIOD),
+        _mark("held in every round", "o"),
+        _mark("not held", "o", is_hollow=True),
+        _mark("square: p50", "s"),
     ]
     figure = _panels(held, draw, "frames a second", "p99 latency, ms", notes)
     if figure is None:
@@ -234,19 +206,13 @@ def constant_rates(rows: Sequence[Row]) -> Plot | None:
     rates = sorted({it.first["rate_hz"] for row in held for it in steady(row)})
     period = np.geomspace(rates[0] / 1.15, rates[-1] * 1.15, 30)
     for axes in figure.axes:
-        axes.plot(period, 1000 / period, color=INK, linestyle=(0, (1, 1.5)), linewidth=1.2, zorder=1)
+        axes.plot(period, 1000 / period, zorder=1, **_PERIOD)
         axes.set(xscale="log", yscale="log")
         _plain_numbers(axes.yaxis)
         axes.xaxis.set_minor_formatter(NullFormatter())
         axes.set_xticks(rates, [f"{rate:g}" for rate in rates])
         axes.tick_params(axis="x", which="minor", length=0)
-    return Plot(
-        "rates",
-        "Latency at a constant rate",
-        "From when a frame was due, with 95 % intervals. A rate is held while the line stays below one "
-        "period and no frame is dropped. Too few frames for a p99: the p50, as a square.",
-        figure,
-    )
+    return Plot("rates", figure)
 
 
 def pareto_front(points: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
@@ -258,35 +224,25 @@ def pareto_front(points: Iterable[tuple[float, float]]) -> list[tuple[float, flo
     return front
 
 
-class _Style:
-    """Colours of models and marks of engines."""
+def _tail(values: Sequence[float]) -> tuple[Quantile, bool]:
+    """The p99, or the p50 where there are too few frames for it; and whether it is the p99."""
+    p99 = quantile(values, 0.99)
+    return (quantile(values, 0.5), False) if p99.value is None else (p99, True)
 
-    def __init__(self, rows: Sequence[Row]) -> None:
-        self.places = list(dict.fromkeys(row.place for row in rows))
-        self._names = list(dict.fromkeys(_named(row) for row in rows))
 
-    def colour(self, row: Row) -> str:
-        return COLOURS[self._names.index(_named(row)) % len(COLOURS)]
-
-    def dashes(self, row: Row) -> Dashes:
-        """Where there are more models than colours, they differ by these."""
-        return DASHES[self._names.index(_named(row)) // len(COLOURS) % len(DASHES)]
-
-    def marker(self, row: Row) -> str:
-        return MARKERS[self.places.index(row.place) % len(MARKERS)]
-
-    def legend(self, rows: Sequence[Row]) -> list[Line2D]:
-        """A line a model."""
-        by_name = {_named(row): row for row in rows}
-        return [
-            Line2D([], [], label=name, color=self.colour(row), linestyle=self.dashes(row))
-            for name, row in by_name.items()
-        ]
+def _lines(rows: Sequence[Row]) -> dict[str, dict[str, Any]]:
+    """Colour of each model, and dashes where there are more models than colours."""
+    names = dict.fromkeys(_named(row) for row in rows)
+    dashes = [it for it in DASHES for _ in COLOURS]
+    return {
+        name: {"color": COLOURS[n % len(COLOURS)], "linestyle": dashes[n % len(dashes)]}
+        for n, name in enumerate(names)
+    }
 
 
 def _panels(
     rows: Sequence[Row],
-    draw: Callable[[Axes, Row, _Style], None],
+    draw: Callable[[Axes, Row, dict[str, Any]], None],
     xlabel: str,
     ylabel: str,
     notes: Sequence[Line2D] = (),
@@ -294,26 +250,30 @@ def _panels(
     """A panel an engine, one below the other; a model has the same line in all of them."""
     if not rows:
         return None
-    style = _Style(rows)
-    figure, *_ = _figure(1.2 + 3.0 * len(style.places), len(style.places))
-    for axes, place in zip(figure.axes, style.places, strict=True):
+    lines, places = _lines(rows), list(dict.fromkeys(row.place for row in rows))
+    figure = _figure(1.2 + 3.0 * len(places), len(places))
+    for axes, place in zip(figure.axes, places, strict=True):
         for row in rows:
             if row.place == place:
-                draw(axes, row, style)
-        _label(axes, xlabel if axes is figure.axes[-1] else "", ylabel)
-        axes.set_title(place, loc="left", fontsize=10, color=INK)
-    _legend(figure, [*style.legend(rows), *notes])
+                draw(axes, row, lines[_named(row)])
+        axes.set(title=place, ylabel=ylabel)
+    figure.axes[-1].set(xlabel=xlabel)
+    _legend(figure, [*_legend_of(lines), *notes])
     return figure
 
 
-def _figure(height_in: float, panels: int = 1) -> tuple[Figure, Axes]:
+def _figure(height_in: float, panels: int = 1) -> Figure:
     figure = Figure(figsize=(WIDTH_IN, height_in), layout="constrained")
-    grid = figure.subplots(panels, 1, sharex=True, sharey=True, squeeze=False)
-    return figure, grid.flat[0]
+    figure.subplots(panels, 1, sharex=True, sharey=True)
+    return figure
+
+
+def _legend_of(lines: dict[str, dict[str, Any]]) -> list[Line2D]:
+    return [Line2D([], [], label=name, **line) for name, line in lines.items()]
 
 
 def _legend(figure: Figure, handles: Sequence[Artist]) -> None:
-    figure.legend(handles=handles, loc="outside lower left", ncols=2, frameon=False, fontsize=9)
+    figure.legend(handles=handles, loc="outside lower left", ncols=2)
 
 
 def _arms(found: Quantile) -> Arms | None:
@@ -341,19 +301,9 @@ def _point(
     bars.lines[0].set(markerfacecolor="white" if is_hollow else colour, markersize=5)
 
 
-def _mark(label: str, colour: str, marker: str, is_hollow: bool = False) -> Line2D:
-    face = "white" if is_hollow else colour
-    return Line2D([], [], color=colour, marker=marker, markerfacecolor=face, linestyle="none", label=label)
-
-
-def _label(axes: Axes, xlabel: str, ylabel: str) -> None:
-    axes.set_xlabel(xlabel, color=INK)
-    axes.set_ylabel(ylabel, color=INK)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color(FAINT)
-    axes.tick_params(colors=INK, labelsize=9)
-    axes.grid(color=GRID, zorder=0)
-    axes.set_axisbelow(True)
+def _mark(label: str, marker: str, is_hollow: bool = False) -> Line2D:
+    face = "white" if is_hollow else FAINT
+    return Line2D([], [], color=FAINT, marker=marker, markerfacecolor=face, linestyle="none", label=label)
 
 
 def _plain_numbers(axis: Axis) -> None:

@@ -13,13 +13,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from bench.quantiles import Quantile, quantile
 from bench.report.data import ModelFile, Report, Result
 from bench.task import ScenarioName
 
 SHARES: Final = (0.5, 0.9, 0.99, 0.999)
 STAGES: Final = ("decode", "preprocess", "infer", "postprocess", "overlay")
 BASELINES: Final = ("plain", "model_api")
+
+CAMERA_HZ: Final = 30.0
+"""A usual camera's rate, for the verdict."""
 
 Find = Callable[[Mapping[str, Any]], float | None]
 """A number among the values of a result; None where there is none."""
@@ -54,28 +56,6 @@ class Spread:
 
 
 @dataclass(frozen=True)
-class Latency:
-    """Of the frames of all rounds together."""
-
-    pooled_ms: list[float]
-
-    def quantile(self, share: float) -> Quantile:
-        """With its interval."""
-        return quantile(self.pooled_ms, share)
-
-    @property
-    def max_ms(self) -> float | None:
-        """None without a frame."""
-        return max(self.pooled_ms, default=None)
-
-    @property
-    def tail(self) -> tuple[Quantile, bool]:
-        """The p99, or the p50 where there are too few frames for it; and whether it is the p99."""
-        p99 = self.quantile(0.99)
-        return (self.quantile(0.5), False) if p99.value is None else (p99, True)
-
-
-@dataclass(frozen=True)
 class Rounds:
     """The results of one measurement, at most one a round."""
 
@@ -102,9 +82,9 @@ class Rounds:
         return sum(int(it.values[name]) for it in self.results)
 
     @property
-    def latency(self) -> Latency:
-        """Of `latencies_ms`."""
-        return Latency(self.pooled("latencies_ms"))
+    def latencies_ms(self) -> list[float]:
+        """Of the frames of all rounds together."""
+        return self.pooled("latencies_ms")
 
     def over(self, find: Find, below: Rounds, find_below: Find | None = None) -> Spread | None:
         """How many times as much as there was below in the same round; None where no round has both."""

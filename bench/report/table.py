@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from bench.report.format import NONE, counted, number, percent, quantile_of, share, spread, times
-from bench.report.rows import SHARES, STAGES, Accuracy, Latency, Rounds, Row, Spread, at
+from bench.report.rows import SHARES, STAGES, Accuracy, Rounds, Row, Spread, at
 
 OUTPUTS: Final = {"class_map": "class map", "overlay": "overlay"}
 
@@ -21,8 +21,6 @@ class Table:
     scenario: str
     """Short name, for a link."""
     title: str
-    meaning: str
-    """What was done, in a sentence."""
     columns: list[str]
     """The first names the row; the others hold numbers."""
     rows: list[list[str]]
@@ -37,15 +35,15 @@ def tables(rows: Sequence[Row]) -> list[Table]:
 
 
 def _table(*head: str, of: Sequence[tuple[Row, Rounds]], columns: Mapping[str, Cell]) -> Table:
-    """Scenario, title, meaning and note, and a row for each group of results.
+    """Scenario, title and note, and a row for each group of results.
 
     In the note, `{rounds}` stands for how many there were.
     """
-    scenario, title, meaning, note = head
+    scenario, title, note = head
     counts = sorted({len(rounds) for _, rounds in of if len(rounds)})
     rounds = " or ".join([*(str(it) for it in counts[:-1]), *(counted(it, "round") for it in counts[-1:])])
     cells = [[row.label, *(cell(row, it) for cell in columns.values())] for row, it in of]
-    return Table(scenario, title, meaning, ["model, engine", *columns], cells, note.format(rounds=rounds))
+    return Table(scenario, title, ["model, engine", *columns], cells, note.format(rounds=rounds))
 
 
 def _median(name: str) -> Cell:
@@ -66,25 +64,23 @@ def _by_output(row: Row) -> list[Rounds]:
 
 def _latency(rows: Sequence[Row]) -> Table:
     def quantile(share: float) -> Cell:
-        return lambda _, it: quantile_of(it.latency, share, with_interval=share != 0.9)
+        return lambda _, it: quantile_of(it.latencies_ms, share, with_interval=share != 0.9)
 
     def engine_alone(row: Row, _: Rounds) -> str:
-        return quantile_of(row.rounds("engine_only").latency, 0.5, with_interval=False)
+        return quantile_of(row.rounds("engine_only").latencies_ms, 0.5, with_interval=False)
 
     return _table(
         "single_stream",
         "Latency, one frame after the other",
-        "The next frame is handed over when the last one is done: how long a frame takes that waits for "
-        "nothing.",
         "From the decoded frame to its class map, all threads on one frame; the frames of {rounds} pooled. "
         "In brackets 95 % intervals. +N frames: the quantile needs so many more. Engine alone: the network "
         "without pre- and postprocessing.",
         of=[(row, it) for row in rows if len(it := row.rounds("single_stream"))],
         columns={
             **{f"p{100 * share:g}, ms": quantile(share) for share in SHARES},
-            "max, ms": lambda _, it: number(it.latency.max_ms),
+            "max, ms": lambda _, it: number(max(it.latencies_ms, default=None)),
             "engine alone, p50 ms": engine_alone,
-            "frames": lambda _, it: f"{len(it.latency.pooled_ms):,}",
+            "frames": lambda _, it: f"{len(it.latencies_ms):,}",
         },
     )
 
@@ -101,8 +97,6 @@ def _rates(rows: Sequence[Row]) -> Table:
     return _table(
         "constant_rate",
         "Frames at a constant rate",
-        "Frames come by the clock, whether the node keeps up or not, as from a camera; a late frame is timed "
-        "from when it was due.",
         "Latency of every frame that was due. Age: median. Jitter: p99 of how far publications are from one "
         "period apart. Held: no frame dropped and the p99 (below 459 frames, the maximum) within one period. "
         "Highest rate held: found by search; median over the rounds, in brackets lowest and highest.",
@@ -111,14 +105,14 @@ def _rates(rows: Sequence[Row]) -> Table:
             "camera, Hz": measured(
                 lambda it: f"{it.first['rate_hz']:g}{' stalled' if it.first['stall'] else ''}"
             ),
-            "p50, ms": measured(lambda it: quantile_of(it.latency, 0.5, with_interval=False)),
-            "p99, ms": measured(lambda it: quantile_of(it.latency, 0.99)),
-            "max, ms": measured(lambda it: number(it.latency.max_ms)),
+            "p50, ms": measured(lambda it: quantile_of(it.latencies_ms, 0.5, with_interval=False)),
+            "p99, ms": measured(lambda it: quantile_of(it.latencies_ms, 0.99)),
+            "max, ms": measured(lambda it: number(max(it.latencies_ms, default=None))),
             "age when published, ms": measured(
-                lambda it: quantile_of(Latency(it.pooled("ages_ms")), 0.5, with_interval=False)
+                lambda it: quantile_of(it.pooled("ages_ms"), 0.5, with_interval=False)
             ),
             "jitter, ms": measured(lambda it: spread(it.spread("jitter_ms"), with_range=False)),
-            "dropped of due": measured(lambda it: f"{it.sum('dropped'):,}/{len(it.latency.pooled_ms):,}"),
+            "dropped of due": measured(lambda it: f"{it.sum('dropped'):,}/{len(it.latencies_ms):,}"),
             "rounds held": measured(lambda it: f"{it.sum('held')}/{len(it)}"),
             "highest rate held, Hz": highest,
         },
@@ -148,7 +142,6 @@ def _offline(rows: Sequence[Row]) -> Table:
     return _table(
         "offline",
         "A recording as fast as it goes",
-        "A recording is processed as fast as it goes, from the file to class maps or an overlay video.",
         "Medians over {rounds}, in brackets lowest and highest; ratios by round. CPU limit: what the CPU "
         "time of a frame's stages allows on all cores. Engine alone: the network with nothing around it. CPU "
         "× stages alone: CPU time over that of the stages, each measured alone. CPU × one thread: over that "
@@ -181,7 +174,6 @@ def _baselines(rows: Sequence[Row]) -> Table:
     return _table(
         "baselines",
         "Compared with other loops",
-        "The same recording and the same network in loops as others write them.",
         "How many times as many frames a second as a plain OpenCV + ONNX Runtime loop, and as "
         "openvino-model-api's pipeline: medians of the ratios by round, in brackets lowest and highest.",
         of=[(row, it) for row, it in found if over_plain(row, it) or over_model_api(row, it)],
@@ -214,7 +206,6 @@ def _stage_cost(rows: Sequence[Row]) -> Table:
     return _table(
         "stage_cost",
         "CPU time of a frame, each stage alone",
-        "Every stage runs alone, to know what a frame costs at least.",
         "CPU milliseconds a frame: medians over {rounds}; one thread an inference, the stage on every core "
         "at once, and nothing else. Sum, one core: with the other cores idle. Limit: the frames a second "
         "that all cores can do at most, by the CPU time of all stages, without and with the overlay.",
@@ -235,7 +226,6 @@ def _streams(rows: Sequence[Row]) -> Table:
     return _table(
         "streams",
         "Several recordings at once",
-        "One process each; they share the cores.",
         "From file to class map, frames a second: medians over {rounds}, in brackets lowest and highest.",
         of=[(row, it) for row in rows for it in row.groups("streams", lambda values: values["streams"])],
         columns={
@@ -266,7 +256,6 @@ def _accuracy(rows: Sequence[Row]) -> Table:
     return _table(
         "accuracy",
         "Accuracy",
-        "Every labelled frame through the node's own path, compared with its label pixel by pixel.",
         f"IoU in percent on {counts}, one confusion matrix; in brackets the 95 % interval by recording. "
         "Boundary: IoU near the borders. Drivable or not: direct and alternative as one. With all cores busy "
         "every class map was the same, or the row says so. Card: not measured here; as the model's card has "

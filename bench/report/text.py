@@ -1,17 +1,18 @@
-"""The report on a terminal, and as Markdown for a README."""
+"""The report in one line, on a terminal, and as Markdown for a README."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from itertools import zip_longest
 from textwrap import wrap
 from typing import Final
 
+from bench.quantiles import quantile
 from bench.report.data import Report, busy_verdict
-from bench.report.format import aligned
-from bench.report.rows import rows_of
+from bench.report.format import aligned, number
+from bench.report.rows import CAMERA_HZ, Row, rows_of
 from bench.report.table import Table, tables
-from bench.report.verdict import verdict
 from perception.system.redaction import redacted_line
 
 WIDTH: Final = 110
@@ -47,6 +48,33 @@ def as_markdown(report: Report) -> str:
     if (busy := busy_verdict(report)) is not None:
         blocks.append(f"**{_escaped(busy)}**\n")
     return "\n".join(blocks)
+
+
+def verdict(rows: Sequence[Row]) -> str:
+    """The fastest and the most accurate of the models that hold `CAMERA_HZ` on this machine."""
+    holds = [(row, row.holds(CAMERA_HZ)) for row in rows]
+    keeping_up = [row for row, is_held in holds if is_held]
+    if not keeping_up:
+        if any(is_held is False for _, is_held in holds):
+            return f"No model holds {CAMERA_HZ:g} Hz here."
+        return f"Whether a model holds {CAMERA_HZ:g} Hz here was not measured: --scenarios '[constant_rate]'."
+    timed = [(ms, row) for row in keeping_up if (ms := _p50_ms(row)) is not None]
+    rated = [(iou, row) for row in keeping_up if row.accuracy and (iou := row.accuracy.mean_iou) is not None]
+    best = []
+    if timed:
+        ms, row = min(timed, key=lambda it: it[0])
+        best.append(f"fastest {row.label} ({number(ms)} ms a frame, p50)")
+    if rated:
+        iou, row = max(rated, key=lambda it: it[0])
+        best.append(f"most accurate {row.label} (mean IoU {100 * iou:.2f} %)")
+    count = f"{len(keeping_up)} of {len(rows)} hold {CAMERA_HZ:g} Hz here"
+    return f"{count}: {'; '.join(best) or ', '.join(row.label for row in keeping_up)}."
+
+
+def _p50_ms(row: Row) -> float | None:
+    """Of one frame after the other; where that was not measured, of the slowest camera."""
+    measured = [row.rounds("single_stream"), *row.rates]
+    return next((quantile(it.latencies_ms, 0.5).value for it in measured if len(it)), None)
 
 
 def place(report: Report) -> str:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import cycle, islice
 from typing import Any, Final
 
 import cv2
@@ -12,9 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.engines import open_engine
-from bench.meter import GPU_PROVIDERS, Meter
-from bench.scenarios.frames import decoded_frames
-from bench.scenarios.node import node_predictors
+from bench.meter import GPU_PROVIDERS, Meter, times_ms
+from bench.scenarios.node import decoded_frames, node_predictors
 from bench.task import Task
 from perception.imaging.letterbox import letterbox
 from perception.inference.contract import ANY_SIZE, ModelContract
@@ -40,13 +39,13 @@ def measure(task: Task) -> dict[str, Any]:
     Options: `frames`, of each part.
     """
     frames = task.options["frames"]
-    cores = usable_cores()
-    engine = open_engine(task.engine, model_file(task.model), task.provider, cores)
-    pictures = pictures_for(
-        engine.contract, [frame.image_bgr for frame in decoded_frames(task.source, PICTURES)]
-    )
-    latencies_ms = _latencies_ms(infer_of(engine), pictures, frames)
-    del engine
+    engine = open_engine(task.engine, model_file(task.model), task.provider, usable_cores())
+    frames_bgr = [frame.image_bgr for frame in decoded_frames(task.source, PICTURES)]
+    pictures = pictures_for(engine.contract, frames_bgr)
+    infer = infer_of(engine)
+    times_ms(infer, islice(cycle(pictures), WARM_UP_FRAMES))
+    latencies_ms = times_ms(infer, islice(cycle(pictures), frames))
+    del engine, infer
     engine, workers = node_predictors(task, is_live=False)
     infer = infer_of(engine)
     with ThreadPoolExecutor(len(workers), "worker") as pool:
@@ -94,16 +93,5 @@ def run_side_by_side(
 
 
 def infer_of(engine: Engine) -> Infer:
+    """What runs the graph once, to its logits or its class map."""
     return engine.segment if engine.contract.output == "class_map" else engine.infer
-
-
-def _latencies_ms(infer: Infer, pictures: Sequence[Image], frames: int) -> list[float]:
-    for number in range(WARM_UP_FRAMES):
-        infer(pictures[number % len(pictures)])
-    latencies_ms = []
-    for number in range(frames):
-        picture = pictures[number % len(pictures)]
-        started_ns = time.perf_counter_ns()
-        infer(picture)
-        latencies_ms.append((time.perf_counter_ns() - started_ns) / 1e6)
-    return latencies_ms

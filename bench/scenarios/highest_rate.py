@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import math
 import statistics
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from itertools import islice
 from typing import Any, Final, Literal
 
+from bench.meter import times_ms
 from bench.quantiles import quantile
-from bench.scenarios.frames import again_and_again, decoded_frames
-from bench.scenarios.live_run import LiveRun, run_live
+from bench.scenarios.constant_rate import LiveRun, run_live
+from bench.scenarios.node import again_and_again, decoded_frames
 from bench.scenarios.single_stream import live_predictor
 from bench.task import Task
-from perception.frame import Frame
-from perception.inference.predictor import Predictor
 
 TRIAL_S: Final = 5.0
 HIGHEST_HZ: Final = 1000.0  # no camera is faster, and the source's own lateness would show
@@ -39,6 +37,15 @@ class Trial:
     dropped: int
     held: bool
 
+    @classmethod
+    def of(cls, run: LiveRun) -> Trial:
+        """What a run says of its rate."""
+        latencies_ms = run.latencies_ms
+        p99_ms = quantile(latencies_ms, 0.99).value
+        judged_by: Literal["p99", "max"] = "max" if p99_ms is None else "p99"
+        due = len(run.due_ns)
+        return cls(run.rate_hz, p99_ms, max(latencies_ms), judged_by, due, run.dropped, run.held)
+
 
 def measure(task: Task) -> dict[str, Any]:
     """The highest rate with no frame dropped and the 99th percentile of latency within one period.
@@ -52,9 +59,10 @@ def measure(task: Task) -> dict[str, Any]:
     trial_s = task.options.get("trial_s", TRIAL_S)
     frames = decoded_frames(task.source)
     _, predict = live_predictor(task, frames)  # once: the trials are of the same network
+    alone_ms = times_ms(predict, islice(again_and_again(frames), PROBE_FRAMES))
     rate_hz, tried = search(
-        lambda rate_hz: trial_of(run_live(predict, frames, rate_hz, trial_s)),
-        _single_stream_hz(predict, frames),
+        lambda rate_hz: Trial.of(run_live(predict, frames, rate_hz, trial_s)),
+        1000 / statistics.median(alone_ms),  # no live run can be much faster
     )
     return {"rate_hz": rate_hz, "tried": [asdict(trial) for trial in tried], "trial_s": trial_s}
 
@@ -100,28 +108,3 @@ def search(
             return held_hz, tried
         else:
             rate_hz = math.sqrt(held_hz * failed_hz)
-
-
-def trial_of(run: LiveRun) -> Trial:
-    """What a run says of its rate."""
-    latencies_ms = run.latencies_ms
-    p99_ms = quantile(latencies_ms, 0.99).value
-    return Trial(
-        rate_hz=run.rate_hz,
-        p99_ms=p99_ms,
-        max_ms=max(latencies_ms),
-        judged_by="max" if p99_ms is None else "p99",
-        due=len(run.due_ns),
-        dropped=run.dropped,
-        held=run.held,
-    )
-
-
-def _single_stream_hz(predict: Predictor, frames: Sequence[Frame]) -> float:
-    """Frames a second, one after the other: no live run can be much faster."""
-    times_s = []
-    for frame in islice(again_and_again(frames), PROBE_FRAMES):
-        started_s = time.perf_counter()
-        predict(frame)
-        times_s.append(time.perf_counter() - started_s)
-    return 1 / statistics.median(times_s)

@@ -7,8 +7,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 from bench.meter import Meter
-from bench.scenarios.frames import looped
-from bench.scenarios.node import node_predictors, run_pipeline
+from bench.scenarios.node import looped, node_predictors, run_pipeline
 from bench.task import Task
 from perception.inference.predictor import Predictor
 from perception.sinks.overlay_sink import OverlaySettings

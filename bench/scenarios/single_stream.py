@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import statistics
-import time
+from collections.abc import Mapping
 from itertools import islice
 from typing import Any, Final
 
-from bench.meter import Meter
-from bench.scenarios.frames import again_and_again, decoded_frames
-from bench.scenarios.node import node_predictors
+from bench.meter import Meter, times_ms
+from bench.scenarios.node import again_and_again, decoded_frames, node_predictors
 from bench.task import Task
 from perception.frame import Frame
 from perception.inference.engines import Engine
@@ -26,18 +25,14 @@ def measure(task: Task) -> dict[str, Any]:
     count = task.options["frames"]
     frames = decoded_frames(task.source)
     engine, predict = live_predictor(task, frames)
-    latencies_ms: list[float] = []
-    stage_ms: dict[str, list[float]] = {}
+    stages_ns: list[Mapping[str, int]] = []
     with Meter(engine.provider) as meter:
-        for frame in islice(again_and_again(frames), count):
-            started_ns = time.perf_counter_ns()
-            prediction = predict(frame)
-            latencies_ms.append((time.perf_counter_ns() - started_ns) / 1e6)
-            for stage, duration_ns in prediction.stage_ns.items():
-                stage_ms.setdefault(stage, []).append(duration_ns / 1e6)
+        latencies_ms = times_ms(
+            lambda frame: stages_ns.append(predict(frame).stage_ns), islice(again_and_again(frames), count)
+        )
     return {
         "latencies_ms": latencies_ms,
-        "stage_ms": {stage: statistics.median(times_ms) for stage, times_ms in stage_ms.items()},
+        "stage_ms": {name: statistics.median(it[name] for it in stages_ns) / 1e6 for name in stages_ns[0]},
         "frames": count,
         **meter.values(),
     }

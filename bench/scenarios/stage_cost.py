@@ -18,8 +18,7 @@ import psutil
 from numpy.typing import NDArray
 
 from bench.meter import Meter, process_cpu_s
-from bench.scenarios.frames import looped
-from bench.scenarios.node import node_predictors
+from bench.scenarios.node import looped, node_predictors
 from bench.scenarios.offline import OUTPUTS, WARM_UP_FRAMES, file_of, open_sinks
 from bench.scenarios.side_by_side import SideBySide, take_part
 from bench.task import Task

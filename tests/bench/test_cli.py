@@ -53,14 +53,14 @@ def test_interrupted_run_says_how_to_go_on(
     assert main(short_run) == 130
 
     line = only_error_line("drivable-bench")
-    assert "interrupted; go on by drivable-bench --models" in line
+    assert "interrupted; continue with drivable-bench --models" in line
     assert line.endswith(f"--out {tmp_path / 'out'} --resume")
 
 
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        (["compare", "a.json"], "two reports are wanted: drivable-bench compare a.json OTHER.json"),
+        (["compare", "a.json"], "two reports are needed: drivable-bench compare a.json OTHER.json"),
         (["comapre"], "comapre: no such command; the nearest known one is compare"),
         (["compare", "missing.json", "missing.json"], "missing.json: No such file"),
         (["compare", "one.json"], "one.json"),

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.report.data import Missing, ModelFile, Report, Result
-from bench.report.page import PUBLISHED, page, write_page
+from bench.report.page import page, write_page
 from bench.report.plots import plots
 from bench.report.rows import rows_of
 from bench.report.text import as_markdown, as_text
@@ -159,10 +159,8 @@ def test_machine_that_was_too_busy_is_told_on_page_and_terminal() -> None:
 def test_published_networks_are_marked_as_measured_by_others() -> None:
     found = Page(page(report(), []))
 
-    assert len(PUBLISHED) == 5
-    for name, mean_iou, _ in PUBLISHED:
-        assert name in found.texts
-        assert f"{100 * mean_iou:.2f}" in found.texts
+    for name, mean_iou in (("FCN-ResNet50", "69.56"), ("UNet", "65.44"), ("SegFormer MiT-B3", "77.07")):
+        assert {name, mean_iou} <= set(found.texts)
     assert found.texts.count("published by others") == 5
     assert "another split, and not measured here" in found.text
 

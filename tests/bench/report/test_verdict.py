@@ -8,8 +8,7 @@ import pytest
 
 from bench.report.data import ModelFile, Report, Result
 from bench.report.rows import rows_of
-from bench.report.text import as_markdown, as_text
-from bench.report.verdict import verdict
+from bench.report.text import as_markdown, as_text, verdict
 from bench.task import Task
 
 METER = dict.fromkeys(

@@ -13,14 +13,14 @@ import numpy as np
 import pytest
 
 from bench.quantiles import quantile
-from bench.scenarios.constant_rate import measure
-from bench.scenarios.live_run import (
+from bench.scenarios.constant_rate import (
     LiveRun,
     ScheduledSource,
     Stage,
     Stall,
     Stalling,
     latencies_ns,
+    measure,
     run_live,
 )
 from bench.task import Task

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.scenarios.highest_rate import HIGHEST_HZ, LOWEST_HZ, PRECISION, Trial, measure, search, trial_of
-from bench.scenarios.live_run import LiveRun
+from bench.scenarios.constant_rate import LiveRun
+from bench.scenarios.highest_rate import HIGHEST_HZ, LOWEST_HZ, PRECISION, Trial, measure, search
 from bench.task import Task
 
 MS = 1_000_000
@@ -87,7 +87,7 @@ def run_of(latencies_ms: list[float], rate_hz: float = 100.0, dropped: int = 0) 
 def test_trial_too_small_for_a_percentile_is_judged_by_its_maximum(
     latencies_ms: list[float], dropped: int, judged_by: str, p99_ms: float | None, held: bool
 ) -> None:
-    trial = trial_of(run_of(latencies_ms, dropped=dropped))
+    trial = Trial.of(run_of(latencies_ms, dropped=dropped))
 
     assert (trial.judged_by, trial.p99_ms, trial.held) == (judged_by, p99_ms, held)
     assert trial.max_ms == max(latencies_ms)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench.scenarios.frames import again_and_again, decoded_frames
+from bench.scenarios.node import again_and_again, decoded_frames
 from bench.scenarios.single_stream import measure, node_predictors
 from bench.task import Task
 from perception.imaging.yuv import Yuv420

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.installation import of_installation
-from bench.report.machine import versions
+from bench.report.machine import of_installation, versions
 
 
 def test_installation_tells_its_versions_and_another_python_is_refused() -> None:
