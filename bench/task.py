@@ -16,7 +16,7 @@ from perception.cli.log import show
 from perception.inference.engines import EngineError
 from perception.inference.engines.engine import one_line
 from perception.inference.engines.providers import ProviderName
-from perception.pipeline import RunnerError
+from perception.pipeline import RunError
 from perception.sinks.sink import SinkError
 from perception.sources.source import SourceError
 from perception.system.process import tune_process
@@ -37,7 +37,7 @@ ScenarioName = Literal[
 ]
 """Each is a module of `bench.scenarios` with a function `measure(task) -> values`."""
 
-EXPECTED = (DataError, EngineError, RunnerError, SinkError, SourceError, OSError, ValueError)
+EXPECTED = (DataError, EngineError, RunError, SinkError, SourceError, OSError, ValueError)
 """What bad input raises: told in one line, without a traceback."""
 UNTUNED: Final = ("plain", "model_api")
 """Others' loops, which run with every default of their libraries."""

@@ -18,8 +18,8 @@ from bench.scenarios.node import FunctionSink, as_new, decoded_frames, run_pipel
 from bench.scenarios.single_stream import live_predictor
 from bench.task import Task
 from perception.frame import Frame, Prediction
-from perception.sources.pacing import Clock
 from perception.sources.source import EndOfSource, Source, SourceInfo
+from perception.system.clock import Clock
 
 Stage = Literal["capture", "predict", "sink"]
 
@@ -214,7 +214,7 @@ def run_live(
     """Put frames through the node's live pipeline at a constant rate: one worker, the newest frame wins.
 
     Raises:
-        RunnerError: if a stage failed.
+        RunError: if a stage failed.
     """
     clock = Clock()
     stalls = {stall.stage: Stalling(stall, clock)} if stall else {}

@@ -50,7 +50,7 @@ def run_pipeline(
     """The node's pipeline, run from a source to sinks that are open to its end.
 
     Raises:
-        RunnerError: if a stage failed.
+        RunError: if a stage failed.
     """
     runner = Runner(source, info, predictors, sinks)
     runner.start()

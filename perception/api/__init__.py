@@ -6,7 +6,7 @@ from perception.api.run import Run, open
 from perception.cli_config import SettingsError
 from perception.frame import CameraState, EngineState, Frame
 from perception.inference.engines import EngineError
-from perception.pipeline import RunnerError as RunError
+from perception.pipeline import RunError
 from perception.sinks.sink import SinkError
 from perception.sources.source import SourceError
 

@@ -24,7 +24,7 @@ from perception.frame import OutputItem, Prediction
 from perception.imaging.yuv import Yuv420
 from perception.inference.engines import EngineError
 from perception.inference.zoo import DEFAULT_MODEL
-from perception.pipeline import DRAIN_LIMIT_S, Runner, RunnerError
+from perception.pipeline import DRAIN_LIMIT_S, RunError, Runner
 from perception.pipeline.counters import FrameCounters
 from perception.sinks.sink import Sink, SinkError
 from perception.sources.registry import Spec, build_source
@@ -105,14 +105,14 @@ class Run:
         self._is_error_raised = True
         try:
             self._runner.raise_first_error()
-        except RunnerError as error:
+        except RunError as error:
             cause = error.__cause__
             if isinstance(cause, SourceError | EngineError | SinkError):
                 cause.add_note(f"in the stage {error.stage}")
                 raise cause from None
             raise
         if stuck := self._runner.stuck_stages():
-            raise RunnerError(stuck[0], TimeoutError(f"did not end within {DRAIN_LIMIT_S:g} s"))
+            raise RunError(stuck[0], TimeoutError(f"did not end within {DRAIN_LIMIT_S:g} s"))
 
 
 def open(

@@ -20,7 +20,7 @@ from perception.config import NodeConfig
 from perception.frame import EngineState
 from perception.inference.engines import EngineError
 from perception.inference.zoo import model_file
-from perception.pipeline import DRAIN_LIMIT_S, Runner, RunnerError
+from perception.pipeline import DRAIN_LIMIT_S, RunError, Runner
 from perception.pipeline.counters import DISPLACED
 from perception.sinks.sink import Sink, SinkError
 from perception.sources.counts import SourceCounts
@@ -43,7 +43,7 @@ URGENT_LIMIT_S = 1.0
 """That files get to be finished once SIGINT came twice."""
 ERRORS = (
     *(SettingsError, SourceError, SinkError, EngineError, EndpointsError),
-    *(FileNotFoundError, RunnerError, PluginError),
+    *(FileNotFoundError, RunError, PluginError),
 )
 """What ends a run, each in one line."""
 
@@ -209,7 +209,7 @@ def _problems(runner: Runner, counts: SourceCounts, limit_s: float) -> list[str]
     """What went wrong in the run, a line each: what ended it, or else what is missing or did not end."""
     try:
         runner.raise_first_error()
-    except RunnerError as error:
+    except RunError as error:
         return [str(error)]
     problems = [f"{stage} did not end within {limit_s:.1f} s" for stage in runner.stuck_stages()]
     if suspect := runner.counters().withheld_by.get(f"engine {EngineState.SUSPECT}"):

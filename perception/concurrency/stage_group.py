@@ -12,18 +12,19 @@ from perception.concurrency.hang_watch import HangWatch
 from perception.concurrency.queue import Policy, Queue
 from perception.concurrency.stage import Stage
 from perception.metrics.histogram import Histogram
-from perception.sources.pacing import Clock
+from perception.system.clock import Clock
+from perception.system.error_text import text_of
 
 ENDING: Final = "source close"
 LOOK_EVERY_S: Final = 1.0
 """Whether a thread that is waited for has been replaced."""
 
 
-class StageError(Exception):
+class RunError(Exception):
     """What ended a run; the first line names the stage. The cause is the stage's own error."""
 
     def __init__(self, stage: str, error: Exception) -> None:
-        super().__init__(f"{stage}: {str(error) or type(error).__name__}")
+        super().__init__(f"{stage}: {text_of(error)}")
         self.stage = stage
 
 
@@ -151,11 +152,11 @@ class StageGroup:
         """Raise what ended the run, if anything did.
 
         Raises:
-            StageError: from the first error, naming its stage.
+            RunError: from the first error, naming its stage.
         """
         if self.errors:
             stage, error = self.errors[0]
-            raise StageError(stage, error) from error
+            raise RunError(stage, error) from error
 
     def fail(self, stage: str, error: BaseException) -> None:
         """Note an error that ends the run."""

@@ -29,8 +29,8 @@ from perception.pipeline.sink_worker import SinkWorker
 from perception.sinks.restart import SinkRestarter
 from perception.sinks.sink import Sink
 from perception.sources.counts import longest_read_ns, period_ns_of
-from perception.sources.pacing import Clock
 from perception.sources.source import EndOfSource, NoFrame, Source, SourceInfo
+from perception.system.clock import Clock
 from perception.system.cores import usable_cores
 
 DRAIN_LIMIT_S: Final = 5.0
@@ -137,7 +137,7 @@ class Runner:
         return self._run.stuck()
 
     def raise_first_error(self) -> None:
-        """Raise what ended the run, if anything did: a RunnerError that names its stage."""
+        """Raise what ended the run, if anything did: a RunError that names its stage."""
         self._run.raise_first_error()
 
     def counters(self) -> FrameCounters:

@@ -11,6 +11,7 @@ from perception.concurrency.stage_group import StageGroup
 from perception.frame import OutputItem
 from perception.sinks.restart import SinkRestarter
 from perception.sinks.sink import HasReader, Sink
+from perception.system.error_text import text_of
 
 
 class SinkWorker:
@@ -126,7 +127,7 @@ class SinkWorker:
 
     def _restarted(self, error: BaseException) -> Sink | None:
         """The sink, open again; None once it is given up, and where there is nothing left to write."""
-        self._error = str(error) or type(error).__name__
+        self._error = text_of(error)
         try:
             if self.queue.is_closed and not len(self.queue):
                 raise error
@@ -141,7 +142,7 @@ class SinkWorker:
     def _give_up(self, error: BaseException) -> None:
         if self.is_dead:
             return
-        self._error = str(error) or type(error).__name__
+        self._error = text_of(error)
         with self._run.lock:
             self.is_dead = True
             self.queue.close_locked(discards=True)

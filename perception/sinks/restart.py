@@ -9,7 +9,7 @@ from typing import Final
 from perception.concurrency.hang_watch import WatchdogSettings
 from perception.concurrency.restart_budget import RestartBudget
 from perception.sinks.sink import Sink
-from perception.sources.pacing import Clock
+from perception.system.clock import Clock
 
 FIRST_PAUSE_S: Final = 0.25
 """Twice as long each time within the budget's window."""

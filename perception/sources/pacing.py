@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 from perception.frame import Frame
 from perception.sources.counts import Pace, SourceCounts
 from perception.sources.source import EndOfSource, NoFrame, Source, SourceError, SourceInfo
+from perception.system.clock import Clock
 
 LATE_LIMIT_NS: Final = 250_000_000
 """Tolerated delay of a recording in real time: half of the age at which a mask is withheld."""
@@ -21,15 +20,6 @@ LONGEST_PERIOD_NS: Final = 1_000_000_000
 """A longer nominal period may be the average over a pause; then the latest steps predict the next frame."""
 TRIES: Final = 4
 """Frames to skip before checking whether it helps."""
-
-
-@dataclass(frozen=True)
-class Clock:
-    """Monotonic clock, replaced in tests."""
-
-    monotonic_ns: Callable[[], int] = time.monotonic_ns
-    wait: Callable[[threading.Event, float], bool] = threading.Event.wait
-    """Waits for the event, for at most so many seconds; true if it was set."""
 
 
 class _Wrapper(Source):

@@ -13,7 +13,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from perception.frame import CAMERA_SEES, ENGINE_SEES, CameraState, EngineState, OutputItem
-from perception.pipeline import RunnerError
+from perception.pipeline import RunError
 from perception.pipeline.counters import FrameCounters
 from perception.provenance.identity import RunIdentity
 from perception.provenance.utc import ClockTie
@@ -181,7 +181,7 @@ def dead_end_of(errors: Sequence[tuple[str, Exception]], is_live: bool) -> str |
     """What the run cannot go on from; None while it can. A live run goes on without a sink."""
     for stage, error in list(errors):
         if not is_live or not stage.startswith("sink "):
-            return str(RunnerError(stage, error))
+            return str(RunError(stage, error))
     return None
 
 

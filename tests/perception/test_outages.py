@@ -12,7 +12,7 @@ import pytest
 
 from perception.concurrency.hang_watch import WatchdogSettings
 from perception.frame import CameraState, Frame, NoFrameRecord, OutputItem, Prediction
-from perception.pipeline import Runner, RunnerError, RunPolicy
+from perception.pipeline import RunError, Runner, RunPolicy
 from perception.pipeline.counters import FrameCounters
 from perception.sources.isolated.freshness import FreshnessSettings
 from perception.sources.isolated.supervisor import IsolatedSource, Limits
@@ -188,7 +188,7 @@ def test_stage_that_hangs_ends_the_run_with_its_name_and_the_sinks_closed(stage:
 
     assert sink.closed.is_set()
     assert stage in runner.stuck_stages()
-    with pytest.raises(RunnerError, match=f"^{stage}: hung: at one frame for more than 0.15 s$"):
+    with pytest.raises(RunError, match=f"^{stage}: hung: at one frame for more than 0.15 s$"):
         runner.raise_first_error()
     goes_on.set()
     assert runner.wait(LIMIT_S)

@@ -11,8 +11,9 @@ import pytest
 
 from perception.frame import Frame
 from perception.sources.counts import SourceCounts
-from perception.sources.pacing import Clock, Limited, Looped, Paced
+from perception.sources.pacing import Limited, Looped, Paced
 from perception.sources.source import EndOfSource, Source, SourceError, SourceInfo
+from perception.system.clock import Clock
 
 MS = 1_000_000
 

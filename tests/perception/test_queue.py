@@ -14,7 +14,7 @@ from perception.concurrency.queue import Policy, Queue
 from perception.concurrency.stage_group import StageGroup
 from perception.frame import Frame
 from perception.pipeline.publisher import is_frame
-from perception.sources.pacing import Clock
+from perception.system.clock import Clock
 
 LIMIT_S = 2.0
 STILL_S = 0.05  # long enough to see that something does not happen

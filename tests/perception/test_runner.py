@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from perception.frame import Frame, Prediction
-from perception.pipeline import Runner, RunnerError
+from perception.pipeline import RunError, Runner
 from perception.pipeline.counters import FrameCounters
 from perception.sources.source import EndOfSource, Source, SourceInfo
 
@@ -336,7 +336,7 @@ class TestLive:
 
         assert living.frame_ids == list(range(8))
         assert dead.frame_ids == [0, 1]
-        with pytest.raises(RunnerError, match=r"^sink dead: full$"):
+        with pytest.raises(RunError, match=r"^sink dead: full$"):
             runner.raise_first_error()
 
     def test_first_of_several_errors_is_raised(self) -> None:
@@ -348,7 +348,7 @@ class TestLive:
         source.end(OSError("unplugged"))
         assert runner.wait(WAIT_LIMIT_S)
 
-        with pytest.raises(RunnerError, match=r"^sink dead: full$"):
+        with pytest.raises(RunError, match=r"^sink dead: full$"):
             runner.raise_first_error()
 
         assert [stage for stage, _ in runner.errors] == ["sink dead", "capture"]
@@ -417,7 +417,7 @@ class TestFailureOf:
         runner.start()
         assert runner.wait(END_LIMIT_S)
 
-        with pytest.raises(RunnerError, match=f"^{stage}.*: broken$") as raised:
+        with pytest.raises(RunError, match=f"^{stage}.*: broken$") as raised:
             runner.raise_first_error()
 
         assert raised.value.stage.startswith(stage)
@@ -446,7 +446,7 @@ class TestClose:
 
         assert runner.wait(END_LIMIT_S)
         assert_no_thread_is_left(threads)
-        with pytest.raises(RunnerError, match=r"^source close: device busy$"):
+        with pytest.raises(RunError, match=r"^source close: device busy$"):
             runner.raise_first_error()
 
     def test_source_that_never_closes_is_named_as_stuck(self) -> None:
@@ -478,12 +478,12 @@ class TestClose:
         assert runner.wait(END_LIMIT_S)
         assert other.frame_ids == [0, 1, 2]
         assert other.closed.is_set()
-        with pytest.raises(RunnerError, match=r"^sink overlay: disk full$"):
+        with pytest.raises(RunError, match=r"^sink overlay: disk full$"):
             runner.raise_first_error()
 
 
 def test_error_without_a_text_is_told_by_its_kind() -> None:
-    assert str(RunnerError("capture", MemoryError())) == "capture: MemoryError"
+    assert str(RunError("capture", MemoryError())) == "capture: MemoryError"
 
 
 class TestStop:

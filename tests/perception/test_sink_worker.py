@@ -19,8 +19,8 @@ from perception.frame import Frame, OutputItem, Prediction
 from perception.pipeline.sink_worker import SinkWorker
 from perception.sinks.restart import SinkRestarter
 from perception.sinks.sink import SinkError
-from perception.sources.pacing import Clock
 from perception.sources.source import SourceInfo
+from perception.system.clock import Clock
 
 LIMIT_S = 5.0
 

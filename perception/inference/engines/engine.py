@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from perception.frame import EngineState
 from perception.inference.contract import ANY_SIZE, ModelContract
 from perception.inference.known_answer import KnownAnswer
+from perception.system.error_text import text_of
 
 
 class EngineError(Exception):
@@ -135,4 +136,4 @@ def check_known_answer(
 
 def one_line(error: Exception) -> str:
     """A runtime's error message in one line."""
-    return " ".join(str(error).split()) or type(error).__name__
+    return " ".join(text_of(error).split())

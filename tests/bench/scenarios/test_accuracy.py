@@ -19,7 +19,7 @@ from perception.inference.predictor import Predictor
 from perception.inference.zoo import model_file
 from perception.labels import BACKGROUND, DIRECT
 from perception.metrics.segmentation import measure_accuracy
-from perception.pipeline import RunnerError
+from perception.pipeline import RunError
 from perception.synthetic import DriveRenderer
 from train.data.decode import DataError
 from train.data.layouts import AUTO, open_frames
@@ -190,7 +190,7 @@ class TestUnderLoad:
         def fails(frame: Frame) -> Prediction:
             raise RuntimeError("no such luck")
 
-        with pytest.raises(RunnerError, match="predict-0: no such luck"):
+        with pytest.raises(RunError, match="predict-0: no such luck"):
             self.is_same(8, [fails])
 
 

@@ -25,9 +25,9 @@ from bench.scenarios.constant_rate import (
 )
 from bench.task import Task
 from perception.frame import Frame, Prediction
-from perception.pipeline import RunnerError
-from perception.sources.pacing import Clock
+from perception.pipeline import RunError
 from perception.sources.source import EndOfSource, SourceInfo
+from perception.system.clock import Clock
 
 MS = 1_000_000
 S = 1000 * MS
@@ -287,7 +287,7 @@ def test_error_of_a_stage_ends_the_run_with_it() -> None:
     def fail(frame: Frame) -> Prediction:
         raise ValueError("no such layer")
 
-    with pytest.raises(RunnerError, match="predict-0: no such layer"):
+    with pytest.raises(RunError, match="predict-0: no such layer"):
         run_live(fail, [FRAME], rate_hz=100, duration_s=60)
 
 
