@@ -35,7 +35,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("command", "arguments", "told"),
+    ("command", "arguments", "reported"),
     [
         (
             "bench",
@@ -68,7 +68,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ],
 )
 def test_output_that_would_destroy_an_input_is_refused_in_one_line(
-    command: str, arguments: str, told: str, place: Path, only_error_line: ErrorLine
+    command: str, arguments: str, reported: str, place: Path, only_error_line: ErrorLine
 ) -> None:
     if command != "bench":
         pytest.importorskip("torch")
@@ -76,7 +76,7 @@ def test_output_that_would_destroy_an_input_is_refused_in_one_line(
 
     assert import_module(f"{command}.cli").main(arguments.split()) == 1
 
-    assert told in only_error_line(f"drivable-{command}")
+    assert reported in only_error_line(f"drivable-{command}")
     assert contents(place) == before
 
 

@@ -105,12 +105,12 @@ def test_inspect_ends_where_an_engine_never_does(tmp_path: Path) -> None:
         "inspect.LOAD_S = 2.0; engine.FIRST_RUN_LIMIT_S = 1.0;"
         "from export.__main__ import main; sys.argv[1:] = ['inspect', sys.argv[1]]; main()"
     )
-    told = subprocess.run(
+    inspected = subprocess.run(
         [sys.executable, "-c", script, str(written(tmp_path, -1))], capture_output=True, text=True, timeout=90
     )
 
-    assert told.stderr == ""
-    assert "openvino: no, loading and running it once took longer than 2 s" in told.stdout
+    assert inspected.stderr == ""
+    assert "openvino: no, loading and running it once took longer than 2 s" in inspected.stdout
 
 
 def node(*arguments: str) -> tuple[int, list[str], float]:
@@ -149,15 +149,15 @@ def test_frame_without_an_end_is_reported_as_stalled_and_ends_the_run(tmp_path: 
         *("--watchdog.stage_s", "3", "--health.enabled", "false", "--jsonl", str(records)),
     )
 
-    told = [json.loads(line) for line in records.read_text().splitlines()]
-    stalled = [record for record in told if record["engine"]["state"] == "stalled"]
+    published = [json.loads(line) for line in records.read_text().splitlines()]
+    stalled = [record for record in published if record["engine"]["state"] == "stalled"]
     assert status == 1
     assert took_s < 60
     assert "drivable-node: predict-0: hung: at one frame for more than 3 s" in lines
     assert not any("Traceback" in line for line in lines)
-    assert any(record["mask"] for record in told)
+    assert any(record["mask"] for record in published)
     assert len(stalled) >= 10, "10 a second for 2.5 s, on a machine that is busy"
     assert all(record["mask"] is None and record["frame_id"] is None for record in stalled)
     assert all(record["camera"]["state"] == "ok" for record in stalled)
     assert "at one frame for" in stalled[0]["engine"]["reason"]
-    assert told[-1]["engine"]["state"] == "stalled"
+    assert published[-1]["engine"]["state"] == "stalled"

@@ -1,4 +1,4 @@
-"""What people type from other tools and write into YAML: understood, or told in one line what is meant."""
+"""What people type from other tools and write into YAML: understood, or answered in one line that helps."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_names_of_other_tools_are_told_ours(typed: str, meant: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("typed", "told"),
+    ("typed", "answer"),
     [
         ("--show", "there is no window: --out"),
         ("--view-img", "there is no window: --out"),
@@ -85,10 +85,10 @@ def test_names_of_other_tools_are_told_ours(typed: str, meant: str) -> None:
         ("--foo", "drivable-node --help lists them all"),
     ],
 )
-def test_what_there_is_not_is_told_with_what_there_is(typed: str, told: str) -> None:
+def test_what_there_is_not_is_answered_with_what_there_is(typed: str, answer: str) -> None:
     line = refusal("--source", "a", typed)
 
-    assert told in line
+    assert answer in line
     assert "nearest" not in line
 
 
@@ -268,10 +268,10 @@ def test_setting_says_how_its_value_in_yaml_is_read(
 def test_yaml_that_cannot_be_used_names_its_line(yaml: Yaml, text: str | bytes, line: str) -> None:
     file = yaml(text)
 
-    told = refusal("--config", file)
+    answer = refusal("--config", file)
 
-    assert told.startswith(f"{file}: ")
-    assert line in told
+    assert answer.startswith(f"{file}: ")
+    assert line in answer
 
 
 def test_no_value_of_a_list_or_group_is_shown(yaml: Yaml) -> None:
@@ -302,10 +302,10 @@ def test_without_arguments_a_command_shows_what_it_can_do(
 
     assert _main(command)([]) == 2
 
-    told = capsys.readouterr()
-    assert told.out == ""
-    assert told.err.startswith("usage: drivable-")
-    assert len(told.err.splitlines()) == 4
+    answer = capsys.readouterr()
+    assert answer.out == ""
+    assert answer.err.startswith("usage: drivable-")
+    assert len(answer.err.splitlines()) == 4
     assert list(tmp_path.iterdir()) == []
 
 
@@ -330,7 +330,7 @@ def test_version_of_a_command_of_a_command_is_told(command: str, capsys: pytest.
 
 
 @pytest.mark.parametrize(
-    ("command", "typed", "told"),
+    ("command", "typed", "answer"),
     [
         ("bench.cli", ["mine.onnx"], "a model is named by --models mine.onnx"),
         ("bench.cli", ["acuracy"], "no such command; the nearest known one is accuracy"),
@@ -354,12 +354,12 @@ def test_version_of_a_command_of_a_command_is_told(command: str, capsys: pytest.
     ],
 )
 def test_other_commands_are_as_clear(
-    command: str, typed: list[str], told: str, capsys: pytest.CaptureFixture[str]
+    command: str, typed: list[str], answer: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert _main(command)(typed) == 1
 
     said = capsys.readouterr().err
-    assert told in said
+    assert answer in said
     assert len(said.splitlines()) == 1
 
 

@@ -83,7 +83,7 @@ class ScriptedSource(Source):
 
 
 class Run:
-    """A recorded run with stages made here; each is told of the frame it is at."""
+    """A recorded run with stages made here; each is called with the frame it is at."""
 
     def __init__(
         self,

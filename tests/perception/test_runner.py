@@ -677,7 +677,7 @@ class Chaos:
                 time.sleep(delays_s[call])
             if call == fails_at:
                 self.failures.append(name)
-                raise RuntimeError(f"{name} was told to fail")
+                raise RuntimeError(f"{name} was made to fail")
 
         return step
 

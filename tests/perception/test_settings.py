@@ -1,4 +1,4 @@
-"""Settings: defaults, then YAML, then the command line; whatever cannot be used is told in one line."""
+"""Settings: defaults, then YAML, then the command line; whatever cannot be used is reported in one line."""
 
 from __future__ import annotations
 
