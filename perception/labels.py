@@ -16,6 +16,6 @@ LABELS: Final = ("direct", "alternative", "background")
 LABELS_OF_TWO: Final = ("drivable", "background")
 IDS: Final = {"direct": DIRECT, "alternative": ALTERNATIVE, "background": BACKGROUND, "drivable": DRIVABLE}
 
-# Blue, orange and green of Okabe and Ito, "Color Universal Design" (2008): easily distinguished with every common
-# form of colour blindness, and none is a colour of asphalt or sky.
+# Blue, orange and green of Okabe and Ito, "Color Universal Design" (2008): distinct with every common form of
+# colour blindness, and none is a colour of asphalt or sky.
 COLOURS_RGB: Final = {DIRECT: (0, 114, 178), ALTERNATIVE: (230, 159, 0), DRIVABLE: (0, 158, 115)}
