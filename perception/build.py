@@ -8,10 +8,10 @@ from typing import Any
 from perception.config import NodeConfig
 from perception.inference.engines import ENGINES, Engine, EngineError
 from perception.inference.predictor import Predictor
-from perception.pipeline import RefineStep, RunPolicy
+from perception.pipeline import RunPolicy
 from perception.provenance.identity import RunIdentity, checksum_of, covered_settings
 from perception.provenance.trace import Tracer
-from perception.refine import REFINE_STEPS
+from perception.refine import refine_steps
 from perception.sinks.registry import SINKS, Sinks
 from perception.sources.images import folders_of
 from perception.sources.registry import kind_of
@@ -57,7 +57,9 @@ def _loaded(file: Path, config: NodeConfig, is_live: bool) -> Engine:
     cores = config.threads or usable_cores()
     calls = 1 if is_live else cores
     kind = ENGINES[config.engine]
-    engine = kind.build(file, kind.own(config), cores // calls, calls)
+    engine = kind.make(
+        *(kind.build, file, kind.own(config), cores // calls, calls), protocol=Engine, expected=EngineError
+    )
     Predictor(engine).warm_up()
     return engine
 
@@ -98,11 +100,6 @@ def build_tracer(config: NodeConfig, engine: Engine, info: SourceInfo) -> Tracer
     return Tracer(
         RunIdentity(model_sha256=engine.model_sha256, settings_sha256=settings_sha256), info.is_taken_now
     )
-
-
-def refine_steps(config: NodeConfig, info: SourceInfo) -> list[RefineStep]:
-    """What is done with every prediction of one source before it is published, in order."""
-    return [step(config, info) for step in REFINE_STEPS.values()]
 
 
 def run_policy(

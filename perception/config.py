@@ -14,6 +14,7 @@ from perception.inference.engines import ENGINES
 from perception.inference.engines.onnx import OnnxSettings
 from perception.inference.engines.openvino import OpenVinoSettings
 from perception.inference.zoo import DEFAULT_MODEL
+from perception.refine.registry import REFINE_STEPS
 from perception.sinks.jsonl import JsonlSettings
 from perception.sinks.masks import MasksSettings
 from perception.sinks.overlay_sink import OverlaySettings
@@ -28,7 +29,7 @@ from perception.system.plugins import NoSettings, PluginError, Registry
 from perception.telemetry.address import parse_address
 
 BUILT_IN: Final = "synthetic"
-REGISTRIES: Final[tuple[Registry[Any], ...]] = (SOURCES, ENGINES, SINKS)
+REGISTRIES: Final[tuple[Registry[Any], ...]] = (SOURCES, ENGINES, REFINE_STEPS, SINKS)
 """Where settings come from, besides the node's own."""
 
 
@@ -60,7 +61,7 @@ class NodeConfig(
     watchdog: WatchdogSettings = field(default_factory=WatchdogSettings)
     health: HealthSettings = field(default_factory=HealthSettings)
     http: str | None = None
-    """Where /healthz, /readyz and /metrics are told: a port of the loopback interface, or host:port."""
+    """Where /healthz, /readyz and /metrics are answered: a port of the loopback interface, or host:port."""
     http_hosts: tuple[str, ...] = ()
     """Names by which the node may be asked over HTTP, besides addresses and the machine's own; * is any."""
     camera: CameraSettings = field(default_factory=CameraSettings)
@@ -132,10 +133,8 @@ def _composed(named: frozenset[str]) -> type[NodeConfig]:
                 flat.append(kind.settings)
                 continue
             if kind.group in taken:
-                raise PluginError(
-                    f"{name} of {registry.points}: {taken[kind.group]} has settings of that name"
-                )
-            taken[kind.group], groups[kind.group] = registry.points, kind.settings
+                raise PluginError(f"{kind.origin}: {taken[kind.group]} has settings of that name; rename it")
+            taken[kind.group], groups[kind.group] = kind.origin or "drivable", kind.settings
     engines: Any = Literal[tuple(ENGINES.names())]
     composed: type[NodeConfig] = make_dataclass(
         "NodeConfig",

@@ -9,6 +9,7 @@ from perception.inference.engines import EngineError
 from perception.pipeline import RunError
 from perception.sinks.sink import SinkError
 from perception.sources.source import SourceError
+from perception.system.plugins import PluginError
 
 __all__ = [
     "CameraState",
@@ -16,6 +17,7 @@ __all__ = [
     "EngineState",
     "Frame",
     "Model",
+    "PluginError",
     "Result",
     "Run",
     "RunError",

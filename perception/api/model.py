@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 
 from perception.api.result import Result
 from perception.api.settings import check_of_model
-from perception.build import build_tracer, load_engine, predictors_of, refine_steps
+from perception.build import build_tracer, load_engine, predictors_of
 from perception.cli_config import from_values
 from perception.config import node_config
 from perception.frame import Frame
 from perception.inference.engines import Engine
 from perception.inference.zoo import DEFAULT_MODEL, model_file
 from perception.pipeline import RunPolicy
+from perception.refine import refine_steps
 from perception.sources.images import ImagesSource
 from perception.sources.registry import Spec
 from perception.sources.source import SourceError, SourceInfo

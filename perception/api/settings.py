@@ -10,6 +10,7 @@ from perception.cli_config import SettingsError
 from perception.cli_config.names import resolved
 from perception.config import NodeConfig, plugin_names
 from perception.inference.engines import ENGINES
+from perception.refine import REFINE_STEPS
 
 OF_COMMAND: Final = ("http", "http_hosts", "summary")
 
@@ -26,14 +27,20 @@ def settings_of_run() -> list[str]:
     return [name for name in (*(it.name for it in fields(NodeConfig)), *plugin_names()) if name not in others]
 
 
+def settings_of_refine_steps() -> list[str]:
+    """Those of refine steps, of other packages too: single pictures and runs go through them."""
+    return [*(REFINE_STEPS[name].group for name in REFINE_STEPS.ours), *REFINE_STEPS.plugins]
+
+
 def check_of_model(names: Iterable[str]) -> None:
-    """Refuse settings of a run; unknown ones are whoever fills the settings to refuse.
+    """Refuse settings that only a run has; unknown ones are refused where the settings are filled.
 
     Raises:
         SettingsError: naming the first.
     """
+    only_of_run = [name for name in settings_of_run() if name not in settings_of_refine_steps()]
     for name in names:
-        if resolved(name, settings_of_run()):
+        if resolved(name, only_of_run):
             raise SettingsError(f"{name} is a setting of a run: perception.open(source, model, {name}=…)")
         _check_of_command(name)
 

@@ -1,7 +1,7 @@
 """The pipeline and what it is made of: every thread of the node lives here."""
 
 from perception.concurrency.stage_group import RunError
-from perception.pipeline.policy import RefineStep, RunPolicy
+from perception.pipeline.policy import RunPolicy
 from perception.pipeline.runner import DRAIN_LIMIT_S, Runner
 
-__all__ = ["DRAIN_LIMIT_S", "RefineStep", "RunError", "RunPolicy", "Runner"]
+__all__ = ["DRAIN_LIMIT_S", "RunError", "RunPolicy", "Runner"]

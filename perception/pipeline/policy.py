@@ -8,10 +8,8 @@ from dataclasses import dataclass, field, replace
 from perception.concurrency.hang_watch import WatchdogSettings
 from perception.frame import CameraState, NoFrameRecord, OutputItem, Prediction
 from perception.provenance.trace import Tracer
+from perception.refine.kind import RefineStep
 from perception.sinks.sink import Sink
-
-RefineStep = Callable[[Prediction], Prediction]
-"""Gets every prediction of one source, one at a time and in order, and gives it as it is to be published."""
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,8 @@ class Sinks:
             SinkError: for settings that no sink can be made from.
         """
         kind = SINKS[name]
-        sink = kind.build(kind.own(self._settings), self._policies[name], self._info)
+        own, policy = kind.own(self._settings), self._policies[name]
+        sink = kind.make(kind.build, own, policy, self._info, protocol=Sink, expected=SinkError)
         if sink.name != name:  # by which it is counted, and built again
             raise SinkError(f"sink {name} calls itself {sink.name}; it has to have the name of its entry")
         return sink

@@ -12,6 +12,7 @@ class SinkError(Exception):
     """A sink cannot write: one line that says what, where and what to do."""
 
 
+@runtime_checkable
 class Sink(Protocol):
     """A consumer of published outputs. Calls do not overlap."""
 

@@ -15,7 +15,7 @@ from urllib.parse import unquote
 from perception.sources.rate import FALLBACK_RATE_HZ
 from perception.sources.settings import SourceSettings
 from perception.sources.source import Source, SourceError
-from perception.system.plugins import Entry, S
+from perception.system.plugins import Entry, PluginError, S
 from perception.system.redaction import redacted_url
 
 STANDARD_INPUT: Final = "/dev/stdin"
@@ -146,6 +146,18 @@ class SourceKind(Entry[S]):
     """It may contain several videos; `--stream` chooses."""
     is_once: bool = False
     """It can be read only once: it cannot start over, or be opened by another process."""
+
+    def spec_of(self, typed: TypedSource) -> str | None:
+        """What `claims` gives.
+
+        Raises:
+            SourceError: as `claims`.
+            PluginError: if another package's raises or gives anything else.
+        """
+        spec = self.make(self.claims, typed, expected=SourceError)
+        if spec is not None and not isinstance(spec, str):
+            raise PluginError(f"{self.origin}: claims gave {spec!r}; the spec is wanted, or None")
+        return spec
 
     def isolated(self, spec: str, settings: S, reading: SourceSettings) -> Isolation:
         """How it is read in a process of its own."""

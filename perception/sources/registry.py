@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
@@ -64,28 +63,21 @@ class Spec(NamedTuple):
             (Spec(kind='stream', text='RTSP://10.0.0.7/road'), 'camera', 'synthetic')
         """
         source = TypedSource(typed)
-        for name in _names_to_ask():
-            if (text := SOURCES[name].claims(source)) is not None:
-                return cls(name, text)
+        *first, last = SOURCES.ours
+        for name in (*first, *SOURCES.names()[len(SOURCES.ours) :], last):
+            try:
+                text = SOURCES[name].spec_of(source)
+            except PluginError as error:  # it may not be needed
+                log.warning(error)
+            else:
+                if text is not None:
+                    return cls(name, text)
         forms = ", ".join(kind.form for kind in reversed(SOURCES.values()) if kind.form)
         raise SourceError(f"{redacted_url(typed)!r}: {problem_of(source)}; a source is {forms}")
 
     def is_live(self) -> bool:
         """Whether it may hang and come back."""
         return SOURCES[self.kind].is_live(self.text)
-
-
-def _names_to_ask() -> Iterator[str]:
-    *first, last = SOURCES.ours
-    yield from first
-    for name in SOURCES.names()[len(SOURCES.ours) :]:
-        try:
-            SOURCES[name]
-        except PluginError as error:  # it may not be needed
-            log.warning(error)
-        else:
-            yield name
-    yield last
 
 
 def build_source(spec: str, settings: object = None) -> Source:
@@ -110,7 +102,7 @@ def build_source(spec: str, settings: object = None) -> Source:
     def build() -> Source:
         if IS_SUPPORTED and (is_live or (reading.isolate and not kind.is_once)):
             return _isolated(kind, spec, own, reading, is_live=is_live)
-        return kind.build(spec, own, reading)
+        return kind.make(kind.build, spec, own, reading, protocol=Source, expected=SourceError)
 
     source = Looped(build()) if reading.loop else build()
     if reading.realtime:

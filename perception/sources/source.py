@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from perception.frame import Frame, NoFrameRecord
 from perception.imaging.letterbox import SQUARE, PixelAspect
@@ -65,6 +65,7 @@ class SourceInfo:
         return self.is_live and not self.is_replayed
 
 
+@runtime_checkable
 class Source(Protocol):
     """A source of frames. A subclass implements `open`, `read` and `close`; all else has a default.
 

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 S = TypeVar("S")
+P = TypeVar("P")
 
 
 class PluginError(ValueError):
     """An entry of another package that cannot be used; one line that names it and the package."""
+
+    @classmethod
+    def of(cls, origin: str, error: Exception) -> Self:
+        """From whatever the package raised."""
+        return cls(f"{origin}: {type(error).__name__}: {' '.join(str(error).split())}")
 
 
 class Checked:
@@ -36,11 +42,46 @@ class Entry(Generic[S]):
     group: str = ""
     """What its settings are named under, such as `camera`; without one their names stand alone. Those of
     another package are named under the name of its entry point."""
+    origin: str = ""
+    """Set by the registry for an entry of another package, such as "acme 1.0: acme_log of drivable.sinks"."""
 
     def own(self, settings: object) -> S:
         """Its settings among those of a run, flat or as a group; its defaults where they are not there."""
         group = getattr(settings, self.group, None) if self.group else None
         return group if isinstance(group, self.settings) else part_of(settings, self.settings)
+
+    def make(
+        self,
+        build: Callable[..., P],
+        *arguments: Any,
+        protocol: type[Any] = object,
+        expected: type[Exception] = PluginError,
+    ) -> P:
+        """What `build` gives for the arguments, which is a method of the entry.
+
+        Args:
+            protocol: what another package's has to have, checked here.
+            expected: what it may raise.
+
+        Raises:
+            PluginError: if another package raises anything else, or gives something without the protocol.
+        """
+        if not self.origin:
+            return build(*arguments)
+        try:
+            made = build(*arguments)
+        except expected:
+            raise
+        except Exception as error:
+            raise PluginError.of(self.origin, error) from error
+        if not isinstance(made, protocol):
+            members = {*dir(protocol), *protocol.__annotations__}
+            missing = sorted(it for it in members if not it.startswith("_") and not hasattr(made, it))
+            raise PluginError(
+                f"{self.origin}: {type(made).__name__} is no {protocol.__name__}: "
+                f"it has no {', '.join(missing)}"
+            )
+        return made
 
 
 def part_of(settings: object, kind: type[S]) -> S:
@@ -69,15 +110,22 @@ class Registry(dict[str, E]):
 
     @cached_property
     def plugins(self) -> dict[str, list[EntryPoint]]:
-        """Entry points of other packages by name, one each unless packages clash; only metadata is read."""
+        """Entry points of other packages by name, one each unless packages clash; only metadata is read.
+
+        Raises:
+            PluginError: if one of them has the name of one of ours.
+        """
         found: dict[str, list[EntryPoint]] = {}
-        for point in entry_points(group=self.points):
-            found.setdefault(point.name.replace("-", "_"), []).append(point)
+        for point in sorted(entry_points(group=self.points), key=lambda point: point.name):
+            name = point.name.replace("-", "_")
+            if name in self.ours:
+                raise PluginError(f"{self._origin(point)}: drivable has its own of that name; rename it")
+            found.setdefault(name, []).append(point)
         return found
 
     def names(self) -> list[str]:
         """All that there are, loaded or not."""
-        return [*self.ours, *(name for name in self.plugins if name not in self.ours)]
+        return [*self.ours, *self.plugins]
 
     def used(self, settings: object) -> dict[str, E]:
         """Our own, and those of other packages that a run's settings name."""
@@ -86,26 +134,28 @@ class Registry(dict[str, E]):
     def __missing__(self, name: str) -> E:
         """Load the entry of another package; raises PluginError."""
         points = self.plugins.get(name, [])
-        where = " and ".join(f"{_package(point)}: {point.name}" for point in points) + f" of {self.points}"
         if not points:
             raise PluginError(f"{name} is none of {', '.join(self.names())}")
+        origin = " and ".join(map(self._origin, points))
         if len(points) > 1:
-            raise PluginError(f"{where}: one name of two packages; remove one of them")
+            raise PluginError(f"{origin}: one name of two packages; remove one of them")
         if not name.isidentifier():
-            raise PluginError(f"{where}: no option can be named so; letters are wanted")
+            raise PluginError(f"{origin}: no option can be named so; letters are wanted")
         try:
             entry = points[0].load()
         except Exception as error:  # whatever its import raises
-            why = " ".join(str(error).split())
-            raise PluginError(f"{where} does not load: {type(error).__name__}: {why}") from error
+            raise PluginError.of(f"{origin} does not load", error) from error
         if not isinstance(entry, self._kind):
-            raise PluginError(f"{where}: {points[0].value} is no {self._kind.__name__}")
+            raise PluginError(f"{origin}: {points[0].value} is no {self._kind.__name__}")
         try:
             entry.settings()
         except Exception as error:
-            raise PluginError(f"{where}: its settings have no defaults: {error}") from error
-        self[name] = replace(entry, group=name)
+            raise PluginError(f"{origin}: its settings have no defaults: {error}") from error
+        self[name] = replace(entry, group=name, origin=origin)
         return self[name]
+
+    def _origin(self, point: EntryPoint) -> str:
+        return f"{_package(point)}: {point.name} of {self.points}"
 
 
 def _package(point: EntryPoint) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ class EngineError(Exception):
     """A network cannot be loaded or run; one line that says what to do."""
 
 
+@runtime_checkable
 class Engine(Protocol):
     """A loaded network. `infer` or `segment`, whichever fits its contract, is thread-safe."""
 
