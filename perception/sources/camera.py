@@ -22,7 +22,7 @@ from perception.sources.settings import SourceSettings
 from perception.sources.source import Source, SourceError, SourceInfo
 from perception.sources.v4l2.device import Device, Given, UnusableError
 from perception.sources.v4l2.identity import ROOT, Identity, find_again, identify
-from perception.sources.v4l2.kernel import Kernel, this_kernel
+from perception.sources.v4l2.kernel import Kernel
 from perception.sources.v4l2.newest import GONE, NewestFrame, NoFrameError, SequenceGaps, Taken
 from perception.sources.v4l2.pixels import BrokenPictureError, decode
 
@@ -116,7 +116,7 @@ class CameraSource(Source):
     def open(self) -> SourceInfo:
         """Open the camera, ask for the settings, and read back what the driver chose."""
         self.close()
-        kernel = self._kernel = self._kernel or this_kernel()
+        kernel = self._kernel = self._kernel or Kernel()
         self.decode_errors = self.io_errors = 0
         node = self._node()
         device, given = self._started(kernel, node)

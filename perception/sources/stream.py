@@ -43,8 +43,7 @@ from perception.sources.source import EndOfSource, SourceError, SourceInfo
 from perception.system.plugins import Checked
 from perception.system.redaction import redacted_url
 
-# The segments of a playlist are fetched by `Web`, which libav's persistent connections would bypass.
-_WEB_OPTIONS: Final = {"protocol_whitelist": "http,https", "http_persistent": "0", "http_multiple": "0"}
+_OPENS_NOTHING: Final = {"protocol_whitelist": ""}  # libav by itself, for what is in an answer
 # libav measures a rate over 20 frames, which would delay every reconnection: once is enough.
 _KNOWN_RATE: Final = {"fpsprobesize": "0"}
 LATE_SHARE: Final = 0.25
@@ -109,7 +108,6 @@ class StreamSource(TimestampedSource):
         self._name = redacted_url(self._url)
         self._open_timeout_s, self._read_timeout_s = open_timeout_s, read_timeout_s
         self._transport, self._tls = rtsp_transport, tls or TlsSettings()
-        self._web: Web | None = None
         self._answer: Body | None = None
         self._pictures: PictureStream | None = None
         self._known_rate: tuple[float | None, Rate] | None = None  # with the codec's statement at that time
@@ -201,8 +199,6 @@ class StreamSource(TimestampedSource):
         if self._decoder is not None:
             self._decoder.close()
             self._decoder = None
-        if self._web is not None:
-            self._web.close()
         if self._answer is not None:
             self._answer.close()
 
@@ -210,16 +206,16 @@ class StreamSource(TimestampedSource):
         """Request an HTTP address; a source for its answer unless libav can read that as it is."""
         self._asked_ns = time.monotonic_ns()
         self._pictures = None
-        self._web = web = Web(self._url, self._tls, self._limit)
+        web = Web(self._url, self._tls, self._limit)
         answer = self._answer = web.first()
         if suffix := picture_suffix(answer):
             if self._choice is not None and self._choice.index:
                 raise SourceError("is one picture; leave --stream out")
-            return WebPicture(self._name, web, answer, suffix, self._pictures_hz, self._max_pixels)
+            return WebPicture(self._name, answer, suffix, self._pictures_hz, self._max_pixels)
         if is_playlist(answer.start):
             self._limit.start_each(self._read_timeout_s)
             return PlaylistSource(
-                *(self._name, answer.url, fetch_by(web), self._choice),
+                *(self._name, answer.url, fetch_by(web, answer), self._choice),
                 *(self._open_timeout_s, self._read_timeout_s),
                 max_pixels=self._max_pixels,
                 behind=self._last_number,
@@ -246,14 +242,14 @@ class StreamSource(TimestampedSource):
 
     def _open_container(self) -> InputContainer:
         options = _KNOWN_RATE if self._known_rate else {}
-        if self._web is not None and self._answer is not None:
+        if self._answer is not None:
             self._limit.leave(self._open_timeout_s * LATE_SHARE)
-            return self._open_answer(self._web, self._answer, options)
+            return self._open_answer(self._answer, options)
         limits_s = (self._open_timeout_s, self._read_timeout_s)
         container, self._asked_ns = open_rtsp(self._url, self._transport, self._tls, limits_s, options)
         return container
 
-    def _open_answer(self, web: Web, answer: Body, options: Mapping[str, str]) -> InputContainer:
+    def _open_answer(self, answer: Body, options: Mapping[str, str]) -> InputContainer:
         if are_pictures(answer.content_type, answer.start):
             self._pictures = PictureStream(answer)
             self._pictures.wait()
@@ -265,18 +261,17 @@ class StreamSource(TimestampedSource):
             self._keep(answer)
         try:
             return av.open(
-                *(web.url, "r"),
-                options={**_WEB_OPTIONS, **options},
+                *(answer, "r"),
+                options={**_OPENS_NOTHING, **options},
                 timeout=(self._limit.left_s(), self._read_timeout_s),
                 metadata_errors="replace",
-                io_open=web.open,
             )
         except InvalidDataError:
-            raise SourceError(self._why_unreadable(web, answer)) from None
+            raise SourceError(self._why_unreadable(answer)) from None
 
-    def _why_unreadable(self, web: Web, answer: Body) -> str:
-        if web.failure:
-            return str(web.failure)
+    def _why_unreadable(self, answer: Body) -> str:
+        if answer.failure:
+            return str(answer.failure)
         if is_index_behind(answer.start):
             return INDEX_IS_MISSING
         if self._beginning and is_cut_off(self._beginning):
@@ -313,7 +308,7 @@ class StreamSource(TimestampedSource):
         except TimeoutError:
             raise SourceError(self._silence) from None
         except EndOfSource:
-            failure = self._web.failure if self._web else None
+            failure = self._answer.failure if self._answer else None
             if isinstance(failure, TimeoutError):  # libav may take it for the end
                 raise SourceError(self._silence) from None
             if not self._is_live:

@@ -10,12 +10,10 @@ from urllib.parse import unquote, urlsplit
 from perception.sources.decoding.image_file import ImageFile
 from perception.sources.decoding.image_size import MAX_PIXELS
 from perception.sources.images import ImagesSource
-from perception.sources.network.body import Body
-from perception.sources.network.client import Web
+from perception.sources.network.body import Body, joined
 from perception.sources.source import SourceError, SourceInfo
 
 LARGEST_BYTES: Final = 1 << 27
-_READ_BYTES: Final = 1 << 16
 _SUFFIXES: Final = (
     *((rb"\xff\xd8\xff", ".jpg"), (rb"\x89PNG\r\n\x1a\n", ".png"), (rb"RIFF....WEBP", ".webp")),
     *((rb"BM....\0\0\0\0", ".bmp"), (rb"II[*+]\0|MM\0[*+]", ".tiff")),
@@ -45,7 +43,6 @@ class WebPicture(ImagesSource):
 
     Args:
         name: of the address, without any password.
-        web: the client of the answer.
         answer: not yet consumed.
         suffix: as of `picture_suffix`.
         rate_hz: pictures per second of the frames' own time.
@@ -53,22 +50,21 @@ class WebPicture(ImagesSource):
     """
 
     def __init__(
-        self, name: str, web: Web, answer: Body, suffix: str, rate_hz: float, max_pixels: int = MAX_PIXELS
+        self, name: str, answer: Body, suffix: str, rate_hz: float, max_pixels: int = MAX_PIXELS
     ) -> None:
         super().__init__(name, rate_hz, max_pixels)
-        self._web, self._answer, self._suffix = web, answer, suffix
+        self._answer, self._suffix = answer, suffix
         self._content = b""
 
     def open(self) -> SourceInfo:
         """Download it and decode its first picture; raises SourceError or TimeoutError."""
-        content = bytearray()
-        while piece := self._answer.read(_READ_BYTES):
-            content += piece
-            if len(content) > LARGEST_BYTES:
-                raise SourceError(f"{self._pattern}: its picture has no end within {LARGEST_BYTES >> 20} MB")
-        if self._web.failure is not None:
-            raise SourceError(f"{self._pattern}: incomplete: {self._web.failure}")
-        self._content = bytes(content)
+        try:
+            content = joined(self._answer.pieces(), LARGEST_BYTES)
+        except SourceError as error:
+            raise SourceError(f"{self._pattern}: incomplete: {error}") from None
+        if content is None:
+            raise SourceError(f"{self._pattern}: its picture has no end within {LARGEST_BYTES >> 20} MB")
+        self._content = content
         return super().open()
 
     def close(self) -> None:

@@ -21,10 +21,10 @@ LARGEST_BYTES: Final = 1 << 26
 
 _READ_BYTES: Final = 1 << 16
 _PNG_START: Final = b"\x89PNG\r\n\x1a\n"
+_MARKER: Final = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]")  # not stuffing, TEM, restarts, fill bytes
 _START: Final = re.compile(rb"\xff\xd8\xff[\xc0-\xfe]|" + _PNG_START)
 _EOI_MARK: Final = b"\xff\xd9"
-_SOI, _EOI, _TEM = 0xD8, 0xD9, 0x01
-_NO_MARKERS: Final = frozenset((0x00, *range(0xD0, 0xD8)))  # stuffing and restarts, frequent in any picture
+_SOI, _EOI = 0xD8, 0xD9
 _LENGTH: Final = re.compile(rb"^content-length[ \t]*:[ \t]*(\d{1,9})[ \t]*\r?$", re.IGNORECASE | re.MULTILINE)
 _TYPE: Final = re.compile(rb"^content-type[ \t]*:[ \t]*([^\s;]+)", re.IGNORECASE | re.MULTILINE)
 _BOUNDARY: Final = b"--"
@@ -58,7 +58,7 @@ class PictureFinder:
         self._part_bytes = 0  # `Content-Length` of the part; 0 if absent
         self._left_bytes = 0  # of the part, after the last picture
         self._is_preview = False
-        self._have_ends = self._lack_ends = self._lengths_hold = False
+        self._have_ends = self._lack_ends = False
         self.torn = 0
         """Incomplete pictures."""
         self.is_cut_off = False
@@ -119,7 +119,7 @@ class PictureFinder:
 
     def _is_torn(self, picture: bytes) -> bool:
         if picture[0] != 0xFF or picture.endswith(_EOI_MARK):
-            self._have_ends, self._lengths_hold = True, len(picture) == self._part_bytes
+            self._have_ends = True
             return False
         is_torn = len(picture) < self._part_bytes if self._part_bytes else self._have_ends
         self._lack_ends |= not is_torn
@@ -127,28 +127,17 @@ class PictureFinder:
 
     def _jpeg_end(self) -> int | None:
         data, length = self._data, self._part_bytes
-        if self._lengths_hold and length:  # no need to parse markers
-            if len(data) < length:
-                return None
-            if data.endswith(_EOI_MARK, 0, length):
-                return length
-        while (at := data.find(b"\xff", self._at)) >= 0 and at + 1 < len(data):
-            code = data[at + 1]
-            if code == _EOI:
+        while marker := _MARKER.search(data, self._at):
+            self._at = at = marker.start()
+            if data[at + 1] == _EOI:
                 return at + 2
-            if code == _SOI:
+            if data[at + 1] == _SOI:
                 return self._end_before(at)
-            if code in _NO_MARKERS or code == _TEM:
-                at += 2
-            elif code == 0xFF:
-                at += 1
-            elif at + 4 <= len(data):
-                at += 2 + max(2, struct.unpack_from(">H", data, at + 2)[0])
-            else:
+            if at + 4 > len(data):
                 break
-            self._at = at
-        if at < 0:
-            self._at = max(self._at, len(data))
+            self._at += 2 + max(2, struct.unpack_from(">H", data, at + 2)[0])
+        else:
+            self._at = max(self._at, len(data) - 1)  # where a marker may begin
         if not 0 < length <= len(data):
             return None
         following = data[length : length + _HEAD_BYTES].lstrip()  # lengths may be wrong

@@ -5,13 +5,15 @@ libav follows redirects with the password to any host, and reports little about 
 
 from __future__ import annotations
 
+import http.client
 import re
 import socket
 from dataclasses import dataclass
-from typing import BinaryIO, Final
+from email.message import Message
+from typing import Final
 
 from perception.sources.network.address import Address
-from perception.sources.network.authorization import answer, best_of, challenges_of
+from perception.sources.network.authorization import Challenge, answer, best_of, challenges_of
 from perception.sources.network.deadline import Deadline
 from perception.sources.network.refusal import UNAUTHORIZED, no_answer, other_protocol, refusal
 from perception.sources.network.tls import TlsSettings
@@ -20,7 +22,6 @@ from perception.system.redaction import redacted_url
 
 _MOST_REDIRECTS: Final = 5
 _LIBAVS_ALGORITHMS: Final = ("", "MD5")
-_MOST_LINES: Final = 100
 _LONGEST_LINE: Final = 8192
 _LONGEST_BODY: Final = 1 << 20
 _TRANSPORTS: Final = {
@@ -47,7 +48,7 @@ def check_redirects(url: str, tls: TlsSettings, limit: Deadline) -> None:
     for _ in range(_MOST_REDIRECTS):
         with _Conversation(given, tls, limit) as server:
             answered = server.ask("DESCRIBE", here)
-        location = answered.headers.get("location") if 300 <= answered.status < 400 else None
+        location = answered.headers["Location"] if 300 <= answered.status < 400 else None
         if location is None:
             return
         if location.startswith("/"):
@@ -86,12 +87,12 @@ def check_answers(url: str, transport: str, tls: TlsSettings, limit: Deadline) -
         control = _control_of_video(described.body)
         if control is None:
             raise SourceError("its description contains no video")
-        base = described.headers.get("content-base", given.bare_url)
+        base = described.headers.get("Content-Base", given.bare_url)
         track = control if "://" in control else f"{base.rstrip('/')}/{control}".removesuffix("/*")
         for way in [transport] if transport in _TRANSPORTS else _TRANSPORTS:
             setup = server.ask("SETUP", track, f"Transport: {_TRANSPORTS[way]}")
             if setup.status < 400:
-                session = setup.headers.get("session", "").partition(";")[0]
+                session = setup.headers.get("Session", "").partition(";")[0]
                 server.ask("TEARDOWN", given.bare_url, f"Session: {session}")
                 break
         setup.check(given)
@@ -114,15 +115,17 @@ def _control_of_video(sdp: bytes) -> str | None:
 class _Answer:
     status: int
     reason: str
-    headers: dict[str, str]
-    """By lower-case name; the first of each."""
-    challenges: list[str]
+    headers: Message
     body: bytes
+
+    @property
+    def challenges(self) -> list[Challenge]:
+        return challenges_of(self.headers.get_all("WWW-Authenticate", []))
 
     def check(self, given: Address) -> None:
         """Raise SourceError for an error status."""
         if self.status >= 400:
-            raise SourceError(refusal(self.status, self.reason, given, challenges_of(self.challenges)))
+            raise SourceError(refusal(self.status, self.reason, given, self.challenges))
 
 
 class _Conversation:
@@ -133,15 +136,10 @@ class _Conversation:
         self.algorithm = ""
         """Of the last Digest answered; empty if none."""
         scheme, host, port = given.origin
+        context = tls.context() if scheme == "rtsps" else None
         try:
             plain = socket.create_connection((host, port), limit.left_s())
-            try:
-                self._connection = plain
-                if scheme == "rtsps":
-                    self._connection = tls.context().wrap_socket(plain, server_hostname=host)
-            except BaseException:
-                plain.close()
-                raise
+            self._connection = context.wrap_socket(plain, server_hostname=host) if context else plain
         except (OSError, UnicodeError) as error:
             raise no_answer(error, given) from None
         self._answers = self._connection.makefile("rb")
@@ -162,14 +160,13 @@ class _Conversation:
         """
         try:
             answered = self._ask(method, url, lines)
-            challenges = challenges_of(answered.challenges)
-            if answered.status == UNAUTHORIZED and challenges and self._given.userinfo:
+            if answered.status == UNAUTHORIZED and answered.challenges and self._given.userinfo:
                 user, password = self._given.user, self._given.password
-                best = best_of(challenges)
+                best = best_of(answered.challenges)
                 self.algorithm = best.algorithm if best.scheme.lower() == "digest" else ""
                 authorization = answer(best, user, password, method, url)
                 answered = self._ask(method, url, (*lines, f"Authorization: {authorization}"))
-        except OSError as error:
+        except (OSError, http.client.HTTPException) as error:
             raise no_answer(error, self._given) from None
         return answered
 
@@ -180,26 +177,14 @@ class _Conversation:
             head.append("Accept: application/sdp")
         self._connection.settimeout(self._limit.left_s())
         self._connection.sendall("\r\n".join([*head, *lines, "", ""]).encode())
-        return self._answer(self._answers)
-
-    def _answer(self, answers: BinaryIO) -> _Answer:
-        first = answers.readline(_LONGEST_LINE).decode("latin-1")
+        first = self._answers.readline(_LONGEST_LINE).decode("latin-1")
         version, status, reason = (*first.split(None, 2), "", "", "")[:3]
         if not first:
             raise ConnectionResetError
         if not version.startswith("RTSP/") or not (status.isascii() and status.isdecimal()):
             raise SourceError(other_protocol(first, self._given))
-        headers: dict[str, str] = {}
-        challenges = []
-        for _ in range(_MOST_LINES):
-            line = answers.readline(_LONGEST_LINE).decode(errors="replace").strip()
-            if not line:
-                break
-            name, _, value = line.partition(":")
-            if name.lower() == "www-authenticate":
-                challenges.append(value.strip())
-            headers.setdefault(name.lower(), value.strip())
-        length = headers.get("content-length", "")
+        headers = http.client.parse_headers(self._answers)
+        length = headers.get("Content-Length", "").strip()
         is_number = length.isascii() and length.isdecimal()
-        body = answers.read(min(int(length), _LONGEST_BODY)) if is_number else b""
-        return _Answer(int(status[:9]), reason.strip(), headers, challenges, body)
+        body = self._answers.read(min(int(length), _LONGEST_BODY)) if is_number else b""
+        return _Answer(int(status[:9]), reason.strip(), headers, body)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections import deque
 from collections.abc import Iterator
 from typing import Final
@@ -26,8 +25,7 @@ class Ahead:
         self._pieces, self.limit_s = pieces, limit_s
         self._ready: deque[bytes] = deque()
         self._ready_bytes = 0
-        self._has_ended = self._is_closed = False
-        self._error: Exception | None = None
+        self._end: Exception | None = None  # StopIteration, or what the iterator raised
         self._changed = threading.Condition()
         threading.Thread(target=self._run, name="segments", daemon=True).start()
 
@@ -36,15 +34,10 @@ class Ahead:
 
     def __next__(self) -> bytes:
         """The next piece; raises TimeoutError."""
-        until_s = time.monotonic() + self.limit_s
         with self._changed:
-            while not self._ready:
-                if self._error is not None:
-                    raise self._error
-                if self._has_ended or self._is_closed:
-                    raise StopIteration
-                if not self._changed.wait(until_s - time.monotonic()) and time.monotonic() >= until_s:
-                    raise TimeoutError
+            self._changed.wait_for(lambda: self._ready or self._end, self.limit_s)
+            if not self._ready:
+                raise self._end or TimeoutError
             piece = self._ready.popleft()
             self._ready_bytes -= len(piece)
             self._changed.notify_all()
@@ -52,27 +45,27 @@ class Ahead:
 
     def close(self) -> None:
         """End the thread."""
-        with self._changed:
-            self._is_closed = True
-            self._changed.notify_all()
+        self._finish(StopIteration())
 
     def _run(self) -> None:
         try:
             for piece in self._pieces:
                 with self._changed:
-                    while self._ready_bytes > AHEAD_BYTES and not self._is_closed:
-                        self._changed.wait()
-                    if self._is_closed:
+                    self._changed.wait_for(lambda: self._ready_bytes <= AHEAD_BYTES or self._end)
+                    if self._end:
                         return
                     self._ready.append(piece)
                     self._ready_bytes += len(piece)
                     self._changed.notify_all()
         except Exception as error:  # raised again in the reader's thread
-            self._error = error
-        finally:
-            with self._changed:
-                self._has_ended = True
-                self._changed.notify_all()
+            self._finish(error)
+        else:
+            self._finish(StopIteration())
+
+    def _finish(self, end: Exception) -> None:
+        with self._changed:
+            self._end = self._end or end
+            self._changed.notify_all()
 
 
 class Feed:
@@ -85,8 +78,7 @@ class Feed:
 
     def __init__(self, segments: Segments, limit_s: float) -> None:
         self._segments = segments
-        self._ahead = Ahead(segments.pieces(), limit_s) if segments.is_live else None
-        self._pieces = self._ahead or segments.pieces()
+        self._pieces = Ahead(segments.pieces(), limit_s) if segments.is_live else segments.pieces()
         self._data = memoryview(b"")
         self._is_at_end = False
         self.has_part = True
@@ -98,12 +90,8 @@ class Feed:
 
     def wait_up_to(self, limit_s: float) -> None:
         """Change the longest wait for the next bytes of a live stream."""
-        if self._ahead is not None:
-            self._ahead.limit_s = limit_s
-
-    def readable(self) -> bool:
-        """Always true."""
-        return True
+        if isinstance(self._pieces, Ahead):
+            self._pieces.limit_s = limit_s
 
     def read(self, size_bytes: int) -> bytes:
         """At most `size_bytes`; empty at the end of a part. Raises TimeoutError."""
@@ -119,5 +107,4 @@ class Feed:
     def close(self) -> None:
         """Stop reading; safe to call twice, as libav does."""
         self._segments.stop()
-        if self._ahead is not None:
-            self._ahead.close()
+        self._pieces.close()

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple
 from urllib.parse import urljoin, urlsplit
 
 import av
@@ -38,15 +38,8 @@ class Place(NamedTuple):
         return urlsplit(self.url).path.rpartition("/")[2] or "it"
 
 
-class Readable(Protocol):
-    """An open resource; `read` raises SourceError or TimeoutError if it breaks off."""
-
-    def read(self, size_bytes: int, /) -> bytes: ...
-    def close(self) -> None: ...
-
-
-Fetch = Callable[[Place], Readable]
-"""Opens a place; raises SourceError or TimeoutError."""
+Fetch = Callable[[Place], Iterable[bytes]]
+"""The bytes of a place, piece by piece; raises SourceError or TimeoutError, also if they break off."""
 
 
 @dataclass(frozen=True)

@@ -2,79 +2,49 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Iterable, Iterator
 from typing import Final
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
+from perception.sources.network.body import PIECE_BYTES, Body, joined
 from perception.sources.network.client import Web
-from perception.sources.playlist.parts import Fetch, Place, Readable
+from perception.sources.playlist.parts import Fetch, Place
 from perception.sources.source import SourceError
 
 _LARGEST_BYTES: Final = 1 << 25
-_READ_BYTES: Final = 1 << 16
 
 
-def fetch_by(web: Web) -> Fetch:
-    """Fetches URLs under the rules of `Web`."""
+def fetch_by(web: Web, playlist: Body) -> Fetch:
+    """Fetches URLs under the rules of `Web`; first of all the playlist, whose answer has already begun."""
+    begun = [playlist]
 
-    def fetch(place: Place) -> Readable:
-        options = {"offset": str(place.first), "end_offset": str(place.end)} if place.end else {}
-        web.failure = None
-        return _Complete(web, web.open(place.url, 0, options))
+    def fetch(place: Place) -> Iterator[bytes]:
+        body = begun.pop() if begun else web.open(place.url, place.first, place.end)
+        return body.pieces()
 
     return fetch
 
 
-class _Complete:
-    """An answer that raises where it breaks off."""
-
-    def __init__(self, web: Web, body: Readable) -> None:
-        self._web, self._body = web, body
-        self.close = body.close
-
-    def read(self, size_bytes: int) -> bytes:
-        data = self._body.read(size_bytes)
-        if not data and self._web.failure is not None:
-            raise self._web.failure
-        return data
-
-
-def fetch_file(place: Place) -> Readable:
-    """Fetch a `file:` URL; raises SourceError."""
+def fetch_file(place: Place) -> Iterator[bytes]:
+    """The bytes of a `file:` URL, piece by piece; raises SourceError."""
     parts = urlsplit(place.url)
     if parts.scheme != "file":
         raise SourceError("refers to addresses on the net; give its own address, http(s)://…, as --source")
+    left_bytes = place.end - place.first if place.end else 1 << 62
     try:
-        return _FilePart(Path(url2pathname(parts.path)), place)
+        with open(url2pathname(parts.path), "rb") as file:
+            file.seek(place.first)
+            while piece := file.read(min(PIECE_BYTES, left_bytes)):
+                left_bytes -= len(piece)
+                yield piece
     except OSError as error:
         raise SourceError(f"cannot be read: {error.strerror}") from None
 
 
-class _FilePart:
-    def __init__(self, file: Path, place: Place) -> None:
-        self._file = file.open("rb")
-        self._file.seek(place.first)
-        self._left = place.end - place.first if place.end else 1 << 62
-        self.close = self._file.close
-
-    def read(self, size_bytes: int) -> bytes:
-        try:
-            data = self._file.read(min(size_bytes, self._left))
-        except OSError as error:
-            raise SourceError(f"cannot be read: {error.strerror}") from None
-        self._left -= len(data)
-        return data
-
-
-def read_text(file: Readable) -> str:
-    """Read a playlist and close it; raises SourceError if it is too long."""
-    data = bytearray()
-    try:
-        while piece := file.read(_READ_BYTES):
-            data += piece
-            if len(data) > _LARGEST_BYTES:
-                raise SourceError("its playlist has no end")
-    finally:
-        file.close()
+def text_of(pieces: Iterable[bytes]) -> str:
+    """A playlist; raises SourceError if it is too long, and what `pieces` raises."""
+    data = joined(pieces, _LARGEST_BYTES)
+    if data is None:
+        raise SourceError("its playlist has no end")
     return data.decode("utf-8-sig", errors="replace")

@@ -18,8 +18,8 @@ from perception.sources.decoding.image_size import MAX_PIXELS
 from perception.sources.files import with_parts
 from perception.sources.kind import SourceKind, TypedSource
 from perception.sources.playlist.feed import Feed
-from perception.sources.playlist.parts import Fetch, Place
-from perception.sources.playlist.places import fetch_file, read_text
+from perception.sources.playlist.parts import Fetch
+from perception.sources.playlist.places import fetch_file
 from perception.sources.playlist.play_clock import PlayClock
 from perception.sources.playlist.segments import FROM_THE_END, Segments
 from perception.sources.playlist.video import PlaylistVideo, is_playlist
@@ -92,8 +92,7 @@ class PlaylistSource(TimestampedSource):
         began_s = time.monotonic()
         try:
             try:
-                text = read_text(self._fetch(Place(self._url)))
-                video = PlaylistVideo(self._url, text, self._fetch, self._choice)
+                video = PlaylistVideo(self._url, self._fetch, self._choice)
             except SourceError as error:
                 raise SourceError(f"{self._name}: cannot be opened: {error}") from None
             return self._open(video)
@@ -218,10 +217,8 @@ class PlaylistSource(TimestampedSource):
 
 def _is_live(spec: str) -> bool:
     """Whether a playlist on disk will continue; false for an unreadable one, which `open` reports."""
-    url = Path(spec).absolute().as_uri()
     try:
-        text = read_text(fetch_file(Place(url)))
-        video = PlaylistVideo(url, text, fetch_file, Choice())
+        video = PlaylistVideo(Path(spec).absolute().as_uri(), fetch_file, Choice())
     except SourceError:
         return False
     return not video.playlist.has_end

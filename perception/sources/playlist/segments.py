@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Final
 
 from perception.sources.playlist.continuity import Continuity
-from perception.sources.playlist.parts import Fetch, Place, Playlist, Segment
+from perception.sources.playlist.parts import Fetch, Playlist, Segment
 from perception.sources.source import SourceError
 
 FROM_THE_END: Final = 3
@@ -18,7 +18,6 @@ NEW_PART: Final = b""
 _TRIES: Final = 3
 _RETRY_S: Final = 0.5
 SOONEST_S: Final = 0.2
-_PIECE_BYTES: Final = 1 << 16
 
 
 class Segments:
@@ -26,7 +25,7 @@ class Segments:
 
     Args:
         load: gives the current playlist; raises SourceError or TimeoutError.
-        fetch: opens a place.
+        fetch: gets the bytes of a place.
         first: the first version of the playlist.
         behind: number of the last segment that an earlier session of a live stream read.
     """
@@ -50,7 +49,7 @@ class Segments:
         """End `pieces` soon; may be called from any thread."""
         self._stopped.set()
 
-    def pieces(self) -> Iterator[bytes]:
+    def pieces(self) -> Generator[bytes, None, None]:
         """Bytes, with `NEW_PART` at discontinuities."""
         has_begun, init, continuity = False, None, Continuity()
         for segment in self._segments():
@@ -104,13 +103,14 @@ class Segments:
         if segment.is_missing:
             self._miss(1, "the sender does not have it")
             return
-        places = [segment.init] * (with_init and segment.init is not None) + [segment.place]
+        places = [segment.init, segment.place] if with_init and segment.init else [segment.place]
         for tries_left in reversed(range(_TRIES if self.is_live else 1)):
             got_bytes = 0
             try:
                 for place in places:
-                    assert place is not None
-                    for piece in self._read(place):
+                    for piece in self._fetch(place):
+                        if self._stopped.is_set():
+                            return
                         got_bytes += len(piece)
                         yield piece
                 self._is_continuous = True
@@ -122,14 +122,6 @@ class Segments:
             if got_bytes or not tries_left or self._stopped.wait(_RETRY_S):
                 self._miss(1, f"{segment.place.name}: {problem}")
                 return
-
-    def _read(self, place: Place) -> Iterator[bytes]:
-        file = self._fetch(place)
-        try:
-            while not self._stopped.is_set() and (piece := file.read(_PIECE_BYTES)):
-                yield piece
-        finally:
-            file.close()
 
     def _miss(self, count: int, problem: str) -> None:
         self.missing, self.problem, self._is_continuous = self.missing + count, problem, False

@@ -8,7 +8,7 @@ from typing import Final
 from perception.sources.choice import Choice, choice_note
 from perception.sources.playlist import dash, hls
 from perception.sources.playlist.parts import Fetch, Place, Playlist
-from perception.sources.playlist.places import read_text
+from perception.sources.playlist.places import text_of
 from perception.sources.source import SourceError
 
 HEAD_BYTES: Final = 4096
@@ -26,23 +26,23 @@ class PlaylistVideo:
 
     Args:
         url: of the playlist, against which its references are resolved.
-        text: of the playlist.
-        fetch: opens a reference.
+        fetch: gets the playlist and its references.
         choice: of its variants.
 
     Raises:
-        SourceError: if it is malformed or has no such video.
-        TimeoutError: if the chosen variant does not arrive in time.
+        SourceError: if it cannot be read, is malformed or has no such video.
+        TimeoutError: if it or the chosen variant does not arrive in time.
     """
 
-    def __init__(self, url: str, text: str, fetch: Fetch, choice: Choice) -> None:
-        self._fetch, self._url = fetch, url
+    def __init__(self, url: str, fetch: Fetch, choice: Choice) -> None:
+        self._fetch, self._place = fetch, Place(url)
+        text = text_of(fetch(self._place))
         is_dash = dash.is_manifest(text)
         self.form = "DASH" if is_dash else "HLS"
         self.note = ""
         """On the choice, for the log; empty if there was none."""
         self.has_variants = is_dash or hls.has_variants(text)
-        self._parse: Callable[[str], Playlist] = lambda text: hls.playlist_of(text, self._url)
+        self._parse: Callable[[str], Playlist] = lambda text: hls.playlist_of(text, self._place.url)
         if self.has_variants:
             variants = dash.variants_of(text) if is_dash else hls.variants_of(text, url)
             if not variants:
@@ -53,8 +53,11 @@ class PlaylistVideo:
             if is_dash:
                 self._parse = dash.Manifest(url, chosen, variants[chosen].key).playlist
             else:
-                self._url = variants[chosen].key
-                text = self._variant(Place(self._url))
+                self._place = Place(variants[chosen].key)
+                try:
+                    text = text_of(fetch(self._place))
+                except SourceError as error:
+                    raise SourceError(f"its variant {self._place.name}: {error}") from None
         self.playlist = self._parse(text)
         """Its first version."""
         if not self.playlist.segments and self.playlist.has_end:
@@ -62,10 +65,4 @@ class PlaylistVideo:
 
     def load(self) -> Playlist:
         """Its current version; raises SourceError or TimeoutError."""
-        return self._parse(read_text(self._fetch(Place(self._url))))
-
-    def _variant(self, place: Place) -> str:
-        try:
-            return read_text(self._fetch(place))
-        except SourceError as error:
-            raise SourceError(f"its variant {place.name}: {error}") from None
+        return self._parse(text_of(self._fetch(self._place)))
