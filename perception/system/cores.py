@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import Final
 
 PROC: Final = Path("/proc/self")
+_GROUP: Final = re.compile(r"^\d+:([^:]*):(.*)$", re.MULTILINE)
+_MOUNT: Final = re.compile(r"^\S+ \S+ \S+ (\S+) (\S+) .* - (cgroup2?) \S+ (\S+)", re.MULTILINE)
 
 
 def usable_cores(proc: Path = PROC) -> int:
@@ -29,25 +32,15 @@ def usable_cores(proc: Path = PROC) -> int:
 def _quotas(proc: Path) -> Iterator[float]:
     """In cores, of every cgroup of the process, v1 and v2."""
     try:
-        groups = [line.split(":", 2) for line in (proc / "cgroup").read_text().splitlines()]
-        mounts = [line.split(" - ", 1) for line in (proc / "mountinfo").read_text().splitlines()]
-    except (OSError, ValueError):  # not Linux, or hidden
+        groups, mounts = (proc / "cgroup").read_text(), (proc / "mountinfo").read_text()
+    except OSError:  # not Linux, or hidden
         return
-    paths = {}
-    for group in groups:
-        if len(group) == 3:
-            paths.update(dict.fromkeys(group[1].split(","), group[2]))
-    for mount in mounts:
-        where, kind = mount[0].split(" "), mount[-1].split(" ")
-        if len(mount) < 2 or len(where) < 5 or len(kind) < 3:
+    paths = {name: path for names, path in _GROUP.findall(groups) for name in names.split(",")}
+    for root, mount, kind, options in _MOUNT.findall(mounts):
+        controller, read = ("", _quota_v2) if kind == "cgroup2" else ("cpu", _quota_v1)
+        if controller not in paths or (controller and controller not in options.split(",")):
             continue
-        if kind[0] == "cgroup2" and "" in paths:
-            path, read = paths[""], _quota_v2
-        elif kind[0] == "cgroup" and "cpu" in kind[2].split(",") and "cpu" in paths:
-            path, read = paths["cpu"], _quota_v1
-        else:
-            continue
-        for folder in _folders(where[3], Path(_unescaped(where[4])), path):
+        for folder in _folders(root, Path(_unescaped(mount)), paths[controller]):
             with suppress(OSError, ValueError, ZeroDivisionError):  # the root group has none
                 yield read(folder)
 
@@ -77,6 +70,4 @@ def _quota_v1(folder: Path) -> float:
 
 def _unescaped(text: str) -> str:
     """A path of mountinfo, which has octal escapes for white space."""
-    for character in " \t\n\\":
-        text = text.replace(f"\\{ord(character):03o}", character)
-    return text
+    return re.sub(r"\\(\d{3})", lambda code: chr(int(code[1], 8)), text)

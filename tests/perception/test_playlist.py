@@ -247,6 +247,7 @@ def test_a_live_one_begins_three_segments_back_and_keeps_its_pace_until_its_end(
         (listed(["http://10.0.0.7/seg.ts"]), "refers to addresses on the net; give its own address"),
         (listed(["seg0.ts"]).replace("#EXTINF", "#EXT-X-KEY:METHOD=AES-128,URI=k\n#EXTINF"), "are encrypted"),
         (listed(["http://[7/seg.ts"]), "refers to a malformed address"),
+        (listed(["seg%00.ts"]), "refers to a malformed address"),
         (listed([]), "lists no segments"),
         (listed(["seg0.ts"]).replace("0.4", "long"), "is malformed: 'long' instead of a number"),
         (MASTER.partition("#EXT-X-STREAM-INF:BANDWIDTH=100000")[0], "has no video stream"),

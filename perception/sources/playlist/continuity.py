@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-import numpy as np
-
 _PACKET_BYTES: Final = 188
-_SYNC: Final = 0x47
+_SYNC: Final = b"\x47"
 _HAS_FIELD_ALONE: Final = 0x20
 _IS_DISCONTINUITY: Final = 0x80
 
@@ -38,29 +36,28 @@ class Continuity:
         if not self._is_ts:
             return piece
         data = self._rest + piece
-        count = len(data) // _PACKET_BYTES
-        packets = np.frombuffer(data, np.uint8, count * _PACKET_BYTES).reshape(count, _PACKET_BYTES)
-        if not (packets[:, 0] == _SYNC).all():
+        end = len(data) - len(data) % _PACKET_BYTES
+        if data[:end:_PACKET_BYTES].strip(_SYNC):
             self._is_ts, self._rest = False, b""
             return data
-        self._rest = data[count * _PACKET_BYTES :]
-        pids = (packets[:, 1].astype(np.int64) & 0x1F) << 8 | packets[:, 2]
-        joints = [self._joint(packets[at]) for at in np.sort(np.unique(pids, return_index=True)[1])]
-        last = count - 1 - np.unique(pids[::-1], return_index=True)[1]
-        self._counters.update(zip(pids[last].tolist(), (packets[last, 3] & 15).tolist(), strict=True))
-        self._seen.update(pids[last].tolist())
-        return b"".join([*joints, data[: count * _PACKET_BYTES]])
+        self._rest = data[end:]
+        joints = []
+        for high, low, flags in zip(*(data[at:end:_PACKET_BYTES] for at in (1, 2, 3)), strict=True):
+            pid = (high & 0x1F) << 8 | low
+            if pid not in self._seen:
+                self._seen.add(pid)
+                joints.append(self._joint(pid, flags))
+            self._counters[pid] = flags & 15
+        return b"".join([*joints, data[:end]])
 
     def rest(self) -> bytes:
         """The bytes held back, at the end of a segment."""
         return self._rest
 
-    def _joint(self, packet: np.ndarray[tuple[int], np.dtype[np.uint8]]) -> bytes:
+    def _joint(self, pid: int, flags: int) -> bytes:
         """The packet to insert before the first one of a PID in a segment; empty if none is needed."""
-        high, low, flags = int(packet[1]) & 0x1F, int(packet[2]), int(packet[3])
-        pid, before = high << 8 | low, self._counters.get(high << 8 | low)
         expected = (flags & 15) - (flags >> 4 & 1) & 15
-        if pid in self._seen or before is None or before == expected:
+        if self._counters.get(pid, expected) == expected:
             return b""
-        head = bytes([_SYNC, high, low, _HAS_FIELD_ALONE | expected, _PACKET_BYTES - 5, _IS_DISCONTINUITY])
-        return head.ljust(_PACKET_BYTES, b"\xff")
+        head = [pid >> 8, pid & 0xFF, _HAS_FIELD_ALONE | expected, _PACKET_BYTES - 5, _IS_DISCONTINUITY]
+        return (_SYNC + bytes(head)).ljust(_PACKET_BYTES, b"\xff")

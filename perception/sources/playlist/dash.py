@@ -7,9 +7,10 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from itertools import zip_longest
 from typing import Final, NamedTuple
 from xml.etree import ElementTree
-from xml.etree.ElementTree import Element
+from xml.etree.ElementTree import Element, SubElement
 
 from perception.sources.playlist.parts import (
     Place,
@@ -156,36 +157,27 @@ class _Segments:
 
     def _times(self) -> Iterator[tuple[int, int, int]]:
         """Number, time and duration of each segment, in units of the time scale."""
-        number = self._whole("startNumber", 1)
         timelines = [element.find(f"{_ANY}SegmentTimeline") for element in self._elements]
         timeline = next((one for one in reversed(timelines) if one is not None), None)
-        if timeline is not None:
-            yield from self._by_timeline(timeline, number)
-            return
-        duration = self._whole("duration", 0)
-        if not duration:
-            raise SourceError("its manifest does not state how long its segments are")
-        count = round(self._available_s() * self._scale / duration, 6)
-        count = math.floor(count) if self._is_dynamic else math.ceil(count)
-        first = max(0, count - _LISTED) if self._is_dynamic else 0
-        for at in range(first, min(count, first + _MOST)):
-            yield number + at, at * duration, duration
-
-    def _by_timeline(self, timeline: Element, number: int) -> Iterator[tuple[int, int, int]]:
-        at, entries = 0, timeline.findall(f"{_ANY}S")
-        for index, entry in enumerate(entries):
+        offset = self._whole("presentationTimeOffset", 0)
+        if timeline is None:  # all are alike, up to the end of the period
+            if not self._whole("duration", 0):
+                raise SourceError("its manifest does not state how long its segments are")
+            timeline, offset = Element("SegmentTimeline"), 0
+            SubElement(timeline, "S", d=self._attributes["duration"], r="-1")
+        number, at, entries = self._whole("startNumber", 1), 0, timeline.findall(f"{_ANY}S")
+        for entry, following in zip_longest(entries, entries[1:]):
             duration = _int(entry.get("d", "0"))
             at = _int(entry.get("t", str(at)))
-            repeats = _int(entry.get("r", "0"))
-            if repeats < 0:  # up to the next entry or the end of the period
-                next_t = entries[index + 1].get("t") if index + 1 < len(entries) else None
-                offset = self._whole("presentationTimeOffset", 0)
-                end = _int(next_t) if next_t else offset + round(self._available_s() * self._scale)
-                count = (end - at) / duration if duration else 0.0
-                repeats = (math.floor(count) if self._is_dynamic else math.ceil(count)) - 1
-                skipped = max(0, repeats + 1 - _LISTED) if self._is_dynamic else 0
-                number, at, repeats = number + skipped, at + skipped * duration, repeats - skipped
-            for _ in range(min(repeats + 1, _MOST)):
+            count = _int(entry.get("r", "0")) + 1
+            if count < 1:  # up to the next entry or the end of the period
+                next_at = following.get("t") if following is not None else None
+                end = _int(next_at) if next_at else offset + self._available_s() * self._scale
+                segments = round((end - at) / duration, 6) if duration else 0.0
+                count = math.floor(segments) if self._is_dynamic else math.ceil(segments)
+                skipped = max(0, count - _LISTED) if self._is_dynamic else 0
+                number, at, count = number + skipped, at + skipped * duration, count - skipped
+            for _ in range(min(count, _MOST)):
                 yield number, at, duration
                 number, at = number + 1, at + duration
 

@@ -40,6 +40,8 @@ def fetch_file(place: Place) -> Iterator[bytes]:
                 yield piece
     except OSError as error:
         raise SourceError(f"cannot be read: {error.strerror}") from None
+    except ValueError:  # a null byte
+        raise SourceError("refers to a malformed address") from None
 
 
 def text_of(pieces: Iterable[bytes]) -> str:

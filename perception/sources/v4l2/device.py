@@ -63,7 +63,7 @@ class Device:
         self._kernel = kernel
         self._descriptor = kernel.open(node)
         self._mappings: list[Mapping] = []
-        self._ours: set[int] = set()
+        self.ours: set[int] = set()
         """Buffers that are not queued in the driver."""
 
     def set_up(self, fourcc: str, wh: tuple[int, int], rate_hz: float) -> Given:
@@ -87,8 +87,8 @@ class Device:
 
     def start(self) -> None:
         """Give every buffer to the driver and start the stream."""
-        self._ours = set(range(len(self._mappings)))
-        for index in sorted(self._ours):
+        self.ours = set(range(len(self._mappings)))
+        for index in sorted(self.ours):
             self.give_back(index)
         self._call(structs.STREAMON, structs.BufferType(structs.VIDEO_CAPTURE))
 
@@ -107,7 +107,7 @@ class Device:
             self._call(structs.DQBUF, buffer)
         except BlockingIOError:
             return None
-        self._ours.add(buffer.index)
+        self.ours.add(buffer.index)
         stamp_ns = buffer.timestamp.tv_sec * 1_000_000_000 + buffer.timestamp.tv_usec * 1000
         is_monotonic = buffer.flags & structs.FLAG_TIMESTAMP_MASK == structs.FLAG_TIMESTAMP_MONOTONIC
         return Filled(
@@ -130,12 +130,7 @@ class Device:
         """Queue a buffer in the driver."""
         buffer = structs.Buffer(index, structs.VIDEO_CAPTURE, memory=structs.MEMORY_MMAP)
         self._call(structs.QBUF, buffer)
-        self._ours.discard(index)
-
-    @property
-    def ours(self) -> list[int]:
-        """Buffers that are not queued in the driver."""
-        return sorted(self._ours)
+        self.ours.discard(index)
 
     def close(self) -> None:
         """Stop, unmap and close; raises nothing, and is safe to call twice."""
@@ -189,11 +184,7 @@ class Device:
         letters = []
         for index in range(MAX_FORMATS):
             description = structs.FormatDescription(index, structs.VIDEO_CAPTURE)
-            try:
-                self._call(structs.ENUM_FMT, description)
-            except OSError as error:
-                if error.errno not in (errno.EINVAL, errno.ENOTTY):
-                    raise
+            if not self._is_answered(structs.ENUM_FMT, description):
                 break
             letters.append(structs.fourcc_letters(description.pixelformat))
         return letters
@@ -204,14 +195,20 @@ class Device:
         parameters = structs.StreamParameters(type=structs.VIDEO_CAPTURE)
         capture = parameters.parm.capture
         capture.timeperframe = structs.Fraction(period.numerator, period.denominator)
-        try:
-            self._call(structs.S_PARM, parameters)
-        except OSError as error:
-            if error.errno not in (errno.EINVAL, errno.ENOTTY):
-                raise
+        if not self._is_answered(structs.S_PARM, parameters):
             return None
         given = capture.timeperframe
         return given.denominator / given.numerator if given.numerator and given.denominator else None
+
+    def _is_answered(self, number: int, argument: ctypes.Structure) -> bool:
+        """Make a call; false if the driver does not support it, or has no entry of that index."""
+        try:
+            self._call(number, argument)
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.ENOTTY):
+                raise
+            return False
+        return True
 
     def _call(self, number: int, argument: ctypes.Structure) -> None:
         while True:

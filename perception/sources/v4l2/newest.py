@@ -141,7 +141,7 @@ class NewestFrame:
         return ready
 
     def _give_back_all(self) -> None:
-        for index in self._device.ours:
+        for index in sorted(self._device.ours):
             try:
                 self._device.give_back(index)
             except OSError as error:

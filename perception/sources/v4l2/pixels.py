@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import cv2
@@ -117,68 +118,50 @@ def _unpadded(jpeg_wh: tuple[int, int], stated_wh: tuple[int, int]) -> tuple[int
     return stated_wh if is_padding else jpeg_wh
 
 
-def _packed_yuv(first_luma: int) -> Callable[[Bytes, Layout], Picture]:
+def _packed_yuv(data: Bytes, layout: Layout, first_luma: int) -> Picture:
     """4:2:2 packed: YUYV (`first_luma` 0) and UYVY (1)."""
-
-    def decode_packed(data: Bytes, layout: Layout) -> Picture:
-        width, height = layout.wh
-        lines = _lines(data, layout, width * 2, height)
-        pairs = lines.reshape(height, width // 2, 4)
-        y = _channel(lines.reshape(height, width, 2), first_luma)
-        u, v = _channel(pairs, 1 - first_luma), _channel(pairs, 3 - first_luma)
-        return Picture(_yuv(y, u, v, layout.matrix, layout.is_full_range))
-
-    return decode_packed
+    pixels = _packed(data, layout, 2)
+    pairs = pixels.reshape(pixels.shape[0], -1, 4)
+    u, v = _channel(pairs, 1 - first_luma), _channel(pairs, 3 - first_luma)
+    return Picture(_yuv(_channel(pixels, first_luma), u, v, layout.matrix, layout.is_full_range))
 
 
 def _nv12(data: Bytes, layout: Layout) -> Picture:
     width, height = layout.wh
-    stride = layout.bytes_per_line or width
-    y = _lines(data, layout, width, height)
-    chroma = _lines(data[stride * height :], layout, width, height // 2).reshape(height // 2, width // 2, 2)
-    return Picture(_yuv(y, _channel(chroma, 0), _channel(chroma, 1), layout.matrix, layout.is_full_range))
+    y, chroma = _planes(data, layout, (height, width), (height // 2, width))
+    pairs = chroma.reshape(height // 2, width // 2, 2)
+    return Picture(_yuv(y, _channel(pairs, 0), _channel(pairs, 1), layout.matrix, layout.is_full_range))
 
 
-def _planar(u_is_first: bool) -> Callable[[Bytes, Layout], Picture]:
+def _planar(data: Bytes, layout: Layout, u_is_first: bool) -> Picture:
     """4:2:0 in three planes: YU12 and YV12."""
-
-    def decode_planar(data: Bytes, layout: Layout) -> Picture:
-        width, height = layout.wh
-        stride = layout.bytes_per_line or width
-        chroma_layout = Layout((width // 2, height // 2), layout.fourcc, stride // 2)
-        y = _lines(data, layout, width, height)
-        rest = data[stride * height :]
-        first = _lines(rest, chroma_layout, width // 2, height // 2)
-        second = _lines(rest[stride // 2 * (height // 2) :], chroma_layout, width // 2, height // 2)
-        u, v = (first, second) if u_is_first else (second, first)
-        return Picture(_yuv(y, u, v, layout.matrix, layout.is_full_range))
-
-    return decode_planar
+    width, height = layout.wh
+    half = height // 2, width // 2
+    y, first, second = _planes(data, layout, (height, width), half, half)
+    u, v = (first, second) if u_is_first else (second, first)
+    return Picture(_yuv(y, u, v, layout.matrix, layout.is_full_range))
 
 
 def _bgr(data: Bytes, layout: Layout) -> Picture:
-    width, height = layout.wh
-    return Picture(_lines(data, layout, width * 3, height).reshape(height, width, 3))
+    return Picture(_packed(data, layout, 3))
 
 
 def _rgb(data: Bytes, layout: Layout) -> Picture:
-    width, height = layout.wh
-    image_rgb = _lines(data, layout, width * 3, height).reshape(height, width, 3)
-    return Picture(np.asarray(cv2.cvtColor(image_rgb, cv2.COLOR_RGB2BGR), np.uint8))
+    return Picture(np.asarray(cv2.cvtColor(_packed(data, layout, 3), cv2.COLOR_RGB2BGR), np.uint8))
 
 
 def _grey(data: Bytes, layout: Layout) -> Picture:
-    return Picture(_bgr_of_grey(_lines(data, layout, layout.wh[0], layout.wh[1])))
+    return Picture(_bgr_of_grey(_packed(data, layout, 1)))
 
 
 DECODERS: Final[dict[str, Callable[[Bytes, Layout], Picture]]] = {
     "MJPG": _jpeg,
     "JPEG": _jpeg,
     "NV12": _nv12,
-    "YU12": _planar(u_is_first=True),
-    "YV12": _planar(u_is_first=False),
-    "YUYV": _packed_yuv(first_luma=0),
-    "UYVY": _packed_yuv(first_luma=1),
+    "YU12": partial(_planar, u_is_first=True),
+    "YV12": partial(_planar, u_is_first=False),
+    "YUYV": partial(_packed_yuv, first_luma=0),
+    "UYVY": partial(_packed_yuv, first_luma=1),
     "BGR3": _bgr,
     "RGB3": _rgb,
     "GREY": _grey,
@@ -192,12 +175,24 @@ _CHROMA_PIXELS: Final = {"YUYV": (2, 1), "UYVY": (2, 1), "NV12": (2, 2), "YU12":
 """Columns and rows of pixels that share a chroma sample."""
 
 
-def _lines(data: Bytes, layout: Layout, line_bytes: int, lines: int) -> Bytes:
-    """(lines, line_bytes) view of the plane at the start of `data`."""
-    stride = layout.bytes_per_line or line_bytes
-    if stride < line_bytes or data.size < stride * lines:
-        raise BrokenPictureError(f"{data.size} bytes instead of {stride * lines}")
-    return data[: stride * lines].reshape(lines, stride)[:, :line_bytes]
+def _packed(data: Bytes, layout: Layout, channels: int) -> Bytes:
+    """(H, W, channels) view."""
+    width, height = layout.wh
+    (lines,) = _planes(data, layout, (height, width * channels))
+    return lines.reshape(height, width, channels)
+
+
+def _planes(data: Bytes, layout: Layout, *shapes: tuple[int, int]) -> list[Bytes]:
+    """Views of the planes that lie in `data` one after another, (lines, bytes of a line) each."""
+    planes, begin = [], 0
+    for lines, line_bytes in shapes:
+        stride = layout.bytes_per_line * line_bytes // shapes[0][1] or line_bytes
+        end = begin + stride * lines
+        if stride < line_bytes or data.size < end:
+            raise BrokenPictureError(f"{data.size} bytes instead of {end}")
+        planes.append(data[begin:end].reshape(lines, stride)[:, :line_bytes])
+        begin = end
+    return planes
 
 
 def _channel(interleaved: Bytes, index: int) -> Plane:
