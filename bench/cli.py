@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import logging
 import shlex
 import sys
@@ -13,11 +12,11 @@ from typing import Any, Final
 from bench.config import AccuracyConfig, BenchConfig, CompareConfig, InferConfig, LiveConfig
 from bench.task import EXPECTED
 from perception.cli.command import NOTHING_GIVEN
-from perception.cli.log import command_log, show
-from perception.cli_config import SettingsError, config_files, parse, usage
-from perception.cli_config.command_line import bare_word
+from perception.cli.log import command_log, print_line, set_verbosity, show
+from perception.cli_config import config_files, log_level, parse, usage
+from perception.cli_config.command_line import refuse_command
 from perception.cli_config.names import known_settings
-from perception.system.redaction import redacted, redacted_line
+from perception.system.redaction import redacted_line
 
 log = logging.getLogger(__name__)
 NAME: Final = "drivable-bench"
@@ -26,13 +25,14 @@ DESCRIPTION: Final = (
     "A.json B.json` finds what differs between two reports; `accuracy`, `infer` and `live` measure one thing "
     "each. Each command has a --help of its own."
 )
-COMMANDS: Final[dict[str, tuple[type[Any], str, str]]] = {
-    "compare": (CompareConfig, "bench.report.compare", "What is faster or slower beyond noise."),
-    "accuracy": (AccuracyConfig, "bench.accuracy", "Mean IoU through the node's own path, of peers too."),
-    "infer": (InferConfig, "bench.infer", "The network alone: files and engines side by side."),
-    "live": (LiveConfig, "bench.live", "Age and memory of a long live run."),
+COMMANDS: Final[dict[str, tuple[type[Any], str, str, tuple[str, ...]]]] = {
+    "compare": (CompareConfig, "bench.report.compare", "What is faster or slower beyond noise.", ("a", "b")),
+    "accuracy": (AccuracyConfig, "bench.accuracy", "Mean IoU through the node's own path, of peers too.", ()),
+    "infer": (InferConfig, "bench.infer", "The network alone: files and engines side by side.", ()),
+    "live": (LiveConfig, "bench.live", "Age and memory of a long live run.", ()),
 }
-"""Settings; the module whose `run` takes them and gives lines and an exit status; description."""
+"""Settings; the module whose `run` takes them and gives lines and an exit status; description; settings that
+may be typed without their names."""
 USAGE: Final = (
     "--quick                                # every shipped model, within five minutes on two cores",
     "accuracy --model rt_m-int8 --data DIR  # mean IoU on labelled frames",
@@ -53,12 +53,13 @@ def _main(given: list[str]) -> int:
         return NOTHING_GIVEN
     name = given[0]
     try:
+        set_verbosity(log_level(given))
         if name.startswith("-"):
             return _suite(given)
         if name not in COMMANDS:
-            return _wrong(_unknown(name))
-        kind, module, description = COMMANDS[name]
-        config = parse(kind, f"{NAME} {name}", description, _spelled(name, given[1:]))
+            refuse_command(name, list(COMMANDS), known_settings(BenchConfig))
+        kind, module, description, positional = COMMANDS[name]
+        config = parse(kind, f"{NAME} {name}", description, given[1:], positional=positional)
         rows, status = import_module(module).run(config)
     except ModuleNotFoundError as error:  # found before anything is measured
         return _wrong(f"{error.name} is not installed; pip install 'drivable[bench]'")
@@ -68,15 +69,8 @@ def _main(given: list[str]) -> int:
         return _wrong(str(error))
     except KeyboardInterrupt:
         return _wrong("interrupted", INTERRUPTED)
-    print(redacted("\n".join(rows)))
+    print_line("\n".join(rows))
     return int(status)
-
-
-def _unknown(word: str) -> str:
-    """What to say of a first word that is no command."""
-    if nearest := difflib.get_close_matches(word, COMMANDS, n=1):
-        return f"{word}: no such command; the nearest known one is {nearest[0]}"
-    return f"{word}: {bare_word(word, known_settings(BenchConfig))}"
 
 
 def _suite(given: list[str]) -> int:
@@ -100,22 +94,13 @@ def _suite(given: list[str]) -> int:
         ]
         return _wrong(f"interrupted; continue with {shlex.join([NAME, *again])}", INTERRUPTED)
     write_page(report, folder, overwrite=replaces)
-    print(redacted("\n".join(as_text(report))))
+    print_line("\n".join(as_text(report)))
     if not report.results:
         return _wrong("nothing could be measured; see the reasons above")
     differ = [it.task.title for it in report.results if it.values.get("same_under_load") is False]
     if differ:
         return _wrong(f"class maps differ while all cores are busy: {', '.join(differ)}")
     return 0
-
-
-def _spelled(name: str, arguments: list[str]) -> list[str]:
-    """As the parser spells it: `--a A --b B` for `compare A B`."""
-    if name == "compare" and len(arguments) > 1 and not any(it.startswith("-") for it in arguments[:2]):
-        return ["--a", arguments[0], "--b", arguments[1], *arguments[2:]]
-    if name == "compare" and arguments and not arguments[0].startswith("-"):
-        raise SettingsError(f"two reports are needed: {NAME} compare {arguments[0]} OTHER.json")
-    return arguments
 
 
 def _wrong(line: str, status: int = 1) -> int:

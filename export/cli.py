@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import logging
 import sys
 import warnings
@@ -12,11 +11,12 @@ from typing import Final
 
 from export.config import ExportConfig
 from perception.cli.command import NOTHING_GIVEN
-from perception.cli.log import command_log, show
-from perception.cli_config import SettingsError, config_files, parse, usage
+from perception.cli.log import command_log, print_line, set_verbosity, show
+from perception.cli_config import config_files, log_level, parse, usage
+from perception.cli_config.command_line import refuse_command
+from perception.cli_config.names import known_settings
 from perception.inference.engines import EngineError
 from perception.inference.engines.engine import one_line
-from perception.system.redaction import redacted
 
 log = logging.getLogger(__name__)
 DESCRIPTION = (
@@ -45,7 +45,7 @@ class Command:
     """Called with the settings and `say`; may return an exit status."""
     description: str
     takes_file: bool = True
-    """Whether its first argument may be the file, without `--file`."""
+    """Whether the file may be named without `--file`."""
     takes_settings_files: bool = False
     """Whether it also takes the files of `--config`, to check that no output overwrites one."""
 
@@ -112,26 +112,24 @@ def _fail(why: str) -> int:
     return 1
 
 
-def _print(line: str) -> None:
-    print(redacted(line), flush=True)
-
-
 def _run(given: list[str]) -> int:
+    set_verbosity(log_level(given))
     name, *rest = given
     files = config_files(given)
     if name not in COMMANDS:
-        if nearest := difflib.get_close_matches(name, COMMANDS, n=1):
-            raise SettingsError(f"{name}: no such command; the nearest known one is {nearest[0]}")
+        if not name.startswith("-"):
+            refuse_command(name, list(COMMANDS), known_settings(ExportConfig))
         config = parse(ExportConfig, "drivable-export", DESCRIPTION, given)
         from export.run import export  # after the settings were read: it imports torch, which takes seconds
 
-        export(config, _print, files)
+        export(config, print_line, files)
         return 0
     command = COMMANDS[name]
     module = import_module(command.module)
-    if command.takes_file and rest and not rest[0].startswith("-"):
-        rest = ["--file", *rest]
-    settings = parse(getattr(module, command.settings), f"drivable-export {name}", command.description, rest)
+    settings = parse(
+        *(getattr(module, command.settings), f"drivable-export {name}", command.description, rest),
+        positional=("file",) if command.takes_file else (),
+    )
     more = [files] if command.takes_settings_files else []
-    status = getattr(module, command.function)(settings, _print, *more)
+    status = getattr(module, command.function)(settings, print_line, *more)
     return status if isinstance(status, int) else 0

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields, make_dataclass, replace
 from functools import cache
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 from perception.camera_health.monitor import HealthSettings
 from perception.cli_config.error import SettingsError
@@ -25,8 +26,10 @@ from perception.sources.registry import SOURCES
 from perception.sources.settings import SourceSettings
 from perception.sources.stream import StreamSettings
 from perception.sources.synthetic import SyntheticSettings
-from perception.system.plugins import NoSettings, PluginError, Registry
+from perception.system.plugins import Checked, NoSettings, PluginError, Registry
 from perception.telemetry.address import parse_address
+
+log = logging.getLogger(__name__)
 
 BUILT_IN: Final = "synthetic"
 REGISTRIES: Final[tuple[Registry[Any], ...]] = (SOURCES, ENGINES, REFINE_STEPS, SINKS)
@@ -34,36 +37,63 @@ REGISTRIES: Final[tuple[Registry[Any], ...]] = (SOURCES, ENGINES, REFINE_STEPS, 
 
 
 @dataclass(frozen=True)
+class ModelSettings(Checked):
+    """The network and what runs it."""
+
+    model: Annotated[str, "NAME|FILE"] = DEFAULT_MODEL
+    """Name of a shipped model, or an ONNX file of drivable-export."""
+    engine: str = "onnx"
+    """What runs the network: ONNX Runtime, or OpenVINO (CPU only; pip install 'drivable[openvino]')."""
+    load_timeout_s: float | None = None
+    """Time in which the model has to be loaded and run once; without a number 120 s, and 900 s with provider
+    tensorrt, which builds its engine then."""
+
+    def __post_init__(self) -> None:
+        """Validate the settings; raises ValueError."""
+        if self.load_timeout_s is not None and self.load_timeout_s <= 0:
+            raise ValueError(f"load_timeout_s is {self.load_timeout_s}; it must be above 0")
+        super().__post_init__()
+
+
+@dataclass(frozen=True)
+class ReportSettings(Checked):
+    """What the command reports of a run."""
+
+    summary: Annotated[str, "FILE"] | None = None
+    """File for the counts and times of the run, as JSON."""
+    http: Annotated[str, "[HOST:]PORT"] | None = None
+    """Serve /healthz, /readyz and /metrics: on a port of the loopback interface, or on host:port."""
+    http_hosts: tuple[str, ...] = ()
+    """Names by which the node may be asked over HTTP, besides addresses and the machine's own; * is any."""
+
+    def __post_init__(self) -> None:
+        """Validate the settings; raises ValueError."""
+        if self.http is not None:
+            parse_address(self.http)
+        super().__post_init__()
+
+
+@dataclass(frozen=True)
 class NodeConfig(
     SourceSettings,
     StreamSettings,
+    ModelSettings,
     OnnxSettings,
     OpenVinoSettings,
     OverlaySettings,
     JsonlSettings,
     MasksSettings,
     RecordingSettings,
+    ReportSettings,
 ):
     """One run of the node."""
 
-    source: str = ""
-    """Video file, pipe or - (standard input), folder or glob of images, /dev/video0 or 0, rtsp(s)://, http(s)://,
-    synthetic[:scene]; without one the built-in road, where max_frames or duration ends it."""
-    model: str = DEFAULT_MODEL
-    """Name of a shipped model, or an ONNX file of drivable-export."""
-    engine: str = "onnx"
-    """What runs the network: ONNX Runtime, or OpenVINO (CPU only; pip install 'drivable[openvino]')."""
-    load_timeout_s: float | None = None
-    """Seconds in which the model has to be loaded and run once; without a number 120, and 900 with provider
-    tensorrt, which builds its engine then."""
-    summary: str | None = None
-    """File for the counts and times of the run, as JSON."""
+    source: Annotated[str, "SOURCE"] = ""
+    """Video, images, camera, rtsp:// or http(s):// address, synthetic: images are a folder or a glob, a
+    camera is /dev/video0 or 0, - is standard input, synthetic[:scene] is the built-in road, which also plays
+    without a source if max_frames or duration ends it."""
     watchdog: WatchdogSettings = field(default_factory=WatchdogSettings)
     health: HealthSettings = field(default_factory=HealthSettings)
-    http: str | None = None
-    """Where /healthz, /readyz and /metrics are answered: a port of the loopback interface, or host:port."""
-    http_hosts: tuple[str, ...] = ()
-    """Names by which the node may be asked over HTTP, besides addresses and the machine's own; * is any."""
     camera: CameraSettings = field(default_factory=CameraSettings)
     synthetic: SyntheticSettings = field(default_factory=SyntheticSettings)
 
@@ -73,8 +103,8 @@ class NodeConfig(
             return self
         if self.max_frames is None and self.duration_s is None:
             raise SettingsError(
-                "no source is named: --source drive.mp4, a camera's --source /dev/video0 or rtsp://…, or "
-                "--source synthetic for the built-in road, which plays until it is stopped"
+                "no source is named: drivable-node drive.mp4, a camera's /dev/video0 or rtsp://…, or "
+                "synthetic for the built-in road, which plays until it is stopped"
             )
         return replace(self, source=BUILT_IN)
 
@@ -89,10 +119,6 @@ class NodeConfig(
             raise ValueError(
                 f"provider {self.provider} is ONNX Runtime's; use --engine onnx, or leave it out"
             )
-        if self.load_timeout_s is not None and self.load_timeout_s <= 0:
-            raise ValueError(f"load_timeout_s is {self.load_timeout_s}; it must be above 0")
-        if self.http is not None:
-            parse_address(self.http)
         super().__post_init__()
 
 
@@ -111,8 +137,21 @@ def node_config(named: Iterable[str] = ()) -> type[NodeConfig]:
 
 
 def plugin_names() -> list[str]:
-    """What settings of other packages may be named under."""
+    """The names that settings of other packages begin with."""
     return [name for registry in REGISTRIES for name in registry.names() if name not in registry.ours]
+
+
+def usable_plugins() -> list[str]:
+    """Those of `plugin_names` whose entries load; a warning says why another does not."""
+    usable = []
+    for name in plugin_names():
+        try:
+            _composed(frozenset({name}))
+        except PluginError as error:
+            log.warning(error)
+        else:
+            usable.append(name)
+    return usable
 
 
 @cache

@@ -10,7 +10,7 @@ import os
 import sys
 
 from perception.cli.command import NOTHING_GIVEN, reported, run_command
-from perception.cli.log import command_log, show
+from perception.cli.log import command_log, set_verbosity, show
 from perception.cli.signals import Stopped, StopSignals
 
 log = logging.getLogger("perception.node")  # also where this is the main module
@@ -20,10 +20,15 @@ LIBRARIES = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 USAGE = (
-    "--source drive.mp4 --out overlay.mp4            # a recording, with the road drawn into it",
-    "--source /dev/video0 --jsonl records.jsonl      # a camera; or rtsp://user:password@camera/road",
-    "--source synthetic --duration 20 --masks masks  # the built-in road, no camera needed",
+    "drive.mp4 --out overlay.mp4             # a recording, with the road drawn into it",
+    "/dev/video0 --jsonl records.jsonl       # a camera; or rtsp://user:password@camera/road",
+    "synthetic --duration 20 --masks masks/  # the built-in road, no camera needed",
 )
+DAILY = (
+    *("source", "out", "jsonl", "masks", "summary", "overwrite", "model", "provider", "threads"),
+    *("duration_s", "max_frames", "realtime", "http"),
+)
+"""What --help explains first."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -42,20 +47,37 @@ def main(arguments: list[str] | None = None) -> int:
 def _main(arguments: list[str], *, is_own_process: bool) -> int:
     with StopSignals.installed(is_own_process=is_own_process) as stop:
         from perception.cli.run import ERRORS, run
-        from perception.cli_config import config_files, named_settings, parse, usage
-        from perception.config import node_config, plugin_names
+        from perception.cli_config import (
+            SettingsError,
+            config_files,
+            help_topic,
+            log_level,
+            named_settings,
+            parse,
+            usage,
+        )
+        from perception.config import node_config, plugin_names, usable_plugins
 
         if not arguments:
             show(usage(NAME, *USAGE) + "\n")
             return NOTHING_GIVEN
         try:
             stop.check()
-            named = named_settings(arguments) if plugin_names() else ()
-            config = parse(node_config(named), NAME, "Frames in, drivable area out.", arguments)
+            set_verbosity(log_level(arguments))
+            asks_for_help = help_topic(arguments) is not None
+            named = usable_plugins() if asks_for_help else named_settings(arguments) if plugin_names() else ()
+            config = parse(
+                *(node_config(named), NAME, "Frames in, drivable area out.", arguments),
+                positional=("source",),
+                daily=DAILY,
+            )
             return run(config.with_source(), stop, config_files(arguments))
         except Stopped as stopped:
             log.error(stopped)
             return stopped.status
+        except SettingsError as error:
+            log.error(error)
+            return error.status
         except ERRORS as error:
             log.error(error)
             return 1

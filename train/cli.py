@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import logging
 import sys
 from collections.abc import Callable
@@ -11,12 +10,11 @@ from typing import Final
 import cv2
 
 from perception.cli.command import NOTHING_GIVEN
-from perception.cli.log import command_log, show
-from perception.cli_config import config_files, parse, usage
-from perception.cli_config.command_line import bare_word
+from perception.cli.log import command_log, print_line, set_verbosity, show
+from perception.cli_config import config_files, log_level, parse, usage
+from perception.cli_config.command_line import refuse_command
 from perception.cli_config.names import known_settings
 from perception.system.process import keep_buffers
-from perception.system.redaction import redacted
 from train import inspect_data, subset, table
 from train.check import check, check_files
 from train.config import TrainConfig
@@ -52,10 +50,11 @@ def _main(given: list[str]) -> int:
         return NOTHING_GIVEN
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # we report what does not decode
     name = None if given[0].startswith("-") else given[0]
-    if name is not None and name not in COMMANDS:
-        return _fail(_unknown(name))
     try:
-        _train(given) if name is None else COMMANDS[name](given[1:], _print)
+        set_verbosity(log_level(given))
+        if name is not None and name not in COMMANDS:
+            refuse_command(name, list(COMMANDS), known_settings(TrainConfig))
+        _train(given) if name is None else COMMANDS[name](given[1:], print_line)
     except ModuleNotFoundError as error:
         return _fail(f"{error.name} is not installed; pip install 'drivable[train]'")
     except ValueError as error:  # settings, data, checkpoints, the loop and reports raise subclasses of it
@@ -70,13 +69,6 @@ def _main(given: list[str]) -> int:
     return 0
 
 
-def _unknown(word: str) -> str:
-    """The error for a first word that is no command."""
-    if nearest := difflib.get_close_matches(word, COMMANDS, n=1):
-        return f"{word}: no such command; the nearest known one is {nearest[0]}"
-    return f"{word}: {bare_word(word, known_settings(TrainConfig))}"
-
-
 def _train(arguments: list[str]) -> None:
     with rank0_reports_first():
         with completed(arguments) as whole:
@@ -86,11 +78,7 @@ def _train(arguments: list[str]) -> None:
         from train.loop import train
 
     keep_buffers(below_bytes=1 << 30)
-    train(config, _print)
-
-
-def _print(line: str) -> None:
-    print(redacted(line), flush=True)
+    train(config, print_line)
 
 
 def _fail(line: str) -> int:

@@ -8,17 +8,18 @@ from typing import Final
 
 from perception.cli_config import SettingsError
 from perception.cli_config.names import resolved
-from perception.config import NodeConfig, plugin_names
+from perception.config import ModelSettings, NodeConfig, ReportSettings, plugin_names
 from perception.inference.engines import ENGINES
 from perception.refine import REFINE_STEPS
 
-OF_COMMAND: Final = ("http", "http_hosts", "summary")
+OF_COMMAND: Final = tuple(setting.name for setting in fields(ReportSettings))
 
 
 def settings_of_model() -> list[str]:
     """Those of engines, other packages' too, and what else a network is loaded with."""
     ours = [setting.name for name in ENGINES.ours for setting in fields(ENGINES[name].settings)]
-    return ["engine", "load_timeout_s", "threads", *ours, *ENGINES.names()]
+    common = [setting.name for setting in fields(ModelSettings) if setting.name != "model"]
+    return [*common, "threads", *ours, *ENGINES.names()]
 
 
 def settings_of_run() -> list[str]:

@@ -141,7 +141,7 @@ def open_standard_streams() -> None:
 
     `sys.stdout` stays None where it was closed: records must not go to /dev/null in silence. Libraries in C
     write to descriptor 2 by themselves, such as libjpeg of each damaged picture: what matters of that is
-    raised or counted, and told in our words, so it goes to /dev/null unless tracebacks are asked for.
+    raised or counted, and reported in our words, so it goes to /dev/null unless tracebacks are asked for.
     """
     for descriptor in (0, 1, _STDERR):
         try:

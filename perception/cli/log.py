@@ -111,3 +111,8 @@ def show(text: str) -> None:
         with suppress(OSError, ValueError):
             sys.stderr.write(text)
             sys.stderr.flush()
+
+
+def print_line(text: str) -> None:
+    """A result to standard output at once, without secrets."""
+    print(redacted(text), flush=True)

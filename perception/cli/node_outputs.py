@@ -46,6 +46,15 @@ def check_outputs(config: NodeConfig, model: Path, settings_files: Sequence[Path
         _check_images(config, source.text, files, targets)
 
 
+def hint_without_outputs(config: NodeConfig) -> str | None:
+    """Which outputs there are, where none is asked for; None where one is."""
+    kinds = SINKS.used(config).values()
+    if config.summary or config.http or any(kind.target_of(config) for kind in kinds):
+        return None
+    options = [*(kind.option for kind in kinds), "--summary"]
+    return f"no output is asked for; there are {', '.join(options)} and --http"
+
+
 def _inputs(
     config: NodeConfig, source: Spec, files: Sequence[Path], model: Path, settings_files: Sequence[Path]
 ) -> list[Input]:

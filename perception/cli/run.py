@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -12,7 +11,8 @@ from pathlib import Path
 
 from perception.build import build_predictors, build_tracer, run_policy, run_sinks, settings_of_run
 from perception.cli.log import show_status
-from perception.cli.node_outputs import check_outputs
+from perception.cli.node_outputs import check_outputs, hint_without_outputs
+from perception.cli.progress import Progress, is_wanted
 from perception.cli.signals import StopSignals
 from perception.cli_config import SettingsError
 from perception.concurrency.hang_watch import RunningTime
@@ -49,7 +49,7 @@ ERRORS = (
 
 
 def run(config: NodeConfig, stop: StopSignals | None = None, settings_files: Sequence[Path] = ()) -> int:
-    """Open, connect, run to the end or to a signal, and tell what happened; the exit status.
+    """Open, connect, run to the end or to a signal, and report what happened; the exit status.
 
     Args:
         settings_files: that the settings come from, which no output may lie on.
@@ -67,6 +67,8 @@ def run(config: NodeConfig, stop: StopSignals | None = None, settings_files: Seq
         )
     file = model_file(config.model)
     check_outputs(config, file, settings_files)
+    if outputs := hint_without_outputs(config):
+        log.info(outputs)
     endpoints = Endpoints(config.http, config.http_hosts) if config.http else None
     source = build_source(config.source, config)
     summary_file = None
@@ -78,8 +80,8 @@ def run(config: NodeConfig, stop: StopSignals | None = None, settings_files: Seq
         info = source.open()
         stop.check()
         size = "{}x{}".format(*info.frame_wh) if info.frame_wh else ""
-        told = [info.source_id, size, str(info.rate), info.description]
-        log.info(f"source: {', '.join(part for part in told if part)}")
+        parts = [info.source_id, size, str(info.rate), info.description]
+        log.info(f"source: {', '.join(part for part in parts if part)}")
         engine, predictors = build_predictors(file, config, info.is_live, info.rate_hz)
         for line in engine.notes:
             is_warning = line.startswith("warning: ")
@@ -108,7 +110,8 @@ def run(config: NodeConfig, stop: StopSignals | None = None, settings_files: Seq
         try:
             runner.start()
             notifier = SystemdNotifier(is_ready_at_start=not info.is_live)
-            limit_s = _watch(runner, monitor, changes, notifier, started_s, stop)
+            progress = Progress(runner, info) if is_wanted(config) else None
+            limit_s = _watch(runner, monitor, changes, notifier, progress, stop)
         except BaseException:
             runner.stop()
             runner.wait(DRAIN_LIMIT_S)
@@ -117,7 +120,7 @@ def run(config: NodeConfig, stop: StopSignals | None = None, settings_files: Seq
         if summary_file is not None:
             summary_file.close()
         for close in (*(sink.close for sink in opened), source.close):
-            with suppress(Exception):  # the error that ends the run is the one to tell
+            with suppress(Exception):  # the error that ends the run is the one to report
                 close()
         stop.check()  # a source that was woken says that it was not opened
         raise
@@ -155,21 +158,20 @@ def _watch(
     monitor: Monitor,
     changes: StateChanges,
     notifier: SystemdNotifier,
-    started_s: float,
+    progress: Progress | None,
     stop: StopSignals,
 ) -> float:
     """Wait for the end, or for the limit once a stop was asked for, and return that limit in seconds.
 
-    A second SIGINT cuts it to a second from then on. On a terminal a line of progress is shown.
+    A second SIGINT cuts it to a second from then on.
     """
-    shows_progress = sys.stderr is not None and sys.stderr.isatty()
     limit_s, drained_s, running = DRAIN_LIMIT_S, 0.0, RunningTime()
 
-    def tell_systemd() -> None:
+    def notify_systemd() -> None:
         if notifier.is_on:  # the status takes the run's lock and reads /proc
             notifier.tick(monitor.status())
 
-    tell_systemd()
+    notify_systemd()
     while not runner.wait(TICK_S) and drained_s < limit_s and not runner.waits_for_hung_stages_alone:
         tick_s = running.tick_ns() / 1e9
         if runner.stopping_for_s:
@@ -179,11 +181,11 @@ def _watch(
         if stop.is_urgent and limit_s == DRAIN_LIMIT_S:
             limit_s = min(limit_s, drained_s + URGENT_LIMIT_S)
         runner.watch()
-        tell_systemd()
+        notify_systemd()
         _log_changes(changes)
-        if shows_progress:
-            show_status(_progress(runner, started_s))
-    tell_systemd()
+        if progress is not None:
+            progress.show()
+    notify_systemd()
     notifier.close()
     show_status("")
     _log_changes(changes, is_over=True)
@@ -194,15 +196,6 @@ def _log_changes(changes: StateChanges, *, is_over: bool = False) -> None:
     """What became of camera and engine since."""
     for line in changes.lines(flush=is_over):
         log.info(line)
-
-
-def _progress(runner: Runner, started_s: float) -> str:
-    counters = runner.counters()
-    published = counters.published
-    fps = published / (time.monotonic() - started_s)
-    age_ms = runner.age.quantile_ms(0.5)
-    age = "-" if age_ms is None else f"{age_ms:.0f} ms"
-    return f"{published} frames  {fps:.1f} fps  age {age}  dropped {counters.dropped_in_all}"
 
 
 def _problems(runner: Runner, counts: SourceCounts, limit_s: float) -> list[str]:

@@ -126,11 +126,11 @@ class StopSignals:
             while True:
                 is_ending = self.number is not None and not self._has_begun
                 ready, _, _ = select.select([reading], [], [], START_LIMIT_S if is_ending else None)
-                told = reading.recv(1) if ready else b""
-                if ready and not told:
+                message = reading.recv(1) if ready else b""
+                if ready and not message:
                     return
-                if told and told[0] in known:
-                    self._hear(told[0])
+                if message and message[0] in known:
+                    self._hear(message[0])
                 if self.number and not self._has_begun and self._exits and (self.is_urgent or not ready):
                     self._exits(self.number)
 

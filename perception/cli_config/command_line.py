@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
 import os
 import re
@@ -13,8 +12,8 @@ from typing import Any, Final, NoReturn, get_args, get_origin
 
 import yaml
 
-from perception.cli_config.error import SettingsError
-from perception.cli_config.names import is_open_list, resolved, unknown
+from perception.cli_config.error import SettingsError, UsageError
+from perception.cli_config.names import is_open_list, nearest, resolved, unknown
 from perception.cli_config.yaml_file import YamlError, composed
 
 log = logging.getLogger(__name__)
@@ -23,6 +22,8 @@ WHERE: Final = "the command line"
 HELP: Final = ("-h", "--help")
 VERSION: Final = ("-V", "--version")
 PRINT: Final = "print_config"
+LOG_LEVELS: Final = {"--verbose": logging.DEBUG, "--quiet": logging.WARNING}
+"""Options of every command that say what it logs, and the lowest level that each leaves."""
 _SWITCHED: Final = ("true", "false", "yes", "no", "on", "off")
 _DASHES: Final = "\u2010\u2011\u2012\u2013\u2014\u2015\u2212"
 _QUOTES: Final = "\u201c\u201d\u201e\u2018\u2019\u201a\u00ab\u00bb"
@@ -49,23 +50,53 @@ class CommandLine:
     """For the settings as YAML, instead of a run."""
 
 
-def read_command_line(given: Sequence[str], known: Mapping[str, Any], program: str) -> CommandLine:
+def help_topic(given: Sequence[str]) -> str | None:
+    """What stands behind --help, such as `all`; empty where nothing does, None where nobody asks for help."""
+    for at, argument in enumerate(given):
+        option, equals, topic = argument.partition("=")
+        if option in HELP:
+            following = given[at + 1] if at + 1 < len(given) else ""
+            return topic if equals else following if not following.startswith("-") else ""
+    return None
+
+
+def log_level(given: Sequence[str]) -> int:
+    """Of `logging`, as --verbose or --quiet ask for it; raises UsageError if both do."""
+    asked = [option for option in LOG_LEVELS if option in given]
+    if len(asked) > 1:
+        raise UsageError(f"{' and '.join(asked)} contradict each other; leave one out")
+    return LOG_LEVELS[asked[0]] if asked else logging.INFO
+
+
+def read_command_line(
+    given: Sequence[str], known: Mapping[str, Any], program: str, positional: Sequence[str] = ()
+) -> CommandLine:
     """Take the arguments apart.
 
     Args:
         known: from `known_settings`.
+        positional: settings that may be typed without their names, in this order.
 
     Raises:
         SettingsError: for what is no option, an unknown one, or one without its value.
+        UsageError: for a setting that is given with and without its name, and differently.
     """
     line = CommandLine()
+    words: list[str] = []
     rest = list(given)
     while rest:
         argument = rest.pop(0)
+        if argument == "--" and positional:
+            words += rest
+            break
         if argument == "--":
             raise SettingsError("--: every setting has a name here; nothing stands behind two bare dashes")
+        if argument in LOG_LEVELS:
+            continue
         if not argument.startswith("--"):
-            _refuse_word(argument, known)
+            _refuse_mistyped_option(argument, known)
+            words.append(argument)
+            continue
         typed_name, equals, value = argument.partition("=")
         adds = typed_name.endswith("+")
         typed_name = typed_name.removesuffix("+")
@@ -73,22 +104,20 @@ def read_command_line(given: Sequence[str], known: Mapping[str, Any], program: s
         if name is None and not equals and (switch := _switched_off(typed_name[2:], known)):
             name, equals, value = switch, "=", "false"
         if name is None:
-            options = [f"--{one}" for one in (*known, "config")]
-            raise SettingsError(f"{WHERE}: {unknown(_in_groups(typed_name, known), options, program)}")
+            _refuse_dots_in_list(typed_name, known)
+            options = [f"--{one}" for one in (*known, "config", *(it[2:] for it in LOG_LEVELS))]
+            raise SettingsError(f"{WHERE}: {unknown(typed_name, options, program)}")
         if name == PRINT:
             line.asks_to_print = True
             continue
         hint = known.get(name, str)
-        if hint is bool and not equals:
+        if equals:
+            values = [value]
+        elif hint is bool:
             says = bool(rest) and (rest[0].lower() in _SWITCHED or bool(_DIGITS.fullmatch(rest[0])))
-            value = rest.pop(0) if says else "true"
-            values = [value]
-        elif equals:
-            values = [value]
+            values = [rest.pop(0) if says else "true"]
         else:
             values = _values_before_next(rest, takes_many=is_open_list(hint))
-            if name == "source":
-                _refuse_several(values, rest)
         if not values or not all(one.strip() for one in values):
             raise SettingsError(f"{name} has no value; {typed_name} VALUE is wanted")
         for one in values:
@@ -98,6 +127,7 @@ def read_command_line(given: Sequence[str], known: Mapping[str, Any], program: s
         else:
             node = _node(values, hint, name)
             line.values[name] = _with(line.values.get(name), node, name, adds or is_open_list(hint))
+    _add_words(line, words, known, positional)
     return line
 
 
@@ -107,14 +137,13 @@ def _switched_off(name: str, known: Mapping[str, Any]) -> str | None:
     return switch if switch and known[switch] is bool else None
 
 
-def _in_groups(name: str, known: Mapping[str, Any]) -> str:
-    """As it was typed; of `--stages.epochs` it is told at once that there are several."""
+def _refuse_dots_in_list(name: str, known: Mapping[str, Any]) -> None:
+    """`--stages.epochs` names no setting, as there are several stages."""
     group = resolved(name[2:].partition(".")[0], known)
     if "." in name and group and is_open_list(known[group]):
         raise SettingsError(
             f"{WHERE}: {group} is a list of groups; it is typed as a whole: --{group} '[{{…}}, …]'"
         )
-    return name
 
 
 def _values_before_next(rest: list[str], takes_many: bool) -> list[str]:
@@ -124,16 +153,41 @@ def _values_before_next(rest: list[str], takes_many: bool) -> list[str]:
     return values
 
 
-def _refuse_several(values: list[str], rest: list[str]) -> None:
-    """What a shell makes of a pattern without quotes."""
-    files = [*values, *itertools.takewhile(lambda argument: not _is_option(argument), rest)]
-    if len(files) > 1 and all(os.path.exists(file) for file in files):
+def _add_words(
+    line: CommandLine, words: Sequence[str], known: Mapping[str, Any], positional: Sequence[str]
+) -> None:
+    """Take words that follow no option for the settings that need none, and refuse all others."""
+    if "source" in known:
+        before = line.values.get("source")
+        _refuse_several([*([before.value] if isinstance(before, yaml.ScalarNode) else []), *words])
+    for at, word in enumerate(words):
+        name = positional[at] if at < len(positional) else None
+        is_other = "source" in positional and bool(_by_ending(word, known))
+        if not word.strip() or is_other or not positional:
+            raise SettingsError(f"{word or repr(word)}: {bare_word(word, known)}")
+        if name is None:
+            one = "one is wanted" if len(positional) == 1 else f"{len(positional)} are wanted"
+            raise UsageError(f"{word} is one too many after {' '.join(words[:at])}; {one}")
+        _refuse_quotes(name, word)
+        before = line.values.get(name)
+        if isinstance(before, yaml.ScalarNode) and before.value != word:
+            raise UsageError(f"{name} is given twice: {word} and --{name} {before.value}; leave one out")
+        line.values[name] = yaml.ScalarNode(_TEXT, word)
+
+
+def _refuse_several(files: Sequence[str]) -> None:
+    """Where a shell has replaced a pattern that had no quotes, or has split a name with blanks."""
+    if len(files) < 2:
+        return
+    if all(os.path.exists(file) for file in files):
         first = Path(files[0])
-        raise SettingsError(
+        raise UsageError(
             f"source is one, and {len(files)} files stand there, as where the shell replaces a pattern; in "
-            f"quotes a pattern of images stays: --source '{first.with_name('*' + first.suffix)}' "
+            f"quotes a pattern of images stays: '{first.with_name('*' + first.suffix)}' "
             f"(videos are given one at a time)"
         )
+    if os.path.exists(whole := " ".join(files)):
+        raise UsageError(f"{files[0]}: the name of a file with blanks needs quotes: '{whole}'")
 
 
 def _is_option(argument: str) -> bool:
@@ -160,7 +214,7 @@ def _holds_more(hint: Any) -> bool:
 
 
 def _with(before: yaml.Node | None, node: yaml.Node, name: str, adds: bool) -> yaml.Node:
-    """A setting that was given again: a list goes on, and of all else the last counts, which is said."""
+    """A setting that was given again: a list goes on, and of all else the last counts, which is logged."""
     if before is None:
         return node
     if adds:
@@ -186,34 +240,46 @@ def _refuse_quotes(name: str, value: str) -> None:
         raise SettingsError(f"{name} is {value}: the shell takes plain quotes alone, \" or ', and not these")
 
 
-def _refuse_word(argument: str, known: Mapping[str, Any]) -> NoReturn:
-    """Say how what is no option would be typed."""
+def _refuse_mistyped_option(argument: str, known: Mapping[str, Any]) -> None:
+    """Refuse what is an option all but for its dashes; a plain word is left alone."""
     word = argument.lstrip("-" + _DASHES)
     setting, equals, _ = word.partition("=")
     name = resolved(setting.strip(), [*known, "config"])
     if name and argument.startswith(tuple(_DASHES)):
         raise SettingsError(f"{argument}: begins with a typographic dash; two hyphens are wanted: --{name}")
-    if argument.startswith("-") and word:
-        options = [f"--{one}" for one in (*known, "config")]
+    if _is_option(argument):
         if name:
             raise SettingsError(f"{argument}: settings begin with two dashes: --{name}")
-        told = unknown(f"-{setting}", options).removeprefix(f"unknown setting -{setting}").removeprefix("; ")
+        options = [f"--{one}" for one in (*known, "config", *(it[2:] for it in LOG_LEVELS))]
+        meant = unknown(f"-{setting}", options).removeprefix(f"unknown setting -{setting}").removeprefix("; ")
         raise SettingsError(
-            f"{WHERE}: unknown setting -{setting}; {told or 'settings begin with two dashes'}"
+            f"{WHERE}: unknown setting -{setting}; {meant or 'settings begin with two dashes'}"
         )
     if equals and name:
         raise SettingsError(f"{argument}: settings begin with two dashes: --{argument}")
-    raise SettingsError(f"{argument or repr(argument)}: {bare_word(argument, known)}")
+
+
+def _by_ending(word: str, known: Mapping[str, Any]) -> str | None:
+    """The setting that a file with this ending is likely meant for, where it is no source."""
+    names = _BY_ENDING.get(Path(word).suffix.lower(), ())
+    return next((name for name in names if name in known or name == "config"), None)
 
 
 def bare_word(word: str, known: Mapping[str, Any]) -> str:
     """What a file, folder or name without an option before it may be: "a source is named by --source …"."""
-    ending = Path(word).suffix.lower()
     is_address = word in ("0", "1") or word.startswith(("/dev/", "synthetic")) or "://" in word
-    is_name = not (ending or "/" in word or is_address or os.path.exists(word))
+    is_name = not (Path(word).suffix or "/" in word or is_address or os.path.exists(word))
     likely = ("model", "models") if is_name else ()
-    for name in (*_BY_ENDING.get(ending, likely), "source", "data", "model", "models", "file"):
-        if name in known or name == "config":
+    for name in (_by_ending(word, known), *likely, "source", "data", "model", "models", "file"):
+        if name and (name in known or name == "config"):
             what = _WHAT.get(name, f"a {name}")
             return f"no setting stands before it; {what} is named by --{name} {word}".rstrip()
     return "no setting stands before it"
+
+
+def refuse_command(word: str, commands: Sequence[str], known: Mapping[str, Any]) -> NoReturn:
+    """Raise SettingsError for a first word that is no command: with the nearest one, or the setting meant."""
+    if meant := nearest(word, commands):
+        raise SettingsError(f"{word}: no such command; the nearest known one is {meant}")
+    _refuse_mistyped_option(word, known)
+    raise SettingsError(f"{word}: {bare_word(word, known)}")

@@ -23,8 +23,8 @@ _NO_THRESHOLD: Final = (
     "no class has a threshold, the likeliest is taken (certainty stands in the records); "
     "a file of settings is --config FILE"
 )
-_NO_LEVELS: Final = "the log has one level; DRIVABLE_TRACEBACK=1 shows where an unexpected error was"
-_LOG: Final = "the log goes to standard error, and 2>/dev/null hides it"
+_VERBOSE: Final = "here it is --verbose; DRIVABLE_TRACEBACK=1 shows where an unexpected error was"
+_QUIET: Final = "here it is --quiet"
 _RATE: Final = (
     "a recording keeps its rate; --camera.rate_hz asks a camera for one, --images_rate_hz is that of a folder"
 )
@@ -101,8 +101,8 @@ ELSEWHERE: Final[dict[str, _Meant]] = {
         ("fps rate framerate frame_rate r", (("camera.rate_hz", _RATE), ("rates_hz", ""))),
         ("show view view_img display window gui imshow preview visualize", (("jsonl", _NO_WINDOW),)),
         ("conf conf_thres confidence threshold iou iou_thres", (("", _NO_THRESHOLD),)),
-        ("verbose v vv debug log_level loglevel l", (("", _NO_LEVELS),)),
-        ("quiet q silent hide_banner nostats", (("", _LOG),)),
+        ("v vv debug log_level loglevel l", (("", _VERBOSE),)),
+        ("q silent hide_banner nostats", (("", _QUIET),)),
         ("classes class agnostic_nms max_det nc labels", (("jsonl", _CLASSES),)),
     )
     for word in words.split()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from perception.system.redaction import redacted
 
 
@@ -11,5 +13,14 @@ class SettingsError(ValueError):
     It may quote what was given, and that may be an address: no password gets into the message.
     """
 
+    status: ClassVar[int] = 1
+    """Exit status of a command that ends by it."""
+
     def __init__(self, message: str) -> None:
         super().__init__(redacted(" ".join(message.split())))
+
+
+class UsageError(SettingsError):
+    """A command line that contradicts itself."""
+
+    status = 2

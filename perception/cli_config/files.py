@@ -59,7 +59,7 @@ def read_config(name: str, program: str) -> tuple[Path, yaml.MappingNode]:
     """A file's settings, and which file it is.
 
     Args:
-        program: such as "drivable-node", whose shipped configs are told where there is no such file.
+        program: such as "drivable-node", whose shipped configs are named where there is no such file.
 
     Raises:
         SettingsError: if it is not there, cannot be read, or holds no settings.
@@ -91,10 +91,10 @@ def _not_found(name: str, program: str) -> str:
     group = name.partition("/")[0]
     near = [one for one in known if one.rpartition("/")[2] == Path(name).stem]
     near = near or difflib.get_close_matches(name, known, n=4, cutoff=_NEAR)
-    told = near or [one for one in known if one.startswith((f"{group}/", own))] or known
+    shown = near or [one for one in known if one.startswith((f"{group}/", own))] or known
     if Path(name).is_dir():
-        return f"{name}: is a folder; --config takes a file, or a shipped config such as {told[0]}"
-    return f"{name}: no such config file, and no shipped config of that name; shipped: {', '.join(told)}"
+        return f"{name}: is a folder; --config takes a file, or a shipped config such as {shown[0]}"
+    return f"{name}: no such config file, and no shipped config of that name; shipped: {', '.join(shown)}"
 
 
 def _instead(node: yaml.Node | None) -> str:

@@ -11,8 +11,8 @@ from perception.cli_config.elsewhere import ELSEWHERE
 
 UNITS: Final = ("_s", "_ms", "_hz", "_wh", "_mb", "_deg")
 """Endings that may be left out."""
-_NEAR: Final = 0.7
-"""Of difflib: `sorce` is near `source`, `show` is not near `jsonl`."""
+_NEAR: Final = 0.66
+"""Of difflib: `sorce` is near `source` and `otu` near `out`, `show` is not near `jsonl`."""
 _SHORTEST_BEGINNING: Final = 3
 
 
@@ -51,23 +51,23 @@ def resolved(name: str, known: Collection[str]) -> str | None:
 
 
 def unknown(name: str, known: Sequence[str], program: str = "") -> str:
-    """What to say of a setting that there is not: what was meant, where that can be told.
+    """What to say of a setting that does not exist: what was meant, where that is clear.
 
     Args:
         name: as it was typed; with dashes before it on the command line, and `known` alike.
-        program: whose --help lists them all.
+        program: whose --help all lists them.
     """
-    told = f"unknown setting {name}"
+    problem = f"unknown setting {name}"
     group, _, last = name.lstrip("-").rpartition(".")
     if inside := [one for one in known if group and one.lstrip("-").startswith(f"{group}.")]:
-        return f"{told}; {_in_group(group, last, inside, name)}"
+        return f"{problem}; {_in_group(group, last, inside, name)}"
     if meant := _meant(name, known):
-        return f"{told}; {meant}"
-    if nearest := _nearest(name, known):
-        return f"{told}; the nearest known one is {nearest}"
+        return f"{problem}; {meant}"
+    if near := nearest(name, known):
+        return f"{problem}; the nearest known one is {near}"
     if program:
-        return f"{told}; {program} --help lists them all"
-    return f"{told}; known are {', '.join(known)}" if len(known) <= 12 else told
+        return f"{problem}; {program} --help all lists them"
+    return f"{problem}; known are {', '.join(known)}" if len(known) <= 12 else problem
 
 
 def _in_group(group: str, last: str, inside: Sequence[str], name: str) -> str:
@@ -79,8 +79,8 @@ def _in_group(group: str, last: str, inside: Sequence[str], name: str) -> str:
     for setting, _ in ELSEWHERE.get(word, ()):
         if (meant := setting.removeprefix(f"{group}.")) in own:
             return f"here it is {own[meant]}"
-    if nearest := _nearest(word, list(own)):
-        return f"the nearest known one is {own[nearest]}"
+    if near := nearest(word, list(own)):
+        return f"the nearest known one is {own[near]}"
     return f"{group} has {', '.join(own)}"
 
 
@@ -98,8 +98,8 @@ def _meant(name: str, known: Sequence[str]) -> str | None:
     return None
 
 
-def _nearest(name: str, known: Sequence[str]) -> str | None:
-    """None where none is near."""
+def nearest(name: str, known: Sequence[str]) -> str | None:
+    """The setting, group or command that a misspelt word is near, or the beginning of; None where none is."""
     if len(name.lstrip("-")) >= _SHORTEST_BEGINNING and (
         whole := [it for it in known if it.startswith(name)]
     ):

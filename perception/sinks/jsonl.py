@@ -6,7 +6,7 @@ import os
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 from perception.frame import OutputItem, Prediction
 from perception.imaging.letterbox import SQUARE
@@ -29,9 +29,9 @@ STDOUT: Final = "-"
 
 @dataclass(frozen=True)
 class JsonlSettings:
-    """The records."""
+    """Records, a line of JSON for each frame."""
 
-    jsonl: str | None = None
+    jsonl: Annotated[str, "FILE|-"] | None = None
     """Records to write, one JSON object per line: a file, or - for standard output."""
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Annotated, Final
 
 from perception.frame import Prediction
 from perception.imaging.mask_png import mask_png
@@ -17,9 +17,9 @@ from perception.sources.source import SourceInfo
 
 @dataclass(frozen=True)
 class MasksSettings:
-    """The masks."""
+    """Masks, a PNG of classes for each frame."""
 
-    masks: str | None = None
+    masks: Annotated[str, "FOLDER"] | None = None
     """Folder for one class map per frame, as PNG; its grey values are the ids, 0 to 3, so it looks black."""
     mask_palette: bool = False
     """Mask PNGs in the overlay's colours: Pillow still reads the ids, OpenCV reads the colours."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
 from perception.sinks.earlier_files import OVERLAYS, EarlierKind
 from perception.sinks.kind import SinkKind
@@ -21,9 +21,9 @@ from perception.system.plugins import Checked
 
 @dataclass(frozen=True)
 class OverlaySettings(Checked):
-    """The overlay."""
+    """The overlay, a picture or video of what was found."""
 
-    out: str | None = None
+    out: Annotated[str, "FILE|FOLDER/"] | None = None
     """Overlay to write: a video (.mp4, .mkv), a single image (.jpg, .png, .webp), or FOLDER/ of images."""
     quality: int | None = None
     """Quality of the overlay, 1 to 100 like JPEG's; without it 75, and 90 for images."""

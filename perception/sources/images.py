@@ -87,6 +87,7 @@ class ImagesSource(Source):
             *(self._pattern, False, (width, height), self._rate_hz, self._description()),
             is_one_picture=self._frames == 1,
             are_stills=True,
+            frames_expected=self._frames,
         )
 
     def read(self) -> Frame:

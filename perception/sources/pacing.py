@@ -67,7 +67,7 @@ class Looped(_Wrapper):
         self._round, self._frames_in_round = 0, 0
         self._first_id, self._first_ns = 0, 0
         self._next_id, self._next_ns, self._last_ns = 0, 0, 0
-        return info
+        return replace(info, frames_expected=0)
 
     def read(self) -> Frame:
         """The next frame of this round or the first of the next; ends only if a round gives no frame."""
@@ -106,7 +106,10 @@ class Limited(_Wrapper):
     def open(self) -> SourceInfo:
         """Open the source inside."""
         self._frames_read = 0
-        return super().open()
+        info = super().open()
+        seconds = None if self._duration_s is None else round(self._duration_s * info.rate_hz)
+        limits = (limit for limit in (info.frames_expected, self._max_frames, seconds) if limit)
+        return replace(info, frames_expected=min(limits, default=0))
 
     def read(self) -> Frame:
         """The next frame; EndOfSource at the limit."""

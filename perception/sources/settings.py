@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Literal
 
 from perception.sources.choice import BEST, Choice
 from perception.sources.decoding.image_size import MAX_PIXELS
@@ -14,9 +14,9 @@ from perception.system.plugins import Checked
 
 @dataclass(frozen=True)
 class SourceSettings(Checked):
-    """Sources."""
+    """How sources are opened, read and played."""
 
-    stream: int | str = BEST
+    stream: Annotated[int | str, "best|INDEX|WxH"] = BEST
     """Which of several videos in a file, stream or playlist: best, an index from 0, or WxH, the largest that
     is not larger."""
     max_frames: int | None = None

@@ -53,6 +53,8 @@ class SourceInfo:
     """It gives a single frame."""
     are_stills: bool = False
     """Its frames do not follow each other in time, as images of a folder: equal ones are no fault."""
+    frames_expected: int = 0
+    """Approximate number of frames of a recording; 0 if unknown or endless."""
 
     @property
     def rate(self) -> Rate:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Annotated, Final
 
 import av
 from av.container import InputContainer
@@ -52,11 +52,11 @@ LATE_SHARE: Final = 0.25
 
 @dataclass(frozen=True)
 class StreamSettings(Checked):
-    """Streams."""
+    """Network streams: transport and certificates."""
 
     rtsp_transport: RtspTransport = "auto"
     """How packets of a camera come: auto takes TCP, and UDP where the camera refuses that."""
-    tls_ca: str | None = None
+    tls_ca: Annotated[str, "FILE"] | None = None
     """PEM file of the certificate authorities that https:// and rtsps:// trust, in place of the system's."""
     tls_insecure: bool = False
     """Take any certificate: whoever answers gets the password and can send pictures."""

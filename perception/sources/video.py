@@ -79,6 +79,7 @@ class VideoSource(TimestampedSource):
             pixel_aspect=first.pixel_aspect,
             rate_kind=decoder.rate.kind,
             is_one_picture=holds_one_picture(decoder.form, decoder.frames_expected),
+            frames_expected=decoder.frames_expected,
         )
 
     def read(self) -> Frame:

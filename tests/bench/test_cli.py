@@ -60,7 +60,7 @@ def test_interrupted_run_says_how_to_go_on(
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        (["compare", "a.json"], "two reports are needed: drivable-bench compare a.json OTHER.json"),
+        (["compare", "a.json"], "b is missing: drivable-bench compare a.json B is wanted"),
         (["comapre"], "comapre: no such command; the nearest known one is compare"),
         (["compare", "missing.json", "missing.json"], "missing.json: No such file"),
         (["compare", "one.json"], "one.json"),

@@ -20,13 +20,13 @@ Yaml = Callable[[str | bytes], str]
 
 
 def node(*arguments: str) -> NodeConfig:
-    return parse(NodeConfig, "drivable-node", "", arguments)
+    return parse(NodeConfig, "drivable-node", "", arguments, positional=("source",))
 
 
 def refusal(*arguments: str, kind: type[Any] = NodeConfig) -> str:
     """What the command says; one line, in none of a library's words."""
     with pytest.raises(SettingsError) as raised:
-        parse(kind, "drivable-node", "", arguments)
+        parse(kind, "drivable-node", "", arguments, positional=("source",) if kind is NodeConfig else ())
     line = str(raised.value)
     assert "\n" not in line
     assert not any(word in line for word in ("Parser key", "<class", "typing.", "Union", "argument"))
@@ -75,14 +75,14 @@ def test_names_of_other_tools_are_told_ours(typed: str, meant: str) -> None:
         ("--view-img", "there is no window: --out"),
         ("--conf", "no class has a threshold"),
         ("--conf", "--config FILE"),
-        ("--verbose", "the log has one level"),
-        ("-v", "the log has one level"),
-        ("-q", "2>/dev/null"),
+        ("-v", "here it is --verbose"),
+        ("--debug", "here it is --verbose"),
+        ("-q", "here it is --quiet"),
         ("--fps", "--camera.rate_hz"),
         ("--imgsz", "the model's own"),
         ("--half", "--model rt_m-int8"),
         ("--classes", "the model's own"),
-        ("--foo", "drivable-node --help lists them all"),
+        ("--foo", "drivable-node --help all lists them"),
     ],
 )
 def test_what_there_is_not_is_answered_with_what_there_is(typed: str, answer: str) -> None:
@@ -95,8 +95,6 @@ def test_what_there_is_not_is_answered_with_what_there_is(typed: str, answer: st
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (["a.mp4"], "a.mp4: no setting stands before it; a source is named by --source a.mp4"),
-        (["rtsp://c/x"], "rtsp://c/x: no setting stands before it; a source is named by --source rtsp://c/x"),
         (["best.pt"], "best.pt: no setting stands before it; a model is named by --model best.pt"),
         (["a.yaml"], "a.yaml: no setting stands before it; a file of settings is named by --config a.yaml"),
         (["source=a.mp4"], "source=a.mp4: settings begin with two dashes: --source=a.mp4"),
@@ -134,7 +132,14 @@ def test_what_there_is_not_is_answered_with_what_there_is(typed: str, answer: st
         (["--camera.width", "99999999999999999999"], "camera.width is 1e+20; it must be at most 65535"),
         (["--camera.rate_hz", "1e-9"], "camera.rate_hz is 1e-09; it must be from 0.01 to 10000"),
         (["--realtime", "5"], "realtime is 5; true or false is wanted"),
-        (["--", "a.mp4"], "nothing stands behind two bare dashes"),
+        (["a.mp4", "b.mp4"], "b.mp4 is one too many after a.mp4; one is wanted"),
+        (["--source", "a.mp4", "b.mp4"], "source is given twice: b.mp4 and --source a.mp4; leave one out"),
+        (["rtsp://ann:hunter2@c/x", "--source", "b"], "twice: rtsp://ann:***@c/x and --source b; leave one"),
+        (["a.mp4", "rt_m.onnx"], "a model is named by --model rt_m.onnx"),
+        (["--otu", "o.mp4", "a.mp4"], "unknown setting --otu; the nearest known one is --out"),
+        (["--verbos", "a.mp4"], "unknown setting --verbos; the nearest known one is --verbose"),
+        (["out=o.mp4", "a.mp4"], "out=o.mp4: settings begin with two dashes: --out=o.mp4"),
+        (["\u201ca.mp4\u201d"], "the shell takes plain quotes alone"),
         ([""], "no setting stands before it"),
     ],
 )
@@ -150,7 +155,32 @@ def test_pattern_that_the_shell_has_replaced_is_told_to_be_put_in_quotes(tmp_pat
     line = refusal("--source", *map(str, images), "--out", "z/")
 
     assert "source is one, and 3 files stand there" in line
-    assert f"--source '{tmp_path}/*.jpg'" in line
+    assert f"stays: '{tmp_path}/*.jpg'" in line
+    assert refusal(*map(str, images), "--out", "z/") == line
+
+
+def test_name_with_blanks_is_told_to_be_put_in_quotes(tmp_path: Path) -> None:
+    video = tmp_path / "a long drive.mp4"
+    video.touch()
+
+    assert refusal(*str(video).split(" ")).endswith(f"with blanks needs quotes: '{video}'")
+
+
+@pytest.mark.parametrize(
+    ("typed", "status", "line"),
+    [
+        (["a.mp4", "--source", "b.mp4"], 2, "source is given twice: a.mp4 and --source b.mp4; leave one out"),
+        (["a.mp4", "b.mp4"], 2, "b.mp4 is one too many after a.mp4; one is wanted"),
+        (["a.mp4", "--quiet", "--verbose"], 2, "--verbose and --quiet contradict each other; leave one out"),
+        (["rt_m.onnx"], 1, "rt_m.onnx: no setting stands before it; a model is named by --model rt_m.onnx"),
+    ],
+)
+def test_command_line_that_contradicts_itself_has_a_status_of_its_own(
+    typed: list[str], status: int, line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(typed) == status
+
+    assert capsys.readouterr().err == f"drivable-node: {line}\n"
 
 
 @pytest.mark.parametrize(
@@ -176,6 +206,15 @@ def test_pattern_that_the_shell_has_replaced_is_told_to_be_put_in_quotes(tmp_pat
         (["--http-hosts", "a", "b", "--loop"], NodeConfig(http_hosts=("a", "b"), loop=True)),
         (["--http-hosts", "a", "--http-hosts", "[b]"], NodeConfig(http_hosts=("a", "b"))),
         (["--source", "a", "--source", "a"], NodeConfig(source="a")),
+        (["a.mp4"], NodeConfig(source="a.mp4")),
+        (["-"], NodeConfig(source="-")),
+        (["0"], NodeConfig(source="0")),
+        (["rtsp://c/x?a=b"], NodeConfig(source="rtsp://c/x?a=b")),
+        (["--realtime", "a.mp4", "--loop"], NodeConfig(source="a.mp4", realtime=True, loop=True)),
+        (["--out", "o.mp4", "a.mp4"], NodeConfig(source="a.mp4", out="o.mp4")),
+        (["a.mp4", "--source", "a.mp4"], NodeConfig(source="a.mp4")),
+        (["--quiet", "a.mp4"], NodeConfig(source="a.mp4")),
+        (["--loop", "--", "--odd name.mp4"], NodeConfig(source="--odd name.mp4", loop=True)),
     ],
 )
 def test_what_can_only_mean_one_thing_is_understood(arguments: list[str], expected: NodeConfig) -> None:
@@ -368,6 +407,6 @@ def test_built_in_road_that_nobody_named_does_not_play_for_ever(
 ) -> None:
     assert main(["--out", str(tmp_path / "a.mp4")]) == 1
 
-    assert "no source is named: --source drive.mp4" in capsys.readouterr().err
+    assert "no source is named: drivable-node drive.mp4" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
     assert node("--max-frames", "3").with_source().source == "synthetic"

@@ -311,7 +311,7 @@ def test_help_lists_every_setting(capsys: pytest.CaptureFixture[str]) -> None:
 
     assert raised.value.code == 0
     shown = capsys.readouterr().out
-    assert all(f"--{name}" in shown for name in ("source", "duration_s", "camera.width", "parts"))
+    assert all(f"--{name}" in shown for name in ("source", "duration", "camera.width", "parts"))
 
 
 def test_shipped_config_is_found_by_name() -> None:

@@ -31,7 +31,7 @@ FIRST_RUN_LIMIT_S: Final = 60.0
 
 @dataclass(frozen=True)
 class OnnxSettings:
-    """ONNX Runtime."""
+    """ONNX Runtime, the default engine."""
 
     provider: ProviderName = "auto"
     """Where ONNX Runtime runs the network: auto takes CUDA where it loads and the CPU elsewhere."""

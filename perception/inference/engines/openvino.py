@@ -29,7 +29,7 @@ BF16_FEATURES: Final = ("avx512_bf16", "amx_bf16")
 
 @dataclass(frozen=True)
 class OpenVinoSettings:
-    """OpenVINO."""
+    """OpenVINO, another engine for CPUs."""
 
     engine_precision: EnginePrecision = "auto"
     """OpenVINO's arithmetic for floats: auto takes bf16 where the CPU has it and f32 elsewhere."""

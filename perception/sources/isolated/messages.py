@@ -200,6 +200,7 @@ _INFO: Final = _fields(
     rate_kind=_one_of(*RATE_KINDS),
     is_one_picture=_flag,
     are_stills=_flag,
+    frames_expected=_count,
 )
 _LAYOUT: Final = _fields(Layout, kind=_one_of("bgr", "bt601", "bt709"), width=_side, height=_side)
 _FRAME: Final[dict[str, Check]] = {
