@@ -56,6 +56,11 @@ class RunSettings(Reading):
     parts: list[Part] = field(default_factory=list)
 
 
+@pytest.fixture(autouse=True)
+def terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+
+
 def shown(capsys: pytest.CaptureFixture[str], *arguments: str, daily: tuple[str, ...] = ()) -> str:
     """What these arguments print; the end is a good one."""
     with pytest.raises(SystemExit) as raised:
