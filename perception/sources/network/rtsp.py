@@ -1,4 +1,4 @@
-"""RTSP by libav, with checks of where the password goes before, and why there is no stream after."""
+"""RTSP by libav, after a check where the password goes; if it fails, the server is asked for the reason."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _TRANSPORTS: Final = {
 _VIDEO_ALONE: Final = {"allowed_media_types": "video"}
 RtspTransport = Literal["auto", "tcp", "udp"]
 BUSY_S: Final = 0.5
-"""That a server gets before it is asked once more after a fault of its own."""
+"""Before a second attempt after an error of the server's own."""
 # Protocols that libav may open by itself, for the rest of an RTSP session.
 _PROTOCOLS: Final = "rtsp,rtp,udp,tcp,tls"
 
@@ -42,16 +42,16 @@ def open_rtsp(
     """An open container, and when libav began to connect, in monotonic nanoseconds.
 
     Args:
-        url: with the user and the password, if it needs any.
-        transport: that is asked for.
-        tls: how certificates are judged.
+        url: with user and password if needed.
+        transport: to request.
+        tls: how certificates are verified.
         limits_s: for all of it, half of which the first answer may take; and for every read.
-        options: for libav, beside those of the transport.
+        options: for libav, in addition to those of the transport.
 
     Raises:
-        SourceError: with what the server has against it.
-        TimeoutError: if nothing comes in time; of libav as ExitError.
-        FFmpegError: if libav does not open what the server has nothing against.
+        SourceError: with the server's reason for refusing it.
+        TimeoutError: if nothing arrives in time; from libav as ExitError.
+        FFmpegError: if libav does not open it, though the server does not refuse it.
     """
     open_limit_s, read_limit_s = limits_s
     limit, answer_limit = Deadline(), Deadline()
@@ -64,8 +64,8 @@ def open_rtsp(
         wanted |= tls.libav_options()
 
     def opened() -> tuple[InputContainer, int]:
-        # libav spends its limit twice: on connecting, and on looking at the stream. A server that has just
-        # woken up to answer leaves half of all for the two, enough for a key frame to come
+        # libav spends its limit twice: on connecting, and on probing the stream. After a late first answer
+        # half of all is left for the two, enough for a key frame to arrive
         limits_s, asked_ns = (limit.left_s() / 2, read_limit_s), time.monotonic_ns()
         address = Address.of(url).full_url
         container = av.open(address, "r", options=wanted, timeout=limits_s, metadata_errors="replace")
@@ -74,7 +74,7 @@ def open_rtsp(
     try:
         try:
             return opened()
-        except HTTPServerError:  # some are busy for a moment with letting go of who asked before
+        except HTTPServerError:  # some are busy for a moment with ending the previous session
             time.sleep(BUSY_S)
             return opened()
     except ExitError:

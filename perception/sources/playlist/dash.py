@@ -18,7 +18,6 @@ from perception.sources.playlist.parts import (
     Segment,
     Variant,
     beside,
-    offer_of,
     videos_in,
 )
 from perception.sources.source import SourceError
@@ -253,8 +252,8 @@ def _variant(video: _Video) -> Variant:
         *video.adaptation.findall(f"{_ANY}SupplementalProperty"),
     ]
     is_preview = any("trickmode" in element.get("schemeIdUri", "") for element in properties)
-    offer = offer_of(wh, bits_per_s, video.attribute("codecs"), is_aside=is_preview)
-    return Variant(offer, video.representation.get("id", ""))
+    name = video.representation.get("id", "")
+    return Variant.of(name, wh, bits_per_s, video.attribute("codecs"), is_aside=is_preview)
 
 
 def _int(text: str) -> int:

@@ -11,7 +11,6 @@ from perception.sources.playlist.parts import (
     Segment,
     Variant,
     beside,
-    offer_of,
     videos_in,
 )
 from perception.sources.source import SourceError
@@ -38,8 +37,8 @@ def variants_of(text: str, url: str) -> list[Variant]:
             wh = (int(sides[1]), int(sides[2])) if sides else (0, 0)
             bits = re.fullmatch(r"\d+", variant.get("BANDWIDTH", ""))
             is_hdr = variant.get("VIDEO-RANGE", "SDR") != "SDR"
-            offer = offer_of(wh, float(bits[0]) if bits else 0.0, codecs, is_aside=is_hdr)
-            variants.setdefault(key, Variant(offer, key))
+            bits_per_s = float(bits[0]) if bits else 0.0
+            variants.setdefault(key, Variant.of(key, wh, bits_per_s, codecs, is_aside=is_hdr))
     return list(variants.values())
 
 

@@ -77,12 +77,13 @@ class Variant:
     key: str
     """URL of its playlist, or its id in a manifest."""
 
-
-def offer_of(wh: tuple[int, int], bits_per_s: float, codecs: str, is_aside: bool) -> Offer:
-    """A variant with the properties that its playlist states; zeros and "" where it states none."""
-    what = [f"{wh[0]}x{wh[1]}"] * all(wh) + [f"{bits_per_s / 1e6:.3g} Mbit/s"] * bool(bits_per_s)
-    is_decodable = all(_DECODERS.get(name) in av.codecs_available for name in videos_in(codecs))
-    return Offer(" ".join(what) or "unknown", wh, is_decodable, is_aside=is_aside, rank=bits_per_s)
+    @classmethod
+    def of(cls, key: str, wh: tuple[int, int], bits_per_s: float, codecs: str, *, is_aside: bool) -> Variant:
+        """With the properties that its playlist states; zeros and "" where it states none."""
+        what = [f"{wh[0]}x{wh[1]}"] * all(wh) + [f"{bits_per_s / 1e6:.3g} Mbit/s"] * bool(bits_per_s)
+        is_decodable = all(_DECODERS.get(name) in av.codecs_available for name in videos_in(codecs))
+        offer = Offer(" ".join(what) or "unknown", wh, is_decodable, is_aside=is_aside, rank=bits_per_s)
+        return cls(offer, key)
 
 
 def videos_in(codecs: str) -> list[str]:

@@ -38,19 +38,6 @@ class Given:
     """The driver's name for the camera."""
 
 
-@dataclass(frozen=True)
-class Filled:
-    """A filled buffer."""
-
-    index: int
-    size_bytes: int
-    sequence: int
-    stamp_ns: int | None
-    """Monotonic time of capture; None if the driver uses another clock."""
-    has_error: bool
-    """The driver reports lost data."""
-
-
 class Device:
     """An open device, which must be closed.
 
@@ -100,7 +87,7 @@ class Device:
         """Wait for a filled buffer or an error; false after the limit."""
         return self._kernel.wait(self._descriptor, limit_s)
 
-    def take(self) -> Filled | None:
+    def take(self) -> structs.Buffer | None:
         """The oldest filled buffer; None if there is none yet."""
         buffer = structs.Buffer(type=structs.VIDEO_CAPTURE, memory=structs.MEMORY_MMAP)
         try:
@@ -108,23 +95,15 @@ class Device:
         except BlockingIOError:
             return None
         self.ours.add(buffer.index)
-        stamp_ns = buffer.timestamp.tv_sec * 1_000_000_000 + buffer.timestamp.tv_usec * 1000
-        is_monotonic = buffer.flags & structs.FLAG_TIMESTAMP_MASK == structs.FLAG_TIMESTAMP_MONOTONIC
-        return Filled(
-            buffer.index,
-            buffer.bytesused,
-            buffer.sequence,
-            stamp_ns if is_monotonic and stamp_ns > 0 else None,
-            bool(buffer.flags & structs.FLAG_ERROR),
-        )
+        return buffer
 
-    def copy(self, filled: Filled) -> NDArray[np.uint8]:
-        """(n,) uint8, a copy of the buffer's content.
+    def copy(self, index: int, size_bytes: int) -> NDArray[np.uint8]:
+        """(n,) uint8, a copy of a buffer's content.
 
         Thus the driver gets the buffer back before the frame is decoded; and some drivers' memory is uncached
         and slow to read except sequentially.
         """
-        return self._mappings[filled.index].copy(filled.size_bytes)
+        return self._mappings[index].copy(size_bytes)
 
     def give_back(self, index: int) -> None:
         """Queue a buffer in the driver."""

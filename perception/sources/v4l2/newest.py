@@ -10,7 +10,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from perception.sources.v4l2.device import Device, Filled
+from perception.sources.v4l2 import structs
+from perception.sources.v4l2.device import Device
 from perception.sources.v4l2.kernel import Kernel
 
 MAX_STREAM_ERRORS: Final = 4
@@ -59,9 +60,19 @@ class Taken:
     data: NDArray[np.uint8]
     sequence: int
     stamp_ns: int | None
-    """Monotonic time of capture; None if unknown."""
+    """Monotonic time of capture; None if the driver uses another clock."""
     received_ns: int
     has_error: bool
+    """The driver reports lost data."""
+
+    @classmethod
+    def of(cls, filled: structs.Buffer, data: NDArray[np.uint8], received_ns: int) -> Taken:
+        """With what the driver states of the buffer."""
+        stamp_ns = filled.timestamp.tv_sec * 1_000_000_000 + filled.timestamp.tv_usec * 1000
+        is_monotonic = filled.flags & structs.FLAG_TIMESTAMP_MASK == structs.FLAG_TIMESTAMP_MONOTONIC
+        has_error = bool(filled.flags & structs.FLAG_ERROR)
+        is_known = is_monotonic and stamp_ns > 0
+        return cls(data, filled.sequence, stamp_ns if is_known else None, received_ns, has_error)
 
 
 class NewestFrame:
@@ -110,13 +121,11 @@ class NewestFrame:
                 continue
             newest = ready[-1]
             self._gaps.skip(len(ready) - 1)
-            data = self._device.copy(newest)
+            data = self._device.copy(newest.index, newest.bytesused)
             self._give_back_all()
-            return Taken(
-                data, newest.sequence, newest.stamp_ns, self._kernel.monotonic_ns(), newest.has_error
-            )
+            return Taken.of(newest, data, self._kernel.monotonic_ns())
 
-    def _ready(self, until_ns: int) -> list[Filled]:
+    def _ready(self, until_ns: int) -> list[structs.Buffer]:
         """All filled buffers, oldest first, as soon as there are any; all others go to the driver."""
         self._give_back_all()
         if len(self._device.ours) == self._buffers:
@@ -124,7 +133,7 @@ class NewestFrame:
         left_s = (until_ns - self._kernel.monotonic_ns()) / 1e9
         if left_s <= 0 or not self._device.wait(left_s):
             raise NoFrameError
-        ready: list[Filled] = []
+        ready: list[structs.Buffer] = []
         while len(ready) < self._buffers:
             try:
                 filled = self._device.take()
