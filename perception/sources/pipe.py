@@ -15,7 +15,7 @@ from av.container import InputContainer
 from av.error import ExitError, FFmpegError
 
 from perception.frame import Frame
-from perception.sources.decoding.mp4_index import is_index_behind
+from perception.sources.decoding.file_end import is_index_behind
 from perception.sources.decoding.unreadable import INDEX_IS_BEHIND, MOVE_INDEX
 from perception.sources.decoding.video_file import FILE_LIMIT_S
 from perception.sources.kind import SourceKind
@@ -122,7 +122,7 @@ class PipeSource(VideoSource):
 
     def _container(self) -> InputContainer:
         try:
-            return self._opened()
+            return self._open_pipe()
         except SourceError as error:
             problem = str(error)
         except (TimeoutError, ExitError):
@@ -132,9 +132,9 @@ class PipeSource(VideoSource):
         except OSError as error:
             problem = f"cannot be opened: {error.strerror}"
         self.close()
-        raise SourceError(f"{self._file}: {problem}")
+        raise SourceError(f"{self._name}: {problem}")
 
-    def _opened(self) -> InputContainer:
+    def _open_pipe(self) -> InputContainer:
         self._pipe = Pipe(self._file)
         start = self._pipe.start
         if not start:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 from perception.sources.camera import CAMERA
@@ -99,12 +101,12 @@ def build_source(spec: str, settings: object = None) -> Source:
         raise SourceError(f"{spec}: is a pipe, which gives everything once; leave --loop out")
     is_live = kind.is_live(spec)
 
-    def build() -> Source:
-        if IS_SUPPORTED and (is_live or (reading.isolate and not kind.is_once)):
-            return _isolated(kind, spec, own, reading, is_live=is_live)
-        return kind.make(kind.build, spec, own, reading, protocol=Source, expected=SourceError)
-
-    source = Looped(build()) if reading.loop else build()
+    source: Source
+    if IS_SUPPORTED and (is_live or (reading.isolate and not kind.is_once)):
+        source = _isolated(kind, spec, own, reading, is_live=is_live)
+    else:
+        source = kind.make(kind.build, spec, own, reading, protocol=Source, expected=SourceError)
+        source = Looped(source) if reading.loop else source
     if reading.realtime:
         if reading.duration_s is not None:  # inside too: nobody waits for a frame behind the end
             source = Limited(source, duration_s=reading.duration_s)
@@ -123,13 +125,25 @@ def _isolated(
     if is_live:
         cap_s = min(how.longest_retry_s, reconnect.cap_s)
         reconnect = replace(reconnect, cap_s=cap_s, first_s=min(reconnect.first_s, cap_s))
-        awaited = SourceInfo(how.name, True, None, how.rate_hz, "not open yet", rate_kind="assumed")
+        if not reading.loop:  # otherwise it has to prove to be a recording
+            awaited = SourceInfo(how.name, True, None, how.rate_hz, "not open yet", rate_kind="assumed")
     else:  # a file has limits of its own, which are longer; it is given up before its stage counts as hung
         open_timeout_s = max(open_timeout_s, 2 * FILE_LIMIT_S)
         read_timeout_s = max(read_timeout_s, FILE_LIMIT_S - 2 * MARGIN_S)
+    if reading.loop:  # a round is opened within a read
+        read_timeout_s = max(read_timeout_s, open_timeout_s)
     retries = None if reading.open_retries == "forever" else reading.open_retries
     limits = Limits(open_timeout_s, read_timeout_s, reading.freshness, reconnect, retries)
-    return IsolatedSource(lambda: Reader(how.builder(), name), name, limits, awaited=awaited)
+
+    def new_reader() -> Reader:
+        build = how.builder()
+        return Reader(partial(_looped, build) if reading.loop else build, name)
+
+    return IsolatedSource(new_reader, name, limits, awaited=awaited)
+
+
+def _looped(build: Callable[[], Source]) -> Looped:
+    return Looped(build())
 
 
 def kind_of(spec: str) -> str:

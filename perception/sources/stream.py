@@ -14,11 +14,16 @@ from av.error import ExitError, FFmpegError, InvalidDataError
 from perception.frame import Frame
 from perception.sources.arrival import ArrivalClock
 from perception.sources.choice import Choice
+from perception.sources.decoded_source import DecodedSource
 from perception.sources.decoding.decoder import Decoded, Decoder
-from perception.sources.decoding.file_end import ENDS_BEFORE_FIRST, Beginning, is_cut_off
-from perception.sources.decoding.frame_times import CaptureTimes, FrameTimes, TimestampedSource
+from perception.sources.decoding.file_end import (
+    ENDS_BEFORE_FIRST,
+    Beginning,
+    is_broadcast,
+    is_cut_off,
+    is_index_behind,
+)
 from perception.sources.decoding.image_size import MAX_PIXELS
-from perception.sources.decoding.mp4_index import is_broadcast, is_index_behind
 from perception.sources.decoding.unreadable import (
     INDEX_IS_BEHIND,
     INDEX_IS_MISSING,
@@ -73,7 +78,7 @@ class StreamSettings(Checked):
         return TlsSettings(self.tls_ca, self.tls_insecure)
 
 
-class StreamSource(TimestampedSource):
+class StreamSource(DecodedSource):
     """An `rtsp(s)://` or `http(s)://` stream.
 
     Anything with an end is played as a recording, without drops: an HTTP answer whose server states a length
@@ -102,23 +107,19 @@ class StreamSource(TimestampedSource):
         choice: Choice | None = None,
         pictures_hz: float = 10.0,
     ) -> None:
-        super().__init__()
         scheme, separator, rest = url.partition("://")
         self._url = scheme.lower() + separator + rest  # libav knows only lower-case schemes
-        self._name = redacted_url(self._url)
+        super().__init__(redacted_url(self._url), max_pixels=max_pixels, choice=choice)
         self._open_timeout_s, self._read_timeout_s = open_timeout_s, read_timeout_s
         self._transport, self._tls = rtsp_transport, tls or TlsSettings()
         self._answer: Body | None = None
         self._pictures: PictureStream | None = None
         self._known_rate: tuple[float | None, Rate] | None = None  # with the codec's statement at that time
-        self._max_pixels, self._choice, self._pictures_hz = max_pixels, choice, pictures_hz
+        self._pictures_hz = pictures_hz
         self._inside: PlaylistSource | WebPicture | None = None
         self._last_number: int | None = None  # of the segments of a playlist
         self._limit = Deadline()
         self._asked_ns = 0  # when libav began to connect
-        self._decoder: Decoder | None = None
-        self._is_live = True
-        self._frames_read = 0
 
     def open(self) -> SourceInfo:
         """Connect and find the video."""
@@ -139,36 +140,24 @@ class StreamSource(TimestampedSource):
         if inside is not None:
             return self._open_inside(inside)
         self._is_live = self._has_no_end(container)
+        self._limit.start(self._read_timeout_s)
+        waited_ns = time.monotonic_ns() - self._asked_ns
         try:
-            decoder = Decoder(
-                *(container, self._name),
+            decoder, first = self._begin(
+                container,
                 threads=1,
                 file=self._beginning,
                 frame_limit_s=self._read_timeout_s,
-                max_pixels=self._max_pixels,
-                choice=self._choice,
                 has_clock=self._pictures is None,
             )
-            if self._pictures:
-                decoder.form = "pictures over HTTP"
-            self._limit.start(self._read_timeout_s)
-            waited_ns = time.monotonic_ns() - self._asked_ns
-            first = decoder.peek()  # without a picture it is not open
         except (SourceError, TimeoutError) as error:
-            container.close()
             self.close()
-            raise SourceError(str(error) or self._silence) from None
-        self._decoder, self._frames_read = decoder, 0
-        rate = self._rate_of(decoder)
+            raise SourceError(str(error) or f"{self._name}: {self._silence}") from None
+        if self._pictures:
+            decoder.form = "pictures over HTTP"
         # frames that arrived while the stream was probed are queued, and up to as old as that took
         self._arrivals = ArrivalClock(waited_ns=waited_ns if decoder.has_clock else 0)
-        self._capture_times = CaptureTimes()
-        self.times = FrameTimes(rate.hz, decoder.form)
-        return SourceInfo(
-            *(self._name, self._is_live, first.pixels.frame_wh, rate.hz, decoder.description),
-            pixel_aspect=first.pixel_aspect,
-            rate_kind=rate.kind,
-        )
+        return self._opened(decoder, first, self._rate_of(decoder), decoder.description)
 
     def read(self) -> Frame:
         """The next frame; raises SourceError if a live stream ends."""
@@ -177,17 +166,7 @@ class StreamSource(TimestampedSource):
                 return self._inside.read()
             finally:
                 self.decode_errors = self._inside.decode_errors
-        if self._decoder is None:
-            raise SourceError(f"{self._name}: not open")
-        decoded = self._next(self._decoder)
-        frame_id = self._frames_read
-        self._frames_read += 1
-        if self._is_live:
-            captured_ns = self._arrivals.captured_ns(decoded.pts_ns, decoded.received_ns)
-            time_ns = self._capture_times.time_ns(captured_ns)
-        else:
-            captured_ns, time_ns = time.monotonic_ns(), self._recorded_ns(self._decoder, decoded.pts_ns)
-        return decoded.as_frame(self._name, frame_id, captured_ns, time_ns)
+        return super().read()
 
     def close(self) -> None:
         """Disconnect."""
@@ -196,9 +175,7 @@ class StreamSource(TimestampedSource):
             if isinstance(self._inside, PlaylistSource):
                 self._last_number = self._inside.last_number
             self._inside = None
-        if self._decoder is not None:
-            self._decoder.close()
-            self._decoder = None
+        super().close()
         if self._answer is not None:
             self._answer.close()
 
@@ -209,7 +186,7 @@ class StreamSource(TimestampedSource):
         web = Web(self._url, self._tls, self._limit)
         answer = self._answer = web.first()
         if suffix := picture_suffix(answer):
-            if self._choice is not None and self._choice.index:
+            if self._choice.index:
                 raise SourceError("is one picture; leave --stream out")
             return WebPicture(self._name, answer, suffix, self._pictures_hz, self._max_pixels)
         if is_playlist(answer.start):
@@ -305,28 +282,27 @@ class StreamSource(TimestampedSource):
             if self._is_live:
                 self._limit.left_s()  # after a silence libav flushes the frames it had held back
             return decoded
-        except TimeoutError:
-            raise SourceError(self._silence) from None
         except EndOfSource:
             failure = self._answer.failure if self._answer else None
             if isinstance(failure, TimeoutError):  # libav may take it for the end
-                raise SourceError(self._silence) from None
+                raise TimeoutError from None
             if not self._is_live:
                 cut = "the file ends early" if self._pictures and self._pictures.is_cut_off else ""
                 decoder.check_complete(self._frames_read, str(failure or cut))
                 raise
-        finally:
-            self.decode_errors = decoder.decode_errors + (self._pictures.torn if self._pictures else 0)
         cause = f"; {failure}" if failure else ""
         raise SourceError(f"{self._name}: the stream ended after {self._frames_read} frames{cause}")
 
-    def _recorded_ns(self, decoder: Decoder, pts_ns: int | None) -> int:
-        """The time of a recording's frame."""
+    def _next_pts_ns(self) -> int | None:
         self._limit.start(self._read_timeout_s)
-        try:
-            return self.times.time_ns(pts_ns, decoder.next_pts_ns)
-        except TimeoutError:
-            raise SourceError(self._silence) from None
+        return super()._next_pts_ns()
+
+    def _captured_ns(self, decoded: Decoded) -> int:
+        return self._arrivals.captured_ns(decoded.pts_ns, decoded.received_ns)
+
+    @property
+    def _errors(self) -> int:
+        return super()._errors + (self._pictures.torn if self._pictures else 0)
 
     @property
     def _beginning(self) -> Beginning | None:
@@ -345,7 +321,7 @@ class StreamSource(TimestampedSource):
 
     @property
     def _silence(self) -> str:
-        return f"{self._name}: no frame for {self._read_timeout_s:g} s"
+        return f"no frame for {self._read_timeout_s:g} s"
 
 
 def _claims(typed: TypedSource) -> str | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from perception.sources.isolated.freshness import ArrivalClock
+from perception.sources.arrival import ArrivalClock
 
 MS = 1_000_000
 MAX_AGE_NS = 500 * MS

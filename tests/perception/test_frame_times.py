@@ -112,7 +112,8 @@ def test_a_recording_that_begins_again_counts_on() -> None:
     times = FrameTimes(25.0)
     times_of([*steady(50), *steady(50, 5 * S), *steady(50)], times)
 
-    again = times.again()
+    again = FrameTimes(25.0)
+    again.count_on(times)
 
     assert times_of([*steady(50), *steady(50, 5 * S)], again) == [*steady(50), *steady(50, 5 * S)]
     assert (again.clock_steps, again.gaps) == (1, 2)

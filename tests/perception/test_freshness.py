@@ -8,8 +8,8 @@ from itertools import pairwise
 import pytest
 
 from perception.frame import CameraState
+from perception.sources.arrival import ArrivalClock
 from perception.sources.isolated.freshness import (
-    ArrivalClock,
     Backoff,
     Freshness,
     FreshnessSettings,

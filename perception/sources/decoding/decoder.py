@@ -39,8 +39,6 @@ av.logging.set_level(None)  # no messages on stderr; errors are raised or counte
 
 MAX_READ_FAILURES: Final = 8
 _OF_THE_DISK: Final = (errno.EIO, errno.ESTALE, errno.ENXIO, errno.ENODEV)
-# In MPEG-TS and MPEG-PS, libav cannot seek to the beginning: it lands after the first key frames.
-_WITHOUT_INDEX: Final = ("mpegts", "mpeg")
 SEARCH_BYTES: Final = 1 << 16
 """In MPEG-TS, libav searches this far for the next packet before it gives up."""
 # One thread decodes 1280x720 at 350 Hz, faster than any network here; a second one costs 5 % more work and
@@ -136,10 +134,14 @@ class Decoder:
         codec.flags |= Flags.unaligned  # otherwise libav does not crop at the left edge exactly
         self._read_error: FFmpegError | None = None
         self._colour_note: str | None = None
-        self._over_network = container.format.name in ("rtsp", "rtp", "sdp")
-        self._file = file
         self._aspects, self._orientation = PixelAspects(container, self._stream), Orientation()
-        self._begin()
+        over_network = container.format.name in ("rtsp", "rtp", "sdp")
+        self._damage = DamageTrace(over_network)
+        follows = over_network and codec.name == "h264"
+        self._numbers = PictureNumbers(codec.extradata) if follows else None
+        self._completeness = Completeness(container, stream, self.rate.hz, file)
+        self._has_searched = False
+        self._frames = self._decode_all()
         self._peeked: Decoded | None = None
 
     @property
@@ -201,29 +203,6 @@ class Decoder:
         """Release the container; decoded pictures stay valid."""
         self._frames.close()
         self._container.close()
-
-    def rewind(self) -> bool:
-        """Start over with the first picture without reopening the container; false if that fails."""
-        if self._container.format.name in _WITHOUT_INDEX:
-            return False
-        self._frames.close()
-        self._read_error, self._peeked = None, None
-        try:
-            self._container.seek(self._stream.start_time or 0, stream=self._stream)
-            self._begin()
-            self.peek()
-        except (FFmpegError, NoVideo):  # elementary streams cannot seek, nor flv with one frame
-            return False
-        return True
-
-    def _begin(self) -> None:
-        self._damage = DamageTrace(self._over_network)
-        codec = self._stream.codec_context
-        follows = self._over_network and codec.name == "h264"
-        self._numbers = PictureNumbers(codec.extradata) if follows else None
-        self._completeness = Completeness(self._container, self._stream, self.rate.hz, self._file)
-        self._has_searched = False
-        self._frames = self._decode_all()
 
     def _decode_all(self) -> Generator[Decoded, None, None]:
         failures, searches, waiting_since_s = 0, 0, time.monotonic()

@@ -95,6 +95,25 @@ def holds_another(file: Path) -> bool:
     return min(kinds.count(kind) for kind in (b"ftyp", b"moov", b"mdat")) > 1 and b"moof" not in kinds
 
 
+def is_index_behind(start: bytes) -> bool:
+    """Whether the media data of an MP4 or MOV precede its index, by the first bytes.
+
+    So it is in most recordings, which only a seekable input can read then.
+    """
+    kinds = (kind for kind, _ in _boxes(Beginning(start, len(start))))
+    return next((kind for kind in kinds if kind in _BOXES_WITH_PICTURES), None) == b"mdat"
+
+
+def is_broadcast(start: bytes) -> bool:
+    """Whether an MP4 is fragmented and states no duration; libav then reports that of the first fragment."""
+    index = start.find(b"moov")
+    header, fragments = start.find(b"mvhd", index), start.find(b"mvex", index)
+    if min(index, header, fragments) < 0 or len(start) < header + 36 or b"mehd" in start[fragments:]:
+        return False
+    at, size_bytes = (28, 8) if start[header + 4] else (20, 4)
+    return not any(start[header + at : header + at + size_bytes])
+
+
 def goes_on_in_chunks(avi: Path, begin: int, end: int) -> bool:
     """Whether chunks fill an AVI from one packet to the next, as with dropped frames."""
     try:
@@ -167,7 +186,8 @@ def _boxes(file: _Bytes) -> Iterator[tuple[bytes, int]]:
         length, kind = int.from_bytes(head[:4]), head[4:8]
         if length == 1 and len(head) == 16:
             length = int.from_bytes(head[8:])
-        if kind not in _BOXES or length < 8:  # 0: to the end of the file
+        length = length or file.size_bytes - at  # 0: to the end of the file
+        if kind not in _BOXES or length < 8:
             return
         at += length
         yield kind, at

@@ -7,9 +7,6 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
-from perception.sources.counts import SourceCounts
-from perception.sources.source import Source
-
 NEW_CLOCK_NS: Final = 10_000_000_000
 """A longer step forward is a new clock, as in ffmpeg (`dts_delta_threshold`)."""
 NEW_CLOCK_PERIODS: Final = 10  # the same for recordings with a frame per minute
@@ -54,11 +51,9 @@ class FrameTimes:
         self.gaps = 0
         """Pauses of more than a second."""
 
-    def again(self) -> FrameTimes:
-        """Times for the same recording from its start; counters continue."""
-        times = FrameTimes(1e9 / self._nominal_ns, self._form)
-        times.clock_steps, times.strays, times.gaps = self.clock_steps, self.strays, self.gaps
-        return times
+    def count_on(self, times: FrameTimes) -> None:
+        """Continue the counters of an earlier pass over the same recording."""
+        self.clock_steps, self.strays, self.gaps = times.clock_steps, times.strays, times.gaps
 
     def time_ns(self, pts_ns: int | None, next_pts_ns: Callable[[], int | None] = lambda: None) -> int:
         """Time of the next frame in nanoseconds; always later than the previous one.
@@ -157,23 +152,6 @@ class FrameTimes:
             self.clock_steps += 1
             return self._begin_clock(pts_ns)
         return self._period_ns
-
-
-class TimestampedSource(Source):
-    """A source whose frames have timestamps."""
-
-    def __init__(self) -> None:
-        self.times = FrameTimes(1.0)
-        """Of a recording's frames."""
-        self.decode_errors = 0
-        """Packets that could not be decoded and damaged pictures, so far."""
-
-    def counts(self) -> SourceCounts:
-        """Decoding errors and irregular timestamps."""
-        times = self.times
-        return SourceCounts(
-            self.decode_errors, clock_steps=times.clock_steps, strays=times.strays, gaps=times.gaps
-        )
 
 
 class CaptureTimes:

@@ -8,8 +8,7 @@ from typing import Final
 
 from av.error import FFmpegError, HTTPClientError, HTTPServerError, HTTPUnauthorizedError, InvalidDataError
 
-from perception.sources.decoding.file_end import ENDS_BEFORE_FIRST, is_cut_off
-from perception.sources.decoding.mp4_index import is_index_behind
+from perception.sources.decoding.file_end import ENDS_BEFORE_FIRST, is_cut_off, is_index_behind
 
 _HEAD_BYTES: Final = 1 << 16
 _LIBAVS_OWN: Final = 200  # error numbers below are the system's

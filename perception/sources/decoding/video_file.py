@@ -14,6 +14,10 @@ from perception.sources.source import SourceError
 
 FILE_LIMIT_S: Final = 10.0
 """Long enough for a disk to spin up or a slow mount; a playlist without an end would be read for ever."""
+SILENCE: Final = (
+    f"gives nothing for {FILE_LIMIT_S:g} s; is it on a mount that hangs, or a playlist without an end?"
+)
+"""The message for a file that gives nothing within the limit."""
 
 _BARE_PIXELS: Final = (".nv12", ".raw", ".rgb", ".yuv")
 _FORMS_OF_ONE: Final = ("image2", "ico")
@@ -29,7 +33,7 @@ def open_file(file: Path) -> InputContainer:
         # "file:", as libav takes a name with a colon for a URL
         return av.open(f"file:{file}", "r", metadata_errors="replace", timeout=FILE_LIMIT_S)
     except ExitError:
-        raise SourceError(f"{file}: {silence_message()}") from None
+        raise SourceError(f"{file}: {SILENCE}") from None
     except (InvalidDataError, EOFError):
         raise SourceError(f"{file}: {why_unreadable(file)}") from None
     except FFmpegError as error:
@@ -39,11 +43,6 @@ def open_file(file: Path) -> InputContainer:
                 "(ffmpeg -f rawvideo -s WxH -pix_fmt yuv420p -i FILE FILE.y4m)"
             ) from None
         raise SourceError(f"{file}: cannot be opened: {error.strerror}") from None
-
-
-def silence_message() -> str:
-    """The message for a file that gives nothing within the limit."""
-    return f"gives nothing for {FILE_LIMIT_S:g} s; is it on a mount that hangs, or a playlist without an end?"
 
 
 def holds_one_picture(form: str, frames_expected: int) -> bool:

@@ -9,17 +9,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from perception.frame import CameraState
-from perception.sources.arrival import ArrivalClock
 from perception.sources.rate import Rate
-
-__all__ = [
-    "ArrivalClock",
-    "Backoff",
-    "Freshness",
-    "FreshnessSettings",
-    "ReconnectSettings",
-    "allowed_silence_ns",
-]
 
 PERIODS_UNTIL_STALE: Final = 3
 _INTERVALS_KEPT: Final = 9

@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -30,7 +31,6 @@ from perception.sources.isolated.messages import (
 )
 from perception.sources.isolated.reader_process import OPEN, SLOTS
 from perception.sources.isolated.shared_memory import RingView
-from perception.sources.isolated.starter import STARTER, Process
 from perception.sources.source import EndOfSource, Source, SourceError, SourceInfo
 
 __all__ = ["GRACE_S", "IS_SUPPORTED", "SLOTS", "Reader", "ReaderDied", "ReaderLost", "ReaderMalformed"]
@@ -70,7 +70,8 @@ class Reader:
 
     def __init__(self, build: Callable[[], Source], name: str) -> None:
         self._build, self._name = pickle.dumps(build), name
-        self._process: Process | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+        self._starter: ThreadPoolExecutor | None = None
         self._socket: socket.socket | None = None
         self._ring: RingView | None = None
         self._generation = 0
@@ -138,33 +139,39 @@ class Reader:
         if process is not None and _status(process, grace_s) is None:
             process.kill()
             _status(process, _KILL_LIMIT_S)
-        if process is not None:
-            STARTER.ended()
+        if self._starter is not None:
+            self._starter.shutdown()
+            self._starter = None
 
     def _start(self) -> None:
         try:
             ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         except OSError as error:
             raise self._not_started(error) from None
-        command = [sys.executable, "-P", _MAIN]
-        # a session of its own: a terminal's signals are for the node, which ends its readers; no standard
-        # output, which belongs to the records
-
-        def start() -> Process:
-            return subprocess.Popen(
-                command, stdin=theirs.fileno(), stdout=subprocess.DEVNULL, start_new_session=True
-            )
-
+        # with PR_SET_PDEATHSIG, the kernel kills a process when the thread that started it ends
+        starter = ThreadPoolExecutor(1, "reader start")
         try:
             ours.setblocking(False)  # recv_fds ignores MSG_DONTWAIT
             ours.send(pickle.dumps((os.getpid(), sys.path, self._build)))
-            self._process = STARTER.run(start)
-        except (OSError, RuntimeError, MemoryError) as error:
+            # a session of its own: a terminal's signals are for the node, which ends its readers; no standard
+            # output, which belongs to the records
+            self._process = starter.submit(
+                lambda: subprocess.Popen(
+                    [sys.executable, "-P", _MAIN],
+                    stdin=theirs.fileno(),
+                    stdout=subprocess.DEVNULL,
+                    start_new_session=True,
+                )
+            ).result()
+        except BaseException as error:
             ours.close()
-            raise self._not_started(error) from None
+            starter.shutdown(wait=False)
+            if isinstance(error, OSError | RuntimeError | MemoryError):
+                raise self._not_started(error) from None
+            raise
         finally:
             theirs.close()
-        self._socket = ours
+        self._socket, self._starter = ours, starter
 
     def _not_started(self, error: Exception) -> ReaderLost:
         why = (error.strerror if isinstance(error, OSError) else str(error)) or type(error).__name__
@@ -222,7 +229,7 @@ class Reader:
         return ReaderDied(f"{self._name}: the process that reads it {cause}")
 
 
-def _status(process: Process, limit_s: float) -> int | None:
+def _status(process: subprocess.Popen[bytes], limit_s: float) -> int | None:
     """Exit status; None if it does not end in time."""
     try:
         return process.wait(limit_s)

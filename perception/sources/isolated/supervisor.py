@@ -121,13 +121,14 @@ class IsolatedSource(Source):
         Raises:
             SourceError: if it does not open and is not retried.
         """
+        self._info, self._was_open, self._end, self._numbers = None, False, None, Numbers()
         self._backoff = Backoff(self._limits.reconnect)
         try:
             self._wake = socket.socketpair()
         except OSError as error:
             raise SourceError(f"{self._name}: cannot be opened: {error.strerror}") from None
         try:
-            info = self._opened_by(self._attempt)
+            info = self._first_info()
             self._backoff = Backoff(self._limits.reconnect)
         except SourceError as error:
             if self._awaited is None or self._is_stopped or not self._may_try_again:
@@ -138,23 +139,6 @@ class IsolatedSource(Source):
         self._freshness = Freshness(info.rate, self._limits.freshness, self._now_ns())
         self._numbers.begin(self._now_ns())
         return info
-
-    def rewind(self) -> None:
-        """Restart a recording in the same process, with ids and times from 0; raises SourceError.
-
-        Does nothing once stopped.
-        """
-        if self._reader is None:
-            raise SourceError(f"{self._name}: not open")
-        if self._is_stopped:
-            return
-        self._keep_counts()
-        self._numbers, self._end = Numbers(), None
-        try:
-            self._opened_by(self._ask)
-        except SourceError:
-            self.close()
-            raise
 
     def read(self) -> Frame:
         """The next frame; EndOfSource once stopped.
@@ -241,10 +225,10 @@ class IsolatedSource(Source):
             self._reader, self._start_s = self._new_reader(), START_S
         self._reader.open()
 
-    def _opened_by(self, ask: Callable[[], None]) -> SourceInfo:
+    def _first_info(self) -> SourceInfo:
         """The info of the opened source; ends the reader if it does not open in time."""
         try:
-            ask()
+            self._attempt()
             while self._phase == "opening" and not self._is_stopped:
                 left_ns = self._hung_ns() - self._now_ns()
                 if left_ns <= 0:

@@ -10,10 +10,10 @@ from typing import Final
 import av
 from av.error import FFmpegError
 
-from perception.frame import Frame
 from perception.sources.choice import Choice
+from perception.sources.decoded_source import DecodedSource
 from perception.sources.decoding.decoder import Decoded, Decoder
-from perception.sources.decoding.frame_times import CaptureTimes, FrameTimes, TimestampedSource
+from perception.sources.decoding.frame_times import FrameTimes
 from perception.sources.decoding.image_size import MAX_PIXELS
 from perception.sources.files import with_parts
 from perception.sources.kind import SourceKind, TypedSource
@@ -28,7 +28,7 @@ from perception.sources.source import EndOfSource, SourceError, SourceInfo
 from perception.system.plugins import NoSettings
 
 
-class PlaylistSource(TimestampedSource):
+class PlaylistSource(DecodedSource):
     """One video of a playlist.
 
     If the playlist has no end, it is live: it starts a few segments before the newest, as players do, and
@@ -60,19 +60,16 @@ class PlaylistSource(TimestampedSource):
         behind: int | None = None,
         source_id: str | None = None,
     ) -> None:
-        super().__init__()
-        self._name, self._url, self._fetch = name, url, fetch
-        self._source_id = source_id or name
-        self._choice = choice or Choice()
+        super().__init__(name, source_id, max_pixels, choice)
+        self._url, self._fetch = url, fetch
         self._open_timeout_s, self._read_timeout_s = open_timeout_s, read_timeout_s
-        self._threads, self._max_pixels = threads, max_pixels
+        self._threads = threads
         self.last_number = behind
         """Of the last segment read from a live stream."""
         self._segments: Segments | None = None
         self._feed: Feed | None = None
-        self._decoder: Decoder | None = None
         self._problem = ""
-        self._frames_read = self._part_frames = self._errors_before = 0
+        self._part_frames = 0
         self._silent_after_s = read_timeout_s
 
     @classmethod
@@ -106,48 +103,22 @@ class PlaylistSource(TimestampedSource):
     def _open(self, video: PlaylistVideo) -> SourceInfo:
         self._segments = Segments(video.load, self._fetch, video.playlist, self.last_number)
         self._feed = Feed(self._segments, self._open_timeout_s)
-        self._problem, self._frames_read, self._errors_before = "", 0, 0
+        self._problem = ""
         self._choice_in_part = Choice() if video.has_variants else self._choice
         decoder = self._decoder = self._next_part(self._feed)
-        picture = decoder.peek()
+        first = decoder.peek()
         is_live, longest_s = self._segments.is_live, video.playlist.longest_s
+        self._is_live = is_live
         self._silent_after_s = self._read_timeout_s + longest_s * is_live
         self._feed.wait_up_to(self._silent_after_s)
-        self.times, self._capture_times = FrameTimes(decoder.rate.hz), CaptureTimes()
         self._clock = PlayClock(decoder.rate.hz)
         behind_s = sum(segment.duration_s for segment in video.playlist.segments[-FROM_THE_END:])
         delay = f"about {behind_s:.0f} s behind" if is_live else ""
         description = ", ".join(filter(None, (f"{decoder.description} by {video.form}", delay, video.note)))
-        return SourceInfo(
-            *(self._source_id, is_live, picture.pixels.frame_wh, decoder.rate.hz, description),
-            pixel_aspect=picture.pixel_aspect,
-            rate_kind=decoder.rate.kind,
-            burst_s=longest_s if is_live else 0.0,
-        )
-
-    def read(self) -> Frame:
-        """The next frame; from a live stream not before it is due.
-
-        Raises:
-            EndOfSource: also for a live stream whose playlist has ended.
-            SourceError: at the end of a recording with missing segments.
-        """
-        if self._decoder is None or self._segments is None:
-            raise SourceError(f"{self._name}: not open")
-        try:
-            decoded = self._next()
-        finally:
-            errors = self._decoder.decode_errors if self._decoder else 0
-            self.decode_errors = self._errors_before + errors
-        now_ns = time.monotonic_ns()
-        if self._segments.is_live:
-            captured_ns = self._clock.due_ns(decoded.pts_ns, now_ns)
-            time_ns = self._capture_times.time_ns(captured_ns)
-            time.sleep(max(0, captured_ns - now_ns) / 1e9)
-        else:
-            captured_ns, time_ns = now_ns, self.times.time_ns(decoded.pts_ns, self._next_pts_ns)
-        frame_id, self._frames_read = self._frames_read, self._frames_read + 1
-        return decoded.as_frame(self._source_id, frame_id, captured_ns, time_ns)
+        burst_s = longest_s if is_live else 0.0
+        info = self._opened(decoder, first, decoder.rate, description, burst_s=burst_s)
+        self.times = FrameTimes(decoder.rate.hz)  # over all parts, whatever their containers
+        return info
 
     def close(self) -> None:
         """Release everything."""
@@ -157,24 +128,31 @@ class PlaylistSource(TimestampedSource):
         if self._segments is not None and self._segments.is_live:
             self.last_number = self._segments.last_number
 
-    def _next(self) -> Decoded:
+    def _next(self, decoder: Decoder) -> Decoded:
+        """The next picture; EndOfSource also when a live playlist ends."""
         assert self._feed is not None
-        while self._decoder is not None:
+        while True:
             try:
-                decoded = self._decoder.next()
+                decoded = decoder.next()
                 self._part_frames += 1
                 return decoded
-            except TimeoutError:
-                raise SourceError(f"{self._name}: no frame for {self._silent_after_s:g} s") from None
             except EndOfSource:
                 self._end_part()
-                if self._feed.has_part:
-                    self._decoder = self._next_part(self._feed)
-        self._check_complete()
-        raise EndOfSource
+                if not self._feed.has_part:
+                    self._check_complete(decoder)
+                    raise
+                decoder = self._decoder = self._next_part(self._feed)
 
-    def _next_pts_ns(self) -> int | None:
-        return self._decoder.next_pts_ns() if self._decoder is not None else None
+    def _captured_ns(self, decoded: Decoded) -> int:
+        """When it is due, which is waited for."""
+        now_ns = time.monotonic_ns()
+        captured_ns = self._clock.due_ns(decoded.pts_ns, now_ns)
+        time.sleep(max(0, captured_ns - now_ns) / 1e9)
+        return captured_ns
+
+    @property
+    def _silence(self) -> str:
+        return f"no frame for {self._silent_after_s:g} s"
 
     def _next_part(self, feed: Feed) -> Decoder:
         """A decoder for the segments up to the next discontinuity."""
@@ -202,7 +180,7 @@ class PlaylistSource(TimestampedSource):
                 self._problem = self._problem or str(error)
         decoder.close()
 
-    def _check_complete(self) -> None:
+    def _check_complete(self, decoder: Decoder) -> None:
         segments = self._segments
         if segments is None or segments.is_live:
             return
