@@ -14,6 +14,7 @@ from av.sidedata.sidedata import SideData, SideDataContainer, Type
 from av.video.frame import VideoFrame
 
 from perception.imaging.letterbox import PixelAspect
+from perception.imaging.tiff import tiff_directories
 from perception.imaging.yuv import Plane, Yuv420
 
 _MATRIX: Final = struct.Struct("=9i")
@@ -91,17 +92,11 @@ _EXIF_ORIENTATION: Final = 274
 
 def turn_by_exif(exif: bytes) -> Turn:
     """From an EXIF block (a TIFF directory); upright if it states no orientation."""
-    order = "<" if exif.startswith(b"II") else ">"
     try:
-        (start,) = struct.unpack_from(order + "I", exif, 4)
-        (entries,) = struct.unpack_from(order + "H", exif, start)
-        for at in range(start + 2, start + 2 + 12 * entries, 12):
-            tag, _, _, value = struct.unpack_from(order + "HHIH", exif, at)
-            if tag == _EXIF_ORIENTATION:
-                return _BY_EXIF.get(value, UPRIGHT)
+        found = next(tiff_directories(exif, _EXIF_ORIENTATION), {})
     except struct.error:  # incomplete
-        pass
-    return UPRIGHT
+        return UPRIGHT
+    return _BY_EXIF.get(found.get(_EXIF_ORIENTATION, 0), UPRIGHT)
 
 
 _AVIF_HEADER_BYTES: Final = 1 << 16

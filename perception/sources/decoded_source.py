@@ -56,7 +56,16 @@ class DecodedSource(Source):
         finally:
             self.decode_errors = self._errors_before + self._errors
         frame_id, self._frames_read = self._frames_read, self._frames_read + 1
-        return decoded.as_frame(self._source_id, frame_id, captured_ns, time_ns)
+        return Frame(
+            source_id=self._source_id,
+            frame_id=frame_id,
+            captured_ns=captured_ns,
+            time_ns=time_ns,
+            pixels=decoded.pixels,
+            name=f"{frame_id:06d}",
+            is_damaged=decoded.is_damaged,
+            pixel_aspect=decoded.pixel_aspect,
+        )
 
     def rewind(self) -> None:
         """Start a recording over, with ids and times from 0; counters continue. Raises SourceError."""

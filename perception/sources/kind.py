@@ -159,12 +159,6 @@ class SourceKind(Entry[S]):
             raise PluginError(f"{self.origin}: claims gave {spec!r}; the spec is wanted, or None")
         return spec
 
-    def isolated(self, spec: str, settings: S, reading: SourceSettings) -> Isolation:
-        """How it is read in a process of its own."""
-        if self.isolation is not None:
-            return self.isolation(spec, settings, reading)
-        return isolation_of(self.build, spec, settings, reading)
-
 
 def isolation_of(
     build: Callable[[str, S, SourceSettings], Source], spec: str, settings: S, reading: SourceSettings

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, Literal, get_args
+from typing import Final, Literal
 
 from av.video.stream import VideoStream
 
 RateKind = Literal["declared", "measured", "assumed"]
 """Stated by container, codec or driver; measured over the first frames; unknown."""
-RATE_KINDS: Final = get_args(RateKind)
 
 FALLBACK_RATE_HZ: Final = 25.0
 MAX_RATE_HZ: Final = 480.0  # higher values are the container's clock, not a frame rate

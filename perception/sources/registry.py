@@ -14,7 +14,7 @@ from perception.sources.decoding.video_file import FILE_LIMIT_S
 from perception.sources.images import IMAGES
 from perception.sources.isolated.reader import IS_SUPPORTED, Reader
 from perception.sources.isolated.supervisor import MARGIN_S, IsolatedSource, Limits
-from perception.sources.kind import SourceKind, TypedSource
+from perception.sources.kind import SourceKind, TypedSource, isolation_of
 from perception.sources.pacing import Limited, Looped, Paced
 from perception.sources.pipe import PIPE
 from perception.sources.playlist.playlist_source import PLAYLIST
@@ -119,7 +119,7 @@ def build_source(spec: str, settings: object = None) -> Source:
 def _isolated(
     kind: SourceKind[Any], spec: str, own: Any, reading: SourceSettings, *, is_live: bool
 ) -> IsolatedSource:
-    how = kind.isolated(spec, own, reading)
+    how = (kind.isolation or partial(isolation_of, kind.build))(spec, own, reading)
     name, reconnect, awaited = redacted_url(spec), reading.reconnect, None
     open_timeout_s, read_timeout_s = reading.open_timeout_s, reading.read_timeout_s
     if is_live:

@@ -19,7 +19,6 @@ from av.error import ExitError, FFmpegError
 from av.packet import Packet
 from av.stream import Stream
 
-from perception.frame import Frame
 from perception.imaging.letterbox import SQUARE, PixelAspect
 from perception.imaging.orientation import Orientation
 from perception.imaging.pixel_aspect import PixelAspects
@@ -59,19 +58,6 @@ class Decoded:
     """Parts of it were concealed, or predicted from concealed parts."""
     pixel_aspect: PixelAspect
     """Width and height of a displayed pixel."""
-
-    def as_frame(self, source_id: str, frame_id: int, captured_ns: int, time_ns: int) -> Frame:
-        """The frame of a source, named by its id."""
-        return Frame(
-            source_id=source_id,
-            frame_id=frame_id,
-            captured_ns=captured_ns,
-            time_ns=time_ns,
-            pixels=self.pixels,
-            name=f"{frame_id:06d}",
-            is_damaged=self.is_damaged,
-            pixel_aspect=self.pixel_aspect,
-        )
 
 
 @dataclass(slots=True, eq=False)

@@ -37,7 +37,7 @@ class FrameTimes:
 
     def __init__(self, rate_hz: float, form: str = "") -> None:
         self._nominal_ns = self._period_ns = round(1e9 / rate_hz)
-        self._form, longest_ns = form, SLOWEST_NS if form in _ONE_TIMELINE else NEW_CLOCK_NS
+        longest_ns = SLOWEST_NS if form in _ONE_TIMELINE else NEW_CLOCK_NS
         self._limit_ns = max(longest_ns, NEW_CLOCK_PERIODS * self._nominal_ns)
         self._last_ns = -self._nominal_ns
         self._steps_ns: deque[int] = deque(maxlen=_STEPS_KEPT)

@@ -6,8 +6,9 @@ import re
 import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
+from perception.imaging.tiff import tiff_directories
 from perception.sources.source import SourceError
 
 MAX_PIXELS: Final = 100_000_000
@@ -28,9 +29,7 @@ _MPF_COUNT: Final = 0xB001
 _JPEG_FRAMES: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _TIFF_SIGNATURES: Final = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _TIFF_SUBFILE, _TIFF_WIDTH, _TIFF_HEIGHT = 254, 256, 257
-_TIFF_MOST_PAGES: Final = 100_000
 _HEIF_BRANDS: Final = frozenset((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"))
-_TIFF_BYTES: Final = {1: 1, 3: 2, 4: 4, 16: 8}
 
 
 def image_wh(data: bytes) -> Size | None:
@@ -75,22 +74,12 @@ def jpeg_pictures(data: bytes) -> int:
     try:
         for marker, at in _jpeg_markers(data):
             if marker == _JPEG_APP2 and data[at + 4 : at + 8] == b"MPF\0":
-                return _mpf_pictures(data[at + 8 : at + 2 + struct.unpack_from(">H", data, at + 2)[0]])
+                segment = data[at + 8 : at + 2 + struct.unpack_from(">H", data, at + 2)[0]]
+                return next(tiff_directories(segment, _MPF_COUNT), {}).get(_MPF_COUNT, 0)
             if marker == _JPEG_SCAN:
                 break
     except struct.error:  # the segment is incomplete
         pass
-    return 0
-
-
-def _mpf_pictures(tiff: bytes) -> int:
-    order = "<" if tiff.startswith(b"II") else ">"
-    (start,) = struct.unpack_from(order + "I", tiff, 4)
-    (entries,) = struct.unpack_from(order + "H", tiff, start)
-    for at in range(start + 2, start + 2 + 12 * entries, 12):
-        tag, _, _, value = struct.unpack_from(order + "HHII", tiff, at)
-        if tag == _MPF_COUNT:
-            return int(value)
     return 0
 
 
@@ -156,7 +145,7 @@ def _webp(data: bytes) -> Size | None:
 
 def _tiff(data: bytes) -> Size | None:
     """From the first directory."""
-    return next((page.wh for page in _tiff_directories(data)), None)
+    return next((page.wh for page in _pages(data)), None)
 
 
 @dataclass(frozen=True)
@@ -177,38 +166,19 @@ def tiff_pages(data: bytes) -> list[TiffPage]:
         return []
     pages = []
     try:
-        for page in _tiff_directories(data):
+        for page in _pages(data):
             pages.append(page)
     except (struct.error, IndexError):  # a directory is incomplete
         pass
     return [page for page in pages if not page.is_reduced] or pages
 
 
-def _tiff_directories(data: bytes) -> Iterator[TiffPage]:
-    """One per directory; the largest size if it is given twice."""
-    order = "<" if data.startswith(b"II") else ">"
-    byte_order: Literal["little", "big"] = "little" if order == "<" else "big"
-    is_big = struct.unpack_from(order + "H", data, 2)[0] == 43
-    offset, count_kind = (order + "Q", order + "Q") if is_big else (order + "I", order + "H")
-    entry_bytes, value_at = (20, 12) if is_big else (12, 8)
-    (start,) = struct.unpack_from(offset, data, 8 if is_big else 4)
-    seen: set[int] = set()
-    while start and start not in seen and len(seen) < _TIFF_MOST_PAGES:
-        seen.add(start)
-        (count,) = struct.unpack_from(count_kind, data, start)
-        first = start + struct.calcsize(count_kind)
-        end = first + count * entry_bytes
-        found = {_TIFF_WIDTH: 0, _TIFF_HEIGHT: 0, _TIFF_SUBFILE: 0}
-        for entry in range(first, min(end, len(data)), entry_bytes):
-            tag, kind = struct.unpack_from(order + "HH", data, entry)
-            if tag in found and kind in _TIFF_BYTES:
-                value = data[entry + value_at : entry + value_at + _TIFF_BYTES[kind]]
-                found[tag] = max(found[tag], int.from_bytes(value, byte_order))
+def _pages(data: bytes) -> Iterator[TiffPage]:
+    for number, found in enumerate(tiff_directories(data, _TIFF_SUBFILE, _TIFF_WIDTH, _TIFF_HEIGHT)):
         wh = found[_TIFF_WIDTH], found[_TIFF_HEIGHT]
         if not all(wh):
             return
-        yield TiffPage(len(seen) - 1, wh, bool(found[_TIFF_SUBFILE] & 1))
-        (start,) = struct.unpack_from(offset, data, end)
+        yield TiffPage(number, wh, bool(found[_TIFF_SUBFILE] & 1))
 
 
 def is_avif(data: bytes) -> bool:

@@ -10,13 +10,13 @@ import json
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any, Final, NoReturn
+from dataclasses import dataclass, field, is_dataclass
+from typing import Any, Final, Literal, NoReturn, get_args, get_origin, get_type_hints
 
+from perception.frame import Frame
 from perception.imaging.letterbox import PixelAspect
 from perception.imaging.pixel_aspect import FARTHEST
 from perception.sources.isolated.shared_memory import Layout
-from perception.sources.rate import RATE_KINDS
 from perception.sources.source import SourceInfo
 
 LARGEST_MESSAGE: Final = 65_536
@@ -103,16 +103,25 @@ Check = Callable[[Any], Any]
 """Gives the value, converted if necessary; raises MalformedMessage or what `decoded` expects."""
 
 
-def _fields(kind: Callable[..., Any], /, **checks: Check) -> Check:
-    """A mapping with exactly these keys, as arguments of `kind`."""
+def _object(make: Callable[..., Any], hints: dict[str, Any]) -> Check:
+    """A mapping with exactly these keys, as arguments of `make`."""
+    checks = {name: _BY_NAME.get(name) or _by_type(hint) for name, hint in hints.items()}
 
     def check(value: Any) -> Any:
         values = _mapping(value)
         if values.keys() != checks.keys():
             raise MalformedMessage(f"fields {sorted(values)}")
-        return kind(**{name: checked(values[name]) for name, checked in checks.items()})
+        return make(**{name: checked(values[name]) for name, checked in checks.items()})
 
     return check
+
+
+def _by_type(hint: Any) -> Check:
+    if isinstance(hint, type) and is_dataclass(hint):
+        return _object(hint, get_type_hints(hint))
+    if get_origin(hint) is Literal:
+        return _one_of(*get_args(hint))
+    return {int: _count, bool: _is(bool), str: _text}[hint]
 
 
 def _number(least: float, most: float, *types: type) -> Check:
@@ -143,7 +152,6 @@ def _is(kind: type) -> Check:
 
 
 _mapping: Final = _is(dict)
-_flag: Final = _is(bool)
 _side: Final = _number(1, 1 << 20, int)
 _count: Final = _number(0, 1 << 62, int)
 
@@ -187,46 +195,24 @@ def _one_line(text: str) -> str:
     return " ".join(text.split())[:_LONGEST_TEXT].strip()
 
 
-_INFO: Final = _fields(
-    SourceInfo,
-    source_id=_text,
-    is_live=_flag,
-    frame_wh=_wh,
-    rate_hz=_number(1e-6, 1e6, int, float),
-    description=_text,
-    is_replayed=_flag,
-    pixel_aspect=_aspect,
-    burst_s=_number(0, 1e6, int, float),
-    rate_kind=_one_of(*RATE_KINDS),
-    is_one_picture=_flag,
-    are_stills=_flag,
-    frames_expected=_count,
-)
-_LAYOUT: Final = _fields(Layout, kind=_one_of("bgr", "bt601", "bt709"), width=_side, height=_side)
-_FRAME: Final[dict[str, Check]] = {
-    "source_id": _text,
-    "frame_id": _count,
+_BY_NAME: Final[dict[str, Check]] = {
+    "burst_s": _number(0, 1e6, int, float),
     "captured_ns": _past_ns,
-    "time_ns": _count,
+    "counts": _counts,
+    "frame_wh": _wh,
+    "generation": _number(0, GENERATIONS - 1, int),
+    "height": _side,
     "name": _frame_name,
-    "is_damaged": _flag,
-    "missed_before": _count,
     "pixel_aspect": _aspect,
+    "rate_hz": _number(1e-6, 1e6, int, float),
+    "slot": _number(0, 254, int),
+    "slot_bytes": _number(1, 1 << 40, int),
+    "slots": _number(1, 255, int),
+    "text": lambda text: _one_line(_text(text)),
+    "width": _side,
 }
-FRAME_FIELDS: Final = _FRAME.keys()
-_RING: Final = _fields(
-    NewRing,
-    slots=_number(1, 255, int),
-    slot_bytes=_number(1, 1 << 40, int),
-    generation=_number(0, GENERATIONS - 1, int),
-)
-_NEW_FRAME: Final = _fields(
-    NewFrame, slot=_number(0, 254, int), layout=_LAYOUT, values=_fields(dict, **_FRAME), counts=_counts
-)
-_MESSAGES: Final[dict[str, Check]] = {
-    "NewRing": _RING,
-    "Opened": _fields(Opened, info=_INFO),
-    "NewFrame": _NEW_FRAME,
-    "Ended": _fields(Ended, counts=_counts),
-    "Failed": _fields(Failed, text=lambda text: _one_line(_text(text))),
-}
+"""Fields that may not have every value of their type."""
+_FRAME_HINTS: Final = {name: hint for name, hint in get_type_hints(Frame).items() if name != "pixels"}
+FRAME_FIELDS: Final = tuple(_FRAME_HINTS)
+_BY_NAME["values"] = _object(dict, _FRAME_HINTS)
+_MESSAGES: Final = {kind.__name__: _by_type(kind) for kind in (NewRing, Opened, NewFrame, Ended, Failed)}

@@ -48,39 +48,26 @@ def serve(connection: socket.socket, build: bytes) -> None:
     with suppress(_NodeGone):
         while True:
             writer.wait_for_open()
+            outcome: Ended | Failed | None = None
             try:
                 source = source or pickle.loads(build)()
-            except Exception as error:  # a third-party source that this process cannot import
-                writer.send(Failed(_text(error)))
-                continue
-            outcome = _outcome(writer, source)
-            with suppress(Exception):  # a library's, about a device or stream that is gone
-                source.close()
+                writer.give(source)
+            except EndOfSource:
+                outcome = Ended(_counts(source) if source is not None else {})
+            except SourceError as error:
+                outcome = Failed(str(error))
+            except _OpenAgain:
+                pass
+            except _NodeGone:
+                raise
+            except Exception as error:  # a library's: the node may try again
+                outcome = Failed(f"{type(error).__name__}: {error}")
+            finally:
+                with suppress(Exception):  # a library's, about a device or stream that is gone
+                    if source is not None:
+                        source.close()
             if outcome is not None:
                 writer.send(outcome)
-
-
-def _outcome(writer: _Writer, source: Source) -> Ended | Failed | None:
-    """Send the source's frames until it ends; None if it is to be reopened. Raises _NodeGone."""
-    outcome: Ended | Failed | None = None
-    try:
-        writer.give(source)
-    except _OpenAgain:
-        pass
-    except EndOfSource:
-        outcome = Ended(_counts(source))
-    except SourceError as error:
-        outcome = Failed(str(error))
-    except _NodeGone:
-        source.close()
-        raise
-    except Exception as error:  # a library's: the node may try again
-        outcome = Failed(_text(error))
-    return outcome
-
-
-def _text(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"
 
 
 class _Writer:

@@ -8,7 +8,7 @@ import sys
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 
@@ -26,8 +26,8 @@ _ALIGNMENT: Final = 4096
 class Layout:
     """Memory layout of a picture."""
 
-    kind: str
-    """"bgr", or the matrix of 4:2:0 planes: "bt601" or "bt709"."""
+    kind: Literal["bgr", "bt601", "bt709"]
+    """`bgr`, or the matrix of 4:2:0 planes."""
     width: int
     height: int
 
@@ -116,4 +116,4 @@ class RingView:
         if layout.kind == "bgr":
             return layout.arrays(memory)[0]
         y, u, v = layout.arrays(memory)
-        return Yuv420(y, u, v, "bt709" if layout.kind == "bt709" else "bt601")
+        return Yuv420(y, u, v, layout.kind)

@@ -162,7 +162,8 @@ class IsolatedSource(Source):
                 if self._reader is not None and self._reader.waits_for_slot:
                     self._phase_ns = now_ns  # the recording waits for this process
                 elif self._phase != "idle" and now_ns >= self._hung_ns():
-                    self._hung()
+                    waited_s = (now_ns - self._phase_ns) / 1e9
+                    raise _HungError(f"{self._name}: hung for {waited_s:.1f} s while {_DOING[self._phase]}")
             except (SourceError, EndOfSource) as error:
                 self._failed(error)
                 if not self._is_worth_trying(error):
@@ -295,10 +296,6 @@ class IsolatedSource(Source):
         else:
             self._keep_counts()
             self._rest()
-
-    def _hung(self) -> None:
-        waited_s = (self._now_ns() - self._phase_ns) / 1e9
-        raise _HungError(f"{self._name}: hung for {waited_s:.1f} s while {_DOING[self._phase]}")
 
     def _end_reader(self, hangs: bool) -> None:
         if self._reader is not None:
