@@ -148,11 +148,11 @@ def test_frames_out_of_order_and_twice_are_set_right_soon(order: tuple[int, ...]
     assert given[20:] == stamps[20:]
 
 
-@pytest.mark.parametrize("told_hz", [25.0, 50.0, 1000.0])
-def test_a_clock_that_is_set_back_a_little_is_followed_at_the_measured_rate(told_hz: float) -> None:
+@pytest.mark.parametrize("declared_hz", [25.0, 50.0, 1000.0])
+def test_a_clock_that_is_set_back_a_little_is_followed_at_the_measured_rate(declared_hz: float) -> None:
     stamps = [*steady(100), *steady(200, 3_460 * MS)]
 
-    given = times_of(stamps, FrameTimes(told_hz))
+    given = times_of(stamps, FrameTimes(declared_hz))
 
     assert given == steady(300)
 

@@ -111,7 +111,7 @@ def turned_avif(image: NDArray[np.uint8], properties: bytes) -> bytes:
         (b"imir\1", lambda image: image[:, ::-1]),
     ],
 )
-def test_avif_is_turned_as_its_own_properties_tell(
+def test_avif_is_turned_as_its_own_properties_state(
     tmp_path: Path, properties: bytes, shown: Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
 ) -> None:
     plain_bgr = read_image_bgr(saved(tmp_path, "plain.avif", packed(".avif", picture())))
