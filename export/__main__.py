@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import sys
+from importlib import import_module
 
 from perception.cli.command import run_command
 
 
 def main() -> int:
     """Run the command with the arguments of the process; its exit status."""
-
-    def body() -> int:
-        from export.cli import main
-
-        return main()
-
-    return run_command("drivable-export", body)
+    return run_command("drivable-export", lambda: import_module("export.cli").main())
 
 
 if __name__ == "__main__":

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import onnx
+from numpy.typing import NDArray
 
 from export.calibration import calibration_inputs
 from export.config import ExportConfig
@@ -50,49 +52,36 @@ def builds(
     Yields:
         Candidates, the most promising first, each built on demand.
     """
-    for network, quantisation in _at_precision(source, config, input_wh, calibration, say):
+    cpu = source.cpu_graph(input_wh)
+    networks: Iterable[tuple[onnx.ModelProto, dict[str, Any] | None]] = [(cpu, None)]
+    if config.precision == "fp16":
+        networks = [(to_fp16(cpu), {"precision": "fp16", "method": "weights and sums in half precision"})]
+    elif config.precision == "int8":
+        assert calibration is not None
+        form: Form = "cpu" if config.target == "cpu" else "tensorrt"
+        inputs = calibration_inputs(calibration, input_wh, source.pad_bgr, CALIBRATION_FRAMES + PROBE_FRAMES)
+        networks = _int8(cpu, *inputs, form, say)
+    for network, quantisation in networks:
         graph = network
         if config.camera_wh is not None:
             graph = gpu_graph(network, source.labels, input_wh, config.camera_wh, source.pad_bgr)
         yield Built(network, graph, quantisation)
 
 
-def _at_precision(
-    source: Source,
-    config: ExportConfig,
-    input_wh: tuple[int, int],
-    calibration: LabelledFrames | None,
-    say: Callable[[str], None],
-) -> Iterator[tuple[onnx.ModelProto, dict[str, Any] | None]]:
-    network = source.cpu_graph(input_wh)
-    if config.precision == "fp16":
-        yield to_fp16(network), {"precision": "fp16", "method": "weights and sums in half precision"}
-    elif config.precision == "int8":
-        assert calibration is not None
-        form: Form = "cpu" if config.target == "cpu" else "tensorrt"
-        yield from _int8(network, source, input_wh, calibration, say, form)
-    else:
-        yield network, None
-
-
 def _int8(
-    network: onnx.ModelProto,
-    source: Source,
-    input_wh: tuple[int, int],
-    calibration: LabelledFrames,
-    say: Callable[[str], None],
+    cpu: onnx.ModelProto,
+    inputs: list[NDArray[np.uint8]],
+    conditions: dict[str, int],
     form: Form,
+    say: Callable[[str], None],
 ) -> Iterator[tuple[onnx.ModelProto, dict[str, Any]]]:
-    inputs, conditions = calibration_inputs(
-        calibration, input_wh, source.pad_bgr, CALIBRATION_FRAMES + PROBE_FRAMES
-    )
     # Evenly spaced, because the frames come by recording and the probe should see many of these.
     apart = max(2, len(inputs) // PROBE_FRAMES)
     probe = inputs[::apart]
     by_condition = [name for name, count in conditions.items() for _ in range(count)]
     chosen = [index for index in range(len(inputs)) if index % apart] or [0]
     refused: list[str] = []
-    for found in quantise(network, [inputs[index] for index in chosen], probe, say, form):
+    for found in quantise(cpu, [inputs[index] for index in chosen], probe, say, form):
         yield (
             found.graph,
             {

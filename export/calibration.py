@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Final
 
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from perception.imaging.letterbox import Bgr, letterbox
 from perception.inference.engines.session import CPU, load_session
 from perception.metrics.segmentation import LabelledFrames, condition_of
-from train.data.augment import Rain
+from train.data.augment import rain
 
 QUANTILES: Final = (0.0, 1e-5, 1e-4, 1 - 1e-4, 1 - 1e-5, 1.0)
 _READ_PER_CHOSEN: Final = 4
@@ -56,7 +57,7 @@ def calibration_inputs(
 def _in_rain(image_bgr: NDArray[np.uint8], seed: int) -> NDArray[np.uint8]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        wet = Rain().change(torch.from_numpy(image_bgr).permute(2, 0, 1))
+        wet = rain(torch.from_numpy(image_bgr).permute(2, 0, 1))
     return np.ascontiguousarray(wet.permute(1, 2, 0).numpy())
 
 
@@ -89,8 +90,7 @@ def activation_quantiles(
     Args:
         graph: with shapes for all `tensors`, static, and `frame` for its input.
     """
-    watched = onnx.ModelProto()
-    watched.CopyFrom(graph)
+    watched = copy.deepcopy(graph)
     del watched.graph.output[:]
     values = {value.name: value for value in (*graph.graph.value_info, *graph.graph.output)}
     steps = {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import shlex
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -128,6 +128,6 @@ def command_line(config: ExportConfig, source: Source, input_wh: tuple[int, int]
     for name in ("data", "calibrate", "label_map"):
         if value := getattr(config, name):
             words += [f"--{name.replace('_', '-')}", Path(value).name]
-    if config.layout != next(field.default for field in fields(ExportConfig) if field.name == "layout"):
+    if config.layout != ExportConfig.layout:
         words += ["--layout", config.layout]
     return shlex.join(words)

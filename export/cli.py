@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import warnings
-from dataclasses import dataclass
+from dataclasses import fields
 from importlib import import_module
 from typing import Final
 
@@ -34,47 +34,25 @@ USAGE = (
 )
 
 
-@dataclass(frozen=True)
-class Command:
-    """A subcommand: its module, imported when it runs because that takes seconds, and two names in it."""
-
-    module: str
-    settings: str
-    """Name of its dataclass of settings."""
-    function: str
-    """Called with the settings and `say`; may return an exit status."""
-    description: str
-    takes_file: bool = True
-    """Whether the file may be named without `--file`."""
-    takes_settings_files: bool = False
-    """Whether it also takes the files of `--config`, to check that no output overwrites one."""
-
-
 COMMANDS: Final = {
-    "inspect": Command(
-        "export.inspect_file", "InspectConfig", "inspect", "Show what a file is, and where it runs."
-    ),
-    "wrap": Command(
-        "export.wrap",
-        "WrapConfig",
-        "wrap",
-        "Wrap an external network as one of our files.",
-        takes_settings_files=True,
-    ),
-    "certainty": Command(
-        "export.certainty",
-        "CertaintyConfig",
-        "add_certainty",
+    "inspect": ("export.inspect_file", "InspectConfig", "inspect", "Show what a file is, and where it runs."),
+    "wrap": ("export.wrap", "WrapConfig", "wrap", "Wrap an external network as one of our files."),
+    "certainty": (
+        *("export.certainty", "CertaintyConfig", "add_certainty"),
         "Add the network's uncertainty to a file.",
-        takes_settings_files=True,
     ),
-    "renew": Command(
-        "export.renew", "RenewConfig", "renew", "Rewrite files with a known answer, keeping their graphs."
+    "renew": (
+        "export.renew",
+        "RenewConfig",
+        "renew",
+        "Rewrite files with a known answer, keeping their graphs.",
     ),
-    "table": Command(
-        "export.table", "TableConfig", "table", "Export every network, and compare them.", takes_file=False
-    ),
+    "table": ("export.table", "TableConfig", "table", "Export every network, and compare them."),
 }
+"""Module, imported when it runs because that takes seconds; its settings; its function, which takes them and
+`say`, and may return an exit status; description."""
+TAKE_SETTINGS_FILES: Final = ("wrap", "certainty")
+"""Functions that also take the files of `--config`, to check that no output overwrites one."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -124,12 +102,11 @@ def _run(given: list[str]) -> int:
 
         export(config, print_line, files)
         return 0
-    command = COMMANDS[name]
-    module = import_module(command.module)
-    settings = parse(
-        *(getattr(module, command.settings), f"drivable-export {name}", command.description, rest),
-        positional=("file",) if command.takes_file else (),
-    )
-    more = [files] if command.takes_settings_files else []
-    status = getattr(module, command.function)(settings, print_line, *more)
+    module, settings_class, function, description = COMMANDS[name]
+    command = import_module(module)
+    kind = getattr(command, settings_class)
+    positional = tuple(field.name for field in fields(kind) if field.name == "file")
+    settings = parse(kind, f"drivable-export {name}", description, rest, positional=positional)
+    more = [files] if name in TAKE_SETTINGS_FILES else []
+    status = getattr(command, function)(settings, print_line, *more)
     return status if isinstance(status, int) else 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -87,8 +88,7 @@ class FileSource:
 
     def control(self, input_wh: tuple[int, int]) -> Infer:
         """The graph with the values of every weight shuffled."""
-        other = onnx.ModelProto()
-        other.CopyFrom(self._graph)
+        other = copy.deepcopy(self._graph)
         random = np.random.default_rng(CONTROL_SEED)
         for weight in _weight_tensors(other):
             values = numpy_helper.to_array(weight)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import onnx
 from onnx import TensorProto
 from onnxruntime.quantization.onnx_model import ONNXModel
@@ -19,8 +21,7 @@ def to_fp16(graph: onnx.ModelProto) -> onnx.ModelProto:
     nodes before its first weights stay in float32: float16 has steps of 1/8 from 128 on, too coarse to
     subtract a mean of 123.675 exactly.
     """
-    fp16 = onnx.ModelProto()
-    fp16.CopyFrom(graph)
+    fp16 = copy.deepcopy(graph)
     for index, node in enumerate(fp16.graph.node):
         node.name = node.name or f"{index}_{node.op_type}"
     fp16 = convert_float_to_float16(fp16, keep_io_types=True, node_block_list=_kept_in_float(fp16))

@@ -74,9 +74,26 @@ def rendered(camera_wh: tuple[int, int] | None = None) -> tuple[list[NDArray[np.
     return images, f"{PARITY_FRAMES} rendered frames"
 
 
+class MappedFrames:
+    """Labelled frames, each changed when it is read."""
+
+    def __init__(self, frames: LabelledFrames, change: Callable[[int, LabelledFrame], LabelledFrame]) -> None:
+        """`change` takes a frame's index and the frame."""
+        self._frames, self._change = frames, change
+        self.name, self.recording = frames.name, frames.recording
+
+    def __len__(self) -> int:
+        return len(self._frames)
+
+    def __getitem__(self, index: int) -> LabelledFrame:
+        return self._change(index, self._frames[index])
+
+
 def at_camera_size(frames: LabelledFrames, camera_wh: tuple[int, int] | None) -> LabelledFrames:
-    """The frames resized to the camera's frames; unchanged for None and `ANY_SIZE`."""
-    return ResizedFrames(frames, camera_wh) if camera_wh and any(camera_wh) else frames
+    """Images at the size of the camera's frames, labels at theirs; unchanged for None and `ANY_SIZE`."""
+    if not camera_wh or not any(camera_wh):
+        return frames
+    return MappedFrames(frames, lambda index, frame: (_resized(frame[0], camera_wh), frame[1]))
 
 
 def _resized(image_bgr: NDArray[np.uint8], to_wh: tuple[int, int]) -> NDArray[np.uint8]:
@@ -85,47 +102,16 @@ def _resized(image_bgr: NDArray[np.uint8], to_wh: tuple[int, int]) -> NDArray[np
     return np.asarray(cv2.resize(image_bgr, to_wh), np.uint8)
 
 
-class WrappedFrames:
-    """Labelled frames that pass through; subclasses change how one is read."""
-
-    def __init__(self, frames: LabelledFrames) -> None:
-        self.frames = frames
-
-    def __len__(self) -> int:
-        return len(self.frames)
-
-    def __getitem__(self, index: int) -> LabelledFrame:
-        return self.frames[index]
-
-    def name(self, index: int) -> str:
-        return self.frames.name(index)
-
-    def recording(self, index: int) -> str:
-        return self.frames.recording(index)
-
-
-class ResizedFrames(WrappedFrames):
-    """Images at the size of the camera's frames; labels keep theirs."""
-
-    def __init__(self, frames: LabelledFrames, camera_wh: tuple[int, int]) -> None:
-        super().__init__(frames)
-        self.camera_wh = camera_wh
-
-    def __getitem__(self, index: int) -> LabelledFrame:
-        image_bgr, truth = self.frames[index]
-        return _resized(image_bgr, self.camera_wh), truth
-
-
-class ProgressFrames(WrappedFrames):
+class ProgressFrames(MappedFrames):
     """Reports every 10 s how many frames were read: large networks take minutes."""
 
     def __init__(self, frames: LabelledFrames, what: str, say: Callable[[str], None]) -> None:
-        super().__init__(frames)
+        super().__init__(frames, self._report)
         self._what, self._say = what, say
         self._reported_s = time.monotonic()
 
-    def __getitem__(self, index: int) -> LabelledFrame:
+    def _report(self, index: int, frame: LabelledFrame) -> LabelledFrame:
         if time.monotonic() - self._reported_s > PROGRESS_EVERY_S:
             self._say(f"{self._what}: {index} of {len(self)} frames")
             self._reported_s = time.monotonic()
-        return self.frames[index]
+        return frame

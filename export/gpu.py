@@ -7,6 +7,8 @@ and for a known frame size no shape is computed at run time.
 
 from __future__ import annotations
 
+import copy
+
 import onnx
 import onnxslim
 from onnx import compose, parser, version_converter
@@ -137,8 +139,7 @@ def gpu_graph(
     Raises:
         ExportError: if the CPU graph processes its bytes before converting them to floats.
     """
-    network = onnx.ModelProto()
-    network.CopyFrom(cpu)
+    network = copy.deepcopy(cpu)
     del network.metadata_props[:]
     opset = next(entry.version for entry in network.opset_import if entry.domain in ("", "ai.onnx"))
     if opset < OPSET:

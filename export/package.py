@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import tempfile
 from collections.abc import Mapping
@@ -61,8 +62,7 @@ def pack(
         known: a picture and the network's class map of it, to check engines with.
     """
     contract = replace(contract, sha256=NO_CHECKSUM)
-    model = onnx.ModelProto()
-    model.CopyFrom(graph)
+    model = copy.deepcopy(graph)
     del model.metadata_props[:]
     model.metadata_props.add(key=METADATA_KEY, value=contract.to_json())
     model.metadata_props.add(key=CARD_KEY, value=json.dumps(card, ensure_ascii=False))

@@ -6,6 +6,7 @@ the weights, and in int8 the bytes that the first layer reads, stay the same.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,8 +89,7 @@ def plain_nchw_graph(cpu: onnx.ModelProto, std: float) -> tuple[onnx.ModelProto,
     Raises:
         ExportError: if the graph does not begin like ours.
     """
-    model = onnx.ModelProto()
-    model.CopyFrom(cpu)
+    model = copy.deepcopy(cpu)
     graph = model.graph
     head = _head(graph)
     for node in head.nodes:

@@ -12,6 +12,7 @@ from typing import Any
 from perception.cli_config import SettingsError, parse
 from train.config import Stage, TrainConfig
 from train.models import PUBLISHED, Network
+from train.recipe import recipe_of
 
 OWN_LICENCE = "Apache-2.0"
 NOT_OF_THE_RECIPE = (
@@ -79,7 +80,7 @@ def training(config: dict[str, Any], history: Sequence[Mapping[str, float]]) -> 
 def recipe(config: dict[str, Any]) -> str | None:
     """The shipped recipe that these settings follow, as `drivable-train` takes it; None if there is none."""
     name = config["model"]
-    shipped = "train/published" if name in PUBLISHED else f"train/{name}"
+    shipped = recipe_of(name) or ""
     try:
         recipe_settings = asdict(parse(TrainConfig, "", "", ["--config", shipped, "--model", name]))
         stages = [asdict(Stage(**stage)) for stage in config["stages"]]

@@ -5,14 +5,13 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
 from export.config import DEFAULT_SIZE_WH, ExportConfig, Target
 from export.run import Exported, export_from
-from export.source import Source, open_source
-from export.torch_source import TorchSource
+from export.source import open_source
 from export.verify import CLASS_MAP, DIFFERENCE, SAME_CLASS, GateError
 from train.models import MODELS, check_known
 
@@ -45,28 +44,21 @@ def table(config: TableConfig, say: Callable[[str], None]) -> int:
     say("|---|---|---|---|---|---|---|")
     has_failed = False
     for name in config.models:
-        settings = ExportConfig(name, runs=config.runs, size_wh=config.size_wh)
         started_s = time.monotonic()
-        source, weights = _source(settings, config)
+        is_trained = (Path(config.runs) / name / "best.pt").is_file()
+        settings = ExportConfig(name, runs=config.runs, size_wh=config.size_wh, random_weights=not is_trained)
+        source = open_source(settings, lambda line: None)
         for target in TARGETS:
             with tempfile.TemporaryDirectory() as folder:
                 out = str(Path(folder) / f"{name}.onnx")
-                one = ExportConfig(name, runs=config.runs, size_wh=config.size_wh, out=out, target=target)
+                one = replace(settings, out=out, target=target)
                 try:
                     cells = _row(export_from(source, one, lambda line: None), started_s)
                 except GateError as error:
                     cells, has_failed = f"refused: {error} | – | – | –", True
-            say(f"| {name} | {weights} | {target} | {cells} |")
+            say(f"| {name} | {'trained' if is_trained else 'random'} | {target} | {cells} |")
             started_s = time.monotonic()
     return int(has_failed)
-
-
-def _source(settings: ExportConfig, config: TableConfig) -> tuple[Source, str]:
-    """The network trained under RUNS, or with random weights if there is none."""
-    file = Path(config.runs) / settings.model / "best.pt"
-    if file.is_file():
-        return open_source(settings, lambda line: None), "trained"
-    return TorchSource.random(settings.model), "random"
 
 
 def _row(exported: Exported, started_s: float) -> str:

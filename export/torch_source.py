@@ -16,11 +16,10 @@ from export.graph import cpu_graph
 from export.provenance import OWN_LICENCE, licence, training, training_data
 from export.verify import Infer, Predict
 from perception.frame import Frame, Prediction
-from perception.imaging.letterbox import letterbox, nearest
 from perception.labels import LABELS
 from train.checkpoint import Checkpoint, CheckpointError
 from train.config import GREY_LEVEL, GREY_STD, pad_bgr_of
-from train.evaluate import Normalise, logits_at_input
+from train.evaluate import Normalise, class_map_of
 from train.models import Network, build_model, check_known, size_of
 
 SEED = 0
@@ -138,14 +137,14 @@ class TorchSource:
 
     def predict(self, input_wh: tuple[int, int]) -> Predict:
         """Like validation (`train.evaluate`), at the size of the frame."""
-        infer = self.infer(input_wh)
+        normalise = Normalise(self.mean_bgr, self.std_bgr)
 
+        @torch.inference_mode()
         def predict(frame: Frame) -> Prediction:
-            input_bgr, box = letterbox(frame.image_bgr, input_wh, self.pad_bgr)
-            logits = torch.from_numpy(infer(input_bgr))[None]
-            at_input = logits_at_input(logits, torch.empty(box.input_wh[::-1]))
-            class_map = at_input.argmax(1)[0].to(torch.uint8).numpy()[box.rows, box.columns]
-            return Prediction(frame, nearest(class_map, box.frame_wh), (), self.network)
+            class_map = class_map_of(
+                lambda image: self.model(normalise(image)), frame.image_bgr, input_wh, self.pad_bgr
+            )
+            return Prediction(frame, class_map, (), self.network)
 
         return predict
 

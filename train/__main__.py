@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import sys
+from importlib import import_module
 
 from perception.cli.command import run_command
 
 
 def main() -> int:
     """Run the command with the arguments of the process; its exit status."""
-
-    def body() -> int:
-        from train.cli import main
-
-        return main()
-
-    return run_command("drivable-train", body)
+    return run_command("drivable-train", lambda: import_module("train.cli").main())
 
 
 if __name__ == "__main__":

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from perception.imaging.letterbox import letterbox, nearest
+from perception.imaging.letterbox import Bgr, letterbox, nearest
 from perception.labels import LABELS
 from perception.metrics.confusion_matrix import ConfusionMatrix
 from train.config import TrainConfig
@@ -78,9 +79,28 @@ def predictions(
     frames = validation_frames(config)
     for index in range(len(frames)):
         image_bgr, truth = frames[index]
-        input_bgr, box = letterbox(image_bgr, config.stages[-1].input_wh, config.pad_bgr)
-        frame = torch.from_numpy(input_bgr).permute(2, 0, 1)[None].to(device)
-        logits = logits_at_input(model(normalise(frame)), frame)
-        class_map = logits.argmax(1)[0].to(torch.uint8).cpu().numpy()[box.rows, box.columns]
-        predicted = nearest(class_map, box.frame_wh)
+        predicted = class_map_of(
+            lambda frame: model(normalise(frame.to(device))),
+            image_bgr,
+            config.stages[-1].input_wh,
+            config.pad_bgr,
+        )
         yield PredictedFrame(frames.name(index), frames.recording(index), image_bgr, truth, predicted)
+
+
+def class_map_of(
+    logits_of: Callable[[Tensor], Tensor],
+    image_bgr: NDArray[np.uint8],
+    input_wh: tuple[int, int],
+    pad_bgr: Bgr,
+) -> NDArray[np.uint8]:
+    """(H, W) class ids of an image, at its size, through the node's letterbox.
+
+    Args:
+        logits_of: (1, 3, h, w) uint8 BGR of the input's size to (1, classes, h, w) logits.
+    """
+    input_bgr, box = letterbox(image_bgr, input_wh, pad_bgr)
+    frame = torch.from_numpy(input_bgr).permute(2, 0, 1)[None]
+    at_input = logits_at_input(logits_of(frame), frame)
+    class_map = at_input.argmax(1)[0].to(torch.uint8).cpu().numpy()[box.rows, box.columns]
+    return nearest(class_map, box.frame_wh)

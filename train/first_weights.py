@@ -17,8 +17,10 @@ from typing import Any, Final
 import numpy as np
 import onnx
 import torch
+from numpy.typing import NDArray
 from onnx import numpy_helper
 from torch import Tensor, nn
+from torch.nn.modules.module import register_module_forward_hook
 
 from perception.inference.engines import EngineError, OnnxEngine
 from perception.inference.zoo import model_file
@@ -31,14 +33,15 @@ from train.models.encoder_weights import read_weights
 
 LARGEST_DIFFERENCE: Final = 1e-3
 """Allowed difference of logits between the exported file and the network initialised from it."""
-NOT_EXPORTED: Final = "head.find_lines."
-"""Prefix of layers that only training has; they begin at random."""
+NOT_EXPORTED: Final = "head.find_lines"
+"""The layer that only training has; it begins at random."""
 
 _PREFIX: Final = "model."
 _JOINED: Final = "/joined"
 
-Norms = list[tuple[nn.Conv2d, nn.BatchNorm2d]]
-"""Each convolution and the batch norm that follows it."""
+Norms = dict[nn.Conv2d, nn.BatchNorm2d]
+"""By convolution: the batch norm that follows it."""
+Arrays = dict[str, NDArray[Any]]
 
 
 class FirstWeightsError(ValueError):
@@ -145,35 +148,30 @@ def _from_graph(
     arrays = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
     _check_mean(arrays.get("mean"), config, file)
     width, height = contract.input_wh
-    norms = _norms(model, (height, width))
-    layers = dict(model.named_modules())
-    followed = {conv: norm for conv, norm in norms}
+    order, norms = _traced(model, (height, width))
+    names = {layer: name for name, layer in model.named_modules() if isinstance(layer, nn.Conv2d)}
     missing = [
-        name
-        for name, layer in layers.items()
-        if isinstance(layer, nn.Conv2d)
-        and not _take_layer(name, layer, followed.get(layer), arrays)
-        and not f"{name}.".startswith(NOT_EXPORTED)
+        conv
+        for conv, name in names.items()
+        if not _take_layer(name, conv, norms.get(conv), arrays) and name != NOT_EXPORTED
     ]
-    for name in list(missing):
-        joined = f"{_PREFIX}{name}.weight{_JOINED}"
+    for conv in list(missing):
+        joined = f"{_PREFIX}{names[conv]}.weight{_JOINED}"
         if joined in arrays:
-            before = _layer_before(model, layers[name], (height, width))
-            if arrays[joined].shape != (layers[name].out_channels, *before.weight.shape[1:]):
-                continue
-            _split(before, layers[name], followed, arrays[joined], arrays[f"{joined}_bias"])
-            missing = [left for left in missing if layers[left] not in (before, layers[name])]
+            before = order[order.index(conv) - 1]
+            if arrays[joined].shape == (conv.out_channels, *before.weight.shape[1:]):
+                _split(before, conv, norms, arrays[joined], arrays[f"{joined}_bias"])
+                missing = [left for left in missing if left not in (before, conv)]
     if missing:
-        raise _another_network(file, model, f"it has no {missing[0]}")
-    first = next(layer for layer in layers.values() if isinstance(layer, nn.Conv2d))
+        raise _another_network(file, model, f"it has no {names[missing[0]]}")
     with torch.no_grad():
-        first.weight *= torch.tensor(config.std_bgr).view(1, 3, 1, 1)
+        next(iter(names)).weight *= torch.tensor(config.std_bgr).view(1, 3, 1, 1)
     _unfold(model, norms, Normalise(config.mean_bgr, config.std_bgr), some_frames())
     _check_same(model, engine, config, file)
     return Origin(source, contract.sha256, contract.training_data, contract.licence)
 
 
-def _check_mean(mean: np.ndarray[Any, Any] | None, config: TrainConfig, file: Path) -> None:
+def _check_mean(mean: NDArray[Any] | None, config: TrainConfig, file: Path) -> None:
     own = None if mean is None else np.resize(mean.ravel(), 3)
     if own is None or not np.allclose(own, config.mean_bgr, atol=1e-3):
         theirs = "no mean" if own is None else f"mean_bgr {own.tolist()}"
@@ -182,9 +180,7 @@ def _check_mean(mean: np.ndarray[Any, Any] | None, config: TrainConfig, file: Pa
         )
 
 
-def _take_layer(
-    name: str, conv: nn.Conv2d, norm: nn.BatchNorm2d | None, arrays: dict[str, np.ndarray[Any, Any]]
-) -> bool:
+def _take_layer(name: str, conv: nn.Conv2d, norm: nn.BatchNorm2d | None, arrays: Arrays) -> bool:
     """Copy one layer; the bias of a folded norm becomes the shift of a norm that does nothing else."""
     weight = arrays.get(f"{_PREFIX}{name}.weight")
     if weight is None or weight.shape != tuple(conv.weight.shape):
@@ -195,10 +191,7 @@ def _take_layer(
 
 
 def _set(
-    conv: nn.Conv2d,
-    norm: nn.BatchNorm2d | None,
-    weight: np.ndarray[Any, Any],
-    bias: np.ndarray[Any, Any] | None,
+    conv: nn.Conv2d, norm: nn.BatchNorm2d | None, weight: NDArray[Any], bias: NDArray[Any] | None
 ) -> None:
     with torch.no_grad():
         conv.weight.copy_(torch.from_numpy(np.array(weight, np.float32)))
@@ -212,11 +205,7 @@ def _set(
 
 
 def _split(
-    before: nn.Conv2d,
-    conv: nn.Conv2d,
-    followed: dict[nn.Conv2d, nn.BatchNorm2d],
-    weight: np.ndarray[Any, Any],
-    bias: np.ndarray[Any, Any],
+    before: nn.Conv2d, conv: nn.Conv2d, norms: Norms, weight: NDArray[Any], bias: NDArray[Any]
 ) -> None:
     """Split one linear layer into two, its rank being at most the number of channels between them.
 
@@ -230,20 +219,14 @@ def _split(
     spread = np.linalg.qr(np.random.default_rng(0).normal(size=(between, rank)))[0]
     inner = (spread * roots @ right[:rank]).reshape(before.weight.shape)
     outer = (left[:, :rank] * roots @ spread.T).reshape(conv.weight.shape)
-    _set(before, followed.get(before), inner, None)
-    _set(conv, followed.get(conv), outer, bias)
+    _set(before, norms.get(before), inner, None)
+    _set(conv, norms.get(conv), outer, bias)
 
 
 @contextmanager
-def _watched(
-    model: nn.Module, kind: type[nn.Module], see: Callable[[Any, Tensor, Tensor], None]
-) -> Iterator[None]:
-    """Within it, `see` is called with every layer of a kind, its input and its output, in eval mode."""
-    handles = [
-        layer.register_forward_hook(lambda layer, inputs, output: see(layer, inputs[0], output))
-        for layer in model.modules()
-        if isinstance(layer, kind)
-    ]
+def _watched(model: nn.Module, see: Callable[[nn.Module, Tensor, Tensor], None]) -> Iterator[None]:
+    """Within it, `see` is called with every layer, its input and its output, in eval mode."""
+    handle = register_module_forward_hook(lambda layer, inputs, output: see(layer, inputs[0], output))
     training = model.training
     model.eval()
     try:
@@ -251,50 +234,43 @@ def _watched(
             yield
     finally:
         model.train(training)
-        for handle in handles:
-            handle.remove()
+        handle.remove()
 
 
-def _norms(model: nn.Module, input_hw: tuple[int, int]) -> Norms:
+def _traced(model: nn.Module, input_hw: tuple[int, int]) -> tuple[list[nn.Conv2d], Norms]:
+    """The convolutions in the order they run, and the batch norms behind them."""
+    order: list[nn.Conv2d] = []
+    norms: Norms = {}
     made: dict[int, tuple[nn.Conv2d, Tensor]] = {}  # the output too, so that its id is not reused
-    pairs: Norms = []
 
     def see(layer: nn.Module, taken: Tensor, given: Tensor) -> None:
         if isinstance(layer, nn.Conv2d):
+            order.append(layer)
             made[id(given)] = layer, given
         elif isinstance(layer, nn.BatchNorm2d) and id(taken) in made:
-            pairs.append((made[id(taken)][0], layer))
+            norms[made[id(taken)][0]] = layer
 
-    with _watched(model, nn.Module, see):
+    with _watched(model, see):
         model(torch.zeros(1, 3, *input_hw))
-    return pairs
-
-
-def _layer_before(model: nn.Module, conv: nn.Module, input_hw: tuple[int, int]) -> nn.Conv2d:
-    """The convolution that runs before this one."""
-    order: list[nn.Conv2d] = []
-    with _watched(model, nn.Conv2d, lambda layer, taken, given: order.append(layer)):
-        model(torch.zeros(1, 3, *input_hw))
-    return order[order.index(conv) - 1]  # type: ignore[arg-type]
+    return order, norms
 
 
 def _unfold(model: nn.Module, norms: Norms, normalise: Normalise, frames: Iterator[Tensor]) -> None:
     """Set each norm's statistics to those of its input, and its scale and shift to undo them."""
-    of = {conv: norm for conv, norm in norms}
-    sums = {conv: torch.zeros(3, conv.out_channels, dtype=torch.float64) for conv in of}
+    sums = {conv: torch.zeros(3, conv.out_channels, dtype=torch.float64) for conv in norms}
 
-    def see(conv: nn.Conv2d, taken: Tensor, given: Tensor) -> None:
-        if conv in sums:
+    def see(conv: nn.Module, taken: Tensor, given: Tensor) -> None:
+        if isinstance(conv, nn.Conv2d) and conv in sums:
             values = given.double()
             count = torch.full((given.shape[1],), values.numel() / given.shape[1], dtype=torch.float64)
             sums[conv] += torch.stack([count, values.sum((0, 2, 3)), values.square().sum((0, 2, 3))])
 
-    with _watched(model, nn.Conv2d, see):
+    with _watched(model, see):
         for batch in frames:
             model(normalise(batch))
     with torch.no_grad():
         for conv, (count, total, squares) in sums.items():
-            norm = of[conv]
+            norm = norms[conv]
             mean = total / count
             variance = (squares / count - mean.square()).clamp(min=0)
             assert norm.running_mean is not None

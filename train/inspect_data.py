@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import combinations
@@ -67,7 +66,7 @@ def run(arguments: list[str], say: Callable[[str], None]) -> None:
     if not data_set.splits:
         raise DataError(f"{root}: holds no frames in the folders of layout {layout}")
     surveys = {
-        split: survey(data_set.frames[split], data_set.problems.get(split, ()), _progress(split))
+        split: survey(data_set.frames[split], data_set.problems.get(split, ()), split)
         for split in data_set.splits
     }
     for row in _table(surveys):
@@ -81,12 +80,13 @@ def run(arguments: list[str], say: Callable[[str], None]) -> None:
                 implausible.append(f"{split}: {why}")
             else:
                 say(f"warning: {split}: {why}; is the label map right?")
+    same_frames, alike_frames = _duplicates(surveys)
     faults = {
         "splits whose labels make no sense": implausible,
         "splits of unknown names": list(_misnamed(data_set)),
         "broken pairs": [f"{split}: {line}" for split, found in surveys.items() for line in found.broken],
-        "frames in two splits": list(_same(surveys)),
-        "pairs of frames alike across splits": list(_alike(surveys)),
+        "frames in two splits": same_frames,
+        "pairs of frames alike across splits": alike_frames,
         "recordings in two splits": list(_split_recordings(surveys)),
     }
     for kind, lines in faults.items():
@@ -127,20 +127,20 @@ def _misnamed(data_set: DataSet) -> Iterator[str]:
             yield f"{split}: its {frames} frames are not used in training; known names: {', '.join(SPLITS)}"
 
 
-def _same(surveys: dict[str, Survey]) -> Iterator[str]:
+def _duplicates(surveys: dict[str, Survey]) -> tuple[list[str], list[str]]:
+    """Frames that two splits share, and others that show one view."""
+    shared, similar = [], []
     for (split, found), (other_split, other) in combinations(surveys.items(), 2):
         digests, other_digests = ([frame.digest for frame in each.seen] for each in (found, other))
         for index, other_index in same(digests, other_digests):
-            yield f"{_place(found, index, split)} is {_place(other, other_index, other_split)}"
-
-
-def _alike(surveys: dict[str, Survey]) -> Iterator[str]:
-    """Frames of one view in two splits, other than those that are the same."""
-    for (split, found), (other_split, other) in combinations(surveys.items(), 2):
+            shared.append(f"{_place(found, index, split)} is {_place(other, other_index, other_split)}")
         prints, other_prints = ([frame.fingerprint for frame in each.seen] for each in (found, other))
         for index, other_index in alike(prints, other_prints):
-            if found.seen[index].digest != other.seen[other_index].digest:
-                yield f"{_place(found, index, split)} is like {_place(other, other_index, other_split)}"
+            if digests[index] != other_digests[other_index]:
+                similar.append(
+                    f"{_place(found, index, split)} is like {_place(other, other_index, other_split)}"
+                )
+    return shared, similar
 
 
 def _split_recordings(surveys: dict[str, Survey]) -> Iterator[str]:
@@ -170,13 +170,3 @@ def _write_sheets(config: InspectConfig, data_set: DataSet, surveys: dict[str, S
     except OSError as error:
         raise DataError(f"{folder}: the contact sheets cannot be written: {error.strerror}") from error
     return list(sheets)
-
-
-def _progress(split: str) -> Callable[[int], None]:
-    """Shows the number of frames done on one line of the terminal; does nothing without a terminal."""
-
-    def count(done: int) -> None:
-        if sys.stderr.isatty() and done % 100 == 0:
-            print(f"\r{split}: {done} frames", end="\r", file=sys.stderr, flush=True)
-
-    return count

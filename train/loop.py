@@ -17,7 +17,7 @@ from perception.sinks.claim import Claim, ClaimedError
 from train.check import changed_in_stage, changed_since, check
 from train.checkpoint import Checkpoint, CheckpointError
 from train.config import Stage, TrainConfig
-from train.data.mixture import Loader, check_enough, training_batches, validation_batches
+from train.data.mixture import Loader, training_batches, training_frames, validation_batches
 from train.evaluate import Normalise, Validation, evaluate, logits_at_input, predictions
 from train.first_weights import begin_with
 from train.losses import LOSSES, with_auxiliary
@@ -49,14 +49,10 @@ def train(config: TrainConfig, say: Callable[[str], None] = print) -> Path:
     claim = Claim()
     try:
         with rank0_reports_first():  # before leaving the group, or rank 0 would only see the others gone
-            return _Run(config, processes, say if processes.is_first else _silent, claim).finish()
+            return _Run(config, processes, say if processes.is_first else lambda line: None, claim).finish()
     finally:
         claim.release()
         processes.leave()
-
-
-def _silent(line: str) -> None:
-    """Print nothing: only the first process reports."""
 
 
 class _Run:
@@ -105,7 +101,8 @@ class _Run:
         self.teachers = [
             (teacher.weight, open_teacher(teacher, processes.device)) for teacher in config.teachers
         ]
-        check_enough(config, config.stages[self.at.stage :])
+        for stage in config.stages[self.at.stage :]:  # before earlier stages have taken hours
+            training_frames(config, stage)
         self.progress = Progress(config, folder, self.model, say, processes.is_first)
 
     def _some_frames(self) -> Iterator[Tensor]:
@@ -157,15 +154,16 @@ class _Run:
     def _stage(self, stage: Stage) -> None:
         batches, order = training_batches(self.config, stage, self.processes)
         validation = validation_batches(self.config, stage, self.processes)
-        optimiser, schedule = build_optimiser(self.model, self.config, stage, stage.epochs * len(order))
+        steps = stage.epochs * len(order)
+        self.optimiser, self.schedule = build_optimiser(self.model, self.config, stage, steps)
         if self.at.epoch:
             if changed := changed_in_stage(self.at.config, self.at.stage, stage):
                 raise CheckpointError(
                     f"{self.last_file}: stage {self.at.stage + 1} was started with other settings "
                     f"({', '.join(changed)}); resume it with the same, and add a stage to train longer"
                 )
-            optimiser.load_state_dict(self.at.training["optimiser"])
-            schedule.load_state_dict(self.at.training["schedule"])
+            self.optimiser.load_state_dict(self.at.training["optimiser"])
+            self.schedule.load_state_dict(self.at.training["schedule"])
         elif self.at.stage:  # from the best weights of the stage before, not the last
             self.model.load_state_dict(Checkpoint.load(self.best_file).model)
             self.average = moving_average(self.model, self.config.ema_decay)
@@ -175,22 +173,15 @@ class _Run:
             order.seed = self._seed_epoch()
             steps_before = int(sum(entry["steps"] for entry in self.at.history))
             self.progress.start_epoch(self.at.stage, self.at.epoch, len(order), steps_before)
-            loss = self._epoch(student, stage, batches, optimiser, schedule)
+            loss = self._epoch(student, stage, batches)
             judged = evaluate(watched, self.normalise, validation, self.loss_of, self.processes)
-            self._keep(loss, judged, watched, optimiser, schedule)
+            self._keep(loss, judged, watched)
         if self.at.epoch < stage.epochs:
             self.say(
                 f"stage {self.at.stage + 1} ends early: {self.at.epochs_since_best} epochs without a new best"
             )
 
-    def _epoch(
-        self,
-        student: nn.Module,
-        stage: Stage,
-        batches: Loader,
-        optimiser: torch.optim.Optimizer,
-        schedule: torch.optim.lr_scheduler.LRScheduler,
-    ) -> float:
+    def _epoch(self, student: nn.Module, stage: Stage, batches: Loader) -> float:
         """One pass over the training frames; the mean loss."""
         config, device = self.config, self.processes.device
         _training_mode(self.model, config)
@@ -209,26 +200,19 @@ class _Run:
                     loss = loss + weight * teacher.loss(frame, label, outputs, logits)
             if not torch.isfinite(loss):
                 raise TrainingError(f"the loss became {loss.item()} at step {step}; lower max_learning_rate")
-            optimiser.zero_grad(set_to_none=True)
+            self.optimiser.zero_grad(set_to_none=True)
             loss.backward()
             if config.clip_norm:
                 nn.utils.clip_grad_norm_(self.model.parameters(), config.clip_norm)
-            optimiser.step()
-            schedule.step()
+            self.optimiser.step()
+            self.schedule.step()
             if self.average is not None:
                 self.average.update_parameters(self.model)
             total += loss.item()
-            self.progress.step(loss.item(), float(schedule.get_last_lr()[0]))
+            self.progress.step(loss.item(), float(self.schedule.get_last_lr()[0]))
         return float(self.processes.sum(np.array([total]))[0]) / (len(batches) * self.processes.count)
 
-    def _keep(
-        self,
-        loss: float,
-        judged: Validation,
-        watched: nn.Module,
-        optimiser: torch.optim.Optimizer,
-        schedule: torch.optim.lr_scheduler.LRScheduler,
-    ) -> None:
+    def _keep(self, loss: float, judged: Validation, watched: nn.Module) -> None:
         """End an epoch: record its figures, write the checkpoints."""
         at = self.at
         score = judged.confusion.mean_iou() if self.config.choose_by == "mean_iou" else -judged.loss
@@ -240,8 +224,8 @@ class _Run:
         at.training = {
             "weights": self.model.state_dict(),
             "average": {} if self.average is None else self.average.state_dict(),
-            "optimiser": optimiser.state_dict(),
-            "schedule": schedule.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "schedule": self.schedule.state_dict(),
         }
         if self.processes.is_first:
             if is_best:

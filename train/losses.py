@@ -16,16 +16,12 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 # Weights of the losses of a network with an auxiliary head, as in the published study.
 MAIN_SHARE, AUXILIARY_SHARE = 0.6, 0.4
 
-_dice = smp.losses.DiceLoss(mode="multiclass", log_loss=True, smooth=1.0, ignore_index=IGNORE)
-_tversky = smp.losses.TverskyLoss(
+dice: Loss = smp.losses.DiceLoss(mode="multiclass", log_loss=True, smooth=1.0, ignore_index=IGNORE)
+"""-log(Dice), averaged over the classes (Milletari et al., 2016; log as in the published study)."""
+tversky: Loss = smp.losses.TverskyLoss(
     mode="multiclass", log_loss=True, smooth=1.0, alpha=0.3, beta=0.7, ignore_index=IGNORE
 )
-
-
-def dice(logits: Tensor, labels: Tensor) -> Tensor:
-    """-log(Dice), averaged over the classes (Milletari et al., 2016; log as in the published study)."""
-    loss: Tensor = _dice(logits, labels)
-    return loss
+"""-log(Tversky index): false negatives cost 0.7, false positives 0.3 (Salehi et al., 2017)."""
 
 
 def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
@@ -47,12 +43,6 @@ def focal(logits: Tensor, labels: Tensor) -> Tensor:
     """Cross entropy times (1 - p)^2, which emphasises pixels that are still wrong (Lin et al., 2017)."""
     surprise = functional.cross_entropy(logits, labels, ignore_index=IGNORE, reduction="none")
     return ((1 - torch.exp(-surprise)) ** 2 * surprise).sum() / (labels != IGNORE).sum().clamp(min=1)
-
-
-def tversky(logits: Tensor, labels: Tensor) -> Tensor:
-    """-log(Tversky index): false negatives cost 0.7, false positives 0.3 (Salehi et al., 2017)."""
-    loss: Tensor = _tversky(logits, labels)
-    return loss
 
 
 def dice_and_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:

@@ -68,7 +68,7 @@ def completed(arguments: Sequence[str]) -> Iterator[list[str]]:
             f"resume is {place}; it takes no value, name the run by its folder: --resume --out {home}"
         )
     if resume in ("true", "yes", "on"):
-        run = _run_in(Path(names.get("out", _default("out"))), names.get("name") or model)
+        run = _run_in(Path(names.get("out", TrainConfig.out)), names.get("name") or model)
         if run is not None:
             with tempfile.TemporaryDirectory() as folder:
                 file = Path(folder) / "settings.yaml"
@@ -76,7 +76,7 @@ def completed(arguments: Sequence[str]) -> Iterator[list[str]]:
                 yield ["--config", str(file), "--out", str(run.parent.parent), *_without(given, "out")]
             return
         if model is None:
-            where = names.get("out", _default("out"))
+            where = names.get("out", TrainConfig.out)
             raise SettingsError(
                 f"{where}: holds no run named {names['name']}; --out must name the folder it is in"
             )
@@ -156,7 +156,3 @@ def _settings_of(run: Path) -> dict[str, Any]:
         settings["name"] = run.parent.name
     plain: dict[str, Any] = json.loads(json.dumps(settings))  # tuples become lists
     return plain
-
-
-def _default(name: str) -> Any:
-    return next(field.default for field in fields(TrainConfig) if field.name == name)

@@ -15,6 +15,7 @@ import torch
 __all__ = [
     "ASPP",
     "FCNHead",
+    "IntermediateLayerGetter",
     "MobileNet_V2_Weights",
     "ResNet50_Weights",
     "mobilenet_v2",
@@ -40,6 +41,7 @@ import segmentation_models_pytorch as smp
 import timm
 from torchvision import tv_tensors
 from torchvision.models import MobileNet_V2_Weights, ResNet50_Weights, mobilenet_v2, resnet50
+from torchvision.models._utils import IntermediateLayerGetter
 from torchvision.models.segmentation.deeplabv3 import ASPP
 from torchvision.models.segmentation.fcn import FCNHead
 from torchvision.transforms import v2

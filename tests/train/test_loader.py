@@ -12,7 +12,7 @@ from perception.imaging.letterbox import letterbox  # noqa: E402
 from perception.labels import IGNORE  # noqa: E402
 from train.config import Augment  # noqa: E402
 from train.data.augment import build_augmentation  # noqa: E402
-from train.data.loader import Batches, InOrder, Steps  # noqa: E402
+from train.data.loader import Batches, Steps, in_order  # noqa: E402
 
 PAD = (1, 2, 3)
 
@@ -113,7 +113,6 @@ def test_step_that_cannot_be_shared_is_refused() -> None:
 
 @pytest.mark.parametrize("processes", [1, 2, 3])
 def test_validation_sees_every_frame_once(processes: int) -> None:
-    parts = [list(InOrder(10, 4, rank, processes)) for rank in range(processes)]
+    parts = [in_order(10, 4, rank, processes) for rank in range(processes)]
 
     assert sorted(index for part in parts for step in part for index, _ in step) == list(range(10))
-    assert all(len(InOrder(10, 4, rank, processes)) == len(parts[rank]) for rank in range(processes))

@@ -178,7 +178,7 @@ ENCODERS: dict[str, tuple[Callable[[], Any], Callable[[Any, Tensor], Tensor]]] =
     "rt_m": (_mobilenet_file, lambda model, image: model.to_stride8(image)),
     "rt_l": (_lite2_file, _lite2_stem),
     **{
-        name: (_resnet_file, lambda model, image: model.encoder.layer2(model.encoder(image)[0]))
+        name: (_resnet_file, lambda model, image: model.encoder.layer2(model.encoder(image)["stride4"]))
         for name in ("fcn", "pspnet", "deeplabv3plus")
     },
     "segformer": (_mit_file, lambda model, image: model.encoder(image)[3]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import cv2
@@ -29,12 +30,12 @@ def build_augmentation(settings: Augment, pad_bgr: Bgr) -> torch.nn.Module:
             v2.RandomHorizontalFlip(settings.flip),
             Geometry(settings, pad_bgr),
             v2.ColorJitter(brightness=settings.colour, contrast=settings.colour, saturation=settings.colour),
-            v2.RandomApply([Darkness()], settings.darkness),
-            v2.RandomApply([Glare()], settings.glare),
-            v2.RandomApply([Rain()], settings.rain),
-            v2.RandomApply([Blur()], settings.blur),
-            v2.RandomApply([SensorNoise()], settings.noise),
-            v2.RandomApply([JpegArtefacts()], settings.jpeg),
+            v2.RandomApply([OnImage(darkness)], settings.darkness),
+            v2.RandomApply([OnImage(glare)], settings.glare),
+            v2.RandomApply([OnImage(rain)], settings.rain),
+            v2.RandomApply([OnImage(blur)], settings.blur),
+            v2.RandomApply([OnImage(sensor_noise)], settings.noise),
+            v2.RandomApply([OnImage(jpeg_artefacts)], settings.jpeg),
         ]
     )
 
@@ -88,92 +89,80 @@ def _planes(rows: NDArray[np.uint8] | cv2.typing.MatLike) -> Tensor:
     return torch.from_numpy(rows).permute(2, 0, 1).contiguous()
 
 
-class _OnImage(v2.Transform):
+class OnImage(v2.Transform):
     """A change to (3, H, W) uint8 pixels; masks pass unchanged."""
 
     _transformed_types = (tv_tensors.Image,)
 
-    def change(self, image: Tensor) -> Tensor:
-        raise NotImplementedError
+    def __init__(self, change: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self._change = change
 
     def transform(self, image: Tensor, params: dict[str, object]) -> Tensor:
-        return tv_tensors.wrap(self.change(image.as_subclass(Tensor)), like=image)
+        return tv_tensors.wrap(self._change(image.as_subclass(Tensor)), like=image)
 
 
-class Blur(_OnImage):
+def blur(image: Tensor) -> Tensor:
     """A lens out of focus or a dirty glass: a Gaussian of 0.3 to 2 pixels."""
-
-    def change(self, image: Tensor) -> Tensor:
-        return _planes(cv2.GaussianBlur(_rows(image), (5, 5), _uniform(0.3, 2.0)))
+    return _planes(cv2.GaussianBlur(_rows(image), (5, 5), _uniform(0.3, 2.0)))
 
 
-class SensorNoise(_OnImage):
+def sensor_noise(image: Tensor) -> Tensor:
     """Gaussian noise of 2 to 16 levels, as a sensor adds at high gain."""
-
-    def change(self, image: Tensor) -> Tensor:
-        noisy = image + torch.randn(image.shape) * _uniform(2, 16)
-        return noisy.clamp_(0, 255).to(torch.uint8)
+    noisy = image + torch.randn(image.shape) * _uniform(2, 16)
+    return noisy.clamp_(0, 255).to(torch.uint8)
 
 
-class Darkness(_OnImage):
+def darkness(image: Tensor) -> Tensor:
     """Dusk and night: a gamma curve of 1.3 to 3 with less gain. Night frames stay unchanged."""
-
-    def change(self, image: Tensor) -> Tensor:
-        if image.float().mean() < NIGHT_BELOW_LUMA:
-            return image
-        levels = torch.linspace(0, 1, 256) ** _uniform(1.3, 3.0) * 255 * _uniform(0.5, 1.0)
-        return torch.from_numpy(cv2.LUT(image.numpy(), levels.to(torch.uint8).numpy()))
+    if image.float().mean() < NIGHT_BELOW_LUMA:
+        return image
+    levels = torch.linspace(0, 1, 256) ** _uniform(1.3, 3.0) * 255 * _uniform(0.5, 1.0)
+    return torch.from_numpy(cv2.LUT(image.numpy(), levels.to(torch.uint8).numpy()))
 
 
-class Glare(_OnImage):
+def glare(image: Tensor) -> Tensor:
     """A low sun or headlights: a bright spot in the upper two thirds that washes out the picture."""
-
-    def change(self, image: Tensor) -> Tensor:
-        _, height, width = image.shape
-        x, y = torch.arange(0, 1, 16 / width), torch.arange(0, 1, 16 / height)
-        across, down, radius = _uniform(0, 1), _uniform(0, 0.66), _uniform(0.08, 0.35)
-        distance2 = (x[None, :] - across) ** 2 + ((y[:, None] - down) * height / width) ** 2
-        spot = _uniform(0.4, 1.0) * torch.exp(-distance2 / (2 * radius**2))
-        share = functional.interpolate(
-            spot[None, None], (height, width), mode="bilinear", align_corners=False
-        )[0]
-        return (image + (255 - image) * share).to(torch.uint8)
+    _, height, width = image.shape
+    x, y = torch.arange(0, 1, 16 / width), torch.arange(0, 1, 16 / height)
+    across, down, radius = _uniform(0, 1), _uniform(0, 0.66), _uniform(0.08, 0.35)
+    distance2 = (x[None, :] - across) ** 2 + ((y[:, None] - down) * height / width) ** 2
+    spot = _uniform(0.4, 1.0) * torch.exp(-distance2 / (2 * radius**2))
+    share = functional.interpolate(spot[None, None], (height, width), mode="bilinear", align_corners=False)[0]
+    return (image + (255 - image) * share).to(torch.uint8)
 
 
-class Rain(_OnImage):
+def rain(image: Tensor) -> Tensor:
     """Slanted streaks over a picture of less contrast, and a few blurred drops on the glass."""
-
-    def change(self, image: Tensor) -> Tensor:
-        _, height, width = image.shape
-        length, slant = int(_uniform(6, 24)), _uniform(-0.4, 0.4)
-        seeds = (torch.rand(height, width) < _uniform(0.002, 0.008)).float().numpy()
-        line = np.zeros((length, length), np.float32)
-        middle = length / 2
-        cv2.line(line, (int(middle - slant * middle), 0), (int(middle + slant * middle), length - 1), 1.0)
-        streaks = torch.from_numpy(cv2.filter2D(seeds, -1, line)).clamp_(0, 1)
-        contrast = _uniform(0.6, 0.95)
-        level = image.float().mean()
-        wet = (image - level) * contrast + level
-        wet = wet + (min(level * 1.5, torch.tensor(220.0)) - wet) * streaks * _uniform(0.2, 0.6)
-        return self._drops(wet.clamp_(0, 255).to(torch.uint8))
-
-    def _drops(self, image: Tensor) -> Tensor:
-        _, height, width = image.shape
-        rows = _rows(image)
-        blurred = cv2.blur(rows, (width // 24, height // 14))
-        glass = np.zeros((height, width), np.uint8)
-        for _ in range(int(_uniform(0, 12))):
-            centre = (int(_uniform(0, width)), int(_uniform(0, height)))
-            cv2.circle(glass, centre, int(_uniform(0.006, 0.03) * width), 1, -1)
-        rows[glass == 1] = blurred[glass == 1]
-        return _planes(rows)
+    _, height, width = image.shape
+    length, slant = int(_uniform(6, 24)), _uniform(-0.4, 0.4)
+    seeds = (torch.rand(height, width) < _uniform(0.002, 0.008)).float().numpy()
+    line = np.zeros((length, length), np.float32)
+    middle = length / 2
+    cv2.line(line, (int(middle - slant * middle), 0), (int(middle + slant * middle), length - 1), 1.0)
+    streaks = torch.from_numpy(cv2.filter2D(seeds, -1, line)).clamp_(0, 1)
+    contrast = _uniform(0.6, 0.95)
+    level = image.float().mean()
+    wet = (image - level) * contrast + level
+    wet = wet + (min(level * 1.5, torch.tensor(220.0)) - wet) * streaks * _uniform(0.2, 0.6)
+    return _drops(wet.clamp_(0, 255).to(torch.uint8))
 
 
-class JpegArtefacts(_OnImage):
+def _drops(image: Tensor) -> Tensor:
+    _, height, width = image.shape
+    rows = _rows(image)
+    blurred = cv2.blur(rows, (width // 24, height // 14))
+    glass = np.zeros((height, width), np.uint8)
+    for _ in range(int(_uniform(0, 12))):
+        centre = (int(_uniform(0, width)), int(_uniform(0, height)))
+        cv2.circle(glass, centre, int(_uniform(0.006, 0.03) * width), 1, -1)
+    rows[glass == 1] = blurred[glass == 1]
+    return _planes(rows)
+
+
+def jpeg_artefacts(image: Tensor) -> Tensor:
     """Strong compression. By OpenCV: torchvision's version needs its image library, which is often absent."""
-
-    def change(self, image: Tensor) -> Tensor:
-        rows = _rows(image)
-        _, encoded = cv2.imencode(".jpg", rows, [cv2.IMWRITE_JPEG_QUALITY, int(_uniform(15, 70))])
-        decoded = cv2.imdecode(encoded, cv2.IMREAD_COLOR)
-        return _planes(np.asarray(decoded, np.uint8))
+    rows = _rows(image)
+    _, encoded = cv2.imencode(".jpg", rows, [cv2.IMWRITE_JPEG_QUALITY, int(_uniform(15, 70))])
+    decoded = cv2.imdecode(encoded, cv2.IMREAD_COLOR)
+    return _planes(np.asarray(decoded, np.uint8))

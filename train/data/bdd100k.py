@@ -7,7 +7,7 @@ from typing import Final
 
 from perception.labels import ALTERNATIVE, BACKGROUND, DIRECT
 from train.data.decode import CLASS_IDS, ByColour, ByValue, DataError, Labels, is_in_colour
-from train.data.frames import DataSet, recording_of_bdd_id
+from train.data.frames import DataSet, Layout, recording_of_bdd_id
 from train.data.pairs import frames_and_problems, match
 from train.data.plausibility import OF_2018, readable, sky_class, spread
 
@@ -39,11 +39,6 @@ FOLDERS: Final[dict[Path, Labels]] = {
 """Label folders of today's release and that of 2018, and the published meaning of the values there."""
 
 
-def is_bdd100k(root: Path) -> bool:
-    """Whether the folder has those of one of the releases."""
-    return (root / IMAGES).is_dir() and any((root / labels).is_dir() for labels in FOLDERS)
-
-
 def read_bdd100k(root: Path) -> DataSet:
     """`images/100k/<split>/<id>.jpg` and `labels/drivable/masks/<split>/<id>.png`, in the official splits.
 
@@ -59,6 +54,11 @@ def read_bdd100k(root: Path) -> DataSet:
         if (root / IMAGES).is_dir() and (root / labels).is_dir():
             return _read(root, root / labels, published)
     raise DataError(f"{root}: has no {IMAGES}/ with {' or '.join(f'{labels}/' for labels in FOLDERS)}")
+
+
+LAYOUT: Final = Layout(
+    "images/100k/ and labels/drivable/masks/", [[IMAGES, labels] for labels in FOLDERS], read_bdd100k
+)
 
 
 def _read(root: Path, labels: Path, published: Labels) -> DataSet:

@@ -7,7 +7,7 @@ from typing import Final
 
 from perception.labels import BACKGROUND, DIRECT, IGNORE
 from train.data.decode import ByColour, ByValue, DataError, Labels
-from train.data.frames import DataSet
+from train.data.frames import DataSet, Layout
 from train.data.pairs import Mismatch, Pair, frames_and_problems, match, share_out
 from train.data.splits import SPLITS
 
@@ -69,11 +69,6 @@ _COPIES: Final[list[tuple[list[tuple[str, str]], str, Labels]]] = [
 ]
 
 
-def is_camvid(root: Path) -> bool:
-    """Whether the folder has those of one of its copies."""
-    return any(_folders(root, folders) for folders, _, _ in _COPIES)
-
-
 def _folders(root: Path, names: list[tuple[str, str]]) -> list[tuple[Path, Path]]:
     """The pairs of folders of a copy that exist."""
     folders = [(root / images, root / labels) for images, labels in names]
@@ -99,6 +94,13 @@ def read_camvid(root: Path) -> DataSet:
         if folders:
             return _read(root, folders, tail, labels)
     raise DataError(f"{root}: has none of the folders of CamVid, such as train/ with trainannot/")
+
+
+LAYOUT: Final = Layout(
+    "train/ and trainannot/, or 701_StillsRaw_full/",
+    [pair for folders, _, _ in _COPIES for pair in folders],
+    read_camvid,
+)
 
 
 def _read(root: Path, folders: list[tuple[Path, Path]], tail: str, labels: Labels) -> DataSet:

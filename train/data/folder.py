@@ -11,7 +11,7 @@ import yaml
 from perception.cli_config.yaml_file import YamlError, compose_file
 from perception.labels import IGNORE, LABELS
 from train.data.decode import ByColour, ByValue, DataError, Labels, Rgb
-from train.data.frames import DataSet
+from train.data.frames import DataSet, Layout
 from train.data.pairs import frames_and_problems, match, share_out
 from train.data.splits import SPLITS, split_by_name
 
@@ -22,11 +22,6 @@ LABEL_MAP: Final = "labels.yaml"
 _CLASSES: Final = {name: label for label, name in enumerate(LABELS)} | {"ignore": IGNORE}
 _COLOUR: Final = re.compile(r"#([0-9a-fA-F]{2})([0-9a-fA-F]{2})([0-9a-fA-F]{2})")
 _EXAMPLE: Final = 'lines such as `7: direct` or `"#00ff00": direct`'
-
-
-def is_folder(root: Path) -> bool:
-    """Whether the folder has images and masks, by split or all together."""
-    return bool(_folders(root))
 
 
 def read_folder(root: Path, label_map: Path | None = None) -> DataSet:
@@ -57,6 +52,13 @@ def read_folder(root: Path, label_map: Path | None = None) -> DataSet:
         f"{images}: left out: there is no {masks}" for images, masks in _places(root) if not masks.is_dir()
     ]
     return DataSet(root, *frames_and_problems(found, labels.read), notes)
+
+
+LAYOUT: Final = Layout(
+    "images/ and masks/",
+    [[IMAGES, MASKS], *([Path(split, IMAGES), Path(split, MASKS)] for split in SPLITS)],
+    read_folder,
+)
 
 
 def recording_of_stem(stem: str) -> str:

@@ -4,28 +4,18 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Protocol
 
 from perception.metrics import segmentation
-from train.data.decode import CLASS_IDS, DataError
-from train.data.pairs import LabelledFrame, Pair, PairedFrames, by_split
+from train.data.decode import CLASS_IDS
+from train.data.decode import DataError as DataError
+from train.data.pairs import LabelledFrame as LabelledFrame
+from train.data.pairs import Pair, PairedFrames, by_split
 from train.data.plausibility import NO_LABELLED_PIXEL, readable, spread, why_implausible
 from train.data.splits import SPLITS
-
-__all__ = [
-    "INDEX_FILE",
-    "DataError",
-    "DataSet",
-    "LabelledFrame",
-    "LabelledFrames",
-    "is_indexed",
-    "read_index",
-    "recording_of_bdd_id",
-    "rows_of_index",
-]
 
 INDEX_FILE: Final = "index.csv"
 _BDD_ID: Final = re.compile(r"([0-9a-f]{8})-[0-9a-f]{8}")
@@ -115,15 +105,25 @@ class DataSet:
             )
 
 
+@dataclass(frozen=True)
+class Layout:
+    """The folder layout of one kind of data set."""
+
+    looks_like: str
+    """The files or folders it is recognised by, in words."""
+    marks: Sequence[Sequence[str | Path]]
+    """Groups of files or folders; a folder that has all of one group looks like this layout."""
+    read: Callable[[Path], DataSet]
+
+    def is_at(self, root: Path) -> bool:
+        """Whether the folder looks like this layout."""
+        return any(all((root / mark).exists() for mark in group) for group in self.marks)
+
+
 def _first_of(lines: Sequence[str]) -> str:
     """The first of several messages, and the number of the others."""
     others = f" (and {len(lines) - 1} more; `drivable-train inspect` names them)"
     return lines[0] + (others if len(lines) > 1 else "")
-
-
-def is_indexed(root: Path) -> bool:
-    """Whether the folder has an index."""
-    return (root / INDEX_FILE).is_file()
 
 
 def read_index(root: Path) -> DataSet:
@@ -147,6 +147,9 @@ def read_index(root: Path) -> DataSet:
             splits_of.setdefault(pair.recording, {})[split] = None
     shared = {recording: list(splits) for recording, splits in splits_of.items() if len(splits) > 1}
     return DataSet(root / INDEX_FILE, frames, problems, split_recordings=shared, is_numbered=True)
+
+
+LAYOUT: Final = Layout(INDEX_FILE, [[INDEX_FILE]], read_index)
 
 
 def rows_of_index(index: Path) -> list[dict[str, str]]:

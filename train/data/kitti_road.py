@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from perception.labels import ALTERNATIVE, BACKGROUND, DIRECT, IGNORE
 from train.data.decode import ByColour, DataError
-from train.data.frames import DataSet, LabelledFrames
+from train.data.frames import DataSet, LabelledFrames, Layout
 from train.data.pairs import Pair, PairedFrames, files_by_stem
 from train.data.splits import block_at, split_by_place
 
@@ -21,11 +21,6 @@ _WITH_LANES: Final = "um_"  # urban, two-way with marked lanes
 _MAGENTA, _RED, _BLACK = (255, 0, 255), (255, 0, 0), (0, 0, 0)
 _ROAD: Final = ByColour({_MAGENTA: ALTERNATIVE, _RED: BACKGROUND, _BLACK: IGNORE})
 _LANE: Final = ByColour({_MAGENTA: DIRECT, _RED: BACKGROUND, _BLACK: IGNORE})
-
-
-def is_kitti_road(root: Path) -> bool:
-    """Whether the folder has its training folders."""
-    return (root / IMAGES).is_dir() and (root / LABELS).is_dir()
 
 
 def read_kitti_road(root: Path) -> DataSet:
@@ -42,7 +37,7 @@ def read_kitti_road(root: Path) -> DataSet:
     Raises:
         DataError: if one of the two folders is missing.
     """
-    if not is_kitti_road(root):
+    if not LAYOUT.is_at(root):
         raise DataError(f"{root}: has no {IMAGES}/ with {LABELS}/")
     image_files, twins = files_by_stem(root / IMAGES)
     label_files, more_twins = files_by_stem(root / LABELS)
@@ -75,6 +70,9 @@ def read_kitti_road(root: Path) -> DataSet:
         " ego lane (uu and umm)",
     ]
     return DataSet(root, frames, problems, notes)
+
+
+LAYOUT: Final = Layout("training/image_2/ and training/gt_image_2/", [[IMAGES, LABELS]], read_kitti_road)
 
 
 def read_lane_and_road(lane_file: Path) -> NDArray[np.uint8]:

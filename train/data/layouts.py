@@ -2,37 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from train.data.bdd100k import IMAGES, is_bdd100k, read_bdd100k
-from train.data.camvid import is_camvid, read_camvid
+from train.data import bdd100k, camvid, folder, frames, kitti_road, numpy_arrays
 from train.data.decode import DataError
-from train.data.folder import is_folder, read_folder
-from train.data.frames import DataSet, LabelledFrames, is_indexed, read_index
-from train.data.kitti_road import is_kitti_road, read_kitti_road
-from train.data.numpy_arrays import are_numpy_arrays, read_numpy_arrays
-
-
-@dataclass(frozen=True)
-class Layout:
-    """The folder layout of one kind of data set."""
-
-    looks_like: str
-    """The files or folders it is recognised by."""
-    is_at: Callable[[Path], bool]
-    read: Callable[[Path], DataSet]
-
+from train.data.frames import DataSet, LabelledFrames, Layout
 
 LAYOUTS: Final[dict[str, Layout]] = {
-    "indexed": Layout("index.csv", is_indexed, read_index),
-    "bdd100k": Layout("images/100k/ and labels/drivable/masks/", is_bdd100k, read_bdd100k),
-    "numpy": Layout("image_180_320.npy and label_180_320.npy", are_numpy_arrays, read_numpy_arrays),
-    "camvid": Layout("train/ and trainannot/, or 701_StillsRaw_full/", is_camvid, read_camvid),
-    "kitti_road": Layout("training/image_2/ and training/gt_image_2/", is_kitti_road, read_kitti_road),
-    "folder": Layout("images/ and masks/", is_folder, read_folder),
+    "indexed": frames.LAYOUT,
+    "bdd100k": bdd100k.LAYOUT,
+    "numpy": numpy_arrays.LAYOUT,
+    "camvid": camvid.LAYOUT,
+    "kitti_road": kitti_road.LAYOUT,
+    "folder": folder.LAYOUT,
 }
 AUTO: Final = "auto"
 
@@ -65,7 +48,7 @@ def read_data_set(root: str | Path, layout: str = AUTO, label_map: str | Path | 
         return LAYOUTS[name].read(root)
     if name != "folder":
         raise DataError(f"{label_map}: a label map is for the layout folder, and {root} is read as {name}")
-    return read_folder(root, Path(label_map))
+    return folder.read_folder(root, Path(label_map))
 
 
 def recognise(root: str | Path, layout: str = AUTO) -> str:
@@ -97,12 +80,14 @@ def _looks_like(root: Path) -> str | None:
 
 def _hint(root: Path) -> str:
     """A guess at what was meant, if there is one."""
-    if (root / IMAGES).is_dir():
-        return f"; {root / IMAGES}/ has no masks beside it (BDD100K's download Drivable Area has them)"
+    if (root / bdd100k.IMAGES).is_dir():
+        return (
+            f"; {root / bdd100k.IMAGES}/ has no masks beside it (BDD100K's download Drivable Area has them)"
+        )
     if not any(root.iterdir()):
         return "; it is empty"
-    inside = (folder for folder in sorted(root.iterdir()) if folder.is_dir())
-    for folder in (*inside, *root.resolve().parents[:3]):
-        if found := _looks_like(folder):
-            return f", but {folder} does ({found})"
+    inside = (place for place in sorted(root.iterdir()) if place.is_dir())
+    for place in (*inside, *root.resolve().parents[:3]):
+        if found := _looks_like(place):
+            return f", but {place} does ({found})"
     return ""

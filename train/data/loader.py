@@ -106,19 +106,10 @@ class Steps(Sampler[list[Draw]]):
             yield [(order[place], seeds[place]) for place in places]
 
 
-class InOrder(Sampler[list[Draw]]):
+def in_order(frames: int, batch_size: int, rank: int = 0, processes: int = 1) -> list[list[Draw]]:
     """Every frame once, for validation; shared by all processes."""
-
-    def __init__(self, frames: int, batch_size: int, rank: int = 0, processes: int = 1) -> None:
-        self.batch_size = batch_size
-        self.indices = range(rank, frames, processes)
-
-    def __len__(self) -> int:
-        return -(-len(self.indices) // self.batch_size)
-
-    def __iter__(self) -> Iterator[list[Draw]]:
-        for start in range(0, len(self.indices), self.batch_size):
-            yield [(index, 0) for index in self.indices[start : start + self.batch_size]]
+    draws = [(index, 0) for index in range(rank, frames, processes)]
+    return [draws[start : start + batch_size] for start in range(0, len(draws), batch_size)]
 
 
 def label_at_input(label: NDArray[np.uint8], box: Letterbox) -> NDArray[np.uint8]:

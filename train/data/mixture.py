@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 import cv2
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader
 
 from train.config import Stage, TrainConfig
 from train.data.augment import build_augmentation
 from train.data.frames import DataError, LabelledFrames
 from train.data.layouts import read_data_set
-from train.data.loader import Batches, Draw, InOrder, Steps
+from train.data.loader import Batches, Draw, Steps, in_order
 from train.data.synthetic import SyntheticDrives
 from train.processes import Processes
 
@@ -42,15 +42,13 @@ def training_batches(config: TrainConfig, stage: Stage, processes: Processes) ->
     """This process's part of every step of an epoch, and their order, whose seed each epoch sets.
 
     Raises:
-        DataError: if there are no frames, or fewer than one batch.
+        DataError: as `training_frames`.
         ValueError: if the processes cannot share a batch evenly.
     """
     frame_sets = training_frames(config, stage)
     varied = stage.augment or config.augment
     augmentation = build_augmentation(varied, config.pad_bgr) if varied else None
     batches = Batches(frame_sets, stage.input_wh, config.pad_bgr, augmentation, config.resize)
-    if len(batches) < stage.batch_size:
-        raise DataError(f"{len(batches)} training frames are fewer than one batch of {stage.batch_size}")
     order = Steps(len(batches), stage.batch_size, processes.rank, processes.count)
     return _loader(batches, order, config.workers, processes), order
 
@@ -58,13 +56,13 @@ def training_batches(config: TrainConfig, stage: Stage, processes: Processes) ->
 def validation_batches(config: TrainConfig, stage: Stage, processes: Processes) -> Loader:
     """This process's part of the validation frames, at the stage's size, without augmentation."""
     batches = Batches([validation_frames(config)], stage.input_wh, config.pad_bgr, None, config.resize)
-    order = InOrder(
+    order = in_order(
         len(batches), max(1, stage.batch_size // processes.count), processes.rank, processes.count
     )
     return _loader(batches, order, 0, processes)
 
 
-def _loader(batches: Batches, order: Sampler[list[Draw]], workers: int, processes: Processes) -> Loader:
+def _loader(batches: Batches, order: Iterable[list[Draw]], workers: int, processes: Processes) -> Loader:
     if workers:
         cv2.setNumThreads(1)  # OpenCV's thread pool does not survive a fork: a worker would wait for ever
     return Loader(
@@ -77,26 +75,11 @@ def _loader(batches: Batches, order: Sampler[list[Draw]], workers: int, processe
     )
 
 
-def check_enough(config: TrainConfig, stages: Sequence[Stage]) -> None:
-    """Check that each stage has a batch of frames, before earlier stages have taken hours.
-
-    Raises:
-        DataError: if a stage has fewer or none, or the data cannot be read.
-    """
-    real = len(_real(config, config.data, "train")) if config.data else 0
-    for stage in stages:
-        count = real + stage.synthetic_drives * stage.frames_per_drive
-        if not count:
-            training_frames(config, stage)
-        if count < stage.batch_size:
-            raise DataError(f"{count} training frames are fewer than one batch of {stage.batch_size}")
-
-
 def training_frames(config: TrainConfig, stage: Stage) -> list[LabelledFrames]:
     """The split `train`, and the stage's rendered drives.
 
     Raises:
-        DataError: if there is neither, or the data cannot be read.
+        DataError: if there is neither, less than one batch, or the data cannot be read.
     """
     sets: list[LabelledFrames] = []
     if config.data:
@@ -105,6 +88,8 @@ def training_frames(config: TrainConfig, stage: Stage) -> list[LabelledFrames]:
         sets.append(SyntheticDrives(stage.synthetic_drives, stage.frames_per_drive, RENDERED_WH))
     if not sets:
         raise DataError("no training frames: name a data set (--data DIR) or set synthetic_drives in a stage")
+    if (count := sum(map(len, sets))) < stage.batch_size:
+        raise DataError(f"{count} training frames are fewer than one batch of {stage.batch_size}")
     return sets
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from train.data.decode import CLASS_IDS, DataError
-from train.data.frames import DataSet
+from train.data.frames import DataSet, Layout
 from train.data.pairs import LabelledFrame
 from train.data.splits import block_at, split_by_place
 
@@ -57,11 +57,6 @@ class ArrayFrames:
         return block_at(self.indices[index])
 
 
-def are_numpy_arrays(root: Path) -> bool:
-    """Whether the folder has the two arrays."""
-    return (root / IMAGE_FILE).is_file() and (root / LABEL_FILE).is_file()
-
-
 def read_numpy_arrays(root: Path) -> DataSet:
     """`image_180_320.npy`, (N, 180, 320, 3) uint8 RGB, and `label_180_320.npy`, (N, 180, 320).
 
@@ -84,6 +79,9 @@ def read_numpy_arrays(root: Path) -> DataSet:
         notes=[note],
         is_numbered=True,
     )
+
+
+LAYOUT: Final = Layout(f"{IMAGE_FILE} and {LABEL_FILE}", [[IMAGE_FILE, LABEL_FILE]], read_numpy_arrays)
 
 
 def _open(root: Path) -> tuple[NDArray[np.uint8], NDArray[Any]]:

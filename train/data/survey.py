@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from tqdm import tqdm
 
 from perception.labels import IGNORE, LABELS
 from perception.metrics.segmentation import condition_of
@@ -64,26 +65,23 @@ class Survey:
         return sum(frame.is_night for frame in self.seen) / max(1, len(self.seen))
 
 
-def survey(
-    frames: LabelledFrames, problems: Sequence[str], count: Callable[[int], None] = lambda done: None
-) -> Survey:
+def survey(frames: LabelledFrames, problems: Sequence[str], what: str) -> Survey:
     """Read every frame, on all cores.
 
     Args:
         problems: lines about files without a partner, reported as broken too.
-        count: called with the number of frames done.
+        what: named beside the count of frames done, which a terminal shows.
     """
     seen: list[SurveyedFrame] = []
     broken = list(problems)
     pool = ThreadPoolExecutor(os.cpu_count() or 1)
     try:
         results = pool.map(lambda index: _surveyed(frames, index), range(len(frames)))
-        for done, result in enumerate(results, start=1):
+        for result in tqdm(results, what, len(frames), leave=False, unit="frame", disable=None):
             if isinstance(result, SurveyedFrame):
                 seen.append(result)
             else:
                 broken.append(result)
-            count(done)
     finally:
         pool.shutdown(cancel_futures=True)  # an interrupt must not wait for the rest of the frames
     return Survey(seen, broken)

@@ -32,7 +32,7 @@ class DeepLabV3Plus(ResNet50Network):
         )
 
     def forward(self, image: Tensor) -> Outputs:
-        stride4, _, top = self.encoder(image)
+        stride4, _, top = self.encoder(image).values()
         fine = self.fine(stride4)
         logits: Tensor = self.decoder(torch.cat([upsample_to(self.pyramid(top), fine), fine], 1))
         return TrainingOutputs(logits) if self.training else logits

@@ -21,6 +21,6 @@ class Fcn(ResNet50Network):
         self.auxiliary = FCNHead(MIDDLE_CHANNELS, classes)
 
     def forward(self, image: Tensor) -> Outputs:
-        _, middle, top = self.encoder(image)
+        _, middle, top = self.encoder(image).values()
         logits: Tensor = self.head(top)
         return TrainingOutputs(logits, self.auxiliary(middle)) if self.training else logits

@@ -63,21 +63,23 @@ class EncoderNetwork(Network, ABC):
 
     encoder_weights: ClassVar[str]
     """The weights it takes, in words: `MobileNetV2 weights in torchvision's key names`."""
+    encoder: nn.Module
+    """The layers that take them, unless `encoder_modules` names others."""
 
-    @abstractmethod
-    def encoder_modules(self) -> list[nn.Module]: ...
+    def encoder_modules(self) -> list[nn.Module]:
+        return [self.encoder]
 
     @abstractmethod
     def fetch_imagenet(self) -> Weights:
         """ImageNet weights from the library's download; raises the library's errors."""
 
-    @abstractmethod
     def take_encoder_weights(self, weights: Weights) -> None:
         """Copy RGB weights into the encoder; `load_encoder` converts them to BGR.
 
         Raises:
             ValueError: stating how they differ from this encoder's weights.
         """
+        copy_weights(weights, self.encoder)
 
 
 def copy_weights(weights: Weights, module: nn.Module) -> None:

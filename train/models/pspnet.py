@@ -57,7 +57,7 @@ class Pspnet(ResNet50Network):
         self.auxiliary = FCNHead(MIDDLE_CHANNELS, classes)
 
     def forward(self, image: Tensor) -> Outputs:
-        _, middle, top = self.encoder(image)
+        _, middle, top = self.encoder(image).values()
         views = [upsample_to(view(top), top) for view in self.pyramid]
         logits: Tensor = self.head(torch.cat([top, *views], 1))
         return TrainingOutputs(logits, self.auxiliary(middle)) if self.training else logits

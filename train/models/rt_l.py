@@ -45,9 +45,6 @@ class RtL(EncoderNetwork):
         outputs: Outputs = self.head(*self.encoder(image))
         return outputs
 
-    def encoder_modules(self) -> list[nn.Module]:
-        return [self.encoder]
-
     def fetch_imagenet(self) -> Weights:
         with pretrained_or_offline():
             weights: Weights = timm.create_model("tf_efficientnet_lite2", pretrained=True).state_dict()

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from torch import Tensor
 
-from train.models.network import EncoderNetwork, Outputs, TrainingOutputs, Weights, copy_weights
+from train.models.network import EncoderNetwork, Outputs, TrainingOutputs, Weights
 from train.models.pretrained import pretrained_or_offline
 from train.torchvision_cpu import smp
 
@@ -34,13 +34,7 @@ class Segformer(EncoderNetwork):
         logits: Tensor = self.classify(self.decoder(self.encoder(image)))
         return TrainingOutputs(logits) if self.training else logits
 
-    def encoder_modules(self) -> list[nn.Module]:
-        return [self.encoder]
-
     def fetch_imagenet(self) -> Weights:
         with pretrained_or_offline():
             weights: Weights = smp.encoders.get_encoder(ENCODER, weights="imagenet").state_dict()
         return weights
-
-    def take_encoder_weights(self, weights: Weights) -> None:
-        copy_weights(weights, self.encoder)
