@@ -111,14 +111,11 @@ def activation_quantiles(
 def _watch(graph: onnx.GraphProto, tensor: str, step: int) -> None:
     if step > 1:
         sampled = f"{tensor}/sampled"
-        for name, numbers in (
-            (f"{sampled}/starts", [0, 0]),
-            (f"{sampled}/ends", [1 << 30, 1 << 30]),
-            (f"{sampled}/axes", [2, 3]),
-            (f"{sampled}/steps", [step, step]),
-        ):
-            graph.initializer.append(onnx.numpy_helper.from_array(np.array(numbers, np.int64), name))
-        inputs = [tensor, *(f"{sampled}/{name}" for name in ("starts", "ends", "axes", "steps"))]
+        numbers = {"starts": [0, 0], "ends": [1 << 30] * 2, "axes": [2, 3], "steps": [step] * 2}
+        inputs = [tensor]
+        for name, values in numbers.items():
+            inputs.append(f"{sampled}/{name}")
+            graph.initializer.append(onnx.numpy_helper.from_array(np.array(values, np.int64), inputs[-1]))
         graph.node.append(onnx.helper.make_node("Slice", inputs, [sampled], name=sampled))
         tensor = sampled
     graph.output.append(onnx.helper.make_tensor_value_info(tensor, onnx.TensorProto.FLOAT, None))

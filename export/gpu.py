@@ -197,17 +197,10 @@ def _resize_known(box: Letterbox) -> str:
     if factor > 1 and (frame_w, frame_h) == (factor * content_w, factor * content_h):
         window = f"[{factor}, {factor}]"
         return pads + f"content = AveragePool <kernel_shape = {window}, strides = {window}> (pixels)"
-    sizes = "".join(
-        f"{name} = Constant <value_ints = [{value}]> ()\n"
-        for name, value in (
-            ("frame_h", frame_h),
-            ("frame_w", frame_w),
-            ("content_h", content_h),
-            ("content_w", content_w),
-            ("twice_w", 2 * content_w),
-        )
-    )
-    return pads + sizes + "halves = LessOrEqual (twice_w, frame_w)\n" + _BY_WEIGHTS
+    sizes = {"frame_h": frame_h, "frame_w": frame_w, "content_h": content_h, "content_w": content_w}
+    sizes["twice_w"] = 2 * content_w
+    lines = [f"{name} = Constant <value_ints = [{size}]> ()\n" for name, size in sizes.items()]
+    return pads + "".join(lines) + "halves = LessOrEqual (twice_w, frame_w)\n" + _BY_WEIGHTS
 
 
 def _postprocess(

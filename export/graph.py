@@ -107,14 +107,8 @@ def with_stem_in_patches(cpu: onnx.ModelProto) -> onnx.ModelProto:
         if name in constants:
             graph.initializer.remove(constants[name])
         graph.initializer.append(numpy_helper.from_array(array, name))
-    for name, value in (
-        ("kernel_shape", [taps, taps]),
-        ("strides", [1, 1]),
-        ("pads", [before, before, after, after]),
-    ):
-        for item in [item for item in conv.attribute if item.name == name]:
-            conv.attribute.remove(item)
-        conv.attribute.append(helper.make_attribute(name, value))
+    settings |= {"kernel_shape": [taps, taps], "strides": [1, 1], "pads": [before, before, after, after]}
+    conv.CopyFrom(helper.make_node("Conv", conv.input, conv.output, conv.name, **settings))
     graph.node.remove(upright)
     frame = upright.input[0]
     patches = [

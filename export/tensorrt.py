@@ -26,17 +26,8 @@ _OPERATORS: Final = """
 OPERATORS: Final = frozenset(_OPERATORS.split())
 """The operators of its table that occur in vision networks."""
 
-TYPES: Final = frozenset(
-    {
-        TensorProto.FLOAT,
-        TensorProto.FLOAT16,
-        TensorProto.BFLOAT16,
-        TensorProto.INT32,
-        TensorProto.INT64,
-        TensorProto.BOOL,
-        TensorProto.INT8,
-    }
-)
+_TYPES: Final = ("FLOAT", "FLOAT16", "BFLOAT16", "INT32", "INT64", "BOOL", "INT8")
+TYPES: Final = frozenset(TensorProto.DataType.Value(name) for name in _TYPES)
 """Types of tensors anywhere; uint8 is limited to inputs and outputs, double is not supported."""
 _FLOATS: Final = (TensorProto.FLOAT, TensorProto.FLOAT16)
 

@@ -97,10 +97,8 @@ def _wrong(config: TrainConfig) -> Iterator[str]:
         yield from _wrong_augment(config.augment)
     for teacher in config.teachers:
         yield from (f"teacher {teacher.file}: {line}" for line in _wrong_teacher(teacher))
-    yield from _at_least("weight_decay", config.weight_decay, 0)
-    yield from _at_least("clip_norm", config.clip_norm, 0)
-    yield from _at_least("patience_epochs", config.patience_epochs, 0)
-    yield from _at_least("workers", config.workers, 0)
+    for name in ("weight_decay", "clip_norm", "patience_epochs", "workers"):
+        yield from _at_least(name, getattr(config, name), 0)
     if not 0 <= config.ema_decay < 1:
         yield f"ema_decay must be at least 0 and less than 1, not {config.ema_decay:g}"
     if not 0 <= config.seed < 2**31:
@@ -120,10 +118,8 @@ def _wrong(config: TrainConfig) -> Iterator[str]:
 def _wrong_stage(stage: Stage) -> Iterator[str]:
     if min(stage.input_wh) < 32:
         yield f"input_wh must be at least 32 pixels per side, not {stage.input_wh}"
-    yield from _at_least("epochs", stage.epochs, 1)
-    yield from _at_least("batch_size", stage.batch_size, 1)
-    yield from _at_least("synthetic_drives", stage.synthetic_drives, 0)
-    yield from _at_least("frames_per_drive", stage.frames_per_drive, 1)
+    for name, lowest in (("epochs", 1), ("batch_size", 1), ("synthetic_drives", 0), ("frames_per_drive", 1)):
+        yield from _at_least(name, getattr(stage, name), lowest)
     if not 0 < stage.max_learning_rate < 100:
         yield f"max_learning_rate must be greater than 0 and less than 100, not {stage.max_learning_rate:g}"
     if stage.augment:

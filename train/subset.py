@@ -6,8 +6,8 @@ import csv
 import io
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -74,29 +74,18 @@ def run(arguments: list[str], say: Callable[[str], None]) -> None:
             f"{config.data}: {len(missing)} of {len(rows)} frames are not there with image and label: "
             f"{', '.join(missing[:MISSING_NAMED])}{others}"
         )
-    with _removed_on_error(out):
-        for folder in (out / "images", out / "labels"):
-            folder.mkdir(parents=True, exist_ok=True)
+    folders = [out / "images", out / "labels"]
+    with ExitStack() as undo:  # on an error, so that the command can be repeated
+        for made in folders if out.exists() else [out]:
+            undo.callback(shutil.rmtree, made, ignore_errors=True)
+        for folder in folders:
+            folder.mkdir(parents=True)
         for row in rows:
             frames, index = places[row["id"]]
             _write(out, row["id"], frames, index, config.size_wh)
         write_atomically(out / INDEX_FILE, _index(rows))
+        undo.pop_all()
     say(f"{out}: {len(rows)} frames")
-
-
-@contextmanager
-def _removed_on_error(out: Path) -> Iterator[None]:
-    """On an error remove what was written, so that the command can be repeated; the folder began empty."""
-    was_there = out.exists()
-    try:
-        yield
-    except BaseException:
-        for folder in (out / "images", out / "labels"):
-            shutil.rmtree(folder, ignore_errors=True)
-        if not was_there:
-            with suppress(OSError):
-                out.rmdir()
-        raise
 
 
 def _places(config: SubsetConfig) -> dict[str, tuple[LabelledFrames, int]]:

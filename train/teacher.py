@@ -64,7 +64,10 @@ def open_teacher(settings: Teacher, device: torch.device) -> DistillationLoss:
         raise TeacherError(f"{file}: no such teacher")
     if file.suffix in (".pt", ".pth"):
         return ClassesLoss(_checkpoint_logits(file, device), settings.temperature)
-    session = _session(file)
+    try:
+        session = load_session(read_model(file), str(file), [CPU], threads=0)
+    except EngineError as error:
+        raise TeacherError(f"{error}; {ACCEPTED}") from error
     outputs = {output.name for output in session.get_outputs()}
     if {DRIVABLE_OUTPUT, LINES_OUTPUT} <= outputs:
         return DrivableAndLinesLoss(session)
@@ -183,13 +186,6 @@ class DrivableAndLinesLoss:
         outputs = self._session.run([DRIVABLE_OUTPUT, LINES_OUTPUT], {self._input_name: rgb})
         inside = [_second_of_two(logits[0])[box.rows, box.columns] for logits in outputs]
         return [np.asarray(cv2.resize(share, box.frame_wh), np.float32) for share in inside]
-
-
-def _session(file: Path) -> ort.InferenceSession:
-    try:
-        return load_session(read_model(file), str(file), [CPU], threads=0)
-    except EngineError as error:
-        raise TeacherError(f"{error}; {ACCEPTED}") from error
 
 
 def _second_of_two(logits: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -127,15 +127,15 @@ def test_best_and_worst_frames_are_those_with_the_highest_and_lowest_mean_iou() 
 
     gathered = gather((seen(f"{wrong}", int(wrong)) for wrong in order), shown=4)
 
-    assert [one.score.name for one in gathered.best] == ["0", "1", "2", "3"]
-    assert [one.frame.name for one in gathered.worst] == ["19", "18", "17", "16"]
+    assert [one[0].name for one in gathered.best] == ["0", "1", "2", "3"]
+    assert [one[1].name for one in gathered.worst] == ["19", "18", "17", "16"]
     assert [score.name for score in gathered.scores] == [f"{wrong}" for wrong in order]
 
 
 def test_first_of_equal_frames_is_shown() -> None:
     gathered = gather((seen(f"{index}", 5) for index in range(6)), shown=2)
 
-    assert [one.score.name for one in (*gathered.best, *gathered.worst)] == ["0", "1", "0", "1"]
+    assert [one[0].name for one in (*gathered.best, *gathered.worst)] == ["0", "1", "0", "1"]
 
 
 def test_pictures_of_the_frames_between_are_let_go() -> None:

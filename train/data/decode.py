@@ -122,34 +122,26 @@ def _has_colours(label: NDArray[np.generic]) -> bool:
 
 
 def _read_as_it_is(file: Path) -> NDArray[np.generic]:
-    """(H, W) or (H, W, channels) pixels of any depth."""
-    content = _read_whole(file)
-    wh = image_wh(content)
-    label = None
-    if wh is not None:
-        try:
+    """(H, W) or (H, W, channels) pixels of any depth; of the node's masks with a palette the ids.
+
+    Raises:
+        DataError: for a JPEG, a truncated or damaged PNG, and what does not decode.
+    """
+    content, label = _read(file), None
+    _refuse_jpeg(file, content)
+    try:
+        if content.startswith(PNG):
+            content = with_ids(whole_png(content, str(file)))
+        if (wh := image_wh(content)) is not None:
             check_pixels(wh, MAX_PIXELS, str(file))
             label = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
-        except SourceError as error:
-            raise DataError(str(error)) from error
-        except cv2.error:
-            pass
+    except SourceError as error:
+        raise DataError(str(error)) from error
+    except cv2.error:
+        pass
     if label is None:
         raise DataError(f"{file}: is corrupt, or not a readable image")
     return label
-
-
-def _read_whole(file: Path) -> bytes:
-    """The bytes of a label file; raises DataError for a JPEG and for a truncated or damaged PNG.
-
-    For the node's masks with a palette, the bytes of a PNG with the ids as grey values.
-    """
-    content = _read(file)
-    _refuse_jpeg(file, content)
-    try:
-        return with_ids(whole_png(content, str(file))) if content.startswith(PNG) else content
-    except SourceError as error:
-        raise DataError(str(error)) from error
 
 
 def _read(file: Path, bytes_wanted: int = -1) -> bytes:

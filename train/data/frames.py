@@ -135,18 +135,33 @@ def read_index(root: Path) -> DataSet:
     Raises:
         DataError: if there is no index, or it cannot be read as one.
     """
+    index = root / INDEX_FILE
+    if not index.is_file():
+        raise DataError(f"{index}: no such file; a data set needs {INDEX_FILE}, images/ and labels/")
+    listed: list[Pair] = []
+    split_of: dict[str, str] = {}
+    for line, row in enumerate(rows_of_index(index), start=2):
+        frame_id, split = row["id"], row["split"]
+        if not frame_id or not split:
+            raise DataError(f"{index}: line {line} lacks an id or a split")
+        if frame_id in split_of:
+            raise DataError(f"{index}: line {line} names {frame_id} a second time")
+        split_of[frame_id] = split
+        recording = row.get("recording") or recording_of_bdd_id(frame_id)
+        files = root / "images" / f"{frame_id}.jpg", root / "labels" / f"{frame_id}.png"
+        listed.append(Pair(frame_id, recording, *files))
     frames, problems = {}, {}
     splits_of: dict[str, dict[str, None]] = {}
-    for split, pairs in _pairs_of_index(root).items():
-        files = (file for pair in pairs for file in (pair.image_file, pair.label_file))
-        missing = dict.fromkeys(file for file in files if not file.is_file())
+    for split, pairs in by_split(listed, lambda pair: split_of[pair.name]).items():
+        both = (file for pair in pairs for file in (pair.image_file, pair.label_file))
+        missing = dict.fromkeys(file for file in both if not file.is_file())
         whole = [pair for pair in pairs if missing.keys().isdisjoint((pair.image_file, pair.label_file))]
         frames[split] = PairedFrames(whole, CLASS_IDS.read)
         problems[split] = [f"{file}: named in {INDEX_FILE} but missing" for file in missing]
         for pair in pairs:
             splits_of.setdefault(pair.recording, {})[split] = None
     shared = {recording: list(splits) for recording, splits in splits_of.items() if len(splits) > 1}
-    return DataSet(root / INDEX_FILE, frames, problems, split_recordings=shared, is_numbered=True)
+    return DataSet(index, frames, problems, split_recordings=shared, is_numbered=True)
 
 
 LAYOUT: Final = Layout(INDEX_FILE, [[INDEX_FILE]], read_index)
@@ -170,31 +185,6 @@ def rows_of_index(index: Path) -> list[dict[str, str]]:
             f"{index}: needs a header with the columns id and split, separated by commas, and one frame"
         )
     return rows
-
-
-def _pairs_of_index(root: Path) -> dict[str, list[Pair]]:
-    index = root / INDEX_FILE
-    if not index.is_file():
-        raise DataError(f"{index}: no such file; a data set needs {INDEX_FILE}, images/ and labels/")
-    rows = rows_of_index(index)
-    pairs: list[Pair] = []
-    splits: dict[str, str] = {}
-    for line, row in enumerate(rows, start=2):
-        frame_id, split = row["id"], row["split"]
-        if not frame_id or not split:
-            raise DataError(f"{index}: line {line} lacks an id or a split")
-        if frame_id in splits:
-            raise DataError(f"{index}: line {line} names {frame_id} a second time")
-        splits[frame_id] = split
-        pairs.append(
-            Pair(
-                frame_id,
-                row.get("recording") or recording_of_bdd_id(frame_id),
-                root / "images" / f"{frame_id}.jpg",
-                root / "labels" / f"{frame_id}.png",
-            )
-        )
-    return by_split(pairs, lambda pair: splits[pair.name])
 
 
 def recording_of_bdd_id(frame_id: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from heapq import nlargest
+from heapq import nlargest, nsmallest
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,12 +39,8 @@ class Score:
     """Over the classes in its truth or prediction; NaN if all pixels are ignored."""
 
 
-@dataclass(frozen=True)
-class Ranked:
-    """A frame to show."""
-
-    score: Score
-    frame: PredictedFrame
+Ranked = tuple[Score, PredictedFrame]
+"""A frame to show, and its figures."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +72,6 @@ def gather(predicted: Iterable[PredictedFrame], shown: int) -> Gathered:
         counted.append(counts)
         scores.append(score)
         if math.isfinite(score.mean_iou):
-            ranked = Ranked(score, frame)
-            best = nlargest(shown, [*best, ranked], key=lambda one: one.score.mean_iou)
-            worst = nlargest(shown, [*worst, ranked], key=lambda one: -one.score.mean_iou)
+            best = nlargest(shown, [*best, (score, frame)], key=lambda one: one[0].mean_iou)
+            worst = nsmallest(shown, [*worst, (score, frame)], key=lambda one: one[0].mean_iou)
     return Gathered(Accuracy(tuple(counted)), scores, best, worst)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from perception.labels import BACKGROUND, LABELS
 from train.overlay import overlaid
 from train.report.charts import CLASS_COLOURS, DPI, INK
-from train.report.frames import Ranked
+from train.report.frames import PredictedFrame, Ranked
 
 COLUMNS: Final = 2
 PANEL_WIDTH_PX: Final = 480
@@ -24,7 +24,7 @@ _NAME_LETTERS: Final = 72
 
 def sheet(ranked: Sequence[Ranked], title: str) -> Figure:
     """Two frames per row, truth left and prediction right, each with its name and mean IoU."""
-    pictures = [_pair(one) for one in ranked]
+    pictures = [_pair(frame) for _, frame in ranked]
     rows = max(1, -(-len(ranked) // COLUMNS))
     aspect = max((picture.shape[0] / picture.shape[1] for picture in pictures), default=0.3)
     width_in = COLUMNS * (2 * PANEL_WIDTH_PX + 40) / DPI
@@ -34,7 +34,7 @@ def sheet(ranked: Sequence[Ranked], title: str) -> Figure:
         axes.set_axis_off()
         if place >= len(ranked):
             continue
-        score = ranked[place].score
+        score = ranked[place][0]
         name = score.name if len(score.name) <= _NAME_LETTERS else "…" + score.name[1 - _NAME_LETTERS :]
         axes.imshow(pictures[place][..., ::-1])
         # A dollar sign in a file name must not start a formula.
@@ -56,9 +56,8 @@ def sheet(ranked: Sequence[Ranked], title: str) -> Figure:
     return figure
 
 
-def _pair(ranked: Ranked) -> NDArray[np.uint8]:
+def _pair(frame: PredictedFrame) -> NDArray[np.uint8]:
     """(H, W, 3) BGR: both overlays side by side."""
-    frame = ranked.frame
     left, right = _tinted(frame.image_bgr, frame.truth), _tinted(frame.image_bgr, frame.predicted)
     gap = np.full((left.shape[0], _GAP_PX, 3), 255, np.uint8)
     return np.hstack([left, gap, right])

@@ -107,8 +107,8 @@ def _numbers(
         "night_below_luma": NIGHT_BELOW_LUMA,
         "drivable_or_not": _figures(accuracy.drivable_or_not(), TWO_LABELS),
         "frames": [asdict(score) for score in gathered.scores],
-        "best": [ranked.score.name for ranked in gathered.best],
-        "worst": [ranked.score.name for ranked in gathered.worst],
+        "best": [score.name for score, _ in gathered.best],
+        "worst": [score.name for score, _ in gathered.worst],
     }
 
 
