@@ -18,7 +18,7 @@ OWN_LICENCE = "Apache-2.0"
 NOT_OF_THE_RECIPE = (
     *("data", "layout", "label_map", "data_name", "data_licence", "encoder_weights", "weights", "teachers"),
     "name",
-    *("workers", "device", "out", "resume", "overwrite"),
+    *("workers", "device", "out", "resume", "overwrite", "dry_run"),
 )
 """Settings that a recipe leaves open."""
 PATHS = ("data", "label_map", "encoder_weights", "weights", "out")

@@ -136,6 +136,9 @@ class TrainConfig:
     """Continue OUT/NAME/last.pt where it stopped; with --out alone, the only run in OUT."""
     overwrite: bool = False
     """Start over and replace the run in OUT/NAME."""
+    dry_run: bool = False
+    """Take a few steps of each stage, report their time and memory and how long the run would take, and write
+    nothing."""
 
     @property
     def run_name(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from itertools import islice
@@ -11,6 +12,7 @@ from typing import Final
 import numpy as np
 import torch
 from torch import Tensor, nn
+from tqdm import tqdm
 
 from perception.labels import LABELS
 from perception.sinks.claim import Claim, ClaimedError
@@ -29,8 +31,12 @@ from train.report import write_report
 from train.teacher import open_teacher
 from train.torchrun import rank0_reports_first
 
+Batch = tuple[Tensor, Tensor]
+
 UNFOLDING_FRAMES: Final = 64
 """Frames that measure the inputs of batch norms, for a network that starts from an exported file."""
+DRY_STEPS: Final = 3
+"""Training and validation steps of each stage that a dry run measures, after one that warms up."""
 
 
 class TrainingError(ValueError):
@@ -38,7 +44,7 @@ class TrainingError(ValueError):
 
 
 def train(config: TrainConfig, say: Callable[[str], None] = print) -> Path:
-    """Train and return the best checkpoint's file.
+    """Train and return the best checkpoint's file; a dry run measures a few steps and writes nothing.
 
     Every epoch is seeded by its place in the run, and every frame by its place in the epoch. So a
     resumed run draws the same random numbers as an uninterrupted one, and several processes draw those
@@ -49,7 +55,8 @@ def train(config: TrainConfig, say: Callable[[str], None] = print) -> Path:
     claim = Claim()
     try:
         with rank0_reports_first():  # before leaving the group, or rank 0 would only see the others gone
-            return _Run(config, processes, say if processes.is_first else lambda line: None, claim).finish()
+            run = _Run(config, processes, say if processes.is_first else lambda line: None, claim)
+            return run.rehearse() if config.dry_run else run.finish()
     finally:
         claim.release()
         processes.leave()
@@ -70,8 +77,9 @@ class _Run:
         self.at = self._resumed() if config.resume else Checkpoint.fresh(config)
         self._check_beginning()
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            if processes.is_first:
+            if not config.dry_run:
+                folder.mkdir(parents=True, exist_ok=True)
+            if not config.dry_run and processes.is_first:
                 claim.take(folder)
         except ClaimedError:
             raise CheckpointError(
@@ -122,7 +130,8 @@ class _Run:
         """Refuse to overwrite a run unless asked to, and to resume one with other settings."""
         files = (self.last_file, self.best_file, self.report_folder)
         there = next((file for file in files if file.exists()), None)
-        if there is not None and not self.config.resume and not self.config.overwrite:
+        may_be_there = self.config.resume or self.config.overwrite or self.config.dry_run
+        if there is not None and not may_be_there:
             raise CheckpointError(
                 f"{there}: belongs to an earlier run; --resume continues it, --overwrite starts over, "
                 f"--out DIR starts elsewhere"
@@ -150,6 +159,39 @@ class _Run:
             write_report(self.report_folder, self.at.config, self.at.history, seen, network)
             self.say(f"best checkpoint: {self.best_file}, report: {self.report_folder}")
         return self.best_file
+
+    def rehearse(self) -> Path:
+        """Report time and memory of a step in each remaining stage, and the time that the run would take."""
+        stages, first, done, total_s = self.config.stages, self.at.stage, self.at.epoch, 0.0
+        for number, stage in enumerate(stages[first:], start=first):
+            self.at.stage = number
+            steps, step_s, validation_s = self._measured(stage)
+            epochs, done = stage.epochs - done, 0
+            stage_s = epochs * (steps * step_s + validation_s)
+            total_s += stage_s
+            (width, height), memory_gb = stage.input_wh, self.processes.peak_memory_bytes() / 1e9
+            self.say(
+                f"stage {number + 1}/{len(stages)} {width}x{height}: {step_s:.3g} s a step, "
+                f"{memory_gb:.2f} GB; {epochs} epochs of {steps} steps and {validation_s:.3g} s of "
+                f"validation take {tqdm.format_interval(stage_s)}"
+            )
+        self.say(f"dry run: training would take {tqdm.format_interval(total_s)}; nothing was written")
+        return self.best_file
+
+    def _measured(self, stage: Stage) -> tuple[int, float, float]:
+        """Steps of an epoch, seconds of a step, and seconds of a validation."""
+        batches, order = training_batches(self.config, stage, self.processes)
+        validation = validation_batches(self.config, stage, self.processes)
+        planned = max(stage.epochs * len(order), 1 + DRY_STEPS)
+        self.optimiser, self.schedule = build_optimiser(self.model, self.config, stage, planned)
+        student = self.processes.in_step(self.model)
+        order.seed = self._seed_epoch()
+        step_s = _seconds_each(batches, lambda few: self._epoch(student, stage, few))
+        judge_s = _seconds_each(
+            validation,
+            lambda few: evaluate(self.model, self.normalise, few, self.loss_of, self.processes),
+        )
+        return len(order), step_s, judge_s * len(validation)
 
     def _stage(self, stage: Stage) -> None:
         batches, order = training_batches(self.config, stage, self.processes)
@@ -181,7 +223,7 @@ class _Run:
                 f"stage {self.at.stage + 1} ends early: {self.at.epochs_since_best} epochs without a new best"
             )
 
-    def _epoch(self, student: nn.Module, stage: Stage, batches: Loader) -> float:
+    def _epoch(self, student: nn.Module, stage: Stage, batches: Loader | list[Batch]) -> float:
         """One pass over the training frames; the mean loss."""
         config, device = self.config, self.processes.device
         _training_mode(self.model, config)
@@ -247,6 +289,15 @@ class _Run:
         seed = self.config.seed * 1_000_000 + self.at.stage * 1_000 + self.at.epoch
         torch.manual_seed(seed + 1_000_000_000 * self.processes.rank)
         return seed
+
+
+def _seconds_each(batches: Loader, use: Callable[[list[Batch]], object]) -> float:
+    """Seconds to load and use a batch, measured on `DRY_STEPS` after one that warms up."""
+    use(list(islice(batches, 1)))
+    started_s = time.monotonic()
+    few = list(islice(batches, DRY_STEPS))
+    use(few)
+    return (time.monotonic() - started_s) / max(1, len(few))
 
 
 def _training_mode(model: Network, config: TrainConfig) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import platform
+import resource
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Self
@@ -70,6 +71,12 @@ class Processes:
         else:
             name, count = _processor(), torch.get_num_threads() * self.count
         return f"{count} x {name}"
+
+    def peak_memory_bytes(self) -> int:
+        """The most memory taken so far, on the GPU or else by this process."""
+        if self.device.type == "cuda":
+            return torch.cuda.max_memory_allocated(self.device)
+        return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
     def in_step(self, model: nn.Module) -> nn.Module:
         """The model with gradients averaged over all processes."""

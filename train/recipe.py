@@ -149,7 +149,7 @@ def _settings_of(run: Path) -> dict[str, Any]:
     """The settings that the run was started with, as plain values for YAML; raises CheckpointError."""
     from train.checkpoint import Checkpoint  # imports torch, which takes seconds; only resuming needs it here
 
-    known = {field.name for field in fields(TrainConfig)} - {"resume", "overwrite", "out"}
+    known = {field.name for field in fields(TrainConfig)} - {"resume", "overwrite", "dry_run", "out"}
     begun = Checkpoint.load(run).config
     settings = {name: value for name, value in begun.items() if name in known}
     if run.parent.name != begun["model"]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import signal
 import subprocess
@@ -82,6 +83,25 @@ def test_report_and_tensorboard_curves_lie_beside_the_checkpoints(
 
     assert (best_file.parent / "report" / "report.json").is_file()
     assert list((best_file.parent / "tensorboard").glob("events.*"))
+
+
+def test_dry_run_reports_time_and_memory_of_each_stage_and_writes_nothing(config: TrainConfig) -> None:
+    earlier = Path(config.out) / "rt_s" / "last.pt"
+    earlier.parent.mkdir(parents=True)
+    earlier.write_bytes(b"of another run")
+    said: list[str] = []
+
+    loop.train(replace(config, overwrite=False, dry_run=True), said.append)
+
+    first, second, whole = said[1:]
+    time_and_memory = (
+        r"[\d.e-]+ s a step, \d+\.\d\d GB; 2 epochs of 2 steps and [\d.e-]+ s of validation take [\d:]+"
+    )
+    assert re.fullmatch(rf"stage 1/2 64x32: {time_and_memory}", first)
+    assert re.fullmatch(rf"stage 2/2 96x64: {time_and_memory}", second)
+    assert re.fullmatch(r"dry run: training would take [\d:]+; nothing was written", whole)
+    assert [file for file in Path(config.out).rglob("*") if file.is_file()] == [earlier]
+    assert earlier.read_bytes() == b"of another run"
 
 
 @pytest.mark.one_in(4)
