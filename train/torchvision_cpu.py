@@ -12,25 +12,11 @@ from __future__ import annotations
 
 import torch
 
-__all__ = [
-    "ASPP",
-    "FCNHead",
-    "IntermediateLayerGetter",
-    "MobileNet_V2_Weights",
-    "ResNet50_Weights",
-    "mobilenet_v2",
-    "resnet50",
-    "smp",
-    "timm",
-    "tv_tensors",
-    "v2",
-]
-
 # Kept for the life of the process: the declarations end with this object.
 _declared = torch.library.Library("torchvision", "FRAGMENT")
 
 try:
-    import torchvision  # noqa: F401
+    import torchvision
 except RuntimeError as error:
     if "torchvision::nms" not in str(error):
         raise

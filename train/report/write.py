@@ -22,18 +22,15 @@
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
-
 from perception.labels import LABELS
 from perception.metrics.segmentation import CONFIDENCE, NIGHT_BELOW_LUMA, Accuracy
 from perception.system.atomic_file import write_atomically
+from perception.system.json_text import json_text
 from train.report.charts import best_epoch, conditions, confusion_matrix, curves, to_png
 from train.report.frames import Gathered, PredictedFrame, gather
 from train.report.sheets import sheet
@@ -84,9 +81,7 @@ def write_report(
         for name, figure in charts.items():
             write_atomically(folder / f"{name}.png", to_png(figure))
         figures = _numbers(config, history, gathered) | {"network": network}
-        write_atomically(
-            folder / "report.json", json.dumps(_plain(figures), indent=1, allow_nan=False).encode()
-        )
+        write_atomically(folder / "report.json", json_text(figures, indent=1).encode())
     except OSError as error:
         raise ReportError(f"{folder}: the report cannot be written: {error.strerror}") from error
 
@@ -119,17 +114,6 @@ def _figures(accuracy: Accuracy, labels: Sequence[str]) -> dict[str, Any]:
         "mean_iou": accuracy.total.mean_iou(),
         "mean_iou_interval": accuracy.mean_iou_interval() if len(accuracy.recordings) > 1 else None,
         "confidence": CONFIDENCE,
-        "iou": dict(zip(labels, accuracy.total.iou(), strict=True)),
-        "confusion": accuracy.total.counts,
+        "iou": dict(zip(labels, accuracy.total.iou().tolist(), strict=True)),
+        "confusion": accuracy.total.counts.tolist(),
     }
-
-
-def _plain(value: Any) -> Any:
-    """The value for JSON: lists for arrays and tuples, null for numbers that are not finite."""
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, np.ndarray | np.generic):
-        return _plain(value.tolist())
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
