@@ -1,20 +1,24 @@
-"""From the settings to the parts of a run: predictors, source, sinks, and the rules that watch over them."""
+"""From the settings to a run: engine and predictors, source and sinks, and the rules by which they work."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from perception.config import NodeConfig
+from perception.frame import OutputItem
 from perception.inference.engines import ENGINES, Engine, EngineError
 from perception.inference.predictor import Predictor
-from perception.pipeline import RunPolicy
+from perception.pipeline import Runner, RunPolicy
 from perception.provenance.identity import RunIdentity, checksum_of, covered_settings
 from perception.provenance.trace import Tracer
 from perception.refine import refine_steps
 from perception.sinks.registry import SINKS, Sinks
+from perception.sinks.sink import HasTarget, Sink
 from perception.sources.images import folders_of
-from perception.sources.registry import kind_of
+from perception.sources.registry import build_source, kind_of
 from perception.sources.source import SourceInfo
 from perception.system.cores import usable_cores
 from perception.system.time_limit import within
@@ -82,12 +86,6 @@ def predictors_of(
     return [Predictor(engine, every if config.health.enabled else 0) for _ in range(workers)]
 
 
-def run_sinks(config: NodeConfig, info: SourceInfo) -> Sinks:
-    """The sinks that the settings turn on."""
-    folders = folders_of(config.source) if kind_of(config.source) == "images" else frozenset()
-    return Sinks(config, info, folders)
-
-
 def settings_of_run(config: NodeConfig) -> dict[str, Any]:
     """What `covered_settings` gives of them: not where the sinks write."""
     places = {kind.option.removeprefix("--") for kind in SINKS.used(config).values()}
@@ -102,15 +100,68 @@ def build_tracer(config: NodeConfig, engine: Engine, info: SourceInfo) -> Tracer
     )
 
 
-def run_policy(
-    config: NodeConfig, info: SourceInfo, predictor: Predictor, sinks: Sinks, tracer: Tracer
-) -> RunPolicy:
-    """The rules of the run."""
-    return RunPolicy(
-        refine=refine_steps(config, info),
-        stamp_engine=predictor.stamp_engine,
-        max_age_s=config.freshness.max_age_s,
-        rebuild_sink=sinks.reopened,
-        watchdog=config.watchdog,
-        tracer=tracer,
-    )
+class Connected(NamedTuple):
+    """A run whose parts are connected, and that can be started."""
+
+    runner: Runner
+    sinks: Sinks
+    """Those that the settings turn on, which are open."""
+    tracer: Tracer
+
+
+class RunParts:
+    """The source of a run, and what is connected to it; a runner that has ended has closed both."""
+
+    def __init__(self, config: NodeConfig) -> None:
+        """Make the source, not yet open; raises SourceError."""
+        self.source = build_source(config.source, config)
+        self._config = config
+        self._opened: list[Sink] = []
+
+    def close(self) -> None:
+        """Close what is open of a run that did not come to its end; whatever that raises is less than why."""
+        for close in (*(sink.close for sink in self._opened), self.source.close):
+            with suppress(Exception):
+                close()
+
+    def connect(
+        self,
+        info: SourceInfo,
+        engine: Engine,
+        *,
+        more_sinks: Sequence[Sink] = (),
+        claims: Sequence[HasTarget] = (),
+        listeners: Sequence[Callable[[OutputItem], None]] = (),
+    ) -> Connected:
+        """Open the sinks, and connect everything by the rules that the settings give.
+
+        Args:
+            info: the source's, which is open.
+            engine: from `load_engine`.
+            more_sinks: open already, and no business of the settings.
+            claims: what else is written, and claimed before a sink touches what is there.
+            listeners: as of `Runner`.
+
+        Raises:
+            SinkError: if a sink cannot be opened.
+        """
+        config = self._config
+        predictors = predictors_of(engine, config, info.is_live, info.rate_hz)
+        folders = folders_of(config.source) if kind_of(config.source) == "images" else frozenset()
+        sinks = Sinks(config, info, folders)
+        self._opened = sinks.open_all(claims)
+        tracer = build_tracer(config, engine, info)
+        policy = RunPolicy(
+            refine=refine_steps(config, info),
+            stamp_engine=predictors[0].stamp_engine,
+            max_age_s=config.freshness.max_age_s,
+            rebuild_sink=sinks.reopened,
+            watchdog=config.watchdog,
+            tracer=tracer,
+        )
+        runner = Runner(
+            *(self.source, info, predictors, [*self._opened, *more_sinks], policy),
+            cores=config.threads,
+            listeners=listeners,
+        )
+        return Connected(runner, sinks, tracer)

@@ -39,8 +39,11 @@ OF_OTHERS = {
     "--no-python",
     "--help",
     "--config",
+    "--npy.rate",
+    "--jumps.largest",
+    "--shares.file",
 }
-"""Options of pip, build and torchrun, and those that every command of ours has."""
+"""Options of pip, build and torchrun, those that every command of ours has, and those of an example."""
 BENCH = (BenchConfig, AccuracyConfig, InferConfig, LiveConfig, CompareConfig)
 UNKNOWN = "the command line: unknown setting"
 

@@ -97,7 +97,7 @@ class Model:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The classes that the network tells apart."""
+        """The classes that the network separates."""
         return self.engine.contract.labels
 
     def __call__(self, picture: str | os.PathLike[str] | NDArray[np.uint8] | Frame) -> Result:

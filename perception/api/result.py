@@ -30,7 +30,7 @@ AREAS = ("direct", "alternative", "drivable")
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Result:
-    """Where the vehicle can drive in one frame; or, of an outage, that there was no frame to tell it from.
+    """Where the vehicle can drive in one frame; or, of an outage, that there was no frame.
 
     Without a fresh view of the road there is no mask: then `has_mask` is False, and all that is read from the
     mask is None. `camera_state` and `engine_state` say why.
@@ -128,12 +128,12 @@ class Result:
 
     @property
     def direct(self) -> NDArray[np.bool_] | None:
-        """(H, W) bool, the lane that the vehicle is in; None where the network does not tell lanes apart."""
+        """(H, W) bool, the lane that the vehicle is in; None where the network does not separate lanes."""
         return self._mask("direct", self.class_map)
 
     @property
     def alternative(self) -> NDArray[np.bool_] | None:
-        """(H, W) bool, lanes that it could take; None where the network does not tell lanes apart."""
+        """(H, W) bool, lanes that it could take; None where the network does not separate lanes."""
         return self._mask("alternative", self.class_map)
 
     @property
@@ -167,7 +167,7 @@ class Result:
 
         Returns:
             Each connected area with its `exterior` and `holes`, rings of [x, y]; None without a mask, and
-            where the network does not tell lanes apart.
+            where the network does not separate lanes.
 
         Raises:
             ValueError: for another name.

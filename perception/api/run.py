@@ -7,7 +7,6 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import replace
 from threading import Condition, Thread, current_thread, main_thread
 from types import TracebackType
@@ -16,7 +15,7 @@ from typing import Any, Final, Self
 from perception.api.model import Model, Network
 from perception.api.result import Result
 from perception.api.settings import check_of_run
-from perception.build import build_tracer, predictors_of, run_policy, run_sinks
+from perception.build import RunParts
 from perception.cli.node_outputs import check_outputs
 from perception.cli_config import from_values
 from perception.config import NodeConfig, node_config
@@ -26,9 +25,10 @@ from perception.inference.engines import EngineError
 from perception.inference.zoo import DEFAULT_MODEL
 from perception.pipeline import DRAIN_LIMIT_S, RunError, Runner
 from perception.pipeline.counters import FrameCounters
-from perception.sinks.sink import Sink, SinkError
-from perception.sources.registry import Spec, build_source
-from perception.sources.source import SourceError, SourceInfo
+from perception.sinks.sink import SinkError
+from perception.sources.registry import Spec
+from perception.sources.source import Source, SourceError, SourceInfo
+from perception.telemetry.problems import problems_of
 
 RECORDED_AHEAD: Final = 4
 """Results of a recording that may wait for the loop."""
@@ -44,11 +44,13 @@ class Run:
     where the loop would end. Leaving the `with` block ends threads, child processes and shared memory.
     """
 
-    def __init__(self, runner: Runner, info: SourceInfo, results: ResultQueue, watcher: Thread) -> None:
+    def __init__(
+        self, runner: Runner, source: Source, info: SourceInfo, results: ResultQueue, watcher: Thread
+    ) -> None:
         """Take over a run that has been started; see `open`."""
         self.info = info
         """What is known of the source: `source_id`, `is_live`, `frame_wh`, `rate_hz`, `description`."""
-        self._runner, self._results, self._watcher = runner, results, watcher
+        self._runner, self._source, self._results, self._watcher = runner, source, results, watcher
         self._is_error_raised = False
         self._unclosed = weakref.finalize(self, _give_up, runner, results)
 
@@ -93,6 +95,16 @@ class Run:
     def books(self) -> FrameCounters:
         """What became of every frame so far; they balance at every moment."""
         return self._runner.counters()
+
+    @property
+    def problems(self) -> list[str]:
+        """What went wrong so far, a line each, as `drivable-node` ends with it; empty if all is well.
+
+        That is an error that ended the run, and what raises none: images that could not be read, frames of
+        which the network says nothing, an output that is not complete.
+        """
+        waited_s = None if self._unclosed.alive else DRAIN_LIMIT_S
+        return problems_of(self._runner, self._source.counts(), waited_s)
 
     @property
     def skipped(self) -> int:
@@ -164,27 +176,19 @@ def open(
 
 
 def _started(config: NodeConfig, network: Network) -> Run:
-    source = build_source(config.source, config)
-    opened: list[Sink] = []
+    parts = RunParts(config)
     try:
-        info = source.open()
+        info = parts.source.open()
         engine = network.engine_for(info.is_live)
-        predictors = predictors_of(engine, config, info.is_live, info.rate_hz)
-        sinks = run_sinks(config, info)
-        opened = sinks.open_all()
-        tracer = build_tracer(config, engine, info)
-        policy = run_policy(config, info, predictors[0], sinks, tracer)
         results = ResultQueue(1 if info.is_live else RECORDED_AHEAD, drops=info.is_live)
-        runner = Runner(source, info, predictors, [*opened, results], policy, cores=config.threads)
+        runner = parts.connect(info, engine, more_sinks=[results]).runner
         watcher = Thread(target=_watch, args=(runner,), name="watch", daemon=True)
         watcher.start()
         runner.start()
     except BaseException:
-        for close in (*(sink.close for sink in opened), source.close):
-            with suppress(Exception):  # the error that ends the run is the one to raise
-                close()
+        parts.close()
         raise
-    return Run(runner, info, results, watcher)
+    return Run(runner, parts.source, info, results, watcher)
 
 
 class ResultQueue:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from perception.build import build_predictors, build_tracer, run_policy, run_sinks, settings_of_run
+from perception.build import RunParts, load_engine, settings_of_run
 from perception.cli.log import show_status
 from perception.cli.node_outputs import check_outputs, hint_without_outputs
 from perception.cli.progress import Progress, is_wanted
@@ -17,14 +16,12 @@ from perception.cli.signals import StopSignals
 from perception.cli_config import SettingsError
 from perception.concurrency.hang_watch import RunningTime
 from perception.config import NodeConfig
-from perception.frame import EngineState
 from perception.inference.engines import EngineError
 from perception.inference.zoo import model_file
 from perception.pipeline import DRAIN_LIMIT_S, RunError, Runner
 from perception.pipeline.counters import DISPLACED
-from perception.sinks.sink import Sink, SinkError
-from perception.sources.counts import SourceCounts
-from perception.sources.registry import Spec, build_source
+from perception.sinks.sink import SinkError
+from perception.sources.registry import Spec
 from perception.sources.source import SourceError
 from perception.system.plugins import PluginError
 from perception.system.process import tune_process
@@ -32,6 +29,7 @@ from perception.telemetry.address import EndpointsError
 from perception.telemetry.changes import StateChanges
 from perception.telemetry.health import LastOutput
 from perception.telemetry.http_server import Endpoints
+from perception.telemetry.problems import problems_of
 from perception.telemetry.snapshot import Monitor
 from perception.telemetry.summary import SummaryFile, as_table, summarise
 from perception.telemetry.systemd import SystemdNotifier
@@ -70,19 +68,18 @@ def run(config: NodeConfig, stop: StopSignals | None = None, settings_files: Seq
     if outputs := hint_without_outputs(config):
         log.info(outputs)
     endpoints = Endpoints(config.http, config.http_hosts) if config.http else None
-    source = build_source(config.source, config)
+    parts = RunParts(config)
     summary_file = None
     if config.summary:
         summary_file = SummaryFile(Path(config.summary), overwrite=config.overwrite, append=config.append)
-    opened: list[Sink] = []
     try:
-        stop.wake_by(source.stop)
-        info = source.open()
+        stop.wake_by(parts.source.stop)
+        info = parts.source.open()
         stop.check()
         size = "{}x{}".format(*info.frame_wh) if info.frame_wh else ""
-        parts = [info.source_id, size, str(info.rate), info.description]
-        log.info(f"source: {', '.join(part for part in parts if part)}")
-        engine, predictors = build_predictors(file, config, info.is_live, info.rate_hz)
+        facts = [info.source_id, size, str(info.rate), info.description]
+        log.info(f"source: {', '.join(fact for fact in facts if fact)}")
+        engine = load_engine(file, config, info.is_live)
         for line in engine.notes:
             is_warning = line.startswith("warning: ")
             log.log(logging.WARNING if is_warning else logging.INFO, line.removeprefix("warning: "))
@@ -90,18 +87,14 @@ def run(config: NodeConfig, stop: StopSignals | None = None, settings_files: Seq
             log.info(
                 f"{engine.contract.model_id}: not checked by a known answer; drivable-export renew adds one"
             )
-        sinks = run_sinks(config, info)
-        opened = sinks.open_all([summary_file] if summary_file else [])
-        tracer = build_tracer(config, engine, info)
-        log.info(tracer.description)
-        policy = run_policy(config, info, predictors[0], sinks, tracer)
         last_output, changes = LastOutput(), StateChanges()
-        runner = Runner(
-            *(source, info, predictors, opened, policy),
-            cores=config.threads,
+        runner, sinks, tracer = parts.connect(
+            *(info, engine),
+            claims=[summary_file] if summary_file else [],
             listeners=(last_output.record, changes.record),
         )
-        monitor = Monitor(runner, last_output, source, info, engine, config.freshness, tracer)
+        log.info(tracer.description)
+        monitor = Monitor(runner, last_output, parts.source, info, engine, config.freshness, tracer)
         if endpoints is not None:
             endpoints.start(monitor.status, runner.age, runner.times)
             log.info(f"http: /healthz, /readyz and /metrics on port {endpoints.port}")
@@ -119,9 +112,7 @@ def run(config: NodeConfig, stop: StopSignals | None = None, settings_files: Seq
     except BaseException:
         if summary_file is not None:
             summary_file.close()
-        for close in (*(sink.close for sink in opened), source.close):
-            with suppress(Exception):  # the error that ends the run is the one to report
-                close()
+        parts.close()
         stop.check()  # a source that was woken says that it was not opened
         raise
     if endpoints is not None:
@@ -132,11 +123,11 @@ def run(config: NodeConfig, stop: StopSignals | None = None, settings_files: Seq
     summary |= tracer.as_dict() | {"settings": settings_of_run(config)}
     for line in as_table(summary).splitlines():
         log.info(line)
-    counts = source.counts()
+    counts = parts.source.counts()
     displaced = runner.counters().dropped.get(DISPLACED, 0) if info.is_replayed else 0
     for note in counts.notes(displaced):
         log.info(f"note: {note}")
-    problems = _problems(runner, counts, limit_s)
+    problems = problems_of(runner, counts, limit_s)
     written = sinks.written()
     if summary_file is not None:
         try:
@@ -196,23 +187,3 @@ def _log_changes(changes: StateChanges, *, is_over: bool = False) -> None:
     """What became of camera and engine since."""
     for line in changes.lines(flush=is_over):
         log.info(line)
-
-
-def _problems(runner: Runner, counts: SourceCounts, limit_s: float) -> list[str]:
-    """What went wrong in the run, a line each: what ended it, or else what is missing or did not end."""
-    try:
-        runner.raise_first_error()
-    except RunError as error:
-        return [str(error)]
-    problems = [f"{stage} did not end within {limit_s:.1f} s" for stage in runner.stuck_stages()]
-    if suspect := runner.counters().withheld_by.get(f"engine {EngineState.SUSPECT}"):
-        who, them = ("1 frame has", "it") if suspect == 1 else (f"{suspect} frames have", "them")
-        problems.append(f"{who} no mask: the network's output does not depend on {them}")
-    if counts.unreadable:
-        who = (
-            "1 image could not be read and has"
-            if counts.unreadable == 1
-            else (f"{counts.unreadable} images could not be read and have")
-        )
-        problems.append(f"{who} no mask")
-    return problems + [f"{sink.name}: {sink.issue}" for sink in runner.sinks.values() if sink.issue]

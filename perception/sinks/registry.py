@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any, Final
 
 from perception.sinks.jsonl import JSONL_SINK
@@ -73,7 +74,8 @@ class Sinks:
                 sink.open(self._info)
         except BaseException:
             for sink in sinks:
-                sink.close()
+                with suppress(Exception):  # the error of opening is the one to report
+                    sink.close()
             raise
         return sinks
 

@@ -301,6 +301,29 @@ def test_source_that_breaks_off_raises_its_error_behind_its_frames(
 
     assert 0 < len(results) < 60
     assert run.books.published == len(results)
+    (problem,) = run.problems
+    assert "cut.mkv" in problem
+
+
+def test_problems_of_a_run_are_those_that_the_node_ends_with(
+    model: perception.Model, clip: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    cv2.imwrite(str(folder / "a.png"), np.full((48, 64, 3), 90, np.uint8))
+    (folder / "b.png").write_text("notes")
+
+    with perception.open(clip, model) as run:
+        next(run)
+        assert run.problems == []  # it is at work
+    with perception.open(folder, model) as read:
+        assert [result.name for result in read] == ["a"]
+    status = main(["--source", str(folder), "--model", MODEL, "--provider", "cpu"])
+
+    assert run.problems == []
+    assert read.problems == ["1 image could not be read and has no mask"]
+    assert status == 1
+    assert [it.getMessage() for it in caplog.records if it.levelname == "ERROR"] == read.problems
 
 
 def test_several_runs_share_a_model(model: perception.Model, clip: Path) -> None:

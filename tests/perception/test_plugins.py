@@ -7,11 +7,13 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from perception.sources import SOURCES, SourceKind, TypedSource
@@ -273,6 +275,48 @@ with perception.open("acme:1", model) as run:
     assert done.returncode == 0, done.stderr
     alone = "seen 1 after ok None"  # no picture is judged by another
     assert done.stdout.splitlines() == [str([alone, alone]), str([alone])]
+
+
+def of_readme(language: str) -> list[str]:
+    """The blocks of one language in README's chapter about packages."""
+    chapter = (ROOT / "perception/README.md").read_text().partition("\n## Your own source")[2]
+    return re.findall(rf"```{language}\n(.*?)```", chapter.partition("\n## ")[0], re.DOTALL)
+
+
+def test_package_of_the_readme_runs_by_its_command(
+    install: Callable[..., None], python: Run, tmp_path: Path
+) -> None:
+    (project,), (commands,) = map(of_readme, ("toml", "sh"))
+    package = tomllib.loads(project)["project"]
+    install(package["name"], "\n".join(of_readme("python")), package["entry-points"])
+    frames = np.full((3, 48, 64, 3), 90, np.uint8)
+    np.save(tmp_path / "drive.npy", frames)
+    (command,) = re.findall("^drivable-node (.*)$", commands, re.MULTILINE)
+
+    done = python("-m", "perception.node", *command.split(), "--summary", "s.json", "--model", "rt_s-int8")
+
+    assert done.returncode == 0, done.stderr
+    shares = [line.split(",") for line in (tmp_path / "shares.csv").read_text().splitlines()]
+    assert [number for number, _ in shares] == ["0", "1", "2"]
+    assert all(0 <= float(share) <= 1 for _, share in shares)
+    settings = json.loads((tmp_path / "s.json").read_text())["settings"]
+    assert (settings["npy"], settings["jumps"]) == ({"rate_hz": 10}, {"largest": 0.2})
+
+
+@pytest.mark.slow
+def test_package_of_the_readme_is_well_typed(tmp_path: Path) -> None:
+    (tmp_path / "roadkit.py").write_text("\n".join(of_readme("python")))
+
+    checked = subprocess.run(
+        [sys.executable, "-m", "mypy", str(tmp_path / "roadkit.py")],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=110,
+        check=False,
+    )
+
+    assert checked.stdout.startswith("Success"), checked.stdout
 
 
 def test_output_of_a_package_may_not_lie_on_the_model(
