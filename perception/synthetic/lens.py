@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
+from cv2.typing import MatLike
 from numpy.typing import NDArray
 
 from perception.synthetic.textures import noise, to_image
@@ -24,20 +25,16 @@ class Lens:
         self._rain_light = 1.0 if scene.street_lamps else 0.25  # light that the drops scatter
         sigma = scene.noise_sigma * float(rng.uniform(*scene.noise_spread))
         grain = cv2.GaussianBlur(rng.standard_normal((NOISE_PX, NOISE_PX, 3), dtype=np.float32), (0, 0), 0.6)
-        self._grain = to_image(np.asarray(grain * (1.7 * sigma) + 128.0, dtype=np.float32))
+        self._grain = to_image(grain * (1.7 * sigma) + 128.0)
         self._softness = float(rng.uniform(0.3, 0.75))
         self._grade = self._make_grade(rng, scene)
         self._vignette = self._make_vignette(float(rng.uniform(0.05, 0.35)))
         self._seed = int(rng.integers(1 << 31))
-        streaks = (
-            np.maximum(noise(rng, (NOISE_PX, NOISE_PX), (1, 1)) - 2.6, 0)
-            * 60.0
-            * scene.rain
-            * self._rain_light
-        )
+        falling = np.maximum(noise(rng, (NOISE_PX, NOISE_PX), (1, 1)) - 2.6, 0)
+        streaks = falling * 60.0 * scene.rain * self._rain_light
         tail = np.zeros((21, 21), np.float32)
         cv2.line(tail, (8, 0), (12, 20), (0.35,), 1, cv2.LINE_AA)
-        self._streaks = to_image(np.asarray(cv2.filter2D(streaks, -1, tail), dtype=np.float32))
+        self._streaks = to_image(cv2.filter2D(streaks, -1, tail))
 
     @staticmethod
     def _make_grade(rng: np.random.Generator, scene: Scene) -> Image:
@@ -49,33 +46,28 @@ class Lens:
         curved = graded + contrast * (graded * graded * (3 - 2 * graded) - graded)
         veil = 18.0 if scene.street_lamps else 4.0
         lifted = 255.0 * np.clip(curved, 0, 1) * (1 - 0.12 * scene.rain) + veil * scene.rain
-        return to_image(np.asarray(lifted, dtype=np.float32))[None]
+        return to_image(lifted)[None]
 
     def _make_vignette(self, depth: float) -> Image:
         width, height = self._wh
         x = np.linspace(-1, 1, width, dtype=np.float32)[None]
         y = np.linspace(-1, 1, height, dtype=np.float32)[:, None]
         edge = ((x * x + y * y) / 2) ** 1.4
-        light = to_image(np.asarray(255.0 * (1.0 - depth * edge), dtype=np.float32))
+        light = to_image(255.0 * (1.0 - depth * edge))
         return np.asarray(cv2.merge([light, light, light]), dtype=np.uint8)
 
     def expose(self, image: Image, time_s: float, frame_id: int) -> Image:
         """The frame as the camera would give it; (H, W, 3) in and out."""
         rng = np.random.default_rng([self._seed, frame_id & 0xFFFFFFFF])
+        seen: MatLike = image
         if self._rain > 0.0:
-            image = np.asarray(
-                cv2.add(image, cv2.merge([self._tile(self._streaks, rng)] * 3)), dtype=np.uint8
-            )
-            self._add_drops(image, time_s)
+            seen = cv2.add(seen, cv2.merge([self._tile(self._streaks, rng)] * 3))
+            self._add_drops(seen, time_s)
         soft_px = self._softness * max(1.0, self._wh[0] / 900.0) + 0.35 * self._rain
         size = 3 if soft_px < 0.9 else 5
-        image = np.asarray(cv2.GaussianBlur(image, (size, size), soft_px), dtype=np.uint8)
-        image = np.asarray(
-            cv2.multiply(cv2.LUT(image, self._grade), self._vignette, scale=1 / 255), dtype=np.uint8
-        )
-        return np.asarray(
-            cv2.addWeighted(image, 1.0, self._tile(self._grain, rng), 1.0, -128.0), dtype=np.uint8
-        )
+        seen = cv2.GaussianBlur(seen, (size, size), soft_px)
+        seen = cv2.multiply(cv2.LUT(seen, self._grade), self._vignette, scale=1 / 255)
+        return np.asarray(cv2.addWeighted(seen, 1.0, self._tile(self._grain, rng), 1.0, -128.0), np.uint8)
 
     def _tile(self, texture: Image, rng: np.random.Generator) -> Image:
         """A random part of `texture` in the size of the frame, repeated if necessary."""
@@ -86,7 +78,7 @@ class Lens:
         wide = cv2.copyMakeBorder(rolled, *border, cv2.BORDER_WRAP)
         return np.asarray(wide[:height, :width], dtype=np.uint8)
 
-    def _add_drops(self, image: Image, time_s: float) -> None:
+    def _add_drops(self, image: MatLike, time_s: float) -> None:
         """Drops on the windscreen, in place: each shows the scene behind it upside down and blurred."""
         width, height = self._wh
         rng = np.random.default_rng([self._seed, 7, int(time_s // DROPS_HELD_S)])
@@ -97,15 +89,7 @@ class Lens:
             if part.shape[0] < 4 or part.shape[1] < 4:
                 continue
             mask = np.zeros(part.shape[:2], np.uint8)
-            cv2.ellipse(
-                mask,
-                (part.shape[1] // 2, part.shape[0] // 2),
-                (part.shape[1] // 2 - 1, part.shape[0] // 2 - 1),
-                0,
-                0,
-                360,
-                (255,),
-                -1,
-            )
+            middle = part.shape[1] // 2, part.shape[0] // 2
+            cv2.ellipse(mask, middle, (middle[0] - 1, middle[1] - 1), 0, 0, 360, (255,), -1)
             behind = cv2.blur(cv2.flip(part, 0), (5, 5))
             cv2.copyTo(cv2.addWeighted(behind, 0.85, behind, 0.0, 22.0 * self._rain_light), mask, part)

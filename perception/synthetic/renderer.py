@@ -17,7 +17,6 @@ from perception.synthetic import textures
 from perception.synthetic import view as paint
 from perception.synthetic.lens import Lens
 from perception.synthetic.traffic import paint_vehicles, shadow_quads
-from perception.synthetic.vehicles import Shape, shape_of
 from perception.synthetic.view import View
 from perception.synthetic.world import MIXED, SCENES, Scene, Vehicle, World, hash_unit, mixed_hash
 
@@ -89,9 +88,8 @@ class _Stage:
         self._ground = paint.ground_pyramid(textures.ground_texture(rng, road, scene.rain))
         self._shade = textures.shade_texture(rng, scene.shade) if scene.shade > 0.0 else None
         self._sky = textures.sky_texture(rng, scene, road.setting)
-        self._haze_bgr = np.asarray(
-            self._sky[textures.SKY_HORIZON_PX - 40].mean(axis=0) * 0.85, dtype=np.float64
-        )
+        far_bgr = np.asarray(self._sky[textures.SKY_HORIZON_PX - 40].mean(axis=0) * 0.85, dtype=np.float64)
+        self._haze = far_bgr, scene.visibility_m
         lit = min(1.0, scene.ambient * 1.5) if scene.headlights else scene.ambient
         self._walls = self._choose_walls(rng, lit)
         self._barrier: tuple[float, list[Image]] | None = None
@@ -142,30 +140,25 @@ class _Stage:
         image = np.empty((height, width, 3), dtype=np.uint8)
         class_map = np.full((height, width), BACKGROUND, dtype=np.uint8)
         vehicles = self._world.vehicles(time_s, VEHICLE_FAR_M)
-        shapes = [shape_of(v.identity, self._world.road.setting, v.is_parked) for v in vehicles]
         self._paint_sky(image, view)
-        self._paint_road(image, view, vehicles, shapes)
+        self._paint_road(image, view, vehicles)
         self._paint_lanes(class_map, view, vehicles)
         for d_m, pyramid in self._walls:
-            paint.paint_wall(image, class_map, view, d_m, pyramid, self._haze())
+            paint.paint_wall(image, class_map, view, d_m, pyramid, self._haze)
         self._paint_roadside(image, class_map, view)
         if self._scene.rain > 0.0:
             self._paint_reflection(image, view)
-        cast = list(zip(vehicles, shapes, strict=True))
         if self._barrier is not None:  # stands between us and the oncoming traffic
-            oncoming = [pair for pair in cast if pair[0].is_oncoming]
-            cast = [pair for pair in cast if not pair[0].is_oncoming]
-            paint_vehicles(image, class_map, view, self._scene, oncoming, self._haze(), self._glows)
-            paint.paint_wall(image, class_map, view, *self._barrier, self._haze())
-        paint_vehicles(image, class_map, view, self._scene, cast, self._haze(), self._glows)
+            oncoming = [vehicle for vehicle in vehicles if vehicle.is_oncoming]
+            vehicles = [vehicle for vehicle in vehicles if not vehicle.is_oncoming]
+            paint_vehicles(image, class_map, view, self._scene, oncoming, self._haze, self._glows)
+            paint.paint_wall(image, class_map, view, *self._barrier, self._haze)
+        paint_vehicles(image, class_map, view, self._scene, vehicles, self._haze, self._glows)
         if abs(view.roll_rad) > 1e-4:
             image, class_map = rolled(image, class_map, view)
         if self._bonnet is not None:
             paint.paste(image, class_map, self._bonnet, 0, height - self._bonnet.shape[0])
         return self._lens.expose(image, time_s, frame_id), class_map
-
-    def _haze(self) -> tuple[Floats, float]:
-        return self._haze_bgr, self._scene.visibility_m
 
     def _paint_sky(self, image: Image, view: View) -> None:
         """The panorama, turned with the road and scaled to the frame."""
@@ -179,7 +172,7 @@ class _Stage:
             self._sky, source_from_target, size, flags=flags, borderMode=cv2.BORDER_WRAP
         )
 
-    def _paint_road(self, image: Image, view: View, vehicles: list[Vehicle], shapes: list[Shape]) -> None:
+    def _paint_road(self, image: Image, view: View, vehicles: list[Vehicle]) -> None:
         """Ground, marks, the light on them, and haze."""
         row_z = view.row_z()
         paint.paint_ground(image, view, row_z, self._ground)
@@ -191,7 +184,7 @@ class _Stage:
         light = self._light(view, row_z)
         if self._scene.sun > 0.0:
             shadow = np.full_like(light, 255)
-            quads = [q - (0, view.ground_top) for q in shadow_quads(view, vehicles, shapes, self._sun_lean_m)]
+            quads = [q - (0, view.ground_top) for q in shadow_quads(view, vehicles, self._sun_lean_m)]
             for quad in quads:
                 paint.fill(shadow, [quad], (255.0 * (1 - self._scene.sun),))
             light = np.asarray(cv2.multiply(light, shadow, scale=1 / 255), dtype=np.uint8)
@@ -199,7 +192,7 @@ class _Stage:
         share = 1.0 - np.exp(-row_z / self._scene.visibility_m)
         far = int(np.count_nonzero(share > 0.04))
         blend = share[:far, None, None].astype(np.float32)
-        part[:far] = part[:far] * (1 - blend) + self._haze_bgr.astype(np.float32) * blend
+        part[:far] = part[:far] * (1 - blend) + self._haze[0].astype(np.float32) * blend
 
     def _light(self, view: View, row_z: Floats) -> Image:
         """How bright the ground is lit, (rows, W) with 255 for full daylight."""

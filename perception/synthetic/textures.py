@@ -5,11 +5,15 @@ All textures are for full daylight; the renderer darkens them. BGRA where someth
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
+from cv2.typing import MatLike
 from numpy.typing import NDArray
 
-from perception.synthetic.world import Bgr, Road, Scene
+from perception.synthetic.vehicles import Bgr
+from perception.synthetic.world import Road, Scene
 
 Image = NDArray[np.uint8]
 Floats32 = NDArray[np.float32]
@@ -19,6 +23,11 @@ GROUND_STEP_M = 0.06
 WALL_LENGTH_M, WALL_STEP_M = 96.0, 0.12
 SKY_WH = (1024, 300)
 SKY_HORIZON_PX = 250  # row of the horizon in the sky texture; below it is far land
+VERGES_BGR: list[Bgr] = [(45, 95, 85), (55, 110, 105), (70, 105, 120), (75, 115, 145)]
+LEAVES_BGR: list[Bgr] = [(35, 80, 62), (40, 95, 85), (45, 85, 60), (50, 100, 130), (45, 70, 70)]
+PLASTER_BGR: list[Bgr] = [
+    (70, 85, 140), (110, 130, 150), (165, 180, 190), (95, 100, 105), (60, 70, 95), (150, 160, 175),
+]  # fmt: skip
 
 
 def noise(rng: np.random.Generator, shape_hw: tuple[int, int], cell_px: tuple[int, int]) -> Floats32:
@@ -27,15 +36,18 @@ def noise(rng: np.random.Generator, shape_hw: tuple[int, int], cell_px: tuple[in
     small = rng.standard_normal((max(2, height // cell_px[0]), max(2, width // cell_px[1])), dtype=np.float32)
     wrapped = np.pad(small, 1, mode="wrap")
     step_y, step_x = height / small.shape[0], width / small.shape[1]
-    big = cv2.resize(
-        wrapped, (round(width + 2 * step_x), round(height + 2 * step_y)), interpolation=cv2.INTER_LINEAR
-    )
+    wide_wh = round(width + 2 * step_x), round(height + 2 * step_y)
+    big = cv2.resize(wrapped, wide_wh, interpolation=cv2.INTER_LINEAR)
     top, left = round(step_y), round(step_x)
     return np.asarray(big[top : top + height, left : left + width], dtype=np.float32)
 
 
-def to_image(values: Floats32) -> Image:
+def to_image(values: MatLike) -> Image:
     return np.clip(values, 0, 255).astype(np.uint8)
+
+
+def _pick(rng: np.random.Generator, colours: Sequence[Bgr]) -> Bgr:
+    return colours[int(rng.integers(len(colours)))]
 
 
 def tint(rng: np.random.Generator, bgr: Bgr, spread: float) -> Floats32:
@@ -54,8 +66,7 @@ def ground_texture(rng: np.random.Generator, road: Road, wet: float) -> Image:
     blotch, wide = noise(rng, (height, width), (16, 12)), noise(rng, (height, width), (80, 50))
 
     grass = 0.12 * fine + 0.12 * grain + 0.14 * blotch + 0.1 * wide
-    verge_bgr: Bgr = ((45, 95, 85), (55, 110, 105), (70, 105, 120), (75, 115, 145))[int(rng.integers(4))]
-    image = (1.0 + grass)[..., None] * tint(rng, verge_bgr, 0.15)
+    image = (1.0 + grass)[..., None] * tint(rng, _pick(rng, VERGES_BGR), 0.15)
 
     level = float(rng.uniform(82, 135)) * (1 - 0.3 * wet)
     asphalt_bgr = tint(rng, (level * 1.03, level, level * 0.98), 0.04)
@@ -119,10 +130,8 @@ def shade_texture(rng: np.random.Generator, strength: float) -> Image:
     crowns = np.zeros(shape_hw, np.float32)
     side = float(rng.choice([-1, 1]))
     for _ in range(int(rng.integers(3, 11))):
-        row, column = (
-            float(rng.uniform(10, shape_hw[0] - 10)),
-            shape_hw[1] * (0.5 + side * float(rng.uniform(-0.2, 0.45))),
-        )
+        row = float(rng.uniform(10, shape_hw[0] - 10))
+        column = shape_hw[1] * (0.5 + side * float(rng.uniform(-0.2, 0.45)))
         axes = (int(rng.uniform(15, 50)), int(rng.uniform(8, 22)))
         cv2.ellipse(crowns, (int(column), int(row)), axes, float(rng.uniform(-25, 25)), 0, 360, (1.0,), -1)
     leaves = 0.8 * noise(rng, shape_hw, (3, 3)) + 0.6 * noise(rng, shape_hw, (9, 9))
@@ -138,18 +147,10 @@ def facade_wall(rng: np.random.Generator, is_night: bool) -> Image:
     height, width = round(24.0 / WALL_STEP_M), round(WALL_LENGTH_M / WALL_STEP_M)
     wall = np.zeros((height, width, 4), np.float32)
     left = 0
-    tones: list[Bgr] = [
-        (70, 85, 140),
-        (110, 130, 150),
-        (165, 180, 190),
-        (95, 100, 105),
-        (60, 70, 95),
-        (150, 160, 175),
-    ]
     while left < width:
         right = min(width, left + int(rng.uniform(7, 20) / WALL_STEP_M))
         top = int(rng.uniform(0.0, 0.68) * height)
-        tone = tint(rng, tones[int(rng.integers(len(tones)))], 0.25)
+        tone = tint(rng, _pick(rng, PLASTER_BGR), 0.25)
         wall[top:, left:right, :3] = tone
         wall[top : top + 5, left:right, :3] = tone * 0.65
         wall[top:, left : left + 2, :3] = tone * 0.7
@@ -198,8 +199,7 @@ def foliage(
 
 
 def leaf_colour(rng: np.random.Generator) -> Floats32:
-    leaves: list[Bgr] = [(35, 80, 62), (40, 95, 85), (45, 85, 60), (50, 100, 130), (45, 70, 70)]
-    return tint(rng, leaves[int(rng.integers(len(leaves)))], 0.2)
+    return tint(rng, _pick(rng, LEAVES_BGR), 0.2)
 
 
 def speckle(rng: np.random.Generator, canvas: Floats32, strength: float) -> Image:
@@ -300,7 +300,7 @@ def sky_texture(rng: np.random.Generator, scene: Scene, setting: str) -> Image:
             & (rows < SKY_HORIZON_PX)
         )
         sky[lights] = (110, 180, 220)
-    return to_image(np.asarray(sky, np.float32))
+    return to_image(sky)
 
 
 def bonnet(rng: np.random.Generator, frame_wh: tuple[int, int], sky_bgr: Bgr, light: float) -> Image | None:

@@ -6,15 +6,17 @@ clockwise in an image when seen from outside; the renderer drops the faces that 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from perception.synthetic.world import Bgr
-
+Bgr = tuple[float, float, float]
 Floats = NDArray[np.float64]
 Point = tuple[float, float, float]
+Edge = tuple[float, float, float]
+"""A line across the vehicle, symmetric in x: half its width, and its y and z."""
 
 PAINTS_BGR: tuple[Bgr, ...] = (
     (235, 235, 235), (190, 192, 195), (140, 142, 145), (85, 86, 88), (35, 33, 32),
@@ -29,27 +31,42 @@ TAIL_BGR: Bgr = (30, 25, 150)
 HEAD_BGR: Bgr = (215, 215, 210)
 
 
-@dataclass(frozen=True)
-class Face:
+class Face(NamedTuple):
     """One flat polygon. `bgr` None takes the vehicle's paint; `lamp` faces shine when the lamps are on."""
 
     corners_m: Floats  # (n, 3)
     bgr: Bgr | None
     light: float  # of the paint: which way the face looks
     is_detail: bool  # left out when the vehicle is small in the image
-    lamp: str = ""  # "tail", "head" or none
+    lamp: str  # "tail", "head" or none
 
 
-@dataclass(frozen=True)
 class Shape:
-    """A kind of vehicle: its faces in drawing order and its footprint."""
+    """A kind of vehicle: its footprint, and its faces in drawing order as arrays.
 
-    faces: tuple[Face, ...]
-    length_m: float
-    width_m: float
-    height_m: float
-    tail_lamps_m: Floats  # (n, 3) middles, for their glow
-    head_lamps_m: Floats
+    Attributes:
+        counts, starts: (faces,) number of a face's corners, and index of its first one.
+        corners_m: (corners, 3) of a vehicle that drives away, and of one that comes towards us.
+        lamps_m: (n, 3) middles of the lamps that face us, for their glow, in the same two cases.
+    """
+
+    def __init__(
+        self, length_m: float, width_m: float, faces: Sequence[Face], tails_m: Floats, heads_m: Floats
+    ) -> None:
+        def turned(points_m: Floats) -> Floats:
+            return points_m * (-1.0, 1.0, -1.0) + (0.0, 0.0, length_m)
+
+        self.length_m, self.width_m = length_m, width_m
+        self.counts = np.array([len(face.corners_m) for face in faces])
+        self.starts = np.concatenate([[0], np.cumsum(self.counts)[:-1]])
+        corners_m = np.concatenate([face.corners_m for face in faces])
+        self.corners_m, self.lamps_m = (corners_m, turned(corners_m)), (tails_m, turned(heads_m))
+        self.is_paint = np.array([face.bgr is None for face in faces])
+        self.bgr = np.array([face.bgr or (0.0, 0.0, 0.0) for face in faces])
+        self.light = np.array([face.light for face in faces])
+        self.is_detail = np.array([face.is_detail for face in faces])
+        self.is_tail = np.array([face.lamp == "tail" for face in faces])
+        self.is_head = np.array([face.lamp == "head" for face in faces])
 
 
 class ShapeBuilder:
@@ -68,6 +85,14 @@ class ShapeBuilder:
         if float(normal @ np.asarray(outward)) < 0.0:
             points = points[::-1].copy()
         self.faces.append(Face(points, bgr, light, is_detail, lamp))
+
+    def panel(self, low: Edge, high: Edge, outward: Point, bgr: Bgr | None, light: float,
+              is_detail: bool = False) -> None:  # fmt: skip
+        """A face between two edges across the vehicle."""
+        (low_x, low_y, low_z), (high_x, high_y, high_z) = low, high
+        corners = [(-low_x, low_y, low_z), (low_x, low_y, low_z),
+                   (high_x, high_y, high_z), (-high_x, high_y, high_z)]  # fmt: skip
+        self.face(corners, outward, bgr, light, is_detail)
 
     def across(self, z: float, x: tuple[float, float], y: tuple[float, float], bgr: Bgr | None, light: float,
                is_detail: bool = True, lamp: str = "") -> None:  # fmt: skip
@@ -99,10 +124,8 @@ class ShapeBuilder:
             self.across(z, (-outer, -inner), (0.0, clear_m + 0.1), DARK_BGR, 0.8, is_detail=False)
             self.across(z, (inner, outer), (0.0, clear_m + 0.1), DARK_BGR, 0.8, is_detail=False)
 
-    def lamps(
-        self, tail_y: tuple[float, float], head_y: tuple[float, float], wide_m: float
-    ) -> tuple[Floats, Floats]:
-        """Tail lamps and headlights at the corners; gives back their middles."""
+    def shape(self, tail_y: tuple[float, float], head_y: tuple[float, float], wide_m: float) -> Shape:
+        """The vehicle, with tail lamps and headlights of this width at its corners."""
         outer = self.half_m - 0.05
         for sign in (-1.0, 1.0):
             x = (sign * outer, sign * (outer - wide_m))
@@ -111,10 +134,7 @@ class ShapeBuilder:
         middle = outer - wide_m / 2
         tails = np.array([(s * middle, sum(tail_y) / 2, 0.0) for s in (-1, 1)])
         heads = np.array([(s * middle, sum(head_y) / 2, self.length_m) for s in (-1, 1)])
-        return tails, heads
-
-    def shape(self, height_m: float, lamps: tuple[Floats, Floats]) -> Shape:
-        return Shape(tuple(self.faces), self.length_m, 2 * self.half_m, height_m, *lamps)
+        return Shape(self.length_m, 2 * self.half_m, self.faces, tails, heads)
 
 
 def build_car(length_m: float, width_m: float, height_m: float, belt_m: float,
@@ -122,101 +142,48 @@ def build_car(length_m: float, width_m: float, height_m: float, belt_m: float,
     """A car. `cabin` is z of the cabin's foot and roof: rear foot, rear roof, front roof, front foot."""
     build = ShapeBuilder(length_m, width_m)
     half, sill, end = build.half_m, 0.3, length_m
-    middle = 0.58 * belt_m
+    rear_foot, rear_roof, front_roof, front_foot = cabin
+    middle, shoulder = 0.58 * belt_m, half * 0.93
     build.under(sill)
     for z, step in ((0.0, 1.0), (end, -1.0)):
-        looks = -step
-        low = [
-            (-half * 0.95, sill, z + step * 0.06),
-            (half * 0.95, sill, z + step * 0.06),
-            (half, middle, z),
-            (-half, middle, z),
-        ]
-        high = [
-            (-half, middle, z),
-            (half, middle, z),
-            (half * 0.93, belt_m, z + step * 0.1),
-            (-half * 0.93, belt_m, z + step * 0.1),
-        ]
-        build.face(low, (0, 0, looks), None, 0.66)
-        build.face(high, (0, 0, looks), None, 0.86)
-    build.sides([(0.06, sill), (end - 0.06, sill), (end, middle), (0.0, middle)], half, half, None, 0.62)
-    build.sides(
-        [(0.0, middle), (end, middle), (end - 0.1, 0.92 * belt_m), (cabin[3], belt_m), (0.1, belt_m)],
-        half,
-        half * 0.93,
-        None,
-        0.85,
-    )
+        bulge = (half, middle, z)
+        build.panel((half * 0.95, sill, z + step * 0.06), bulge, (0, 0, -step), None, 0.66)
+        build.panel(bulge, (shoulder, belt_m, z + step * 0.1), (0, 0, -step), None, 0.86)
+    below = [(0.06, sill), (end - 0.06, sill), (end, middle), (0.0, middle)]
+    build.sides(below, half, half, None, 0.62)
+    flank = [(0.0, middle), (end, middle), (end - 0.1, 0.92 * belt_m), (front_foot, belt_m), (0.1, belt_m)]
+    build.sides(flank, half, shoulder, None, 0.85)
     build.wheels((0.19 * length_m, 0.81 * length_m), 0.33)
     top = belt_m - 0.02
-    build.face(
-        [
-            (-half * 0.93, top, 0.1),
-            (half * 0.93, top, 0.1),
-            (half * 0.93, top, end - 0.1),
-            (-half * 0.93, top, end - 0.1),
-        ],
-        (0, 1, 0),
-        None,
-        1.12,
-    )
+    build.panel((shoulder, top, 0.1), (shoulder, top, end - 0.1), (0, 1, 0), None, 1.12)
     foot, roof = half * 0.92, half * 0.72
-    build.sides(
-        [(cabin[0], belt_m), (cabin[3], belt_m), (cabin[2], height_m), (cabin[1], height_m)],
-        foot,
-        roof,
-        None,
-        0.8,
-    )
-    for z_foot, z_roof, looks in ((cabin[0], cabin[1], -1.0), (cabin[3], cabin[2], 1.0)):
-        build.face(
-            [
-                (-foot, belt_m, z_foot),
-                (foot, belt_m, z_foot),
-                (roof, height_m, z_roof),
-                (-roof, height_m, z_roof),
-            ],
-            (0, 0.3, looks),
-            None,
-            0.95,
-        )
-        b, t = 0.08, 0.86  # the pane inside its frame, as shares of the height
-        pane = []
-        for share, inset in ((b, 0.9), (t, 0.88)):
+    pillars = [(rear_foot, belt_m), (front_foot, belt_m), (front_roof, height_m), (rear_roof, height_m)]
+    build.sides(pillars, foot, roof, None, 0.8)
+    for z_foot, z_roof, looks in ((rear_foot, rear_roof, -1.0), (front_foot, front_roof, 1.0)):
+        outward = (0, 0.3, looks)
+        build.panel((foot, belt_m, z_foot), (roof, height_m, z_roof), outward, None, 0.95)
+        pane: list[Edge] = []
+        for share, inset in ((0.08, 0.9), (0.86, 0.88)):  # inside its frame, as shares of the height
             x = (foot + (roof - foot) * share) * inset
             y, z = belt_m + (height_m - belt_m) * share, z_foot + (z_roof - z_foot) * share + looks * 0.01
-            pane += [(-x, y, z), (x, y, z)]
-        build.face([pane[0], pane[1], pane[3], pane[2]], (0, 0.3, looks), GLASS_BGR, 1.0)
-        mid = [tuple((np.asarray(pane[i]) * 0.45 + np.asarray(pane[i + 2]) * 0.55).tolist()) for i in (0, 1)]
-        build.face([mid[0], mid[1], pane[3], pane[2]], (0, 0.3, looks), (105, 92, 80), 1.0, True)
-    build.face(
-        [
-            (-roof, height_m, cabin[1]),
-            (roof, height_m, cabin[1]),
-            (roof, height_m, cabin[2]),
-            (-roof, height_m, cabin[2]),
-        ],
-        (0, 1, 0),
-        None,
-        1.15,
-    )
-    z0, z3 = cabin[0] + 0.12, cabin[3] - 0.12
+            pane.append((x, y, z))
+        low, high = pane
+        build.panel(low, high, outward, GLASS_BGR, 1.0)
+        x, y, z = (below * 0.45 + above * 0.55 for below, above in zip(low, high, strict=True))
+        build.panel((x, y, z), high, outward, (105, 92, 80), 1.0, True)
+    build.panel((roof, height_m, rear_roof), (roof, height_m, front_roof), (0, 1, 0), None, 1.15)
+    z0, z3 = rear_foot + 0.12, front_foot - 0.12
     upper = belt_m + 0.84 * (height_m - belt_m)
-    z1, z2 = cabin[0] + 0.84 * (cabin[1] - cabin[0]) + 0.1, cabin[3] + 0.84 * (cabin[2] - cabin[3]) - 0.1
-    build.sides(
-        [(z0, belt_m + 0.03), (z3, belt_m + 0.03), (z2, upper), (z1, upper)],
-        foot + 0.01,
-        roof + 0.04,
-        GLASS_BGR,
-        1.0,
+    z1, z2 = (
+        rear_foot + 0.84 * (rear_roof - rear_foot) + 0.1,
+        front_foot + 0.84 * (front_roof - front_foot) - 0.1,
     )
+    windows = [(z0, belt_m + 0.03), (z3, belt_m + 0.03), (z2, upper), (z1, upper)]
+    build.sides(windows, foot + 0.01, roof + 0.04, GLASS_BGR, 1.0)
     build.across(-0.01, (-0.27, 0.27), (0.72 * belt_m, 0.72 * belt_m + 0.15), PLATE_BGR, 0.9)
     build.across(0.0, (-half * 0.9, half * 0.9), (sill, sill + 0.16), DARK_BGR, 1.5)
     build.across(end + 0.01, (-half * 0.5, half * 0.5), (0.45, 0.62), DARK_BGR, 1.0)
-    return build.shape(
-        height_m, build.lamps((0.68 * belt_m, 0.9 * belt_m), (0.6 * belt_m, 0.76 * belt_m), 0.3)
-    )
+    return build.shape((0.68 * belt_m, 0.9 * belt_m), (0.6 * belt_m, 0.76 * belt_m), 0.3)
 
 
 def build_box(length_m: float, width_m: float, height_m: float, clear_m: float, cab_m: float) -> Shape:
@@ -226,59 +193,29 @@ def build_box(length_m: float, width_m: float, height_m: float, clear_m: float, 
     build.under(clear_m)
     body_end = end - cab_m
     build.across(0.0, (-half, half), (clear_m, height_m), None, 0.86, is_detail=False)
-    build.sides(
-        [(0.0, clear_m), (body_end, clear_m), (body_end, height_m), (0.0, height_m)], half, half, None, 0.8
-    )
+    body = [(0.0, clear_m), (body_end, clear_m), (body_end, height_m), (0.0, height_m)]
+    build.sides(body, half, half, None, 0.8)
     front_top = min(height_m, 2.7) if cab_m > 0 else height_m
-    build.face(
-        [(-half, clear_m, end), (half, clear_m, end), (half, front_top, end), (-half, front_top, end)],
-        (0, 0, 1),
-        None,
-        0.8,
-    )
+    build.panel((half, clear_m, end), (half, front_top, end), (0, 0, 1), None, 0.8)
     if cab_m > 0:
-        build.sides(
-            [(body_end, clear_m), (end, clear_m), (end, front_top), (body_end, front_top)],
-            half,
-            half,
-            (90, 70, 60),
-            0.85,
-        )
-        build.face(
-            [
-                (-half, front_top, body_end),
-                (half, front_top, body_end),
-                (half, height_m, body_end),
-                (-half, height_m, body_end),
-            ],
-            (0, 0, 1),
-            None,
-            0.75,
-        )
+        cab = [(body_end, clear_m), (end, clear_m), (end, front_top), (body_end, front_top)]
+        build.sides(cab, half, half, (90, 70, 60), 0.85)
+        build.panel((half, front_top, body_end), (half, height_m, body_end), (0, 0, 1), None, 0.75)
     build.wheels((0.16 * length_m, 0.84 * length_m), 0.36 if height_m < 2.6 else 0.5)
     frame = half * 0.92
     if cab_m > 0:  # doors of the load space
         build.across(-0.01, (-0.02, 0.02), (clear_m + 0.1, height_m - 0.1), DARK_BGR, 2.2)
         build.across(-0.01, (-half, half), (height_m - 0.14, height_m), CHROME_BGR, 0.6)
     else:
-        build.across(-0.01, (-frame, frame), (0.57 * height_m, 0.86 * height_m), GLASS_BGR, 1.0)
-        build.sides(
-            [
-                (0.35, 0.57 * height_m),
-                (end - 0.3, 0.57 * height_m),
-                (end - 0.5, 0.83 * height_m),
-                (0.35, 0.83 * height_m),
-            ],
-            half + 0.01,
-            half + 0.01,
-            GLASS_BGR,
-            1.0,
-        )
+        low, high = 0.57 * height_m, 0.83 * height_m
+        build.across(-0.01, (-frame, frame), (low, 0.86 * height_m), GLASS_BGR, 1.0)
+        windows = [(0.35, low), (end - 0.3, low), (end - 0.5, high), (0.35, high)]
+        build.sides(windows, half + 0.01, half + 0.01, GLASS_BGR, 1.0)
     build.across(end + 0.01, (-frame, frame), (0.55 * front_top, 0.84 * front_top), GLASS_BGR, 1.0)
     build.across(-0.01, (-half * 0.95, half * 0.95), (clear_m, clear_m + 0.2), DARK_BGR, 1.6)
     build.across(-0.02, (-0.27, 0.27), (clear_m + 0.25, clear_m + 0.4), PLATE_BGR, 0.9)
     lamp_m = clear_m + 0.3
-    return build.shape(height_m, build.lamps((lamp_m, lamp_m + 0.3), (lamp_m, lamp_m + 0.22), 0.18))
+    return build.shape((lamp_m, lamp_m + 0.3), (lamp_m, lamp_m + 0.22), 0.18)
 
 
 SHAPES: tuple[Shape, ...] = (

@@ -26,6 +26,9 @@ from perception.synthetic.world import World
 
 Image = NDArray[np.uint8]
 Floats = NDArray[np.float64]
+Places = NDArray[np.float64 | np.float32]
+Haze = tuple[Floats, float]
+"""Its colour, and the distance in metres over which it takes over."""
 
 SHIFT = 4  # polygons carry this many bits below the pixel
 NEAR_M, FAR_M = 0.9, 400.0
@@ -108,6 +111,12 @@ def ground_pyramid(texture: Image) -> list[Image]:
     return levels
 
 
+def sampled(texture: Image, map_x: Places, map_y: Places, border: int = cv2.BORDER_REPLICATE) -> Image:
+    """The texture at (H, W) places; one row or column of them does for all."""
+    x, y = (np.ascontiguousarray(each, np.float32) for each in np.broadcast_arrays(map_x, map_y))
+    return np.asarray(cv2.remap(texture, x, y, cv2.INTER_LINEAR, borderMode=border), np.uint8)
+
+
 def paint_ground(image: Image, view: View, row_z: Floats, pyramid: list[Image]) -> None:
     """Paint the ground from `view.ground_top` down, each band of rows from the level that fits it."""
     step_along = row_z**2 / (view.f * view.h)
@@ -127,10 +136,9 @@ def paint_ground(image: Image, view: View, row_z: Floats, pyramid: list[Image]) 
         first, last = int(rows[0]), int(rows[-1]) + 1
         per_m = 1.0 / (GROUND_STEP_M * 2**level)
         map_x = columns * (slope[first:last] * per_m) + (base[first:last] * per_m - 0.5)
-        map_y = np.empty_like(map_x)
-        map_y[:] = (along[first:last] / (GROUND_STEP_M * 4**level) + 0.5).astype(np.float32)[:, None]
+        map_y = (along[first:last] / (GROUND_STEP_M * 4**level) + 0.5)[:, None]
         target = image[view.ground_top + first : view.ground_top + last]
-        target[:] = cv2.remap(texture, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        target[:] = sampled(texture, map_x, map_y)
 
 
 def paint_shade(view: View, row_z: Floats, texture: Image) -> Image:
@@ -143,9 +151,7 @@ def paint_shade(view: View, row_z: Floats, texture: Image) -> Image:
     step_m = GROUND_LENGTH_M / texture.shape[0]
     base = ((view.d_m - side - view.cx * z / view.f - GROUND_LEFT_M) / step_m).astype(np.float32)[:, None]
     map_x = columns * (z / view.f / step_m).astype(np.float32)[:, None] + base
-    map_y = np.empty_like(map_x)
-    map_y[:] = (np.mod(view.s_m + z, GROUND_LENGTH_M) / step_m).astype(np.float32)[:, None]
-    small = cv2.remap(texture, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    small = sampled(texture, map_x, (np.mod(view.s_m + z, GROUND_LENGTH_M) / step_m)[:, None])
     return np.asarray(
         cv2.resize(small, (view.width, len(row_z)), interpolation=cv2.INTER_LINEAR), dtype=np.uint8
     )
@@ -160,12 +166,9 @@ def wall_pyramid(texture: Image) -> list[Image]:
 
 
 def paint_wall(
-    image: Image, class_map: Image, view: View, d_m: float, pyramid: list[Image], haze: tuple[Floats, float]
+    image: Image, class_map: Image, view: View, d_m: float, pyramid: list[Image], haze: Haze
 ) -> None:
-    """Paint an upright surface that follows the road at `d_m` across; what it covers becomes background.
-
-    `haze` is its colour and the distance in metres over which it takes over.
-    """
+    """Paint an upright surface that follows the road at `d_m` across; what it covers becomes background."""
     sign = 1.0 if d_m > view.d_m else -1.0
     inverse = 1.0 / view.grid_z
     u = sign * (view.cx + view.f * (d_m - view.d_m + view.grid_x) * inverse)
@@ -190,26 +193,21 @@ def paint_wall(
         part = slice(int(picked[0]), int(picked[-1]) + 1)
         left = int(columns[part][0])
         rows = np.arange(top, bottom, dtype=np.float32)[:, None]
-        scale = (z[part] / (view.f * WALL_STEP_M)).astype(np.float32)[None]
-        offset = (pyramid[0].shape[0] - 0.5 - foot[part] * z[part] / (view.f * WALL_STEP_M)).astype(
-            np.float32
-        )[None]
-        map_y = rows * scale + offset
-        map_x = np.empty_like(map_y)
-        map_x[:] = (np.mod(view.s_m + z[part], WALL_LENGTH_M) / (WALL_STEP_M * 4**level)).astype(np.float32)[
-            None
-        ]
-        seen = cv2.remap(pyramid[level], map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
+        step = view.f * WALL_STEP_M
+        scale = (z[part] / step).astype(np.float32)
+        offset = (pyramid[0].shape[0] - 0.5 - foot[part] * z[part] / step).astype(np.float32)
+        along = np.mod(view.s_m + z[part], WALL_LENGTH_M) / (WALL_STEP_M * 4**level)
+        seen = sampled(pyramid[level], along, rows * scale + offset, cv2.BORDER_CONSTANT)
         if level == 1:
-            share = (1.0 - np.exp(-z[part] / haze[1])).astype(np.float32)[None, :, None]
-            seen[..., :3] = seen[..., :3] * (1 - share) + haze[0].astype(np.float32) * share
+            haze_bgr, visibility_m = haze
+            share = (1.0 - np.exp(-z[part] / visibility_m)).astype(np.float32)[None, :, None]
+            seen[..., :3] = seen[..., :3] * (1 - share) + haze_bgr.astype(np.float32) * share
         paste(image, class_map, seen, left, top)
 
 
-def paste(image: Image, class_map: Image, bgra: Image | NDArray[np.generic], left: int, top: int) -> None:
+def paste(image: Image, class_map: Image, bgra: Image, left: int, top: int) -> None:
     """Put the opaque part of `bgra` on the image, and BACKGROUND on the class map; it must lie inside."""
     height, width = bgra.shape[:2]
-    bgra = np.asarray(bgra, dtype=np.uint8)
     _, mask = cv2.threshold(cv2.extractChannel(bgra, 3), 127.0, 255.0, cv2.THRESH_BINARY)
     cv2.copyTo(cv2.cvtColor(bgra, cv2.COLOR_BGRA2BGR), mask, image[top : top + height, left : left + width])
     class_map[top : top + height, left : left + width][mask > 0] = BACKGROUND
@@ -230,7 +228,7 @@ def paint_sprite(
     source_from_target = np.array([[scale_x, 0, (x0 - left) * scale_x], [0, scale_y, (y0 - top) * scale_y]])
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     seen = cv2.warpAffine(sprite, source_from_target, (x1 - x0, y1 - y0), flags=flags)
-    paste(image, class_map, seen, x0, y0)
+    paste(image, class_map, np.asarray(seen, np.uint8), x0, y0)
 
 
 def sprite_pyramid(sprite: Image) -> list[Image]:
@@ -252,12 +250,8 @@ def add_glow(image: Image, glow: Image, middle_uv: Floats, wide_px: float, tall_
     """Add the light `glow` (BGR) around a point, stretched to the given size."""
     width, height = max(3, round(wide_px)), max(3, round(tall_px))
     left, top = round(float(middle_uv[0]) - width / 2), round(float(middle_uv[1]) - height / 2)
-    x0, y0, x1, y1 = (
-        max(0, left),
-        max(0, top),
-        min(image.shape[1], left + width),
-        min(image.shape[0], top + height),
-    )
+    x0, y0 = max(0, left), max(0, top)
+    x1, y1 = min(image.shape[1], left + width), min(image.shape[0], top + height)
     if x1 <= x0 or y1 <= y0 or width > 2 * image.shape[1]:
         return
     light = cv2.resize(glow, (width, height), interpolation=cv2.INTER_LINEAR)

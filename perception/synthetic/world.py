@@ -14,7 +14,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-Bgr = tuple[float, float, float]
+from perception.synthetic.vehicles import Bgr, Shape, shape_of
+
 Floats = NDArray[np.float64]
 Setting = Literal["highway", "suburb", "city"]
 
@@ -26,6 +27,14 @@ EGO_GAP_M = 9.0  # approximate least distance to vehicles in our lane
 LONGEST_M = 15.0  # of any vehicle
 PARKING_CELL_M = 6.4
 PARKED_FAR_M = 75.0
+
+
+_BY_SETTING: dict[Setting, tuple[tuple[float, float], float, float, float]] = {
+    "highway": ((22, 30), 1 / 900, 1 / 6000, 1.0),
+    "suburb": ((11, 17), 1 / 220, 1 / 2200, 0.7),
+    "city": ((7, 12), 1 / 1500, 1 / 3500, 1.3),
+}
+"""Range of our speed in m/s, curvature per metre in plan and in profile, and density of traffic."""
 
 
 @dataclass(frozen=True)
@@ -50,49 +59,26 @@ class Scene:
     noise_spread: tuple[float, float] = (0.6, 1.4)  # the same, of `noise_sigma`
 
 
-CLEAR = Scene(
-    ("suburb", "city", "highway"), (205, 140, 80), (240, 220, 195), 0.35, 1.0, 0.60, 0.0, 0.0, 420.0, 2.5
-)
-DUSK = Scene(
-    ("suburb", "city", "highway"), (130, 85, 70), (105, 165, 235), 0.6, 0.50, 0.25, 0.0, 0.0, 260.0, 4.5, True
-)
-NIGHT = Scene(
-    ("suburb", "city", "highway"), (16, 11, 9), (46, 38, 36), 0.3, 0.2, 0.0, 0.0, 0.0, 230.0, 4.5, True, True
-)
-RAIN = Scene(
-    ("suburb", "city", "highway"),
-    (165, 160, 155),
-    (190, 188, 185),
-    1.0,
-    0.62,
-    0.20,
-    0.0,
-    1.0,
-    120.0,
-    4.0,
-    True,
-)
-SHADOWS = Scene(("suburb", "city"), (215, 150, 85), (245, 228, 205), 0.25, 1.1, 0.70, 0.62, 0.0, 420.0, 2.5)
-HIGHWAY = Scene(("highway",), (200, 150, 100), (235, 222, 205), 0.55, 0.95, 0.55, 0.0, 0.0, 420.0, 2.5)
-CITY = Scene(("city",), (205, 180, 155), (238, 232, 225), 0.7, 0.85, 0.45, 0.2, 0.0, 300.0, 3.0)
-
-UNLIT = Scene(
+_ANYWHERE: tuple[Setting, ...] = ("suburb", "city", "highway")
+_DAY = Scene(_ANYWHERE, (205, 140, 80), (240, 220, 195), 0.35, 1.0, 0.60, 0.0, 0.0, 420.0, 2.5)
+_UNLIT = Scene(
     ("suburb", "highway"), (3, 2, 2), (5, 4, 4), 0.3, 0.01, 0.0, 0.0, 0.0, 110.0, 2.5, True, True,
     street_lamps=False, traffic=0.15, gains=(1.1, 2.8), noise_spread=(0.0, 2.5),
 )  # fmt: skip
-UNLIT_RAIN = replace(UNLIT, rain=1.0, visibility_m=80.0)
 
 SCENES: dict[str, Scene] = {
-    "day": CLEAR,
-    "dusk": DUSK,
-    "night": NIGHT,
-    "rain": RAIN,
-    "shadows": SHADOWS,
-    "highway": HIGHWAY,
-    "city": CITY,
-    "mixed": CLEAR,  # begins by day; the renderer goes through those of MIXED every few seconds
-    "unlit": UNLIT,
-    "unlit_rain": UNLIT_RAIN,
+    "day": _DAY,
+    "dusk": Scene(_ANYWHERE, (130, 85, 70), (105, 165, 235), 0.6, 0.50, 0.25, 0.0, 0.0, 260.0, 4.5, True),
+    "night": Scene(_ANYWHERE, (16, 11, 9), (46, 38, 36), 0.3, 0.2, 0.0, 0.0, 0.0, 230.0, 4.5, True, True),
+    "rain": Scene(_ANYWHERE, (165, 160, 155), (190, 188, 185), 1.0, 0.62, 0.20, 0.0, 1.0, 120.0, 4.0, True),
+    "shadows": Scene(
+        ("suburb", "city"), (215, 150, 85), (245, 228, 205), 0.25, 1.1, 0.70, 0.62, 0.0, 420.0, 2.5
+    ),
+    "highway": Scene(("highway",), (200, 150, 100), (235, 222, 205), 0.55, 0.95, 0.55, 0.0, 0.0, 420.0, 2.5),
+    "city": Scene(("city",), (205, 180, 155), (238, 232, 225), 0.7, 0.85, 0.45, 0.2, 0.0, 300.0, 3.0),
+    "mixed": _DAY,  # begins by day; the renderer goes through those of MIXED every few seconds
+    "unlit": _UNLIT,
+    "unlit_rain": replace(_UNLIT, rain=1.0, visibility_m=80.0),
 }
 MIXED = ("day", "dusk", "night", "rain", "shadows", "highway", "city")
 """The scenes of `mixed`, of training on the built-in road and of accuracy on it."""
@@ -214,7 +200,8 @@ class Vehicle:
     is_oncoming: bool  # its front faces us
     is_parked: bool
     is_braking: bool
-    identity: int  # kind and colour follow from it
+    shape: Shape
+    identity: int  # shape and colour follow from it
 
 
 class World:
@@ -224,16 +211,10 @@ class World:
         rng = np.random.default_rng([seed, 11])
         self.seed = seed
         self.road = draw_road(rng, scene.settings[int(rng.integers(len(scene.settings)))])
-        setting = self.road.setting
-        self.speed_mps = float(
-            rng.uniform(*{"highway": (22, 30), "suburb": (11, 17), "city": (7, 12)}[setting])
-        )
-        bend = {"highway": 1 / 900, "suburb": 1 / 220, "city": 1 / 1500}[setting] * float(
-            rng.uniform(0.5, 1.3)
-        )
-        grade = {"highway": 1 / 6000, "suburb": 1 / 2200, "city": 1 / 3500}[setting] * float(
-            rng.uniform(0.3, 1.2)
-        )
+        speeds_mps, bend, grade, usual = _BY_SETTING[self.road.setting]
+        self.speed_mps = float(rng.uniform(*speeds_mps))
+        bend *= float(rng.uniform(0.5, 1.3))
+        grade *= float(rng.uniform(0.3, 1.2))
         self.plan = Bends(rng, bend, (700.0, 310.0, 170.0))
         self.profile = Bends(rng, grade, (520.0, 260.0))
         self.camera_height_m = float(rng.uniform(1.2, 1.6))
@@ -242,14 +223,9 @@ class World:
         self.roll_rad = float(rng.normal(0.0, 0.008))
         self.horizon_share = float(rng.uniform(0.44, 0.56))
         self.shake = float(rng.uniform(0.4, 1.4))
-        self._speed_wave = (
-            float(rng.uniform(0.1, 0.25)),
-            float(rng.uniform(0.15, 0.35)),
-            float(rng.uniform(0, 6)),
-        )
+        self._speed_wave = [float(rng.uniform(*limits)) for limits in ((0.1, 0.25), (0.15, 0.35), (0, 6))]
         self._shake_phases = rng.uniform(0, 6.28, 6)
         self._wander = rng.uniform(0, 6.28, 2)
-        usual = {"highway": 1.0, "suburb": 0.7, "city": 1.3}[setting]
         self.density = float(rng.uniform(0.5, 1.6)) * usual * scene.traffic
         self._times_s = np.arange(0.0, PERIOD_S + TABLE_STEP_S / 2, TABLE_STEP_S)
         self._lane_table = self._drive_lanes(rng)
@@ -351,7 +327,8 @@ class World:
                 shift_m = self.road.oncoming_right_m if lane < 0 else 0.0
                 d_m = (lane + 0.5) * self.road.lane_width_m + shift_m + sway
                 own_lane = lane if lane >= 0 else None
-                result.append(Vehicle(ahead_m, d_m, own_lane, lane < 0, False, is_braking, identity))
+                shape = shape_of(identity, self.road.setting, False)
+                result.append(Vehicle(ahead_m, d_m, own_lane, lane < 0, False, is_braking, shape, identity))
         return sorted(result, key=lambda vehicle: -vehicle.ahead_m)
 
     def _parked(self, travelled_m: float, far_m: float) -> list[Vehicle]:
@@ -365,7 +342,8 @@ class World:
                 if identity % 100 < 35 + 25 * self.density and (cell // 9 + side) % 4:
                     ahead_m = cell * PARKING_CELL_M + 0.8 * hash_unit(identity, 1) - travelled_m
                     is_facing_us = side == 2 and self.road.oncoming_lanes > 0
-                    result.append(Vehicle(ahead_m, d_m, None, is_facing_us, True, False, identity))
+                    shape = shape_of(identity, self.road.setting, True)
+                    result.append(Vehicle(ahead_m, d_m, None, is_facing_us, True, False, shape, identity))
         return result
 
 
