@@ -16,7 +16,7 @@ from export.card import known_answer_data, model_card
 from export.package import Packed, unpack
 from export.tensorrt import left_by_tensorrt, tensorrt_line
 from perception.inference.engines import Engine, EngineError, OnnxEngine, OpenVinoEngine
-from perception.inference.engines.kind import LOAD_S
+from perception.inference.engines.engine import LOAD_S
 from perception.inference.engines.onnx import TENSORRT_LOAD_S
 from perception.inference.engines.providers import PROVIDERS
 from perception.inference.predictor import Predictor

@@ -18,7 +18,6 @@ from perception.inference.engines.providers import (
     attempts,
     cache_folder,
     make_cache,
-    provider_options,
     short_name,
     tensorrt_folder,
 )
@@ -59,64 +58,59 @@ PRECISIONS = ["fp32", "fp16", "int8"]
 
 
 @pytest.mark.parametrize(
-    ("name", "frame_wh", "precision", "captures"),
-    [
-        combination
-        for combination in itertools.product(PROVIDERS, FRAMES_WH, PRECISIONS, [True, False])
-        if not (combination[1] == (0, 0) and combination[3])
-    ],
+    ("name", "frame_wh", "precision"), list(itertools.product(["cuda", "tensorrt"], FRAMES_WH, PRECISIONS))
 )
-def test_every_combination_asks_for_what_onnx_runtime_knows(
-    name: Any, frame_wh: tuple[int, int] | None, precision: str, captures: bool
+def test_every_attempt_asks_for_what_onnx_runtime_knows(
+    name: Any, frame_wh: tuple[int, int] | None, precision: str
 ) -> None:
-    providers = provider_options(name, contract_of(frame_wh), CACHE, precision, captures)
+    found = attempts(name, contract_of(frame_wh, precision=precision), CACHE, EVERYWHERE)
 
-    assert providers[0][0] == PROVIDERS[name]
-    assert providers[-1] == ("CPUExecutionProvider", {})
-    for provider, options in providers:
-        assert options.keys() <= KNOWN_OPTIONS[provider]
-        assert all(isinstance(value, str) for value in options.values())
-    capturing = [
-        provider
-        for provider, options in providers
-        if options.get("enable_cuda_graph") == "1" or options.get("trt_cuda_graph_enable") == "1"
-    ]
-    # ONNX Runtime wants the whole graph on the one provider that captures it.
-    assert capturing == ([PROVIDERS[name]] if captures and name != "cpu" else [])
+    capturing = []
+    for providers in found:
+        assert providers[0][0] == PROVIDERS[name]
+        assert providers[-1] == ("CPUExecutionProvider", {})
+        for provider, options in providers:
+            assert options.keys() <= KNOWN_OPTIONS[provider]
+            assert all(isinstance(value, str) for value in options.values())
+        capturing.append(
+            [
+                provider
+                for provider, options in providers
+                if options.get("enable_cuda_graph") == "1" or options.get("trt_cuda_graph_enable") == "1"
+            ]
+        )
+    # ONNX Runtime wants the whole graph on the one provider that captures it, and one size of frame.
+    assert capturing == ([[]] if frame_wh == (0, 0) else [[PROVIDERS[name]], []])
 
 
-def test_graph_for_any_size_is_not_captured() -> None:
-    with pytest.raises(ValueError, match="one size of frame"):
-        provider_options("cuda", contract_of((0, 0)), CACHE, "fp32", captures=True)
+def options_of(name: Any, contract: ModelContract) -> dict[str, str]:
+    """Of the requested provider, at the last attempt."""
+    return attempts(name, contract, CACHE, EVERYWHERE)[-1][0][1]
 
 
 @pytest.mark.parametrize(
     ("frame_wh", "search"), [(None, "EXHAUSTIVE"), ((1280, 720), "EXHAUSTIVE"), ((0, 0), "HEURISTIC")]
 )
 def test_convolutions_are_searched_for_once_or_by_rule(frame_wh: tuple[int, int] | None, search: str) -> None:
-    ((_, options), _) = provider_options("cuda", contract_of(frame_wh), CACHE, "fp32", captures=False)
-
-    assert options["cudnn_conv_algo_search"] == search
+    assert options_of("cuda", contract_of(frame_wh))["cudnn_conv_algo_search"] == search
 
 
 @pytest.mark.parametrize(
     ("precision", "flags"), [("fp32", ("0", "0")), ("fp16", ("1", "0")), ("int8", ("0", "1"))]
 )
 def test_tensorrt_computes_as_the_file_says(precision: str, flags: tuple[str, str]) -> None:
-    ((_, options), *_) = provider_options("tensorrt", contract_of(), CACHE, precision, captures=True)
+    options = options_of("tensorrt", contract_of(precision=precision))
 
     assert (options["trt_fp16_enable"], options["trt_int8_enable"]) == flags
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_fp32_is_not_rounded_to_tf32(precision: str) -> None:
-    ((_, options), _) = provider_options("cuda", contract_of(), CACHE, precision, captures=True)
-
-    assert options["use_tf32"] == "0"
+    assert options_of("cuda", contract_of(precision=precision))["use_tf32"] == "0"
 
 
 def test_what_tensorrt_builds_is_kept_by_the_files_checksum() -> None:
-    ((_, options), *_) = provider_options("tensorrt", contract_of(), CACHE, "fp16", captures=True)
+    options = options_of("tensorrt", contract_of(precision="fp16"))
 
     assert options["trt_engine_cache_path"] == f"/cache/tensorrt/{SHA256}"
     assert options["trt_engine_cache_path"] == str(tensorrt_folder(contract_of(), CACHE))

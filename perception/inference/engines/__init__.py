@@ -2,8 +2,7 @@
 
 from typing import Any, Final
 
-from perception.inference.engines.engine import Engine, EngineError
-from perception.inference.engines.kind import EngineKind
+from perception.inference.engines.engine import Engine, EngineError, EngineKind
 from perception.inference.engines.onnx import ONNX, OnnxEngine
 from perception.inference.engines.openvino import OPENVINO, OpenVinoEngine
 from perception.system.plugins import Registry

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Final, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +15,10 @@ from perception.frame import EngineState
 from perception.inference.contract import ANY_SIZE, ModelContract
 from perception.inference.known_answer import KnownAnswer
 from perception.system.error_text import text_of
+from perception.system.plugins import Entry, S
+
+LOAD_S: Final = 120.0
+"""A GPU's driver may have to compile its kernels for a new GPU."""
 
 
 class EngineError(Exception):
@@ -56,6 +62,17 @@ class Engine(Protocol):
                 confidence is 0, which marks logits that are not finite.
         """
         ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineKind(Entry[S]):
+    """How an engine is loaded, for the registry."""
+
+    build: Callable[[Path, S, int, int], Engine]
+    """Loads a model file. The numbers: CPU threads of one call (0 for every core), and how many calls come
+    at once, each from a thread of its own. Raises EngineError."""
+    load_limit_s: Callable[[S], float] = lambda settings: LOAD_S
+    """That loading and a first run may take, unless the user says otherwise."""
 
 
 class CheckedEngine:

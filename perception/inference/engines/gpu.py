@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import gc
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import onnxruntime as ort
 
-from perception.inference.contract import ModelContract
 from perception.inference.engines import cuda
 from perception.inference.engines.engine import EngineError, check_known_answer
 from perception.inference.engines.io_binding import BoundSession
@@ -26,42 +26,28 @@ from perception.inference.engines.providers import (
     short_name,
     tensorrt_folder,
 )
-from perception.inference.engines.session import load_session
-from perception.inference.known_answer import KnownAnswer
-
-
-@dataclass(frozen=True)
-class GpuModel:
-    """A model to run on a GPU."""
-
-    content: bytes
-    where: str
-    contract: ModelContract
-    threads: int
-    known: KnownAnswer | None = None
-    """The answer that an attempt must give to count as running."""
+from perception.inference.engines.session import CheckedModel, load_session
 
 
 @dataclass
 class Found:
     """The result of the attempts."""
 
-    session: ort.InferenceSession | None = None
-    """None if no attempt succeeded."""
     bound: BoundSession | None = None
+    """None if no attempt succeeded."""
     was_taken: bool = False
     """Whether ONNX Runtime made a session on the provider, even if it then failed."""
     failures: list[str] = field(default_factory=list)
     """Reasons of the failed attempts, in order."""
 
 
-def first_that_runs(model: GpuModel, provider: ProviderName, failures: list[str] | None = None) -> Found:
+def first_that_runs(model: CheckedModel, provider: ProviderName, failures: Sequence[str] = ()) -> Found:
     """The first attempt whose session loads, binds its buffers and runs a frame.
 
     Args:
         failures: of another provider that was tried before.
     """
-    found = Found(failures=list(failures or ()))
+    found = Found(failures=list(failures))
     cache = cache_folder() if provider == "tensorrt" else Path()  # CUDA stores nothing
     lists = attempts(provider, model.contract, cache, ort.get_available_providers())
     if lists and (provider != "auto" or cuda.may_have_device()):
@@ -80,13 +66,12 @@ def first_that_runs(model: GpuModel, provider: ProviderName, failures: list[str]
     return found
 
 
-def _runs(model: GpuModel, providers: list[Provider], found: Found) -> bool:
+def _runs(model: CheckedModel, providers: list[Provider], found: Found) -> bool:
     """One attempt; its result goes into `found`."""
     try:
         session = _loaded(model, providers)
         found.was_taken = True
         found.bound = _bound_and_run(model, session)
-        found.session = session
     except Exception as error:  # ONNX Runtime raises several types without a common base
         cause = error.__cause__
         found.failures.append(cuda.reason_of(cause if isinstance(cause, Exception) else error))
@@ -94,7 +79,7 @@ def _runs(model: GpuModel, providers: list[Provider], found: Found) -> bool:
     return True
 
 
-def _loaded(model: GpuModel, providers: list[Provider]) -> ort.InferenceSession:
+def _loaded(model: CheckedModel, providers: list[Provider]) -> ort.InferenceSession:
     requested = providers[0][0]
     entries = session_entries(requested, model.contract)
     session = load_session(model.content, model.where, providers, model.threads, entries)
@@ -103,7 +88,7 @@ def _loaded(model: GpuModel, providers: list[Provider]) -> ort.InferenceSession:
     return session
 
 
-def _bound_and_run(model: GpuModel, session: ort.InferenceSession) -> BoundSession:
+def _bound_and_run(model: CheckedModel, session: ort.InferenceSession) -> BoundSession:
     name = short_name(session.get_providers()[0])
     bound = BoundSession(session, DEVICES[name], run_waits=name == "cuda")
     width, height = model.contract.takes_wh

@@ -1,7 +1,13 @@
-"""A session with its input and outputs in fixed buffers of a device."""
+"""A session with its input and outputs in fixed buffers of a device.
+
+Those on the host are page-locked, so that a GPU reads and writes them without an extra copy by the driver.
+"""
 
 from __future__ import annotations
 
+import ctypes
+import math
+import sys
 import weakref
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -12,8 +18,6 @@ from typing import Any, Final
 import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
-
-from perception.inference.engines.pinned import empty
 
 _DTYPES: Final = {"tensor(uint8)": np.uint8, "tensor(float)": np.float32}
 _Job = tuple[Callable[[], Any], "Future[Any]"]
@@ -37,7 +41,7 @@ class BoundSession:
         Raises:
             Exception: of ONNX Runtime's several types, for example if the device has no memory left.
         """
-        self._session = session
+        self.session = session
         self._device = device
         self._run_waits = run_waits
         self._input: Any = None
@@ -59,15 +63,15 @@ class BoundSession:
         return answer.result()
 
     def _bind(self) -> None:
-        self._binding = self._session.io_binding()
-        self._input_name = self._session.get_inputs()[0].name
+        self._binding = self.session.io_binding()
+        self._input_name = self.session.get_inputs()[0].name
         self._outputs: list[tuple[Any, Any, NDArray[Any]]] = []
         """By output: on the device, on the host, and the host's memory as an array."""
-        for output in self._session.get_outputs():
+        for output in self.session.get_outputs():
             shape, dtype = list(output.shape), _DTYPES[output.type]
             buffer = ort.OrtValue.ortvalue_from_shape_and_type(shape, dtype, self._device, 0)
             self._binding.bind_ortvalue_output(output.name, buffer)
-            array = empty(tuple(shape), np.dtype(dtype), self._device)
+            array = _page_locked(tuple(shape), np.dtype(dtype), self._device)
             self._outputs.append((buffer, ort.OrtValue.ortvalue_from_numpy(array), array))
 
     def _run(self, batch: NDArray[np.uint8]) -> list[NDArray[Any]]:
@@ -75,11 +79,11 @@ class BoundSession:
             self._input = ort.OrtValue.ortvalue_from_shape_and_type(
                 list(batch.shape), batch.dtype, self._device, 0
             )
-            self._input_host = empty(batch.shape, batch.dtype, self._device)
+            self._input_host = _page_locked(batch.shape, batch.dtype, self._device)
             self._binding.bind_ortvalue_input(self._input_name, self._input)
         np.copyto(self._input_host, batch)
         self._input.update_inplace(self._input_host)  # synchronous
-        self._session.run_with_iobinding(self._binding)
+        self.session.run_with_iobinding(self._binding)
         if not self._run_waits:
             self._binding.synchronize_outputs()
         for buffer, host, _ in self._outputs:
@@ -104,3 +108,28 @@ def _serve(jobs: SimpleQueue[_Job | None]) -> None:
         except BaseException as error:  # raised in the caller
             answer.set_exception(error)
         del job, work, answer  # they hold the session, which could not be collected otherwise
+
+
+def _page_locked(shape: tuple[int, ...], dtype: np.dtype[Any], device: str) -> NDArray[Any]:
+    """An array in memory locked for `device`; an ordinary one on "cpu", or if none can be locked.
+
+    ONNX Runtime's Python API has no such memory for the CUDA provider, so this calls CUDA itself.
+    """
+    runtime = _cuda_runtime() if device == "cuda" else None
+    size = math.prod(shape) * dtype.itemsize
+    address = ctypes.c_void_p()
+    if runtime is None or runtime.cudaMallocHost(ctypes.byref(address), ctypes.c_size_t(size)) != 0:
+        return np.empty(shape, dtype)
+    block = (ctypes.c_ubyte * size).from_address(address.value or 0)
+    weakref.finalize(block, runtime.cudaFreeHost, address).atexit = False  # the process frees it
+    return np.frombuffer(memoryview(block), dtype).reshape(shape)
+
+
+def _cuda_runtime() -> ctypes.CDLL | None:
+    """The library that the CUDA provider has loaded."""
+    major = str(getattr(ort, "cuda_version", "")).partition(".")[0]
+    name = f"cudart64_{major}.dll" if sys.platform == "win32" else f"libcudart.so.{major}"
+    try:
+        return ctypes.CDLL(name)
+    except OSError:
+        return None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,12 +14,17 @@ from numpy.typing import NDArray
 from perception.frame import EngineState
 from perception.inference.contract import ANY_SIZE, ModelContract
 from perception.inference.engines import cuda
-from perception.inference.engines.engine import CheckedEngine, EngineError, check_known_answer
-from perception.inference.engines.gpu import Found, GpuModel, first_that_runs, nodes_by_provider
+from perception.inference.engines.engine import (
+    LOAD_S,
+    CheckedEngine,
+    EngineError,
+    EngineKind,
+    check_known_answer,
+)
+from perception.inference.engines.gpu import Found, first_that_runs, nodes_by_provider
 from perception.inference.engines.io_binding import BoundSession
-from perception.inference.engines.kind import LOAD_S, EngineKind
 from perception.inference.engines.providers import DEVICES, ProviderName, short_name
-from perception.inference.engines.session import CPU, contract_of, known_answer_of, load_session, read_model
+from perception.inference.engines.session import CheckedModel
 from perception.system.time_limit import within
 
 TENSORRT_LOAD_S: Final = 900.0
@@ -56,17 +60,13 @@ class OnnxEngine(CheckedEngine):
             EngineError: if the file does not load, has no valid contract, or the provider does not run it or
                 does not give the known answer in the file.
         """
-        content = read_model(file)
-        self.model_sha256 = hashlib.sha256(content).hexdigest()
-        # On the CPU first: to read the contract, and as the session if no GPU is used.
-        session = load_session(content, str(file), [CPU], threads)
-        self.contract = contract_of(session, content, str(file))
-        known = known_answer_of(session, self.contract, str(file))
-        model = GpuModel(content, str(file), self.contract, threads, known)
+        model = CheckedModel.opened(file, threads)  # its session is used if no GPU is
+        self.contract, self.model_sha256 = model.contract, model.sha256
         found = first_that_runs(model, provider)
-        if found.session is None and provider == "tensorrt" and allow_fallback:
+        if found.bound is None and provider == "tensorrt" and allow_fallback:
             found = first_that_runs(model, "cuda", found.failures)
-        self._session = found.session or session
+        self._bound = found.bound
+        self._session = found.bound.session if found.bound else model.session
         self.provider = short_name(self._session.get_providers()[0])
         self.nodes = nodes_by_provider(self._session)
         self.notes = tuple(_notes(found, provider, self.provider, self.nodes, self.contract))
@@ -80,15 +80,14 @@ class OnnxEngine(CheckedEngine):
                 )
             self.state = EngineState.FALLBACK
         self.runs_one_at_a_time = self.provider in DEVICES
-        self._bound = found.bound
         if self.runs_one_at_a_time and self._bound is None:
             self._bound = BoundSession(self._session, DEVICES[self.provider])
         self._input = self._session.get_inputs()[0].name
         self._run_options = ort.RunOptions()
         self._has_run = False
-        self.is_proven = known is not None
-        if found.session is None:  # otherwise it was checked on the GPU
-            check_known_answer(known, self.contract, self.provider, self._run)
+        self.is_proven = model.known is not None
+        if found.bound is None:  # otherwise it was checked on the GPU
+            check_known_answer(model.known, self.contract, self.provider, self._run)
 
     def _run(self, image_bgr: NDArray[np.uint8]) -> list[NDArray[Any]]:
         batch = image_bgr[np.newaxis]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -15,10 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perception.frame import EngineState
-from perception.inference.engines.engine import CheckedEngine, EngineError, check_known_answer, one_line
-from perception.inference.engines.kind import EngineKind
+from perception.inference.engines.engine import (
+    CheckedEngine,
+    EngineError,
+    EngineKind,
+    check_known_answer,
+    one_line,
+)
 from perception.inference.engines.reasons import why_not_loaded, why_not_run
-from perception.inference.engines.session import CPU, contract_of, known_answer_of, load_session, read_model
+from perception.inference.engines.session import CheckedModel
 
 EnginePrecision = Literal["auto", "f32", "bf16"]
 
@@ -54,11 +58,8 @@ class OpenVinoEngine(CheckedEngine):
                 not give its known answer, or bf16 is requested and the CPU lacks it.
         """
         openvino = _package()
-        content = read_model(file)
-        self.model_sha256 = hashlib.sha256(content).hexdigest()
-        session = load_session(content, str(file), [CPU], 1)
-        self.contract = contract_of(session, content, str(file))
-        known = known_answer_of(session, self.contract, str(file))
+        model = CheckedModel.opened(file, threads=1)
+        self.contract, self.model_sha256 = model.contract, model.sha256
         self.precision = _precision(precision)
         self.provider = f"openvino {self.precision}"
         self.state = EngineState.OK
@@ -72,7 +73,7 @@ class OpenVinoEngine(CheckedEngine):
 
         def compile_network() -> Any:
             core = openvino.Core()
-            return core.compile_model(core.read_model(content), "CPU", settings)
+            return core.compile_model(core.read_model(model.content), "CPU", settings)
 
         try:
             # The plugin gives the thread that loads it a signal stack, and frees it when the last network is
@@ -85,8 +86,8 @@ class OpenVinoEngine(CheckedEngine):
                 f"{file}: not a model that OpenVINO can load: {why_not_loaded(error)}"
             ) from error
         self._own = local()
-        self.is_proven = known is not None
-        check_known_answer(known, self.contract, self.provider, self._run)
+        self.is_proven = model.known is not None
+        check_known_answer(model.known, self.contract, self.provider, self._run)
 
     def _run(self, image_bgr: NDArray[np.uint8]) -> list[NDArray[Any]]:
         """The outputs in the order of the graph; each thread has a request with its own buffers."""

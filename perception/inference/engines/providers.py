@@ -33,23 +33,27 @@ DEVICES: Final = {"cuda": "cuda", "tensorrt": "cuda"}
 def attempts(
     provider: ProviderName, contract: ModelContract, cache: Path, available: Sequence[str]
 ) -> list[list[Provider]]:
-    """The lists of providers to try for a session of this model, in order.
+    """The lists of providers to try for a session of this model, in order, as ONNX Runtime takes them.
 
-    Empty if only the CPU is requested or available. ONNX Runtime refuses to capture a graph with nodes that
-    the GPU does not run, so the second attempt captures nothing.
+    Empty if only the CPU is requested or available. In the first attempt the graph is captured as a CUDA
+    graph and replayed, which saves kernel launches but needs fixed buffers, one thread, one size of frame,
+    and all nodes on the provider: ONNX Runtime refuses others, so the second attempt captures nothing.
 
     Args:
         provider: as requested; "auto" is CUDA, but the CPU for int8 graphs: CUDA has only float kernels and
             would convert around every layer.
-        cache: folder for TensorRT's engines.
+        cache: folder for TensorRT's engines; each model has a folder of its own in it, by its checksum.
         available: ONNX Runtime's names of the providers in this build.
     """
     on_gpu: Literal["cuda", "cpu"] = "cpu" if contract.precision == "int8" else "cuda"
     name = on_gpu if provider == "auto" else provider
     if name == "cpu" or PROVIDERS[name] not in available:
         return []
-    captures = [True, False] if contract.frame_wh != ANY_SIZE else [False]
-    lists = [provider_options(name, contract, cache, contract.precision, captured) for captured in captures]
+    lists = [
+        _options(name, contract, cache, captures)
+        for captures in (True, False)
+        if contract.frame_wh != ANY_SIZE or not captures
+    ]
     return [[entry for entry in entries if entry[0] in available] for entries in lists]
 
 
@@ -63,36 +67,14 @@ def session_entries(name: str, contract: ModelContract) -> dict[str, str]:
     return entries
 
 
-def provider_options(
-    name: Literal["cpu", "cuda", "tensorrt"],
-    contract: ModelContract,
-    cache: Path,
-    precision: str,
-    captures: bool,
+def _options(
+    name: Literal["cuda", "tensorrt"], contract: ModelContract, cache: Path, captures: bool
 ) -> list[Provider]:
-    """The list of providers with their options, as ONNX Runtime takes it, the requested one first.
-
-    Args:
-        name: the requested provider.
-        contract: of the model. A graph for frames of any size chooses convolutions by heuristics, because it
-            would search again for each new size; one for a single size may search, at the first run. (ONNX
-            Runtime 1.31 uses cuDNN's heuristics in both cases.)
-        cache: folder for TensorRT's engines; each model has a folder of its own in it, by its checksum.
-        precision: "fp32", "fp16" or "int8" (a graph with its own scales).
-        captures: whether the graph is captured as a CUDA graph and replayed, which saves kernel launches but
-            needs fixed buffers, one thread, and all nodes on the provider.
-
-    Raises:
-        ValueError: if a graph for any size of frame is to be captured.
-    """
-    is_static = contract.frame_wh != ANY_SIZE
-    if captures and not is_static:
-        raise ValueError("a CUDA graph has one size of frame")
-    cpu: Provider = (PROVIDERS["cpu"], {})
-    if name == "cpu":
-        return [cpu]
+    """The providers of one attempt and their options, the requested one first."""
     cuda = {
-        "cudnn_conv_algo_search": "EXHAUSTIVE" if is_static else "HEURISTIC",
+        # A search takes place at the first run of each size of frame, so a graph for any size does without.
+        # (ONNX Runtime 1.31 uses cuDNN's heuristics in both cases.)
+        "cudnn_conv_algo_search": "HEURISTIC" if contract.frame_wh == ANY_SIZE else "EXHAUSTIVE",
         "cudnn_conv_use_max_workspace": "1",
         # TF32 has the mantissa of fp16, so an fp32 file would give other results than elsewhere. TensorRT
         # has no such option: `cuda.set_up` disables TF32 by NVIDIA's environment variable.
@@ -100,18 +82,19 @@ def provider_options(
         "do_copy_in_default_stream": "1",  # 0 may race, says ONNX Runtime
         "enable_cuda_graph": _flag(captures and name == "cuda"),
     }
+    others: list[Provider] = [(PROVIDERS["cuda"], cuda), (PROVIDERS["cpu"], {})]
     if name == "cuda":
-        return [(PROVIDERS["cuda"], cuda), cpu]
+        return others
     tensorrt = {
-        "trt_fp16_enable": _flag(precision == "fp16"),
-        "trt_int8_enable": _flag(precision == "int8"),
+        "trt_fp16_enable": _flag(contract.precision == "fp16"),
+        "trt_int8_enable": _flag(contract.precision == "int8"),  # with the graph's own scales
         "trt_engine_cache_enable": "1",
         "trt_engine_cache_path": str(tensorrt_folder(contract, cache)),
         "trt_timing_cache_enable": "1",
         "trt_timing_cache_path": str(cache / "tensorrt"),  # shared by all models
         "trt_cuda_graph_enable": _flag(captures),
     }
-    return [(PROVIDERS["tensorrt"], tensorrt), (PROVIDERS["cuda"], cuda), cpu]
+    return [(PROVIDERS["tensorrt"], tensorrt), *others]
 
 
 def tensorrt_folder(contract: ModelContract, cache: Path) -> Path:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import onnxruntime as ort
 
@@ -20,6 +23,39 @@ Shape = list[int | None]
 
 CPU: Final = "CPUExecutionProvider"
 _SILENT: Final = 4  # we report a provider that does not load, in one line
+
+
+@dataclass(frozen=True, eq=False)
+class CheckedModel:
+    """A model file that has passed the checks that come before any engine runs it."""
+
+    where: str
+    """Its name, for errors."""
+    content: bytes
+    threads: int
+    """Of the CPU, for one inference; 0 uses every core."""
+    session: ort.InferenceSession
+    """On the CPU."""
+    contract: ModelContract
+    known: KnownAnswer | None
+    """The answer in it that an engine must give to count as running; None if it has none."""
+
+    @classmethod
+    def opened(cls, file: Path, threads: int) -> Self:
+        """Read and check a file.
+
+        Raises:
+            EngineError: if it does not load, has no valid contract, or its known answer is damaged.
+        """
+        content, where = read_model(file), str(file)
+        session = load_session(content, where, [CPU], threads)
+        contract = contract_of(session, content, where)
+        return cls(where, content, threads, session, contract, _known_answer_of(session, contract, where))
+
+    @cached_property
+    def sha256(self) -> str:
+        """As printed by `sha256sum`."""
+        return hashlib.sha256(self.content).hexdigest()
 
 
 def read_model(file: Path) -> bytes:
@@ -101,12 +137,10 @@ def contract_of(session: ort.InferenceSession, content: bytes, where: str) -> Mo
     return contract
 
 
-def known_answer_of(session: ort.InferenceSession, contract: ModelContract, where: str) -> KnownAnswer | None:
-    """The known answer in the file; None if it has none.
-
-    Raises:
-        EngineError: if it is damaged.
-    """
+def _known_answer_of(
+    session: ort.InferenceSession, contract: ModelContract, where: str
+) -> KnownAnswer | None:
+    """The known answer in the file; None if it has none. Raises EngineError if it is damaged."""
     text = session.get_modelmeta().custom_metadata_map.get(KNOWN_ANSWER_KEY)
     try:
         return None if text is None else KnownAnswer.from_json(text, contract, where)
