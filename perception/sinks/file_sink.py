@@ -4,44 +4,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import ClassVar, Generic, Protocol, TypeVar
+from typing import ClassVar, Generic, TypeVar
 
 from perception.frame import OutputItem
 from perception.sinks.claim import Claim
-from perception.sinks.open_file import OpenMode, Presence
+from perception.sinks.open_file import OpenMode, Segment
 from perception.sinks.rotation import RecordingPolicy, Segments
 from perception.sinks.sink import SinkError
 from perception.sinks.syncing import Syncer
 from perception.sources.source import SourceInfo
-
-
-class Segment(Protocol):
-    """An open file or folder of a recording."""
-
-    frames: int
-    """Written to it."""
-    folder_bytes: int
-    """Written to it by this run, if it is a folder; a file's size is known from the file."""
-
-    @property
-    def descriptor(self) -> int:
-        """Of the open file or folder; -1 if there is none."""
-        ...
-
-    @property
-    def presence(self) -> Presence:
-        """Whether it is still in its place."""
-        ...
-
-    @property
-    def size_bytes(self) -> int:
-        """Its current size, for rotation."""
-        ...
-
-    def close(self) -> None:
-        """Finish and close it; raises OSError."""
-        ...
-
 
 S = TypeVar("S", bound=Segment)
 

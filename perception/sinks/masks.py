@@ -46,10 +46,9 @@ class MaskFolderSink(PictureFolderSink):
         super().__init__(folder, MASKS, policy)
         self._has_palette = has_palette
 
-    def _takes(self, prediction: Prediction) -> bool:
-        return prediction.has_mask
-
-    def _encoded(self, prediction: Prediction) -> bytes:
+    def _content(self, prediction: Prediction) -> bytes | None:
+        if not prediction.has_mask:
+            return None
         return mask_png(prediction.class_map_at(prediction.frame_wh), has_palette=self._has_palette)
 
 

@@ -1,8 +1,7 @@
-"""Open files of a recording: written by whole lines, or by checkpoints below a video."""
+"""Segments of a recording that are open: files written by whole lines, or by checkpoints below a video."""
 
 from __future__ import annotations
 
-import io
 import os
 import select
 import stat
@@ -23,51 +22,61 @@ _PIECE_BYTES: Final = 4_096
 """Bytes that a pipe with room takes without blocking, on Linux."""
 
 
-class Watched:
-    """An open file or folder, and the name it was opened by: files may be removed or rotated by others."""
+class Segment:
+    """An open file or folder of a recording, and its name: others may move or remove it."""
 
-    def __init__(self, descriptor: int, file: Path) -> None:
-        self._descriptor, self._file = descriptor, file
+    def __init__(self, descriptor: int, path: Path | None = None) -> None:
+        """Take over an open descriptor.
+
+        Args:
+            descriptor: -1 for a folder on a system that opens none.
+            path: the name that it was opened by; None if it has none, and is no folder.
+        """
+        self.descriptor, self.path = descriptor, path
+        self.frames = 0
+        """Written to it."""
+        self.folder_bytes = 0
+        """Written to it by this run, if it is a folder; a file's size is known from the file."""
+        mode = os.fstat(descriptor).st_mode if descriptor >= 0 else 0
+        self._is_file = stat.S_ISREG(mode)
+        self._is_watched = path is not None and (self._is_file or stat.S_ISDIR(mode))
         # On file systems that make up an inode number at every stat, a name proves nothing.
         self._has_inode = True
-        self._has_inode = self.presence() != "moved"
+        self._has_inode = self.presence != "moved"
 
+    @property
     def presence(self) -> Presence:
-        """Takes some microseconds."""
+        """Whether it is still in its place; takes some microseconds."""
+        if not self._is_watched or self.path is None:  # a pipe or a device
+            return "there"
         try:
-            status = os.fstat(self._descriptor)
+            status = os.fstat(self.descriptor)
         except OSError:  # of a share whose server has removed it
             return "removed"
         if status.st_nlink == 0:
             return "removed"
-        if self._has_inode:
-            try:
-                if not os.path.samestat(status, os.stat(self._file)):
-                    return "moved"
-            except (FileNotFoundError, NotADirectoryError):
-                return "moved"
-        return "there"
+        try:
+            is_named = not self._has_inode or os.path.samestat(status, os.stat(self.path))
+        except (FileNotFoundError, NotADirectoryError):
+            is_named = False
+        return "there" if is_named else "moved"
+
+    @property
+    def size_bytes(self) -> int:
+        """Its current size, even if others truncated it; 0 for a pipe."""
+        return os.fstat(self.descriptor).st_size if self._is_file else 0
+
+    def close(self) -> None:
+        """Finish and close it; raises OSError."""
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
 
 
-class AtomicLineWriter:
+class AtomicLineWriter(Segment):
     """Writes whole lines, unbuffered: no torn line stays, and a writer that hung overwrites nothing."""
 
-    folder_bytes = 0
-
-    def __init__(self, descriptor: int, file: Path | None = None) -> None:
-        """Take over an open descriptor.
-
-        Args:
-            file: its name, to notice that the file is moved or removed.
-        """
-        self.descriptor = descriptor
-        self.file = file
-        self.frames = 0
-        """Lines written to it."""
-        self.waits_for_reader = False
-        """Whether `write` waits for the reader of a pipe."""
-        self._is_regular = stat.S_ISREG(os.fstat(descriptor).st_mode)
-        self._watched = Watched(descriptor, file) if file and self._is_regular else None
+    waits_for_reader = False
+    """Whether `write` waits for the reader of a pipe."""
 
     @classmethod
     def at(cls, file: Path, opening: OpenMode, claim: Claim) -> AtomicLineWriter:
@@ -95,29 +104,19 @@ class AtomicLineWriter:
             os.close(descriptor)
             raise
 
-    @property
-    def size_bytes(self) -> int:
-        """Its current size, even if it was truncated by others; 0 for a pipe."""
-        return os.fstat(self.descriptor).st_size if self._is_regular else 0
-
-    @property
-    def presence(self) -> Presence:
-        """Whether it is still in its place."""
-        return self._watched.presence() if self._watched else "there"
-
     def write(self, line: bytes) -> None:
         """Write all of it; after an OSError nothing of it stays, if that can be undone."""
         written_bytes = 0
         try:
             while written_bytes < len(line):
-                if self._is_regular:
+                if self._is_file:
                     piece = line[written_bytes:]
                 else:
                     self._wait_for_reader()
                     piece = line[written_bytes : written_bytes + _PIECE_BYTES]
                 written_bytes += os.write(self.descriptor, piece)
         except OSError:
-            if written_bytes and self._is_regular:
+            if written_bytes and self._is_file:
                 end = os.lseek(self.descriptor, 0, os.SEEK_CUR)
                 os.ftruncate(self.descriptor, end - written_bytes)
             raise
@@ -133,12 +132,8 @@ class AtomicLineWriter:
         poll.poll()
         self.waits_for_reader = False
 
-    def close(self) -> None:
-        """Close the descriptor."""
-        os.close(self.descriptor)
 
-
-class CheckpointedFile:
+class CheckpointedFile(Segment):
     """The file below a container. After the first error it ignores all further writes.
 
     So a container that goes on to write its trailer cannot damage what is complete.
@@ -151,34 +146,26 @@ class CheckpointedFile:
             SinkError: if another process writes to it.
             OSError: if it cannot be created; FileExistsError if it must be new or empty and is not.
         """
-        self._file = file
-        descriptor = _open(file, os.O_WRONLY | getattr(os, "O_BINARY", 0), opening, claim)
+        self.error: OSError | None = None
+        """Why the disk took no more."""
+        self._header_bytes = self._whole_bytes = 0
+        self._is_stopped = False
+        descriptor = _open(file, os.O_WRONLY, opening, claim)
         try:
-            status = os.fstat(descriptor)
-            if opening == "continue" and (claim.is_shared or status.st_size):
+            super().__init__(descriptor, file)
+            if opening == "continue" and (claim.is_shared or self.size_bytes):
                 raise FileExistsError(f"{file} is another segment")
-            if stat.S_ISREG(status.st_mode):
+            if self._is_file:
                 os.ftruncate(descriptor, 0)
-            self._watched = Watched(descriptor, file)
-            self._raw = io.FileIO(descriptor, "w")
         except BaseException:
             os.close(descriptor)
             raise
-        self._header_bytes = 0
-        self._whole_bytes = 0
-        self._is_stopped = False
-        self.error: OSError | None = None
-
-    @property
-    def descriptor(self) -> int:
-        """Of the open file."""
-        return self._raw.fileno()
 
     @property
     def presence(self) -> Presence:
         """Whether the file is still in its place, and not truncated by others."""
-        presence = self._watched.presence()
-        is_cut = presence != "removed" and os.fstat(self.descriptor).st_size < self._whole_bytes
+        presence = super().presence
+        is_cut = self._is_file and presence != "removed" and self.size_bytes < self._whole_bytes
         return "removed" if is_cut else presence
 
     def write(self, data: bytes) -> int:
@@ -186,7 +173,7 @@ class CheckpointedFile:
         left = memoryview(data)
         while left and not self._is_stopped:
             try:
-                left = left[self._raw.write(left) :]
+                left = left[os.write(self.descriptor, left) :]
             except OSError as error:
                 self.error = error
                 self.stop()
@@ -194,35 +181,42 @@ class CheckpointedFile:
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         """Like a file's."""
-        return self._raw.seek(offset, whence)
+        return os.lseek(self.descriptor, offset, whence)
 
     def tell(self) -> int:
         """Like a file's."""
-        return self._raw.tell()
+        return self.seek(0, os.SEEK_CUR)
 
     def mark_whole(self) -> None:
         """All that is written so far is readable: the container has just written whole fragments."""
-        self._whole_bytes = self._raw.tell()
+        self._whole_bytes = self.tell()
         self._header_bytes = self._header_bytes or self._whole_bytes
 
     def stop(self) -> None:
         """Ignore further writes."""
         self._is_stopped = True
 
-    def finish(self) -> None:
-        """Close the file; after an error, truncated to what is whole. A file without a frame is removed."""
-        if self._is_stopped and os.fstat(self.descriptor).st_size > self._whole_bytes:
-            self._raw.truncate(self._whole_bytes)
+    def close(self) -> None:
+        """Close the file; after an error, truncated to what is whole. A file without a frame is removed.
+
+        Raises:
+            OSError: `error`, or if it cannot be truncated.
+        """
+        if self._is_stopped and self.size_bytes > self._whole_bytes:
+            os.ftruncate(self.descriptor, self._whole_bytes)
         is_empty = self._whole_bytes == 0 or (self._is_stopped and self._whole_bytes == self._header_bytes)
-        is_there = self._watched.presence() == "there"
-        self._raw.close()
-        if is_empty and is_there:
-            Path(os.path.realpath(self._file)).unlink(missing_ok=True)  # a link to it stays
+        is_there = super().presence == "there"
+        super().close()
+        if self.path and is_empty and is_there:
+            Path(os.path.realpath(self.path)).unlink(missing_ok=True)  # a link to it stays
+        if self.error is not None:
+            raise self.error
 
 
 def _open(file: Path, flags: int, opening: OpenMode, claim: Claim) -> int:
     """A locked descriptor; raises as `AtomicLineWriter.at` does."""
-    descriptor = os.open(file, flags | os.O_CREAT | (os.O_EXCL if opening == "new" else 0), 0o666)
+    flags |= os.O_CREAT | getattr(os, "O_BINARY", 0)
+    descriptor = os.open(file, flags | (os.O_EXCL if opening == "new" else 0), 0o666)
     try:
         claim.lock(descriptor, file)
     except BaseException:

@@ -30,10 +30,7 @@ class OverlayFolderSink(PictureFolderSink):
         super().__init__(folder, OVERLAYS, policy)
         self._quality = quality
 
-    def _takes(self, prediction: Prediction) -> bool:
-        return True
-
-    def _encoded(self, prediction: Prediction) -> bytes:
+    def _content(self, prediction: Prediction) -> bytes:
         return _encoded(prediction, self._where, OVERLAYS.suffix, self._quality)
 
 
@@ -80,8 +77,8 @@ class OverlayImageSink(FileSink[AtomicLineWriter]):
         segment = self._segment
         is_empty = segment is not None and not segment.frames and segment.presence == "there"
         super()._end_segment()
-        if is_empty and segment and segment.file and segment.file.is_file():
-            Path(os.path.realpath(segment.file)).unlink(missing_ok=True)  # a link to it stays
+        if is_empty and segment and segment.path and segment.path.is_file():
+            Path(os.path.realpath(segment.path)).unlink(missing_ok=True)  # a link to it stays
 
 
 def one_picture_alone(out: str) -> str:

@@ -12,7 +12,7 @@ from perception.frame import OutputItem, Prediction
 from perception.sinks.claim import Claim
 from perception.sinks.earlier_files import EarlierKind, clear, earlier_files
 from perception.sinks.file_sink import FileSink
-from perception.sinks.open_file import OpenMode, Presence, Watched
+from perception.sinks.open_file import OpenMode, Segment
 from perception.sinks.rotation import RecordingPolicy, Segments
 from perception.sinks.sink import SinkError
 from perception.sinks.syncing import Syncer
@@ -29,25 +29,21 @@ from perception.system.atomic_file import (
 _BLOCK_BYTES: Final = 4096
 
 
-class PictureFolder:
+class PictureFolder(Segment):
     """One folder of images."""
 
     def __init__(self, folder: Path, opening: OpenMode, syncer: Syncer | None) -> None:
         """Create the folder if needed; FileExistsError if it must be new and is not."""
         folder.mkdir(parents=True, exist_ok=opening != "new")
+        super().__init__(-1 if os.name == "nt" else os.open(folder, os.O_RDONLY | os.O_DIRECTORY), folder)
         self.folder = folder
-        self.frames = 0
-        self.folder_bytes = 0
-        self.size_bytes = 0
-        """Disk space of its files."""
-        self.descriptor = -1 if os.name == "nt" else os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        self._watched = None if os.name == "nt" else Watched(self.descriptor, folder)
         self._syncer = syncer
+        self._blocks = 0
 
     @property
-    def presence(self) -> Presence:
-        """Whether it is still in its place."""
-        return self._watched.presence() if self._watched else "there"
+    def size_bytes(self) -> int:
+        """Disk space of its files."""
+        return self._blocks * _BLOCK_BYTES
 
     def write(self, name: str, content: bytes) -> None:
         """Write a file atomically; with a syncer it gets its name once it is on the disk.
@@ -69,7 +65,7 @@ class PictureFolder:
             write_atomically(file, content, waits_for_disk=False)
         self.frames += 1
         self.folder_bytes += len(content)
-        self.size_bytes += -(-len(content) // _BLOCK_BYTES) * _BLOCK_BYTES
+        self._blocks += -(-len(content) // _BLOCK_BYTES)
 
     def _make_folder(self, folder: Path) -> None:
         missing = []
@@ -80,11 +76,6 @@ class PictureFolder:
             folder.mkdir(exist_ok=True)
             if self._syncer:
                 self._syncer.sync_name(folder)
-
-    def close(self) -> None:
-        """Close the descriptor; nothing more is written."""
-        if self.descriptor >= 0:
-            os.close(self.descriptor)
 
 
 class PictureFolderSink(FileSink[PictureFolder]):
@@ -107,12 +98,8 @@ class PictureFolderSink(FileSink[PictureFolder]):
         super().__init__(str(self._folder), self._folder, policy, are_folders=True)
 
     @abstractmethod
-    def _takes(self, prediction: Prediction) -> bool:
-        """Whether the frame gets a file."""
-
-    @abstractmethod
-    def _encoded(self, prediction: Prediction) -> bytes:
-        """The file's content; raises SinkError."""
+    def _content(self, prediction: Prediction) -> bytes | None:
+        """Of the frame's file; None if it gets none. Raises SinkError."""
 
     def claim(self) -> None:
         """See `HasTarget`; also refuses a folder with other files of that suffix."""
@@ -139,18 +126,15 @@ class PictureFolderSink(FileSink[PictureFolder]):
         return PictureFolder(path, opening, self._syncer)
 
     def _write(self, output: OutputItem) -> None:
-        if not isinstance(output, Prediction) or not self._takes(output):
+        if not isinstance(output, Prediction) or (content := self._content(output)) is None:
             return
-        segment = self._segment_at(output.time_ns)
-        if segment is None:
-            return
-        name = f"{output.frame.name}{self._kind.suffix}"
-        try:
-            segment.write(name, self._encoded(output))
-        except OSError as error:
-            raise SinkError(
-                f"{segment.folder / name}: cannot write a {self._kind.noun}: {error.strerror}"
-            ) from error
+        if segment := self._segment_at(output.time_ns):
+            name = f"{output.frame.name}{self._kind.suffix}"
+            try:
+                segment.write(name, content)
+            except OSError as error:
+                file, noun = segment.folder / name, self._kind.noun
+                raise SinkError(f"{file}: cannot write a {noun}: {error.strerror}") from error
 
     def _found(self) -> list[Path]:
         return earlier_files(self._folder, self._kind, self._within, decodes_all=self._overwrites)

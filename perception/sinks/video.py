@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Final
@@ -10,8 +11,8 @@ from typing import Final
 import av
 
 from perception.frame import OutputItem, Prediction
-from perception.imaging.letterbox import Letterbox, PixelAspect
-from perception.imaging.yuv import Yuv420, YuvMatrix
+from perception.imaging.letterbox import Letterbox
+from perception.imaging.yuv import Yuv420
 from perception.sinks.claim import Claim
 from perception.sinks.file_sink import FileSink
 from perception.sinks.open_file import OpenMode
@@ -62,8 +63,7 @@ class OverlayVideoSink(FileSink[VideoSegment]):
         super().__init__(file, Path(file), policy)
         qp = round(_WORST_QP - quality / 3)
         self._options = {"preset": _PRESET, "qp": str(qp), "tune": "zerolatency", "forced-idr": "1"}
-        self._shape: tuple[tuple[int, int], PixelAspect] | None = None
-        self._matrix: YuvMatrix = "bt601"
+        self._picture: Picture | None = None
         self._rate = Fraction(30)
 
     def _open(self, info: SourceInfo, resumes: bool) -> None:
@@ -81,7 +81,7 @@ class OverlayVideoSink(FileSink[VideoSegment]):
         if segment is None:
             return
         try:
-            segment.write(output, self._picture_from)
+            segment.add(output, self._picture_of(output))
         except av.FFmpegError as error:
             self.close()
             raise SinkError(f"{self._where}: cannot encode a video: {error.strerror}") from error
@@ -94,19 +94,19 @@ class OverlayVideoSink(FileSink[VideoSegment]):
         except av.FFmpegError as error:
             raise SinkError(f"{self._where}: cannot finish the video: {error.strerror}") from error
 
-    def _picture_from(self, first: OutputItem) -> Picture:
+    def _picture_of(self, output: OutputItem) -> Picture:
         """The format of a segment: shape of the run's first frame, matrix of the latest planes."""
-        pixels = first.frame.pixels if isinstance(first, Prediction) else None
-        if isinstance(pixels, Yuv420):
-            self._matrix = pixels.matrix
-        if self._shape is None:
-            assert first.frame_wh is not None  # checked in _write
-            self._shape = encodable_wh(first.frame_wh), first.pixel_aspect
-            if self._shape[0] != first.frame_wh:
-                sizes = "{}x{}, not {}x{}".format(*self._shape[0], *first.frame_wh)
+        if self._picture is None:
+            assert output.frame_wh is not None  # checked in _write
+            wh = encodable_wh(output.frame_wh)
+            if wh != output.frame_wh:
+                sizes = "{}x{}, not {}x{}".format(*wh, *output.frame_wh)
                 log.info(f"{self._where}: pictures of {sizes}: H.264 has no sides longer than {MAX_SIDE_PX}")
-        wh, pixel_aspect = self._shape
-        return Picture(wh, self._rate, self._matrix, pixel_aspect)
+            self._picture = Picture(wh, self._rate, "bt601", output.pixel_aspect)
+        pixels = output.frame.pixels if isinstance(output, Prediction) else None
+        if isinstance(pixels, Yuv420):
+            self._picture = replace(self._picture, matrix=pixels.matrix)
+        return self._picture
 
 
 def encodable_wh(frame_wh: tuple[int, int]) -> tuple[int, int]:

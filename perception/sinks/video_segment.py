@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -21,7 +20,7 @@ from perception.frame import OutputItem
 from perception.imaging.letterbox import SQUARE, PixelAspect
 from perception.imaging.yuv import Plane, YuvMatrix
 from perception.sinks.claim import Claim
-from perception.sinks.open_file import CheckpointedFile, OpenMode, Presence
+from perception.sinks.open_file import CheckpointedFile, OpenMode
 from perception.sinks.overlay import Canvas, draw_overlay
 
 # Fragments of a fifth of a second, so that the file is playable at any moment. A clean end turns them into a
@@ -57,72 +56,43 @@ class Picture:
     """Width and height of a pixel, for players."""
 
 
-class VideoSegment:
+class VideoSegment(CheckpointedFile):
     """Memory: the encoder's own, a fifth of a second of its output and, for mp4, the index."""
 
-    folder_bytes = 0
-
     def __init__(self, file: Path, options: dict[str, str], opening: OpenMode, claim: Claim) -> None:
-        """Create the file.
+        """Create the file; raises as `CheckpointedFile` does.
 
         Args:
             file: its suffix, one of `CONTAINERS`, names the container.
             options: x264's.
             claim: locks the file.
-
-        Raises:
-            SinkError: if another process writes to it.
-            OSError: if the file cannot be created.
         """
-        self._disk = CheckpointedFile(file, opening, claim)
-        self.frames = 0
-        """Written to it."""
-        self._suffix = file.suffix.lower()
-        self._options = options
-        self._container: OutputContainer | None = None
-        self._stream: VideoStream | None = None
-        self._matrix: YuvMatrix = "bt601"
-        self._pixel_aspect = SQUARE
-        self._rate = Fraction(30)
+        super().__init__(file, opening, claim)
+        self._suffix, self._options = file.suffix.lower(), options
+        self._ticks_hz = TICKS_HZ[self._suffix]
+        self._encoding: tuple[OutputContainer, VideoStream, Picture] | None = None
         self._offset_ticks = 0
         self._last_ticks = -1
         self._key_ticks = 0
 
-    @property
-    def size_bytes(self) -> int:
-        """Written so far."""
-        return self._disk.tell()
+    def add(self, output: OutputItem, picture: Picture) -> None:
+        """Draw and encode one frame.
 
-    @property
-    def descriptor(self) -> int:
-        """Of the open file."""
-        return self._disk.descriptor
-
-    @property
-    def presence(self) -> Presence:
-        """Whether the file is still in its place, and not truncated by others."""
-        return self._disk.presence
-
-    @property
-    def error(self) -> OSError | None:
-        """Why the disk took no more."""
-        return self._disk.error
-
-    def write(self, output: OutputItem, picture_from: Callable[[OutputItem], Picture]) -> None:
-        """Draw and encode one frame; the first one decides the picture format.
+        Args:
+            picture: its format, which remains that of the first frame.
 
         Raises:
             av.FFmpegError: if it cannot be encoded; only `close` may follow.
         """
         try:
-            if self._stream is None or self._container is None:
-                self._container, self._stream = self._start(output.time_ns, picture_from(output))
-            self._container.mux(self._encode(self._stream, output))
+            self._encoding = self._encoding or self._started(output.time_ns, picture)
+            container, stream, picture = self._encoding
+            container.mux(self._encoded(stream, picture, output))
         except av.FFmpegError:
-            self._disk.stop()
+            self.stop()
             raise
-        if self._disk.error is None:
-            self._disk.mark_whole()
+        if self.error is None:
+            self.mark_whole()
         self.frames += 1
 
     def close(self) -> None:
@@ -132,77 +102,72 @@ class VideoSegment:
             av.FFmpegError: if it cannot be finished.
             OSError: if the disk took no more.
         """
-        container, stream = self._container, self._stream
-        self._container = self._stream = None
+        encoding, self._encoding = self._encoding, None
         if self.presence == "removed":
-            self._disk.stop()
+            self.stop()
         try:
-            if container is not None and stream is not None:
+            if encoding is not None:
+                container, stream, _ = encoding
                 container.mux(stream.encode())
                 container.close()
         finally:
-            self._disk.finish()
-        if self._disk.error is not None:
-            raise self._disk.error
+            super().close()
 
-    def _start(self, time_ns: int, picture: Picture) -> tuple[OutputContainer, VideoStream]:
+    def _started(self, time_ns: int, picture: Picture) -> tuple[OutputContainer, VideoStream, Picture]:
         width, height = picture.wh
-        container = av.open(
-            self._disk,
-            "w",
-            format="mp4" if self._suffix == ".mp4" else "matroska",
-            options=CONTAINERS[self._suffix],
-        )
+        form = "mp4" if self._suffix == ".mp4" else "matroska"
+        container = av.open(self, "w", format=form, options=CONTAINERS[self._suffix])
         # Times begin at 0, or a player would wait before the first frame; the metadata has the real start.
         self._offset_ticks = -self._ticks(time_ns)
         if time_ns:
             container.metadata["comment"] = f"begins {time_ns / 1e9:.3f} s into the source"
-        self._rate, self._matrix, self._pixel_aspect = picture.rate, picture.matrix, picture.pixel_aspect
-        stream = container.add_stream("libx264", rate=self._rate, options=self._options)
+        stream = container.add_stream("libx264", rate=picture.rate, options=self._options)
         stream.width, stream.height = width, height
         # 4:2:0 cannot hold an odd size.
         stream.pix_fmt = "yuv444p" if width % 2 or height % 2 else "yuv420p"
         encoder = stream.codec_context
-        encoder.time_base = Fraction(1, TICKS_HZ[self._suffix])
+        encoder.time_base = Fraction(1, self._ticks_hz)
         encoder.thread_count = 1  # the other cores are for the network
         if picture.pixel_aspect != SQUARE:
             encoder.sample_aspect_ratio = Fraction(*picture.pixel_aspect)
-        encoder.gop_size = max(_KEY_EVERY_FRAMES, round(self._rate * _KEY_EVERY_S))
-        encoder.colorspace = _MATRICES[self._matrix]
+        encoder.gop_size = max(_KEY_EVERY_FRAMES, round(picture.rate * _KEY_EVERY_S))
+        encoder.colorspace = _MATRICES[picture.matrix]
         encoder.color_range = ColorRange.MPEG
         encoder.color_primaries = ColorPrimaries.BT709
         encoder.color_trc = ColorTrc.BT709
-        return container, stream
+        return container, stream, picture
 
-    def _encode(self, stream: VideoStream, output: OutputItem) -> list[Packet[VideoStream]]:
-        picture = av.VideoFrame(stream.width, stream.height, stream.pix_fmt or "yuv420p")
-        y, u, v = (_view(plane) for plane in picture.planes)
-        draw_overlay(Canvas(y, u, v, self._matrix, self._pixel_aspect), output)
-        first = self._last_ticks < 0
-        picture.pts = self._next_ticks(output.time_ns)
-        picture.time_base = stream.codec_context.time_base
+    def _encoded(
+        self, stream: VideoStream, picture: Picture, output: OutputItem
+    ) -> list[Packet[VideoStream]]:
+        frame = av.VideoFrame(stream.width, stream.height, stream.pix_fmt or "yuv420p")
+        y, u, v = (_view(plane) for plane in frame.planes)
+        draw_overlay(Canvas(y, u, v, picture.matrix, picture.pixel_aspect), output)
+        nominal_ticks = round(self._ticks_hz / picture.rate)
+        is_first = self._last_ticks < 0
+        frame.pts = self._next_ticks(output.time_ns, nominal_ticks)
+        frame.time_base = stream.codec_context.time_base
         # By time, not by count: a live source may be slower than its nominal rate.
-        if first or picture.pts - self._key_ticks >= _KEY_EVERY_S * TICKS_HZ[self._suffix]:
-            picture.pict_type = PictureType.I
-            self._key_ticks = picture.pts
-        packets = stream.encode(picture)
+        if is_first or frame.pts - self._key_ticks >= _KEY_EVERY_S * self._ticks_hz:
+            frame.pict_type = PictureType.I
+            self._key_ticks = frame.pts
+        packets = stream.encode(frame)
         for packet in packets:
-            packet.duration = packet.duration or round(TICKS_HZ[self._suffix] / self._rate)
+            packet.duration = packet.duration or nominal_ticks
         return packets
 
     def _ticks(self, time_ns: int) -> int:
-        return round(time_ns * TICKS_HZ[self._suffix] / 1e9)
+        return round(time_ns * self._ticks_hz / 1e9)
 
-    def _next_ticks(self, time_ns: int) -> int:
+    def _next_ticks(self, time_ns: int, nominal_ticks: int) -> int:
         """The source's time, but always later than the frame before, and by at most a minute."""
-        ticks_hz = TICKS_HZ[self._suffix]
         ticks = self._ticks(time_ns) + self._offset_ticks
-        if ticks < self._last_ticks - _STEP_BACK_S * ticks_hz:
+        if ticks < self._last_ticks - _STEP_BACK_S * self._ticks_hz:
             # The source restarted: continue from the current end.
-            restarted_ticks = self._last_ticks + round(ticks_hz / self._rate)
+            restarted_ticks = self._last_ticks + nominal_ticks
             self._offset_ticks += restarted_ticks - ticks
             ticks = restarted_ticks
-        longest_ticks = LONGEST_STEP_S * ticks_hz
+        longest_ticks = LONGEST_STEP_S * self._ticks_hz
         if self._last_ticks >= 0 and ticks - self._last_ticks > longest_ticks:
             self._offset_ticks -= ticks - self._last_ticks - longest_ticks
             ticks = self._last_ticks + longest_ticks
