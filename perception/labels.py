@@ -8,7 +8,7 @@ DIRECT: Final = 0
 ALTERNATIVE: Final = 1
 BACKGROUND: Final = 2
 DRIVABLE: Final = 3
-"""Of a network that does not tell lanes apart: direct or alternative."""
+"""Of a network without lane classes: direct or alternative."""
 IGNORE: Final = 255
 """Ground truth only: pixels that count neither for nor against."""
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perception.labels import IGNORE
+from perception.metrics.confusion_matrix import share_of
 
 BAND_SHARE: Final = 0.02
 """Width of the band inside an outline, as a share of the image's diagonal."""
@@ -54,7 +55,4 @@ def _band(class_map: NDArray[np.uint8], seen: NDArray[np.bool_], band_px: int) -
 
 def boundary_iou_of(counts: BoundaryCounts) -> NDArray[np.float64]:
     """(..., classes) boundary IoU; NaN for a class that never occurred."""
-    both, either = counts[..., 0], counts[..., 1]
-    iou = np.full(either.shape, np.nan)
-    np.divide(both, either, out=iou, where=either > 0)
-    return iou
+    return share_of(counts[..., 0], counts[..., 1])

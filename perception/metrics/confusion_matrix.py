@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,19 +69,25 @@ def iou_of(counts: Counts) -> NDArray[np.float64]:
     """(..., classes) intersection over union; NaN for a class that never occurred."""
     hits = np.diagonal(counts, axis1=-2, axis2=-1).astype(np.float64)
     union = counts.sum(-2) + counts.sum(-1) - hits
-    iou = np.full(hits.shape, np.nan)
-    np.divide(hits, union, out=iou, where=union > 0)
-    return iou
+    return share_of(hits, union)
 
 
 def mean_iou_of(counts: Counts) -> NDArray[np.float64]:
     """(...) mean of `iou_of` over the classes that occurred; NaN where nothing was counted."""
-    iou = iou_of(counts)
+    return mean_of(iou_of(counts))
+
+
+def mean_of(iou: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(...) mean of (..., classes) without those that are NaN; NaN where all are."""
     occurred = np.isfinite(iou)
-    total, classes = np.where(occurred, iou, 0.0).sum(-1), occurred.sum(-1)
-    mean = np.full(total.shape, np.nan)
-    np.divide(total, classes, out=mean, where=classes > 0)
-    return mean
+    return share_of(np.where(occurred, iou, 0.0).sum(-1), occurred.sum(-1))
+
+
+def share_of(part: NDArray[Any], whole: NDArray[Any]) -> NDArray[np.float64]:
+    """The part of a whole; NaN where that is 0."""
+    share = np.full(whole.shape, np.nan)
+    np.divide(part, whole, out=share, where=whole > 0)
+    return share
 
 
 def merged(counts: Counts, groups: Sequence[Sequence[int]]) -> Counts:

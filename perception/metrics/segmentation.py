@@ -21,6 +21,7 @@ from perception.metrics.confusion_matrix import (
     ConfusionMatrix,
     Counts,
     mean_iou_of,
+    mean_of,
     merged,
 )
 
@@ -96,9 +97,7 @@ class Accuracy:
 
     def mean_boundary_iou(self) -> float:
         """Mean of `boundary_iou()` over the classes that occurred; NaN if none was counted."""
-        iou = self.boundary_iou()
-        iou = iou[np.isfinite(iou)]
-        return float(iou.mean()) if iou.size else float("nan")
+        return float(mean_of(self.boundary_iou()))
 
     def calibration_error(self) -> float:
         """Expected calibration error, a share; NaN if the confidence of a frame is missing."""
