@@ -133,17 +133,13 @@ def clear(folder: Path, files: list[Path], kind: EarlierKind, *, overwrite: bool
     for emptied in sorted({file.parent for file in files} - {folder}, reverse=True):
         _remove_if_empty(emptied, folder)
     if kept:
-        count, are, them = (
-            ("1 " + kind.noun, "is", "it") if len(kept) == 1 else (f"{len(kept)} {kind.noun}s", "are", "them")
-        )
+        are, them = ("is", "it") if len(kept) == 1 else ("are", "them")
+        count = f"{len(kept)} {kind.noun}{'s' * (len(kept) != 1)}"
         if overwrite:
-            log.info(
-                f"{folder}: {count} {are} kept in {aside}: nothing in {them} proves that a run made {them}"
-            )
+            text = f"{count} {are} kept in {aside}: nothing in {them} proves that a run made {them}"
         else:
-            log.info(
-                f"{folder}: {count} of an earlier run {are} kept in {aside}; --overwrite replaces {them}"
-            )
+            text = f"{count} of an earlier run {are} kept in {aside}; --overwrite replaces {them}"
+        log.info(f"{folder}: {text}")
 
 
 def _head(file: Path) -> bytes:
