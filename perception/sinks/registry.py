@@ -60,7 +60,7 @@ class Sinks:
         return [self.build(name) for name in self._policies]
 
     def open_all(self, others: Iterable[HasTarget] = ()) -> list[Sink]:
-        """Every sink, open; none, if one of them cannot be opened: raises SinkError.
+        """Every sink, open; none, if one of them cannot be opened: raises SinkError, or PluginError.
 
         All are claimed, and `others` such as the summary with them, before one of them touches what is
         there: a node that is refused has spoiled nothing.
@@ -71,7 +71,7 @@ class Sinks:
                 if isinstance(each, HasTarget):
                     each.claim()
             for sink in sinks:
-                sink.open(self._info)
+                SINKS[sink.name].make(sink.open, self._info, expected=SinkError)
         except BaseException:
             for sink in sinks:
                 with suppress(Exception):  # the error of opening is the one to report

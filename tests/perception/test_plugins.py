@@ -403,6 +403,11 @@ USES = {
         ("refine", "BUILD = lambda *arguments: lambda prediction: None", "gave NoneType, and no Prediction"),
         ("refine", "BUILD = fail", "KeyError: 'what it needs'"),
         ("sink", "", "Nothing is no Sink: it has no close, issue, open, write"),
+        (
+            "sink",
+            "Nothing.issue, Nothing.write = None, print\nNothing.open = Nothing.close = fail",
+            "KeyError: 'what",
+        ),
     ],
 )
 def test_entry_that_fails_in_a_run_ends_it_in_one_line(
