@@ -18,7 +18,7 @@ PAD = (1, 2, 3)
 
 
 class Striped:
-    """Frames of 40x20: the left half class 0, the right half class 1, the blue channel tells the index."""
+    """Frames of 40x20: the left half class 0, the right half class 1, the blue channel is the index."""
 
     def __init__(self, count: int, first: int = 0) -> None:
         self.count, self.first = count, first
