@@ -456,3 +456,42 @@ def test_a_proxy_that_is_in_the_way_is_named(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("no_proxy", "")
 
     assert "(127.0.0.1:1 is the proxy that http_proxy names)" in problem_of("http://10.0.0.7/road")
+
+
+def test_a_proxy_gets_the_whole_address_and_the_password_for_it(
+    make_clip: Callable[..., Path], serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = serve(http("200 OK", body=make_clip("clip.ts", frames=10).read_bytes()))
+    monkeypatch.setenv("http_proxy", server.url("http", "", "ann:hunter%322@"))
+    monkeypatch.setenv("no_proxy", "")
+
+    assert frames_of("http://10.0.0.7/clip.ts?size=1") == 10
+    assert server.heads[0].startswith("GET http://10.0.0.7/clip.ts?size=1 HTTP/1.1")
+    assert "Host: 10.0.0.7" in server.heads[0]
+    assert "Proxy-Authorization: Basic YW5uOmh1bnRlcjIy" in server.heads[0]
+
+
+def test_through_a_proxy_what_is_encrypted_goes_by_a_tunnel(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = serve(http("407 Proxy Authentication Required"))
+    monkeypatch.setenv("https_proxy", server.url("http", "", "ann:hunter2@"))
+    monkeypatch.setenv("no_proxy", "")
+
+    problem = problem_of("https://10.0.0.7/road", tls=TlsSettings(is_insecure=True))
+
+    assert "407 Proxy Authentication Required" in problem
+    assert server.heads[0].startswith("CONNECT 10.0.0.7:443 ")
+    assert "Proxy-Authorization: Basic YW5uOmh1bnRlcjI=" in server.heads[0]
+    assert len(server.heads) == 1
+
+
+@pytest.mark.parametrize(
+    ("location", "problem"),
+    [
+        ("file:///etc/passwd", "the server redirects to file://, which is not followed"),
+        ("http://[7/road", "the server redirects to a malformed address"),
+    ],
+)
+def test_a_redirect_that_is_not_followed_is_reported(location: str, problem: str, serve: Serve) -> None:
+    assert problem in problem_of(serve(http("302 Found", f"Location: {location}")).url("http"))

@@ -105,9 +105,8 @@ class Web:
 
     def _request(self, address: Address, headers: dict[str, str]) -> Response:
         """The response to a single request."""
-        request = Request(
-            address.bare_url, headers={"User-Agent": USER_AGENT, "Connection": "close"} | headers
-        )
+        headers = {"User-Agent": USER_AGENT, "Connection": "close"} | headers
+        request = Request(address.bare_url, headers=headers)
         cookies = self._jars[address.origin]
         cookies.add_cookie_header(request)
         proxy, for_proxy = _proxy_for(request)
@@ -115,7 +114,8 @@ class Web:
             with ExitStack() as unless_answered:
                 connection = self._connection(request.type, proxy or request.host)
                 unless_answered.callback(connection.close)
-                target, lines = request.selector, dict(request.header_items())
+                target = request.selector
+                lines = {name.title(): value for name, value in request.header_items()}
                 if proxy and request.type == "https":
                     connection.set_tunnel(request.host, headers=for_proxy)
                 elif proxy:

@@ -97,7 +97,7 @@ def no_answer(error: Exception, address: Address) -> SourceError | TimeoutError:
         case OSError(errno=errno.ENETUNREACH | errno.EHOSTUNREACH):
             return SourceError(f"{error.strerror}: there is no way to that host from here")
         case OSError():
-            return SourceError(error.strerror or type(error).__name__)
+            return SourceError(error.strerror or str(error) or type(error).__name__)
     return SourceError(f"no answer that can be read: {type(error).__name__}")
 
 
