@@ -79,7 +79,12 @@ def run(config: NodeConfig, stop: StopSignals | None = None, settings_files: Seq
         size = "{}x{}".format(*info.frame_wh) if info.frame_wh else ""
         facts = [info.source_id, size, str(info.rate), info.description]
         log.info(f"source: {', '.join(fact for fact in facts if fact)}")
+        began_s = time.monotonic()
         engine = load_engine(file, config, info.is_live)
+        loaded_s = time.monotonic() - began_s
+        log.debug(
+            f"engine: {config.engine} on {engine.provider}, {file}, loaded and run once in {loaded_s:.1f} s"
+        )
         for line in engine.notes:
             is_warning = line.startswith("warning: ")
             log.log(logging.WARNING if is_warning else logging.INFO, line.removeprefix("warning: "))
@@ -93,6 +98,7 @@ def run(config: NodeConfig, stop: StopSignals | None = None, settings_files: Seq
             claims=[summary_file] if summary_file else [],
             listeners=(last_output.record, changes.record),
         )
+        log.debug(f"sinks: {', '.join(sink.name for sink in runner.sinks.values()) or 'none'}")
         log.info(tracer.description)
         monitor = Monitor(runner, last_output, parts.source, info, engine, config.freshness, tracer)
         if endpoints is not None:

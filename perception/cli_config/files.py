@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import logging
 from collections.abc import Sequence
 from contextlib import suppress
 from importlib.resources import files
@@ -12,6 +13,8 @@ import yaml
 
 from perception.cli_config.error import SettingsError
 from perception.cli_config.yaml_file import YamlError, compose_file
+
+log = logging.getLogger(__name__)
 
 _NEAR = 0.6
 
@@ -76,6 +79,7 @@ def read_config(name: str, program: str) -> tuple[Path, yaml.MappingNode]:
         raise SettingsError(f"{file}: not readable as YAML: {error}") from None
     if not isinstance(node, yaml.MappingNode):
         raise SettingsError(f"{file}: expected settings as `name: value`{_instead(node)}")
+    log.debug(f"settings: {file}")
     return file, node
 
 

@@ -100,9 +100,12 @@ def build_source(spec: str, settings: object = None) -> Source:
     if reading.loop and kind.is_once:
         raise SourceError(f"{spec}: is a pipe, which gives everything once; leave --loop out")
     is_live = kind.is_live(spec)
+    is_isolated = IS_SUPPORTED and (is_live or (reading.isolate and not kind.is_once))
+    where = ", read in a process of its own" if is_isolated else ""
+    log.debug(f"source {redacted_url(spec)}: of kind {name}, {'live' if is_live else 'recorded'}{where}")
 
     source: Source
-    if IS_SUPPORTED and (is_live or (reading.isolate and not kind.is_once)):
+    if is_isolated:
         source = _isolated(kind, spec, own, reading, is_live=is_live)
     else:
         source = kind.make(kind.build, spec, own, reading, protocol=Source, expected=SourceError)

@@ -541,3 +541,24 @@ except perception.PluginError as error:
     done = python("-c", code)
 
     assert done.stdout.startswith("faulty 1.0: mine of drivable.engines: Nothing is no Engine: it has no ")
+
+
+def test_settings_of_a_package_are_in_the_help_and_what_does_not_load_is_a_warning(
+    install: Callable[..., None], node: Run
+) -> None:
+    install("acme", ACME, POINTS)
+    install("broken", "import nothing_of_this_name", {"drivable.sinks": {"broken": "broken:sink"}})
+
+    first, entire, group = node("--help"), node("--help", "all"), node("--help", "acme_road")
+
+    assert first.returncode == entire.returncode == group.returncode == 0
+    assert len(first.stdout.splitlines()) <= 40
+    assert "  acme_road    Rendered noise\n" in first.stdout
+    assert (
+        "acme_road: Rendered noise.\n  --acme-road.level INT      Grey of the road. (default: 90)\n"
+        in group.stdout
+    )
+    assert "  --acme-log.path TEXT       File that gets a line a frame.\n" in entire.stdout
+    assert "onnx|openvino|acme_tensor" in entire.stdout
+    for done in (first, entire, group):
+        assert done.stderr.startswith("warning: broken 1.0: broken of drivable.sinks ")

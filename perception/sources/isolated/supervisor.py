@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import select
 import socket
@@ -18,6 +19,8 @@ from perception.sources.isolated.freshness import Backoff, Freshness, FreshnessS
 from perception.sources.isolated.reader import GRACE_S, ReaderDied, ReaderLost, ReaderMalformed
 from perception.sources.isolated.sessions import Lateness, Numbers
 from perception.sources.source import EndOfSource, NoFrame, Source, SourceError, SourceInfo
+
+log = logging.getLogger(__name__)
 
 MARGIN_S: Final = 1.0
 """Time beyond a source's own limits before it counts as hung."""
@@ -217,6 +220,7 @@ class IsolatedSource(Source):
         self._next_attempt_ns = now_ns + self._backoff.next_step_ns()
         if self._info is not None:
             self._counts["reconnect_attempts"] += 1
+        log.debug(f"{self._name}: attempt {self._backoff.attempts} to open it")
         self._ask()
 
     def _ask(self) -> None:
@@ -261,6 +265,7 @@ class IsolatedSource(Source):
         if self._info is None or self._info.is_live:
             self._info = taken
         self._was_open = True
+        log.debug(f"{self._name}: open, {taken.rate}, {taken.description}")
         self._phase, self._phase_ns = "running", self._now_ns()
         self._numbers.begin_session()
         return None
@@ -285,6 +290,7 @@ class IsolatedSource(Source):
     def _failed(self, error: Exception) -> None:
         """Handle an error or the end of the source; its reader, if still there, can reopen it."""
         self._problem = str(error) or f"{self._name}: ended"
+        log.debug(self._problem)
         if isinstance(error, _HungError):
             self._counts["hangs"] += 1
         elif isinstance(error, ReaderDied):
