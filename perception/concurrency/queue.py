@@ -40,7 +40,8 @@ class Queue(Generic[T]):
         self.policy, self._capacity, self._counts = policy, capacity, counts
         self._lock, self._changed, self._on_room = lock, Condition(lock), on_room
         self._items: deque[T] = deque()
-        self._numbers = 0
+        self.given = 0
+        """Items that were taken, counted or not."""
         self.is_closed = False
         self.entered = self.taken = self.displaced = self.lost = 0
 
@@ -69,13 +70,17 @@ class Queue(Generic[T]):
         with self._lock:
             while waits and not (self._items or self.is_closed):
                 self._changed.wait()
-            if not self._items:
-                return False
-            stage.item, stage.number = self._items.popleft(), self._numbers
-            self._numbers += 1
-            self.taken += self._counts(stage.item)
-            self._on_room()
-            return True
+            return self.take_locked(stage)
+
+    def take_locked(self, stage: Stage) -> bool:
+        """Give the stage the oldest item; False if there is none."""
+        if not self._items:
+            return False
+        stage.item, stage.number = self._items.popleft(), self.given
+        self.given += 1
+        self.taken += self._counts(stage.item)
+        self._on_room()
+        return True
 
     def work_off(
         self, stage: Stage, work: Callable[[], None], burst: AbstractContextManager[None], most: int

@@ -13,7 +13,7 @@ class Sequencer(Generic[T]):
 
     def __init__(self) -> None:
         self._early: dict[int, T | None] = {}
-        self._next = 0
+        self._next = self._forgotten = 0
 
     def __len__(self) -> int:
         """Items that wait for an earlier one."""
@@ -28,10 +28,16 @@ class Sequencer(Generic[T]):
             if ready is not None:
                 yield ready
 
+    @property
+    def brought(self) -> int:
+        """Numbers that have come, with an item or without."""
+        return self._next + len(self._early) + self._forgotten
+
     def waiting(self) -> list[T]:
         """Items that wait for an earlier one."""
         return [item for item in self._early.values() if item is not None]
 
     def clear(self) -> None:
         """Forget what waits."""
+        self._forgotten += len(self._early)
         self._early.clear()

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
-from threading import Condition, Event, Lock, Thread
+from functools import partial
+from threading import Condition, Event, Lock, Thread, current_thread
 from typing import Any, Final
 
 from perception.concurrency.busy_cores import BusyCores
@@ -16,8 +16,6 @@ from perception.system.clock import Clock
 from perception.system.error_text import text_of
 
 ENDING: Final = "source close"
-LOOK_EVERY_S: Final = 1.0
-"""Whether a thread that is waited for has been replaced."""
 
 
 class RunError(Exception):
@@ -31,23 +29,21 @@ class RunError(Exception):
 class StageGroup:
     """Makes stages, queues and threads, and knows what becomes of them.
 
+    A subclass says what is done after an error that ends the run, and in its end.
+
     Args:
         cores: that its threads share.
         clock: monotonic time, and waiting.
-        on_failure: called after an error that ends the run.
-        on_end: called once all threads have ended, by one named "source close".
     """
 
-    def __init__(
-        self, cores: BusyCores, clock: Clock, on_failure: Callable[[], None], on_end: Callable[[], None]
-    ) -> None:
-        self.cores, self.clock, self._on_failure, self._on_end = cores, clock, on_failure, on_end
+    def __init__(self, cores: BusyCores, clock: Clock) -> None:
+        self.cores, self.clock = cores, clock
         self.lock = Lock()
         """Of all queues and counters, so that counts are of one moment; methods with `_locked` need it."""
         self.room = Condition(self.lock)
         """Fewer items are in flight than before."""
         self.is_stopping = Event()
-        self._stopped_s: float | None = None
+        self._stopped_ns: int | None = None
         self.hung: set[str] = set()
         """Names of stages that nothing waits for any more."""
         self.errors: list[tuple[str, Exception]] = []
@@ -55,10 +51,9 @@ class StageGroup:
         self.times: dict[str, Histogram] = {}
         """How long an item takes, by stage."""
         self._stages: dict[str, Stage] = {}
-        self._threads: dict[str, Thread] = {}
+        self._threads: dict[str, Thread] = {}  # that have not ended
         self._finishing: set[str] = set()
         self._hang_watch = HangWatch(clock.monotonic_ns)
-        self._ending = Thread(target=self._end, name=ENDING, daemon=True)
         self.has_ended = Event()
 
     def stage(self, name: str, *, is_timed: bool = False) -> Stage:
@@ -79,28 +74,25 @@ class StageGroup:
         Args:
             finishes: it has something to finish, such as a file, even where it is at no item.
         """
-        self._threads[name] = thread = Thread(target=body, name=name, daemon=True)
+        self._threads[name] = thread = Thread(target=partial(self._run, name, body), name=name, daemon=True)
         if finishes:
             self._finishing.add(name)
         return thread
 
-    def start(self, cancel: Callable[[], None]) -> None:
-        """Start all threads; each needs the lock before it does anything.
-
-        Args:
-            cancel: called where the system has no more threads; ends those that were started.
+    def start(self) -> None:
+        """Start all threads, in the order in which they were made; each needs the lock to do anything.
 
         Raises:
-            RuntimeError: if not all could be started; then none is left.
+            RuntimeError: if the system has no more threads; then none is left.
         """
         started: list[Thread] = []
         try:
             with self.lock:
-                for thread in (*self._threads.values(), self._ending):
+                for thread in self._threads.values():
                     thread.start()
                     started.append(thread)
         except RuntimeError:
-            cancel()
+            self._break_off()
             for thread in started:
                 thread.join()
             self.has_ended.set()
@@ -108,39 +100,55 @@ class StageGroup:
 
     def stop(self) -> None:
         """Restart nothing any more, and let every thread work. Safe to call twice."""
-        self._stopped_s = self._stopped_s or time.monotonic()
+        if not self.is_stopping.is_set():
+            self._stopped_ns = self.clock.monotonic_ns()
         self.is_stopping.set()
         self.cores.lift()
 
     @property
     def stopping_for_s(self) -> float:
         """Seconds since `stop` was first called; 0 before."""
-        return time.monotonic() - self._stopped_s if self._stopped_s else 0.0
+        return 0.0 if self._stopped_ns is None else (self.clock.monotonic_ns() - self._stopped_ns) / 1e9
 
-    def _end(self) -> None:
-        while alive := self._alive():
-            self._threads[alive[0]].join(LOOK_EVERY_S)
-        self._on_end()
-        self.has_ended.set()
+    def wait(self, timeout_s: float | None = None) -> bool:
+        """Wait for the end; False if it did not come in time."""
+        return self.has_ended.wait(timeout_s)
 
-    def _alive(self) -> list[str]:
-        return [name for name, thread in self._threads.items() if thread.is_alive()]
+    def _break_off(self) -> None:
+        """Begin nothing any more: after an error that ends the run, or a thread that could not be started."""
+
+    def _ended(self) -> None:
+        """The last thread calls it, when all others have ended."""
+
+    def _run(self, name: str, body: Callable[[], None]) -> None:
+        try:
+            body()
+        except BaseException as error:
+            self.fail(name, error)
+        with self.lock:
+            if self._threads.get(name) is not current_thread():
+                return  # another has taken its place
+            del self._threads[name]
+            is_last = not self._threads
+        if is_last:
+            self._ended()
+            self.has_ended.set()
 
     def busy_ns(self) -> dict[str, int]:
         """How long each stage has been at its item, in running time; to be called often."""
         return self._hang_watch.look({name: stage.busy_since_ns for name, stage in self._stages.items()})
 
-    def stuck(self) -> list[str]:
+    def stuck_stages(self) -> list[str]:
         """Names of the stages that are at an item or have something to finish."""
         busy = {name for name, stage in self._stages.items() if stage.busy_since_ns is not None}
-        if stuck := busy | self._finishing.intersection(self._alive()):
+        if stuck := busy | self._finishing.intersection(self._threads):
             return sorted(stuck)
         return [] if self.has_ended.is_set() else [ENDING]
 
     @property
-    def waits_for_hung_alone(self) -> bool:
+    def waits_for_hung_stages_alone(self) -> bool:
         """Whether everything has ended but stages that hang, for which there is nothing to wait."""
-        return bool(self.hung) and set(self.stuck()) <= self.hung
+        return bool(self.hung) and set(self.stuck_stages()) <= self.hung
 
     def note(self, stage: str, error: BaseException) -> None:
         """Note an error; a library's SystemExit ends a run, and no thread."""
@@ -161,4 +169,4 @@ class StageGroup:
     def fail(self, stage: str, error: BaseException) -> None:
         """Note an error that ends the run."""
         self.note(stage, error)
-        self._on_failure()
+        self._break_off()

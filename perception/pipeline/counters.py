@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
-
-from perception.concurrency.account import Account
 
 DISPLACED: Final = "newer frame"
 """Why a frame of a live source was dropped whose place a newer one took."""
@@ -31,25 +29,6 @@ class FrameCounters:
     """By reason, such as "camera stale" or "engine suspect"."""
     missed: int = 0
     """Frames that the camera took, by its own numbers, and that were never captured."""
-
-    @classmethod
-    def of(cls, accounts: Sequence[Account], withheld_by: Mapping[str, int], missed: int) -> FrameCounters:
-        """Of the accounts of capture, the queue of frames, the workers and the publisher."""
-        capture, frames, workers, publisher = accounts
-        dropped = {
-            DISPLACED: frames.became["displaced"],
-            RUN_ENDED: frames.became["lost"] + publisher.became["lost"],
-            FAILED: workers.became["failed"],
-        }
-        return cls(
-            captured=capture.came,
-            published=publisher.became["published"],
-            withheld=publisher.became["withheld"],
-            dropped={reason: count for reason, count in dropped.items() if count},
-            in_flight=sum(account.held for account in accounts),
-            withheld_by=withheld_by,
-            missed=missed,
-        )
 
     @property
     def dropped_in_all(self) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from threading import Lock
 
 from perception.concurrency.account import Account
 from perception.concurrency.queue import Queue
@@ -38,11 +37,10 @@ class Publisher:
         self._run, self._queues, self._finish = run, queues, finish
         self._early: Sequencer[OutputItem] = Sequencer()
         self._results: Queue[OutputItem] = run.queue("wait", counts=is_frame)
-        self._turn = Lock()
-        self._is_given_up = False
+        self._is_at_work = self._is_given_up = False
         self.camera: tuple[CameraState, str | None] = (CameraState.OK, None)
         """As published last, with the reason."""
-        self.entered = self.failed = self._published = self._lost = self.handed_over = 0
+        self.entered = self.failed = self.published = self._lost = self.handed_over = 0
         self.withheld: Counter[str] = Counter()
 
     @property
@@ -50,13 +48,25 @@ class Publisher:
         """Results that are to be published."""
         return len(self._early) + len(self._results) + (self.stage.item is not None)
 
+    @property
+    def brought(self) -> int:
+        """Items of workers that came to an end, with a result or without."""
+        return self._early.brought
+
+    @property
+    def held(self) -> int:
+        """Results of frames that are to be published."""
+        return self._results.held + sum(map(is_frame, [*self._early.waiting(), self.stage.item]))
+
+    @property
+    def lost(self) -> int:
+        """Results of frames that are never published."""
+        return self._lost + self._results.lost
+
     def account(self) -> Account:
         """What became of all results of frames."""
-        published, withheld = self._published, self.withheld.total()
-        lost = self._lost + self._results.lost
-        held = self._results.held + sum(map(is_frame, [*self._early.waiting(), self.stage.item]))
-        became = {"published": published, "withheld": withheld, "lost": lost}
-        return Account("publisher", self.entered, became, held)
+        became = {"published": self.published, "withheld": self.withheld.total(), "lost": self.lost}
+        return Account("publisher", self.entered, became, self.held)
 
     def put(self, worker: Stage, result: OutputItem | None) -> None:
         """Publish a worker's result once all before it are; None if the worker failed."""
@@ -77,32 +87,43 @@ class Publisher:
         self._publish_ready()
 
     def end(self, *, hangs: bool = False) -> None:
-        """Take no more results, publish what is ready unless that `hangs`, and end the sinks."""
+        """Take no more results; end the sinks once what is ready is published, at once if that `hangs`."""
         with self._run.lock:
             self._is_given_up |= hangs
             self._close_locked(discards=hangs)
-        if not hangs:
-            self._publish_ready()
-        with self._run.lock:
-            for queue in self._queues:
-                queue.close_locked()
+            self._end_sinks_locked()
 
     def _close_locked(self, *, discards: bool = False) -> None:
         self._results.close_locked(discards=discards)
         self._lost += sum(map(is_frame, self._early.waiting()))
         self._early.clear()
 
+    def _end_sinks_locked(self) -> None:
+        if self._is_given_up or not (self._is_at_work or len(self._results)):
+            for queue in self._queues:
+                queue.close_locked()
+
     def _publish_ready(self) -> None:
-        with self._turn:
-            while self._results.take(self.stage, waits=False):
-                result: OutputItem | None = None
-                try:
-                    with self.stage:
-                        result = self._finish(self.stage.item)
-                except BaseException as error:
-                    self._run.fail(self.stage.name, error)
-                with self._run.lock:
-                    self._hand_over_locked(result)
+        """Publish what is ready; nothing if another thread is at it, which goes on until nothing is left."""
+        while self._take_next():
+            result: OutputItem | None = None
+            try:
+                with self.stage:
+                    result = self._finish(self.stage.item)
+            except BaseException as error:
+                self._run.fail(self.stage.name, error)
+            with self._run.lock:
+                self._hand_over_locked(result)
+                self._is_at_work = False
+                if self._results.is_closed:
+                    self._end_sinks_locked()
+
+    def _take_next(self) -> bool:
+        with self._run.lock:
+            if self._is_at_work:
+                return False
+            self._is_at_work = self._results.take_locked(self.stage)
+            return self._is_at_work
 
     def _hand_over_locked(self, result: OutputItem | None) -> None:
         item, self.stage.item = self.stage.item, None
@@ -111,7 +132,7 @@ class Publisher:
             return
         if isinstance(result, Prediction):
             if result.withheld_by is None:
-                self._published += 1
+                self.published += 1
             else:
                 self.withheld[result.withheld_by] += 1
         self.camera = result.camera_state, result.camera_reason

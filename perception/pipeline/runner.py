@@ -22,13 +22,14 @@ from perception.concurrency.stage import Stage
 from perception.concurrency.stage_group import ENDING, StageGroup
 from perception.frame import EngineState, Frame, NoFrameRecord, OutputItem, Prediction, SourceItem
 from perception.metrics.histogram import Histogram
-from perception.pipeline.counters import FrameCounters
+from perception.pipeline.counters import DISPLACED, FAILED, RUN_ENDED, FrameCounters
 from perception.pipeline.policy import RunPolicy
 from perception.pipeline.publisher import Publisher, is_frame
 from perception.pipeline.sink_worker import SinkWorker
 from perception.sinks.restart import SinkRestarter
 from perception.sinks.sink import Sink
 from perception.sources.counts import longest_read_ns, period_ns_of
+from perception.sources.isolated.freshness import PERIODS_UNTIL_STALE
 from perception.sources.source import EndOfSource, NoFrame, Source, SourceInfo
 from perception.system.clock import Clock
 from perception.system.cores import usable_cores
@@ -40,11 +41,11 @@ FRAMES_AHEAD: Final = 8
 """Frames a worker that may be in flight in a recorded run, beside a burst that is read."""
 BURST, BURST_BYTES = 8, 12_000_000
 """Frames of a recorded run that a thread works on in a row, at most: many small ones, a single large one."""
-STALLED_PERIODS: Final = 3
-"""As long as a camera may be silent before it is stale."""
+BOOKS: Final = "books"
+"""Names, in place of a stage, what frames or results were lost without being counted."""
 
 
-class Runner:
+class Runner(StageGroup):
     """Takes the frames of one source through the network to every sink."""
 
     def __init__(
@@ -78,97 +79,86 @@ class Runner:
         if info.is_live and len(predictors) != 1:
             raise ValueError(f"{len(predictors)} predictors for a live source; it needs one")
         if not info.is_live and info.frame_wh is None:
-            raise ValueError(f"{info.source_id}: a recording tells its size when it is opened")
+            raise ValueError(f"{info.source_id}: a recording must give its size when it is opened")
         self._source, self._info, self._policy = source, info, policy or RunPolicy()
-        self._listeners, self._clock = listeners, clock or Clock()
+        self._listeners = listeners
         busy = math.inf if info.is_live else cores or max(len(predictors), usable_cores())
         width, height = info.frame_wh or (1, 1)
         of_bytes = BURST_BYTES // (width * height * 3 // 2 or 1)
         self._burst = 1 if info.is_live else max(1, min(BURST, of_bytes))
         is_serial = busy == len(predictors) == 1  # where frames ahead would only grow old
         self._most_in_flight = self._burst + (0 if is_serial else FRAMES_AHEAD * len(predictors))
-
-        self._run = run = StageGroup(BusyCores(busy), self._clock, self._break_off, self._close_source)
-        self.times, self.errors, self.age = run.times, run.errors, Histogram()
-        run.thread("capture", self._capture)
-        self._capturing = run.stage("capture", is_timed=not info.is_live)
+        super().__init__(BusyCores(busy), clock or Clock())
+        self.age = Histogram()
+        self.thread("capture", self._capture)
+        self._capturing = self.stage("capture", is_timed=not info.is_live)
         self._captured = self._missed = 0
-        self._frames: Queue[SourceItem] = run.queue("latest" if info.is_live else "wait", counts=is_frame)
-        self._workers = [run.stage(f"predict-{number}") for number in range(len(predictors))]
+        self._frames: Queue[SourceItem] = self.queue("latest" if info.is_live else "wait", counts=is_frame)
+        self._workers = [self.stage(f"predict-{number}") for number in range(len(predictors))]
         for worker, predict in zip(self._workers, predictors, strict=True):
-            run.thread(worker.name, partial(self._work, worker, predict))
+            self.thread(worker.name, partial(self._work, worker, predict))
         self._working = len(predictors)
         self.sinks: Mapping[str, SinkWorker] = {sink.name: self._sink_worker(sink) for sink in sinks}
-        self._publisher = Publisher(run, [sink.queue for sink in self.sinks.values()], self._finish)
-        self._stall_watch = HangWatch(self._clock.monotonic_ns)
-
-    def start(self) -> None:
-        """Start the threads.
-
-        Raises:
-            RuntimeError: if the system has no more threads; then none is left, the sinks are closed, and the
-                source is the caller's to close.
-        """
-        self._run.start(self._cancel)
+        self._publisher = Publisher(self, [sink.queue for sink in self.sinks.values()], self._finish)
+        self._stall_watch = HangWatch(self.clock.monotonic_ns)
 
     def stop(self) -> None:
         """Take no more frames; what is in flight goes on to the sinks. Safe to call twice."""
-        with self._run.lock:
+        with self.lock:
             self._frames.close_locked()
-        self._run.stop()
+        super().stop()
         self._source.stop()
-
-    def wait(self, timeout_s: float | None = None) -> bool:
-        """Wait for the end; False if it did not come in time."""
-        return self._run.has_ended.wait(timeout_s)
-
-    @property
-    def stopping_for_s(self) -> float:
-        """Seconds since `stop` was first called; 0 before."""
-        return self._run.stopping_for_s
-
-    @property
-    def waits_for_hung_stages_alone(self) -> bool:
-        """Whether everything has ended but stages that hang, for which there is nothing to wait."""
-        return self._run.waits_for_hung_alone
-
-    def stuck_stages(self) -> list[str]:
-        """Names of the stages that have not ended."""
-        return self._run.stuck()
-
-    def raise_first_error(self) -> None:
-        """Raise what ended the run, if anything did: a RunError that names its stage."""
-        self._run.raise_first_error()
 
     def counters(self) -> FrameCounters:
         """What became of every frame so far."""
-        with self._run.lock:
-            withheld_by = dict(self._publisher.withheld)
-            return FrameCounters.of(self._frame_accounts_locked(), withheld_by, self._missed)
+        with self.lock:
+            frames, publisher = self._frames, self._publisher
+            at_work = sum(is_frame(worker.item) for worker in self._workers)
+            dropped = {
+                DISPLACED: frames.displaced,
+                RUN_ENDED: frames.lost + publisher.lost,
+                FAILED: publisher.failed,
+            }
+            return FrameCounters(
+                captured=self._captured,
+                published=publisher.published,
+                withheld=publisher.withheld.total(),
+                dropped={reason: count for reason, count in dropped.items() if count},
+                in_flight=frames.held + at_work + publisher.held,
+                withheld_by=dict(publisher.withheld),
+                missed=self._missed,
+            )
 
     def unaccounted(self, *, is_over: bool = False) -> list[str]:
         """Where frames or results went missing without a count, a line each; in the end none may be held."""
-        with self._run.lock:
-            accounts = self._frame_accounts_locked()
+        with self.lock:
+            accounts = [
+                Account("capture", self._captured, {"queued": self._frames.entered}),
+                self._frames.account("queue of frames"),
+                self._workers_locked(),
+                self._publisher.account(),
+            ]
             for sink in self.sinks.values():
                 accounts.append(Account(sink.name, self._publisher.handed_over, sink.became(), sink.waiting))
         return [problem for account in accounts if (problem := account.problem(is_over=is_over))]
 
-    def _frame_accounts_locked(self) -> list[Account]:
-        frames, publisher = self._frames, self._publisher
-        at_work = sum(is_frame(worker.item) for worker in self._workers)
-        predicted = {"predicted": publisher.entered, "failed": publisher.failed}
-        return [
-            Account("capture", self._captured, {"queued": frames.entered}),
-            frames.account("queue of frames"),
-            Account("workers", frames.taken, predicted, at_work),
-            publisher.account(),
-        ]
+    def _workers_locked(self) -> Account:
+        """Of all that they took, frames or not: one that is never brought back holds up all after it."""
+        at_work = sum(worker.item is not None for worker in self._workers)
+        return Account("workers", self._frames.given, {"brought back": self._publisher.brought}, at_work)
 
     def watch(self) -> None:
-        """Replace hung sinks of a live run; end the run where another stage hangs. To be called often."""
+        """Replace hung sinks of a live run; end the run where another stage hangs, or a worker lost an item.
+
+        To be called often.
+        """
+        with self.lock:
+            problem = self._workers_locked().problem(is_over=False)
+        if problem is not None:
+            self._note_books(problem)
+            self._break_off()
         limit_ns = self._policy.watchdog.stage_s * 1e9
-        for name, busy_ns in self._run.busy_ns().items():
+        for name, busy_ns in self.busy_ns().items():
             waits_ns = longest_read_ns(self._source, self._info) if name == self._capturing.name else 0
             if busy_ns > max(limit_ns, waits_ns) and not self._waits_for_reader(name):
                 sink = self.sinks.get(name.removeprefix("sink "))
@@ -183,25 +173,21 @@ class Runner:
 
     def _end_hung(self, stage: str) -> None:
         """End the run without a stage that hangs; the sinks finish their files with what they have."""
-        if stage not in self._run.hung:
-            self._run.hung.add(stage)
+        if stage not in self.hung:
+            self.hung.add(stage)
             limit_s = self._policy.watchdog.stage_s
-            self._run.fail(stage, TimeoutError(f"hung: at one frame for more than {limit_s:g} s"))
+            self.fail(stage, TimeoutError(f"hung: at one frame for more than {limit_s:g} s"))
             self._publisher.end(hangs=stage == self._publisher.stage.name)
-
-    def _cancel(self) -> None:
-        self._break_off()
-        self._publisher.end()
 
     def _break_off(self) -> None:
         """Begin no frame any more; what is at work is still published."""
-        with self._run.lock:
+        with self.lock:
             self._frames.close_locked(discards=True)
         self.stop()
 
     def _capture(self) -> None:
         """Body of the thread that reads the source."""
-        burst = self._run.cores.burst(is_first=True)
+        burst = self.cores.burst(is_first=True)
         try:
             while room := self._wait_for_room():
                 with burst:
@@ -211,14 +197,14 @@ class Runner:
         except EndOfSource:
             pass
         except BaseException as error:  # what was read before goes on
-            self._run.note(self._capturing.name, error)
+            self.note(self._capturing.name, error)
             self.stop()
-        with self._run.lock:
+        with self.lock:
             self._frames.close_locked()
 
     def _wait_for_room(self) -> int:
         """Wait until another burst may be in flight; gives the room, and 0 once nothing more is captured."""
-        with self._run.lock:
+        with self.lock:
             while not self._frames.is_closed:
                 working = sum(worker.item is not None for worker in self._workers)
                 behind = max((len(sink.queue) for sink in self.sinks.values()), default=0)
@@ -226,7 +212,7 @@ class Runner:
                 room = 1 if self._info.is_live else self._most_in_flight - in_flight
                 if room >= self._burst:
                     return room
-                self._run.room.wait()
+                self.room.wait()
             return 0
 
     def _read(self) -> None:
@@ -236,7 +222,7 @@ class Runner:
                 seen: SourceItem = self._source.read()
         except NoFrame as silence:
             seen = silence.outage
-        with self._run.lock:
+        with self.lock:
             if isinstance(seen, Frame):
                 self._captured += 1
                 self._missed += seen.missed_before
@@ -256,10 +242,10 @@ class Runner:
         oldest_s = limits.max_age_s if math.isfinite(limits.max_age_s) else 0.0
         limit_s = max(limits.watchdog.stalled_after_s, oldest_s)
         seen: SourceItem | None = worker.item
-        periods_ns = STALLED_PERIODS * period_ns_of(self._source, self._info)
+        periods_ns = PERIODS_UNTIL_STALE * period_ns_of(self._source, self._info)
         if seen is None or busy_ns <= max(limit_s * 1e9, periods_ns):
             return
-        now_ns = self._clock.monotonic_ns()
+        now_ns = self.clock.monotonic_ns()
         camera_state, camera_reason = self._publisher.camera
         self._publisher.report(
             NoFrameRecord(
@@ -277,13 +263,15 @@ class Runner:
 
     def _work(self, worker: Stage, predict: Callable[[Frame], Prediction]) -> None:
         """Body of a worker's thread."""
-        burst = self._run.cores.burst()
-        self._frames.work_off(worker, lambda: self._predict(worker, predict), burst, self._burst)
-        with self._run.lock:
-            self._working -= 1
-            is_last = self._working == 0
-        if is_last:
-            self._publisher.end()
+        burst = self.cores.burst()
+        try:
+            self._frames.work_off(worker, lambda: self._predict(worker, predict), burst, self._burst)
+        finally:
+            with self.lock:
+                self._working -= 1
+                is_last = self._working == 0
+            if is_last:
+                self._publisher.end()
 
     def _predict(self, worker: Stage, predict: Callable[[Frame], Prediction]) -> None:
         result: OutputItem | None = None
@@ -291,12 +279,12 @@ class Runner:
             with worker:
                 result = predict(worker.item) if isinstance(worker.item, Frame) else worker.item
         except BaseException as error:
-            self._run.fail(worker.name, error)
+            self.fail(worker.name, error)
         self._publisher.put(worker, result)
 
     def _finish(self, output: OutputItem) -> OutputItem:
         """Refine and stamp a result, and let those know who follow the run."""
-        result = self._policy.finish(output, self._clock.monotonic_ns(), self._info.is_live)
+        result = self._policy.finish(output, self.clock.monotonic_ns(), self._info.is_live)
         if isinstance(result, Prediction):
             self.age.add(result.published_ns - result.captured_ns)
             for stage, duration_ns in result.stage_ns.items():
@@ -308,20 +296,25 @@ class Runner:
     def _sink_worker(self, sink: Sink) -> SinkWorker:
         rebuild = self._policy.rebuild_sink if self._info.is_live else None
         again = None if rebuild is None else partial(rebuild, sink.name)
-        restarter = SinkRestarter(again, self._policy.watchdog, self._clock, self._run.is_stopping)
-        queue = self._run.queue(self._frames.policy, LIVE_SINK_CAPACITY)
-        return SinkWorker(sink, self._run, queue, restarter, self._burst, self._sink_died)
+        restarter = SinkRestarter(again, self._policy.watchdog, self.clock, self.is_stopping)
+        queue = self.queue(self._frames.policy, LIVE_SINK_CAPACITY)
+        return SinkWorker(sink, self, queue, restarter, self._burst, self._sink_died)
 
     def _sink_died(self) -> None:
         """A recorded run ends with the first sink that is given up, a live one with the last."""
         if not self._info.is_live or all(sink.is_dead for sink in self.sinks.values()):
             self._break_off()
 
-    def _close_source(self) -> None:
+    def _ended(self) -> None:
         """Once every stage has ended."""
         try:
             self._source.close()
-        except Exception as error:
-            self._run.note(ENDING, error)
-        for problem in self.unaccounted(is_over=True):
-            self._run.note("books", ValueError(problem))
+        except BaseException as error:
+            self.note(ENDING, error)
+        self._note_books(*self.unaccounted(is_over=True))
+
+    def _note_books(self, *problems: str) -> None:
+        """Note what does not balance; what follows from it is no news."""
+        if not any(stage == BOOKS for stage, _ in self.errors):
+            for problem in problems:
+                self.note(BOOKS, ValueError(problem))

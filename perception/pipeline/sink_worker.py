@@ -78,10 +78,13 @@ class SinkWorker:
         """Leave the sink to the call that hangs, and go on with a new one; False where none is restarted."""
         if self._restarter.can_restart:
             with self._run.lock:
+                if self.stage.busy_since_ns is None:
+                    return True  # the call has just returned
                 self._lost += self.stage.item is not None
                 self.stage = self._run.stage(self.name, is_timed=True)
-            hung = TimeoutError(f"hung for {busy_s:.1f} s")
-            self._run.thread(self.name, partial(self._work, self.stage, hung)).start()
+                hung = TimeoutError(f"hung for {busy_s:.1f} s")
+                thread = self._run.thread(self.name, partial(self._work, self.stage, hung))
+            thread.start()
         return self._restarter.can_restart
 
     def _work(self, stage: Stage, error: BaseException | None) -> None:

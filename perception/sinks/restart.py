@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from threading import Event
 from typing import Final
 
 from perception.concurrency.hang_watch import WatchdogSettings
-from perception.concurrency.restart_budget import RestartBudget
 from perception.sinks.sink import Sink
 from perception.system.clock import Clock
 
@@ -21,7 +21,7 @@ class SinkRestarter:
     Args:
         rebuild: gives the sink, open, going on with what the old one wrote; raises what its `open` raises.
             None gives none.
-        limits: how many restarts there may be, failed ones too.
+        limits: how many restarts there may be within their window, failed ones too.
         clock: monotonic time, and waiting.
         is_stopping: set when nothing is restarted any more.
     """
@@ -34,12 +34,10 @@ class SinkRestarter:
         is_stopping: Event,
     ) -> None:
         self._rebuild, self._clock, self._is_stopping = rebuild, clock, is_stopping
-        self._budget = RestartBudget(limits.restarts, limits.window_s, clock.monotonic_ns)
-
-    @property
-    def restarts(self) -> int:
+        self._limits = limits
+        self._spent_ns: deque[int] = deque()
+        self.restarts = 0
         """So far."""
-        return self._budget.total
 
     @property
     def can_restart(self) -> bool:
@@ -55,11 +53,21 @@ class SinkRestarter:
         Raises:
             BaseException: the last error, if it cannot be.
         """
-        while self._rebuild is not None and self._budget.spend():
-            if self._clock.wait(self._is_stopping, FIRST_PAUSE_S * 2.0 ** (self._budget.spent - 1)):
+        while self._rebuild is not None and self._may_restart():
+            if self._clock.wait(self._is_stopping, FIRST_PAUSE_S * 2.0 ** (len(self._spent_ns) - 1)):
                 break
             try:
                 return self._rebuild()
             except Exception as failure:
                 error = failure
         raise error
+
+    def _may_restart(self) -> bool:
+        now_ns = self._clock.monotonic_ns()
+        while self._spent_ns and now_ns - self._spent_ns[0] > self._limits.window_s * 1e9:
+            self._spent_ns.popleft()
+        if len(self._spent_ns) >= self._limits.restarts:
+            return False
+        self._spent_ns.append(now_ns)
+        self.restarts += 1
+        return True

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,12 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from perception.concurrency.account import Account
 from perception.concurrency.queue import Queue
 from perception.concurrency.stage import Stage
 from perception.frame import CameraState, Frame, NoFrameRecord, OutputItem, Prediction
 from perception.node import main
-from perception.pipeline import Runner
-from perception.pipeline.counters import Account
+from perception.pipeline import RunError, Runner
+from perception.pipeline.publisher import Publisher
 from perception.sources.source import EndOfSource, NoFrame, Source, SourceInfo
 
 LIMIT_S = 10.0
@@ -75,7 +78,10 @@ def ended(is_live: bool, *sinks: Kept) -> Runner:
     road = Road(is_live)
     runner = Runner(road, road.info, [predict], sinks)
     runner.start()
-    assert runner.wait(LIMIT_S)
+    until_s = time.monotonic() + LIMIT_S
+    while not runner.wait(0.01):
+        assert time.monotonic() < until_s
+        runner.watch()
     return runner
 
 
@@ -102,17 +108,30 @@ def forget(monkeypatch: pytest.MonkeyPatch, number: int, kind: type) -> None:
 
 def swallow(monkeypatch: pytest.MonkeyPatch, number: int, taker: str) -> None:
     """A stage loses this item that it takes from its queue, and goes on with the next."""
-    take, seen = Queue.take, 0
+    method = "take_locked" if taker == "publish" else "take"
+    take, seen = getattr(Queue, method), 0
 
-    def swallowing(self: Queue[Any], stage: Stage, *, waits: bool = True) -> bool:
+    def swallowing(self: Queue[Any], stage: Stage, **how: bool) -> Any:
         nonlocal seen
-        has_item = take(self, stage, waits=waits)
+        has_item = take(self, stage, **how)
         seen += has_item and stage.name == taker
-        if has_item and seen == number and stage.name == taker:
-            return swallowing(self, stage, waits=waits)
-        return has_item
+        is_swallowed = has_item and seen == number and stage.name == taker
+        return swallowing(self, stage, **how) if is_swallowed else has_item
 
-    monkeypatch.setattr(Queue, "take", swallowing)
+    monkeypatch.setattr(Queue, method, swallowing)
+
+
+def keep_back(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """A worker never brings back what it took as this item."""
+    put = Publisher.put
+
+    def keeping(self: Publisher, worker: Stage, result: OutputItem | None) -> None:
+        if worker.number != number:
+            put(self, worker, result)
+        else:
+            worker.item = None
+
+    monkeypatch.setattr(Publisher, "put", keeping)
 
 
 @LIVE
@@ -152,6 +171,61 @@ def test_result_that_a_sink_worker_swallows_is_named(is_live: bool, monkeypatch:
     assert [line.split(" of ")[0] for line in problems(runner)] == ["sink kept: 1"]
 
 
+@pytest.mark.parametrize(
+    ("is_live", "number"),
+    [(True, 0), (False, 2), (False, 4)],
+    ids=["live", "recorded", "record without a frame"],
+)
+def test_worker_that_brings_nothing_back_ends_the_run(
+    is_live: bool, number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep_back(monkeypatch, number)
+    kept = Kept()
+
+    runner = ended(is_live, kept)
+
+    (line,) = problems(runner)
+    assert line.startswith("workers: 1 of ")
+    assert len(kept.written) == number
+
+
+def test_worker_whose_thread_dies_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(self: Publisher, worker: Stage, result: OutputItem | None) -> None:
+        raise RuntimeError("no such place")
+
+    monkeypatch.setattr(Publisher, "put", fail)
+    before = set(threading.enumerate())
+
+    runner = ended(False, Kept())
+
+    with pytest.raises(RunError, match=r"^predict-0: no such place$"):
+        runner.raise_first_error()
+    for thread in set(threading.enumerate()) - before:
+        thread.join(LIMIT_S)
+    assert set(threading.enumerate()) <= before
+
+
+@LIVE
+def test_result_that_the_queue_of_a_sink_forgets_is_named(
+    is_live: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put, seen = Queue.put_locked, 0
+
+    def forgetful(self: Queue[Any], item: Any) -> None:
+        nonlocal seen
+        seen += isinstance(item, Prediction) and item.published_ns > 0
+        if seen == 1 and isinstance(item, Prediction) and item.published_ns:
+            self.entered += 1
+        else:
+            put(self, item)
+
+    monkeypatch.setattr(Queue, "put_locked", forgetful)
+
+    runner = ended(is_live, Kept())
+
+    assert [line.split(" of ")[0] for line in problems(runner)] == ["sink kept: 1"]
+
+
 def test_result_that_the_publisher_swallows_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     swallow(monkeypatch, 6, "publish")
 
@@ -169,30 +243,45 @@ def test_frame_that_is_still_held_in_the_end_is_named(monkeypatch: pytest.Monkey
     assert runner.counters().in_flight == 1
 
 
-@pytest.mark.parametrize(("taker", "place"), [("publish", "publisher"), ("sink jsonl", "sink jsonl")])
-def test_run_with_a_loss_ends_with_a_status_and_the_place(
-    taker: str,
+Injected = Callable[[pytest.MonkeyPatch], None]
+
+
+@pytest.mark.parametrize("mode", [(), ("--realtime",)], ids=["recorded", "live"])
+@pytest.mark.parametrize(
+    ("lose", "place"),
+    [
+        (lambda patch: forget(patch, 2, Frame), "queue of frames"),
+        (lambda patch: keep_back(patch, 1), "workers"),
+        (lambda patch: swallow(patch, 2, "publish"), "publisher"),
+        (lambda patch: swallow(patch, 2, "sink jsonl"), "sink jsonl"),
+    ],
+    ids=["queue", "worker", "publisher", "sink"],
+)
+def test_command_with_a_loss_ends_with_a_status_and_the_place(
+    lose: Injected,
     place: str,
+    mode: tuple[str, ...],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     only_error_line: Callable[[str], str],
 ) -> None:
-    swallow(monkeypatch, 3, taker)
+    lose(monkeypatch)
     records, summary = tmp_path / "r.jsonl", tmp_path / "s.json"
 
     status = main(
         [
-            *("--source", "synthetic", "--synthetic.wh", "[160, 90]", "--model", "rt_s-int8"),
-            *("--max-frames", "12", "--threads", "1"),
+            *("--source", "synthetic", "--synthetic.wh", "[160, 90]", "--model", "rt_s-int8", *mode),
+            *("--max-frames", "12", "--threads", "1", "--freshness.max_age", "60"),
             *("--jsonl", str(records), "--summary", str(summary)),
         ]
     )
 
     assert status == 1
     line = only_error_line("drivable-node")
-    assert line.startswith(f"drivable-node: books: {place}: 1 of 12 unaccounted for (")
-    assert len(records.read_text().splitlines()) == 11
-    assert json.loads(summary.read_text())["frames"]["captured"] == 12
+    assert line.startswith(f"drivable-node: books: {place}: 1 of ")
+    assert json.loads(summary.read_text())["errors"] == [line.removeprefix("drivable-node: ")]
+    if not mode and place != "workers":  # which holds up all that comes after it
+        assert len(records.read_text().splitlines()) == 11
 
 
 def test_account_says_how_many_are_missing() -> None:

@@ -48,7 +48,7 @@ class Given:
     """A queue of numbers, and the stage that takes from it."""
 
     def __init__(self, policy: Policy = "latest", capacity: int = 100) -> None:
-        self.run = StageGroup(BusyCores(math.inf), Clock(), lambda: None, lambda: None)
+        self.run = StageGroup(BusyCores(math.inf), Clock())
         self.queue = Queue[int](self.run.lock, policy, capacity)
         self.stage = self.run.stage("reader")
 
@@ -144,7 +144,7 @@ def test_close_that_discards_loses_what_waits() -> None:
 
 
 def test_records_without_a_frame_are_not_counted_among_frames() -> None:
-    run = StageGroup(BusyCores(math.inf), Clock(), lambda: None, lambda: None)
+    run = StageGroup(BusyCores(math.inf), Clock())
     queue = Queue[object](run.lock, "latest", 1, is_frame)
     frame = Frame("cam", 0, 0, 0, np.zeros((2, 2, 3), np.uint8), "0")
 

@@ -245,6 +245,7 @@ class Model:
         before = set(threading.enumerate())
         self.runner.start()
         self._drive()
+        self.goes_on.set()  # for those that nobody waits for any more
         for thread in set(threading.enumerate()) - before:
             thread.join(LIMIT_S)
         assert set(threading.enumerate()) <= before, "threads are left"

@@ -13,7 +13,6 @@ import pytest
 from perception.concurrency.busy_cores import BusyCores
 from perception.concurrency.hang_watch import WatchdogSettings
 from perception.concurrency.queue import Queue
-from perception.concurrency.restart_budget import RestartBudget
 from perception.concurrency.stage_group import StageGroup
 from perception.frame import Frame, OutputItem, Prediction
 from perception.pipeline.sink_worker import SinkWorker
@@ -63,7 +62,7 @@ class Line:
 
     def __init__(self, sink: FakeSink, rebuild: Callable[[], FakeSink] | None, restarts: int = 5) -> None:
         self.pauses_s: list[float] = []
-        self.run = StageGroup(BusyCores(math.inf), Clock(wait=self._wait), lambda: None, lambda: None)
+        self.run = StageGroup(BusyCores(math.inf), Clock(wait=self._wait))
         self.queue: Queue[OutputItem] = self.run.queue("latest", 100)
         self.deaths = 0
         limits = WatchdogSettings(restarts=restarts)
@@ -73,7 +72,7 @@ class Line:
             burst_items=1,
             on_death=self._died,
         )
-        self.run.start(lambda: None)
+        self.run.start()
 
     def put(self, *numbers: int) -> None:
         with self.run.lock:
@@ -119,7 +118,7 @@ def test_sink_that_failed_goes_on_as_a_new_one() -> None:
     assert line.worker.became() == {"written": 3, "dropped": 0, "lost": 1}
 
 
-def test_what_the_old_sink_left_out_is_still_told_of_the_new_one() -> None:
+def test_what_the_old_sink_left_out_is_still_an_issue_of_the_new_one() -> None:
     first, second = FakeSink(_fail_at(0)), FakeSink()
     first.issue = "fake: 3 frames not recorded"
     line = Line(first, lambda: second)
@@ -144,7 +143,7 @@ def test_sink_that_fails_beyond_its_budget_is_given_up_with_its_error() -> None:
     assert line.worker.became() == {"written": 0, "dropped": 0, "lost": 5}
 
 
-def test_sink_that_cannot_be_opened_anew_spends_the_budget_too() -> None:
+def test_sink_that_cannot_be_opened_again_spends_the_budget_too() -> None:
     def fail() -> FakeSink:
         raise SinkError("fake: no such disk")
 
@@ -222,12 +221,18 @@ def test_nothing_is_restarted_once_the_run_stops() -> None:
 
 def test_budget_comes_back_with_time() -> None:
     now_ns = 0
-    budget = RestartBudget(2, 60, lambda: now_ns)
+    clock = Clock(lambda: now_ns, lambda event, timeout_s: False)
+    restarter = SinkRestarter(FakeSink, WatchdogSettings(restarts=2, window_s=60), clock, Event())
+    full = SinkError("fake: full")
 
-    assert [budget.spend() for _ in range(3)] == [True, True, False]
+    for _ in range(2):
+        restarter.restarted(full)
+    with pytest.raises(SinkError, match="fake: full"):
+        restarter.restarted(full)
     now_ns = 61_000_000_000
-    assert budget.spend()
-    assert budget.total == 3
+    restarter.restarted(full)
+
+    assert restarter.restarts == 3
 
 
 @pytest.mark.parametrize("values", [{"stage_s": 0}, {"window_s": 0}, {"restarts": -1}])
