@@ -6,8 +6,9 @@ import os
 import time
 import weakref
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from threading import Condition, Thread, current_thread, main_thread
 from types import TracebackType
 from typing import Any, Final, Self
@@ -27,8 +28,9 @@ from perception.pipeline import DRAIN_LIMIT_S, RunError, Runner
 from perception.pipeline.counters import FrameCounters
 from perception.sinks.sink import SinkError
 from perception.sources.registry import Spec
-from perception.sources.source import Source, SourceError, SourceInfo
-from perception.telemetry.problems import problems_of
+from perception.sources.source import SourceError, SourceInfo
+from perception.telemetry.health import HealthReport
+from perception.telemetry.reporter import HealthReporter
 
 RECORDED_AHEAD: Final = 4
 """Results of a recording that may wait for the loop."""
@@ -45,12 +47,17 @@ class Run:
     """
 
     def __init__(
-        self, runner: Runner, source: Source, info: SourceInfo, results: ResultQueue, watcher: Thread
+        self,
+        runner: Runner,
+        report: Callable[[], HealthReport],
+        info: SourceInfo,
+        results: ResultQueue,
+        watcher: Thread,
     ) -> None:
         """Take over a run that has been started; see `open`."""
         self.info = info
         """What is known of the source: `source_id`, `is_live`, `frame_wh`, `rate_hz`, `description`."""
-        self._runner, self._source, self._results, self._watcher = runner, source, results, watcher
+        self._runner, self._report, self._results, self._watcher = runner, report, results, watcher
         self._is_error_raised = False
         self._unclosed = weakref.finalize(self, _give_up, runner, results)
 
@@ -104,7 +111,7 @@ class Run:
         which the network says nothing, an output that is not complete.
         """
         waited_s = None if self._unclosed.alive else DRAIN_LIMIT_S
-        return problems_of(self._runner, self._source.counts(), waited_s)
+        return self._report().problems(waited_s)
 
     @property
     def skipped(self) -> int:
@@ -181,14 +188,15 @@ def _started(config: NodeConfig, network: Network) -> Run:
         info = parts.source.open()
         engine = network.engine_for(info.is_live)
         results = ResultQueue(1 if info.is_live else RECORDED_AHEAD, drops=info.is_live)
-        runner = parts.connect(info, engine, more_sinks=[results]).runner
+        reporter = HealthReporter(parts.source, info, engine, config.freshness)
+        runner = parts.connect(info, engine, more_sinks=[results], listeners=[reporter.record]).runner
         watcher = Thread(target=_watch, args=(runner,), name="watch", daemon=True)
         watcher.start()
         runner.start()
     except BaseException:
         parts.close()
         raise
-    return Run(runner, parts.source, info, results, watcher)
+    return Run(runner, partial(reporter.report, runner), info, results, watcher)
 
 
 class ResultQueue:

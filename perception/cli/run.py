@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from perception.build import RunParts, load_engine, settings_of_run
@@ -27,10 +28,9 @@ from perception.system.plugins import PluginError
 from perception.system.process import tune_process
 from perception.telemetry.address import EndpointsError
 from perception.telemetry.changes import StateChanges
-from perception.telemetry.health import LastOutput
+from perception.telemetry.health import HealthReport
 from perception.telemetry.http_server import Endpoints
-from perception.telemetry.problems import problems_of
-from perception.telemetry.snapshot import Monitor
+from perception.telemetry.reporter import HealthReporter
 from perception.telemetry.summary import SummaryFile, as_table, summarise
 from perception.telemetry.systemd import SystemdNotifier
 
@@ -92,17 +92,17 @@ def run(config: NodeConfig, stop: StopSignals | None = None, settings_files: Seq
             log.info(
                 f"{engine.contract.model_id}: not checked by a known answer; drivable-export renew adds one"
             )
-        last_output, changes = LastOutput(), StateChanges()
+        reporter, changes = HealthReporter(parts.source, info, engine, config.freshness), StateChanges()
         runner, sinks, tracer = parts.connect(
             *(info, engine),
             claims=[summary_file] if summary_file else [],
-            listeners=(last_output.record, changes.record),
+            listeners=(reporter.record, changes.record),
         )
         log.debug(f"sinks: {', '.join(sink.name for sink in runner.sinks.values()) or 'none'}")
         log.info(tracer.description)
-        monitor = Monitor(runner, last_output, parts.source, info, engine, config.freshness, tracer)
+        report = partial(reporter.report, runner, tracer)
         if endpoints is not None:
-            endpoints.start(monitor.status, runner.age, runner.times)
+            endpoints.start(report, runner.age, runner.times)
             log.info(f"http: /healthz, /readyz and /metrics on port {endpoints.port}")
         started_s = time.monotonic()
         stop.begin()
@@ -110,7 +110,7 @@ def run(config: NodeConfig, stop: StopSignals | None = None, settings_files: Seq
             runner.start()
             notifier = SystemdNotifier(is_ready_at_start=not info.is_live)
             progress = Progress(runner, info) if is_wanted(config) else None
-            limit_s = _watch(runner, monitor, changes, notifier, progress, stop)
+            limit_s = _watch(runner, report, changes, notifier, progress, stop)
         except BaseException:
             runner.stop()
             runner.wait(DRAIN_LIMIT_S)
@@ -123,17 +123,16 @@ def run(config: NodeConfig, stop: StopSignals | None = None, settings_files: Seq
         raise
     if endpoints is not None:
         endpoints.close()
-    summary = summarise(runner, time.monotonic() - started_s, engine.contract.model_id, engine.provider)
+    health = report()
+    summary = summarise(health, runner.age, runner.times, time.monotonic() - started_s)
     summary["provider_nodes"] = dict(engine.nodes)
-    summary["source"] = monitor.source_counts()
     summary |= tracer.as_dict() | {"settings": settings_of_run(config)}
     for line in as_table(summary).splitlines():
         log.info(line)
-    counts = parts.source.counts()
-    displaced = runner.counters().dropped.get(DISPLACED, 0) if info.is_replayed else 0
-    for note in counts.notes(displaced):
+    displaced = health.frames.dropped.get(DISPLACED, 0) if info.is_replayed else 0
+    for note in health.source.notes(displaced):
         log.info(f"note: {note}")
-    problems = problems_of(runner, counts, limit_s)
+    problems = health.problems(limit_s)
     written = sinks.written()
     if summary_file is not None:
         try:
@@ -152,7 +151,7 @@ def run(config: NodeConfig, stop: StopSignals | None = None, settings_files: Seq
 
 def _watch(
     runner: Runner,
-    monitor: Monitor,
+    report: Callable[[], HealthReport],
     changes: StateChanges,
     notifier: SystemdNotifier,
     progress: Progress | None,
@@ -165,8 +164,8 @@ def _watch(
     limit_s, drained_s, running = DRAIN_LIMIT_S, 0.0, RunningTime()
 
     def notify_systemd() -> None:
-        if notifier.is_on:  # the status takes the run's lock and reads /proc
-            notifier.tick(monitor.status())
+        if notifier.is_on:  # a report takes the run's lock and reads /proc
+            notifier.tick(report())
 
     notify_systemd()
     while not runner.wait(TICK_S) and drained_s < limit_s and not runner.waits_for_hung_stages_alone:

@@ -1,22 +1,19 @@
-"""NodeStatus: the node's health at one moment, as endpoints and systemd report it.
-
-It is computed from the clock at each request, so a data path that is stuck cannot keep an old answer alive.
-"""
+"""HealthReport: the node's health at one moment; HTTP, systemd, summary and exit status come from it."""
 
 from __future__ import annotations
 
 import sys
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
-from perception.frame import CAMERA_SEES, ENGINE_SEES, CameraState, EngineState, OutputItem
-from perception.pipeline import RunError
+from perception.frame import CAMERA_SEES, ENGINE_SEES, CameraState, EngineState
 from perception.pipeline.counters import FrameCounters
 from perception.provenance.identity import RunIdentity
 from perception.provenance.utc import ClockTie
+from perception.sources.counts import SourceCounts
+from perception.sources.rate import FALLBACK_RATE_HZ, Rate
 
 SILENCE_PERIODS = 5
 SILENCE_LEAST_S = 5.0
@@ -32,13 +29,17 @@ class Phase(StrEnum):
 
 
 @dataclass(frozen=True)
-class SinkStatus:
-    """Status of one sink."""
+class SinkHealth:
+    """Health of one sink, and what became of the outputs that were handed to it."""
 
+    written: int = 0
     dropped: int = 0
-    """Outputs dropped because the sink was too slow."""
-    error: str | None = None
-    """Why it failed; None while it works."""
+    """Because it was too slow."""
+    lost: int = 0
+    """As it failed or hung."""
+    restarts: int = 0
+    issue: str | None = None
+    """Why it failed, or what is missing in what it wrote; None while all is well."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class Memory:
 
 
 @dataclass(frozen=True)
-class NodeStatus:
+class HealthReport:
     """The node's health at one moment."""
 
     source_id: str
@@ -73,16 +74,17 @@ class NodeStatus:
     record_limit_s: float
     """A node that has published nothing for longer is stuck."""
     frames: FrameCounters = field(default_factory=FrameCounters)
-    decode_errors: int = 0
-    io_errors: int = 0
-    """Calls to the camera's driver that failed and were repeated."""
-    reconnect_attempts: int = 0
-    reconnects: int = 0
-    """Attempts that succeeded."""
-    restarts: Mapping[str, int] = field(default_factory=dict)
-    """By stage."""
-    sinks: Mapping[str, SinkStatus] = field(default_factory=dict)
+    source: SourceCounts = field(default_factory=SourceCounts)
+    rate: Rate = Rate(FALLBACK_RATE_HZ, "assumed")  # noqa: RUF009
+    """Nominal, of the source."""
+    period_ms: float = 1e3 / FALLBACK_RATE_HZ
+    """Between two frames, as learnt."""
+    sinks: Mapping[str, SinkHealth] = field(default_factory=dict)
     memory: Memory = field(default_factory=Memory)
+    errors: tuple[str, ...] = ()
+    """Of stages, each with its name, the first one first."""
+    unended: tuple[str, ...] = ()
+    """Stages of a run that is to end and that are still at work."""
     dead_end: str | None = None
     """Why the node cannot continue, such as a stage that failed or is stuck; None while it can."""
     engine_reason: str | None = None
@@ -106,7 +108,7 @@ class NodeStatus:
         return None
 
     @property
-    def why_not_fresh(self) -> str | None:
+    def why_not_ready(self) -> str | None:
         """Why this node's masks must not be used now, in one line; None while they are fresh."""
         if self.dead_end is not None:
             return self.dead_end
@@ -132,57 +134,39 @@ class NodeStatus:
         return self.why_not_alive is None
 
     @property
-    def is_fresh(self) -> bool:
+    def is_ready(self) -> bool:
         """Whether the last output has a mask of what the camera saw and is recent."""
-        return self.why_not_fresh is None
+        return self.why_not_ready is None
 
+    @property
+    def restarts(self) -> dict[str, int]:
+        """Restarts of sinks and of the source's reader, by name."""
+        source = self.source
+        reader = source.hangs + source.deaths + source.malformed
+        return {f"sink {name}": sink.restarts for name, sink in self.sinks.items()} | {"reader": reader}
 
-@dataclass(frozen=True)
-class Published:
-    """The last output, and how old it is at one moment; the fields are those of `NodeStatus`."""
+    def problems(self, waited_s: float | None = None) -> list[str]:
+        """What ended the run, or else what is missing or did not end, a line each; empty if all is well.
 
-    camera_state: CameraState | None
-    camera_reason: str | None
-    engine_state: EngineState | None
-    engine_reason: str | None
-    fresh_age_s: float | None
-    record_age_s: float
+        With any the exit status is not 0.
 
-
-_States = tuple[CameraState | None, str | None, EngineState | None, str | None]
-"""State and reason of the camera, then of the engine."""
-
-
-class LastOutput:
-    """Remembers the last output: recorded by the publisher, read by any thread."""
-
-    def __init__(self) -> None:
-        """Start of the run."""
-        self._last: tuple[_States, int | None, int]
-        self._last = ((None, None, None, None), None, time.monotonic_ns())
-
-    def record(self, output: OutputItem) -> None:
-        """Record that `output`, with `published_ns` set, goes to the sinks."""
-        fresh_ns = output.published_ns if output.has_mask else self._last[1]
-        # An output that reports a stall is no sign of life.
-        record_ns = self._last[2] if output.engine_state is EngineState.STALLED else output.published_ns
-        states = (output.camera_state, output.camera_reason, output.engine_state, output.engine_reason)
-        self._last = (states, fresh_ns, record_ns)  # one assignment, so that readers need no lock
-
-    def published(self) -> Published:
-        """The last output with its ages now."""
-        states, fresh_ns, record_ns = self._last
-        now_ns = time.monotonic_ns()
-        fresh_age_s = None if fresh_ns is None else (now_ns - fresh_ns) / 1e9
-        return Published(*states, fresh_age_s, (now_ns - record_ns) / 1e9)
-
-
-def dead_end_of(errors: Sequence[tuple[str, Exception]], is_live: bool) -> str | None:
-    """What the run cannot go on from; None while it can. A live run goes on without a sink."""
-    for stage, error in list(errors):
-        if not is_live or not stage.startswith("sink "):
-            return str(RunError(stage, error))
-    return None
+        Args:
+            waited_s: how long the end was waited for; None while the run may go on.
+        """
+        if self.errors:
+            return [self.errors[0]]
+        problems = []
+        if waited_s is not None:
+            problems = [f"{stage} did not end within {waited_s:.1f} s" for stage in self.unended]
+        if suspect := self.frames.withheld_by.get(f"engine {EngineState.SUSPECT}"):
+            who, them = ("1 frame has", "it") if suspect == 1 else (f"{suspect} frames have", "them")
+            problems.append(f"{who} no mask: the network's output does not depend on {them}")
+        if unreadable := self.source.unreadable:
+            who = "1 image could not be read and has"
+            if unreadable > 1:
+                who = f"{unreadable} images could not be read and have"
+            problems.append(f"{who} no mask")
+        return problems + [f"sink {name}: {sink.issue}" for name, sink in self.sinks.items() if sink.issue]
 
 
 def silence_limit_s(rate_hz: float) -> float:

@@ -21,7 +21,7 @@ from typing import Any, Final
 from perception.metrics.histogram import Histogram
 from perception.system.redaction import redacted_line
 from perception.telemetry.address import EndpointsError, is_own_host, parse_address
-from perception.telemetry.health import NodeStatus
+from perception.telemetry.health import HealthReport
 from perception.telemetry.http_request import Answer, Answers, Request
 
 log = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ THREADS: Final = 2 * CONNECTIONS
 POLL_S: Final = 0.2
 """Longest wait of `close` for the server's thread."""
 
-Status = Callable[[], NodeStatus]
+Status = Callable[[], HealthReport]
 
 
 class Endpoints:
@@ -68,7 +68,7 @@ class Endpoints:
         """
         answers = {
             "/healthz": lambda _: _state(status().why_not_alive),
-            "/readyz": lambda _: _state(status().why_not_fresh),
+            "/readyz": lambda _: _state(status().why_not_ready),
             "/metrics": _metrics(status, age, stages),
         }
         try:

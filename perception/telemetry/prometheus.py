@@ -19,7 +19,7 @@ from prometheus_client.registry import Collector
 from perception.frame import CAMERA_SEES, ENGINE_SEES, CameraState, EngineState
 from perception.metrics.histogram import Histogram
 from perception.system.redaction import redacted_line
-from perception.telemetry.health import NodeStatus, Phase
+from perception.telemetry.health import HealthReport, Phase
 
 BUCKETS_MS: Final = (
     1,
@@ -63,7 +63,7 @@ class NodeCollector(Collector):
     """
 
     def __init__(
-        self, status: Callable[[], NodeStatus], age: Histogram, stages: Mapping[str, Histogram]
+        self, status: Callable[[], HealthReport], age: Histogram, stages: Mapping[str, Histogram]
     ) -> None:
         self._status, self._age, self._stages = status, age, stages
 
@@ -84,7 +84,7 @@ class NodeCollector(Collector):
         )
 
 
-def _state(status: NodeStatus) -> Iterator[Metric]:
+def _state(status: HealthReport) -> Iterator[Metric]:
     node = InfoMetricFamily("drivable_node", "Source, model and execution provider.")
     labels = {"source_id": status.source_id, "model_id": status.model_id, "provider": status.provider}
     node.add_metric([], {name: redacted_line(value) for name, value in labels.items()})
@@ -101,7 +101,7 @@ def _state(status: NodeStatus) -> Iterator[Metric]:
     yield _states("drivable_phase", "Phase of the run.", Phase, status.phase)
 
 
-def _provenance(status: NodeStatus) -> Iterator[Metric]:
+def _provenance(status: HealthReport) -> Iterator[Metric]:
     if status.run is not None:
         run = status.run
         build = InfoMetricFamily("drivable_build", "Versions and checksums of the run.")
@@ -124,16 +124,16 @@ def _provenance(status: NodeStatus) -> Iterator[Metric]:
             yield GaugeMetricFamily("drivable_utc_synchronised", text, value=float(is_synchronised))
 
 
-def _counts(status: NodeStatus) -> Iterator[Metric]:
+def _counts(status: HealthReport) -> Iterator[Metric]:
     frames = status.frames
     for name, text, count in (
         ("frames_captured", "Frames captured.", frames.captured),
         ("frames_published", "Frames published with a mask.", frames.published),
         ("frames_missed", "Frames that the camera took and did not deliver.", frames.missed),
-        ("decode_errors", "Damaged packets and images.", status.decode_errors),
-        ("io_errors", "Calls to the driver that failed and were repeated.", status.io_errors),
-        ("reconnect_attempts", "Attempts to reopen the source.", status.reconnect_attempts),
-        ("reconnects", "Attempts that succeeded.", status.reconnects),
+        ("decode_errors", "Damaged packets and images.", status.source.decode_errors),
+        ("io_errors", "Calls to the driver that failed and were repeated.", status.source.io_errors),
+        ("reconnect_attempts", "Attempts to reopen the source.", status.source.reconnect_attempts),
+        ("reconnects", "Attempts that succeeded.", status.source.reconnects),
     ):
         yield CounterMetricFamily(f"drivable_{name}", text, value=count)
     text = "Frames published without a mask: no view of the road, or an engine whose output is not plausible."
@@ -143,22 +143,22 @@ def _counts(status: NodeStatus) -> Iterator[Metric]:
     yield _counters("drivable_restarts", "Restarts of a stage.", "stage", status.restarts.items())
 
 
-def _sinks(status: NodeStatus) -> Iterator[Metric]:
+def _sinks(status: HealthReport) -> Iterator[Metric]:
     dropped = [(name, sink.dropped) for name, sink in status.sinks.items()]
     yield _counters("drivable_sink_dropped", "Outputs dropped because a sink was too slow.", "sink", dropped)
     up = GaugeMetricFamily(
         "drivable_sink_up", "1 while the sink works, 0 once it has failed.", labels=["sink"]
     )
     for name, sink in status.sinks.items():
-        up.add_metric([name], float(sink.error is None))
+        up.add_metric([name], float(sink.issue is None))
     yield up
 
 
-def _gauges(status: NodeStatus) -> Iterator[Metric]:
+def _gauges(status: HealthReport) -> Iterator[Metric]:
     for name, text, value in (
         ("frames_in_flight", "Frames captured and not yet published or dropped.", status.frames.in_flight),
         ("alive", "Whether outputs are published, as in /healthz.", status.is_alive),
-        ("fresh", "Whether masks are fresh, as in /readyz.", status.is_fresh),
+        ("fresh", "Whether masks are fresh, as in /readyz.", status.is_ready),
         ("last_mask_age_seconds", "Time since the last mask; absent before the first.", status.fresh_age_s),
         ("last_record_age_seconds", "Time since the last output.", status.record_age_s),
         ("memory_resident_bytes", "Resident memory of the process.", status.memory.resident_bytes),

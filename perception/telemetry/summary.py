@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
 from perception.metrics.histogram import Histogram
-from perception.pipeline import Runner
 from perception.sinks.claim import Claim
 from perception.sinks.sink import SinkError
 from perception.system.json_text import json_text
 from perception.system.set_aside import is_stream, write_outputs
-from perception.telemetry.health import own_memory
+from perception.telemetry.health import HealthReport
 
 SCHEMA = 2
 BALANCE: Final = ("captured", "published", "withheld", "dropped", "in_flight")
@@ -21,26 +22,37 @@ BALANCE: Final = ("captured", "published", "withheld", "dropped", "in_flight")
 _LARGEST_SUMMARY_BYTES: Final = 1_000_000
 
 
-def summarise(runner: Runner, elapsed_s: float, model_id: str, provider: str) -> dict[str, Any]:
-    """Counts and times of a finished run."""
-    frames = runner.counters()
-    peak_bytes = own_memory().peak_bytes
+def summarise(
+    health: HealthReport, age: Histogram, stages: Mapping[str, Histogram], elapsed_s: float
+) -> dict[str, Any]:
+    """Counts and times of a finished run.
+
+    Args:
+        health: in the end.
+        age: from capture to publication.
+        stages: times by stage.
+        elapsed_s: from the start to the end.
+    """
+    frames, peak_bytes = health.frames, health.memory.peak_bytes
     return {
         "schema": SCHEMA,
-        "model_id": model_id,
-        "provider": provider,
+        "model_id": health.model_id,
+        "provider": health.provider,
         "frames": {name: getattr(frames, name) for name in BALANCE},
         "withheld_by": dict(frames.withheld_by),
-        "sinks": {
-            name: sink.became() | {"restarts": sink.restarts, "issue": sink.issue}
-            for name, sink in runner.sinks.items()
-        },
+        "sinks": {name: asdict(sink) for name, sink in health.sinks.items()},
         "elapsed_s": round(elapsed_s, 3),
         "fps": round(frames.published / elapsed_s, 2) if elapsed_s > 0 else None,
-        "age_ms": _quantiles(runner.age),
-        "stage_ms": {name: _quantiles(times) for name, times in runner.times.items() if times.count},
+        "age_ms": _quantiles(age),
+        "stage_ms": {name: _quantiles(times) for name, times in stages.items() if times.count},
         "peak_memory_mb": None if peak_bytes is None else round(peak_bytes / 2**20, 1),
-        "errors": [f"{stage}: {error}" for stage, error in runner.errors],
+        "errors": list(health.errors),
+        "source": {
+            "rate_hz": health.rate.hz,
+            "rate_kind": health.rate.kind,
+            "period_ms": health.period_ms,
+            **asdict(health.source),
+        },
     }
 
 

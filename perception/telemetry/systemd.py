@@ -18,7 +18,7 @@ from collections.abc import Mapping
 
 from perception.frame import EngineState
 from perception.system.redaction import redacted_line
-from perception.telemetry.health import NodeStatus, Phase
+from perception.telemetry.health import HealthReport, Phase
 
 STATUS_EVERY_S = 5.0
 STARTING_LIMIT_S = 30.0
@@ -53,7 +53,7 @@ class SystemdNotifier:
         """Whether systemd expects notifications."""
         return self._socket is not None
 
-    def tick(self, status: NodeStatus) -> None:
+    def tick(self, status: HealthReport) -> None:
         """Send what is due; call it at least every half second.
 
         A watchdog of less than 2 seconds would leave no margin between two ticks.
@@ -61,7 +61,7 @@ class SystemdNotifier:
         if self._socket is None:
             return
         now_s = time.monotonic_ns() / 1e9
-        self._is_ready |= status.is_fresh
+        self._is_ready |= status.is_ready
         if self._is_ready:
             self._once("READY=1")
         if status.phase is Phase.STOPPING:
@@ -70,7 +70,7 @@ class SystemdNotifier:
             self._heartbeat_due_s = now_s + self._heartbeat_s
         state = (
             *(status.phase, status.camera_state, status.engine_state),
-            *(status.is_fresh, status.is_alive),
+            *(status.is_ready, status.is_alive),
         )
         if now_s >= self._status_due_s or state != self._last_state:
             lines = [f"STATUS={_one_line(status)}"]
@@ -85,7 +85,7 @@ class SystemdNotifier:
             self._socket.close()
             self._socket = None
 
-    def _is_heartbeat_due(self, status: NodeStatus, now_s: float) -> bool:
+    def _is_heartbeat_due(self, status: HealthReport, now_s: float) -> bool:
         is_watched = self._heartbeat_s > 0 and "READY=1" in self._sent
         return is_watched and status.is_alive and now_s >= self._heartbeat_due_s
 
@@ -117,18 +117,18 @@ def _watchdog_s(environment: Mapping[str, str]) -> float:
     return int(timeout_us) / 1e6 if timeout_us.isdecimal() else 0.0
 
 
-def _one_line(status: NodeStatus) -> str:
+def _one_line(status: HealthReport) -> str:
     """The line that `systemctl status` shows."""
     if not status.is_alive:
         state = f"stuck: {status.why_not_alive}"
-    elif status.is_fresh:
+    elif status.is_ready:
         state = f"masks are fresh, camera {status.camera_state}"
         state += f" ({status.camera_reason})" if status.camera_reason else ""
     else:
-        state = f"no fresh mask: {status.why_not_fresh}"
+        state = f"no fresh mask: {status.why_not_ready}"
     frames = status.frames
     parts = [state, f"{frames.published} published", f"{frames.dropped_in_all} dropped"]
     if status.engine_state is EngineState.FALLBACK:
         parts.append(f"engine {status.engine_state} on {status.provider}")
-    parts += [f"{name} failed" for name, sink in status.sinks.items() if sink.error]
+    parts += [f"{name} failed" for name, sink in status.sinks.items() if sink.issue]
     return redacted_line(" ".join("; ".join(parts).split()))

@@ -10,23 +10,23 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as of_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as of_text
 
 from perception.cli.log import command_log
-from perception.frame import CameraState, EngineState, Frame, Prediction
+from perception.frame import CameraState, EngineState
 from perception.metrics.histogram import Histogram
 from perception.pipeline.counters import FrameCounters
 from perception.provenance.identity import RunIdentity
 from perception.provenance.kernel_time import Synchronisation
 from perception.provenance.utc import ClockTie
+from perception.sources.counts import SourceCounts
 from perception.telemetry.address import EndpointsError, parse_address
-from perception.telemetry.health import LastOutput, Memory, NodeStatus, Phase, SinkStatus
+from perception.telemetry.health import HealthReport, Memory, Phase, SinkHealth
 from perception.telemetry.http_server import CONNECTIONS, Endpoints
 
-FRESH = NodeStatus(
+FRESH = HealthReport(
     source_id="rtsp://ann:***@camera/road",
     model_id="rt_m-1",
     provider="cpu",
@@ -43,12 +43,8 @@ FRESH = NodeStatus(
         withheld_by={"camera blocked": 1},
         missed=4,
     ),
-    decode_errors=3,
-    io_errors=4,
-    reconnect_attempts=6,
-    reconnects=2,
-    restarts={"capture": 2},
-    sinks={"jsonl": SinkStatus(5), "overlay": SinkStatus(0, "disk full")},
+    source=SourceCounts(decode_errors=3, io_errors=4, reconnect_attempts=6, reconnects=2, hangs=1, deaths=1),
+    sinks={"jsonl": SinkHealth(dropped=5, restarts=1), "overlay": SinkHealth(issue="disk full")},
     memory=Memory(150_000_000, 160_000_000),
 )
 LOST = replace(FRESH, camera_state=CameraState.LOST, camera_reason="unplugged", fresh_age_s=9.0)
@@ -58,13 +54,13 @@ STUCK = replace(FRESH, fresh_age_s=6.0, record_age_s=6.0)
 class Node:
     """A node whose status the test sets."""
 
-    def __init__(self, status: Callable[[], NodeStatus] | None = None, names: tuple[str, ...] = ()) -> None:
-        self.reported: NodeStatus | Exception = FRESH
+    def __init__(self, status: Callable[[], HealthReport] | None = None, names: tuple[str, ...] = ()) -> None:
+        self.reported: HealthReport | Exception = FRESH
         self.age, self.stages = Histogram(), {"infer": Histogram()}
         self.endpoints = Endpoints("127.0.0.1:0", names)
         self.endpoints.start(status or self.status, self.age, self.stages)
 
-    def status(self) -> NodeStatus:
+    def status(self) -> HealthReport:
         if isinstance(self.reported, Exception):
             raise self.reported
         return self.reported
@@ -137,7 +133,7 @@ def samples(text: str, parse: Callable[[str], Any] = of_text) -> dict[str, float
     ids=["fresh", "camera lost", "stuck", "stopping", "dead end"],
 )
 def test_health_and_readiness_come_with_the_reason(
-    status: NodeStatus, healthz: tuple[int, str], readyz: tuple[int, str], node: Node
+    status: HealthReport, healthz: tuple[int, str], readyz: tuple[int, str], node: Node
 ) -> None:
     node.reported = status
 
@@ -155,22 +151,14 @@ def test_every_answer_is_of_the_moment_it_is_asked_for(node: Node) -> None:
 
 
 def test_readiness_falls_while_the_data_path_is_stuck() -> None:
-    last = LastOutput()
+    published_s = time.monotonic()  # and then nothing more
 
-    def status() -> NodeStatus:
-        published = last.published()
-        return replace(FRESH, **(vars(published) | {"fresh_limit_s": 0.3}))
+    def status() -> HealthReport:
+        age_s = time.monotonic() - published_s
+        return replace(FRESH, fresh_age_s=age_s, record_age_s=age_s, fresh_limit_s=0.3)
 
     node = Node(status)
-    mask = Prediction(
-        Frame("camera", 0, 0, 0, np.zeros((4, 4, 3), np.uint8), "000000"),
-        np.zeros((4, 4), np.uint8),
-        (1.0, 0.0, 0.0),
-        "m",
-        published_ns=time.monotonic_ns(),
-    )
 
-    last.record(mask)  # and then nothing more
     before = node.ask("/readyz")[0]
     limit_s = time.monotonic() + 5
     while (after := node.ask("/readyz"))[0] == 200 and time.monotonic() < limit_s:
@@ -205,7 +193,8 @@ def test_metrics_have_the_counts_and_states(node: Node) -> None:
             "drivable_io_errors_total": 4,
             "drivable_reconnect_attempts_total": 6,
             "drivable_reconnects_total": 2,
-            "drivable_restarts_total{stage=capture}": 2,
+            "drivable_restarts_total{stage=reader}": 2,
+            "drivable_restarts_total{stage=sink jsonl}": 1,
             "drivable_sink_dropped_total{sink=jsonl}": 5,
             "drivable_sink_up{sink=jsonl}": 1,
             "drivable_sink_up{sink=overlay}": 0,
@@ -414,7 +403,7 @@ def test_request_that_drips_in_has_no_more_time_than_any_other(
 
 def test_client_that_takes_no_answer_is_disconnected(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("perception.telemetry.http_request.WRITE_LIMIT_S", 0.2)
-    node.reported = replace(FRESH, restarts={f"stage {number} {200 * 'x'}": 1 for number in range(50_000)})
+    node.reported = replace(FRESH, sinks={f"{number} {200 * 'x'}": SinkHealth() for number in range(20_000)})
 
     with node.connect() as connection:
         connection.sendall(b"GET /metrics HTTP/1.1\r\n\r\n")

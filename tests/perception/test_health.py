@@ -1,23 +1,25 @@
-"""The node's status: what counts as alive and as fresh, and ages that no standstill can keep young."""
+"""The node's health: what is alive, ready or a problem, and ages that no standstill keeps young."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from perception.frame import CameraState, EngineState, Frame, NoFrameRecord, Prediction
-from perception.telemetry.health import (
-    LastOutput,
-    NodeStatus,
-    Phase,
-    own_memory,
-    silence_limit_s,
-)
+from perception.pipeline import Runner
+from perception.pipeline.counters import FrameCounters
+from perception.sources.counts import SourceCounts
+from perception.sources.isolated.freshness import FreshnessSettings
+from perception.sources.source import Source, SourceInfo
+from perception.system.clock import Clock
+from perception.telemetry.health import HealthReport, Phase, SinkHealth, own_memory, silence_limit_s
+from perception.telemetry.reporter import HealthReporter
 
-FRESH = NodeStatus(
+FRESH = HealthReport(
     source_id="rtsp://ann:***@camera/road",
     model_id="rt_m-1",
     provider="cpu",
@@ -32,12 +34,35 @@ FRESH = NodeStatus(
 )
 
 
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The monotonic clock in ns, as a list of one value to be set."""
-    now = [1_000_000_000]
-    monkeypatch.setattr("perception.telemetry.health.time.monotonic_ns", lambda: now[0])
-    return now
+class Silent(Source):
+    """A camera that is never read."""
+
+    def open(self) -> SourceInfo:
+        return SourceInfo("camera", True, (4, 4), 30.0)
+
+    def read(self) -> Frame:
+        raise NotImplementedError
+
+    def close(self) -> None:
+        pass
+
+
+class Node:
+    """The reports of a run, by a clock that the test sets."""
+
+    def __init__(self) -> None:
+        self.now_ns = 1_000_000_000
+        clock, source = Clock(lambda: self.now_ns), Silent()
+        info = source.open()
+        engine: Any = SimpleNamespace(
+            contract=SimpleNamespace(model_id="m"), provider="cpu", state=EngineState.OK
+        )
+        self._reporter = HealthReporter(source, info, engine, FreshnessSettings(), clock=clock)
+        self.record = self._reporter.record
+        self.runner = Runner(source, info, [Silent.open], clock=clock)  # type: ignore[list-item]
+
+    def report(self) -> HealthReport:
+        return self._reporter.report(self.runner)
 
 
 def prediction(published_ns: int, state: CameraState = CameraState.OK) -> Prediction:
@@ -50,8 +75,8 @@ def outage(published_ns: int) -> NoFrameRecord:
     return NoFrameRecord("camera", (4, 4), 0, None, CameraState.LOST, "unplugged", published_ns=published_ns)
 
 
-def test_young_mask_of_a_good_camera_is_fresh_and_alive() -> None:
-    assert FRESH.is_fresh
+def test_young_mask_of_a_good_camera_is_ready_and_alive() -> None:
+    assert FRESH.is_ready
     assert FRESH.is_alive
 
 
@@ -77,16 +102,16 @@ def test_young_mask_of_a_good_camera_is_fresh_and_alive() -> None:
 def test_output_is_not_fresh_and_says_why(change: dict[str, Any], reason: str) -> None:
     status = replace(FRESH, **change)
 
-    assert not status.is_fresh
-    assert status.why_not_fresh == reason
+    assert not status.is_ready
+    assert status.why_not_ready == reason
 
 
 def test_engine_that_fell_back_still_gives_fresh_masks() -> None:
-    assert replace(FRESH, engine_state=EngineState.FALLBACK).is_fresh
+    assert replace(FRESH, engine_state=EngineState.FALLBACK).is_ready
 
 
 def test_poor_camera_still_gives_fresh_masks() -> None:
-    assert replace(FRESH, camera_state=CameraState.DEGRADED, camera_reason="glare").is_fresh
+    assert replace(FRESH, camera_state=CameraState.DEGRADED, camera_reason="glare").is_ready
 
 
 @pytest.mark.parametrize(
@@ -113,39 +138,76 @@ def test_stuck_node_is_not_alive_and_says_why(change: dict[str, Any], reason: st
     assert replace(FRESH, **change).why_not_alive == reason
 
 
-def test_ages_grow_while_nobody_publishes(clock: list[int]) -> None:
-    last = LastOutput()
-    clock[0] = 2_000_000_000
-    last.record(prediction(clock[0]))
+def test_ages_grow_while_nobody_publishes() -> None:
+    node = Node()
+    node.now_ns = 2_000_000_000
+    node.record(prediction(node.now_ns))
 
-    clock[0] = 9_000_000_000
-    published = last.published()
+    node.now_ns = 9_000_000_000
+    report = node.report()
 
-    assert published.camera_state is CameraState.OK
-    assert (published.record_age_s, published.fresh_age_s) == (7.0, 7.0)
+    assert report.camera_state is CameraState.OK
+    assert (report.record_age_s, report.fresh_age_s) == (7.0, 7.0)
+    assert (report.why_not_alive, report.why_not_ready) == (
+        "nothing was published for 7.0 s",
+        "no mask was published for 7.0 s",
+    )
 
 
-def test_before_the_first_output_the_age_of_the_run_counts(clock: list[int]) -> None:
-    last = LastOutput()
+def test_before_the_first_output_the_age_of_the_run_counts() -> None:
+    node = Node()
 
-    clock[0] += 3_000_000_000
-    published = last.published()
+    node.now_ns += 3_000_000_000
+    report = node.report()
 
-    assert (published.camera_state, published.fresh_age_s, published.record_age_s) == (None, None, 3.0)
+    assert (report.camera_state, report.fresh_age_s, report.record_age_s) == (None, None, 3.0)
 
 
 @pytest.mark.parametrize("state", [CameraState.BLOCKED, CameraState.FROZEN, CameraState.LOST])
-def test_record_without_a_mask_makes_no_mask_younger(state: CameraState, clock: list[int]) -> None:
-    last = LastOutput()
-    last.record(prediction(clock[0]))
+def test_record_without_a_mask_makes_no_mask_younger(state: CameraState) -> None:
+    node = Node()
+    node.record(prediction(node.now_ns))
 
-    clock[0] += 2_000_000_000
-    last.record(outage(clock[0]) if state is CameraState.LOST else prediction(clock[0], state))
-    clock[0] += 1_000_000_000
-    published = last.published()
+    node.now_ns += 2_000_000_000
+    node.record(outage(node.now_ns) if state is CameraState.LOST else prediction(node.now_ns, state))
+    node.now_ns += 1_000_000_000
+    report = node.report()
 
-    assert published.camera_state is state
-    assert (published.record_age_s, published.fresh_age_s) == (1.0, 3.0)
+    assert report.camera_state is state
+    assert (report.record_age_s, report.fresh_age_s) == (1.0, 3.0)
+
+
+def test_error_of_a_stage_is_a_dead_end_and_a_problem_and_that_of_a_live_sink_a_problem_alone() -> None:
+    node = Node()
+    node.runner.note("sink jsonl", OSError("disk full"))
+    without_sink = node.report()
+    node.runner.note("predict-0", MemoryError())
+
+    assert (without_sink.dead_end, without_sink.problems(5.0)) == (None, ["sink jsonl: disk full"])
+    assert node.report().dead_end == "predict-0: MemoryError"
+    assert node.report().errors == ("sink jsonl: disk full", "predict-0: MemoryError")
+
+
+@pytest.mark.parametrize(
+    ("change", "problems"),
+    [
+        ({}, []),
+        ({"errors": ("capture: unplugged", "sink jsonl: full")}, ["capture: unplugged"]),
+        (
+            {"unended": ("capture", "sink jsonl")},
+            [f"{it} did not end within 5.0 s" for it in ("capture", "sink jsonl")],
+        ),
+        (
+            {"frames": FrameCounters(withheld_by={"engine suspect": 2, "camera stale": 1})},
+            ["2 frames have no mask: the network's output does not depend on them"],
+        ),
+        ({"source": SourceCounts(unreadable=1)}, ["1 image could not be read and has no mask"]),
+        ({"source": SourceCounts(unreadable=3)}, ["3 images could not be read and have no mask"]),
+        ({"sinks": {"jsonl": SinkHealth(issue="9 records lost")}}, ["sink jsonl: 9 records lost"]),
+    ],
+)
+def test_run_that_is_over_has_problems_a_line_each(change: dict[str, Any], problems: list[str]) -> None:
+    assert replace(FRESH, **change).problems(5.0) == problems
 
 
 @pytest.mark.parametrize(("rate_hz", "limit_s"), [(30.0, 5.0), (1.0, 5.0), (0.05, 100.0)])

@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from threading import Event
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,8 +15,9 @@ import pytest
 from perception.concurrency.hang_watch import WatchdogSettings
 from perception.frame import CameraState, EngineState, Frame, NoFrameRecord, OutputItem, Prediction
 from perception.pipeline import Runner, RunPolicy
+from perception.sources.isolated.freshness import FreshnessSettings
 from perception.sources.source import EndOfSource, Source, SourceInfo
-from perception.telemetry.health import LastOutput, dead_end_of
+from perception.telemetry.reporter import HealthReporter
 
 RATE_HZ = 50.0
 LIMIT_S = 10.0
@@ -148,19 +151,23 @@ def test_stall_does_not_look_alive_or_fresh_and_the_watchdog_ends_it() -> None:
         if frame.frame_id >= 5:
             goes_on.wait(LIMIT_S)
 
-    policy, last_output = RunPolicy(max_age_s=0.2, watchdog=settings), LastOutput()
-    predictors, listeners = [predict_but(hangs)], [last_output.record]
-    runner = Runner(camera, camera.open(), predictors, [sink], policy, listeners=listeners)
+    policy, info = RunPolicy(max_age_s=0.2, watchdog=settings), camera.open()
+    engine: Any = SimpleNamespace(
+        contract=SimpleNamespace(model_id="m"), provider="cpu", state=EngineState.OK
+    )
+    reporter = HealthReporter(camera, info, engine, FreshnessSettings(max_age_s=0.2))
+    predictors, listeners = [predict_but(hangs)], [reporter.record]
+    runner = Runner(camera, info, predictors, [sink], policy, listeners=listeners)
     runner.start()
     until_s = time.monotonic() + LIMIT_S
     while not runner.errors and time.monotonic() < until_s:
         runner.watch()
         time.sleep(0.02)
-    last = last_output.published()
+    last = reporter.report(runner)
     written = len(sink.written)
     time.sleep(0.3)
 
-    assert dead_end_of(runner.errors, True) == "predict-0: hung: at one frame for more than 1.5 s"
+    assert last.dead_end == "predict-0: hung: at one frame for more than 1.5 s"
     assert stalled_records(sink.written)
     assert (last.engine_state, last.camera_state) == (EngineState.STALLED, CameraState.OK)
     assert last.record_age_s > 1.0, "records of a stall kept the node alive"

@@ -70,7 +70,7 @@ def test_summary_is_written_after_an_error_too(tmp_path: Path) -> None:
 
 
 def test_number_that_is_none_is_null(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("perception.telemetry.summary.own_memory", Memory)
+    monkeypatch.setattr("perception.telemetry.reporter.own_memory", Memory)
     summary = tmp_path / "s.json"
 
     assert main([*SMALL, "--max-frames", "2", "--summary", str(summary)]) == 0

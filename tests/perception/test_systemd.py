@@ -21,10 +21,10 @@ from perception.frame import CameraState, EngineState
 from perception.inference.engines.providers import cache_folder
 from perception.pipeline import DRAIN_LIMIT_S
 from perception.pipeline.counters import FrameCounters
-from perception.telemetry.health import NodeStatus, Phase, SinkStatus
+from perception.telemetry.health import HealthReport, Phase, SinkHealth
 from perception.telemetry.systemd import SystemdNotifier
 
-STARTING = NodeStatus(
+STARTING = HealthReport(
     source_id="camera",
     model_id="rt_m-1",
     provider="cpu",
@@ -138,7 +138,7 @@ def test_node_that_reports_a_lost_camera_keeps_its_heartbeat(systemd: Systemd, p
 
 
 @pytest.mark.parametrize("status", [STUCK, replace(LOST, dead_end="capture: no more restarts")])
-def test_stuck_node_gets_no_heartbeat(status: NodeStatus, systemd: Systemd, pass_s: PassS) -> None:
+def test_stuck_node_gets_no_heartbeat(status: HealthReport, systemd: Systemd, pass_s: PassS) -> None:
     notifier = SystemdNotifier(environment=systemd.environment)
     notifier.tick(FRESH)
     systemd.heard()
@@ -168,7 +168,7 @@ def test_start_that_waits_for_its_camera_is_not_given_up(systemd: Systemd, pass_
 
 
 @pytest.mark.parametrize("status", [STUCK, FRESH])
-def test_start_gets_no_more_time_once_it_is_stuck_or_over(status: NodeStatus, systemd: Systemd) -> None:
+def test_start_gets_no_more_time_once_it_is_stuck_or_over(status: HealthReport, systemd: Systemd) -> None:
     notifier = SystemdNotifier(environment=systemd.environment)
 
     notifier.tick(status)
@@ -210,13 +210,13 @@ def test_stopping_is_sent_once(systemd: Systemd) -> None:
                 FRESH,
                 frames=FrameCounters(9, 6, 0, {"newer frame": 2, "late": 1}, 0),
                 engine_state=EngineState.FALLBACK,
-                sinks={"jsonl": SinkStatus(0, "disk full"), "overlay": SinkStatus()},
+                sinks={"jsonl": SinkHealth(issue="disk full"), "overlay": SinkHealth()},
             ),
             "masks are fresh, camera ok; 6 published; 3 dropped; engine fallback on cpu; jsonl failed",
         ),
     ],
 )
-def test_status_is_one_line_of_state(status: NodeStatus, expected: str, systemd: Systemd) -> None:
+def test_status_is_one_line_of_state(status: HealthReport, expected: str, systemd: Systemd) -> None:
     notifier = SystemdNotifier(environment=systemd.environment)
 
     notifier.tick(status)
