@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -146,6 +147,49 @@ def test_threads_do_not_mix_up_their_frames(road_bgr: np.ndarray) -> None:
         together = list(pool.map(engine.infer, images * 2))
 
     np.testing.assert_array_equal(together, alone * 2)
+
+
+@pytest.fixture
+def compiled(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The networks that are compiled, and the settings of each."""
+    openvino = pytest.importorskip("openvino")
+    made: list[Any] = []
+    compile_model = openvino.Core.compile_model
+
+    def compile_and_keep(core: Any, graph: Any, device: str, settings: dict[str, Any]) -> Any:
+        made.append((compile_model(core, graph, device, settings), settings))
+        return made[-1][0]
+
+    monkeypatch.setattr(openvino.Core, "compile_model", compile_and_keep)
+    return made
+
+
+@pytest.mark.parametrize(("threads", "each"), [(1, 1), (0, 3)])
+def test_concurrent_inferences_have_a_network_each_of_one_stream(
+    threads: int, each: int, compiled: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine_module, "usable_cores", lambda: 6)
+
+    OpenVinoEngine(SHIPPED, threads, precision="f32", streams=2)
+
+    assert [
+        (settings["NUM_STREAMS"], settings["INFERENCE_NUM_THREADS"], settings["ENABLE_CPU_PINNING"])
+        for _, settings in compiled
+    ] == [(1, each, False)] * 2
+
+
+def test_every_network_has_to_give_the_known_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    openvino = pytest.importorskip("openvino")
+    infer, asked = openvino.InferRequest.infer, []
+
+    def infer_nothing_the_second_time(request: Any, inputs: dict[int, Any], **others: Any) -> Any:
+        asked.append(request)
+        return infer(request, {0: inputs[0] * (len(asked) != 2)}, **others)
+
+    monkeypatch.setattr(openvino.InferRequest, "infer", infer_nothing_the_second_time)
+
+    with pytest.raises(EngineError, match=r"does not give its known answer on openvino f32: mean IoU 0\.25"):
+        OpenVinoEngine(SHIPPED, threads=1, precision="f32", streams=2)
 
 
 def test_logits_stay_the_same_after_the_next_inference(in_f32: OpenVinoEngine, road_bgr: np.ndarray) -> None:
