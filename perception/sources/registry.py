@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from typing import Any, Final, NamedTuple
 
 from perception.sources.camera import CAMERA
@@ -70,7 +70,7 @@ class Spec(NamedTuple):
             try:
                 text = SOURCES[name].spec_of(source)
             except PluginError as error:  # it may not be needed
-                log.warning(error)
+                _warn_once(str(error))
             else:
                 if text is not None:
                     return cls(name, text)
@@ -80,6 +80,11 @@ class Spec(NamedTuple):
     def is_live(self) -> bool:
         """Whether it may hang and come back."""
         return SOURCES[self.kind].is_live(self.text)
+
+
+@cache
+def _warn_once(message: str) -> None:
+    log.warning(message)
 
 
 def build_source(spec: str, settings: object = None) -> Source:

@@ -333,17 +333,19 @@ def test_output_of_a_package_may_not_lie_on_the_model(
     assert model.read_bytes() == b"x"
 
 
-def test_broken_package_is_one_line_that_names_it(install: Callable[..., None], node: Run) -> None:
+def test_broken_package_is_one_line_that_names_it(
+    install: Callable[..., None], node: Run, make_clip: Callable[..., Path]
+) -> None:
     install("ruin", "import no_such_thing\n", {group: {"ruin": "ruin:x"} for group in POINTS})
 
     used = node("--source", "synthetic", "--max-frames", "1", "--engine", "ruin")
-    unused = node("--source", "nowhere.mp4")
+    unused = node("--source", str(make_clip(frames=2)))
 
     why = "does not load: ModuleNotFoundError: No module named 'no_such_thing'"
-    assert used.returncode == unused.returncode == 1
+    assert (used.returncode, unused.returncode) == (1, 0)
     assert used.stderr.splitlines()[-1] == f"drivable-node: ruin 1.0: ruin of drivable.engines {why}"
-    assert unused.stderr.splitlines()[0] == f"warning: ruin 1.0: ruin of drivable.sources {why}"
-    assert "no such file or folder; a source is a video file, " in unused.stderr
+    warnings = [line for line in unused.stderr.splitlines() if "ruin" in line]
+    assert warnings == [f"warning: ruin 1.0: ruin of drivable.sources {why}"]
 
 
 FAULTY = """
