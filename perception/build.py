@@ -18,8 +18,8 @@ from perception.refine import refine_steps
 from perception.sinks.registry import SINKS, Sinks
 from perception.sinks.sink import HasTarget, Sink
 from perception.sources.images import folders_of
-from perception.sources.registry import build_source, kind_of
-from perception.sources.source import SourceInfo
+from perception.sources.registry import SOURCES, build_source, kind_of
+from perception.sources.source import SourceError, SourceInfo
 from perception.system.cores import usable_cores
 from perception.system.time_limit import within
 
@@ -117,6 +117,11 @@ class RunParts:
         self.source = build_source(config.source, config)
         self._config = config
         self._opened: list[Sink] = []
+
+    def open_source(self) -> SourceInfo:
+        """What is known of the source; raises SourceError, or PluginError."""
+        kind = SOURCES[kind_of(self._config.source)]
+        return kind.make(self.source.open, expected=SourceError)
 
     def close(self) -> None:
         """Close what is open of a run that did not come to its end; whatever that raises is less than why."""

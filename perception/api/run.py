@@ -185,7 +185,7 @@ def open(
 def _started(config: NodeConfig, network: Network) -> Run:
     parts = RunParts(config)
     try:
-        info = parts.source.open()
+        info = parts.open_source()
         engine = network.engine_for(info.is_live)
         results = ResultQueue(1 if info.is_live else RECORDED_AHEAD, drops=info.is_live)
         reporter = HealthReporter(parts.source, info, engine, config.freshness)

@@ -74,7 +74,7 @@ def run(config: NodeConfig, stop: StopSignals | None = None, settings_files: Seq
         summary_file = SummaryFile(Path(config.summary), overwrite=config.overwrite, append=config.append)
     try:
         stop.wake_by(parts.source.stop)
-        info = parts.source.open()
+        info = parts.open_source()
         stop.check()
         size = "{}x{}".format(*info.frame_wh) if info.frame_wh else ""
         facts = [info.source_id, size, str(info.rate), info.description]

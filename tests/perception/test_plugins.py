@@ -354,7 +354,7 @@ from dataclasses import dataclass
 from perception.inference.engines import EngineKind
 from perception.refine import RefineKind
 from perception.sinks import SinkKind
-from perception.sources import SourceKind
+from perception.sources import Source, SourceKind
 
 
 @dataclass(frozen=True)
@@ -368,6 +368,11 @@ class Nothing:
 
 def fail(*arguments):
     raise KeyError("what it needs")
+
+
+class Unopened(Source):
+    def open(self):
+        fail()
 
 
 BUILD = lambda *arguments: Nothing()
@@ -395,6 +400,7 @@ USES = {
     ("part", "change", "message"),
     [
         ("source", "", "Nothing is no Source: it has no close, counts, open, pace, read, rewind, stop"),
+        ("source", "BUILD = lambda *arguments: Unopened()", "KeyError: 'what it needs'"),
         (
             "engine",
             "",
