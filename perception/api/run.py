@@ -29,6 +29,7 @@ from perception.pipeline.counters import FrameCounters
 from perception.sinks.sink import SinkError
 from perception.sources.registry import Spec
 from perception.sources.source import SourceError, SourceInfo
+from perception.system.plugins import PluginError
 from perception.telemetry.health import HealthReport
 from perception.telemetry.reporter import HealthReporter
 
@@ -69,7 +70,7 @@ class Run:
         """Wait for the next result.
 
         Raises:
-            SourceError, EngineError, SinkError, RunError: what ended the run.
+            SourceError, EngineError, SinkError, PluginError, RunError: what ended the run.
         """
         output = self._results.take()
         if output is not None:
@@ -126,7 +127,7 @@ class Run:
             self._runner.raise_first_error()
         except RunError as error:
             cause = error.__cause__
-            if isinstance(cause, SourceError | EngineError | SinkError):
+            if isinstance(cause, SourceError | EngineError | SinkError | PluginError):
                 cause.add_note(f"in the stage {error.stage}")
                 raise cause from None
             raise

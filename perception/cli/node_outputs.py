@@ -8,12 +8,13 @@ import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from perception.cli.collisions import CollisionError, Input, Target, check_apart, is_same
 from perception.config import BUILT_IN, NodeConfig
 from perception.sinks.earlier_files import EarlierKind
 from perception.sinks.jsonl import STDOUT
+from perception.sinks.kind import SinkKind
 from perception.sinks.naming import Naming
 from perception.sinks.registry import SINKS
 from perception.sources.images import IMAGE_SUFFIXES, frame_names
@@ -48,10 +49,9 @@ def check_outputs(config: NodeConfig, model: Path, settings_files: Sequence[Path
 
 def hint_without_outputs(config: NodeConfig) -> str | None:
     """Which outputs there are, where none is asked for; None where one is."""
-    kinds = SINKS.used(config).values()
-    if config.summary or config.http or any(kind.target_of(config) for kind in kinds):
+    if config.summary or config.http or _sinks_that_write(config):
         return None
-    options = [*(kind.option for kind in kinds), "--summary"]
+    options = [*(kind.option for kind in SINKS.used(config).values()), "--summary"]
     return f"no output is asked for; there are {', '.join(options)} and --http"
 
 
@@ -74,9 +74,8 @@ def _inputs(
 
 def _targets(config: NodeConfig) -> list[Target]:
     targets = []
-    for kind in SINKS.used(config).values():
-        name = kind.target_of(config)
-        if name is None or not kind.is_on_disk:
+    for kind, name in _sinks_that_write(config):
+        if not kind.is_on_disk:
             continue
         if name == STDOUT:
             targets += [Target(kind.option, _STDOUT_FILE)] if _STDOUT_FILE.is_file() else []
@@ -101,16 +100,18 @@ def _check_own_streams(config: NodeConfig) -> None:
         )
 
 
-def _folders(config: NodeConfig) -> list[tuple[EarlierKind, Path]]:
-    """The folders that get a file a frame."""
-    named = ((kind, kind.target_of(config)) for kind in SINKS.used(config).values())
-    return [(pictures, Path(name)) for kind, name in named if name and (pictures := kind.pictures(name))]
+def _sinks_that_write(config: NodeConfig) -> list[tuple[SinkKind[Any], str]]:
+    """The sinks that the settings turn on, and where each writes."""
+    kinds = SINKS.used(config).values()
+    return [(kind, name) for kind in kinds if (name := kind.target_of(config)) is not None]
 
 
 def _check_images(config: NodeConfig, source: str, files: Sequence[Path], targets: Sequence[Target]) -> None:
     """What is written must be no picture of the source for the next run; raises CollisionError."""
     written = {target.option: [target.path] for target in targets}
-    for kind, folder in _folders(config):
+    for sink, folder in _sinks_that_write(config):
+        if (kind := sink.pictures(folder)) is None:
+            continue
         taken: dict[str, Path] = {}
         for name, file in zip(frame_names(files), files, strict=True):
             if taken.setdefault(name, file) is not file:
@@ -118,11 +119,11 @@ def _check_images(config: NodeConfig, source: str, files: Sequence[Path], target
                     f"{source}: {taken[name]} and {file} would have {kind.noun}s of the same name; "
                     f"rename one, take fewer, or leave out {kind.option}"
                 )
-        written[kind.option] = [folder / f"{name}{kind.suffix}" for name in taken]
+        written[kind.option] = [Path(folder, f"{name}{kind.suffix}") for name in taken]
         there = (file for file in written[kind.option] if file.is_file())
-        if alien := next((file for file in there if not _is_ours(kind, folder, file)), None):
+        if other := next((file for file in there if not _is_ours(kind, Path(folder), file)), None):
             raise CollisionError(
-                f"{alien} is there, and no {kind.noun}; name another folder with {kind.option}"
+                f"{other} is there, and no {kind.noun}; name another folder with {kind.option}"
             )
     for target in targets:
         if any(_would_be_read(source, file) for file in written[target.option]):
