@@ -14,7 +14,6 @@ from perception.sources.source import SourceError
 ALGORITHMS: Final = {"SHA-512-256": "sha512_256", "SHA-256": "sha256", "MD5": "md5"}
 """Digest algorithms, strongest first, with their `hashlib` names; each also as `-sess`."""
 
-_SCHEMES: Final = ("Digest", "Basic")
 _TOKENS: Final = re.compile(r'([\w.-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]*))|([A-Za-z][\w-]*)')
 
 
@@ -75,7 +74,7 @@ def best_of(challenges: list[Challenge]) -> Challenge:
     known = [challenge for challenge in challenges if challenge.strength >= 0]
     if not known:
         asked = " or ".join(dict.fromkeys(map(str, challenges))) or "a way that it does not name"
-        raise SourceError(f"asks for a password by {asked}; known are {' and '.join(_SCHEMES)}")
+        raise SourceError(f"asks for a password by {asked}; known are Digest and Basic")
     return min(known, key=lambda challenge: challenge.strength)
 
 

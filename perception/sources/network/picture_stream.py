@@ -58,7 +58,7 @@ class PictureFinder:
         self._part_bytes = 0  # `Content-Length` of the part; 0 if absent
         self._left_bytes = 0  # of the part, after the last picture
         self._is_preview = False
-        self._have_ends = self._lack_ends = False
+        self._have_ends = self._lack_ends = self._lengths_hold = False
         self.torn = 0
         """Incomplete pictures."""
         self.is_cut_off = False
@@ -119,7 +119,7 @@ class PictureFinder:
 
     def _is_torn(self, picture: bytes) -> bool:
         if picture[0] != 0xFF or picture.endswith(_EOI_MARK):
-            self._have_ends = True
+            self._have_ends, self._lengths_hold = True, len(picture) == self._part_bytes
             return False
         is_torn = len(picture) < self._part_bytes if self._part_bytes else self._have_ends
         self._lack_ends |= not is_torn
@@ -127,6 +127,11 @@ class PictureFinder:
 
     def _jpeg_end(self) -> int | None:
         data, length = self._data, self._part_bytes
+        if self._lengths_hold and length:  # no need to parse markers
+            if len(data) < length:
+                return None
+            if data.endswith(_EOI_MARK, 0, length):
+                return length
         while marker := _MARKER.search(data, self._at):
             self._at = at = marker.start()
             if data[at + 1] == _EOI:

@@ -85,11 +85,10 @@ class Manifest:
                 continue
             if video.adaptation.find(f"{_ANY}ContentProtection") is not None:
                 raise SourceError("its segments are encrypted (ContentProtection), which is not supported")
-            is_first = True
+            earlier = len(segments)
             for place, duration_s, init in _Segments(self._url, root, video, self._utc_s()).all():
-                is_new_period = is_first and bool(segments)
+                is_new_period = len(segments) == earlier > 0
                 segments.append(Segment(self._number(place), place, duration_s, init, is_new_period))
-                is_first = False
         self._numbers = {segment.place: segment.number for segment in segments}
         longest_s = max((segment.duration_s for segment in segments), default=0.0)
         return Playlist(tuple(segments), root.get("type", "static") != "dynamic", longest_s)
