@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import time
-from typing import Any
+from pathlib import Path
 
 from av.container import InputContainer
 
@@ -11,6 +12,7 @@ from perception.frame import Frame
 from perception.sources.choice import Choice
 from perception.sources.counts import SourceCounts
 from perception.sources.decoding.decoder import Decoded, Decoder
+from perception.sources.decoding.file_end import Beginning
 from perception.sources.decoding.frame_times import CaptureTimes, FrameTimes
 from perception.sources.decoding.image_size import MAX_PIXELS
 from perception.sources.rate import Rate
@@ -87,24 +89,28 @@ class DecodedSource(Source):
             self.decode_errors, clock_steps=times.clock_steps, strays=times.strays, gaps=times.gaps
         )
 
-    def _begin(self, container: InputContainer, **decoding: Any) -> tuple[Decoder, Decoded]:
+    def _begin(
+        self,
+        container: InputContainer,
+        threads: int | None,
+        file: Path | Beginning | None = None,
+        frame_limit_s: float = math.inf,
+        has_clock: bool = True,
+    ) -> tuple[Decoder, Decoded]:
         """A decoder of the container and its first picture, without which it is not open.
 
         Raises:
             SourceError, TimeoutError: with the container closed.
         """
+        how = (threads, frame_limit_s, file, self._max_pixels, self._choice, has_clock)
         try:
-            decoder = Decoder(
-                container, self._name, max_pixels=self._max_pixels, choice=self._choice, **decoding
-            )
+            decoder = Decoder(container, self._name, *how)
             return decoder, decoder.peek()
         except BaseException:
             container.close()
             raise
 
-    def _opened(
-        self, decoder: Decoder, first: Decoded, rate: Rate, description: str, **properties: Any
-    ) -> SourceInfo:
+    def _opened(self, decoder: Decoder, first: Decoded, rate: Rate, description: str) -> SourceInfo:
         """Read from this decoder from now on."""
         self._decoder, self._frames_read, self._errors_before = decoder, 0, 0
         self.times, self._capture_times = FrameTimes(rate.hz, decoder.form), CaptureTimes()
@@ -112,7 +118,6 @@ class DecodedSource(Source):
             *(self._source_id, self._is_live, first.pixels.frame_wh, rate.hz, description),
             pixel_aspect=first.pixel_aspect,
             rate_kind=rate.kind,
-            **properties,
         )
 
     def _next(self, decoder: Decoder) -> Decoded:

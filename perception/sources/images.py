@@ -50,12 +50,11 @@ class ImagesSource(Source):
     def __init__(self, pattern: str, rate_hz: float = 10.0, max_pixels: int = MAX_PIXELS) -> None:
         self._pattern, self._max_pixels = pattern, max_pixels
         self._rate_hz = rate_hz
-        self._files: list[Path] = []
-        self._names: list[str] = []
+        self._listed: list[tuple[Path, str]] = []  # files with the names of their frames
         self._alone: ImageFile | None = None
-        self._frames = self._next_id = self._missed = 0
+        self._next_id = self._missed = 0
         self._first: Picture | None = None
-        self._reported: set[Path] = set()
+        self._reported: set[tuple[Path, str]] = set()
         self._has_reported_several = False
         self.decode_errors = 0
         """Unreadable images and damaged pictures so far."""
@@ -64,12 +63,12 @@ class ImagesSource(Source):
 
     def open(self) -> SourceInfo:
         """List the images and decode the first readable one; raises SourceError if there is none."""
-        self._files = self._list()
-        self._names = frame_names(self._files)
-        self._frames, self._alone = len(self._files), None
-        if self._frames == 1:
-            self._alone = self._load(self._files[0])
-            self._frames = self._alone.pictures
+        files = self._list()
+        self._listed = list(zip(files, frame_names(files), strict=True))
+        self._alone = self._load(files[0]) if len(files) == 1 else None
+        if self._alone is not None and (count := self._alone.pictures) > 1:
+            digits = len(str(count - 1))
+            self._listed = [(files[0], f"{files[0].stem}_{index:0{digits}d}") for index in range(count)]
         self.rewind()
         problems: list[str] = []
         while self._first is None:
@@ -78,21 +77,21 @@ class ImagesSource(Source):
             except SourceError as error:
                 problems.append(str(error))
                 self._next_id += 1
-                if self._next_id == self._frames:
+                if self._next_id == len(self._listed):
                     raise self._nothing(problems) from None
         for index, problem in enumerate(problems):
             self._miss(index, problem)
         height, width = self._first.image_bgr.shape[:2]
         return SourceInfo(
             *(self._pattern, False, (width, height), self._rate_hz, self._description()),
-            is_one_picture=self._frames == 1,
+            is_one_picture=len(self._listed) == 1,
             are_stills=True,
-            frames_expected=self._frames,
+            frames_expected=len(self._listed),
         )
 
     def read(self) -> Frame:
         """The next readable image; raises EndOfSource."""
-        while self._next_id < self._frames:
+        while self._next_id < len(self._listed):
             frame_id, self._next_id = self._next_id, self._next_id + 1
             first, self._first = self._first, None
             try:
@@ -108,7 +107,7 @@ class ImagesSource(Source):
                 captured_ns=time.monotonic_ns(),
                 time_ns=round(frame_id * 1e9 / self._rate_hz),
                 pixels=picture.image_bgr,
-                name=self._name(frame_id),
+                name=self._listed[frame_id][1],
                 is_damaged=picture.is_damaged,
                 missed_before=missed,
             )
@@ -121,7 +120,7 @@ class ImagesSource(Source):
 
     def close(self) -> None:
         """Forget the list of images."""
-        self._files, self._names, self._alone, self._first = [], [], None, None
+        self._listed, self._alone, self._first = [], None, None
 
     def counts(self) -> SourceCounts:
         """Unreadable and damaged images."""
@@ -136,41 +135,36 @@ class ImagesSource(Source):
     def _picture(self, frame_id: int) -> Picture:
         if self._alone is not None:
             return self._alone.picture(frame_id)
-        image = self._load(self._files[frame_id])
+        file = self._listed[frame_id][0]
+        image = self._load(file)
         if image.held > 1 and not self._has_reported_several:
             self._has_reported_several = True
-            file = self._files[frame_id]
             log.info(f"{file}: contains {image.held} pictures; only the first is used, as in all such files")
         return image.picture()
-
-    def _name(self, frame_id: int) -> str:
-        if self._alone is None:
-            return self._names[frame_id]
-        stem = self._files[0].stem
-        return stem if self._frames == 1 else f"{stem}_{frame_id:0{len(str(self._frames - 1))}d}"
 
     def _miss(self, frame_id: int, problem: str) -> None:
         self._missed += 1
         self.decode_errors += 1
-        picture = self._files[0] / str(frame_id) if self._alone else self._files[frame_id]
-        if picture not in self._reported:
-            self._reported.add(picture)
+        if self._listed[frame_id] not in self._reported:
+            self._reported.add(self._listed[frame_id])
             self.unreadable += 1
             log.warning(f"{problem}; it is left out")
 
     def _description(self) -> str:
         if self._alone is None:
-            return f"{self._frames} images{_left_out(self._pattern)}"
-        if self._frames == 1 and self._alone.held > 1:
+            return f"{len(self._listed)} images{_left_out(self._pattern)}"
+        if len(self._listed) == 1 and self._alone.held > 1:
             return f"1 image, the first of {self._alone.held} pictures in the file"
-        if self._frames > 1:
-            return f"{self._frames} pictures in one file"
+        if len(self._listed) > 1:
+            return f"{len(self._listed)} pictures in one file"
         return f"1 image{_left_out(self._pattern)}"
 
     def _nothing(self, problems: list[str]) -> SourceError:
         if self._alone is not None:
             return SourceError(problems[0])
-        return SourceError(f"{self._pattern}: none of its {self._frames} images can be read; {problems[0]}")
+        return SourceError(
+            f"{self._pattern}: none of its {len(self._listed)} images can be read; {problems[0]}"
+        )
 
 
 def images_of(pattern: str) -> list[Path]:

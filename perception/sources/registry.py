@@ -133,13 +133,13 @@ def _isolated(
     if is_live:
         cap_s = min(how.longest_retry_s, reconnect.cap_s)
         reconnect = replace(reconnect, cap_s=cap_s, first_s=min(reconnect.first_s, cap_s))
-        if not reading.loop:  # otherwise it has to prove to be a recording
+        if reading.loop:  # it has to prove to be a recording, of which a round is opened within a read
+            read_timeout_s = max(read_timeout_s, open_timeout_s)
+        else:
             awaited = SourceInfo(how.name, True, None, how.rate_hz, "not open yet", rate_kind="assumed")
     else:  # a file has limits of its own, which are longer; it is given up before its stage counts as hung
         open_timeout_s = max(open_timeout_s, 2 * FILE_LIMIT_S)
         read_timeout_s = max(read_timeout_s, FILE_LIMIT_S - 2 * MARGIN_S)
-    if reading.loop:  # a round is opened within a read
-        read_timeout_s = max(read_timeout_s, open_timeout_s)
     retries = None if reading.open_retries == "forever" else reading.open_retries
     limits = Limits(open_timeout_s, read_timeout_s, reading.freshness, reconnect, retries)
 

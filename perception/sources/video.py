@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -46,7 +47,7 @@ class VideoSource(DecodedSource):
         """Open the file and decode its first frame."""
         self._written_ns = written_ns(self._on_disk)
         try:
-            decoder, first = self._begin(self._container(), threads=self._threads, file=self._on_disk)
+            decoder, first = self._begin(self._container(), self._threads, self._on_disk)
         except NoVideo:
             if self._on_disk and is_cut_off(self._on_disk):
                 raise SourceError(f"{self._name}: {ENDS_BEFORE_FIRST}") from None
@@ -55,8 +56,8 @@ class VideoSource(DecodedSource):
             raise SourceError(f"{self._name}: {self._silence}") from None
         frames = f", about {decoder.frames_expected} frames" if decoder.frames_expected else ""
         description = decoder.description + frames
-        return self._opened(
-            *(decoder, first, decoder.rate, description),
+        return replace(
+            self._opened(decoder, first, decoder.rate, description),
             is_one_picture=holds_one_picture(decoder.form, decoder.frames_expected),
             frames_expected=decoder.frames_expected,
         )

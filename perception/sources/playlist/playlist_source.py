@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -115,10 +116,9 @@ class PlaylistSource(DecodedSource):
         behind_s = sum(segment.duration_s for segment in video.playlist.segments[-FROM_THE_END:])
         delay = f"about {behind_s:.0f} s behind" if is_live else ""
         description = ", ".join(filter(None, (f"{decoder.description} by {video.form}", delay, video.note)))
-        burst_s = longest_s if is_live else 0.0
-        info = self._opened(decoder, first, decoder.rate, description, burst_s=burst_s)
+        info = self._opened(decoder, first, decoder.rate, description)
         self.times = FrameTimes(decoder.rate.hz)  # over all parts, whatever their containers
-        return info
+        return replace(info, burst_s=longest_s if is_live else 0.0)
 
     def close(self) -> None:
         """Release everything."""
