@@ -1,4 +1,4 @@
-"""What a command writes is held against what it reads, and against what else it writes, before it begins.
+"""Checks, before a command begins, that what it writes is neither what it reads nor another of its outputs.
 
 By the files themselves and not by their names: links, hard links, `./` and other case change nothing.
 """

@@ -29,9 +29,9 @@ NOTHING_GIVEN: Final = 2
 """Exit status of a command that was given nothing to do, as where arguments are wanted."""
 _STDERR: Final = 2
 _WAIT_S: Final = 1.0
-"""That a terminal or a pipe gets to take a line of the log; without a reader that is what a line costs."""
+"""Longest wait for a terminal or a pipe to take a line of the log."""
 _PIECE_BYTES: Final = 512
-"""That POSIX lets nobody wait for where a pipe has room at all."""
+"""Written at once without waiting if a pipe has any room, by POSIX."""
 
 
 def run_command(name: str, body: Callable[[], int]) -> int:
@@ -72,7 +72,7 @@ _interrupts: list[int] = []
 
 
 def _interrupt(number: int, where: FrameType | None) -> None:
-    """Python's own way, remembered."""
+    """Raise KeyboardInterrupt as Python does, and remember it."""
     _interrupts.append(number)
     signal.default_int_handler(number, where)
 
@@ -80,8 +80,8 @@ def _interrupt(number: int, where: FrameType | None) -> None:
 def reported(body: Callable[[], int]) -> int:
     """The status of `body`, or that of what it raised, which is logged in one line.
 
-    Errors that a command expects are its own to log. What is left is the machine's (OSError, no memory, no
-    thread), an interrupt, or an error of ours.
+    A command logs the errors that it expects itself. What is left is the machine's (OSError, no memory, no
+    thread), an interrupt, or a fault of drivable.
     """
     try:
         return body()
@@ -169,9 +169,9 @@ def quiet_libraries() -> None:
 
 
 class _Log(io.RawIOBase):
-    """Standard error whose lines may be lost, on a full disk or without a reader, but hold nobody up.
+    """Standard error that never blocks: lines may be lost, on a full disk or without a reader.
 
-    A pipe or a terminal is waited for only so long, and not at all from then on until it takes text again.
+    It waits for a pipe or a terminal once, and then not at all until that takes text again.
     """
 
     name = "<stderr>"
@@ -193,7 +193,7 @@ class _Log(io.RawIOBase):
         return os.isatty(self._descriptor)
 
     def write(self, data: Any) -> int:
-        """Write what can be written, and forget the rest; the length of all."""
+        """Write what can be written and drop the rest; returns the whole length."""
         rest = bytes(data)
         with suppress(OSError):
             while rest and self._has_room():

@@ -1,4 +1,4 @@
-"""What a run of the node reads and writes, held against each other before anything is opened or made."""
+"""Checks that a run of the node writes over none of its inputs, before anything is opened or made."""
 
 from __future__ import annotations
 

@@ -98,7 +98,7 @@ def run(config: NodeConfig, stop: StopSignals | None = None, settings_files: Seq
             claims=[summary_file] if summary_file else [],
             listeners=(reporter.record, changes.record),
         )
-        log.debug(f"sinks: {', '.join(sink.name for sink in runner.sinks.values()) or 'none'}")
+        log.debug(f"sinks: {', '.join(runner.sinks) or 'none'}")
         log.info(tracer.description)
         report = partial(reporter.report, runner, tracer)
         if endpoints is not None:

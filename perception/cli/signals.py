@@ -1,4 +1,4 @@
-"""Signals that ask a command to end: heard from its first moment to its last, and never in a lock's way."""
+"""Signals that ask a command to end: handled from its first moment to its last, without taking a lock."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 
 START_LIMIT_S: Final = 5.0
-"""That a start which was asked to end gets to end by itself: it may be inside a driver or a file system."""
+"""For a start that was asked to end, to end by itself: it may be inside a driver or a file system."""
 _NAMES: Final = ("SIGINT", "SIGTERM", "SIGHUP")
 
 
@@ -40,7 +40,7 @@ class StopSignals:
     """
 
     def __init__(self) -> None:
-        """Hear nothing; see `installed`."""
+        """Handle nothing; see `installed`."""
         self.number: int | None = None
         """The first signal."""
         self.is_urgent = False
@@ -52,25 +52,25 @@ class StopSignals:
     @classmethod
     @contextmanager
     def installed(cls, *, is_own_process: bool) -> Iterator[StopSignals]:
-        """Hear them; not outside of the main thread, where a program that calls us has its own ways.
+        """Handle them; outside the main thread they are left to the program that calls us.
 
         Args:
             is_own_process: a start that does not end may be ended with the process, and in the end
                 signals are ignored. Otherwise they are given back.
         """
-        heard = cls()
+        stop = cls()
         if threading.current_thread() is not threading.main_thread():
-            yield heard
+            yield stop
             return
         if is_own_process:
-            heard._exits = _exit
+            stop._exits = _exit
         reading, writing = socket.socketpair()  # a pipe could not be waited for on every system
         writing.setblocking(False)
-        listens = heard._listen_in_thread(reading)
+        listens = stop._listen_in_thread(reading)
 
         def handle(number: int, where: FrameType | None) -> None:
             if not listens:
-                heard._hear(number)
+                stop._note(number)
 
         wakeup_before = signal.set_wakeup_fd(writing.fileno(), warn_on_full_buffer=False)
         before = {}
@@ -79,7 +79,7 @@ class StopSignals:
             if not (is_ignored and number == getattr(signal, "SIGHUP", None)):  # which is nohup's
                 before[number] = signal.signal(number, handle)
         try:
-            yield heard
+            yield stop
         finally:
             for number, handler in before.items():
                 # Python gives its own handlers back before it has ended, and a late signal would kill.
@@ -103,7 +103,7 @@ class StopSignals:
         self.check()
         self._has_begun = True
 
-    def _hear(self, number: int) -> None:
+    def _note(self, number: int) -> None:
         if self.number is None:
             self.number = number
             if self._wake is not None and not self._has_begun:
@@ -130,7 +130,7 @@ class StopSignals:
                 if ready and not message:
                     return
                 if message and message[0] in known:
-                    self._hear(message[0])
+                    self._note(message[0])
                 if self.number and not self._has_begun and self._exits and (self.is_urgent or not ready):
                     self._exits(self.number)
 
