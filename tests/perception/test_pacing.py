@@ -290,3 +290,20 @@ def test_stop_ends_a_wait_at_once_through_every_wrapper() -> None:
     assert time.monotonic() - stopped_s < 0.5
     with pytest.raises(EndOfSource):
         source.read()
+
+
+@pytest.mark.parametrize(
+    ("max_frames", "duration_s", "expected"), [(None, None, 90), (30, None, 30), (300, 2.0, 20), (5, 2.0, 5)]
+)
+def test_a_limit_says_how_many_frames_to_expect(
+    max_frames: int | None, duration_s: float | None, expected: int
+) -> None:
+    class Declaring(Scripted):
+        def open(self) -> SourceInfo:
+            return SourceInfo("declaring", False, (4, 2), 10.0, frames_expected=90)
+
+    assert Limited(Declaring([]), max_frames, duration_s).open().frames_expected == expected
+    assert Looped(Declaring([])).open().frames_expected == 0
+    assert Limited(Looped(Declaring([])), max_frames, duration_s).open().frames_expected == (
+        expected if max_frames or duration_s else 0
+    )

@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import logging
+import os
+import pty
+import re
+import struct
+import subprocess
 import sys
+import termios
+from contextlib import suppress
 from typing import Any, cast
 
 import pytest
@@ -112,3 +120,37 @@ def test_it_is_for_a_terminal_that_nothing_else_is_written_to(
         monkeypatch.undo()
 
     assert wanted is expected
+
+
+def seen_on_a_terminal(*arguments: str) -> str:
+    """What a run of the node writes to a terminal of 60 columns as its standard error."""
+    ours, its = pty.openpty()
+    fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 60, 0, 0))
+    command = [sys.executable, "-m", "perception.node", "synthetic", "--synthetic.wh", "160x90", *arguments]
+    process = subprocess.Popen([*command, "--model", "rt_s-int8"], stderr=its, stdout=subprocess.PIPE)
+    os.close(its)
+    seen = b""
+    with suppress(OSError):  # EIO: the process has closed its end
+        while data := os.read(ours, 65_536):
+            seen += data
+    os.close(ours)
+    assert process.communicate(timeout=60)[0].count(b"\n") == arguments.count("-") * 40
+    assert process.returncode == 0
+    return seen.decode()
+
+
+def test_bar_is_on_the_terminal_alone_below_a_log_of_whole_lines() -> None:
+    seen = seen_on_a_terminal("--max-frames", "40", "--jsonl", "-")
+
+    shown = [part for part in re.split(r"[\r\n]+", seen) if part.strip()]
+    bars = [part for part in shown if re.match(r" *\d+% \[", part)]
+    log = [part for part in shown if part not in bars]
+    assert bars
+    assert all(len(bar) < 60 and "/40 " in bar for bar in bars)
+    assert log[0].startswith("source: synthetic:mixed, ")
+    assert any(line.startswith("published  ") for line in log)
+    assert not any("%" in line for line in log)
+
+
+def test_quiet_run_shows_no_bar() -> None:
+    assert seen_on_a_terminal("--max-frames", "40", "--jsonl", "-", "--quiet") == ""
