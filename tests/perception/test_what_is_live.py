@@ -62,6 +62,26 @@ def test_one_picture_has_no_second_stream() -> None:
         StreamSource(server.url("photo.jpg"), choice=Choice(index=1)).open()
 
 
+def test_a_recording_at_an_address_loops_and_a_live_stream_is_refused_at_once(make_clip: MakeClip) -> None:
+    clip = make_clip("road.mp4", frames=8, container_options={"movflags": "frag_keyframe+empty_moov"})
+    pages: dict[str, Any] = {
+        "live": Page(clip.read_bytes(), "video/mp4", has_ranges=False, is_chunked=True),
+        "file": Page(clip.read_bytes(), "video/mp4"),
+    }
+    looped = SourceSettings(loop=True, max_frames=20, open_retries="forever")
+
+    with serving(pages) as server:
+        source = build_source(server.url("file"), looped)
+        assert not source.open().is_live
+        ids = [source.read().frame_id for _ in range(20)]
+        source.close()
+        live = build_source(server.url("live"), looped)
+        with pytest.raises(SourceError, match="is live and cannot be looped"):
+            live.open()
+
+    assert ids == list(range(20))
+
+
 def test_fragments_of_mp4_without_a_length_are_live(make_clip: MakeClip) -> None:
     clip = make_clip("road.mp4", frames=30, container_options={"movflags": "frag_keyframe+empty_moov"})
     pages: dict[str, Any] = {
