@@ -105,8 +105,7 @@ def read_command_line(
             name, equals, value = switch, "=", "false"
         if name is None:
             _refuse_dots_in_list(typed_name, known)
-            options = [f"--{one}" for one in (*known, "config", *(it[2:] for it in LOG_LEVELS))]
-            raise SettingsError(f"{WHERE}: {unknown(typed_name, options, program)}")
+            raise SettingsError(f"{WHERE}: {unknown(typed_name, _options(known), program)}")
         if name == PRINT:
             line.asks_to_print = True
             continue
@@ -129,6 +128,11 @@ def read_command_line(
             line.values[name] = _with(line.values.get(name), node, name, adds or is_open_list(hint))
     _add_words(line, words, known, positional)
     return line
+
+
+def _options(known: Mapping[str, Any]) -> list[str]:
+    """All that may be typed."""
+    return [*(f"--{name}" for name in (*known, "config")), *LOG_LEVELS]
 
 
 def _switched_off(name: str, known: Mapping[str, Any]) -> str | None:
@@ -250,8 +254,11 @@ def _refuse_mistyped_option(argument: str, known: Mapping[str, Any]) -> None:
     if _is_option(argument):
         if name:
             raise SettingsError(f"{argument}: settings begin with two dashes: --{name}")
-        options = [f"--{one}" for one in (*known, "config", *(it[2:] for it in LOG_LEVELS))]
-        meant = unknown(f"-{setting}", options).removeprefix(f"unknown setting -{setting}").removeprefix("; ")
+        meant = (
+            unknown(f"-{setting}", _options(known))
+            .removeprefix(f"unknown setting -{setting}")
+            .removeprefix("; ")
+        )
         raise SettingsError(
             f"{WHERE}: unknown setting -{setting}; {meant or 'settings begin with two dashes'}"
         )

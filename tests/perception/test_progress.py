@@ -61,10 +61,10 @@ def test_narrow_terminal_gets_a_shorter_line(columns: int, shown: str) -> None:
     assert line(columns, captured=300, frames_expected=1200) == shown
 
 
-@pytest.mark.parametrize("columns", range(20, 120))
 @pytest.mark.parametrize("captured", [0, 1, 99_999])
-def test_line_is_never_longer_than_the_terminal(columns: int, captured: int) -> None:
-    assert len(line(columns, captured=captured, frames_expected=90_000)) <= columns
+def test_line_is_never_longer_than_the_terminal(captured: int) -> None:
+    for columns in range(20, 120):
+        assert len(line(columns, captured=captured, frames_expected=90_000)) <= columns
 
 
 def test_more_frames_than_declared_are_no_hundred_percent() -> None:
