@@ -1,4 +1,4 @@
-"""Whether other programs had the machine while it was measured: then figures tell of them, too."""
+"""Whether other programs used the machine during a measurement, so that its figures show them too."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def share_of(values: Mapping[str, Any], cores: int) -> float | None:
         cores: of the machine, all of them.
 
     Returns:
-        None where the machine does not tell.
+        None where it cannot be read.
     """
     wall_s, others_s, steal_s = (values.get(name) for name in ("wall_s", "other_cpu_s", "steal_s"))
     if not wall_s or others_s is None:
@@ -37,13 +37,11 @@ def warning_now() -> str | None:
     share = share_of(meter.values(), os.cpu_count() or 1)
     if share is None or share <= LIMIT_SHARE:
         return None
-    return (
-        f"other programs take {share:.0%} of the cores now: end them, or these figures will tell of them too"
-    )
+    return f"other programs take {share:.0%} of the cores now: end them, or these figures will show them too"
 
 
 def verdict(measured: Iterable[Mapping[str, Any]], cores: int | None = None) -> str | None:
-    """What to say beside the figures of measurements; None where the machine was quiet, or cannot tell.
+    """What to say beside the figures of measurements; None where the machine was quiet, or nothing was read.
 
     Args:
         measured: values of meters.

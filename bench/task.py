@@ -38,7 +38,7 @@ ScenarioName = Literal[
 """Each is a module of `bench.scenarios` with a function `measure(task) -> values`."""
 
 EXPECTED = (DataError, EngineError, RunError, SinkError, SourceError, OSError, ValueError)
-"""What bad input raises: told in one line, without a traceback."""
+"""What bad input raises: reported in one line, without a traceback."""
 UNTUNED: Final = ("plain", "model_api")
 """Others' loops, which run with every default of their libraries."""
 

@@ -22,7 +22,7 @@ PACKAGES = ("openvino-model-api", "openvino", "opencv-python-headless", "numpy")
 
 
 def main() -> None:
-    """Play the warm-up, then the frames, and tell how long those took: wall and CPU time, all threads."""
+    """Play the warm-up, then the frames, and print how long those took: wall and CPU time, all threads."""
     file, video = Path(sys.argv[1]), sys.argv[2]
     frames, warm_up_frames = int(sys.argv[3]), int(sys.argv[4])
     pipeline = make_pipeline(file)
@@ -44,7 +44,7 @@ def make_pipeline(file: Path) -> Any:
     """An AsyncPipeline of the plain graph on the CPU, tuned for throughput.
 
     It puts resize and normalisation into the graph, and reads the latter from the file. Only the class
-    map is asked for: the scores at the frame's size, which the library gives unless told not to, would
+    map is asked for: the scores at the frame's size, which the library gives unless asked not to, would
     cost it time that nobody else spends.
     """
     # With it, the mere import of openvino reports to others; without it, the package takes a stub of its own.
@@ -57,7 +57,7 @@ def make_pipeline(file: Path) -> Any:
     adapter = OpenvinoAdapter(create_core(), str(file), device="CPU", plugin_config=settings)
     model = SegmentationModel(adapter, {"return_soft_prediction": False}, preload=False)
     if len(model.params.mean_values) != 3:
-        sys.exit(f"{file}: does not tell how its input is normalised; make it with --target plain")
+        sys.exit(f"{file}: does not say how its input is normalised; make it with --target plain")
     return AsyncPipeline(model)
 
 

@@ -44,8 +44,8 @@ class PlainLoop:
                 f"{model}: takes {self._input.type} {self._input.shape}, not a plain float image; "
                 f"make one with `drivable-export --target plain`"
             )
-        told = self._session.get_modelmeta().custom_metadata_map
-        self._mean_bgr, self._std_bgr = (_levels(told, key, model) for key in (MEAN_KEY, STD_KEY))
+        metadata = self._session.get_modelmeta().custom_metadata_map
+        self._mean_bgr, self._std_bgr = (_levels(metadata, key, model) for key in (MEAN_KEY, STD_KEY))
 
     def run(self, video: Path, max_frames: int, overlay: Path | None) -> int:
         """Class map of every frame, and the overlay video if named; returns the count of frames.
@@ -91,14 +91,14 @@ class PlainLoop:
         return frames
 
 
-def _levels(told: Mapping[str, str], key: str, model: Path) -> NDArray[np.float32]:
+def _levels(metadata: Mapping[str, str], key: str, model: Path) -> NDArray[np.float32]:
     try:
-        levels = np.array([float(level) for level in told[key].split()], np.float32)
+        levels = np.array([float(level) for level in metadata[key].split()], np.float32)
     except (KeyError, ValueError):
         levels = np.empty(0, np.float32)
     if levels.shape != (3,):
         raise EngineError(
-            f"{model}: does not tell how its input is normalised ({key!r} in its metadata); "
+            f"{model}: does not say how its input is normalised ({key!r} in its metadata); "
             f"make it with `drivable-export --target plain`"
         )
     return levels

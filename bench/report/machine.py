@@ -30,7 +30,7 @@ _GIT_LIMIT_S: Final = 10
 
 
 def machine() -> dict[str, Any]:
-    """Processor, cores, clock, memory, GPU and system; null for what the machine does not tell."""
+    """Processor, cores, clock, memory, GPU and system; null for what cannot be read."""
     clock = psutil.cpu_freq() if hasattr(psutil, "cpu_freq") else None
     return {
         "cpu": _cpu_name(),

@@ -106,7 +106,7 @@ def _text(table: Table) -> list[str]:
 
 
 def _shortened(name: str, width: int) -> str:
-    """The model's name is cut, for the engine behind it tells the rows apart."""
+    """The model's name is cut, for the rows differ by the engine behind it."""
     if len(name) <= width:
         return name
     model, _, engine = name.partition(" ")

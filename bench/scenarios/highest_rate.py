@@ -52,7 +52,7 @@ def measure(task: Task) -> dict[str, Any]:
 
     A trial of fewer than 459 frames cannot hold a 99th percentile: there the maximum counts instead, which
     is stricter; `tried` says which. With the default of 5 s that concerns rates below 92 Hz. The rate is
-    known to 3 %, on a quiet machine: a single hiccup can fail a trial, and rounds tell how much.
+    known to 3 %, on a quiet machine: a single hiccup can fail a trial, and the rounds show how much.
 
     Options: `trial_s`.
     """

@@ -36,7 +36,7 @@ def row_of(rows: list[str], name: str) -> list[str]:
     return row.removeprefix(name).split()
 
 
-def test_table_tells_what_was_measured(data: Path, run_accuracy: RunAccuracy) -> None:
+def test_table_says_what_was_measured(data: Path, run_accuracy: RunAccuracy) -> None:
     rows = run_accuracy()
 
     predict = Predictor(OnnxEngine(model_file(DEFAULT_MODEL), "cpu"))

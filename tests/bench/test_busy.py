@@ -16,7 +16,7 @@ CORES = os.cpu_count() or 1
 
 
 def of_share(share: float, steal_share: float = 0.0) -> dict[str, Any]:
-    """What a meter tells of ten seconds in which others had this share of all cores."""
+    """What a meter reads of ten seconds in which others had this share of all cores."""
     return {"wall_s": 10.0, "other_cpu_s": 10 * CORES * share, "steal_s": 10 * CORES * steal_share}
 
 
@@ -48,7 +48,7 @@ def test_time_given_to_other_machines_counts_too() -> None:
 @pytest.mark.parametrize(
     "values", [{}, {"wall_s": 0.0, "other_cpu_s": 1.0}, {"wall_s": 1.0, "other_cpu_s": None}]
 )
-def test_where_the_machine_does_not_tell_nothing_is_said(values: dict[str, Any]) -> None:
+def test_where_nothing_was_read_nothing_is_said(values: dict[str, Any]) -> None:
     assert busy.verdict([values]) is None
 
 

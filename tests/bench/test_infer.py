@@ -26,7 +26,7 @@ def test_each_network_on_each_engine_has_a_row_and_the_first_is_the_measure() ->
     assert re.match(rf"{SHIPPED.stem} +openvino f32 ", second)
 
 
-def test_busy_machine_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_busy_machine_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bench.infer.verdict", lambda measured: "too busy")
 
     rows, _ = run(InferConfig(models=[str(SHIPPED)], threads=1, frames=1))

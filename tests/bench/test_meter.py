@@ -1,4 +1,4 @@
-"""What the meter reads of a machine made here, and what it says where the machine tells nothing."""
+"""What the meter reads of a machine made here, and what it gives where nothing can be read."""
 
 from __future__ import annotations
 

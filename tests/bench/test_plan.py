@@ -46,7 +46,7 @@ def test_gpu_adds_its_providers_to_onnx_runtime_alone() -> None:
     assert places(True) == [("onnx", "cpu"), ("onnx", "cuda"), ("onnx", "tensorrt"), ("openvino-f32", "cpu")]
 
 
-def test_what_cannot_be_measured_is_told_with_its_reason() -> None:
+def test_what_cannot_be_measured_is_reported_with_its_reason() -> None:
     reasons = {it.title: it.reason for it in plan(BenchConfig(models=["rt_s"]), False).missing}
 
     assert reasons.keys() == {"cuda", "tensorrt", "plain loop", "model_api", "accuracy"}
@@ -132,7 +132,7 @@ def test_source_that_is_no_file_is_refused_without_its_password(source: str) -> 
     assert "secret" not in str(caught.value)
 
 
-def test_data_that_are_not_there_are_told_before_anything_is_measured() -> None:
+def test_data_that_are_not_there_are_reported_before_anything_is_measured() -> None:
     with pytest.raises(FileNotFoundError, match=r"^nowhere: no such folder; --data names"):
         plan(BenchConfig(models=["rt_s"], data="nowhere"), False)
 

@@ -39,7 +39,7 @@ def test_quantile_is_one_of_the_values_between_two_others(
 
 
 @pytest.mark.parametrize(("count", "share", "missing"), [(458, 0.99, 1), (0, 0.5, 7), (300, 0.999, 4303)])
-def test_small_sample_tells_how_much_is_missing_and_no_value(count: int, share: float, missing: int) -> None:
+def test_small_sample_says_how_much_is_missing_and_no_value(count: int, share: float, missing: int) -> None:
     assert quantile(range(count), share) == Quantile(share, None, None, None, missing)
 
 

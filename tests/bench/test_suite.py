@@ -170,7 +170,7 @@ def test_plots_of_the_user_are_set_aside_before_the_first_task_and_not_replaced_
         assert (tmp_path / "out" / name).read_text() == "of the user"
 
 
-def test_task_that_comes_to_nothing_is_told_once_and_the_others_go_on(
+def test_task_that_comes_to_nothing_is_reported_once_and_the_others_go_on(
     calls: list[Call],
     settings: Callable[..., BenchConfig],
     monkeypatch: pytest.MonkeyPatch,
@@ -205,7 +205,7 @@ def test_quick_run_says_first_how_long_it_takes_and_then_that_the_machine_is_bus
     assert said[1] == "warning: other programs take 50% of the cores now"
 
 
-def test_progress_tells_how_long_it_takes_yet(
+def test_progress_says_how_long_the_rest_takes(
     calls: list[Call], settings: Callable[..., BenchConfig]
 ) -> None:
     said = measure(settings())
@@ -222,8 +222,8 @@ def test_report_is_not_gone_on_with_once_a_model_has_changed(
     before = suite.of_installation
 
     def changed(python: str, models: list[str]) -> dict[str, Any]:
-        told = before(python, models)
-        return {**told, "models": {name: {**it, "sha256": "2"} for name, it in told["models"].items()}}
+        facts = before(python, models)
+        return {**facts, "models": {name: {**it, "sha256": "2"} for name, it in facts["models"].items()}}
 
     monkeypatch.setattr("bench.suite.of_installation", changed)
 

@@ -43,7 +43,7 @@ def test_error_in_the_other_process_is_one_line_that_names_the_task() -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_process_that_dies_is_told_with_its_status(tmp_path: Path) -> None:
+def test_process_that_dies_is_reported_with_its_status(tmp_path: Path) -> None:
     python = tmp_path / "python"
     python.write_text("#!/bin/sh\nkill -9 $$\n")
     python.chmod(0o755)
@@ -52,7 +52,7 @@ def test_process_that_dies_is_told_with_its_status(tmp_path: Path) -> None:
         run_task(Task("engine_only", "rt_s"), str(python))
 
 
-def test_installation_without_a_bench_is_told() -> None:
+def test_installation_without_a_bench_is_refused() -> None:
     assert sys.executable
     with pytest.raises(TaskError, match="engine only: "):
         run_task(Task("engine_only", "rt_s"), "/bin/false")

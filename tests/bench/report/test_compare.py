@@ -236,9 +236,9 @@ def test_what_makes_a_comparison_doubtful_is_a_warning() -> None:
         is_partial=True,
     )
 
-    told = [row for row in rows(compare(a, b)) if row.startswith("warning: ")]
+    lines = [row for row in rows(compare(a, b)) if row.startswith("warning: ")]
 
-    assert [row.split(":")[1].strip() for row in told] == [
+    assert [row.split(":")[1].strip() for row in lines] == [
         "other machine",
         "other source",
         "other model file",
@@ -259,9 +259,9 @@ def test_task_of_one_report_alone_is_named() -> None:
     a, b = steady(6)
     extra = Result(Task("offline", "rt_m"), 0, 0.0, a.results[0].values)
 
-    told = rows(compare(a, replace(b, results=[*b.results, extra])))
+    lines = rows(compare(a, replace(b, results=[*b.results, extra])))
 
-    assert told[0] == "note: only B has rt_m onnx offline"
+    assert lines[0] == "note: only B has rt_m onnx offline"
 
 
 def test_build_that_does_not_run_is_no_faster() -> None:
@@ -292,13 +292,13 @@ def test_rows_fit_the_terminal_and_name_the_reports(tmp_path: Path) -> None:
     save(a, tmp_path / "a.json")
     save(replace(b, versions={"drivable": "0.5.0"}), tmp_path / "b.json")
 
-    told, status = run(CompareConfig(str(tmp_path / "a.json"), str(tmp_path / "b.json"), "5%"))
+    lines, status = run(CompareConfig(str(tmp_path / "a.json"), str(tmp_path / "b.json"), "5%"))
 
     assert status == 1
-    assert max(len(row) for row in told[2:]) <= WIDTH
-    assert told[0] == f"A: {tmp_path / 'a.json'}, commit abc1234567, 2026-03-01T10:00:00+00:00"
-    assert told[2] == "versions: drivable 0.4.0 → 0.5.0"
-    assert told[-1].endswith("worse by more than 5 %")
+    assert max(len(row) for row in lines[2:]) <= WIDTH
+    assert lines[0] == f"A: {tmp_path / 'a.json'}, commit abc1234567, 2026-03-01T10:00:00+00:00"
+    assert lines[2] == "versions: drivable 0.4.0 → 0.5.0"
+    assert lines[-1].endswith("worse by more than 5 %")
 
 
 @pytest.mark.parametrize("text", ["0.05", "-5%", "five %", "nan%"])

@@ -10,7 +10,7 @@ import pytest
 from bench.report.machine import of_installation, versions
 
 
-def test_installation_tells_its_versions_and_another_python_is_refused() -> None:
+def test_installation_gives_its_versions_and_another_python_is_refused() -> None:
     assert of_installation(sys.executable)["versions"] == versions()
     with pytest.raises(ValueError, match="/bin/false: is no Python with drivable and a bench like"):
         of_installation("/bin/false")
@@ -18,10 +18,10 @@ def test_installation_tells_its_versions_and_another_python_is_refused() -> None
         of_installation("/bin/true")
 
 
-def test_installation_tells_what_its_models_are() -> None:
-    told = of_installation(sys.executable, ["rt_s-int8"])["models"]["rt_s-int8"]
+def test_installation_gives_what_its_models_are() -> None:
+    facts = of_installation(sys.executable, ["rt_s-int8"])["models"]["rt_s-int8"]
 
-    assert (told["precision"], told["input_wh"]) == ("int8", [640, 384])
+    assert (facts["precision"], facts["input_wh"]) == ("int8", [640, 384])
     with pytest.raises(ValueError, match="no such model file"):
         of_installation(sys.executable, ["nothing"])
 

@@ -1,4 +1,4 @@
-"""What a figure was measured on, as far as the machine tells."""
+"""What a figure was measured on, as far as it can be read."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from bench.report.machine import commit, machine
 
 
-def test_machine_is_told_as_far_as_it_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_machine_is_described_as_far_as_it_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     core = "model name\t: A CPU @ 3 GHz\ncpu MHz\t\t: 2000.0\n\n"
     (tmp_path / "cpuinfo").write_text(2 * core)
     (tmp_path / "governor").write_text("powersave\n")
@@ -28,7 +28,7 @@ def test_machine_is_told_as_far_as_it_is_known(tmp_path: Path, monkeypatch: pyte
     assert found["cores"] >= 1
 
 
-def test_what_the_machine_does_not_tell_is_null(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_cannot_be_read_is_null(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bench.report.machine.CPU_INFO", tmp_path / "none")
     monkeypatch.setattr("bench.report.machine.GOVERNOR", tmp_path / "none")
     monkeypatch.setattr("psutil.cpu_freq", lambda: None)

@@ -74,7 +74,7 @@ def report(model: str = "rt_s", **changes: Any) -> Report:
     return Report(**values | changes)
 
 
-def test_page_is_whole_and_tells_what_was_measured_on_what() -> None:
+def test_page_is_whole_and_says_what_was_measured_on_what() -> None:
     found = Page(page(report(), []))
 
     assert found.open == []
@@ -147,7 +147,7 @@ def test_partial_report_says_so() -> None:
     assert "Partial" not in page(report(), [])
 
 
-def test_machine_that_was_too_busy_is_told_on_page_and_terminal() -> None:
+def test_machine_that_was_too_busy_is_named_on_page_and_terminal() -> None:
     busy = Result(Task("single_stream", "rt_s"), 0, 5.0, SINGLE | {"other_cpu_s": 3.0})
     measured = report(results=[busy], machine={"cores": 1, "all_cores": 2})
 

@@ -37,7 +37,7 @@ def offline(number: int, fps: float, to: str = "class_map", cpu_ms: float = 10.0
     return result("offline", number, to=to, fps=fps, frames=600, cpu_ms_per_frame=cpu_ms)
 
 
-def stages(number: int, bound_fps: float, infer_ms: float = 6.0) -> Result:
+def stage_cost(number: int, bound_fps: float, infer_ms: float = 6.0) -> Result:
     return result(
         "stage_cost",
         number,
@@ -103,8 +103,8 @@ def column(report: Report, scenario: str, name: str) -> list[str]:
     return [cells[found.columns.index(name)] for cells in found.rows]
 
 
-def test_stages_are_told_with_all_cores_busy_and_on_a_quiet_machine() -> None:
-    measured = report(stages(0, 100.0), stages(1, 100.0))
+def test_stage_costs_are_shown_with_all_cores_busy_and_on_a_quiet_machine() -> None:
+    measured = report(stage_cost(0, 100.0), stage_cost(1, 100.0))
 
     (found,) = rows_of(measured)
     assert {name: it.median for name, it in stage_costs(found.rounds("stage_cost")).items()} == {
@@ -130,7 +130,7 @@ def test_share_of_the_limit_is_formed_within_a_round() -> None:
     # The machine halves its speed in the second round: medians of each alone would give 100 over 100.
     results = [
         *(offline(n, fps) for n, fps in enumerate((180.0, 90.0, 100.0))),
-        *(stages(n, bound) for n, bound in enumerate((200.0, 100.0, 100.0))),
+        *(stage_cost(n, bound) for n, bound in enumerate((200.0, 100.0, 100.0))),
     ]
 
     found = row(*results)
@@ -144,7 +144,7 @@ def test_share_of_the_limit_is_formed_within_a_round() -> None:
 
 def test_cpu_time_is_compared_with_the_stages_that_took_part() -> None:
     measured = report(
-        offline(0, 100.0, cpu_ms=9.9), offline(0, 80.0, "overlay", cpu_ms=14.3), stages(0, 200.0)
+        offline(0, 100.0, cpu_ms=9.9), offline(0, 80.0, "overlay", cpu_ms=14.3), stage_cost(0, 200.0)
     )
 
     assert column(measured, "offline", "output") == ["class map", "overlay"]
@@ -152,7 +152,7 @@ def test_cpu_time_is_compared_with_the_stages_that_took_part() -> None:
 
 
 def test_cpu_time_is_compared_with_a_thread_that_does_all_stages_in_turn() -> None:
-    values = stages(0, 200.0).values | {"turns_cpu_ms": {"class_map": 10.0, "overlay": 14.0}}
+    values = stage_cost(0, 200.0).values | {"turns_cpu_ms": {"class_map": 10.0, "overlay": 14.0}}
     took_turns = result("stage_cost", **values)
 
     measured = report(offline(0, 100.0, cpu_ms=9.9), offline(0, 80.0, "overlay", cpu_ms=14.3), took_turns)
@@ -161,7 +161,7 @@ def test_cpu_time_is_compared_with_a_thread_that_does_all_stages_in_turn() -> No
 
 
 def test_report_from_before_stages_took_turns_can_be_read() -> None:
-    assert column(report(offline(0, 100.0), stages(0, 200.0)), "offline", "CPU × one thread") == ["–"]
+    assert column(report(offline(0, 100.0), stage_cost(0, 200.0)), "offline", "CPU × one thread") == ["–"]
 
 
 def test_baselines_are_compared_with_every_engine_that_ran_their_model() -> None:
@@ -193,7 +193,7 @@ def test_round_without_a_baseline_has_no_ratio() -> None:
     )
 
 
-def test_rates_are_told_apart_and_their_rounds_counted() -> None:
+def test_rates_are_kept_apart_and_their_rounds_counted() -> None:
     measured = report(
         constant_rate(0, 60.0, held=False, dropped=7),
         constant_rate(0, 30.0),
@@ -213,7 +213,7 @@ def test_round_that_held_no_rate_counts_as_none_held() -> None:
     assert found.highest_rate_hz == Spread(40.0, 0.0, 50.0, 3)
 
 
-def test_card_tells_the_accuracy_where_it_was_not_measured() -> None:
+def test_card_gives_the_accuracy_where_it_was_not_measured() -> None:
     found = row(offline(0, 100.0)).accuracy
 
     assert found is not None
@@ -255,7 +255,7 @@ def everything(model: str = "rt_s") -> Report:
         *(constant_rate(n, rate) for n in range(3) for rate in (30.0, 60.0)),
         result("highest_rate", rate_hz=None),
         *(offline(n, 100.0 + n) for n in range(3)),
-        stages(0, 110.0),
+        stage_cost(0, 110.0),
         result("plain", to="class_map", fps=50.0, frames=600, cpu_ms_per_frame=9.0),
         result("streams", streams=2, fps=150.0, fps_by_stream=[70.0, 80.0], frames=1200),
     ]
@@ -290,7 +290,7 @@ def test_table_says_how_many_frames_a_quantile_lacks() -> None:
     assert cells[3:5] == ["+159 frames", "+4,303 frames"]
 
 
-def test_offline_table_tells_median_range_and_ratios() -> None:
+def test_offline_table_shows_median_range_and_ratios() -> None:
     found = table(everything(), "offline")
 
     assert found.rows[0][1:4] == ["class map", "101 (100–102)", "91 %"]
@@ -303,7 +303,7 @@ def test_what_was_not_measured_has_no_table() -> None:
     assert [it.scenario for it in tables(rows)] == ["offline"]
 
 
-def test_markdown_tells_machine_commit_and_command_below_each_table() -> None:
+def test_markdown_names_machine_commit_and_command_below_each_table() -> None:
     markdown = as_markdown(everything("a|b"))
 
     origin = "a CPU, 2 cores, 24 GB, commit abc1234567: `drivable-bench --rounds 3`"

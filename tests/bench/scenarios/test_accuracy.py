@@ -57,7 +57,7 @@ def test_values_are_those_of_the_split(data: Path) -> None:
     json.dumps(values, allow_nan=False)
 
 
-def test_network_of_two_classes_tells_of_two(data: Path, red_is_drivable: Path) -> None:
+def test_network_of_two_classes_reports_two(data: Path, red_is_drivable: Path) -> None:
     values = measure(of_data(data, model=str(red_is_drivable), split="val"))
 
     assert values["iou"] == values["two_classes"]["iou"] == {"drivable": 1.0, "background": 1.0}
@@ -66,7 +66,7 @@ def test_network_of_two_classes_tells_of_two(data: Path, red_is_drivable: Path) 
     assert values["same_under_load"] is True
 
 
-def test_what_cannot_be_told_is_null(data: Path) -> None:
+def test_what_was_not_measured_is_null(data: Path) -> None:
     values = measure(of_data(data, split="test"))
 
     assert values["recordings"] == 1
@@ -186,7 +186,7 @@ class TestUnderLoad:
 
         assert seen == {str(3 * number) for number in range(LOADED_FRAMES)}
 
-    def test_error_of_a_worker_is_told(self) -> None:
+    def test_error_of_a_worker_is_raised(self) -> None:
         def fails(frame: Frame) -> Prediction:
             raise RuntimeError("no such luck")
 

@@ -230,7 +230,7 @@ def run_of(published: Sequence[tuple[int, int]], dropped: int = 0) -> LiveRun:
         ([(3, 330)], 3, [30], None, False),
     ],
 )
-def test_run_tells_ages_jitter_and_whether_it_kept_up(
+def test_run_reports_ages_jitter_and_whether_it_kept_up(
     published: Sequence[tuple[int, int]],
     dropped: int,
     ages_ms: list[float],

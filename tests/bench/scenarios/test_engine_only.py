@@ -1,4 +1,4 @@
-"""The network alone: what it is given, and what is told of it."""
+"""The network alone: what it is given, and what is reported of it."""
 
 from __future__ import annotations
 

@@ -94,7 +94,7 @@ def test_trial_too_small_for_a_percentile_is_judged_by_its_maximum(
     assert (trial.due, trial.dropped) == (len(latencies_ms), dropped)
 
 
-def test_search_on_a_network_tells_every_trial(
+def test_search_on_a_network_lists_every_trial(
     monkeypatch: pytest.MonkeyPatch, red_is_drivable: Path, make_clip: Callable[..., Path]
 ) -> None:
     tried = []

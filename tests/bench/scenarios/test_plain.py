@@ -97,10 +97,10 @@ def test_overlay_is_painted_where_the_normalised_network_says(
 
 
 @pytest.mark.parametrize("metadata", [{}, NORMALISATION | {"model_info mean_values": "100"}])
-def test_graph_that_does_not_tell_its_normalisation_is_refused(
+def test_graph_that_lacks_its_normalisation_is_refused(
     metadata: dict[str, str], make_plain: Callable[..., Path]
 ) -> None:
-    with pytest.raises(EngineError, match=r"red\.onnx: does not tell how its input is normalised"):
+    with pytest.raises(EngineError, match=r"red\.onnx: does not say how its input is normalised"):
         PlainLoop(make_plain(**metadata))
 
 

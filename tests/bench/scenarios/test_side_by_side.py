@@ -102,7 +102,7 @@ def test_measurement_that_is_killed_leaves_no_process_waiting(
 
 
 @pytest.mark.slow
-def test_streams_are_metered_together_and_told_apart(
+def test_streams_are_metered_together_and_listed_apart(
     make_clip: MakeClip, red_is_drivable: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("os.sched_getaffinity", lambda process: set(range(5)))

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-import perception.inference.predictor as perceive_module
+import perception.inference.predictor as predictor_module
 from bench.scenarios import stage_cost
 from bench.scenarios.node import node_predictors
 from bench.task import Task
@@ -126,11 +126,11 @@ class Network:
         raise AssertionError("it gives logits")
 
 
-def test_steps_of_perceiving_are_told_apart(
+def test_steps_of_predicting_are_kept_apart(
     processor: Processor, red_is_drivable: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def costs(name: str, cpu_ms: float) -> None:
-        step = getattr(perceive_module, name)
+        step = getattr(predictor_module, name)
 
         def slow(*arguments: object) -> object:
             processor.work(cpu_ms)
@@ -251,7 +251,7 @@ def test_bound_is_the_sum_of_what_the_cores_can_do(
 
 
 @pytest.mark.slow
-def test_core_that_fails_is_told_by_its_own_error(make_clip: MakeClip) -> None:
+def test_core_that_fails_is_named_with_its_own_error(make_clip: MakeClip) -> None:
     task = Task("stage_cost", "no_such_model", source=str(make_clip()), options={"frames": 2})
 
     with pytest.raises(ValueError, match=r"^core 1: no_such_model: no such model file"):
