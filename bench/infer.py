@@ -10,10 +10,9 @@ from typing import Final
 
 import numpy as np
 
-from bench.busy import verdict
 from bench.config import InferConfig
 from bench.engines import open_engine
-from bench.meter import Meter, times_ms
+from bench.meter import busy_verdict, metered, times_ms
 from bench.report.format import aligned, counted
 from bench.scenarios.engine_only import PICTURES, Image, Infer, infer_of, pictures_for
 from perception.inference.engines import Engine
@@ -45,7 +44,7 @@ def run(config: InferConfig) -> tuple[list[str], int]:
     contenders = list(_contenders(config))
     for contender in contenders:
         times_ms(contender.infer, islice(contender.pictures, WARM_UP_FRAMES))
-    with Meter() as meter:
+    with metered() as readings:
         for start in range(0, config.frames, ROUND_FRAMES):
             for contender in contenders:
                 pictures = islice(contender.pictures, min(ROUND_FRAMES, config.frames - start))
@@ -59,7 +58,7 @@ def run(config: InferConfig) -> tuple[list[str], int]:
         times = [f"{p50_ms:.2f}", f"{p90_ms:.2f}", f"{first_ms / p50_ms:.2f}x"]
         rows.append([it.name, it.engine.provider, f"{width}x{height}", *times])
     head = f"network alone, {threads}, {config.frames} frames each, in turns"
-    busy = verdict([meter.values()])
+    busy = busy_verdict([readings])
     return [head, *aligned(rows), *([busy] if busy else [])], 0
 
 

@@ -17,9 +17,8 @@ import numpy as np
 import psutil
 import yaml
 
-from bench.busy import verdict
 from bench.config import LiveConfig
-from bench.meter import Meter
+from bench.meter import busy_verdict, metered
 from bench.report.format import aligned
 from perception.system.redaction import redacted_url
 
@@ -41,7 +40,7 @@ def run(config: LiveConfig) -> tuple[list[str], int]:
     Raises:
         ValueError: if the node fails: the last line of what it said.
     """
-    with Meter(children=True) as meter:
+    with metered(children=True) as readings:
         rounds = [_play(config) for _ in range(config.rounds)]
     columns = ("round", "frames", "dropped", "age p50, ms", "p99, ms", "max, ms")
     rows = [[*columns, "last/first minute", "memory, MB", "range, MB"]]
@@ -59,7 +58,7 @@ def run(config: LiveConfig) -> tuple[list[str], int]:
         for share in (0.5, 0.99)
     ]
     rows.append(["median", "", "", *(f"{it:.1f}" for it in medians), *[""] * 4])
-    busy = verdict([meter.values()])
+    busy = busy_verdict([readings])
     head = f"{redacted_url(config.source)}, {config.model}, {config.duration_s:g} s in real time, to records"
     return [head, *aligned(rows), *([busy] if busy else [])], 0
 

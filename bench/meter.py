@@ -1,14 +1,14 @@
-"""What a measured part took of the machine: time, cores, memory, energy, and what others took meanwhile."""
+"""What a measured part took of the machine, and whether other programs used it meanwhile."""
 
 from __future__ import annotations
 
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Final, TypeVar
 
 import psutil
 
@@ -17,6 +17,10 @@ from bench import gpu
 STATUS: Final = Path("/proc/self/status")
 POWERCAP: Final = Path("/sys/class/powercap")
 GPU_PROVIDERS: Final = ("cuda", "tensorrt")
+
+LIMIT_SHARE: Final = 0.1
+"""Of all cores: what a quiet machine does beside a measurement is below a twentieth."""
+LOOK_S: Final = 0.3
 
 T = TypeVar("T")
 
@@ -43,72 +47,51 @@ def times_ms(step: Callable[[T], object], items: Iterable[T]) -> list[float]:
     return found
 
 
-class Meter:
-    """Meters the block that it is the context of.
+@contextmanager
+def metered(
+    provider: str = "cpu", children: bool = False, cpu_s: Callable[[bool], float] = process_cpu_s
+) -> Iterator[dict[str, Any]]:
+    """Meter a block; what it gives is empty until the block has ended.
 
-        with Meter(engine.provider) as meter:
+        with metered(engine.provider) as readings:
             …
-        return {…, **meter.values()}
+        return {…, **readings}
+
+    `wall_s`; `cpu_s` (user and system, all threads); `busy_cores`, their ratio; `steal_s`, which a
+    hypervisor gave to other machines, summed over the cores; `other_cpu_s`, the busy time of all other
+    processes; `peak_memory_mb`, the most that this process (or, with children, the largest of them)
+    held since it began; `watts`, the mean of all processor packages or of the first GPU. None stands for
+    what this machine does not know.
 
     Args:
         provider: what runs the network: on a GPU, its energy is read instead of the processor's.
         children: count processes that this one started too, as far as they have ended inside the block.
         cpu_s: CPU seconds so far, of children too if asked for.
     """
+    readings: dict[str, Any] = {}
+    energy, before = _energy(provider), psutil.cpu_times()
+    cpu_before_s, before_s = cpu_s(children), time.monotonic()
+    yield readings
+    wall_s, used_s = time.monotonic() - before_s, cpu_s(children) - cpu_before_s
+    after = psutil.cpu_times()
+    readings |= {
+        "wall_s": wall_s,
+        "cpu_s": used_s,
+        "busy_cores": used_s / wall_s if wall_s > 0 else None,
+        "steal_s": after.steal - before.steal if hasattr(after, "steal") else None,
+        # Never below 0: the system counts in ticks of 10 ms, our own time is exact.
+        "other_cpu_s": max(0.0, _busy_s(after) - _busy_s(before) - used_s),
+        "peak_memory_mb": _peak_memory_mb(children),
+        "watts": _watts(*energy, *_energy(provider)),
+    }
 
-    def __init__(
-        self,
-        provider: str = "cpu",
-        children: bool = False,
-        cpu_s: Callable[[bool], float] = process_cpu_s,
-    ) -> None:
-        self._on_gpu, self._children, self._cpu_s = provider in GPU_PROVIDERS, children, cpu_s
-        self._values: dict[str, Any] | None = None
 
-    def __enter__(self) -> Self:
-        """Take the first readings."""
-        self._values = None
-        self._energy_before = self._energy()
-        self._machine_before = psutil.cpu_times()
-        self._cpu_before_s, self._before_s = self._cpu_s(self._children), time.monotonic()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
-    ) -> None:
-        """Take the last readings."""
-        wall_s = time.monotonic() - self._before_s
-        cpu_s = self._cpu_s(self._children) - self._cpu_before_s
-        before, machine = self._machine_before, psutil.cpu_times()
-        self._values = {
-            "wall_s": wall_s,
-            "cpu_s": cpu_s,
-            "busy_cores": cpu_s / wall_s if wall_s > 0 else None,
-            "steal_s": machine.steal - before.steal if hasattr(machine, "steal") else None,
-            # Never below 0: the system counts in ticks of 10 ms, our own time is exact.
-            "other_cpu_s": max(0.0, _busy_s(machine) - _busy_s(before) - cpu_s),
-            "peak_memory_mb": _peak_memory_mb(self._children),
-            "watts": _watts(*self._energy_before, *self._energy()),
-        }
-
-    def values(self) -> dict[str, Any]:
-        """Readings of the block, once it has ended; None stands for what this machine does not know.
-
-        `wall_s`; `cpu_s` (user and system, all threads); `busy_cores`, their ratio; `steal_s`, which a
-        hypervisor gave to other machines, summed over the cores; `other_cpu_s`, the busy time of all other
-        processes; `peak_memory_mb`, the most that this process (or, with children, the largest of them)
-        held since it began; `watts`, the mean of all processor packages or of the first GPU.
-        """
-        if self._values is None:
-            raise RuntimeError("a meter has no values before its block has ended")
-        return dict(self._values)
-
-    def _energy(self) -> tuple[Energy, float]:
-        """With a time of its own, for reading a GPU's counter takes a while."""
-        if not self._on_gpu:
-            return _package_energy(), time.monotonic()
-        joules = gpu.energy_j()
-        return {} if joules is None else {"gpu": (joules, 0.0)}, time.monotonic()
+def _energy(provider: str) -> tuple[Energy, float]:
+    """With a time of its own, for reading a GPU's counter takes a while."""
+    if provider not in GPU_PROVIDERS:
+        return _package_energy(), time.monotonic()
+    joules = gpu.energy_j()
+    return {} if joules is None else {"gpu": (joules, 0.0)}, time.monotonic()
 
 
 def _busy_s(times: Any) -> float:
@@ -160,3 +143,48 @@ def _watts(before: Energy, before_s: float, after: Energy, after_s: float) -> fl
         more_j = joules - before[name][0]
         used_j += more_j if more_j >= 0 else more_j + range_j
     return used_j / (after_s - before_s)
+
+
+def share_of(values: Mapping[str, Any], cores: int) -> float | None:
+    """Share of the cores that other programs, and other machines of the same host, had during a measurement.
+
+    Args:
+        values: of `metered`.
+        cores: of the machine, all of them.
+
+    Returns:
+        None where it cannot be read.
+    """
+    wall_s, others_s, steal_s = (values.get(name) for name in ("wall_s", "other_cpu_s", "steal_s"))
+    if not wall_s or others_s is None:
+        return None
+    return float((others_s + (steal_s or 0.0)) / wall_s / cores)
+
+
+def warning_now() -> str | None:
+    """What to say before anything is measured; None on a quiet machine, or where it cannot be seen."""
+    with metered() as readings:
+        time.sleep(LOOK_S)
+    share = share_of(readings, os.cpu_count() or 1)
+    if share is None or share <= LIMIT_SHARE:
+        return None
+    return f"other programs take {share:.0%} of the cores now: end them, or these figures will show them too"
+
+
+def busy_verdict(measured: Iterable[Mapping[str, Any]], cores: int | None = None) -> str | None:
+    """What to say beside the figures of measurements; None where the machine was quiet, or nothing was read.
+
+    Args:
+        measured: readings of `metered`.
+        cores: of the machine that it was; None is this one.
+    """
+    cores = cores or os.cpu_count() or 1
+    shares = [share for values in measured if (share := share_of(values, cores)) is not None]
+    busy = [share for share in shares if share > LIMIT_SHARE]
+    if not busy:
+        return None
+    during = f"during {len(busy)} of {len(shares)} measurements" if len(shares) > 1 else "meanwhile"
+    return (
+        f"too busy to judge: other programs had up to {max(busy):.0%} of the cores {during} "
+        f"({LIMIT_SHARE:.0%} is allowed); measure again on a quiet machine"
+    )

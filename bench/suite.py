@@ -15,8 +15,8 @@ from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 from bench import gpu
-from bench.busy import warning_now
 from bench.config import BenchConfig
+from bench.meter import warning_now
 from bench.plan import Plan, plan
 from bench.report.data import Load, Missing, Report, ReportError, Result, load, model_of_json, save, sha256_of
 from bench.report.machine import machine, of_installation

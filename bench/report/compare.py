@@ -14,17 +14,17 @@ from __future__ import annotations
 
 import re
 import statistics
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
 import numpy as np
+from scipy import stats
 
 from bench.config import CompareConfig
 from bench.report.data import Report, Result, busy_verdict, load
 from bench.report.format import aligned, counted
-from bench.report.paired import Change, paired_change
 from bench.report.rows import STAGES, Find, at
 from bench.task import ScenarioName, Task
 
@@ -38,6 +38,11 @@ LEAST_COUNTS: Final = {0.5: 7, 0.9: 44, 0.99: 100}
 """How many latencies of a round make one figure of it. A p99 on its own takes 459; here the spread over the
 rounds shows how uncertain it is."""
 WIDTH: Final = 110
+TRIMMED_FROM_ROUNDS: Final = 7
+"""From so many rounds up a fifth of them is left out at either end; fewer cannot spare any."""
+ROUNDS_PER_TRIMMED: Final = 5
+LEAST_NOISE: Final = 0.004
+"""Standard deviation of a log ratio, at least: few rounds that happen to agree prove no steadier machine."""
 
 Verdict = Literal["worse", "better", "no difference", "unknown"]
 _GROUPS: Final = {
@@ -46,6 +51,23 @@ _GROUPS: Final = {
     "too few rounds": ("unknown",),
 }
 _MACHINE: Final = ("cpu", "cores", "governor", "memory_gb", "gpu", "os", "python")
+
+
+@dataclass(frozen=True)
+class Change:
+    """Of B over A: 0.1 is ten percent more."""
+
+    relative: float
+    low: float
+    high: float
+    rounds: int
+
+    @property
+    def nearest(self) -> float:
+        """The end of the interval that is nearer to no change; 0 where no change lies inside."""
+        if self.low <= 0 <= self.high:
+            return 0.0
+        return self.low if self.low > 0 else self.high
 
 
 @dataclass(frozen=True)
@@ -176,6 +198,33 @@ def _compared(task: Task, figure: Figure, both: list[tuple[float, float]], confi
         verdict = "better" if (change.relative > 0) == figure.higher_is_better else "worse"
     medians = statistics.median(befores), statistics.median(afters)
     return Compared(task, figure, *medians, len(both), change, verdict)
+
+
+def paired_change(a: Sequence[float], b: Sequence[float], confidence: float) -> Change:
+    """Trimmed mean of B over A by round, and its interval.
+
+    Timings of one round share what the machine was doing then, so B over A of the same round is steadier
+    than either; their logarithms make twice as slow and twice as fast equally far from no change. Frames
+    within a round are not independent, so a round is one sample, however many frames it has (Kalibera and
+    Jones, "Rigorous benchmarking in reasonable time", ISMM 2013). Of five to ten rounds a percentile
+    bootstrap is too narrow (Hesterberg, "What teachers should know about the bootstrap", The American
+    Statistician 69, 2015), so the interval is Student's t, of a trimmed mean (Tukey and McLaughlin, Sankhya
+    A 25, 1963; paired: Wilcox, "Introduction to Robust Estimation and Hypothesis Testing"): one disturbed
+    round does not decide.
+
+    Args:
+        a, b: one positive figure a round, two rounds at least, in the same order of rounds.
+    """
+    ratios = np.sort(np.log(np.divide(b, a)))
+    rounds = len(ratios)
+    trimmed = rounds // ROUNDS_PER_TRIMMED if rounds >= TRIMMED_FROM_ROUNDS else 0
+    kept = ratios[trimmed : rounds - trimmed]
+    # Winsorised: what is trimmed counts as the nearest that is kept, or the spread would be too small.
+    deviation = max(np.clip(ratios, kept[0], kept[-1]).std(ddof=1), LEAST_NOISE)
+    error = deviation / (len(kept) / rounds * np.sqrt(rounds))
+    ends = stats.t.interval(confidence, len(kept) - 1, kept.mean(), error)
+    relative, low, high = (float(np.expm1(it)) for it in (kept.mean(), *ends))
+    return Change(relative, low, high, rounds)
 
 
 def rows(comparison: Comparison) -> list[str]:

@@ -14,7 +14,7 @@ from typing import Any, Final
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import best_match
 
-from bench.busy import verdict
+from bench import meter
 from bench.task import Task
 from perception.inference.contract import CARD_KEY
 from perception.inference.engines.engine import EngineError
@@ -109,7 +109,7 @@ class Report:
 
 def busy_verdict(report: Report) -> str | None:
     """What to say where other programs had the machine meanwhile; None where it was quiet."""
-    return verdict((result.values for result in report.results), report.machine.get("all_cores"))
+    return meter.busy_verdict((result.values for result in report.results), report.machine.get("all_cores"))
 
 
 def describe_model(model: str) -> ModelFile:

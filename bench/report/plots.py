@@ -10,10 +10,13 @@ import io
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import cycle
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from matplotlib import rc_context
+from cycler import cycler
+from matplotlib import rc_context, style
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
@@ -40,14 +43,7 @@ LEAST_AREA: Final = 28.0
 AREA_PER_MB: Final = 14.0
 _PERIOD: Final[dict[str, Any]] = {"color": INK, "linestyle": (0, (1, 1.5)), "linewidth": 1.2}
 _FRONT: Final[dict[str, Any]] = {"color": FAINT, "linestyle": "--", "linewidth": 1}
-_STYLE: Final[Any] = {
-    "text.parse_math": False,  # a model's name may hold a dollar sign
-    **{"font.size": 10, "axes.titlesize": 10, "axes.titlelocation": "left"},
-    **{"xtick.labelsize": 9, "ytick.labelsize": 9, "legend.fontsize": 9, "legend.frameon": False},
-    **{"text.color": INK, "axes.labelcolor": INK, "xtick.color": INK, "ytick.color": INK},
-    **{"axes.spines.top": False, "axes.spines.right": False, "axes.edgecolor": FAINT},
-    **{"axes.grid": True, "axes.axisbelow": True, "grid.color": "#e6e6e6"},
-}
+_STYLE: Final = Path(__file__).with_name("plots.mplstyle")
 
 Arms = list[list[float]]
 """Of an interval, below and above its value, as `errorbar` takes them."""
@@ -81,7 +77,7 @@ class Plot:
 
 def plots(rows: Sequence[Row]) -> list[Plot]:
     """What can be drawn of these rows; what was not measured is left out."""
-    with rc_context(_STYLE):
+    with style.context(_STYLE):
         drawn = [draw(rows) for draw in (pareto, distributions, stage_bars, constant_rates)]
     return [plot for plot in drawn if plot is not None]
 
@@ -233,11 +229,7 @@ def _tail(values: Sequence[float]) -> tuple[Quantile, bool]:
 def _lines(rows: Sequence[Row]) -> dict[str, dict[str, Any]]:
     """Colour of each model, and dashes where there are more models than colours."""
     names = dict.fromkeys(_named(row) for row in rows)
-    dashes = [it for it in DASHES for _ in COLOURS]
-    return {
-        name: {"color": COLOURS[n % len(COLOURS)], "linestyle": dashes[n % len(dashes)]}
-        for n, name in enumerate(names)
-    }
+    return dict(zip(names, cycle(cycler(linestyle=DASHES) * cycler(color=COLOURS)), strict=False))
 
 
 def _panels(

@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.meter import Meter
+from bench.meter import metered
 from bench.scenarios.node import FunctionSink, node_predictors, run_pipeline
 from bench.task import Task
 from perception.frame import Frame, Prediction
@@ -46,9 +46,9 @@ def measure(task: Task) -> dict[str, Any]:
         digests.append(digest(prediction.class_map))
         return prediction
 
-    with Meter(engine.provider) as meter:
+    with metered(engine.provider) as readings:
         accuracy = measure_accuracy(predict, frames)
-    with Meter(engine.provider) as load_meter:
+    with metered(engine.provider) as under_load:
         is_same = finds_the_same_under_load(frames, digests, predictors)
     return {
         "split": options["split"],
@@ -63,8 +63,8 @@ def measure(task: Task) -> dict[str, Any]:
             for condition, part in accuracy.by_condition().items()
         },
         "same_under_load": is_same,
-        "busy_cores_under_load": load_meter.values()["busy_cores"],
-        **meter.values(),
+        "busy_cores_under_load": under_load["busy_cores"],
+        **readings,
     }
 
 

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import Any, Literal
 
-from bench.meter import Meter
+from bench.meter import metered
 from bench.quantiles import quantile_or_max
 from bench.scenarios.node import FunctionSink, as_new, decoded_frames, run_pipeline
 from bench.scenarios.single_stream import live_predictor
@@ -40,7 +40,7 @@ def measure(task: Task) -> dict[str, Any]:
         stall = Stall(options["stall_stage"], options["stall_ms"], options["stall_every_s"])
     frames = decoded_frames(task.source)
     engine, predict = live_predictor(task, frames)
-    with Meter(engine.provider) as meter:
+    with metered(engine.provider) as readings:
         run = run_live(predict, frames, rate_hz, options["duration_s"], stall)
     late_ms = [(handed - due) / 1e6 for due, handed in zip(run.due_ns, run.handed_ns, strict=True)]
     return {
@@ -54,7 +54,7 @@ def measure(task: Task) -> dict[str, Any]:
         "stall": stall and asdict(stall),
         "source_late_ms": quantile_or_max(late_ms, 0.99),
         "sinks_dropped": run.sinks_dropped,
-        **meter.values(),
+        **readings,
     }
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.engines import open_engine
-from bench.meter import GPU_PROVIDERS, Meter, times_ms
+from bench.meter import GPU_PROVIDERS, metered, times_ms
 from bench.scenarios.node import decoded_frames, node_predictors
 from bench.task import Task
 from perception.imaging.letterbox import letterbox
@@ -50,15 +50,14 @@ def measure(task: Task) -> dict[str, Any]:
     infer = infer_of(engine)
     with ThreadPoolExecutor(len(workers), "worker") as pool:
         run_side_by_side(pool, len(workers), infer, pictures, WARM_UP_FRAMES * len(workers))
-        with Meter(engine.provider) as meter:
+        with metered(engine.provider) as readings:
             run_side_by_side(pool, len(workers), infer, pictures, frames)
-    values = meter.values()
     return {
         "latencies_ms": latencies_ms,
-        "fps": frames / values["wall_s"],
+        "fps": frames / readings["wall_s"],
         "frames": frames,
         "host_device_bytes": transfer_bytes(infer, pictures[0]) if engine.provider in GPU_PROVIDERS else None,
-        **values,
+        **readings,
     }
 
 

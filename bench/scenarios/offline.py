@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
-from bench.meter import Meter
+from bench.meter import metered
 from bench.scenarios.node import looped, node_predictors, run_pipeline
 from bench.task import Task
 from perception.inference.predictor import Predictor
@@ -29,19 +30,18 @@ def measure(task: Task) -> dict[str, Any]:
         out = file_of(to, Path(folder))
         engine, predictors = node_predictors(task, is_live=False)
         play(task.source, min(frames, WARM_UP_FRAMES), predictors, out)
-        with Meter(engine.provider) as meter:
+        with metered(engine.provider) as readings:
             played = play(task.source, frames, predictors, out)
-    return {"to": to, **throughput(played, meter)}
+    return {"to": to, **throughput(played, readings)}
 
 
-def throughput(frames: int, meter: Meter) -> dict[str, Any]:
-    """Of so many frames in the meter's window; and what it read."""
-    values = meter.values()
+def throughput(frames: int, readings: Mapping[str, Any]) -> dict[str, Any]:
+    """Of so many frames in a metered block; and the readings of it."""
     return {
-        "fps": frames / values["wall_s"],
+        "fps": frames / readings["wall_s"],
         "frames": frames,
-        "cpu_ms_per_frame": 1000 * values["cpu_s"] / frames,
-        **values,
+        "cpu_ms_per_frame": 1000 * readings["cpu_s"] / frames,
+        **readings,
     }
 
 

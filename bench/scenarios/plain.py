@@ -9,7 +9,7 @@ from typing import Any, Final
 import cv2
 
 from bench.baselines.plain_loop import PlainLoop
-from bench.meter import Meter
+from bench.meter import metered
 from bench.scenarios.offline import WARM_UP_FRAMES, file_of, throughput
 from bench.task import Task
 
@@ -28,6 +28,6 @@ def measure(task: Task) -> dict[str, Any]:
     with TemporaryDirectory() as folder:
         overlay = file_of(to, Path(folder))
         loop.run(video, min(frames, WARM_UP_FRAMES), overlay)
-        with Meter() as meter:
+        with metered() as readings:
             played = loop.run(video, frames, overlay)
-    return {"to": to, **throughput(played, meter)}
+    return {"to": to, **throughput(played, readings)}

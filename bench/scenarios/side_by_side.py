@@ -5,53 +5,30 @@ They are plain ones: a pool of processes that is interrupted while it starts wai
 
 from __future__ import annotations
 
-import json
 import os
-import sys
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
-from subprocess import PIPE, Popen
-from types import TracebackType
-from typing import Any, Self
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from multiprocessing import get_context, parent_process
+from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnProcess
+from threading import Thread
+from typing import Any, Final
 
 from bench.task import EXPECTED
 from perception.inference.engines.engine import one_line
 from perception.system.process import tune_process
 
-MEETS = "meets"
-"""What a process says when it waits for the others."""
+MEETS: Final = "meets"
+"""What a process answers when it waits for the others."""
 
 
 class SideBySide:
-    """A process for each tuple of arguments, all of the same module, which calls `take_part`.
+    """The processes of one measurement; `noun` and a number name each of them in errors."""
 
-    with SideBySide(__name__, "stream", [(…), (…)]) as processes:
-        processes.wait()
-        with Meter() as meter:
-            values = processes.go()
-    """
-
-    def __init__(self, module: str, noun: str, arguments: Sequence[Sequence[str]]) -> None:
-        self._module, self._noun, self._arguments = module, noun, arguments
-        self._processes: list[Popen[str]] = []
-        self._ending = ExitStack()
-
-    def __enter__(self) -> Self:
-        """Start them all."""
-        with self._ending:
-            for words in self._arguments:
-                command = [sys.executable, "-P", "-m", self._module, *words]
-                process = self._ending.enter_context(Popen(command, stdin=PIPE, stdout=PIPE, text=True))
-                self._ending.push(lambda kind, *_, process=process: kind and process.kill())
-                self._processes.append(process)
-            self._ending = self._ending.pop_all()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
-    ) -> None:
-        """Wait for their end; after an error end them."""
-        self._ending.__exit__(kind, error, where)
+    def __init__(self, noun: str) -> None:
+        self._noun = noun
+        self.started: list[tuple[SpawnProcess, Connection[Any, Any]]] = []
 
     def wait(self) -> None:
         """Until each of them waits for the others.
@@ -68,49 +45,78 @@ class SideBySide:
             ValueError: naming the process that failed, in one line.
         """
         while True:
-            for process in self._processes:
-                assert process.stdin is not None
-                process.stdin.write("\n")
-                process.stdin.flush()
+            for _, link in self.started:
+                with suppress(ConnectionError):  # it has ended: the answer that is missing names it
+                    link.send(None)
             answers = self._answers()
             if answers[0] != MEETS:
                 return answers
 
     def _answers(self) -> list[Any]:
         answers = []
-        for number, process in enumerate(self._processes, start=1):
-            assert process.stdout is not None
-            line = process.stdout.readline()
-            if not line:
-                raise ValueError(f"{self._noun} {number}: ended with status {process.wait()}")
-            answer, error = json.loads(line)
+        for number, (process, link) in enumerate(self.started, start=1):
+            try:
+                answer, error = link.recv()
+            except (EOFError, ConnectionError):
+                process.join()
+                error = f"ended with status {process.exitcode}"
             if error is not None:
                 raise ValueError(f"{self._noun} {number}: {error}")
             answers.append(answer)
         return answers
 
 
-def take_part(body: Callable[[Callable[[], None]], Any]) -> None:
-    """Run a part of what is measured in such a process.
+@contextmanager
+def side_by_side(
+    noun: str, body: Callable[..., Any], arguments: Sequence[tuple[Any, ...]]
+) -> Iterator[SideBySide]:
+    """A process for each tuple of arguments; all have ended when the context does.
+
+        with side_by_side("stream", body, [(…), (…)]) as processes:
+            processes.wait()
+            with metered() as readings:
+                values = processes.go()
 
     Args:
-        body: gives JSON values; it is given what waits for the others.
+        noun: what one of them is.
+        body: a function of a module. It is given what waits for the others, then its arguments.
     """
-    answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what a library prints is no answer
+    context = get_context("spawn")  # a copy of this process would hold its libraries' locks
+    processes = SideBySide(noun)
+    try:
+        for given in arguments:
+            link, other_end = context.Pipe()
+            process = context.Process(target=_take_part, args=(other_end, body, given), daemon=True)
+            processes.started.append((process, link))
+            process.start()
+            other_end.close()
+        yield processes
+    finally:
+        begun = [process for process, _ in processes.started if process.pid is not None]
+        for process in begun:  # what it had to say has been said, or nobody wants it any more
+            process.kill()
+        for process in begun:
+            process.join()
 
-    def answer(value: Any, error: str | None = None) -> None:
-        print(json.dumps([value, error]), file=answers, flush=True)
+
+def _take_part(link: Connection[Any, Any], body: Callable[..., Any], given: tuple[Any, ...]) -> None:
+    """The process: its end is up to the one that started it, which is the one that is interrupted."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    Thread(target=_end_with_parent, daemon=True).start()
 
     def meet() -> None:
-        answer(MEETS)
-        if not sys.stdin.readline():
-            raise BrokenPipeError
+        link.send((MEETS, None))
+        link.recv()
 
     tune_process()
     try:
-        answer(body(meet))
-    except BrokenPipeError:  # the measurement was broken off
-        sys.exit(1)
+        link.send((body(meet, *given), None))
     except EXPECTED as error:
-        answer(None, one_line(error))
+        link.send((None, one_line(error)))
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from itertools import islice
 from typing import Any, Final
 
-from bench.meter import Meter, times_ms
+from bench.meter import metered, times_ms
 from bench.scenarios.node import again_and_again, decoded_frames, node_predictors
 from bench.task import Task
 from perception.frame import Frame
@@ -26,7 +26,7 @@ def measure(task: Task) -> dict[str, Any]:
     frames = decoded_frames(task.source)
     engine, predict = live_predictor(task, frames)
     stages_ns: list[Mapping[str, int]] = []
-    with Meter(engine.provider) as meter:
+    with metered(engine.provider) as readings:
         latencies_ms = times_ms(
             lambda frame: stages_ns.append(predict(frame).stage_ns), islice(again_and_again(frames), count)
         )
@@ -34,7 +34,7 @@ def measure(task: Task) -> dict[str, Any]:
         "latencies_ms": latencies_ms,
         "stage_ms": {name: statistics.median(it[name] for it in stages_ns) / 1e6 for name in stages_ns[0]},
         "frames": count,
-        **meter.values(),
+        **readings,
     }
 
 

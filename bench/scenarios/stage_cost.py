@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import statistics
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,10 +16,10 @@ import numpy as np
 import psutil
 from numpy.typing import NDArray
 
-from bench.meter import Meter, process_cpu_s
+from bench.meter import metered, process_cpu_s
 from bench.scenarios.node import looped, node_predictors
 from bench.scenarios.offline import OUTPUTS, WARM_UP_FRAMES, file_of, open_sinks
-from bench.scenarios.side_by_side import SideBySide, take_part
+from bench.scenarios.side_by_side import side_by_side
 from bench.task import Task
 from perception.frame import Frame, Prediction
 from perception.inference.engines import Engine
@@ -64,7 +63,7 @@ def measure(task: Task) -> dict[str, Any]:
     Options: `frames`, of each stage. An error names the core that failed.
     """
     cores = sorted(os.sched_getaffinity(0))
-    with Meter(task.provider, children=True) as meter:
+    with metered(task.provider, children=True) as readings:
         (quiet,) = on_cores(task, cores[:1], 0)
         busy = on_cores(task, cores, min(task.options["frames"], TURNS_FRAMES))
     names = ("cpu_ms", "wall_ms", "turns_cpu_ms", "steps_cpu_ms")
@@ -78,7 +77,7 @@ def measure(task: Task) -> dict[str, Any]:
             for to, stages in STAGES_OF.items()
         },
         "frames": task.options["frames"],
-        **meter.values(),
+        **readings,
     }
 
 
@@ -92,20 +91,21 @@ def on_cores(task: Task, cores: Sequence[int], turns_frames: int) -> list[dict[s
     Returns:
         Of each core `cpu_ms`, `wall_ms`, `steps_cpu_ms`, `turns_cpu_ms` and `own_threads`, by stage.
     """
-    arguments = [(task.key, str(turns_frames), str(core)) for core in cores]
-    with SideBySide(__name__, "core", arguments) as processes:
+    with (
+        TemporaryDirectory() as folder,
+        side_by_side(
+            "core", costs, [(task, turns_frames, core, Path(folder)) for core in cores]
+        ) as processes,
+    ):
         processes.wait()
         return processes.go()
 
 
-def main(key: str, turns_frames: str, core: str) -> None:
+def costs(meet: Callable[[], None], task: Task, turns_frames: int, core: int, folder: Path) -> dict[str, Any]:
     """The process of one core."""
-    os.sched_setaffinity(0, {int(core)})
-    with TemporaryDirectory() as folder:
-        take_part(lambda meet: _costs(Task.of_key(key), int(turns_frames), Path(folder), meet))
-
-
-def _costs(task: Task, turns_frames: int, folder: Path, meet: Callable[[], None]) -> dict[str, Any]:
+    os.sched_setaffinity(0, {core})
+    folder = folder / str(os.getpid())
+    folder.mkdir()
     frames, video = task.options["frames"], task.source
     engine = ClockedEngine(node_predictors(task, is_live=False, threads=1)[0])
     predict = Predictor(engine)
@@ -124,10 +124,10 @@ def _costs(task: Task, turns_frames: int, folder: Path, meet: Callable[[], None]
     for to in OUTPUTS if turns_frames else ():
         meet()
         turns_cpu_ms[to] = turns_cost(looped(video), predict, file_of(to, folder), turns_frames).cpu_ms
-    costs = {"decode": decoding, "predict": predicting, "overlay": drawing}
+    stages = {"decode": decoding, "predict": predicting, "overlay": drawing}
     return {
-        "cpu_ms": {name: cost.cpu_ms for name, cost in costs.items()},
-        "wall_ms": {name: cost.wall_ms for name, cost in costs.items()},
+        "cpu_ms": {name: cost.cpu_ms for name, cost in stages.items()},
+        "wall_ms": {name: cost.wall_ms for name, cost in stages.items()},
         "steps_cpu_ms": steps_cpu_ms,
         "turns_cpu_ms": turns_cpu_ms,
         "own_threads": {"decode": decoder_threads, "overlay": encoder_threads},
@@ -285,7 +285,3 @@ def _wait_until_quiet() -> None:
         time.sleep(QUIET_FOR_S)
         if process_cpu_s() - before_s < QUIET_CPU_S:
             return
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from typing import Any
 
-from bench.meter import Meter, process_cpu_s
+from bench.meter import metered, process_cpu_s
 from bench.scenarios.node import node_predictors
 from bench.scenarios.offline import WARM_UP_FRAMES, play
-from bench.scenarios.side_by_side import SideBySide, take_part
+from bench.scenarios.side_by_side import side_by_side
 from bench.task import Task
 from perception.system.cores import usable_cores
 
@@ -30,11 +29,10 @@ def measure(task: Task) -> dict[str, Any]:
     def cpu_s(children: bool) -> float:
         return process_cpu_s() + sum(float(each["cpu_s"]) for each in played)
 
-    with SideBySide(__name__, "stream", [(task.key, str(threads))] * streams) as processes:
+    with side_by_side("stream", _stream, [(task, threads)] * streams) as processes:
         processes.wait()  # each is loaded and warm
-        with Meter(task.provider, cpu_s=cpu_s) as meter:
+        with metered(task.provider, cpu_s=cpu_s) as readings:
             played += processes.go()
-    values = meter.values()
     fps = [each["frames"] / each["wall_s"] for each in played]
     total = sum(each["frames"] for each in played)
     held_mb = [each["peak_memory_mb"] for each in played]
@@ -43,28 +41,19 @@ def measure(task: Task) -> dict[str, Any]:
         "threads_each": threads,
         "fps": sum(fps),
         "fps_by_stream": fps,
-        "fps_to_last_end": total / values["wall_s"],
+        "fps_to_last_end": total / readings["wall_s"],
         "frames": total,
-        **values,
-        "peak_memory_mb": None if None in held_mb else sum([values["peak_memory_mb"], *held_mb]),
+        **readings,
+        "peak_memory_mb": None if None in held_mb else sum([readings["peak_memory_mb"], *held_mb]),
     }
 
 
-def main(key: str, threads: str) -> None:
+def _stream(meet: Callable[[], None], task: Task, threads: int) -> dict[str, Any]:
     """One stream's process."""
-
-    def body(meet: Callable[[], None]) -> dict[str, Any]:
-        task = Task.of_key(key)
-        frames = task.options["frames"]
-        engine, predictors = node_predictors(task, is_live=False, threads=int(threads))
-        play(task.source, min(frames, WARM_UP_FRAMES), predictors, None)
-        meet()
-        with Meter(engine.provider) as meter:
-            count = play(task.source, frames, predictors, None)
-        return {"frames": count, **meter.values()}
-
-    take_part(body)
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])
+    frames = task.options["frames"]
+    engine, predictors = node_predictors(task, is_live=False, threads=threads)
+    play(task.source, min(frames, WARM_UP_FRAMES), predictors, None)
+    meet()
+    with metered(engine.provider) as readings:
+        count = play(task.source, frames, predictors, None)
+    return {"frames": count, **readings}

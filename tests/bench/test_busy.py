@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from bench import busy
+from bench import meter
 
 CORES = os.cpu_count() or 1
 
@@ -31,30 +31,30 @@ def spinning() -> Iterator[None]:
 
 
 def test_quiet_machine_says_nothing() -> None:
-    assert busy.verdict([of_share(0.0), of_share(0.09)]) is None
+    assert meter.busy_verdict([of_share(0.0), of_share(0.09)]) is None
 
 
 def test_busy_measurements_are_counted_and_the_worst_is_named() -> None:
-    said = busy.verdict([of_share(0.02), of_share(0.43), of_share(0.2)])
+    said = meter.busy_verdict([of_share(0.02), of_share(0.43), of_share(0.2)])
 
     assert said is not None
     assert "up to 43% of the cores during 2 of 3 measurements" in said
 
 
 def test_time_given_to_other_machines_counts_too() -> None:
-    assert busy.share_of(of_share(0.05, steal_share=0.1), CORES) == pytest.approx(0.15)
+    assert meter.share_of(of_share(0.05, steal_share=0.1), CORES) == pytest.approx(0.15)
 
 
 @pytest.mark.parametrize(
     "values", [{}, {"wall_s": 0.0, "other_cpu_s": 1.0}, {"wall_s": 1.0, "other_cpu_s": None}]
 )
 def test_where_nothing_was_read_nothing_is_said(values: dict[str, Any]) -> None:
-    assert busy.verdict([values]) is None
+    assert meter.busy_verdict([values]) is None
 
 
 @pytest.mark.usefixtures("spinning")
 def test_other_programs_are_seen_before_anything_is_measured() -> None:
-    said = busy.warning_now()
+    said = meter.warning_now()
 
     assert said is not None
     assert "other programs take" in said

@@ -27,7 +27,7 @@ def test_each_network_on_each_engine_has_a_row_and_the_first_is_the_measure() ->
 
 
 def test_busy_machine_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bench.infer.verdict", lambda measured: "too busy")
+    monkeypatch.setattr("bench.infer.busy_verdict", lambda measured: "too busy")
 
     rows, _ = run(InferConfig(models=[str(SHIPPED)], threads=1, frames=1))
 

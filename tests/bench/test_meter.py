@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,7 +15,7 @@ import pynvml
 import pytest
 
 from bench import gpu
-from bench.meter import Meter
+from bench.meter import metered
 
 KEYS = {"wall_s", "cpu_s", "busy_cores", "steal_s", "other_cpu_s", "peak_memory_mb", "watts"}
 
@@ -42,8 +43,8 @@ class Machine:
         self._write(f"powercap/{zone}/energy_uj", f"{round(joules * 1e6)}\n")
         self._write(f"powercap/{zone}/max_energy_range_uj", f"{round(range_j * 1e6)}\n")
 
-    def meter(self, **arguments: Any) -> Meter:
-        return Meter(cpu_s=lambda children: self.cpu_s[children], **arguments)
+    def metered(self, **arguments: Any) -> AbstractContextManager[dict[str, Any]]:
+        return metered(cpu_s=lambda children: self.cpu_s[children], **arguments)
 
     def _write(self, name: str, text: str) -> None:
         file = self.root / name
@@ -65,7 +66,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
 
 def test_window_is_what_passed_inside_the_block(machine: Machine) -> None:
     machine.set_energy("intel-rapl:0", "package-0", 100)
-    with machine.meter() as meter:
+    with machine.metered() as readings:
         machine.at_s += 4
         machine.cpu_s[False] += 6
         machine.set_times(busy_s=57.5, steal_s=2.25)
@@ -73,7 +74,7 @@ def test_window_is_what_passed_inside_the_block(machine: Machine) -> None:
         machine.set_energy("intel-rapl:0", "package-0", 160)
     machine.at_s += 1000
 
-    assert meter.values() == {
+    assert readings == {
         "wall_s": 4,
         "cpu_s": 6,
         "busy_cores": 1.5,
@@ -85,43 +86,41 @@ def test_window_is_what_passed_inside_the_block(machine: Machine) -> None:
 
 
 def test_children_count_if_asked_for(machine: Machine) -> None:
-    with machine.meter() as alone, machine.meter(children=True) as family:
+    with machine.metered() as alone, machine.metered(children=True) as family:
         machine.at_s += 1
         machine.cpu_s = {False: 7.5, True: 12.0}
 
-    assert alone.values()["cpu_s"] == 0.5
-    assert family.values()["cpu_s"] == 3
+    assert alone["cpu_s"] == 0.5
+    assert family["cpu_s"] == 3
 
 
 def test_others_never_take_less_than_nothing(machine: Machine) -> None:
-    with machine.meter() as meter:
+    with machine.metered() as readings:
         machine.at_s += 1
         machine.cpu_s[False] += 0.009  # and no tick of the system's
 
-    assert meter.values()["other_cpu_s"] == 0
-    assert meter.values()["steal_s"] == 0
+    assert readings["other_cpu_s"] == 0
+    assert readings["steal_s"] == 0
 
 
 def test_what_another_system_does_not_count_is_null(machine: Machine) -> None:
     (machine.root / "status").unlink()
     del machine.times.steal
-    with machine.meter() as meter:
+    with machine.metered() as readings:
         machine.at_s += 1
 
-    values = meter.values()
-    assert values.keys() == KEYS
-    assert (values["steal_s"], values["watts"]) == (None, None)
-    assert values["peak_memory_mb"] > 1  # the system's own count stands in for /proc
-    assert json.loads(json.dumps(values, allow_nan=False)) == values
+    assert readings.keys() == KEYS
+    assert (readings["steal_s"], readings["watts"]) == (None, None)
+    assert readings["peak_memory_mb"] > 1  # the system's own count stands in for /proc
+    assert json.loads(json.dumps(readings, allow_nan=False)) == readings
 
 
 def test_empty_block_has_no_busy_cores(machine: Machine) -> None:
     machine.set_energy("intel-rapl:0", "package-0", 100)
-    with machine.meter() as meter:
+    with machine.metered() as readings:
         pass
 
-    values = meter.values()
-    assert (values["wall_s"], values["busy_cores"], values["watts"]) == (0, None, None)
+    assert (readings["wall_s"], readings["busy_cores"], readings["watts"]) == (0, None, None)
 
 
 def test_packages_are_added_and_their_parts_are_not(machine: Machine) -> None:
@@ -133,14 +132,14 @@ def test_packages_are_added_and_their_parts_are_not(machine: Machine) -> None:
         ("intel-rapl-mmio:0", "package-0"),
     ):
         machine.set_energy(zone, name, 5)
-    with machine.meter() as meter:
+    with machine.metered() as readings:
         machine.at_s += 2
         machine.set_energy("intel-rapl:0", "package-0", 20)
         machine.set_energy("intel-rapl:1", "package-1", 30, range_j=1000)  # started over: 40 J
         for zone in ("intel-rapl:0:0", "intel-rapl:2", "intel-rapl-mmio:0"):
             machine.set_energy(zone, (machine.root / "powercap" / zone / "name").read_text().strip(), 500)
 
-    assert meter.values()["watts"] == pytest.approx((10 + 40) / 2)
+    assert readings["watts"] == pytest.approx((10 + 40) / 2)
 
 
 def test_package_that_cannot_be_read_leaves_no_watts(machine: Machine) -> None:
@@ -148,11 +147,11 @@ def test_package_that_cannot_be_read_leaves_no_watts(machine: Machine) -> None:
         machine.set_energy(zone, "package", 10)
     (machine.root / "powercap" / "intel-rapl:1" / "energy_uj").unlink()
 
-    with machine.meter() as meter:
+    with machine.metered() as readings:
         machine.at_s += 1
         machine.set_energy("intel-rapl:0", "package", 20)
 
-    assert meter.values()["watts"] is None
+    assert readings["watts"] is None
 
 
 @pytest.mark.parametrize(
@@ -174,42 +173,23 @@ def test_gpu_is_asked_for_its_energy_only_where_it_runs_the_network(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     machine.set_energy("intel-rapl:0", "package-0", 0)
-    readings = iter(gpu_j)
-    monkeypatch.setattr("bench.gpu.energy_j", lambda: next(readings))
-    with machine.meter(provider=provider) as meter:
+    joules = iter(gpu_j)
+    monkeypatch.setattr("bench.gpu.energy_j", lambda: next(joules))
+    with machine.metered(provider=provider) as readings:
         machine.at_s += 2
         machine.set_energy("intel-rapl:0", "package-0", 10)
 
-    assert meter.values()["watts"] == watts
-
-
-def test_block_that_failed_is_metered_and_its_error_goes_on(machine: Machine) -> None:
-    meter = machine.meter()
-
-    def fail() -> None:
-        with meter:
-            machine.at_s += 3
-            raise KeyError
-
-    with pytest.raises(KeyError):
-        fail()
-    assert meter.values()["wall_s"] == 3
-
-
-def test_meter_without_an_ended_block_has_no_values(machine: Machine) -> None:
-    with machine.meter() as meter, pytest.raises(RuntimeError, match="before its block has ended"):
-        meter.values()
+    assert readings["watts"] == watts
 
 
 def test_real_machine_is_metered() -> None:
-    with Meter("cuda", children=True) as meter:  # cuda: whatever NVML says, if there is one
+    with metered("cuda", children=True) as readings:  # cuda: whatever NVML says, if there is one
         subprocess.run([sys.executable, "-c", "sum(range(3_000_000))"], check=True)
 
-    values = meter.values()
-    assert values.keys() == KEYS
-    assert values["cpu_s"] > 0
-    assert values["busy_cores"] == pytest.approx(values["cpu_s"] / values["wall_s"])
-    assert values["peak_memory_mb"] > 5
+    assert readings.keys() == KEYS
+    assert readings["cpu_s"] > 0
+    assert readings["busy_cores"] == pytest.approx(readings["cpu_s"] / readings["wall_s"])
+    assert readings["peak_memory_mb"] > 5
 
 
 class Nvml:

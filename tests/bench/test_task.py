@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from bench.task import ScenarioName, Task, TaskError, main, run_task
@@ -88,3 +93,59 @@ def test_title_has_the_option_that_sets_a_task_apart(
     scenario: ScenarioName, options: dict[str, Any], title: str
 ) -> None:
     assert Task(scenario, "/models/a.onnx", options=options).title == title
+
+
+LONG = 10**6
+MEASURE = (
+    "import sys; from perception.cli.command import run_command; from bench.task import Task, run_task;"
+    "sys.exit(run_command('drivable-bench', lambda: run_task(Task.of_key(sys.argv[1])) and 0))"
+)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("scenario", "options"),
+    [
+        ("engine_only", {"frames": LONG}),
+        ("single_stream", {"frames": LONG}),
+        ("constant_rate", {"rate_hz": 30.0, "duration_s": 1000.0}),
+        ("highest_rate", {"trial_s": 1000.0}),
+        ("offline", {"frames": LONG, "to": "overlay"}),
+        ("streams", {"frames": LONG, "streams": 2}),
+        ("stage_cost", {"frames": LONG}),
+        ("model_api", {"frames": LONG, "file": "none.onnx"}),
+    ],
+)
+def test_interrupt_of_the_command_alone_ends_in_one_line_and_leaves_no_process_and_no_file(
+    scenario: ScenarioName,
+    options: dict[str, Any],
+    make_clip: Callable[..., Path],
+    red_is_drivable: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
+    if scenario == "model_api":
+        options = options | {"python": str(tmp_path / "python")}
+        (tmp_path / "python").write_text(f"#!{sys.executable}\nimport time\ntime.sleep(1000)\n")
+        (tmp_path / "python").chmod(0o755)
+    task = Task(scenario, str(red_is_drivable), source=str(make_clip()), options=options)
+    with subprocess.Popen(
+        [sys.executable, "-c", MEASURE, task.key], stderr=subprocess.PIPE, text=True
+    ) as run:
+        started: list[psutil.Process] = []
+        while len(started) < 2 and sum(it.cpu_times().user for it in started) < 2:
+            started = psutil.Process(run.pid).children(recursive=True)
+            assert run.poll() is None
+            time.sleep(0.05)
+        time.sleep(1)
+        started = psutil.Process(run.pid).children(recursive=True)
+        run.send_signal(signal.SIGINT)
+        _, said = run.communicate(timeout=60)
+
+    _, alive = psutil.wait_procs(started, timeout=1)
+    assert run.returncode == 130
+    assert said == "drivable-bench: interrupted\n"
+    assert alive == []
+    assert list((tmp_path / "temporary").iterdir()) == []

@@ -11,16 +11,15 @@ import pytest
 from scipy.stats import mstats
 
 from bench.config import CompareConfig
-from bench.report.compare import FIGURES, WIDTH, Comparison, compare, rows, run
+from bench.report.compare import FIGURES, WIDTH, Comparison, compare, paired_change, rows, run
 from bench.report.data import ModelFile, Report, ReportError, Result, save
-from bench.report.paired import paired_change
 from bench.task import ScenarioName, Task
 
 METER: dict[str, Any] = {
     "wall_s": 3.0, "cpu_s": 5.5, "busy_cores": 1.8, "steal_s": 0.0, "other_cpu_s": 0.1, "watts": None,
 }  # fmt: skip
 MODELS = ("rt_s", "rt_m", "rt_l")
-PREPARE_MS, INFER_MS, DECODE_MS = 0.6, 12.0, 2.5
+PREPROCESS_MS, INFER_MS, DECODE_MS = 0.6, 12.0, 2.5
 
 
 class Builds:
@@ -47,7 +46,7 @@ class Builds:
         return report(results[0]), report(results[1])
 
     def _values(self, task: Task, factor: float, infer: float) -> dict[str, Any]:
-        frame_ms = (PREPARE_MS + infer * INFER_MS) * factor
+        frame_ms = (PREPROCESS_MS + infer * INFER_MS) * factor
         memory_mb = 220 + self._noise.integers(-3, 4)
         meter = METER | {"peak_memory_mb": float(memory_mb)}
         if task.scenario == "single_stream":
@@ -63,7 +62,7 @@ class Builds:
                 "cpu_ms": {"decode": DECODE_MS * factor, "predict": frame_ms, "overlay": 3 * factor},
                 "wall_ms": {},
                 "steps_cpu_ms": {
-                    "preprocess": PREPARE_MS * factor,
+                    "preprocess": PREPROCESS_MS * factor,
                     "infer": infer * INFER_MS * factor,
                     "postprocess": 0.4 * factor,
                 },

@@ -33,7 +33,7 @@ MS = 1_000_000
 S = 1000 * MS
 RATE_HZ = 30.0
 PERIOD_MS = 1000 / RATE_HZ
-PERCEIVE_MS = 4.0
+PREDICT_MS = 4.0
 FRAME = Frame("fake", 0, 0, 0, np.zeros((2, 2, 3), np.uint8), "0")
 
 
@@ -64,7 +64,7 @@ def simulate(stall: Stall, duration_s: float) -> LiveRun:
     handed = [(source.read(), at_source.now_ns) for _ in range(count)]
 
     def work(frame: Frame) -> Prediction:
-        at_worker.now_ns += round(PERCEIVE_MS * MS)
+        at_worker.now_ns += round(PREDICT_MS * MS)
         return replace(predict(frame), published_ns=at_worker.now_ns)
 
     published: list[tuple[int, int]] = []
@@ -120,9 +120,9 @@ def naive_ms(run: LiveRun) -> list[float]:
     ("stage", "late_ms"),
     [
         # Frames 0 to 6 of the stall are handed out at its end, and the newest answers for all of them.
-        ("capture", [it + PERCEIVE_MS for it in delayed_ms(7)]),
+        ("capture", [it + PREDICT_MS for it in delayed_ms(7)]),
         # Frame 0 stands in the worker; the others are answered by the newest of them, one frame later.
-        ("predict", [200 + PERCEIVE_MS, *(it + 2 * PERCEIVE_MS for it in delayed_ms(7)[1:])]),
+        ("predict", [200 + PREDICT_MS, *(it + 2 * PREDICT_MS for it in delayed_ms(7)[1:])]),
     ],
 )
 def test_stall_shows_at_its_true_size_in_every_frame_that_was_due_meanwhile(
@@ -134,17 +134,17 @@ def test_stall_shows_at_its_true_size_in_every_frame_that_was_due_meanwhile(
     assert len(latencies_ms) == 600
     for first in (150, 450):  # 5 s and 15 s after the start
         assert latencies_ms[first : first + 7] == pytest.approx(late_ms, abs=1e-3)
-        assert latencies_ms[first + 7 : first + 150] == pytest.approx([PERCEIVE_MS] * 143, abs=1e-3)
-    assert max(latencies_ms) == pytest.approx(200 + PERCEIVE_MS, abs=1e-3)
+        assert latencies_ms[first + 7 : first + 150] == pytest.approx([PREDICT_MS] * 143, abs=1e-3)
+    assert max(latencies_ms) == pytest.approx(200 + PREDICT_MS, abs=1e-3)
     p99 = quantile(latencies_ms, 0.99).value
     assert p99 is not None
     assert p99 == pytest.approx(sorted([*late_ms, *late_ms])[-7], abs=1e-3)
     assert p99 > 3 * PERIOD_MS
     assert not run.held
     # And without the rule: the stall is nowhere in the 99th percentile.
-    assert quantile(naive, 0.99).value == pytest.approx(PERCEIVE_MS, abs=1e-3)
+    assert quantile(naive, 0.99).value == pytest.approx(PREDICT_MS, abs=1e-3)
     if stage == "capture":
-        assert max(naive) == pytest.approx(PERCEIVE_MS, abs=1e-3)
+        assert max(naive) == pytest.approx(PREDICT_MS, abs=1e-3)
 
 
 def test_frames_are_due_at_their_rate_and_overdue_ones_come_at_once() -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import av
 import pytest
@@ -19,36 +20,24 @@ from perception.inference.engines import EngineError
 MakeClip = Callable[..., Path]
 
 
-class FixedMeter:
-    """Two seconds, one of them at work."""
-
-    is_open = False
-
-    def __init__(self, provider: str) -> None:
-        self.provider = provider
-
-    def __enter__(self) -> Self:
-        FixedMeter.is_open = True
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        FixedMeter.is_open = False
-
-    def values(self) -> dict[str, Any]:
-        return {"wall_s": 2.0, "cpu_s": 1.0}
-
-
 def test_every_frame_of_the_window_counts_and_no_other(
     make_clip: MakeClip, red_is_drivable: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     played: list[tuple[bool, int]] = []
+    open_blocks: list[str] = []
     play = offline.play
 
+    @contextmanager
+    def two_seconds(provider: str) -> Iterator[dict[str, Any]]:
+        open_blocks.append(provider)
+        yield {"wall_s": 2.0, "cpu_s": 1.0}
+        open_blocks.clear()
+
     def noted(video: str, frames: int, *others: Any) -> int:
-        played.append((FixedMeter.is_open, frames))
+        played.append((bool(open_blocks), frames))
         return play(video, frames, *others)
 
-    monkeypatch.setattr(offline, "Meter", FixedMeter)
+    monkeypatch.setattr(offline, "metered", two_seconds)
     monkeypatch.setattr(offline, "play", noted)
     monkeypatch.setattr(offline, "WARM_UP_FRAMES", 3)
     task = Task(

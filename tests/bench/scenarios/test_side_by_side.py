@@ -5,14 +5,16 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import psutil
 import pytest
 
-from bench.scenarios import streams
-from bench.scenarios.side_by_side import SideBySide
+from bench.scenarios import stage_cost, streams
+from bench.scenarios.side_by_side import side_by_side
 from bench.task import Task
 
 MakeClip = Callable[..., Path]
@@ -22,21 +24,26 @@ METER = {"wall_s", "cpu_s", "busy_cores", "steal_s", "other_cpu_s", "peak_memory
 
 
 def children() -> list[psutil.Process]:
-    return psutil.Process().children()
+    """Without the one that Python itself starts once, and keeps, when it spawns another."""
+    return [it for it in psutil.Process().children() if "resource_tracker" not in " ".join(it.cmdline())]
 
 
 @pytest.mark.slow
 def test_process_that_fails_is_named_and_the_other_is_not_left_waiting(
     make_clip: MakeClip, red_is_drivable: Path
 ) -> None:
-    clip, options = str(make_clip()), {"streams": 2, "frames": 5}
+    clip, options = str(make_clip()), {"frames": 5}
     models = (str(red_is_drivable), "nothing")
-    arguments = [(Task("streams", it, source=clip, options=options).key, "1") for it in models]
     before = children()
 
     with (
-        pytest.raises(ValueError, match=r"^stream 2: nothing: no such model file") as raised,
-        SideBySide("bench.scenarios.streams", "stream", arguments) as processes,
+        pytest.raises(ValueError, match=r"^core 2: nothing: no such model file") as raised,
+        TemporaryDirectory() as folder,
+        side_by_side(
+            "core",
+            stage_cost.costs,
+            [(Task("stage_cost", it, source=clip, options=options), 0, 0, Path(folder)) for it in models],
+        ) as processes,
     ):
         processes.wait()
 
@@ -47,13 +54,21 @@ def test_process_that_fails_is_named_and_the_other_is_not_left_waiting(
 def test_process_that_dies_is_named_with_its_status() -> None:
     before = children()
 
-    with SideBySide("bench.scenarios.stage_cost", "core", [("{}", "0", "0")] * 2) as processes:
+    with side_by_side("core", stage_cost.costs, [(), ()]) as processes:
         for each in set(children()) - set(before):
             each.kill()
         with pytest.raises(ValueError, match=r"^core 1: ended with status -9$"):
             processes.wait()
 
     assert children() == before
+
+
+BODY = (
+    "import sys; from pathlib import Path; from bench.scenarios import stage_cost;"
+    "from bench.task import Task;"
+    "from bench.scenarios.side_by_side import side_by_side;"
+    "task = Task.of_key(sys.argv[1]);"
+)
 
 
 @pytest.mark.slow
@@ -63,13 +78,9 @@ def test_interrupt_while_processes_start_ends_them_all(
 ) -> None:
     """Of the one that measures alone, as a supervisor sends it."""
     task = Task("stage_cost", str(red_is_drivable), source=str(make_clip()), options={"frames": 1000})
-    body = (
-        "import sys; from bench.scenarios import stage_cost; from bench.task import Task;"
-        "stage_cost.on_cores(Task.of_key(sys.argv[1]), [0, 0], 0)"
-    )
-    command = [sys.executable, "-c", body, task.key]
+    command = [sys.executable, "-c", f"{BODY} stage_cost.on_cores(task, [0, 0], 0)", task.key]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as run:
-        while len(left := psutil.Process(run.pid).children()) < started:
+        while len(left := psutil.Process(run.pid).children()) < 1 + started:  # and Python's resource tracker
             assert run.poll() is None
         run.send_signal(signal.SIGINT)
         _, said = run.communicate(timeout=20)
@@ -80,25 +91,31 @@ def test_interrupt_while_processes_start_ends_them_all(
 
 
 @pytest.mark.slow
-def test_measurement_that_is_killed_leaves_no_process_waiting(
+def test_measurement_that_is_killed_leaves_no_process_waiting_or_at_work(
     make_clip: MakeClip, red_is_drivable: Path
 ) -> None:
-    task = Task("stage_cost", str(red_is_drivable), source=str(make_clip()), options={"frames": 2})
+    task = Task("stage_cost", str(red_is_drivable), source=str(make_clip()), options={"frames": 10**6})
     body = (
-        "import sys; from bench.scenarios.side_by_side import SideBySide;"
-        "processes = SideBySide('bench.scenarios.stage_cost', 'core', [sys.argv[1:]] * 2).__enter__();"
-        "processes.wait(); print('waiting', flush=True); sys.stdin.read()"
+        f"{BODY} started = side_by_side('core', stage_cost.costs, [(task, 0, 0, Path(sys.argv[2]))] * 2);"
+        "processes = started.__enter__(); processes.wait(); print('waiting', flush=True);"
+        "sys.stdin.readline(); processes.go()"
     )
-    command = [sys.executable, "-c", body, task.key, "0", "0"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as run:
-        assert run.stdout is not None
-        assert run.stdout.readline() == "waiting\n"
-        left = psutil.Process(run.pid).children()
-        run.kill()
+    for is_at_work in (False, True):
+        command = [sys.executable, "-c", body, task.key, str(red_is_drivable.parent)]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as run:
+            assert run.stdout is not None
+            assert run.stdin is not None
+            assert run.stdout.readline() == "waiting\n"
+            if is_at_work:
+                run.stdin.write("\n")
+                run.stdin.flush()
+                time.sleep(0.5)
+            left = psutil.Process(run.pid).children()
+            run.kill()
 
-    _, alive = psutil.wait_procs(left, timeout=20)
-    assert len(left) == 2
-    assert alive == []
+        _, alive = psutil.wait_procs(left, timeout=20)
+        assert len(left) == 3
+        assert alive == []
 
 
 @pytest.mark.slow
