@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from bench.report.data import Load, Report, Result, busy_verdict
+from bench.report.data import Report, Result, busy_verdict
 from bench.report.format import counted, number, quantile_of, share
 from bench.report.plots import Plot, plots
 from bench.report.rows import Row, rows_of
@@ -70,9 +70,10 @@ def page(report: Report, drawn: Sequence[Plot]) -> str:
         tables=tables(rows),
         plots=drawn,
         ours=list(_ours(rows)),
-        load=_load(report.load),
         settings=json.dumps(settings, indent=1, ensure_ascii=False),
-        results=list(_raw(report.results)),
+        results=_by_task(report.results),
+        rounded=lambda values: json.dumps(_rounded(values), ensure_ascii=False),
+        counted=counted,
     )
 
 
@@ -87,25 +88,11 @@ def _ours(rows: Sequence[Row]) -> Iterator[list[str]]:
         yield [row.label, iou, number(row.size_mb), p50, frames, accuracy.origin]
 
 
-def _raw(results: Sequence[Result]) -> Iterator[tuple[str, str]]:
-    """Title and lines of every task."""
+def _by_task(results: Sequence[Result]) -> list[list[Result]]:
     groups: dict[str, list[Result]] = {}
     for result in results:
         groups.setdefault(result.task.key, []).append(result)
-    for group in groups.values():
-        lines = (
-            f"round {it.round}, at {it.started_unix_s:.0f} s: "
-            f"{json.dumps(_rounded(it.values), ensure_ascii=False)}"
-            for it in group
-        )
-        yield f"{group[0].task.title}, {counted(len(group), 'round')}", "\n".join(lines)
-
-
-def _load(load: Load) -> str:
-    before = "unknown" if load.before is None else f"{load.before:.2f}"
-    during = [float(it) for it in load.during if it is not None]
-    span = f"{min(during):.2f} to {max(during):.2f}" if during else "unknown"
-    return f"{before} before, {span} during the run ({counted(len(during), 'sample')})"
+    return list(groups.values())
 
 
 def _rounded(value: Any) -> Any:

@@ -79,7 +79,7 @@ def _latency(rows: Sequence[Row]) -> Table:
         columns={
             **{f"p{100 * share:g}, ms": quantile(share) for share in SHARES},
             "max, ms": lambda _, it: number(max(it.latencies_ms, default=None)),
-            "engine alone, p50 ms": engine_alone,
+            "engine alone p50, ms": engine_alone,
             "frames": lambda _, it: f"{len(it.latencies_ms):,}",
         },
     )
@@ -144,8 +144,8 @@ def _offline(rows: Sequence[Row]) -> Table:
         "A recording as fast as it goes",
         "Medians over {rounds}, in brackets lowest and highest; ratios by round. CPU limit: what the CPU "
         "time of a frame's stages allows on all cores. Engine alone: the network with nothing around it. CPU "
-        "× stages alone: CPU time over that of the stages, each measured alone. CPU × one thread: over that "
-        "of one thread a core that takes each frame through all stages.",
+        "over stages alone: CPU time over that of the stages, each measured alone. CPU over one thread: over "
+        "that of one thread a core that takes each frame through all stages.",
         of=[(row, it) for row in rows for it in _by_output(row)],
         columns={
             "output": _output,
@@ -153,8 +153,8 @@ def _offline(rows: Sequence[Row]) -> Table:
             "share of CPU limit": of_limit,
             "share of engine alone": of_engine,
             "CPU ms a frame": _median("cpu_ms_per_frame"),
-            "CPU × stages alone": over_stages,
-            "CPU × one thread": over_turns,
+            "CPU over stages alone": over_stages,
+            "CPU over one thread": over_turns,
             "cores busy": _median("busy_cores"),
             "peak memory, MB": _median("peak_memory_mb"),
             "power, W": _median("watts"),
@@ -207,14 +207,14 @@ def _stage_cost(rows: Sequence[Row]) -> Table:
         "stage_cost",
         "CPU time of a frame, each stage alone",
         "CPU milliseconds a frame: medians over {rounds}; one thread an inference, the stage on every core "
-        "at once, and nothing else. Sum, one core: with the other cores idle. Limit: the frames a second "
+        "at once, and nothing else. Sum on one core: with the other cores idle. Limit: the frames a second "
         "that all cores can do at most, by the CPU time of all stages, without and with the overlay.",
         of=[(row, it) for row in rows if len(it := row.rounds("stage_cost"))],
         columns={
-            **{name: cost(name) for name in STAGES},
-            "sum": lambda _, it: number(sum(cost.median for cost in stage_costs(it).values())),
-            "sum, one core": quiet,
-            **{f"limit, {name}": limit(to) for to, name in OUTPUTS.items()},
+            **{f"{name}, ms": cost(name) for name in STAGES},
+            "sum, ms": lambda _, it: number(sum(cost.median for cost in stage_costs(it).values())),
+            "sum on one core, ms": quiet,
+            **{f"limit to {name}, fps": limit(to) for to, name in OUTPUTS.items()},
         },
     )
 
@@ -230,9 +230,9 @@ def _streams(rows: Sequence[Row]) -> Table:
         of=[(row, it) for row in rows for it in row.groups("streams", lambda values: values["streams"])],
         columns={
             "streams": lambda _, it: str(it.first["streams"]),
-            "all together": _range("fps"),
-            "slowest stream": stream(min),
-            "fastest stream": stream(max),
+            "all together, fps": _range("fps"),
+            "slowest stream, fps": stream(min),
+            "fastest stream, fps": stream(max),
             "peak memory, MB": _median("peak_memory_mb"),
         },
     )
@@ -262,13 +262,13 @@ def _accuracy(rows: Sequence[Row]) -> Table:
         "it, of the split in brackets.",
         of=[(row, Rounds([])) for row in rows if row.label in found],
         columns={
-            "mean IoU": of(lambda it: share(it.mean_iou, it.interval)),
-            **{name: iou_of(name) for name in classes},
-            "boundary": share_at("boundary_iou"),
-            "drivable or not": share_at("two_classes", "mean_iou"),
-            "calibration error": share_at("calibration_error"),
-            "day": share_at("conditions", "day", "mean_iou"),
-            "night": share_at("conditions", "night", "mean_iou"),
+            "mean IoU, %": of(lambda it: share(it.mean_iou, it.interval)),
+            **{f"{name}, %": iou_of(name) for name in classes},
+            "boundary, %": share_at("boundary_iou"),
+            "drivable or not, %": share_at("two_classes", "mean_iou"),
+            "calibration error, %": share_at("calibration_error"),
+            "day, %": share_at("conditions", "day", "mean_iou"),
+            "night, %": share_at("conditions", "night", "mean_iou"),
             "measured on": of(
                 lambda it: it.origin + ", differs under load" * (it.values.get("same_under_load") is False)
             ),

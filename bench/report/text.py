@@ -90,7 +90,7 @@ def place(report: Report) -> str:
 
 def _text(table: Table) -> list[str]:
     """A column is as wide as its cells and the longest word of its header, which may take several lines."""
-    columns = [" ".join(SHORT.get(word, word) for word in name.split()) for name in table.columns]
+    columns = [re.sub(r"\w+", lambda word: SHORT.get(word[0], word[0]), name) for name in table.columns]
     widths = [
         max(len(text) for text in (*(row[place] for row in table.rows), *name.split()))
         for place, name in enumerate(columns)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +13,7 @@ import pytest
 
 from bench.cli import main
 
+ROOT = Path(__file__).parents[2]
 OnlyErrorLine = Callable[[str], str]
 
 
@@ -83,3 +87,40 @@ def test_bad_input_is_one_line(
     assert main(arguments) == 1
 
     assert reason in only_error_line("drivable-bench")
+
+
+WITHOUT_THE_EXTRA = """
+import json, sys
+import bench.cli
+sys.modules.update(dict.fromkeys(json.loads(sys.argv[1])))
+for arguments in json.loads(sys.argv[2]):
+    print(arguments[0], bench.cli.main(arguments), flush=True)
+"""
+
+
+def test_each_command_without_the_extra_is_one_line_that_names_it(tmp_path: Path) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    modules = [it.partition(">")[0] for it in project["optional-dependencies"]["bench"]]
+    modules[modules.index("nvidia-ml-py")] = "pynvml"
+    commands = [
+        ["--quick", "--out", str(tmp_path / "out")],
+        ["accuracy", "--synthetic-frames", "1"],
+        ["infer"],
+        ["live", "--source", "clip.mp4"],
+        ["compare", "a.json", "b.json"],
+    ]
+
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_THE_EXTRA, json.dumps(modules), json.dumps(commands)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert done.stdout.splitlines() == [f"{it[0]} 1" for it in commands]
+    lines = done.stderr.splitlines()
+    assert len(lines) == len(commands)
+    for line in lines:
+        assert line.startswith("drivable-bench: ")
+        assert line.endswith(" is not installed; pip install 'drivable[bench]'")
+    assert not (tmp_path / "out").exists()
