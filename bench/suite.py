@@ -18,7 +18,7 @@ from bench import gpu
 from bench.config import BenchConfig
 from bench.meter import warning_now
 from bench.plan import Plan, plan
-from bench.report.data import Load, Missing, Report, ReportError, Result, load, model_of_json, save, sha256_of
+from bench.report.data import Load, Missing, ModelFile, Report, ReportError, Result, load, save, sha256_of
 from bench.report.machine import machine, of_installation
 from bench.report.page import PAGE_FILES
 from bench.road import record_road
@@ -204,7 +204,7 @@ def _begun(python: str, file: Path, config: BenchConfig, planned: Plan, command:
         load=Load(os.getloadavg()[0], []),
         is_partial=True,
         missing=planned.missing,
-        models={name: model_of_json(facts) for name, facts in installation["models"].items()},
+        models={name: ModelFile(**facts) for name, facts in installation["models"].items()},
         source_sha256=None if config.source == "synthetic" else sha256_of(Path(config.source)),
     )
     if not file.exists() or not config.resume:

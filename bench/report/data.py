@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.resources import files
 from pathlib import Path
@@ -77,7 +77,7 @@ class ModelFile:
     """As its contract has it: over every byte, with zeros in its own place."""
     size_bytes: int
     precision: str
-    input_wh: tuple[int, int]
+    input_wh: Sequence[int]
     accuracy: Mapping[str, Any] | None = None
     """From its card, as ONNX Runtime on the CPU had it at export; None where it was not measured there."""
 
@@ -131,13 +131,7 @@ def describe_model(model: str) -> ModelFile:
         accuracy = json.loads(text).get("accuracy")
     except (ValueError, AttributeError, RecursionError) as error:
         raise EngineError(f"{file}: its model card is not a JSON object; export it again") from error
-    return ModelFile(contract.sha256, len(content), contract.precision, contract.input_wh, accuracy)
-
-
-def model_of_json(facts: Mapping[str, Any]) -> ModelFile:
-    """What `describe_model` found in another process."""
-    width, height = facts["input_wh"]
-    return ModelFile(**{**facts, "input_wh": (width, height)})
+    return ModelFile(contract.sha256, len(content), contract.precision, list(contract.input_wh), accuracy)
 
 
 def sha256_of(file: Path) -> str:
@@ -190,7 +184,7 @@ def load(file: Path) -> Report:
             "results": [Result(**it | {"task": Task(**it["task"])}) for it in content["results"]],
             "missing": [Missing(**it) for it in content["missing"]],
             "load": Load(**content["load"]),
-            "models": {name: model_of_json(it) for name, it in content["models"].items()},
+            "models": {name: ModelFile(**it) for name, it in content["models"].items()},
         }
     )
 

@@ -131,18 +131,21 @@ def test_interrupt_of_the_command_alone_ends_in_one_line_and_leaves_no_process_a
         (tmp_path / "python").write_text(f"#!{sys.executable}\nimport time\ntime.sleep(1000)\n")
         (tmp_path / "python").chmod(0o755)
     task = Task(scenario, str(red_is_drivable), source=str(make_clip()), options=options)
-    with subprocess.Popen(
-        [sys.executable, "-c", MEASURE, task.key], stderr=subprocess.PIPE, text=True
-    ) as run:
-        started: list[psutil.Process] = []
-        while len(started) < 2 and sum(it.cpu_times().user for it in started) < 2:
+    command = [sys.executable, "-c", MEASURE, task.key]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as run:
+        try:
+            at_work_s, started = 0.0, list[psutil.Process]()
+            while len(started) < 2 and at_work_s < 2:
+                assert run.poll() is None
+                time.sleep(0.1)
+                started = psutil.Process(run.pid).children(recursive=True)
+                at_work_s = sum(it.cpu_times().user for it in started)
+            time.sleep(1)
             started = psutil.Process(run.pid).children(recursive=True)
-            assert run.poll() is None
-            time.sleep(0.05)
-        time.sleep(1)
-        started = psutil.Process(run.pid).children(recursive=True)
-        run.send_signal(signal.SIGINT)
-        _, said = run.communicate(timeout=60)
+            run.send_signal(signal.SIGINT)
+            _, said = run.communicate(timeout=60)
+        finally:
+            run.kill()
 
     _, alive = psutil.wait_procs(started, timeout=1)
     assert run.returncode == 130

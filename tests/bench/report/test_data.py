@@ -231,7 +231,7 @@ def test_model_is_described_by_its_own_file() -> None:
     assert described.size_bytes == model_file("rt_s").stat().st_size
     assert described.sha256 == card["sha256"]
     assert described.accuracy == card["accuracy"]
-    assert (described.precision, described.input_wh) == ("fp32", (640, 384))
+    assert (described.precision, described.input_wh) == ("fp32", [640, 384])
 
 
 def test_model_without_a_measured_accuracy_has_none(red_is_drivable: Path) -> None:
