@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from bench.config import AccuracyConfig, BenchConfig, CompareConfig, InferConfig, LiveConfig
 from bench.task import EXPECTED
-from perception.cli.command import NOTHING_GIVEN
+from perception.cli.command import INTERRUPTED, NOTHING_GIVEN
 from perception.cli.log import command_log, print_line, set_verbosity, show
 from perception.cli_config import config_files, log_level, parse, usage
 from perception.cli_config.command_line import refuse_command
@@ -38,7 +38,6 @@ USAGE: Final = (
     "accuracy --model rt_m-int8 --data DIR  # mean IoU on labelled frames",
     "infer --models rt_s-int8,rt_m-int8     # the networks alone, side by side",
 )
-INTERRUPTED: Final = 130
 
 
 def main(arguments: list[str] | None = None) -> int:
