@@ -60,7 +60,6 @@ class Change:
     relative: float
     low: float
     high: float
-    rounds: int
 
     @property
     def nearest(self) -> float:
@@ -188,7 +187,7 @@ def _compared(task: Task, figure: Figure, both: list[tuple[float, float]], confi
     is_beyond = False
     if task.scenario == "accuracy":  # the same frames and the same answers every time
         relative = afters[0] / befores[0] - 1
-        change = Change(relative, relative, relative, len(both))
+        change = Change(relative, relative, relative)
         is_beyond = abs(afters[0] - befores[0]) >= LEAST_SHARE
     elif len(both) >= LEAST_ROUNDS:
         change = paired_change(befores, afters, confidence)
@@ -224,7 +223,7 @@ def paired_change(a: Sequence[float], b: Sequence[float], confidence: float) -> 
     error = deviation / (len(kept) / rounds * np.sqrt(rounds))
     ends = stats.t.interval(confidence, len(kept) - 1, kept.mean(), error)
     relative, low, high = (float(np.expm1(it)) for it in (kept.mean(), *ends))
-    return Change(relative, low, high, rounds)
+    return Change(relative, low, high)
 
 
 def rows(comparison: Comparison) -> list[str]:

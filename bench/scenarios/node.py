@@ -54,7 +54,12 @@ def run_pipeline(
     """
     runner = Runner(source, info, predictors, sinks)
     runner.start()
-    runner.wait()
+    try:
+        runner.wait()
+    except KeyboardInterrupt:
+        runner.stop()
+        runner.wait()  # or its threads would go on, and write where there is no folder any more
+        raise
     runner.raise_first_error()
     return runner
 
