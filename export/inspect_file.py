@@ -16,11 +16,10 @@ from export.card import known_answer_data, model_card
 from export.package import Packed, unpack
 from export.tensorrt import left_by_tensorrt, tensorrt_line
 from perception.inference.engines import Engine, EngineError, OnnxEngine, OpenVinoEngine
-from perception.inference.engines.engine import LOAD_S
-from perception.inference.engines.onnx import TENSORRT_LOAD_S
 from perception.inference.engines.providers import PROVIDERS
 from perception.inference.predictor import Predictor
 from perception.system.time_limit import within
+from perception.system.time_limits import LOAD_LIMIT_S, TENSORRT_LOAD_LIMIT_S
 
 OPENVINO: Final = "openvino"
 
@@ -85,12 +84,12 @@ def where_it_runs(file: Path) -> dict[str, str]:
     found = {}
     for name, full_name in PROVIDERS.items():
         if full_name in ort.get_available_providers():
-            limit_s = TENSORRT_LOAD_S if name == "tensorrt" else LOAD_S
+            limit_s = TENSORRT_LOAD_LIMIT_S if name == "tensorrt" else LOAD_LIMIT_S
             found[name] = tried(lambda name=name: OnnxEngine(file, provider=name), limit_s)  # type: ignore[misc]
         else:
             found[name] = "no, it is not in this build of ONNX Runtime"
     if importlib.util.find_spec(OPENVINO):
-        found[OPENVINO] = tried(lambda: OpenVinoEngine(file), LOAD_S)
+        found[OPENVINO] = tried(lambda: OpenVinoEngine(file), LOAD_LIMIT_S)
     else:
         found[OPENVINO] = "no, it is not installed"
     return found

@@ -20,6 +20,7 @@ from types import FrameType
 from typing import Any, Final
 
 from perception.cli.log import TRACEBACK_VARIABLE, log_to_stderr
+from perception.system.time_limits import LOG_LIMIT_S
 
 log = logging.getLogger(__name__)
 
@@ -28,8 +29,6 @@ INTERRUPTED: Final = 130
 NOTHING_GIVEN: Final = 2
 """Exit status of a command that was given nothing to do, as where arguments are wanted."""
 _STDERR: Final = 2
-_WAIT_S: Final = 1.0
-"""Longest wait for a terminal or a pipe to take a line of the log."""
 _PIECE_BYTES: Final = 512
 """Written at once without waiting if a pipe has any room, by POSIX."""
 
@@ -178,7 +177,7 @@ class _Log(io.RawIOBase):
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
-        self._wait_s = _WAIT_S
+        self._wait_s = LOG_LIMIT_S
 
     def writable(self) -> bool:
         """It is."""
@@ -206,5 +205,5 @@ class _Log(io.RawIOBase):
         poll = select.poll()
         poll.register(self._descriptor, select.POLLOUT)
         is_ready = bool(poll.poll(1000 * self._wait_s))
-        self._wait_s = _WAIT_S if is_ready else 0.0
+        self._wait_s = LOG_LIMIT_S if is_ready else 0.0
         return is_ready

@@ -19,13 +19,14 @@ from perception.concurrency.hang_watch import RunningTime
 from perception.config import NodeConfig
 from perception.inference.engines import EngineError
 from perception.inference.zoo import model_file
-from perception.pipeline import DRAIN_LIMIT_S, RunError, Runner
+from perception.pipeline import RunError, Runner
 from perception.pipeline.counters import DISPLACED
 from perception.sinks.sink import SinkError
 from perception.sources.registry import Spec
 from perception.sources.source import SourceError
 from perception.system.plugins import PluginError
 from perception.system.process import tune_process
+from perception.system.time_limits import DRAIN_LIMIT_S, URGENT_LIMIT_S
 from perception.telemetry.address import EndpointsError
 from perception.telemetry.changes import StateChanges
 from perception.telemetry.health import HealthReport
@@ -37,8 +38,6 @@ from perception.telemetry.systemd import SystemdNotifier
 log = logging.getLogger(__name__)
 
 TICK_S = 0.1
-URGENT_LIMIT_S = 1.0
-"""That files get to be finished once SIGINT came twice."""
 ERRORS = (
     *(SettingsError, SourceError, SinkError, EngineError, EndpointsError),
     *(FileNotFoundError, RunError, PluginError),

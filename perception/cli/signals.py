@@ -13,11 +13,11 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Final
 
+from perception.system.time_limits import START_LIMIT_S
+
 log = logging.getLogger(__name__)
 
 
-START_LIMIT_S: Final = 5.0
-"""For a start that was asked to end, to end by itself: it may be inside a driver or a file system."""
 _NAMES: Final = ("SIGINT", "SIGTERM", "SIGHUP")
 
 

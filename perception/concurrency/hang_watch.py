@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from perception.system.time_limits import STAGE_LIMIT_S, STALLED_AFTER_S
+
 LONGEST_TICK_NS: Final = 1_000_000_000
 
 
@@ -14,9 +16,9 @@ LONGEST_TICK_NS: Final = 1_000_000_000
 class WatchdogSettings:
     """When a stage counts as hung, and the budget of restarts."""
 
-    stage_s: float = 10.0
+    stage_s: float = STAGE_LIMIT_S
     """A stage that is at one frame for so long is hung: a sink is replaced, any other ends the run."""
-    stalled_after_s: float = 0.5
+    stalled_after_s: float = STALLED_AFTER_S
     """A network of a live run that is at one frame for so long (at least 3 periods, and as long as a mask may
     be old) is stalled: records without a mask say so, at the nominal rate."""
     restarts: int = 5

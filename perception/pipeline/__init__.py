@@ -2,6 +2,6 @@
 
 from perception.concurrency.stage_group import RunError
 from perception.pipeline.policy import RunPolicy
-from perception.pipeline.runner import DRAIN_LIMIT_S, Runner
+from perception.pipeline.runner import Runner
 
-__all__ = ["DRAIN_LIMIT_S", "RunError", "RunPolicy", "Runner"]
+__all__ = ["RunError", "RunPolicy", "Runner"]

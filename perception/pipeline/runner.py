@@ -34,7 +34,6 @@ from perception.sources.source import EndOfSource, NoFrame, Source, SourceInfo
 from perception.system.clock import Clock
 from perception.system.cores import usable_cores
 
-DRAIN_LIMIT_S: Final = 5.0
 LIVE_SINK_CAPACITY: Final = 8
 """Results that a sink of a live run may lag behind."""
 FRAMES_AHEAD: Final = 8

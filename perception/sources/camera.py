@@ -25,6 +25,7 @@ from perception.sources.v4l2.identity import ROOT, Identity, find_again, identif
 from perception.sources.v4l2.kernel import Kernel
 from perception.sources.v4l2.newest import GONE, NewestFrame, NoFrameError, SequenceGaps, Taken
 from perception.sources.v4l2.pixels import BrokenPictureError, decode
+from perception.system.time_limits import CAMERA_READ_TIMEOUT_S
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +59,7 @@ class CameraSettings:
     rate_hz: float = 30.0
     fourcc: str = "MJPG"
     """Pixel format, four letters. Over USB 2, raw YUYV at 1280x720 gives 10 Hz where MJPG gives 30."""
-    read_timeout_s: float = 2.0
+    read_timeout_s: float = CAMERA_READ_TIMEOUT_S
     """A camera that gives no frame for this time has failed."""
 
     def __post_init__(self) -> None:

@@ -17,12 +17,12 @@ from av.error import ExitError, FFmpegError
 from perception.frame import Frame
 from perception.sources.decoding.file_end import is_index_behind
 from perception.sources.decoding.unreadable import INDEX_IS_BEHIND, MOVE_INDEX
-from perception.sources.decoding.video_file import FILE_LIMIT_S
 from perception.sources.kind import SourceKind
 from perception.sources.settings import SourceSettings
 from perception.sources.source import EndOfSource, SourceError
 from perception.sources.video import VideoSource
 from perception.system.plugins import NoSettings
+from perception.system.time_limits import FILE_LIMIT_S
 
 _DESCRIPTOR: Final = re.compile(r"/(?:dev|proc/self)/(?:fd/(\d+)|(stdin))")
 _READ_BYTES: Final = 1 << 16

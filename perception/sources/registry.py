@@ -10,10 +10,9 @@ from typing import Any, Final, NamedTuple
 
 from perception.sources.camera import CAMERA
 from perception.sources.choice import BEST
-from perception.sources.decoding.video_file import FILE_LIMIT_S
 from perception.sources.images import IMAGES
 from perception.sources.isolated.reader import IS_SUPPORTED, Reader
-from perception.sources.isolated.supervisor import MARGIN_S, IsolatedSource, Limits
+from perception.sources.isolated.supervisor import IsolatedSource, Limits
 from perception.sources.kind import SourceKind, TypedSource, isolation_of
 from perception.sources.pacing import Limited, Looped, Paced
 from perception.sources.pipe import PIPE
@@ -26,6 +25,7 @@ from perception.sources.synthetic import SYNTHETIC
 from perception.sources.video import VIDEO
 from perception.system.plugins import PluginError, Registry, part_of
 from perception.system.redaction import redacted_url
+from perception.system.time_limits import FILE_LIMIT_S, READER_MARGIN_S
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +42,7 @@ SOURCES: Final[Registry[SourceKind[Any]]] = Registry(
         "video": VIDEO,
     },
 )
+
 """Asked in this order whether a spec is theirs; before the last, which takes any file, those of packages."""
 
 
@@ -139,7 +140,7 @@ def _isolated(
             awaited = SourceInfo(how.name, True, None, how.rate_hz, "not open yet", rate_kind="assumed")
     else:  # a file has limits of its own, which are longer; it is given up before its stage counts as hung
         open_timeout_s = max(open_timeout_s, 2 * FILE_LIMIT_S)
-        read_timeout_s = max(read_timeout_s, FILE_LIMIT_S - 2 * MARGIN_S)
+        read_timeout_s = max(read_timeout_s, FILE_LIMIT_S - 2 * READER_MARGIN_S)
     retries = None if reading.open_retries == "forever" else reading.open_retries
     limits = Limits(open_timeout_s, read_timeout_s, reading.freshness, reconnect, retries)
 

@@ -10,6 +10,7 @@ from perception.sources.decoding.image_size import MAX_PIXELS
 from perception.sources.isolated.freshness import FreshnessSettings, ReconnectSettings
 from perception.system.cores import usable_cores
 from perception.system.plugins import Checked
+from perception.system.time_limits import OPEN_TIMEOUT_S, READ_TIMEOUT_S
 
 
 @dataclass(frozen=True)
@@ -35,11 +36,11 @@ class SourceSettings(Checked):
     """Refuse pictures with more before they are decoded: a small file may ask for gigabytes."""
     isolate: bool = False
     """Read recordings in a process of their own too: a file that crashes a decoder then costs that alone."""
-    open_timeout_s: float = 10.0
+    open_timeout_s: float = OPEN_TIMEOUT_S
     """Give up on a stream that does not open in this time."""
     open_retries: int | Literal["forever"] = 0
     """Try a camera or stream that does not open at first so often again, lost in all records meanwhile."""
-    read_timeout_s: float = 5.0
+    read_timeout_s: float = READ_TIMEOUT_S
     """A camera or stream that sends nothing for this time is opened again."""
     freshness: FreshnessSettings = field(default_factory=FreshnessSettings)
     reconnect: ReconnectSettings = field(default_factory=ReconnectSettings)

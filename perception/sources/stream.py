@@ -47,6 +47,7 @@ from perception.sources.settings import SourceSettings
 from perception.sources.source import EndOfSource, SourceError, SourceInfo
 from perception.system.plugins import Checked
 from perception.system.redaction import redacted_url
+from perception.system.time_limits import OPEN_TIMEOUT_S, READ_TIMEOUT_S
 
 _OPENS_NOTHING: Final = {"protocol_whitelist": ""}  # libav by itself, for what is in an answer
 # libav measures a rate over 20 frames, which would delay every reconnection: once is enough.
@@ -99,8 +100,8 @@ class StreamSource(DecodedSource):
     def __init__(
         self,
         url: str,
-        open_timeout_s: float = 10.0,
-        read_timeout_s: float = 5.0,
+        open_timeout_s: float = OPEN_TIMEOUT_S,
+        read_timeout_s: float = READ_TIMEOUT_S,
         rtsp_transport: RtspTransport = "auto",
         tls: TlsSettings | None = None,
         max_pixels: int = MAX_PIXELS,

@@ -14,9 +14,9 @@ from perception.provenance.identity import RunIdentity
 from perception.provenance.utc import ClockTie
 from perception.sources.counts import SourceCounts
 from perception.sources.rate import FALLBACK_RATE_HZ, Rate
+from perception.system.time_limits import SILENCE_LIMIT_S
 
 SILENCE_PERIODS = 5
-SILENCE_LEAST_S = 5.0
 
 _PROC_STATUS = Path("/proc/self/status")
 
@@ -175,7 +175,7 @@ def silence_limit_s(rate_hz: float) -> float:
     The watchdog of the stages finds a stuck stage much earlier. This limit is for a data path that is stuck
     as a whole; it need not be short, but must not be wrong.
     """
-    return max(SILENCE_LEAST_S, SILENCE_PERIODS / rate_hz)
+    return max(SILENCE_LIMIT_S, SILENCE_PERIODS / rate_hz)
 
 
 def own_memory() -> Memory:

@@ -11,9 +11,8 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from typing import Any, ClassVar, Final
 
-READ_LIMIT_S: Final = 5.0
-"""For the whole head of a request, however slowly it arrives."""
-WRITE_LIMIT_S: Final = 5.0
+from perception.system.time_limits import HTTP_READ_LIMIT_S, HTTP_WRITE_LIMIT_S
+
 HEAD_LIMIT_BYTES: Final = 8192
 
 _OTHER_HOST: Final = "the name in Host is not this node's; --http-hosts adds names\n"
@@ -86,7 +85,7 @@ class Request(BaseHTTPRequestHandler):
     def _reply(self, answer: Answer) -> None:
         content = answer.text.encode()
         self.close_connection = True
-        self.connection.settimeout(WRITE_LIMIT_S)
+        self.connection.settimeout(HTTP_WRITE_LIMIT_S)
         self.send_response(answer.status)
         self.send_header("Content-Type", answer.content_type)
         self.send_header("Content-Length", str(len(content)))
@@ -104,7 +103,7 @@ class _Head(io.RawIOBase):
     def __init__(self, connection: socket.socket) -> None:
         super().__init__()
         self._connection = connection
-        self._ends_ns = time.monotonic_ns() + round(READ_LIMIT_S * 1e9)
+        self._ends_ns = time.monotonic_ns() + round(HTTP_READ_LIMIT_S * 1e9)
         self._left_bytes = HEAD_LIMIT_BYTES
 
     @property

@@ -18,11 +18,10 @@ from collections.abc import Mapping
 
 from perception.frame import EngineState
 from perception.system.redaction import redacted_line
+from perception.system.time_limits import STARTING_LIMIT_S
 from perception.telemetry.health import HealthReport, Phase
 
 STATUS_EVERY_S = 5.0
-STARTING_LIMIT_S = 30.0
-"""Extension of systemd's start timeout that each status line asks for until the node is ready."""
 
 
 class SystemdNotifier:

@@ -102,7 +102,7 @@ def test_inspect_ends_where_an_engine_never_does(tmp_path: Path) -> None:
     pytest.importorskip("openvino")
     script = (
         "import sys, export.inspect_file as inspect, perception.inference.engines.onnx as engine;"
-        "inspect.LOAD_S = 2.0; engine.FIRST_RUN_LIMIT_S = 1.0;"
+        "inspect.LOAD_LIMIT_S = 2.0; engine.FIRST_RUN_LIMIT_S = 1.0;"
         "from export.__main__ import main; sys.argv[1:] = ['inspect', sys.argv[1]]; main()"
     )
     inspected = subprocess.run(

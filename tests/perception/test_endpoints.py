@@ -359,7 +359,7 @@ def test_internal_error_is_logged_and_not_sent_to_the_client(
 def test_clients_that_say_nothing_block_nobody_and_are_disconnected(
     node: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("perception.telemetry.http_request.READ_LIMIT_S", 0.5)
+    monkeypatch.setattr("perception.telemetry.http_request.HTTP_READ_LIMIT_S", 0.5)
     silent = [node.connect() for _ in range(CONNECTIONS - 1)]
     silent[0].sendall(b"GET /heal")
 
@@ -379,7 +379,7 @@ def test_clients_that_say_nothing_block_nobody_and_are_disconnected(
 def test_request_that_drips_in_has_no_more_time_than_any_other(
     node: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("perception.telemetry.http_request.READ_LIMIT_S", 0.3)
+    monkeypatch.setattr("perception.telemetry.http_request.HTTP_READ_LIMIT_S", 0.3)
     has_gone = threading.Event()
 
     def drip(connection: socket.socket) -> None:
@@ -402,7 +402,7 @@ def test_request_that_drips_in_has_no_more_time_than_any_other(
 
 
 def test_client_that_takes_no_answer_is_disconnected(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("perception.telemetry.http_request.WRITE_LIMIT_S", 0.2)
+    monkeypatch.setattr("perception.telemetry.http_request.HTTP_WRITE_LIMIT_S", 0.2)
     node.reported = replace(FRESH, sinks={f"{number} {200 * 'x'}": SinkHealth() for number in range(20_000)})
 
     with node.connect() as connection:

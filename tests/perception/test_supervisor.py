@@ -14,14 +14,13 @@ from perception.frame import CameraState, Frame
 from perception.sources.isolated.freshness import FreshnessSettings, ReconnectSettings
 from perception.sources.isolated.reader import ReaderDied, ReaderLost, ReaderMalformed
 from perception.sources.isolated.supervisor import (
-    MARGIN_S,
-    START_S,
     IsolatedSource,
     Limits,
     Waiting,
 )
 from perception.sources.pacing import Limited
 from perception.sources.source import EndOfSource, NoFrame, SourceError, SourceInfo
+from perception.system.time_limits import READER_MARGIN_S, READER_START_S
 
 MS = 1_000_000
 LIMITS = Limits(
@@ -30,6 +29,7 @@ LIMITS = Limits(
     freshness=FreshnessSettings(lost_after_s=1),
     reconnect=ReconnectSettings(first_s=0.25, cap_s=1, jitter=0),
 )
+
 INFO = SourceInfo("cam", True, (8, 6), 25.0)
 Event = tuple[float, SourceInfo | Frame | Exception]
 """Milliseconds after `open`, and what comes then."""
@@ -244,7 +244,7 @@ def test_reader_that_gives_nothing_beyond_its_limit_is_killed_and_replaced(rig_o
 
     assert rig.readers[0].closed_with_s == 0
     assert rig.source.counts().hangs == 1
-    assert rig.readers[1].opened_ns == [round((1_040 + 1000 * (2 + MARGIN_S)) * MS)]
+    assert rig.readers[1].opened_ns == [round((1_040 + 1000 * (2 + READER_MARGIN_S)) * MS)]
     assert isinstance(seen[-1][1], Frame)
 
 
@@ -254,7 +254,7 @@ def test_open_that_hangs_again_is_killed_at_its_limit_too(rig_of: RigOf) -> None
 
     outages = [item.outage for _, item in rig.read_until(5_300) if isinstance(item, NoFrame)]
 
-    assert rig.readers[1].opened_ns == [round((1_250 + 1000 * (3 + MARGIN_S)) * MS)]
+    assert rig.readers[1].opened_ns == [round((1_250 + 1000 * (3 + READER_MARGIN_S)) * MS)]
     assert "hung for 4.0 s while it was opened" in outages[-1].camera_reason
 
 
@@ -292,7 +292,7 @@ def test_source_that_hangs_when_it_is_opened_at_first_is_an_error_in_time(rig_of
     with pytest.raises(SourceError, match="did not open within 6"):
         rig.source.open()
 
-    assert rig.clock.now_ns == round((1_000 + 1000 * (3 + START_S + MARGIN_S)) * MS)
+    assert rig.clock.now_ns == round((1_000 + 1000 * (3 + READER_START_S + READER_MARGIN_S)) * MS)
 
 
 def test_stop_ends_reading(rig_of: RigOf) -> None:
@@ -321,7 +321,7 @@ def test_source_whose_frames_come_in_pieces_may_be_silent_for_one_more(rig_of: R
     rig = rig_of([[(0, in_pieces), (1, _frame(0, 1_001))]], [_steady(5, 12_100)])
     rig.source.open()
 
-    rig.read_until(1_000 + 1 + 1000 * (2 + 8 + MARGIN_S) - 100)
+    rig.read_until(1_000 + 1 + 1000 * (2 + 8 + READER_MARGIN_S) - 100)
     assert rig.source.counts().hangs == 0
     rig.read_until(12_500)
     assert rig.source.counts().hangs == 1

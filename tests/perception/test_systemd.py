@@ -19,8 +19,8 @@ from perception.cli_config import parse
 from perception.config import NodeConfig
 from perception.frame import CameraState, EngineState
 from perception.inference.engines.providers import cache_folder
-from perception.pipeline import DRAIN_LIMIT_S
 from perception.pipeline.counters import FrameCounters
+from perception.system.time_limits import DRAIN_LIMIT_S
 from perception.telemetry.health import HealthReport, Phase, SinkHealth
 from perception.telemetry.systemd import SystemdNotifier
 
@@ -37,6 +37,7 @@ STARTING = HealthReport(
     record_age_s=0.0,
     record_limit_s=5.0,
 )
+
 FRESH = replace(STARTING, camera_state=CameraState.OK, fresh_age_s=0.03)
 LOST = replace(FRESH, camera_state=CameraState.LOST, camera_reason="unplugged", fresh_age_s=3600.0)
 STUCK = replace(FRESH, fresh_age_s=6.0, record_age_s=6.0)

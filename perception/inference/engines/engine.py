@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,9 +16,7 @@ from perception.inference.contract import ANY_SIZE, ModelContract
 from perception.inference.known_answer import KnownAnswer
 from perception.system.error_text import text_of
 from perception.system.plugins import Entry, S
-
-LOAD_S: Final = 120.0
-"""A GPU's driver may have to compile its kernels for a new GPU."""
+from perception.system.time_limits import LOAD_LIMIT_S
 
 
 class EngineError(Exception):
@@ -71,7 +69,7 @@ class EngineKind(Entry[S]):
     build: Callable[[Path, S, int, int], Engine]
     """Loads a model file. The numbers: CPU threads of one call (0 for every core), and how many calls come
     at once, each from a thread of its own. Raises EngineError."""
-    load_limit_s: Callable[[S], float] = lambda settings: LOAD_S
+    load_limit_s: Callable[[S], float] = lambda settings: LOAD_LIMIT_S
     """That loading and a first run may take, unless the user says otherwise."""
 
 

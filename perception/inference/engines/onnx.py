@@ -15,7 +15,6 @@ from perception.frame import EngineState
 from perception.inference.contract import ANY_SIZE, ModelContract
 from perception.inference.engines import cuda
 from perception.inference.engines.engine import (
-    LOAD_S,
     CheckedEngine,
     EngineError,
     EngineKind,
@@ -26,11 +25,7 @@ from perception.inference.engines.io_binding import BoundSession
 from perception.inference.engines.providers import DEVICES, ProviderName, short_name
 from perception.inference.engines.session import CheckedModel
 from perception.system.time_limit import within
-
-TENSORRT_LOAD_S: Final = 900.0
-"""It builds its engine while the model is loaded."""
-FIRST_RUN_LIMIT_S: Final = 60.0
-"""The first frame takes longest; none of our networks needs two seconds for it."""
+from perception.system.time_limits import FIRST_RUN_LIMIT_S, LOAD_LIMIT_S, TENSORRT_LOAD_LIMIT_S
 
 
 @dataclass(frozen=True)
@@ -153,5 +148,5 @@ def _build(file: Path, settings: OnnxSettings, threads: int, calls: int) -> Onnx
 ONNX: Final = EngineKind(
     settings=OnnxSettings,
     build=_build,
-    load_limit_s=lambda settings: TENSORRT_LOAD_S if settings.provider == "tensorrt" else LOAD_S,
+    load_limit_s=lambda settings: TENSORRT_LOAD_LIMIT_S if settings.provider == "tensorrt" else LOAD_LIMIT_S,
 )

@@ -11,12 +11,12 @@ from av.error import ExitError, FFmpegError, InvalidDataError
 
 from perception.sources.decoding.unreadable import why_unreadable
 from perception.sources.source import SourceError
+from perception.system.time_limits import FILE_LIMIT_S
 
-FILE_LIMIT_S: Final = 10.0
-"""Long enough for a disk to spin up or a slow mount; a playlist without an end would be read for ever."""
 SILENCE: Final = (
     f"gives nothing for {FILE_LIMIT_S:g} s; is it on a mount that hangs, or a playlist without an end?"
 )
+
 """The message for a file that gives nothing within the limit."""
 
 _BARE_PIXELS: Final = (".nv12", ".raw", ".rgb", ".yuv")

@@ -32,15 +32,13 @@ from perception.sources.isolated.messages import (
 from perception.sources.isolated.reader_process import OPEN, SLOTS
 from perception.sources.isolated.shared_memory import RingView
 from perception.sources.source import EndOfSource, Source, SourceError, SourceInfo
+from perception.system.time_limits import READER_GRACE_S, READER_KILL_LIMIT_S
 
-__all__ = ["GRACE_S", "IS_SUPPORTED", "SLOTS", "Reader", "ReaderDied", "ReaderLost", "ReaderMalformed"]
+__all__ = ["IS_SUPPORTED", "SLOTS", "Reader", "ReaderDied", "ReaderLost", "ReaderMalformed"]
 
-GRACE_S: Final = 1.0
-"""Time for a reader to close its source after the connection was closed."""
 IS_SUPPORTED: Final = sys.platform == "linux"
 
 _MAIN: Final = str(Path(__file__).with_name("reader_main.py"))
-_KILL_LIMIT_S: Final = 0.2  # a process that is stuck in the kernel is left to end by itself
 
 
 class ReaderLost(SourceError):
@@ -130,7 +128,7 @@ class Reader:
                     raise SourceError(message.text)
         return None
 
-    def close(self, grace_s: float = GRACE_S) -> None:
+    def close(self, grace_s: float = READER_GRACE_S) -> None:
         """End the process, by force after `grace_s`; safe to call twice."""
         process, self._process, self._ring = self._process, None, None
         if self._socket is not None:
@@ -138,7 +136,7 @@ class Reader:
             self._socket = None
         if process is not None and _status(process, grace_s) is None:
             process.kill()
-            _status(process, _KILL_LIMIT_S)
+            _status(process, READER_KILL_LIMIT_S)
         if self._starter is not None:
             self._starter.shutdown()
             self._starter = None
@@ -223,7 +221,7 @@ class Reader:
                 connection.send(bytes([generation, slot]))
 
     def _death(self) -> ReaderDied:
-        status = _status(self._process, GRACE_S) if self._process is not None else None
+        status = _status(self._process, READER_GRACE_S) if self._process is not None else None
         cause = f"was killed by {_signal_name(-status)}" if status is not None and status < 0 else "ended"
         self.close(grace_s=0)
         return ReaderDied(f"{self._name}: the process that reads it {cause}")

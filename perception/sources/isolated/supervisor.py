@@ -16,16 +16,19 @@ from typing import Final, Literal, Protocol
 from perception.frame import CameraState, Frame, NoFrameRecord
 from perception.sources.counts import Pace, SourceCounts
 from perception.sources.isolated.freshness import Backoff, Freshness, FreshnessSettings, ReconnectSettings
-from perception.sources.isolated.reader import GRACE_S, ReaderDied, ReaderLost, ReaderMalformed
+from perception.sources.isolated.reader import ReaderDied, ReaderLost, ReaderMalformed
 from perception.sources.isolated.sessions import Lateness, Numbers
 from perception.sources.source import EndOfSource, NoFrame, Source, SourceError, SourceInfo
+from perception.system.time_limits import (
+    OPEN_TIMEOUT_S,
+    READ_TIMEOUT_S,
+    READER_GRACE_S,
+    READER_MARGIN_S,
+    READER_START_S,
+)
 
 log = logging.getLogger(__name__)
 
-MARGIN_S: Final = 1.0
-"""Time beyond a source's own limits before it counts as hung."""
-START_S: Final = 2.0
-"""Time for a new process to start on a slow or busy machine."""
 
 Phase = Literal["idle", "opening", "running"]
 _DOING: Final = {"opening": "it was opened", "running": "it was read"}
@@ -48,8 +51,8 @@ class FrameReader(Protocol):
 class Limits:
     """Time limits of a source, and what happens when they are exceeded."""
 
-    open_timeout_s: float = 10.0
-    read_timeout_s: float = 5.0
+    open_timeout_s: float = OPEN_TIMEOUT_S
+    read_timeout_s: float = READ_TIMEOUT_S
     freshness: FreshnessSettings = field(default_factory=FreshnessSettings)
     reconnect: ReconnectSettings = field(default_factory=ReconnectSettings)
     open_retries: int | None = 0
@@ -227,7 +230,7 @@ class IsolatedSource(Source):
         self._phase, self._phase_ns = "opening", self._now_ns()
         self._start_s = 0.0
         if self._reader is None:
-            self._reader, self._start_s = self._new_reader(), START_S
+            self._reader, self._start_s = self._new_reader(), READER_START_S
         self._reader.open()
 
     def _first_info(self) -> SourceInfo:
@@ -306,7 +309,7 @@ class IsolatedSource(Source):
     def _end_reader(self, hangs: bool) -> None:
         if self._reader is not None:
             self._keep_counts()
-            self._reader.close(0.0 if hangs else GRACE_S)
+            self._reader.close(0.0 if hangs else READER_GRACE_S)
             self._reader = None
         self._rest()
 
@@ -349,7 +352,7 @@ class IsolatedSource(Source):
         limit_s = self._limits.open_timeout_s + self._start_s
         if self._phase == "running":
             limit_s = self._limits.read_timeout_s + (self._info.burst_s if self._info else 0.0)
-        return self._phase_ns + round((limit_s + MARGIN_S) * 1e9)
+        return self._phase_ns + round((limit_s + READER_MARGIN_S) * 1e9)
 
     def _next_event_ns(self, info: SourceInfo) -> int:
         next_ns = self._next_attempt_ns if self._phase == "idle" else self._hung_ns()
@@ -367,7 +370,9 @@ class IsolatedSource(Source):
             descriptors.append(self._reader.fileno())
         until_ns = self._now_ns() + max(0, for_ns)
         self._waiting.wait(descriptors, max(0, for_ns) / 1e9)
-        if self._now_ns() - until_ns > MARGIN_S * 1e9:  # this process was suspended, the reader perhaps too
+        if (
+            self._now_ns() - until_ns > READER_MARGIN_S * 1e9
+        ):  # this process was suspended, the reader perhaps too
             self._phase_ns = self._now_ns()
 
 

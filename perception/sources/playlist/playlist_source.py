@@ -27,6 +27,7 @@ from perception.sources.playlist.video import PlaylistVideo, is_playlist
 from perception.sources.settings import SourceSettings
 from perception.sources.source import EndOfSource, SourceError, SourceInfo
 from perception.system.plugins import NoSettings
+from perception.system.time_limits import OPEN_TIMEOUT_S, READ_TIMEOUT_S
 
 
 class PlaylistSource(DecodedSource):
@@ -54,8 +55,8 @@ class PlaylistSource(DecodedSource):
         url: str,
         fetch: Fetch,
         choice: Choice | None = None,
-        open_timeout_s: float = 10.0,
-        read_timeout_s: float = 5.0,
+        open_timeout_s: float = OPEN_TIMEOUT_S,
+        read_timeout_s: float = READ_TIMEOUT_S,
         threads: int | None = 1,
         max_pixels: int = MAX_PIXELS,
         behind: int | None = None,
