@@ -57,11 +57,13 @@ class Entry(Generic[S]):
         protocol: type[Any] = object,
         expected: type[Exception] = PluginError,
     ) -> P:
-        """What `build` gives for the arguments, which is a method of the entry.
+        """What a call of the entry's code gives; of another package's it is checked, so that errors name it.
 
         Args:
-            protocol: what another package's has to have, checked here.
-            expected: what it may raise.
+            build: such as the entry's `build`, or a method of what that gave.
+            arguments: for it.
+            protocol: what the result has to have.
+            expected: what the call may raise.
 
         Raises:
             PluginError: if another package raises anything else, or gives something without the protocol.
