@@ -26,33 +26,33 @@ class BusyCores:
     def __init__(self, count: float) -> None:
         self._count = count
         self._lock = Lock()
-        self._working: set[Burst] = set()
-        self._waiting: deque[Burst] = deque()
+        self._working: set[Batch] = set()
+        self._waiting: deque[Batch] = deque()
 
-    def burst(self, *, is_first: bool = False) -> AbstractContextManager[None]:
+    def batch(self, *, is_first: bool = False) -> AbstractContextManager[None]:
         """What surrounds several items that one thread does in a row; each thread has its own.
 
         Args:
             is_first: goes before others that wait: what only one thread can do, and many wait for.
         """
-        return nullcontext() if math.isinf(self._count) else Burst(self, is_first)
+        return nullcontext() if math.isinf(self._count) else Batch(self, is_first)
 
-    def acquire(self, burst: Burst) -> None:
+    def acquire(self, batch: Batch) -> None:
         """Wait until a core is free."""
         with self._lock:
-            (self._waiting.appendleft if burst.is_first else self._waiting.append)(burst)
+            (self._waiting.appendleft if batch.is_first else self._waiting.append)(batch)
             self._admit()
-        while not burst.turn.acquire(timeout=LOOK_EVERY_NS / 1e9):
+        while not batch.turn.acquire(timeout=LOOK_EVERY_NS / 1e9):
             with self._lock:
                 for working in self._working:
                     working.measure()
                 self._admit()
 
-    def release(self, burst: Burst) -> None:
+    def release(self, batch: Batch) -> None:
         """Let others work."""
         with self._lock:
-            burst.measure()
-            self._working.remove(burst)
+            batch.measure()
+            self._working.remove(batch)
             self._admit()
 
     def lift(self) -> None:
@@ -63,12 +63,12 @@ class BusyCores:
 
     def _admit(self) -> None:
         while self._waiting and self._count - sum(it.share for it in self._working) >= FREE_SHARE:
-            burst = self._waiting.popleft()
-            self._working.add(burst)
-            burst.begin()
+            batch = self._waiting.popleft()
+            self._working.add(batch)
+            batch.begin()
 
 
-class Burst:
+class Batch:
     """Several items in a row on a core that is shared.
 
     Threads that took turns at every item would each time find the caches full of the others' data. Of a core

@@ -57,7 +57,7 @@ class HangWatch:
         self._time = RunningTime(clock_ns)
         self._seen: dict[str, tuple[int, int]] = {}
 
-    def look(self, since_ns: Mapping[str, int | None]) -> dict[str, int]:
+    def busy_ns(self, since_ns: Mapping[str, int | None]) -> dict[str, int]:
         """Nanoseconds of every stage; to be called often.
 
         Args:

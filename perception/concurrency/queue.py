@@ -83,11 +83,11 @@ class Queue(Generic[T]):
         return True
 
     def work_off(
-        self, stage: Stage, work: Callable[[], None], burst: AbstractContextManager[None], most: int
+        self, stage: Stage, work: Callable[[], None], batch: AbstractContextManager[None], most: int
     ) -> None:
-        """Do a stage's work on every item until the queue is closed and empty, up to `most` in a burst."""
+        """Do a stage's work on every item until the queue is closed and empty, up to `most` in a batch."""
         while self.take(stage):
-            with burst:
+            with batch:
                 work()
                 for _ in range(most - 1):
                     if not self.take(stage, waits=False):

@@ -136,7 +136,7 @@ class StageGroup:
 
     def busy_ns(self) -> dict[str, int]:
         """How long each stage has been at its item, in running time; to be called often."""
-        return self._hang_watch.look({name: stage.busy_since_ns for name, stage in self._stages.items()})
+        return self._hang_watch.busy_ns({name: stage.busy_since_ns for name, stage in self._stages.items()})
 
     def stuck_stages(self) -> list[str]:
         """Names of the stages that are at an item or have something to finish."""

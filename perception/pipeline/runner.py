@@ -37,8 +37,8 @@ from perception.system.cores import usable_cores
 LIVE_SINK_CAPACITY: Final = 8
 """Results that a sink of a live run may lag behind."""
 FRAMES_AHEAD: Final = 8
-"""Frames a worker that may be in flight in a recorded run, beside a burst that is read."""
-BURST, BURST_BYTES = 8, 12_000_000
+"""Frames a worker that may be in flight in a recorded run, beside a batch that is read."""
+BATCH, BATCH_BYTES = 8, 12_000_000
 """Frames of a recorded run that a thread works on in a row, at most: many small ones, a single large one."""
 BOOKS: Final = "books"
 """Names, in place of a stage, what frames or results were lost without being counted."""
@@ -83,10 +83,10 @@ class Runner(StageGroup):
         self._listeners = listeners
         busy = math.inf if info.is_live else cores or max(len(predictors), usable_cores())
         width, height = info.frame_wh or (1, 1)
-        of_bytes = BURST_BYTES // (width * height * 3 // 2 or 1)
-        self._burst = 1 if info.is_live else max(1, min(BURST, of_bytes))
+        of_bytes = BATCH_BYTES // (width * height * 3 // 2 or 1)
+        self._batch = 1 if info.is_live else max(1, min(BATCH, of_bytes))
         is_serial = busy == len(predictors) == 1  # where frames ahead would only grow old
-        self._most_in_flight = self._burst + (0 if is_serial else FRAMES_AHEAD * len(predictors))
+        self._most_in_flight = self._batch + (0 if is_serial else FRAMES_AHEAD * len(predictors))
         super().__init__(BusyCores(busy), clock or Clock())
         self.age = Histogram()
         self.thread("capture", self._capture)
@@ -186,10 +186,10 @@ class Runner(StageGroup):
 
     def _capture(self) -> None:
         """Body of the thread that reads the source."""
-        burst = self.cores.burst(is_first=True)
+        batch = self.cores.batch(is_first=True)
         try:
             while room := self._wait_for_room():
-                with burst:
+                with batch:
                     while room and not self._frames.is_closed:
                         self._read()
                         room -= 1
@@ -202,14 +202,14 @@ class Runner(StageGroup):
             self._frames.close_locked()
 
     def _wait_for_room(self) -> int:
-        """Wait until another burst may be in flight; gives the room, and 0 once nothing more is captured."""
+        """Wait until another batch may be in flight; gives the room, and 0 once nothing more is captured."""
         with self.lock:
             while not self._frames.is_closed:
                 working = sum(worker.item is not None for worker in self._workers)
                 behind = max((len(sink.queue) for sink in self.sinks.values()), default=0)
                 in_flight = len(self._frames) + working + self._publisher.waiting + behind
                 room = 1 if self._info.is_live else self._most_in_flight - in_flight
-                if room >= self._burst:
+                if room >= self._batch:
                     return room
                 self.room.wait()
             return 0
@@ -236,7 +236,7 @@ class Runner(StageGroup):
         ends the run.
         """
         worker, limits = self._workers[0], self._policy
-        busy_ns = self._stall_watch.look({"": worker.busy_since_ns}).get("", 0)
+        busy_ns = self._stall_watch.busy_ns({"": worker.busy_since_ns}).get("", 0)
         # A mask that is older than it may be is withheld: until then there may be one.
         oldest_s = limits.max_age_s if math.isfinite(limits.max_age_s) else 0.0
         limit_s = max(limits.watchdog.stalled_after_s, oldest_s)
@@ -262,9 +262,9 @@ class Runner(StageGroup):
 
     def _work(self, worker: Stage, predict: Callable[[Frame], Prediction]) -> None:
         """Body of a worker's thread."""
-        burst = self.cores.burst()
+        batch = self.cores.batch()
         try:
-            self._frames.work_off(worker, lambda: self._predict(worker, predict), burst, self._burst)
+            self._frames.work_off(worker, lambda: self._predict(worker, predict), batch, self._batch)
         finally:
             with self.lock:
                 self._working -= 1
@@ -297,7 +297,7 @@ class Runner(StageGroup):
         again = None if rebuild is None else partial(rebuild, sink.name)
         restarter = SinkRestarter(again, self._policy.watchdog, self.clock, self.is_stopping)
         queue = self.queue(self._frames.policy, LIVE_SINK_CAPACITY)
-        return SinkWorker(sink, self, queue, restarter, self._burst, self._sink_died)
+        return SinkWorker(sink, self, queue, restarter, self._batch, self._sink_died)
 
     def _sink_died(self) -> None:
         """A recorded run ends with the first sink that is given up, a live one with the last."""

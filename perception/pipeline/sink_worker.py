@@ -25,7 +25,7 @@ class SinkWorker:
         run: the run.
         queue: gives results; closed when the sink is given up.
         restarter: opens the sink again.
-        burst_items: results that are written in a row.
+        batch_items: results that are written in a row.
         on_death: called when the sink has been given up.
     """
 
@@ -35,12 +35,12 @@ class SinkWorker:
         run: StageGroup,
         queue: Queue[OutputItem],
         restarter: SinkRestarter,
-        burst_items: int,
+        batch_items: int,
         on_death: Callable[[], None],
     ) -> None:
         self.name, self.queue = f"sink {sink.name}", queue
         self._sink, self._run, self._restarter = sink, run, restarter
-        self._burst_items, self._on_death = burst_items, on_death
+        self._batch_items, self._on_death = batch_items, on_death
         self.stage = run.stage(self.name, is_timed=True)
         self._written = self._lost = 0
         self.is_dead = False
@@ -99,8 +99,8 @@ class SinkWorker:
         """Write until the queue ends or the sink fails; close the sink, and give back the error."""
         failure: BaseException | None = None
         try:
-            burst = self._run.cores.burst(is_first=True)
-            self.queue.work_off(stage, lambda: self._write(sink, stage), burst, self._burst_items)
+            batch = self._run.cores.batch(is_first=True)
+            self.queue.work_off(stage, lambda: self._write(sink, stage), batch, self._batch_items)
         except BaseException as error:
             failure = error
             self._count(stage, is_written=False)

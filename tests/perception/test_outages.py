@@ -109,7 +109,7 @@ def test_outage_is_no_frame_in_the_books() -> None:
     assert runner.counters() == FrameCounters(captured=1, published=1)
 
 
-def test_frame_without_a_view_of_the_road_is_withheld_and_told() -> None:
+def test_frame_without_a_view_of_the_road_is_withheld_and_published() -> None:
     def judged(prediction: Prediction) -> Prediction:
         if prediction.frame.frame_id == 1:
             return replace(prediction, camera_state=CameraState.BLOCKED, camera_reason="dark")

@@ -120,7 +120,7 @@ def watch_at(times_s: Sequence[float]) -> HangWatch:
 def test_stage_that_hangs_is_found_in_running_time() -> None:
     watch = watch_at([0.0, 0.5, 1.0, 61.0, 61.5])  # stopped for a minute
 
-    seen_s = [watch.look({"infer": 7, "idle": None})["infer"] / 1e9 for _ in range(5)]
+    seen_s = [watch.busy_ns({"infer": 7, "idle": None})["infer"] / 1e9 for _ in range(5)]
 
     assert seen_s == [0.0, 0.5, 1.0, 2.0, 2.5]
 
@@ -128,6 +128,6 @@ def test_stage_that_hangs_is_found_in_running_time() -> None:
 def test_stage_that_goes_from_item_to_item_does_not_hang() -> None:
     watch = watch_at([0.0, 0.5, 1.0, 1.5])
 
-    seen = [watch.look({"infer": number}) for number in range(4)]
+    seen = [watch.busy_ns({"infer": number}) for number in range(4)]
 
     assert seen == 4 * [{"infer": 0}]

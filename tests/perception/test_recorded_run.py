@@ -1,4 +1,4 @@
-"""A recorded run: everything in order, bursts that hold nothing back, and an end in every case."""
+"""A recorded run: everything in order, batches that hold nothing back, and an end in every case."""
 
 from __future__ import annotations
 
@@ -228,7 +228,7 @@ def test_cores_are_not_left_idle_by_threads_that_wait() -> None:
     assert max(counting.seen) >= 3
 
 
-def test_thread_stays_at_its_post_for_several_frames() -> None:
+def test_thread_stays_at_its_stage_for_several_frames() -> None:
     did: list[str] = []
     sink = KeepingSink(on_write=lambda frame_id: did.append("write"))
 
@@ -244,7 +244,7 @@ def test_thread_stays_at_its_post_for_several_frames() -> None:
     stretches = [len(list(same)) for _, same in groupby(did)]
     assert len(did) == 601
     assert len(stretches) < 601 / 3
-    assert max(stretches) <= 2 * 8  # two bursts: at the beginning there is room for them
+    assert max(stretches) <= 2 * 8  # two batches: at the beginning there is room for them
 
 
 def test_read_that_waits_holds_back_no_frame() -> None:

@@ -69,7 +69,7 @@ class Line:
         restarter = SinkRestarter(rebuild, limits, self.run.clock, self.run.is_stopping)
         self.worker = SinkWorker(
             *(sink, self.run, self.queue, restarter),
-            burst_items=1,
+            batch_items=1,
             on_death=self._died,
         )
         self.run.start()
