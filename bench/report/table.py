@@ -129,10 +129,10 @@ def _offline(rows: Sequence[Row]) -> Table:
         return percent(it.over(at("fps"), row.rounds("engine_only"), at("fps")))
 
     def over_stages(row: Row, it: Rounds) -> str:
-        stages = ("decode", "predict") if it.first["to"] == "class_map" else ("decode", "predict", "overlay")
+        steps = ("decode", "predict") if it.first["to"] == "class_map" else ("decode", "predict", "overlay")
 
         def stages_ms(values: Mapping[str, Any]) -> float:
-            return sum(float(values["cpu_ms"][name]) for name in stages)
+            return sum(float(values["cpu_ms"][name]) for name in steps)
 
         return times(it.over(cpu_ms, row.rounds("stage_cost"), stages_ms))
 

@@ -73,8 +73,8 @@ def measure(task: Task) -> dict[str, Any]:
         "own_threads": busy[0]["own_threads"],
         "cores": len(cores),
         "bound_fps": {
-            to: sum(1000 / sum(it["cpu_ms"][stage] for stage in stages) for it in busy)
-            for to, stages in STAGES_OF.items()
+            to: sum(1000 / sum(it["cpu_ms"][stage] for stage in parts) for it in busy)
+            for to, parts in STAGES_OF.items()
         },
         "frames": task.options["frames"],
         **readings,
@@ -124,10 +124,10 @@ def costs(meet: Callable[[], None], task: Task, turns_frames: int, core: int, fo
     for to in OUTPUTS if turns_frames else ():
         meet()
         turns_cpu_ms[to] = turns_cost(looped(video), predict, file_of(to, folder), turns_frames).cpu_ms
-    stages = {"decode": decoding, "predict": predicting, "overlay": drawing}
+    costs = {"decode": decoding, "predict": predicting, "overlay": drawing}
     return {
-        "cpu_ms": {name: cost.cpu_ms for name, cost in stages.items()},
-        "wall_ms": {name: cost.wall_ms for name, cost in stages.items()},
+        "cpu_ms": {name: cost.cpu_ms for name, cost in costs.items()},
+        "wall_ms": {name: cost.wall_ms for name, cost in costs.items()},
         "steps_cpu_ms": steps_cpu_ms,
         "turns_cpu_ms": turns_cpu_ms,
         "own_threads": {"decode": decoder_threads, "overlay": encoder_threads},

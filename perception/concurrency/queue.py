@@ -83,13 +83,13 @@ class Queue(Generic[T]):
         return True
 
     def work_off(
-        self, stage: Stage, work: Callable[[], None], batch: AbstractContextManager[None], most: int
+        self, stage: Stage, work: Callable[[], None], batch: AbstractContextManager[None], max_batch: int
     ) -> None:
-        """Do a stage's work on every item until the queue is closed and empty, up to `most` in a batch."""
+        """Do a stage's work on every item until the queue is closed and empty, up to `max_batch` in a row."""
         while self.take(stage):
             with batch:
                 work()
-                for _ in range(most - 1):
+                for _ in range(max_batch - 1):
                     if not self.take(stage, waits=False):
                         break
                     work()

@@ -72,7 +72,7 @@ class Predictor:
         certainty = certainty_of(confidence, class_map, labels, self._contract.doubt_quantiles)
         postprocessed_ns = time.monotonic_ns()
         looks = self._stats_every > 0 and frame.frame_id % self._stats_every == 0
-        look = image_stats_of(frame) if looks else None
+        image_stats = image_stats_of(frame) if looks else None
         return Prediction(
             frame=frame,
             class_map=class_map,
@@ -90,7 +90,7 @@ class Predictor:
             },
             labels=labels,
             confidence=confidence,
-            image_stats=look,
+            image_stats=image_stats,
             certainty=certainty,
         )
 
@@ -103,13 +103,13 @@ class Predictor:
         self._input_bgr = self._box.blank(self._contract.pad_bgr)
         self._planes = working_planes(self._box)
 
-    def stamp_engine(self, outage: NoFrameRecord) -> NoFrameRecord:
-        """The outage with the engine's name and state, which every record has."""
-        engine, is_stalled = self._engine, outage.engine_state is EngineState.STALLED
+    def stamp_engine(self, record: NoFrameRecord) -> NoFrameRecord:
+        """The record with the engine's name and state, which every record has."""
+        engine, is_stalled = self._engine, record.engine_state is EngineState.STALLED
         return replace(
-            outage,
+            record,
             model_id=self._contract.model_id,
-            engine_state=outage.engine_state if is_stalled else engine.state,
+            engine_state=record.engine_state if is_stalled else engine.state,
             provider=engine.provider,
             provider_nodes=engine.nodes,
         )

@@ -220,7 +220,7 @@ class Runner(StageGroup):
             with self._capturing:
                 seen: SourceItem = self._source.read()
         except NoFrame as silence:
-            seen = silence.outage
+            seen = silence.record
         with self.lock:
             if isinstance(seen, Frame):
                 self._captured += 1

@@ -118,7 +118,7 @@ class Limited(_Wrapper):
         try:
             frame = self._source.read()
         except NoFrame as silence:
-            self._check_duration(silence.outage.time_ns)
+            self._check_duration(silence.record.time_ns)
             raise
         self._check_duration(frame.time_ns)
         self._frames_read += 1

@@ -18,9 +18,9 @@ class EndOfSource(Exception):
 class NoFrame(Exception):
     """A live source has no fresh frame; raised by `read` at the nominal rate during an outage."""
 
-    def __init__(self, outage: NoFrameRecord) -> None:
-        super().__init__(outage.camera_reason)
-        self.outage = outage
+    def __init__(self, record: NoFrameRecord) -> None:
+        super().__init__(record.camera_reason)
+        self.record = record
 
 
 class SourceError(Exception):

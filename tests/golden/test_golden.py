@@ -42,6 +42,11 @@ LEAST_IOU = {"onnx": 0.999, "openvino": 0.99, "images": 0.98}
 """With the maps of ONNX Runtime on the video. Seen: OpenVINO 1.000 in f32, 0.997 in bf16 and 0.995 of int8;
 images, whose chroma is not halved, 0.991. The int8 twin of a network: 0.997 at most; another network: 0.948.
 """
+LEAST_IOU_SATURATED = 0.99
+"""Of an int8 network on ONNX Runtime where a CPU adds products of bytes in 16 bits, which saturate: x86 without
+VNNI. Seen: 0.993 and 0.995, and 1.000 with `session.x64quantprecision`, which takes up to twice the time. Mean
+IoU with labels is the same either way (78.11 and 77.91 % of `rt_m-int8`, 77.17 and 77.26 % of `rt_s-int8`).
+"""
 MOST_GREY_LEVELS = 1.0
 """By which a rendered frame may differ elsewhere, on average over the pixels of a thumbnail."""
 
@@ -58,6 +63,13 @@ def machine() -> dict[str, Any]:
             flags = sorted(flag for flag in value.split() if flag.startswith(("avx", "amx", "fma", "sse4")))
             break
     return {"cpu": vendor, "flags": flags, "versions": {name: installed(name) for name in PACKAGES}}
+
+
+def least_iou(model: str, engine: str) -> float:
+    """What the maps of a network on this machine have in common with the golden ones, at least."""
+    flags = machine()["flags"]
+    saturates = any(flag.startswith("avx") for flag in flags) and not any("vnni" in flag for flag in flags)
+    return LEAST_IOU_SATURATED if engine == "onnx" and "int8" in model and saturates else LEAST_IOU[engine]
 
 
 def installed(package: str) -> str:
@@ -177,7 +189,7 @@ def test_class_maps_of_a_video_are_the_golden_ones(
             golden.picture(model, maps)
     if golden.is_reference:
         assert [digest(class_map) for class_map in maps] == golden.hashes(f"{model} {engine}")
-    assert mean_iou(golden.picture(model), maps) >= LEAST_IOU[engine]
+    assert mean_iou(golden.picture(model), maps) >= least_iou(model, engine)
 
 
 def test_class_maps_of_images_are_the_golden_ones(golden: Golden, images: Path, tmp_path: Path) -> None:

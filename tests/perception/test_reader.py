@@ -416,7 +416,7 @@ def _frames_come(source: IsolatedSource, frames: int = 3) -> list[str]:
             source.read()
             frames -= 1
         except NoFrame as silence:
-            reasons.append(silence.outage.camera_reason)
+            reasons.append(silence.record.camera_reason)
     assert not frames
     return reasons
 
@@ -428,7 +428,7 @@ def _reasons_for(source: IsolatedSource, seconds: float) -> list[str]:
         try:
             source.read()
         except NoFrame as silence:
-            reasons.append(silence.outage.camera_reason)
+            reasons.append(silence.record.camera_reason)
     return reasons
 
 

@@ -164,7 +164,7 @@ def test_silence_is_reported_within_three_periods_and_at_the_nominal_rate(rig_of
     rig.source.open()
 
     seen = rig.read_until(3_000)
-    outages = [(at_ms, item.outage) for at_ms, item in seen if isinstance(item, NoFrame)]
+    outages = [(at_ms, item.record) for at_ms, item in seen if isinstance(item, NoFrame)]
 
     assert outages[0][0] == 1_360 + 120
     assert {round(later - before) for (before, _), (later, _) in pairwise(outages)} == {40}
@@ -179,7 +179,7 @@ def test_outage_has_the_time_and_the_capture_of_the_last_frame(rig_of: RigOf) ->
     rig = rig_of([_steady(3)])
     rig.source.open()
 
-    outage = next(item.outage for _, item in rig.read_until(1_300) if isinstance(item, NoFrame))
+    outage = next(item.record for _, item in rig.read_until(1_300) if isinstance(item, NoFrame))
 
     assert outage.captured_ns == 1_080 * MS
     assert outage.time_ns == (80 + 120) * MS
@@ -198,7 +198,7 @@ def test_source_that_failed_is_opened_again_by_the_same_reader_in_growing_steps(
     assert steps_ms == [250, 500, 1000]
     assert rig.source.counts().reconnect_attempts == 4
     assert rig.source.counts().reconnects == 1
-    states = [it.outage.camera_state for at_ms, it in seen if isinstance(it, NoFrame) and at_ms < 3_000]
+    states = [it.record.camera_state for at_ms, it in seen if isinstance(it, NoFrame) and at_ms < 3_000]
     assert set(states) == {CameraState.LOST}
     assert [at_ms for at_ms, item in seen if isinstance(item, Frame)] == [1_000, 1_040, 3_000, 3_040, 3_080]
 
@@ -220,7 +220,7 @@ def test_reason_of_a_lost_source_states_its_problem_and_the_attempts(rig_of: Rig
     rig = rig_of([[(0, INFO), (0, SourceError("cam: unplugged"))], [(0, SourceError("cam: unplugged"))]])
     rig.source.open()
 
-    reasons = [item.outage.camera_reason for _, item in rig.read_until(1_200) if isinstance(item, NoFrame)]
+    reasons = [item.record.camera_reason for _, item in rig.read_until(1_200) if isinstance(item, NoFrame)]
 
     assert reasons[0] == "no frame for 0.1 s; cam: unplugged; attempt 1 to reconnect in 0.1 s"
 
@@ -252,7 +252,7 @@ def test_open_that_hangs_again_is_killed_at_its_limit_too(rig_of: RigOf) -> None
     rig = rig_of([[*_steady(2), (41, SourceError("cam: gone"))], []], [[(100, INFO)]])
     rig.source.open()
 
-    outages = [item.outage for _, item in rig.read_until(5_300) if isinstance(item, NoFrame)]
+    outages = [item.record for _, item in rig.read_until(5_300) if isinstance(item, NoFrame)]
 
     assert rig.readers[1].opened_ns == [round((1_250 + 1000 * (3 + READER_MARGIN_S)) * MS)]
     assert "hung for 4.0 s while it was opened" in outages[-1].camera_reason
@@ -383,7 +383,7 @@ def test_live_source_that_does_not_open_at_first_is_lost_until_it_does(rig_of: R
     assert rig.source.open() == AWAITED
     seen = rig.read_until(2_830)
 
-    outages = [item.outage for _, item in seen if isinstance(item, NoFrame)]
+    outages = [item.record for _, item in seen if isinstance(item, NoFrame)]
     frames = [item for _, item in seen if isinstance(item, Frame)]
     assert {outage.camera_state for outage in outages} == {CameraState.LOST}
     assert {outage.frame_wh for outage in outages} == {None}
@@ -439,7 +439,7 @@ def test_size_that_is_not_known_at_first_is_that_of_the_first_frame(rig_of: RigO
     assert rig.source.open() == unknown
     seen = rig.read_until(2_000)
 
-    sizes = [(at_ms < 1_500, item.outage.frame_wh) for at_ms, item in seen if isinstance(item, NoFrame)]
+    sizes = [(at_ms < 1_500, item.record.frame_wh) for at_ms, item in seen if isinstance(item, NoFrame)]
     assert set(sizes) == {(True, None), (False, (8, 6))}
 
 
@@ -561,7 +561,7 @@ def test_outages_have_the_shape_of_the_last_frames(rig_of: RigOf) -> None:
 
     seen = rig.read_until(1_500)
 
-    outages = [item.outage for _, item in seen if isinstance(item, NoFrame)]
+    outages = [item.record for _, item in seen if isinstance(item, NoFrame)]
     assert {(outage.frame_wh, outage.pixel_aspect) for outage in outages} == {((16, 9), (4, 3))}
 
 
