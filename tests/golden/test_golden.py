@@ -43,9 +43,10 @@ LEAST_IOU = {"onnx": 0.999, "openvino": 0.99, "images": 0.98}
 images, whose chroma is not halved, 0.991. The int8 twin of a network: 0.997 at most; another network: 0.948.
 """
 LEAST_IOU_SATURATED = 0.99
-"""Of an int8 network on ONNX Runtime where a CPU adds products of bytes in 16 bits, which saturate: x86 without
-VNNI. Seen: 0.993 and 0.995, and 1.000 with `session.x64quantprecision`, which takes up to twice the time. Mean
-IoU with labels is the same either way (78.11 and 77.91 % of `rt_m-int8`, 77.17 and 77.26 % of `rt_s-int8`).
+"""Of an int8 network on ONNX Runtime where a CPU adds products of bytes in 16 bits, which saturate: x86
+without VNNI. Seen: 0.993 and 0.995, and 1.000 with `session.x64quantprecision`, which takes up to twice the
+time. Mean IoU with labels is the same either way (78.11 and 77.91 % of `rt_m-int8`, 77.17 and 77.26 % of
+`rt_s-int8`).
 """
 MOST_GREY_LEVELS = 1.0
 """By which a rendered frame may differ elsewhere, on average over the pixels of a thumbnail."""

@@ -135,8 +135,8 @@ class ModelSink:
 
     def __init__(self, model: Model, name: str, old: ModelSink | None = None) -> None:
         self.name, self._model = name, model
-        self._write = old._write if old else Step(model, f"sink {name}")
-        self._close = old._close if old else Step(model, f"sink {name}", 3)
+        self.writing = old.writing if old else Step(model, f"sink {name}")
+        self.closing = old.closing if old else Step(model, f"sink {name}", 3)
         self.begun: list[int] = old.begun if old else []
         self.written: list[int] = old.written if old else []
         self.is_closed = False
@@ -146,12 +146,12 @@ class ModelSink:
 
     def write(self, output: OutputItem) -> None:
         self.begun.append(number_of(output))
-        self._write()
+        self.writing()
         self.written.append(number_of(output))
 
     def close(self) -> None:
         self.is_closed = True
-        self._close()
+        self.closing()
 
 
 STALLED = -1
