@@ -26,26 +26,25 @@ def run_python(python: str, *words: str, limit_s: float | None = None, end_s: fl
         ValueError: the last line of its errors, or its status where it said nothing.
     """
     others = {name: value for name, value in os.environ.items() if name not in _OURS}
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [python, "-P", *words],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         env=None if python == sys.executable else others,
-    )
-    try:
-        output, errors = process.communicate(timeout=limit_s)
-    except subprocess.TimeoutExpired as error:
-        raise TimeoutError(f"did not end within {limit_s:g} s") from error
-    except KeyboardInterrupt:
-        process.send_signal(signal.SIGINT)  # so that it ends what it has started, and leaves no folder
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(end_s)
-        raise
-    finally:
-        process.kill()
-        process.wait()
+    ) as process:
+        try:
+            output, errors = process.communicate(timeout=limit_s)
+        except subprocess.TimeoutExpired as error:
+            raise TimeoutError(f"did not end within {limit_s:g} s") from error
+        except KeyboardInterrupt:
+            process.send_signal(signal.SIGINT)  # so that it ends what it has started, and leaves no folder
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(end_s)
+            raise
+        finally:
+            process.kill()
     lines = (errors if process.returncode else output).strip().splitlines()
     if process.returncode or not lines:
         raise ValueError(lines[-1] if lines else f"ended with status {process.returncode}")

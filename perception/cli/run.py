@@ -64,8 +64,6 @@ def run(config: NodeConfig, stop: StopSignals | None = None, settings_files: Seq
         )
     file = model_file(config.model)
     check_outputs(config, file, settings_files)
-    if outputs := hint_without_outputs(config):
-        log.info(outputs)
     endpoints = Endpoints(config.http, config.http_hosts) if config.http else None
     parts = RunParts(config)
     summary_file = None
@@ -78,6 +76,8 @@ def run(config: NodeConfig, stop: StopSignals | None = None, settings_files: Seq
         size = "{}x{}".format(*info.frame_wh) if info.frame_wh else ""
         facts = [info.source_id, size, str(info.rate), info.description]
         log.info(f"source: {', '.join(fact for fact in facts if fact)}")
+        if outputs := hint_without_outputs(config):
+            log.info(outputs)
         began_s = time.monotonic()
         engine = load_engine(file, config, info.is_live)
         loaded_s = time.monotonic() - began_s

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import signal
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -87,6 +90,15 @@ def test_process_that_was_stopped_goes_on(kind: tuple[str, ...], tmp_path: Path)
         assert frames["published"] == 300
 
 
+def wait_until_full(pipe: IO[str]) -> None:
+    """Wait until what writes to a pipe adds nothing more for half a second."""
+    before, waiting = -1, 0
+    while waiting == 0 or waiting > before:
+        before = waiting
+        time.sleep(0.5)
+        waiting = int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)), sys.byteorder)
+
+
 def test_consumer_that_never_reads_again_does_not_keep_the_node(tmp_path: Path) -> None:
     node = subprocess.Popen(
         [*NODE, *RECORDED, "--jsonl", "-"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -94,7 +106,7 @@ def test_consumer_that_never_reads_again_does_not_keep_the_node(tmp_path: Path) 
     assert node.stdout is not None
     assert node.stderr is not None
     node.stdout.readline()
-    time.sleep(1.0)
+    wait_until_full(node.stdout)
     started_s = time.monotonic()
 
     node.send_signal(signal.SIGINT)
