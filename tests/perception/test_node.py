@@ -353,7 +353,7 @@ def _start(tmp_path: Path, *arguments: str) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         text=True,
     )
-    limit_s = time.monotonic() + 60
+    limit_s = time.monotonic() + 100
     while not (records.exists() and records.read_bytes().count(b"\n") > 70):
         assert process.poll() is None
         assert time.monotonic() < limit_s

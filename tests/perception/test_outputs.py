@@ -46,7 +46,7 @@ def node() -> Iterator[Callable[..., subprocess.Popen[str]]]:
         command = [sys.executable, "-m", "perception.node", *ENDLESS, *SMALL, *arguments]
         process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
         started.append(process)
-        limit_s = time.monotonic() + 60
+        limit_s = time.monotonic() + 100
         while not (records.exists() and records.stat().st_size > beyond_bytes + 30_000):
             assert process.poll() is None, process.communicate()[1]
             assert time.monotonic() < limit_s
