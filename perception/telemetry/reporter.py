@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from perception.frame import CameraState, EngineState, OutputItem
 from perception.inference.engines import Engine
 from perception.pipeline import RunError, Runner
@@ -58,6 +56,9 @@ class HealthReporter:
         period_ns = period_ns_of(self._source, info)
         silence_s = silence_ns_of(self._source, info, freshness) / 1e9
         is_stopping = runner.is_stopping.is_set()
+        errors = [str(RunError(stage, error)) for stage, error in list(runner.errors)]
+        # a live run goes on without a sink
+        ending = [error for error in errors if not (info.is_live and error.startswith("sink "))]
         return HealthReport(
             source_id=info.source_id,
             model_id=engine.contract.model_id,
@@ -81,17 +82,9 @@ class HealthReporter:
                 for name, sink in runner.sinks.items()
             },
             memory=own_memory(),
-            errors=tuple(str(RunError(stage, error)) for stage, error in list(runner.errors)),
+            errors=tuple(errors),
             unended=tuple(runner.stuck_stages()) if is_stopping else (),
-            dead_end=_dead_end_of(runner.errors, info.is_live),
+            dead_end=next(iter(ending), None),
             run=tracer.run if tracer else None,
             clock=tracer.clock.last if tracer else None,
         )
-
-
-def _dead_end_of(errors: Sequence[tuple[str, Exception]], is_live: bool) -> str | None:
-    """What the run cannot go on from; None while it can. A live run goes on without a sink."""
-    for stage, error in list(errors):
-        if not is_live or not stage.startswith("sink "):
-            return str(RunError(stage, error))
-    return None
