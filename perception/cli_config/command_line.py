@@ -254,14 +254,9 @@ def _refuse_mistyped_option(argument: str, known: Mapping[str, Any]) -> None:
     if _is_option(argument):
         if name:
             raise SettingsError(f"{argument}: settings begin with two dashes: --{name}")
-        meant = (
-            unknown(f"-{setting}", _options(known))
-            .removeprefix(f"unknown setting -{setting}")
-            .removeprefix("; ")
-        )
-        raise SettingsError(
-            f"{WHERE}: unknown setting -{setting}; {meant or 'settings begin with two dashes'}"
-        )
+        problem = unknown(f"-{setting}", _options(known))
+        has_hint = problem != f"unknown setting -{setting}"
+        raise SettingsError(f"{WHERE}: {problem}{'' if has_hint else '; settings begin with two dashes'}")
     if equals and name:
         raise SettingsError(f"{argument}: settings begin with two dashes: --{argument}")
 

@@ -18,7 +18,7 @@ from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin, 
 
 from perception.cli_config.error import SettingsError
 from perception.cli_config.files import shipped_configs
-from perception.cli_config.names import UNITS, nearest, resolved
+from perception.cli_config.names import UNITS, group_in, nearest, resolved
 
 ALL: Final = "all"
 MOST_LINES: Final = 40
@@ -236,7 +236,7 @@ def _collect(kind: type[Any], inside: str, values: object, groups: dict[str, Gro
         home = inside or _group_name(owner)
         groups.setdefault(home, Group(_about(owner)))
         default = _default_of(each) if values is None else getattr(values, each.name)
-        group_kind, is_list = _group_kind(hint)
+        group_kind, is_list = group_in(hint), get_origin(hint) in (list, tuple)
         if group_kind is None or is_list:
             groups[home].settings.append(Setting(name, hint, default, about))
         if group_kind is not None:
@@ -253,15 +253,6 @@ def _by_owner(kind: type[Any]) -> Iterator[tuple[type[Any], Field[Any]]]:
     order = {base: at for at, base in enumerate(kind.__mro__)}
     by_owner = sorted(fields(kind), key=lambda each: order[owners[each.name]])
     return ((owners[each.name], each) for each in by_owner)
-
-
-def _group_kind(hint: Any) -> tuple[type[Any] | None, bool]:
-    """The dataclass of a group, and whether a setting is a list of such groups."""
-    is_list = get_origin(hint) in (list, tuple)
-    for one in (hint, *get_args(hint)):
-        if is_dataclass(one) and isinstance(one, type):
-            return one, is_list
-    return None, False
 
 
 def _default_of(each: Field[Any]) -> Any:

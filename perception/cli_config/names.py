@@ -26,10 +26,16 @@ def known_settings(kind: type[Any], group: str = "") -> dict[str, Any]:
     for last, hint in get_type_hints(kind).items():
         name = f"{group}.{last}" if group else last
         found[name] = hint
-        for inner in (hint, *(() if get_origin(hint) in (list, tuple, dict) else get_args(hint))):
-            if is_dataclass(inner) and isinstance(inner, type):
-                found |= known_settings(inner, name)
+        inner = None if get_origin(hint) in (list, tuple, dict) else group_in(hint)
+        if inner is not None:
+            found |= known_settings(inner, name)
     return found
+
+
+def group_in(hint: Any) -> type[Any] | None:
+    """The dataclass of a group of settings, or of each in a list of groups; None of any other type."""
+    inner = (one for one in (hint, *get_args(hint)) if is_dataclass(one) and isinstance(one, type))
+    return next(inner, None)
 
 
 def is_open_list(hint: Any) -> bool:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import is_dataclass
-from typing import Any, NoReturn, TypeVar, get_args, get_type_hints
+from typing import Any, NoReturn, TypeVar, get_type_hints
 
 import yaml
 
@@ -14,7 +13,7 @@ from perception.cli_config.command_line import VERSION, help_topic, read_command
 from perception.cli_config.error import SettingsError
 from perception.cli_config.files import read_config
 from perception.cli_config.help import Program, help_text
-from perception.cli_config.names import known_settings
+from perception.cli_config.names import group_in, known_settings
 from perception.cli_config.values import Place, made, missing, node_of, typed, typed_group
 from perception.system.redaction import redacted
 
@@ -120,8 +119,8 @@ def _over(before: Mapping[str, Any], later: Mapping[str, Any], kind: type[Any]) 
     merged = dict(before)
     hints = get_type_hints(kind)
     for name, value in later.items():
-        group = next((one for one in (hints[name], *get_args(hints[name])) if is_dataclass(one)), None)
-        if isinstance(value, dict) and isinstance(merged.get(name), dict) and isinstance(group, type):
+        group = group_in(hints[name])
+        if isinstance(value, dict) and isinstance(merged.get(name), dict) and group is not None:
             value = _over(merged[name], value, group)
         merged[name] = value
     return merged
