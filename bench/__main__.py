@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import sys
+from importlib import import_module
 
 from perception.cli.command import run_command
 
 
 def main() -> int:
     """Run the command with the arguments of the process; its exit status."""
-    return run_command("drivable-bench", _main)
-
-
-def _main() -> int:
-    from bench.cli import main as run
-
-    return run(sys.argv[1:])
+    return run_command("drivable-bench", lambda: import_module("bench.cli").main())
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import Final
 
 from export.config import ExportConfig
-from perception.cli.command import NOTHING_GIVEN
+from perception.cli.command import INTERRUPTED, NOTHING_GIVEN
 from perception.cli.log import command_log, print_line, set_verbosity, show
 from perception.cli_config import config_files, log_level, parse, usage
 from perception.cli_config.command_line import refuse_command
@@ -82,7 +82,7 @@ def _main(given: list[str]) -> int:
         return _fail(f"{error.name} is not installed; pip install 'drivable[export]'")
     except KeyboardInterrupt:
         _fail("interrupted; nothing was written")
-        return 130
+        return INTERRUPTED
 
 
 def _fail(why: str) -> int:

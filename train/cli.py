@@ -9,7 +9,7 @@ from typing import Final
 
 import cv2
 
-from perception.cli.command import NOTHING_GIVEN
+from perception.cli.command import INTERRUPTED, NOTHING_GIVEN
 from perception.cli.log import command_log, print_line, set_verbosity, show
 from perception.cli_config import config_files, log_level, parse, usage
 from perception.cli_config.command_line import refuse_command
@@ -65,7 +65,7 @@ def _main(given: list[str]) -> int:
         if not rank():
             hint = "; --resume continues after the last whole epoch, if there was one"
             _fail("interrupted" + (hint if name is None else ""))
-        return 130
+        return INTERRUPTED
     return 0
 
 

@@ -12,6 +12,7 @@ from perception.sources.network.address import ESCAPES, Address
 from perception.sources.network.authorization import Challenge
 from perception.sources.network.tls import untrusted
 from perception.sources.source import SourceError
+from perception.system.error_text import text_of
 
 UNAUTHORIZED: Final = 401
 _LONGEST_REASON: Final = 60
@@ -97,7 +98,7 @@ def no_answer(error: Exception, address: Address) -> SourceError | TimeoutError:
         case OSError(errno=errno.ENETUNREACH | errno.EHOSTUNREACH):
             return SourceError(f"{error.strerror}: there is no way to that host from here")
         case OSError():
-            return SourceError(error.strerror or str(error) or type(error).__name__)
+            return SourceError(error.strerror or text_of(error))
     return SourceError(f"no answer that can be read: {type(error).__name__}")
 
 
