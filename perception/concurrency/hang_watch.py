@@ -9,7 +9,8 @@ from typing import Final
 
 from perception.system.time_limits import STAGE_LIMIT_S, STALLED_AFTER_S
 
-LONGEST_TICK_NS: Final = 1_000_000_000
+LONGEST_TICK_NS: Final = 250_000_000
+"""Far below every limit, so that no pause looks like a hang; far above the time between two questions."""
 
 
 @dataclass(frozen=True)
@@ -37,17 +38,17 @@ class RunningTime:
     """Time in which this process ran, as the thread sees it that asks often.
 
     A process that is stopped (SIGSTOP, Ctrl-Z, a debugger), or a machine that is suspended, asks nothing
-    meanwhile: the time between two questions counts for a second at most.
+    meanwhile: the time between two questions counts for a quarter of a second at most.
     """
 
     def __init__(self, clock_ns: Callable[[], int] = time.monotonic_ns) -> None:
         self._clock_ns = clock_ns
         self._asked_ns = clock_ns()
 
-    def tick_ns(self) -> int:
-        """Nanoseconds since it was asked last."""
+    def tick_ns(self, longest_ns: int = LONGEST_TICK_NS) -> int:
+        """Nanoseconds since it was asked last, `longest_ns` at most."""
         before_ns, self._asked_ns = self._asked_ns, self._clock_ns()
-        return min(self._asked_ns - before_ns, LONGEST_TICK_NS)
+        return min(self._asked_ns - before_ns, longest_ns)
 
 
 class HangWatch:
@@ -57,13 +58,14 @@ class HangWatch:
         self._time = RunningTime(clock_ns)
         self._seen: dict[str, tuple[int, int]] = {}
 
-    def busy_ns(self, since_ns: Mapping[str, int | None]) -> dict[str, int]:
+    def busy_ns(self, since_ns: Mapping[str, int | None], asked_every_ns: int = 0) -> dict[str, int]:
         """Nanoseconds of every stage; to be called often.
 
         Args:
             since_ns: when each stage took up the item that it is at; None where it is at none.
+            asked_every_ns: time between two calls, where it may be long.
         """
-        tick_ns = self._time.tick_ns()
+        tick_ns = self._time.tick_ns(max(LONGEST_TICK_NS, 2 * asked_every_ns))
         before, self._seen = self._seen, {}
         for name, began_ns in since_ns.items():
             if began_ns is not None:

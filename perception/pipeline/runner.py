@@ -236,13 +236,13 @@ class Runner(StageGroup):
         ends the run.
         """
         worker, limits = self._workers[0], self._policy
-        busy_ns = self._stall_watch.busy_ns({"": worker.busy_since_ns}).get("", 0)
+        period_ns = period_ns_of(self._source, self._info)
+        busy_ns = self._stall_watch.busy_ns({"": worker.busy_since_ns}, period_ns).get("", 0)
         # A mask that is older than it may be is withheld: until then there may be one.
         oldest_s = limits.max_age_s if math.isfinite(limits.max_age_s) else 0.0
         limit_s = max(limits.watchdog.stalled_after_s, oldest_s)
         seen: SourceItem | None = worker.item
-        periods_ns = PERIODS_UNTIL_STALE * period_ns_of(self._source, self._info)
-        if seen is None or busy_ns <= max(limit_s * 1e9, periods_ns):
+        if seen is None or busy_ns <= max(limit_s * 1e9, PERIODS_UNTIL_STALE * period_ns):
             return
         now_ns = self.clock.monotonic_ns()
         camera_state, camera_reason = self._publisher.camera

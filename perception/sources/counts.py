@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from perception.sources.isolated.freshness import FreshnessSettings, allowed_silence_ns
+from perception.system.time_limits import SKIP_LIMIT_S
 
 if TYPE_CHECKING:
     from perception.sources.source import Source, SourceInfo
@@ -96,4 +97,5 @@ def silence_ns_of(source: Source, info: SourceInfo, settings: FreshnessSettings)
 def longest_read_ns(source: Source, info: SourceInfo) -> int:
     """How long one `read` of an intact source takes at most: a live one raises NoFrame by then."""
     pace, period_ns = source.pace(), period_ns_of(source, info)
-    return max(READ_PERIODS * period_ns, (pace.stale_after_ns if pace else 0) + period_ns)
+    skips_ns = round(SKIP_LIMIT_S * 1e9) if info.is_replayed else 0
+    return max(READ_PERIODS * period_ns, (pace.stale_after_ns if pace else 0) + period_ns) + skips_ns

@@ -11,11 +11,12 @@ from perception.frame import Frame
 from perception.sources.counts import Pace, SourceCounts
 from perception.sources.source import EndOfSource, NoFrame, Source, SourceError, SourceInfo
 from perception.system.clock import Clock
+from perception.system.time_limits import SKIP_LIMIT_S
 
 LATE_LIMIT_NS: Final = 250_000_000
 """Tolerated delay of a recording in real time: half of the age at which a mask is withheld."""
-SKIP_LIMIT_NS: Final = 1_000_000_000
-"""Longest time to skip frames; a delay that remains then slows the recording down."""
+SKIP_LIMIT_NS: Final = round(SKIP_LIMIT_S * 1e9)
+"""A delay that remains then slows the recording down."""
 LONGEST_PERIOD_NS: Final = 1_000_000_000
 """A longer nominal period may be the average over a pause; then the latest steps predict the next frame."""
 TRIES: Final = 4

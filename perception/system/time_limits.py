@@ -18,6 +18,8 @@ CAMERA_READ_TIMEOUT_S: Final = 2.0
 """A camera that gives no frame for this time has failed. sources.camera: read_timeout_s"""
 FILE_LIMIT_S: Final = 10.0
 """A file or pipe that gives nothing for this time is given up. sources.decoding.video_file, sources.pipe"""
+SKIP_LIMIT_S: Final = 1.0
+"""A recording in real time that fell behind skips frames for so long in one read. sources.pacing"""
 READER_MARGIN_S: Final = 1.0
 """Beyond a source's own limits, before its reader counts as hung. sources.isolated.supervisor"""
 READER_START_S: Final = 2.0

@@ -130,11 +130,19 @@ def watch_at(times_s: Sequence[float]) -> HangWatch:
 
 
 def test_stage_that_hangs_is_found_in_running_time() -> None:
-    watch = watch_at([0.0, 0.5, 1.0, 61.0, 61.5])  # stopped for a minute
+    watch = watch_at([0.0, 0.1, 0.2, 60.2, 60.3])  # stopped for a minute
 
     seen_s = [watch.busy_ns({"infer": 7, "idle": None})["infer"] / 1e9 for _ in range(5)]
 
-    assert seen_s == [0.0, 0.5, 1.0, 2.0, 2.5]
+    assert seen_s == pytest.approx([0.0, 0.1, 0.2, 0.45, 0.55])
+
+
+def test_stage_that_is_seldom_asked_about_hangs_all_the_same() -> None:
+    watch = watch_at([0.0, 5.0, 10.0, 70.0])
+
+    seen_s = [watch.busy_ns({"infer": 7}, asked_every_ns=5_000_000_000)["infer"] / 1e9 for _ in range(4)]
+
+    assert seen_s == [0.0, 5.0, 10.0, 20.0]
 
 
 def test_stage_that_goes_from_item_to_item_does_not_hang() -> None:
