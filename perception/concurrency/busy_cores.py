@@ -10,6 +10,8 @@ from pathlib import Path
 from threading import Lock, get_native_id
 from typing import Final
 
+from perception.concurrency.wake_place import WakePlace
+
 FREE_SHARE: Final = 0.75
 """Of a core: a thread may begin where that much or more is free."""
 LOOK_EVERY_NS: Final = 50_000_000
@@ -49,11 +51,11 @@ class BusyCores:
                 self._admit()
 
     def release(self, batch: Batch) -> None:
-        """Let others work."""
+        """Let others work: the next one on the caller's core, which is about to be free."""
         with self._lock:
             batch.measure()
             self._working.remove(batch)
-            self._admit()
+            self._admit(leaves_core=True)
 
     def lift(self) -> None:
         """Let every thread work from now on: one that has a core may never give it back."""
@@ -61,11 +63,12 @@ class BusyCores:
             self._count = math.inf
             self._admit()
 
-    def _admit(self) -> None:
+    def _admit(self, *, leaves_core: bool = False) -> None:
         while self._waiting and self._count - sum(it.share for it in self._working) >= FREE_SHARE:
             batch = self._waiting.popleft()
             self._working.add(batch)
-            batch.begin()
+            batch.begin(is_here=leaves_core)
+            leaves_core = False
 
 
 class Batch:
@@ -81,19 +84,24 @@ class Batch:
         self.turn.acquire()
         self._cores = cores
         self._file: Path | None = None
+        self._place: WakePlace | None = None
         self._wanted_ns = self._took_ns = self._began_ns = 0
 
     def __enter__(self) -> None:
-        if self._file is None:
+        if self._file is None or self._place is None:
             self._file = Path(f"/proc/self/task/{get_native_id()}/schedstat")
             self._wanted_ns = _wanted_ns(self._file)
+            self._place = WakePlace()
         self._cores.acquire(self)
+        self._place.free()
 
     def __exit__(self, *error: object) -> None:
         self._cores.release(self)
 
-    def begin(self) -> None:
-        """Its thread gets a core; called by any thread."""
+    def begin(self, *, is_here: bool) -> None:
+        """Its thread gets a core, the caller's one if that `is_here`; called by any thread."""
+        if is_here and self._place is not None:
+            self._place.move_here()
         self._began_ns = time.monotonic_ns()
         self.turn.release()
 
