@@ -13,7 +13,7 @@ from typing import Any, Final, NoReturn, get_args, get_origin
 import yaml
 
 from perception.cli_config.error import SettingsError, UsageError
-from perception.cli_config.names import is_open_list, nearest, resolved, unknown
+from perception.cli_config.names import is_open_list, nearest, resolved, switch_of, unknown
 from perception.cli_config.yaml_file import YamlError, composed
 
 log = logging.getLogger(__name__)
@@ -109,6 +109,9 @@ def read_command_line(
         if name == PRINT:
             line.asks_to_print = True
             continue
+        following = value if equals else "".join(rest[:1])
+        if not following.lstrip().startswith("{"):
+            name = switch_of(name, known) or name
         hint = known.get(name, str)
         if equals:
             values = [value]
@@ -137,8 +140,8 @@ def _options(known: Mapping[str, Any]) -> list[str]:
 
 def _switched_off(name: str, known: Mapping[str, Any]) -> str | None:
     """`loop` of `no-loop`, where that is a switch."""
-    switch = resolved(name.replace("_", "-").removeprefix("no-"), known)
-    return switch if switch and known[switch] is bool else None
+    setting = resolved(name.replace("_", "-").removeprefix("no-"), known)
+    return switch_of(setting, known) if setting else None
 
 
 def _refuse_dots_in_list(name: str, known: Mapping[str, Any]) -> None:

@@ -19,6 +19,7 @@ from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin, 
 from perception.cli_config.error import SettingsError
 from perception.cli_config.files import shipped_configs
 from perception.cli_config.names import UNITS, group_in, nearest, resolved
+from perception.system.plugins import SWITCH
 
 ALL: Final = "all"
 MOST_LINES: Final = 40
@@ -183,7 +184,7 @@ def _option(setting: Setting, program: Program) -> str:
     *_, in_list = setting.name.split("[].")
     dashes = "" if in_list != setting.name else "--"
     unit = next((unit for unit in UNITS if in_list.endswith(unit)), "")
-    name = in_list if not dashes else in_list.removesuffix(unit).replace("_", "-")
+    name = in_list if not dashes else in_list.removesuffix(unit).removesuffix(f".{SWITCH}").replace("_", "-")
     return f"{dashes}{name} {_type(setting.hint, unit)}".rstrip()
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import is_dataclass
 from typing import Any, Final, get_args, get_origin, get_type_hints
 
 from perception.cli_config.elsewhere import ELSEWHERE
+from perception.system.plugins import SWITCH
 
 UNITS: Final = ("_s", "_ms", "_hz", "_wh", "_mb", "_deg")
 """Endings that may be left out."""
@@ -36,6 +37,16 @@ def group_in(hint: Any) -> type[Any] | None:
     """The dataclass of a group of settings, or of each in a list of groups; None of any other type."""
     inner = (one for one in (hint, *get_args(hint)) if is_dataclass(one) and isinstance(one, type))
     return next(inner, None)
+
+
+def switch_of(name: str, known: Mapping[str, Any]) -> str | None:
+    """The switch that a name stands for: itself, or that of a group; None if there is none.
+
+    Example:
+        >>> switch_of("ros", {"ros": dict, "ros.enabled": bool}), switch_of("loop", {"loop": bool})
+        ('ros.enabled', 'loop')
+    """
+    return next((one for one in (name, f"{name}.{SWITCH}") if known.get(one) is bool), None)
 
 
 def is_open_list(hint: Any) -> bool:

@@ -18,6 +18,7 @@ import yaml
 
 from perception.cli_config.error import SettingsError
 from perception.cli_config.names import known_settings, resolved, unknown
+from perception.system.plugins import SWITCH
 
 Settings = TypeVar("Settings")
 
@@ -87,12 +88,16 @@ class Place:
 def typed_group(kind: type[Any], node: yaml.Node, place: Place) -> dict[str, Any]:
     """The settings of a dataclass that a mapping names, and no others, each as its field wants it.
 
+    `true` or `false` in place of a group that can be turned on or off does that.
+
     Raises:
         SettingsError: for an unknown name, one that stands twice, or a value that cannot be used.
     """
+    hints = get_type_hints(kind)
+    if hints.get(SWITCH) is bool and isinstance(node, yaml.ScalarNode) and not _is_null(node):
+        return {SWITCH: typed(bool, node, place)}
     if not isinstance(node, yaml.MappingNode):
         place.refuse(node, "needs settings of its own as `name: value`")
-    hints = get_type_hints(kind)
     values: dict[str, Any] = {}
     for key, value in _pairs(node, place):
         name = resolved(key.value, hints)

@@ -9,7 +9,7 @@ from perception.sinks.earlier_files import EarlierKind
 from perception.sinks.rotation import RecordingPolicy
 from perception.sinks.sink import Sink
 from perception.sources.source import SourceInfo
-from perception.system.plugins import Entry, S
+from perception.system.plugins import SWITCH, Entry, S
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,7 +17,7 @@ class SinkKind(Entry[S]):
     """How a kind of sink is turned on and made, and what it writes."""
 
     target: str
-    """The setting that says where it writes; while that is None the sink is off."""
+    """The setting that says where it writes, or turns it on; while that is None or false the sink is off."""
     build: Callable[[S, RecordingPolicy, SourceInfo], Sink]
     """Makes one, not yet open; raises SinkError for settings that none can be made from. The policy is that
     of all outputs, which a sink that writes files follows; another after a restart gets the same."""
@@ -31,9 +31,10 @@ class SinkKind(Entry[S]):
     @property
     def option(self) -> str:
         """That turns it on, such as `--jsonl`."""
-        return f"--{self.group}.{self.target}" if self.group else f"--{self.target}"
+        name = f"{self.group}.{self.target}" if self.group else self.target
+        return f"--{name.removesuffix(f'.{SWITCH}')}"
 
     def target_of(self, settings: object) -> str | None:
-        """Where it writes; None while it is off."""
+        """Where it writes, or "True"; None while it is off."""
         target = getattr(self.own(settings), self.target)
-        return None if target is None else str(target)
+        return None if target in (None, False) else str(target)

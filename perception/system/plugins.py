@@ -6,10 +6,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, Final, Generic, Self, TypeVar
 
 S = TypeVar("S")
 P = TypeVar("P")
+SWITCH: Final = "enabled"
+"""Setting that turns its group on or off; the name of the group alone stands for it."""
 
 
 class PluginError(ValueError):

@@ -18,6 +18,7 @@ class Camera:
     width: int = 640
     """Of the picture."""
     rate_hz: float = 29.5
+    enabled: bool = True
 
 
 @dataclass(frozen=True)
@@ -102,6 +103,7 @@ reading: How sources are read.
 camera: What to ask a camera for; it may give something else.
   --camera.width INT         Of the picture. (default: 800)
   --camera.rate HZ           (default: 29.5)
+  --camera                   (default: on)
 """
 
 

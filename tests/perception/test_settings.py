@@ -23,6 +23,14 @@ class Camera:
 
 
 @dataclass(frozen=True)
+class Radio:
+    """What is sent; nothing unless it is turned on."""
+
+    enabled: bool = False
+    channel: int = 1
+
+
+@dataclass(frozen=True)
 class Part:
     """One part of a schedule."""
 
@@ -43,6 +51,7 @@ class RunSettings:
     realtime: bool = False
     loop: bool = False
     camera: Camera = field(default_factory=Camera)
+    radio: Radio = field(default_factory=Radio)
     parts: list[Part] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -114,6 +123,33 @@ def test_nested_setting_is_reached_by_its_dotted_name(yaml: Yaml) -> None:
     settings = parsed("--config", yaml("camera: {width: 1280, rate_hz: 60}"), "--camera.width", "800")
 
     assert settings.camera == Camera(width=800, rate_hz=60)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--radio", "--radio.channel", "3"],
+        ["--radio", "on", "--radio.channel=3"],
+        ["--radio=true", "--radio.channel", "3"],
+        ["--radio.enabled", "true", "--radio.channel", "3"],
+        ["--radio", "{enabled: true, channel: 3}"],
+    ],
+)
+def test_group_with_a_switch_is_turned_on_by_its_own_name(arguments: list[str]) -> None:
+    assert parsed(*arguments) == RunSettings(radio=Radio(enabled=True, channel=3))
+
+
+@pytest.mark.parametrize("arguments", [["--radio", "off"], ["--no-radio"]])
+def test_group_with_a_switch_is_turned_off_by_its_own_name(yaml: Yaml, arguments: list[str]) -> None:
+    file = yaml("radio: true")
+
+    assert parsed("--config", file) == RunSettings(radio=Radio(enabled=True))
+    assert parsed("--config", file, *arguments) == RunSettings()
+
+
+def test_anything_but_a_switch_in_place_of_a_group_is_refused(yaml: Yaml) -> None:
+    assert refusal("--radio=3").startswith("radio.enabled is 3; true or false is wanted")
+    assert refusal("--config", yaml("radio: 3")).endswith("radio is 3; true or false is wanted")
 
 
 def test_list_of_settings_is_read_from_yaml(yaml: Yaml) -> None:
