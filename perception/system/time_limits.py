@@ -26,8 +26,8 @@ READER_START_S: Final = 2.0
 """For a reader's process to start on a slow or busy machine. sources.isolated.supervisor"""
 READER_GRACE_S: Final = 1.0
 """For a reader to close its source after the connection was closed. sources.isolated.reader"""
-READER_KILL_LIMIT_S: Final = 0.2
-"""For a killed reader to end; one that is stuck in the kernel is left behind. sources.isolated.reader"""
+CHILD_KILL_LIMIT_S: Final = 0.2
+"""For a killed process to end; one that is stuck in the kernel is left behind. system.child_process"""
 
 # stages
 STALLED_AFTER_S: Final = 0.5

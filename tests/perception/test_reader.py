@@ -360,7 +360,7 @@ def test_reader_imports_nothing_that_it_does_not_need_and_no_program(new_reader:
     command = Path(f"/proc/{child}/cmdline").read_bytes()
 
     assert "onnxruntime" not in maps
-    assert command.split(b"\0")[-2].endswith(b"reader_main.py")
+    assert command.split(b"\0")[-2].endswith(b"child_main.py")
 
 
 def _children() -> list[int]:
@@ -374,7 +374,7 @@ def _children() -> list[int]:
 
 def _is_reader(process: int) -> bool:
     with suppress(OSError):
-        return b"reader_main.py" in Path(f"/proc/{process}/cmdline").read_bytes()
+        return b"child_main.py" in Path(f"/proc/{process}/cmdline").read_bytes()
     return False
 
 

@@ -27,7 +27,7 @@ def of_unit(setting: str, file: str = "drivable-node.service") -> float:
     return float(found[1]) * UNITS[found[2]]
 
 
-READER_S = limits.READER_MARGIN_S + limits.READER_GRACE_S + limits.READER_KILL_LIMIT_S
+READER_S = limits.READER_MARGIN_S + limits.READER_GRACE_S + limits.CHILD_KILL_LIMIT_S
 """That a source's own limit becomes longer by where its reader hangs."""
 
 

@@ -9,14 +9,9 @@ import os
 import pickle
 import signal
 import socket
-import subprocess
-import sys
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
-from pathlib import Path
-from typing import Final
 
 from perception.frame import Frame
 from perception.sources.isolated.messages import (
@@ -29,16 +24,13 @@ from perception.sources.isolated.messages import (
     Opened,
     decoded,
 )
-from perception.sources.isolated.reader_process import OPEN, SLOTS
+from perception.sources.isolated.reader_process import OPEN, SLOTS, serve
 from perception.sources.isolated.shared_memory import RingView
 from perception.sources.source import EndOfSource, Source, SourceError, SourceInfo
-from perception.system.time_limits import READER_GRACE_S, READER_KILL_LIMIT_S
+from perception.system.child_process import IS_SUPPORTED, ChildProcess
+from perception.system.time_limits import READER_GRACE_S
 
 __all__ = ["IS_SUPPORTED", "SLOTS", "Reader", "ReaderDied", "ReaderLost", "ReaderMalformed"]
-
-IS_SUPPORTED: Final = sys.platform == "linux"
-
-_MAIN: Final = str(Path(__file__).with_name("reader_main.py"))
 
 
 class ReaderLost(SourceError):
@@ -56,10 +48,6 @@ class ReaderMalformed(ReaderLost):
 class Reader:
     """Starts the process, opens its source and takes its frames.
 
-    The process is a fresh interpreter (`reader_main.py`), without this process's threads, locks, descriptors
-    and modules, and without a server or temporary files. The source is sent over the socket, so that no
-    password appears on a command line.
-
     Args:
         build: makes the source, not yet open, in the process; must be picklable and importable there, which
             excludes the `__main__` module.
@@ -68,8 +56,7 @@ class Reader:
 
     def __init__(self, build: Callable[[], Source], name: str) -> None:
         self._build, self._name = pickle.dumps(build), name
-        self._process: subprocess.Popen[bytes] | None = None
-        self._starter: ThreadPoolExecutor | None = None
+        self._process: ChildProcess | None = None
         self._socket: socket.socket | None = None
         self._ring: RingView | None = None
         self._generation = 0
@@ -130,46 +117,17 @@ class Reader:
 
     def close(self, grace_s: float = READER_GRACE_S) -> None:
         """End the process, by force after `grace_s`; safe to call twice."""
-        process, self._process, self._ring = self._process, None, None
-        if self._socket is not None:
-            self._socket.close()
-            self._socket = None
-        if process is not None and _status(process, grace_s) is None:
-            process.kill()
-            _status(process, READER_KILL_LIMIT_S)
-        if self._starter is not None:
-            self._starter.shutdown()
-            self._starter = None
+        process, self._process, self._ring, self._socket = self._process, None, None, None
+        if process is not None:
+            process.close(grace_s)
 
     def _start(self) -> None:
         try:
-            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        except OSError as error:
+            self._process = ChildProcess(partial(serve, build=self._build))
+        except (OSError, RuntimeError, MemoryError) as error:
             raise self._not_started(error) from None
-        # with PR_SET_PDEATHSIG, the kernel kills a process when the thread that started it ends
-        starter = ThreadPoolExecutor(1, "reader start")
-        try:
-            ours.setblocking(False)  # recv_fds ignores MSG_DONTWAIT
-            ours.send(pickle.dumps((os.getpid(), sys.path, self._build)))
-            # a session of its own: a terminal's signals are for the node, which ends its readers; no standard
-            # output, which belongs to the records
-            self._process = starter.submit(
-                lambda: subprocess.Popen(
-                    [sys.executable, "-P", _MAIN],
-                    stdin=theirs.fileno(),
-                    stdout=subprocess.DEVNULL,
-                    start_new_session=True,
-                )
-            ).result()
-        except BaseException as error:
-            ours.close()
-            starter.shutdown(wait=False)
-            if isinstance(error, OSError | RuntimeError | MemoryError):
-                raise self._not_started(error) from None
-            raise
-        finally:
-            theirs.close()
-        self._socket, self._starter = ours, starter
+        self._socket = self._process.connection
+        self._socket.setblocking(False)  # recv_fds ignores MSG_DONTWAIT
 
     def _not_started(self, error: Exception) -> ReaderLost:
         why = (error.strerror if isinstance(error, OSError) else str(error)) or type(error).__name__
@@ -221,18 +179,10 @@ class Reader:
                 connection.send(bytes([generation, slot]))
 
     def _death(self) -> ReaderDied:
-        status = _status(self._process, READER_GRACE_S) if self._process is not None else None
+        status = self._process.status(READER_GRACE_S) if self._process is not None else None
         cause = f"was killed by {_signal_name(-status)}" if status is not None and status < 0 else "ended"
         self.close(grace_s=0)
         return ReaderDied(f"{self._name}: the process that reads it {cause}")
-
-
-def _status(process: subprocess.Popen[bytes], limit_s: float) -> int | None:
-    """Exit status; None if it does not end in time."""
-    try:
-        return process.wait(limit_s)
-    except subprocess.TimeoutExpired:
-        return None
 
 
 def _signal_name(number: int) -> str:
