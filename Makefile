@@ -25,8 +25,9 @@ demo: $(RUNTIME)/.ready
 test: check
 	$(PYTEST) -m "not slow and not slow_large"
 
-# What `make test` leaves out.
+# What `make test` leaves out. Some of it talks to programs of others, which root gets from Debian.
 test-slow: $(DEV)/.ready
+	$(DEV)/bin/python tests/clients.py
 	$(PYTEST) -m "slow and not slow_large"
 
 # Both, and so everything but the hours of `slow_large`.
@@ -46,7 +47,7 @@ quick: lint
 # The runtime, its plots and OpenVINO in the lowest versions that pyproject.toml allows: what stands on a package.
 LOWEST_TESTS := $(patsubst %,tests/perception/test_%.py,boundary_iou image_stats choice completeness confidence damage \
 	encrypted_streams endpoints frame frame_times gpu_engine h264_numbers image_file images imports jsonl known_answer \
-	letterbox masks zoo node onnx_engine openvino_engine orientation polygons overlay overlay_images predictor \
+	letterbox masks mqtt zoo node onnx_engine openvino_engine orientation polygons overlay overlay_images predictor \
 	pixel_aspect planes playlist providers rate settings stream_transport trace video video_sink whole_file \
 	whole_or_cut) tests/perception/v4l2 tests/bench/report tests/bench/test_infer.py tests/bench/test_cli.py
 
@@ -100,7 +101,7 @@ $(DEV)/.ready: pyproject.toml $(CONSTRAINTS)
 $(LOWEST)/.ready: pyproject.toml $(DEV)/.ready
 	$(PYTHON) -m venv --clear $(LOWEST)
 	$(UV) pip install --python $(LOWEST)/bin/python --resolution lowest-direct --requirements pyproject.toml \
-		--extra bench --extra openvino
+		--extra bench --extra mqtt --extra openvino
 	$(UV) pip install --python $(LOWEST)/bin/python --editable '.[test]'
 	touch $@
 

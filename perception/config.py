@@ -18,6 +18,7 @@ from perception.inference.zoo import DEFAULT_MODEL
 from perception.refine.registry import REFINE_STEPS
 from perception.sinks.jsonl import JsonlSettings
 from perception.sinks.masks import MasksSettings
+from perception.sinks.mqtt import MqttSettings
 from perception.sinks.overlay_sink import OverlaySettings
 from perception.sinks.registry import SINKS
 from perception.sinks.rotation import RecordingSettings
@@ -83,6 +84,7 @@ class NodeConfig(
     OverlaySettings,
     JsonlSettings,
     MasksSettings,
+    MqttSettings,
     RecordingSettings,
     ReportSettings,
 ):

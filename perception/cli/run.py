@@ -59,7 +59,7 @@ def run(config: NodeConfig, stop: StopSignals | None = None, settings_files: Seq
     config = replace(config, source=Spec.of(config.source).text)  # everybody below knows it by one name
     if config.tls_insecure:
         log.warning(
-            "tls_insecure: certificates of https and rtsps are not verified; "
+            "tls_insecure: certificates of https, rtsps and mqtts are not verified; "
             "whoever answers gets the password and can send pictures"
         )
     file = model_file(config.model)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Final
+from typing import Final
 
 import av
 from av.container import InputContainer
@@ -40,12 +40,11 @@ from perception.sources.network.picture import WebPicture, picture_suffix
 from perception.sources.network.picture_stream import FORM, PictureStream, are_pictures
 from perception.sources.network.rtsp import RtspTransport as RtspTransport
 from perception.sources.network.rtsp import open_rtsp
-from perception.sources.network.tls import TlsSettings
+from perception.sources.network.tls import CertificateSettings, TlsSettings
 from perception.sources.playlist import PlaylistSource, fetch_by, is_playlist
 from perception.sources.rate import WITHOUT_RATE, Rate
 from perception.sources.settings import SourceSettings
 from perception.sources.source import EndOfSource, SourceError, SourceInfo
-from perception.system.plugins import Checked
 from perception.system.redaction import redacted_url
 from perception.system.time_limits import OPEN_TIMEOUT_S, READ_TIMEOUT_S
 
@@ -57,26 +56,11 @@ LATE_SHARE: Final = 0.25
 
 
 @dataclass(frozen=True)
-class StreamSettings(Checked):
+class StreamSettings(CertificateSettings):
     """Network streams: transport and certificates."""
 
     rtsp_transport: RtspTransport = "auto"
     """How packets of a camera come: auto takes TCP, and UDP where the camera refuses that."""
-    tls_ca: Annotated[str, "FILE"] | None = None
-    """PEM file of the certificate authorities that https:// and rtsps:// trust, in place of the system's."""
-    tls_insecure: bool = False
-    """Take any certificate: whoever answers gets the password and can send pictures."""
-
-    def __post_init__(self) -> None:
-        """Validate the settings; raises ValueError."""
-        if self.tls_ca and self.tls_insecure:
-            raise ValueError("tls_insecure takes any certificate, and tls_ca some; leave one of them out")
-        super().__post_init__()
-
-    @property
-    def tls(self) -> TlsSettings:
-        """How certificates of `https://` and `rtsps://` are verified."""
-        return TlsSettings(self.tls_ca, self.tls_insecure)
 
 
 class StreamSource(DecodedSource):

@@ -56,6 +56,10 @@ HTTP_READ_LIMIT_S: Final = 5.0
 """For a request to arrive. telemetry.http_request"""
 HTTP_WRITE_LIMIT_S: Final = 5.0
 """For an answer to be taken. telemetry.http_request"""
+MQTT_OPEN_LIMIT_S: Final = 5.0
+"""For a broker to answer at the start, and at each attempt to reach it. sinks.mqtt_connection"""
+MQTT_CLOSE_LIMIT_S: Final = 1.0
+"""For the last message to reach the broker, and for its connection to end. sinks.mqtt_connection"""
 LOG_LIMIT_S: Final = 1.0
 """For a terminal or pipe to take a line of the log; that is what one costs without a reader. cli.command"""
 STARTING_LIMIT_S: Final = 30.0

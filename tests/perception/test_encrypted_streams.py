@@ -214,7 +214,7 @@ def test_the_command_verifies_and_says_at_every_start_when_it_does_not(
 
     err = capfd.readouterr().err
     assert insecure == 0, err
-    assert "warning: tls_insecure: certificates of https and rtsps are not verified" in err
+    assert "warning: tls_insecure: certificates of https, rtsps and mqtts are not verified" in err
     assert PASSWORD not in err
 
 

@@ -1,9 +1,10 @@
-"""The URL of a stream, split into its server and the credentials for that server only."""
+"""The URL of a server, split into its server and the credentials for that server only."""
 
 from __future__ import annotations
 
 import re
 import string
+from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import IPv6Address
 from typing import Final
@@ -11,7 +12,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 from perception.sources.source import SourceError
 
-PORTS: Final = {"http": 80, "https": 443, "rtsp": 554, "rtsps": 322}
+PORTS: Final[Mapping[str, int]] = {"http": 80, "https": 443, "rtsp": 554, "rtsps": 322}
 
 # No "@" in this text: redaction takes everything before the last one for credentials.
 ESCAPES: Final = "/ ? # and at signs in a password are written %2F %3F %23 %40"
@@ -35,8 +36,12 @@ class Address:
     """There is an "@" after the host: the supposed host may be the start of an unescaped password."""
 
     @classmethod
-    def of(cls, url: str) -> Address:
+    def of(cls, url: str, ports: Mapping[str, int] = PORTS) -> Address:
         """Parse a URL.
+
+        Args:
+            url: with a scheme of `ports`.
+            ports: by scheme, where the URL has none.
 
         Raises:
             SourceError: if it is malformed; the message quotes none of it, as it may be a mistyped password.
@@ -45,14 +50,14 @@ class Address:
             parts = urlsplit(url)
         except ValueError:
             raise SourceError(f"no IPv6 address between the brackets; {ESCAPES}, brackets %5B %5D") from None
-        if parts.scheme not in PORTS:
-            raise SourceError(f"no address of {', '.join(f'{scheme}://' for scheme in PORTS)}")
+        if parts.scheme not in ports:
+            raise SourceError(f"no address of {', '.join(f'{scheme}://' for scheme in ports)}")
         userinfo, _, authority = parts.netloc.rpartition("@")
         may_be_cut = "@" in parts.path + parts.query + parts.fragment
         host, port = _host_and_port(authority, may_be_cut)
         # escapes blanks and non-ASCII letters, as browsers do
         bare_url = quote(parts._replace(netloc=_ascii(authority)).geturl(), safe=string.punctuation)
-        return cls(bare_url, (parts.scheme, _ascii(host), port or PORTS[parts.scheme]), userinfo, may_be_cut)
+        return cls(bare_url, (parts.scheme, _ascii(host), port or ports[parts.scheme]), userinfo, may_be_cut)
 
     @property
     def full_url(self) -> str:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final
 
 from perception.sources.source import SourceError
+from perception.system.plugins import Checked
 
 _NO_ISSUER: Final = (18, 19, 20, 21)  # OpenSSL's X509_V_ERR_…: self-signed, or from an unknown issuer
 _OF_THE_CLOCK: Final = (9, 10)  # not yet valid, expired
@@ -15,7 +16,7 @@ _OF_THE_CLOCK: Final = (9, 10)  # not yet valid, expired
 
 @dataclass(frozen=True)
 class TlsSettings:
-    """How the certificates of `https://` and `rtsps://` servers are verified."""
+    """How the certificates of `https://`, `rtsps://` and `mqtts://` servers are verified."""
 
     ca: str | None = None
     """PEM file of trusted certificate authorities, instead of the system's."""
@@ -50,6 +51,28 @@ class TlsSettings:
             )
         self.context()  # libav does not report an unreadable file
         return {"tls_verify": "1", "ca_file": str(Path(file).absolute())}
+
+
+@dataclass(frozen=True)
+class CertificateSettings(Checked):
+    """Certificates of servers."""
+
+    tls_ca: Annotated[str, "FILE"] | None = None
+    """PEM file of the certificate authorities that https://, rtsps:// and mqtts:// trust, in place of the
+    system's."""
+    tls_insecure: bool = False
+    """Take any certificate: whoever answers gets the password and can send pictures."""
+
+    def __post_init__(self) -> None:
+        """Validate the settings; raises ValueError."""
+        if self.tls_ca and self.tls_insecure:
+            raise ValueError("tls_insecure takes any certificate, and tls_ca some; leave one of them out")
+        super().__post_init__()
+
+    @property
+    def tls(self) -> TlsSettings:
+        """How certificates are verified."""
+        return TlsSettings(self.tls_ca, self.tls_insecure)
 
 
 def untrusted(error: ssl.SSLCertVerificationError) -> str:
