@@ -37,6 +37,14 @@ STAGE_LIMIT_S: Final = 10.0
 SILENCE_LIMIT_S: Final = 5.0
 """A node that publishes nothing for so long is not alive, and gets no heartbeat. telemetry.health"""
 
+# sinks
+ROS_TAKE_LIMIT_S: Final = 5.0
+"""For ROS's network to take a message; then its process is replaced. ros.publisher"""
+ROS_GRACE_S: Final = 1.0
+"""For that process to publish the last messages and leave the network. ros.publisher"""
+ROS_LOOK_LIMIT_S: Final = 1.0
+"""For a Zenoh router to say which topics there are. ros.zenoh_network"""
+
 # start and end
 LOAD_LIMIT_S: Final = 120.0
 """For a model to be loaded and run once; a GPU may compile its kernels. inference.engines.engine"""

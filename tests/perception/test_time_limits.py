@@ -50,9 +50,14 @@ READER_S = limits.READER_MARGIN_S + limits.READER_GRACE_S + limits.CHILD_KILL_LI
             limits.TENSORRT_LOAD_LIMIT_S,
             of_unit("TimeoutStartSec", "drivable-node-gpu.conf"),
         ),
+        (limits.ROS_TAKE_LIMIT_S + limits.CHILD_KILL_LIMIT_S, limits.STAGE_LIMIT_S),
+        (limits.ROS_GRACE_S + limits.CHILD_KILL_LIMIT_S, limits.DRAIN_LIMIT_S),
         (STATUS_EVERY_S, limits.STARTING_LIMIT_S),
     ],
-    ids=["stream", "camera", "stall", "stop", "start that is to end", "load", "load on a GPU", "waiting"],
+    ids=[
+        *("stream", "camera", "stall", "stop", "start that is to end", "load", "load on a GPU"),
+        *("ROS", "end of ROS", "waiting"),
+    ],
 )
 def test_limit_ends_before_the_one_around_it(rising: tuple[float, ...]) -> None:
     assert all(inner < outer for inner, outer in pairwise(rising))
