@@ -104,6 +104,8 @@ class Network:
     @classmethod
     def of(cls, settings: RosSettings, *, must_answer: bool) -> Network:
         """As the settings ask for it; raises RosError if it takes a package that is not installed."""
+        if find_spec("rosbags") is None:
+            raise RosError("ros: not installed; pip install 'drivable[ros]'")
         has_rclpy, has_zenoh = find_spec("rclpy") is not None, find_spec("zenoh") is not None
         router = settings.zenoh
         if router is None and not has_rclpy:

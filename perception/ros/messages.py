@@ -1,0 +1,178 @@
+"""Published outputs as messages of ROS 2, in CDR: the same bytes for every network and for bags."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from typing import Any, Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from perception.frame import CameraState, EngineState, OutputItem, Prediction
+from perception.inference.confidence import confidence_at
+from perception.labels import IDS
+from perception.ros.types import typestore
+from perception.sinks.jsonl import record
+from perception.sinks.overlay_picture import draw_picture
+from perception.sources.source import SourceInfo
+from perception.system.json_text import json_text
+
+JPEG_QUALITY: Final = 90
+_OK, _WARN, _ERROR, _STALE = range(4)
+_CAMERA_LEVELS: Final = {
+    CameraState.OK: _OK,
+    CameraState.DEGRADED: _WARN,
+    CameraState.BLOCKED: _ERROR,
+    CameraState.FROZEN: _ERROR,
+    CameraState.STALE: _STALE,
+    CameraState.LOST: _STALE,
+}
+_ENGINE_LEVELS: Final = {
+    EngineState.OK: _OK,
+    EngineState.FALLBACK: _WARN,
+    EngineState.SUSPECT: _ERROR,
+    EngineState.STALLED: _STALE,
+}
+"""Of `diagnostic_msgs/msg/DiagnosticStatus`."""
+
+
+@dataclass(frozen=True)
+class RosMessage:
+    """One message."""
+
+    topic: str
+    type_name: str
+    """Such as `sensor_msgs/msg/Image`."""
+    data: bytes
+    """CDR, little endian, with its header."""
+    stamp_ns: int
+    """`header.stamp`, in UTC since 1970; of a message without a header the same."""
+
+
+class RosEncoder:
+    """Makes the messages of outputs.
+
+    `header.stamp` is when the frame was captured, in UTC; of recordings when it was due or read, as in
+    records; of an output without a frame when it was published. Class map and confidence have the frame's
+    size. Without a mask there is neither.
+
+    Args:
+        info: of the source.
+        prefix: of the topics.
+        frame_id: of the headers.
+    """
+
+    def __init__(self, info: SourceInfo, prefix: str = "/drivable", frame_id: str = "camera") -> None:
+        self._info, self._prefix, self._frame_id = info, prefix, frame_id
+        self._store = typestore()
+        self._makers: dict[str, tuple[str, Callable[[OutputItem], Any]]] = {
+            "class_map": ("sensor_msgs/msg/Image", self._class_map),
+            "confidence": ("sensor_msgs/msg/Image", self._confidence),
+            "image/compressed": ("sensor_msgs/msg/CompressedImage", self._picture),
+            "overlay/compressed": ("sensor_msgs/msg/CompressedImage", self._overlay),
+            "state": ("diagnostic_msgs/msg/DiagnosticArray", self._state),
+            "record": ("std_msgs/msg/String", self._record),
+        }
+
+    @property
+    def topics(self) -> dict[str, str]:
+        """Type of every topic that `encode` gives, and of those that `latched` gives."""
+        made = {self._topic(name): type_name for name, (type_name, _) in self._makers.items()}
+        return made | {message.topic: message.type_name for message in self.latched()}
+
+    def latched(self) -> list[RosMessage]:
+        """Messages that hold for the whole run."""
+        classes = [self._new("vision_msgs/msg/VisionClass", number, name) for name, number in IDS.items()]
+        stamp_ns = time.time_ns()
+        labels = self._new("vision_msgs/msg/LabelInfo", self._header(stamp_ns), classes, 0.0)
+        return [self._message("labels", "vision_msgs/msg/LabelInfo", labels, stamp_ns)]
+
+    def encode(self, output: OutputItem, topics: Collection[str] | None = None) -> list[RosMessage]:
+        """The messages of one output.
+
+        Args:
+            topics: which are wanted; nothing is done for the others. All by default.
+        """
+        messages = []
+        for name, (type_name, make) in self._makers.items():
+            if topics is not None and self._topic(name) not in topics:
+                continue
+            if (message := make(output)) is not None:
+                messages.append(self._message(name, type_name, message, _stamp_ns(output)))
+        return messages
+
+    def _class_map(self, output: OutputItem) -> Any:
+        if not isinstance(output, Prediction) or not output.has_mask:
+            return None
+        return self._image(output, output.class_map_at(output.frame_wh))
+
+    def _confidence(self, output: OutputItem) -> Any:
+        if not isinstance(output, Prediction) or not output.has_mask or output.confidence is None:
+            return None
+        return self._image(output, confidence_at(output.confidence, output.frame_wh))
+
+    def _picture(self, output: OutputItem) -> Any:
+        return self._jpeg(output, output.frame.image_bgr) if isinstance(output, Prediction) else None
+
+    def _overlay(self, output: OutputItem) -> Any:
+        return self._jpeg(output, draw_picture(output))
+
+    def _state(self, output: OutputItem) -> Any:
+        camera_says = output.camera_reason or output.camera_state.value
+        engine_says = output.engine_reason or output.engine_state.value
+        age = "" if output.age_ms is None else f"{output.age_ms:.1f}"
+        statuses = [
+            self._status(
+                *(_CAMERA_LEVELS[output.camera_state], "camera", camera_says, output.source_id),
+                {"state": output.camera_state.value, "age_ms": age},
+            ),
+            self._status(
+                *(_ENGINE_LEVELS[output.engine_state], "engine", engine_says, output.model_id),
+                {"state": output.engine_state.value, "provider": output.provider},
+            ),
+        ]
+        return self._new("diagnostic_msgs/msg/DiagnosticArray", self._header(_stamp_ns(output)), statuses)
+
+    def _status(self, level: int, part: str, says: str, of: str, values: dict[str, str]) -> Any:
+        pairs = [self._new("diagnostic_msgs/msg/KeyValue", name, value) for name, value in values.items()]
+        name = f"{self._prefix[1:]}: {part}"
+        return self._new("diagnostic_msgs/msg/DiagnosticStatus", level, name, says, of, pairs)
+
+    def _record(self, output: OutputItem) -> Any:
+        return self._new("std_msgs/msg/String", json_text(record(output)))
+
+    def _image(self, output: OutputItem, plane: NDArray[np.uint8]) -> Any:
+        height, width = plane.shape
+        header = self._header(_stamp_ns(output))
+        data = np.ascontiguousarray(plane).reshape(-1)
+        return self._new("sensor_msgs/msg/Image", header, height, width, "mono8", 0, width, data)
+
+    def _jpeg(self, output: OutputItem, image_bgr: NDArray[np.uint8]) -> Any:
+        _, data = cv2.imencode(".jpg", image_bgr, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+        header = self._header(_stamp_ns(output))
+        return self._new("sensor_msgs/msg/CompressedImage", header, "jpeg", np.asarray(data, np.uint8))
+
+    def _header(self, stamp_ns: int) -> Any:
+        stamp = self._new("builtin_interfaces/msg/Time", *divmod(stamp_ns, 1_000_000_000))
+        return self._new("std_msgs/msg/Header", stamp, self._frame_id)
+
+    def _new(self, type_name: str, *fields: Any) -> Any:
+        return self._store.types[type_name](*fields)
+
+    def _message(self, name: str, type_name: str, message: Any, stamp_ns: int) -> RosMessage:
+        data = bytes(self._store.serialize_cdr(message, type_name))
+        return RosMessage(self._topic(name), type_name, data, stamp_ns)
+
+    def _topic(self, name: str) -> str:
+        return f"{self._prefix}/{name}"
+
+
+def _stamp_ns(output: OutputItem) -> int:
+    if (trace := output.trace) is None:
+        return time.time_ns()
+    if not isinstance(output, Prediction):
+        return trace.published_utc_ns
+    return trace.captured_utc_ns or trace.tie.utc_ns(output.captured_ns)
