@@ -50,15 +50,15 @@ def run_pipeline(
     """The node's pipeline, run from a source to sinks that are open to its end.
 
     Raises:
-        RunError: if a stage failed.
+        RunError: if a stage failed or hangs.
     """
     runner = Runner(source, info, predictors, sinks)
     runner.start()
     try:
-        runner.wait()
+        runner.wait_watching()
     except KeyboardInterrupt:
         runner.stop()
-        runner.wait()  # or its threads would go on, and write where there is no folder any more
+        runner.wait_watching()  # or its threads would go on, and write where there is no folder any more
         raise
     runner.raise_first_error()
     return runner

@@ -19,6 +19,7 @@ from perception.api.settings import check_of_run
 from perception.build import RunParts
 from perception.cli.node_outputs import check_outputs
 from perception.cli_config import from_values
+from perception.concurrency.stage_group import WATCH_S
 from perception.config import NodeConfig, node_config
 from perception.frame import OutputItem, Prediction
 from perception.imaging.yuv import Yuv420
@@ -36,8 +37,6 @@ from perception.telemetry.reporter import HealthReporter
 
 RECORDED_AHEAD: Final = 4
 """Results of a recording that may wait for the loop."""
-WATCH_S: Final = 0.1
-"""How often the stages are watched."""
 
 
 class Run:
@@ -192,7 +191,7 @@ def _started(config: NodeConfig, network: Network) -> Run:
         results = ResultQueue(1 if info.is_live else RECORDED_AHEAD, drops=info.is_live)
         reporter = HealthReporter(parts.source, info, engine, config.freshness)
         runner = parts.connect(info, engine, more_sinks=[results], listeners=[reporter.record]).runner
-        watcher = Thread(target=_watch, args=(runner,), name="watch", daemon=True)
+        watcher = Thread(target=runner.wait_watching, name="watch", daemon=True)
         watcher.start()
         runner.start()
     except BaseException:
@@ -259,12 +258,6 @@ class ResultQueue:
             self._is_left = True
             self._outputs.clear()
             self._changed.notify_all()
-
-
-def _watch(runner: Runner) -> None:
-    """Body of a thread: watch over the stages, whatever the loop is busy with."""
-    while not runner.wait(WATCH_S) and not runner.waits_for_hung_stages_alone:
-        runner.watch()
 
 
 def _wait(runner: Runner) -> None:

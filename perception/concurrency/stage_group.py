@@ -16,6 +16,8 @@ from perception.system.clock import Clock
 from perception.system.error_text import text_of
 
 ENDING: Final = "source close"
+WATCH_S: Final = 0.1
+"""How often the stages are watched."""
 
 
 class RunError(Exception):
@@ -113,6 +115,14 @@ class StageGroup:
     def wait(self, timeout_s: float | None = None) -> bool:
         """Wait for the end; False if it did not come in time."""
         return self.has_ended.wait(timeout_s)
+
+    def wait_watching(self) -> None:
+        """Wait until all has ended but stages that hang; watch over the stages meanwhile."""
+        while not self.wait(WATCH_S) and not self.waits_for_hung_stages_alone:
+            self.watch()
+
+    def watch(self) -> None:
+        """Look after stages that hang; to be called often."""
 
     def _break_off(self) -> None:
         """Begin nothing any more: after an error that ends the run, or a thread that could not be started."""
