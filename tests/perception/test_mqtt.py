@@ -236,6 +236,27 @@ def test_recording_without_its_broker_is_one_line(tmp_path: Path, capfd: pytest.
     assert not [thread for thread in threads() if thread.name == "mqtt"]
 
 
+def test_password_gets_out_nowhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        url = f"mqtt://ann:{PASSWORD}@127.0.0.1:{unused.getsockname()[1]}/car"
+        run = [*SYNTHETIC, "--max-frames", "3", "--mqtt", url, "--summary", "s.json", "--jsonl", "r.jsonl"]
+        with pytest.raises(SystemExit):
+            main([*run, "--print_config"])
+        status = main([*run, "--realtime"])
+
+    out, err = capfd.readouterr()
+    written = [file.read_text() for file in tmp_path.iterdir()]
+    assert status == 1  # the broker did not hear of the end
+    assert "mqtt: mqtt://ann:***@127.0.0.1" in out
+    assert "warning: mqtt: mqtt://ann:***@127.0.0.1" in err
+    assert '"frame_id":2' in "".join(written)
+    assert PASSWORD not in "\n".join([out, err, *written])
+
+
 # From here on with Mosquitto.
 
 
