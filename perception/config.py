@@ -28,7 +28,7 @@ from perception.sources.settings import SourceSettings
 from perception.sources.stream import StreamSettings
 from perception.sources.synthetic import SyntheticSettings
 from perception.system.plugins import Checked, NoSettings, PluginError, Registry
-from perception.telemetry.address import parse_address
+from perception.web.settings import HttpSettings
 
 log = logging.getLogger(__name__)
 
@@ -57,21 +57,11 @@ class ModelSettings(Checked):
 
 
 @dataclass(frozen=True)
-class ReportSettings(Checked):
+class ReportSettings(HttpSettings):
     """What the command reports of a run."""
 
     summary: Annotated[str, "FILE"] | None = None
     """File for the counts and times of the run, as JSON."""
-    http: Annotated[str, "[HOST:]PORT"] | None = None
-    """Serve /healthz, /readyz and /metrics: on a port of the loopback interface, or on host:port."""
-    http_hosts: tuple[str, ...] = ()
-    """Names by which the node may be asked over HTTP, besides addresses and the machine's own; * is any."""
-
-    def __post_init__(self) -> None:
-        """Validate the settings; raises ValueError."""
-        if self.http is not None:
-            parse_address(self.http)
-        super().__post_init__()
 
 
 @dataclass(frozen=True)

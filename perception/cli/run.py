@@ -27,13 +27,13 @@ from perception.sources.source import SourceError
 from perception.system.plugins import PluginError
 from perception.system.process import tune_process
 from perception.system.time_limits import DRAIN_LIMIT_S, URGENT_LIMIT_S
-from perception.telemetry.address import EndpointsError
 from perception.telemetry.changes import StateChanges
 from perception.telemetry.health import HealthReport
-from perception.telemetry.http_server import Endpoints
 from perception.telemetry.reporter import HealthReporter
 from perception.telemetry.summary import SummaryFile, as_table, summarise
 from perception.telemetry.systemd import SystemdNotifier
+from perception.web.address import EndpointsError
+from perception.web.site import Site
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +64,7 @@ def run(config: NodeConfig, stop: StopSignals | None = None, settings_files: Seq
         )
     file = model_file(config.model)
     check_outputs(config, file, settings_files)
-    endpoints = Endpoints(config.http, config.http_hosts) if config.http else None
+    site = Site.of(config)
     parts = RunParts(config)
     summary_file = None
     if config.summary:
@@ -95,14 +95,12 @@ def run(config: NodeConfig, stop: StopSignals | None = None, settings_files: Seq
         runner, sinks, tracer = parts.connect(
             *(info, engine),
             claims=[summary_file] if summary_file else [],
-            listeners=(reporter.record, changes.record),
+            listeners=(reporter.record, changes.record, *site.listeners(info)),
         )
         log.debug(f"sinks: {', '.join(runner.sinks) or 'none'}")
         log.info(tracer.description)
         report = partial(reporter.report, runner, tracer)
-        if endpoints is not None:
-            endpoints.start(report, runner.age, runner.times)
-            log.info(f"http: /healthz, /readyz and /metrics on port {endpoints.port}")
+        site.start(report, runner.age, runner.times)
         started_s = time.monotonic()
         stop.begin()
         try:
@@ -120,8 +118,7 @@ def run(config: NodeConfig, stop: StopSignals | None = None, settings_files: Seq
         parts.close()
         stop.check()  # a source that was woken says that it was not opened
         raise
-    if endpoints is not None:
-        endpoints.close()
+    site.close()
     health = report()
     summary = summarise(health, runner.age, runner.times, time.monotonic() - started_s)
     summary["provider_nodes"] = dict(engine.nodes)

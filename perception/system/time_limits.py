@@ -61,9 +61,11 @@ URGENT_LIMIT_S: Final = 1.0
 
 # those who read along
 HTTP_READ_LIMIT_S: Final = 5.0
-"""For a request to arrive. telemetry.http_request"""
+"""For a request to arrive. web.connections"""
 HTTP_WRITE_LIMIT_S: Final = 5.0
-"""For an answer to be taken. telemetry.http_request"""
+"""For an answer to be taken. web.connections, web.guard"""
+VIEWER_LIMIT_S: Final = 10.0
+"""For a viewer of the live page to ask for the next picture. web.live"""
 MQTT_OPEN_LIMIT_S: Final = 5.0
 """For a broker to answer at the start, and at each attempt to reach it. sinks.mqtt_connection"""
 MQTT_CLOSE_LIMIT_S: Final = 1.0

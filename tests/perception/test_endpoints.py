@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import re
 import socket
 import threading
 import time
@@ -22,9 +23,10 @@ from perception.provenance.identity import RunIdentity
 from perception.provenance.kernel_time import Synchronisation
 from perception.provenance.utc import ClockTie
 from perception.sources.counts import SourceCounts
-from perception.telemetry.address import EndpointsError, parse_address
 from perception.telemetry.health import HealthReport, Memory, Phase, SinkHealth
-from perception.telemetry.http_server import CONNECTIONS, Endpoints
+from perception.web.address import EndpointsError, parse_address
+from perception.web.connections import CONNECTIONS
+from perception.web.server import Endpoints
 
 FRESH = HealthReport(
     source_id="rtsp://ann:***@camera/road",
@@ -176,7 +178,7 @@ def test_metrics_have_the_counts_and_states(node: Node) -> None:
 
     values = samples(text)
     assert status == 200
-    assert headers["Content-Type"].startswith("text/plain; version=")
+    assert headers["content-type"].startswith("text/plain; version=")
     assert (
         values.items()
         >= {
@@ -274,7 +276,7 @@ def test_openmetrics_is_given_where_it_is_asked_for(node: Node) -> None:
 
     _, text, headers = node.ask("/metrics", Accept="application/openmetrics-text; version=1.0.0")
 
-    assert headers["Content-Type"].startswith("application/openmetrics-text")
+    assert headers["content-type"].startswith("application/openmetrics-text")
     assert samples(text, of_openmetrics)["drivable_frames_captured_total"] == 100
 
 
@@ -284,7 +286,7 @@ def test_head_gives_the_same_without_a_body(node: Node) -> None:
     status, body, headers = node.ask("/readyz", "HEAD")
 
     assert (status, body) == (503, "")
-    assert headers["Content-Length"] == str(len("camera lost: unplugged\n"))
+    assert headers["content-length"] == str(len("camera lost: unplugged\n"))
 
 
 def test_query_changes_nothing(node: Node) -> None:
@@ -303,21 +305,20 @@ def test_query_changes_nothing(node: Node) -> None:
         (b"POST /healthz HTTP/1.1", 405),
         (b"DELETE /metrics HTTP/1.1", 405),
         (b"CONNECT a:1 HTTP/1.1", 405),
-        (b"<script> /healthz HTTP/1.1", 405),
-        (b"GET /healthz HTTP/9.9", 505),
+        (b"<script> /healthz HTTP/1.1", 400),
         (b"GET /healthz FTP/1.0", 400),
         (b"GET", 400),
         (b"\x16\x03\x01\x00\xa5\x01\x00", 400),
     ],
 )
 def test_anything_else_is_refused_without_an_echo(request_line: bytes, status: int, node: Node) -> None:
-    answer = node.say(request_line + b"\r\n\r\n")
+    answer = node.say(request_line + b"\r\nHost: localhost\r\n\r\n")
 
     head, _, body = answer.partition(b"\r\n\r\n")
-    assert head.startswith(b"HTTP/1.0 %d " % status)
+    assert head.startswith(b"HTTP/1.1 %d " % status)
     assert body.decode() == http.HTTPStatus(status).phrase + "\n"
-    assert (b"Allow: GET, HEAD" in head) == (status == 405)
-    assert b"Python" not in head
+    assert (b"allow: GET, HEAD" in head) == (status == 405)
+    assert not any(name in head.lower() for name in (b"server:", b"python", b"uvicorn"))
 
 
 @pytest.mark.parametrize(
@@ -359,7 +360,7 @@ def test_internal_error_is_logged_and_not_sent_to_the_client(
 def test_clients_that_say_nothing_block_nobody_and_are_disconnected(
     node: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("perception.telemetry.http_request.HTTP_READ_LIMIT_S", 0.5)
+    monkeypatch.setattr("perception.web.connections.HTTP_READ_LIMIT_S", 0.5)
     silent = [node.connect() for _ in range(CONNECTIONS - 1)]
     silent[0].sendall(b"GET /heal")
 
@@ -379,7 +380,7 @@ def test_clients_that_say_nothing_block_nobody_and_are_disconnected(
 def test_request_that_drips_in_has_no_more_time_than_any_other(
     node: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("perception.telemetry.http_request.HTTP_READ_LIMIT_S", 0.3)
+    monkeypatch.setattr("perception.web.connections.HTTP_READ_LIMIT_S", 0.3)
     has_gone = threading.Event()
 
     def drip(connection: socket.socket) -> None:
@@ -402,18 +403,18 @@ def test_request_that_drips_in_has_no_more_time_than_any_other(
 
 
 def test_client_that_takes_no_answer_is_disconnected(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("perception.telemetry.http_request.HTTP_WRITE_LIMIT_S", 0.2)
+    monkeypatch.setattr("perception.web.connections.HTTP_WRITE_LIMIT_S", 0.2)
     node.reported = replace(FRESH, sinks={f"{number} {200 * 'x'}": SinkHealth() for number in range(8_000)})
 
     with node.connect() as connection:
-        connection.sendall(b"GET /metrics HTTP/1.1\r\n\r\n")
-        assert connection.recv(1)
-        threads = [thread for thread in threading.enumerate() if "process_request_thread" in thread.name]
-        for thread in threads:
-            thread.join(10)
-        alive = [thread.is_alive() for thread in threads]
+        connection.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
+        head = connection.recv(4096)
+        time.sleep(1.0)
+        received = head + everything(connection)
 
-    assert alive == [False]
+    length = re.search(rb"content-length: (\d+)", head)
+    assert length is not None
+    assert len(received) < int(length[1])
     node.reported = FRESH
     assert node.ask("/healthz")[0] == 200
 
@@ -489,15 +490,15 @@ def test_names_that_are_not_the_nodes_are_refused(host: str, status: int) -> Non
     answer = node.say(f"GET /metrics HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
     node.endpoints.close()
 
-    assert answer.startswith(b"HTTP/1.0 %d " % status)
+    assert answer.startswith(b"HTTP/1.1 %d " % status)
     assert (b"drivable_" in answer) == (status == 200)
     assert b"attacker" not in answer
 
 
-def test_of_two_hosts_both_must_be_the_nodes(node: Node) -> None:
+def test_two_hosts_are_no_request(node: Node) -> None:
     answer = node.say(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nHost: attacker.example\r\n\r\n")
 
-    assert b" 421 " in answer
+    assert b" 400 " in answer
     assert b"drivable_" not in answer
 
 
@@ -532,7 +533,7 @@ def test_ipv6_is_listened_on() -> None:
         pytest.skip("this machine has no IPv6 loopback interface")
 
     with socket.create_connection(("::1", endpoints.port), timeout=5) as connection:
-        connection.sendall(b"GET /healthz HTTP/1.1\r\n\r\n")
+        connection.sendall(b"GET /healthz HTTP/1.0\r\n\r\n")
         answer = everything(connection)
 
     assert answer.endswith(b"\r\n\r\nok\n")

@@ -1,4 +1,4 @@
-"""The address that the endpoints listen on, and the hosts that a request may name."""
+"""The address that the node listens on, and the hosts that a request may name."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Final
 LOOPBACK: Final = "127.0.0.1"
 ANY_HOST: Final = "*"
 
+_ELSEWHERE: Final = ("192.0.2.1", 9)
 _ADDRESS: Final = re.compile(r"(?:(?P<host>[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.%A-Za-z]+\]):)?(?P<port>\d{1,5})")
 _HOST: Final = re.compile(r"(?P<name>\[[^\]]*\]|[^:\[\]]*)(?::\d*)?")
 
@@ -37,6 +38,34 @@ def parse_address(setting: str) -> tuple[str, int]:
             "and a port such as 0.0.0.0:9464 or [::1]:9464"
         )
     return (match["host"] or LOOPBACK).strip("[]"), port
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches a host that is listened on.
+
+    Example:
+        >>> is_loopback("127.0.0.1"), is_loopback("localhost"), is_loopback("0.0.0.0")
+        (True, True, False)
+    """
+    try:
+        return ipaddress.ip_address(host.partition("%")[0]).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
+def reachable_host(host: str) -> str:
+    """A host to write into an address for others: of all interfaces the one that leads to the network."""
+    try:
+        if not ipaddress.ip_address(host.partition("%")[0]).is_unspecified:
+            return f"[{host}]" if ":" in host else host
+    except ValueError:
+        return host
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(_ELSEWHERE)  # finds the route; nothing is sent
+        except OSError:
+            return socket.gethostname()
+        return str(probe.getsockname()[0])
 
 
 def is_own_host(header: str, names: Collection[str]) -> bool:

@@ -1,0 +1,1 @@
+"""The node over HTTP: the live page, its pictures, health and metrics."""

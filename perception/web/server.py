@@ -1,0 +1,210 @@
+"""The server: `/healthz`, `/readyz` and `/metrics`, computed at each request, and the live page.
+
+It has a thread of its own, outside the data path, and answers even if that is stuck.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import socket
+from collections.abc import Callable, Collection, Mapping, Sequence
+from http import HTTPStatus
+from threading import Thread
+from typing import Any, Final
+
+import uvicorn
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import BaseRoute, Route, Router
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+
+from perception.metrics.histogram import Histogram
+from perception.system.redaction import redacted_line
+from perception.telemetry.health import HealthReport
+from perception.web.address import EndpointsError, is_loopback, parse_address, reachable_host
+from perception.web.connections import CONNECTIONS, Connections, NodeProtocol
+from perception.web.guard import Guard, text_answer
+from perception.web.live import LivePage
+from perception.web.pictures import Pictures
+from perception.web.settings import NO_TOKEN
+
+HEAD_LIMIT_BYTES: Final = 8192
+MESSAGE_LIMIT_BYTES: Final = 65536
+"""Of what a client may send over a WebSocket."""
+SEND_BUFFER_BYTES: Final = 262_144
+"""Of the system, for a connection: pictures in it grow old."""
+PING_S: Final = 5.0
+CLOSE_WAIT_S: Final = 1.0
+"""Longest wait of `close` for the server's thread."""
+
+Status = Callable[[], HealthReport]
+
+
+class Endpoints:
+    """The node over HTTP.
+
+    - `/`, `/live`, `/stream.mjpg`, `/frame.jpg`: the live page and its pictures, with a token where the
+      address is not of the loopback interface.
+    - `/healthz`: 200 while the node can do its work, with or without a camera; otherwise 503 and the reason.
+    - `/readyz`: 200 only while masks are fresh; otherwise 503 and the reason.
+    - `/metrics`: in Prometheus' text format, or OpenMetrics if the client accepts it.
+
+    Args:
+        setting: a port on the loopback interface, or `host:port`.
+        names: names accepted in `Host` besides addresses, `localhost` and the machine's own; * is any.
+        token: of page and pictures; `none` needs none. None is a random one, and none on the loopback
+            interface.
+    """
+
+    def __init__(self, setting: str, names: Collection[str] = (), token: str | None = None) -> None:
+        """Raises EndpointsError if the setting is not an address."""
+        self._host, self._port = parse_address(setting)
+        self._names = (self._host, *names)
+        if token is None:
+            token = NO_TOKEN if is_loopback(self._host) else secrets.token_urlsafe(12)
+        self.token = None if token == NO_TOKEN else token
+        """That page and pictures need; None if anyone who reaches the address sees them."""
+        self._connections = Connections()
+        self._pictures: Pictures | None = None
+        self._server: uvicorn.Server | None = None
+        self._thread: Thread | None = None
+
+    def start(
+        self,
+        status: Status,
+        age: Histogram,
+        stages: Mapping[str, Histogram],
+        pictures: Pictures | None = None,
+        more_routes: Sequence[BaseRoute] = (),
+    ) -> None:
+        """Start to listen.
+
+        Args:
+            status: the current status; called at every request, from other threads.
+            age: from capture to publication.
+            stages: times by stage; stages may be added while the node runs.
+            pictures: for the live page; None has none.
+            more_routes: a `WebSocketRoute` may have the path of a page. A long connection belongs in a
+                `with self.viewing(scope)`.
+
+        Raises:
+            EndpointsError: if the address cannot be listened on.
+        """
+        listening = self._listen()
+        self._pictures = pictures
+        routes: list[BaseRoute] = [
+            Route("/healthz", lambda _: _state(status().why_not_alive)),
+            Route("/readyz", lambda _: _state(status().why_not_ready)),
+            Route("/metrics", _metrics(status, age, stages)),
+            *more_routes,
+        ]
+        if pictures is not None:
+            routes += LivePage(pictures, status, self._connections).routes()
+        own = {"open_connections": self._connections}
+        router = Router(routes, redirect_slashes=False, default=text_answer(HTTPStatus.NOT_FOUND))
+        config = uvicorn.Config(
+            Guard(router, self._names, self.token, f"drivable-{self._port}", self._connections),
+            http=type("OwnProtocol", (NodeProtocol,), own),
+            ws=WebSocketsSansIOProtocol,
+            ws_max_size=MESSAGE_LIMIT_BYTES,
+            ws_ping_interval=PING_S,
+            ws_ping_timeout=PING_S,
+            ws_per_message_deflate=False,
+            h11_max_incomplete_event_size=HEAD_LIMIT_BYTES,
+            backlog=CONNECTIONS,
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+        )
+        for name in ("uvicorn.error", "uvicorn.access", "asyncio"):  # the guard logs what matters
+            logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+        self._server = uvicorn.Server(config)
+        self._thread = Thread(
+            target=self._serve, args=(self._server, listening), name="endpoints", daemon=True
+        )
+        self._thread.start()
+
+    @property
+    def is_open_to_all(self) -> bool:
+        """Whether the address is not of the loopback interface, and pictures need no token."""
+        return self.token is None and not is_loopback(self._host)
+
+    def viewing(self, scope: Any) -> Any:
+        """See `Connections.viewing`."""
+        return self._connections.viewing(scope)
+
+    @property
+    def port(self) -> int:
+        """The port in use, once started."""
+        return self._port
+
+    @property
+    def page_url(self) -> str:
+        """Address of the live page, with its token, for another machine where one reaches it."""
+        query = f"?token={self.token}" if self.token else ""
+        return f"http://{reachable_host(self._host)}:{self.port}/{query}"
+
+    def close(self) -> None:
+        """Stop listening, without waiting for answers in progress. Safe to call twice."""
+        if self._server is not None and self._thread is not None:
+            self._server.should_exit = self._server.force_exit = True
+            self._thread.join(CLOSE_WAIT_S)
+            self._server = None
+        if self._pictures is not None:
+            self._pictures.close()
+
+    def _listen(self) -> socket.socket:
+        try:
+            found = socket.getaddrinfo(
+                *(self._host, self._port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+            )
+            listening = socket.socket(found[0][0], socket.SOCK_STREAM)
+            try:
+                listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
+                listening.bind(found[0][4])
+                listening.listen(CONNECTIONS)
+            except BaseException:
+                listening.close()
+                raise
+        except OSError as error:
+            where = f"[{self._host}]" if ":" in self._host else self._host
+            raise EndpointsError(
+                f"http {where}:{self._port}: cannot listen there: {error.strerror}; "
+                "choose another port or interface"
+            ) from error
+        self._port = listening.getsockname()[1]
+        return listening
+
+    @staticmethod
+    def _serve(server: uvicorn.Server, listening: socket.socket) -> None:
+        with asyncio.Runner() as runner:
+            runner.run(server.serve([listening]))
+
+
+def _state(why_not: str | None) -> Response:
+    if why_not is None:
+        return PlainTextResponse("ok\n")
+    return PlainTextResponse(redacted_line(why_not) + "\n", HTTPStatus.SERVICE_UNAVAILABLE)
+
+
+def _metrics(
+    status: Status, age: Histogram, stages: Mapping[str, Histogram]
+) -> Callable[[Request], Response]:
+    # Imported only here, because it takes 80 ms.
+    from prometheus_client import CollectorRegistry
+    from prometheus_client.exposition import choose_encoder
+
+    from perception.telemetry.prometheus import NodeCollector
+
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(NodeCollector(status, age, stages))
+
+    def answer(request: Request) -> Response:
+        encode, content_type = choose_encoder(request.headers.get("Accept", ""))
+        return Response(encode(registry), headers={"Content-Type": content_type})
+
+    return answer

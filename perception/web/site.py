@@ -1,0 +1,82 @@
+"""What a run serves over HTTP: nothing, or endpoints and live page, whose packages are loaded only then."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import webbrowser
+from collections.abc import Callable, Mapping
+from threading import Thread
+from typing import TYPE_CHECKING, Self
+
+from perception.cli.log import show
+from perception.frame import OutputItem
+from perception.metrics.histogram import Histogram
+from perception.sources.source import SourceInfo
+from perception.telemetry.health import HealthReport
+from perception.web.settings import HttpSettings
+
+if TYPE_CHECKING:
+    from perception.web.pictures import Pictures
+    from perception.web.server import Endpoints
+
+log = logging.getLogger(__name__)
+
+
+class Site:
+    """The endpoints and the page of one run.
+
+    Args:
+        endpoints: None serves nothing.
+        opens: show the page in the desktop's browser.
+    """
+
+    def __init__(self, endpoints: Endpoints | None, *, opens: bool = False) -> None:
+        self._endpoints, self._opens = endpoints, opens
+        self._pictures: Pictures | None = None
+
+    @classmethod
+    def of(cls, settings: HttpSettings) -> Self:
+        """What the settings ask for."""
+        if settings.http is None:
+            return cls(None)
+        from perception.web.server import Endpoints
+
+        return cls(Endpoints(settings.http, settings.http_hosts, settings.http_token), opens=settings.open)
+
+    def listeners(self, info: SourceInfo) -> list[Callable[[OutputItem], None]]:
+        """Who has to get every output of the run."""
+        if self._endpoints is None:
+            return []
+        from perception.web.pictures import Pictures
+
+        self._pictures = Pictures(info)
+        return [self._pictures.record]
+
+    def start(
+        self, status: Callable[[], HealthReport], age: Histogram, stages: Mapping[str, Histogram]
+    ) -> None:
+        """Listen, as `Endpoints.start`, and say where; raises EndpointsError."""
+        endpoints = self._endpoints
+        if endpoints is None:
+            return
+        endpoints.start(status, age, stages, self._pictures)
+        log.info(f"http: live page, /healthz, /readyz and /metrics on port {endpoints.port}")
+        if endpoints.is_open_to_all:
+            log.warning(f"http_token none: whoever reaches port {endpoints.port} sees the camera's pictures")
+        url = endpoints.page_url
+        # past the log, which hides tokens; a loopback address has none, and interests only who sits here
+        if endpoints.token or sys.stderr.isatty():
+            show(f"live page: {url}\n")
+        if self._opens:
+            Thread(target=_open_browser, args=(url,), name="browser", daemon=True).start()
+
+    def close(self) -> None:
+        """Serve nothing any more. Safe to call twice."""
+        if self._endpoints is not None:
+            self._endpoints.close()
+
+
+def _open_browser(url: str) -> None:
+    if not webbrowser.open(url):
+        log.warning("open: there is no browser to open the live page in")
