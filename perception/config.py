@@ -16,6 +16,7 @@ from perception.inference.engines.onnx import OnnxSettings
 from perception.inference.engines.openvino import OpenVinoSettings
 from perception.inference.zoo import DEFAULT_MODEL
 from perception.refine.registry import REFINE_STEPS
+from perception.ros.settings import RosSettings
 from perception.sinks.jsonl import JsonlSettings
 from perception.sinks.masks import MasksSettings
 from perception.sinks.mqtt import MqttSettings
@@ -88,6 +89,7 @@ class NodeConfig(
     health: HealthSettings = field(default_factory=HealthSettings)
     camera: CameraSettings = field(default_factory=CameraSettings)
     synthetic: SyntheticSettings = field(default_factory=SyntheticSettings)
+    ros: RosSettings = field(default_factory=RosSettings)
 
     def with_source(self) -> NodeConfig:
         """With the built-in road if no source is named; raises SettingsError if that would never end."""

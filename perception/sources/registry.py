@@ -17,6 +17,7 @@ from perception.sources.kind import SourceKind, TypedSource, isolation_of
 from perception.sources.pacing import Limited, Looped, Paced
 from perception.sources.pipe import PIPE
 from perception.sources.playlist.playlist_source import PLAYLIST
+from perception.sources.ros import ROS
 from perception.sources.settings import SourceSettings
 from perception.sources.source import Source, SourceError, SourceInfo
 from perception.sources.spec import problem_of
@@ -34,6 +35,7 @@ SOURCES: Final[Registry[SourceKind[Any]]] = Registry(
     SourceKind,
     {
         "stream": STREAM,
+        "ros": ROS,
         "synthetic": SYNTHETIC,
         "camera": CAMERA,
         "pipe": PIPE,

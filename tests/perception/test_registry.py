@@ -84,7 +84,16 @@ def test_anything_else_is_one_line_that_lists_the_forms(spec: str) -> None:
 
 def test_every_kind_is_in_the_dict(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    specs = ["0", "rtsp://a/b", "rtsps://a/b", "http://a/b", "https://a/b", "synthetic", str(tmp_path)]
+    specs = [
+        "0",
+        "rtsp://a/b",
+        "rtsps://a/b",
+        "http://a/b",
+        "https://a/b",
+        "synthetic",
+        "ros:/a",
+        str(tmp_path),
+    ]
     specs.append(str(tmp_path / "pipe"))
 
     playlists = [tmp_path / "whole.m3u8", tmp_path / "live.m3u8"]
