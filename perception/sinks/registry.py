@@ -11,6 +11,7 @@ from perception.sinks.kind import SinkKind
 from perception.sinks.masks import MASKS_SINK
 from perception.sinks.mqtt import MQTT_SINK
 from perception.sinks.overlay_sink import OVERLAY_SINK
+from perception.sinks.ros import ROS_SINK
 from perception.sinks.rotation import RecordingPolicy, RecordingSettings
 from perception.sinks.sink import HasTarget, Sink, SinkError
 from perception.sources.source import SourceInfo
@@ -19,7 +20,7 @@ from perception.system.plugins import Registry, part_of
 SINKS: Final[Registry[SinkKind[Any]]] = Registry(
     "drivable.sinks",
     SinkKind,
-    {"overlay": OVERLAY_SINK, "jsonl": JSONL_SINK, "masks": MASKS_SINK, "mqtt": MQTT_SINK},
+    {"overlay": OVERLAY_SINK, "jsonl": JSONL_SINK, "masks": MASKS_SINK, "mqtt": MQTT_SINK, "ros": ROS_SINK},
 )
 """They are opened in this order."""
 

@@ -6,11 +6,11 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from child_processes import children
 
 from perception.ros.network import Network, Publishing, RosError, Topic
 from perception.ros.publisher import RosPublisher
@@ -77,17 +77,6 @@ def new_publisher(tmp_path: Path) -> Iterator[NewPublisher]:
     yield make
     for publisher in made:
         publisher.close(0.0)
-
-
-def children() -> list[int]:
-    """Processes that this one has started and that live."""
-    found = []
-    for entry in os.listdir("/proc"):
-        with suppress(OSError, ValueError):
-            state, parent, *_ = Path(f"/proc/{int(entry)}/stat").read_text().rpartition(") ")[2].split()
-            if state != "Z" and int(parent) == os.getpid():
-                found.append(int(entry))
-    return found
 
 
 def assert_no_child_is_left() -> None:
