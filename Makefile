@@ -4,6 +4,7 @@ RUNTIME := .venv
 DEV := .venv-dev
 LOWEST := .venv-lowest
 VEHICLE := .venv-vehicle
+ROS := .venv-ros
 CONSTRAINTS := .constraints.txt
 PINS := configs/node/vehicle
 UV := $(DEV)/bin/uv
@@ -26,7 +27,7 @@ test: check
 	$(PYTEST) -m "not slow and not slow_large"
 
 # What `make test` leaves out. Some of it talks to programs of others, which root gets from Debian.
-test-slow: $(DEV)/.ready
+test-slow: $(DEV)/.ready $(ROS)/.ready
 	$(DEV)/bin/python tests/clients.py
 	$(PYTEST) -m "slow and not slow_large"
 
@@ -75,7 +76,7 @@ check: lint
 
 # Faults of cameras, sinks, disks and files, against real counterparts, and a table of what was seen. As root
 # on Debian it installs what it needs (QEMU, a kernel with a virtual camera, GStreamer).
-rigs: $(DEV)/.ready
+rigs: $(DEV)/.ready $(ROS)/.ready
 	$(DEV)/bin/python tests/rigs/run.py
 
 # The five networks of the published study by its protocol, one after the other, then their table:
@@ -111,5 +112,12 @@ $(VEHICLE)/.ready: pyproject.toml $(PINS).txt $(DEV)/.ready
 	$(VEHICLE)/bin/python -m pip install --no-deps .
 	touch $@
 
+# Real rclpy with Fast DDS; the wheels are for CPython 3.11 on x86-64 Linux.
+$(ROS)/.ready:
+	$(PYTHON) -m venv $(ROS)
+	$(ROS)/bin/python -m pip install 'ros-jazzy-rclpy[fastrtps]' ros-jazzy-sensor-msgs ros-jazzy-diagnostic-msgs \
+		ros-jazzy-nav-msgs ros-jazzy-std-msgs
+	touch $@
+
 clean:
-	rm -rf $(RUNTIME) $(DEV) $(LOWEST) $(VEHICLE) out
+	rm -rf $(RUNTIME) $(DEV) $(LOWEST) $(VEHICLE) $(ROS) out

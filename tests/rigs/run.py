@@ -20,6 +20,7 @@ RIGS: Final[dict[str, list[str]]] = {
     "rtsp": ["--install"],
     "mqtt": ["--install"],
     "recordings": [],
+    "ros": [],
     "fuzz": [],
     "cuda_stub": [],
     "stress": ["--runs", "60"],
