@@ -64,7 +64,7 @@ def run(config: NodeConfig, stop: StopSignals | None = None, settings_files: Seq
         )
     file = model_file(config.model)
     check_outputs(config, file, settings_files)
-    site = Site.of(config)
+    site = Site.of(config, config.ros)
     parts = RunParts(config)
     summary_file = None
     if config.summary:

@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 OPEN_PATHS: Final = frozenset({"/healthz", "/readyz", "/metrics"})
 """They need no token: probes and scrapers have none, and no picture is among them."""
 PAGE: Final = "/"
+DESKTOP: Final = "file://"
+"""Origin of viewers that are programs of their own; that of a file in a browser is `null`."""
 
 _OTHER_HOST: Final = "the name in Host is not this node's; --http-hosts adds names"
 _OTHER_ORIGIN: Final = "a page of another site may not look through this node"
@@ -91,7 +93,7 @@ class Guard:
         if not all(is_own_host(host, self._names) for host in request.headers.getlist("Host")):
             return text_answer(HTTPStatus.MISDIRECTED_REQUEST, _OTHER_HOST)
         if scope["type"] == "websocket":
-            if not _is_own_origin(request):
+            if not (_is_own_origin(request) or self._is_in_query(request)):
                 return text_answer(HTTPStatus.FORBIDDEN, _OTHER_ORIGIN)
         elif scope["method"] not in _LOOKING_ON:
             refusal = text_answer(HTTPStatus.METHOD_NOT_ALLOWED)
@@ -126,7 +128,7 @@ class Guard:
 def _is_own_origin(request: HTTPConnection) -> bool:
     """Whether no page of another site asks: browsers let those open WebSockets anywhere."""
     origin = request.headers.get("Origin")
-    return origin is None or urlsplit(origin).netloc == request.headers.get("Host")
+    return origin in (None, DESKTOP) or urlsplit(str(origin)).netloc == request.headers.get("Host")
 
 
 def text_answer(status: HTTPStatus, text: str = "") -> PlainTextResponse:

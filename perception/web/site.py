@@ -12,11 +12,14 @@ from typing import TYPE_CHECKING, Self
 from perception.cli.log import show
 from perception.frame import OutputItem
 from perception.metrics.histogram import Histogram
+from perception.ros.settings import RosSettings
 from perception.sources.source import SourceInfo
 from perception.telemetry.health import HealthReport
 from perception.web.settings import HttpSettings
 
 if TYPE_CHECKING:
+    from starlette.routing import BaseRoute
+
     from perception.web.pictures import Pictures
     from perception.web.server import Endpoints
 
@@ -28,29 +31,35 @@ class Site:
 
     Args:
         endpoints: None serves nothing.
+        ros: how topics and coordinate frame are named.
         opens: show the page in the desktop's browser.
     """
 
-    def __init__(self, endpoints: Endpoints | None, *, opens: bool = False) -> None:
-        self._endpoints, self._opens = endpoints, opens
+    def __init__(self, endpoints: Endpoints | None, ros: RosSettings, *, opens: bool = False) -> None:
+        self._endpoints, self._ros, self._opens = endpoints, ros, opens
         self._pictures: Pictures | None = None
+        self._more_routes: list[BaseRoute] = []
 
     @classmethod
-    def of(cls, settings: HttpSettings) -> Self:
+    def of(cls, settings: HttpSettings, ros: RosSettings) -> Self:
         """What the settings ask for."""
         if settings.http is None:
-            return cls(None)
+            return cls(None, ros)
         from perception.web.server import Endpoints
 
-        return cls(Endpoints(settings.http, settings.http_hosts, settings.http_token), opens=settings.open)
+        endpoints = Endpoints(settings.http, settings.http_hosts, settings.http_token)
+        return cls(endpoints, ros, opens=settings.open)
 
     def listeners(self, info: SourceInfo) -> list[Callable[[OutputItem], None]]:
         """Who has to get every output of the run."""
         if self._endpoints is None:
             return []
+        from perception.web.foxglove import Foxglove
         from perception.web.pictures import Pictures
 
         self._pictures = Pictures(info)
+        foxglove = Foxglove(info, self._pictures, self._endpoints.viewing, self._ros)
+        self._more_routes = [foxglove.route()]
         return [self._pictures.record]
 
     def start(
@@ -60,7 +69,7 @@ class Site:
         endpoints = self._endpoints
         if endpoints is None:
             return
-        endpoints.start(status, age, stages, self._pictures)
+        endpoints.start(status, age, stages, self._pictures, self._more_routes)
         log.info(f"http: live page, /healthz, /readyz and /metrics on port {endpoints.port}")
         if endpoints.is_open_to_all:
             log.warning(f"http_token none: whoever reaches port {endpoints.port} sees the camera's pictures")
