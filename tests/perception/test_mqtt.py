@@ -236,6 +236,13 @@ def test_recording_without_its_broker_is_one_line(tmp_path: Path, capfd: pytest.
     assert not [thread for thread in threads() if thread.name == "mqtt"]
 
 
+def test_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "paho.mqtt.client", None)
+
+    with pytest.raises(SinkError, match=r"pip install 'drivable\[mqtt\]'"):
+        MQTT_SINK.build(MqttSettings(mqtt="mqtt://broker/car"), RecordingPolicy(), LIVE)
+
+
 def test_password_gets_out_nowhere(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
