@@ -48,7 +48,7 @@ quick: lint
 # The runtime, its plots and OpenVINO in the lowest versions that pyproject.toml allows: what stands on a package.
 LOWEST_TESTS := $(patsubst %,tests/perception/test_%.py,boundary_iou image_stats choice completeness confidence damage \
 	encrypted_streams endpoints frame frame_times gpu_engine h264_numbers image_file images imports jsonl known_answer \
-	letterbox masks mqtt zoo node onnx_engine openvino_engine orientation polygons overlay overlay_images predictor \
+	letterbox live_page masks mqtt zoo node onnx_engine openvino_engine orientation polygons overlay overlay_images predictor \
 	pixel_aspect planes playlist providers rate settings stream_transport trace video video_sink whole_file \
 	whole_or_cut) tests/perception/v4l2 tests/bench/report tests/bench/test_infer.py tests/bench/test_cli.py
 

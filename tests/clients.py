@@ -13,10 +13,14 @@ sys.path.append(str(Path(__file__).parent / "rigs"))
 from packages import RigError, provide
 
 PROGRAMS: Final = {
+    "chromium": "chromium",
+    "ffmpeg": "ffmpeg",
+    "ip": "iproute2",
     "mosquitto": "mosquitto",
     "mosquitto_sub": "mosquitto-clients",
     "node": "nodejs",
     "npm": "npm",
+    "unshare": "util-linux",
 }
 """By name: the package that has it."""
 PLACES: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin"

@@ -15,7 +15,7 @@ from perception.sources.source import SourceInfo
 from perception.system.redaction import redacted_line
 from perception.web.views import View, jpeg_of
 
-HELD_S: Final = 0.4
+HELD_S: Final = 0.375
 """A picture that stands for so long is not live, unless the source is slower."""
 HELD_PERIODS: Final = 3
 RATE_OVER_S: Final = 2.0

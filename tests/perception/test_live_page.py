@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import http.client
 import json
+import signal
 import socket
+import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from pathlib import Path
+from typing import Any, Self
 
+import av
 import cv2
 import numpy as np
 import pytest
+from chromium import Chromium, Network, until
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
@@ -261,7 +266,7 @@ def test_picture_comes_with_its_age_and_state(node: Node) -> None:
     assert image_of(jpeg).shape == (48, 64, 3)
     assert (state["id"], state["frame_id"], state["has_mask"]) == (0, 7, True)
     assert 20 <= state["age_ms"] < 2000
-    assert state["limit_ms"] == 400
+    assert state["limit_ms"] == 375
     assert state["camera"] == {"state": "ok", "reason": None}
 
 
@@ -498,3 +503,114 @@ def test_closing_ends_viewers_at_once() -> None:
             next_picture(viewer)
 
     assert took_s < 1
+
+
+def test_pyav_reads_the_stream(node: Node) -> None:
+    with (
+        node.publishing(),
+        av.open(f"http://127.0.0.1:{node.endpoints.port}/stream.mjpg", timeout=10) as stream,
+    ):
+        frames = stream.decode(video=0)
+        sizes = [(frame.width, frame.height) for frame, _ in zip(frames, range(20), strict=False)]
+
+    assert sizes == 20 * [WH]
+
+
+@pytest.mark.slow
+def test_ffmpeg_reads_the_stream(node: Node) -> None:
+    command = ["ffmpeg", "-v", "error", "-i", f"http://127.0.0.1:{node.endpoints.port}/stream.mjpg"]
+    asked = [*command, *("-frames:v", "50", "-f", "rawvideo", "-pix_fmt", "gray", "-")]
+    with node.publishing():
+        read = subprocess.run(asked, capture_output=True, timeout=60, check=True)
+
+    assert (len(read.stdout), read.stderr) == (50 * WH[0] * WH[1], b"")
+
+
+@pytest.mark.slow
+def test_page_moves_in_a_browser_and_over_a_plain_network(tmp_path: Path) -> None:
+    with Network() as network, Shown(network, tmp_path) as shown:
+        is_secure = shown.browser.value("isSecureContext")
+        first = shown.picture()
+        time.sleep(0.3)
+        second = shown.picture()
+
+    assert not is_secure
+    assert first.shape == second.shape
+    assert (np.abs(first.astype(int) - second).max(axis=2) > 8).mean() > 0.05
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", ["camera freezes", "node stops", "node is killed"])
+def test_page_turns_red_within_half_a_second(fault: str, tmp_path: Path) -> None:
+    with Network() as network, Shown(network, tmp_path) as shown:
+        faults: dict[str, Callable[[], float]] = {
+            "camera freezes": shown.camera.freeze,
+            "node stops": lambda: shown.send(signal.SIGSTOP),
+            "node is killed": lambda: shown.send(signal.SIGKILL),
+        }
+        took_ms = shown.red_after(faults[fault])
+        word = shown.browser.value("document.getElementById('word').textContent")
+
+    assert took_ms <= 500
+    assert (
+        word
+        in {
+            "camera freezes": ("No picture",),
+            "node stops": ("Not live",),
+            "node is killed": ("Node gone", "No connection"),
+        }[fault]
+    )
+
+
+class Shown:
+    """A node with a camera, and its page in a browser."""
+
+    def __init__(self, network: Network, folder: Path) -> None:
+        self._network, self._folder = network, folder
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            self.camera = self._network.start_camera((640, 360))
+            stack.callback(self.camera.close)
+            asked = (self.camera.address, "--model", "rt_s-int8")
+            self.node, address = self._network.start_node(*asked, log=self._folder / "log")
+            stack.callback(self.node.wait)
+            stack.callback(self.node.kill)
+            self.browser = stack.enter_context(Chromium(self._network, self._folder))
+            self.browser.open(address)
+            until(self._is_live)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._stack.close()
+
+    def picture(self) -> np.ndarray[Any, Any]:
+        """What the window shows inside the picture."""
+        box = "document.getElementById('picture').getBoundingClientRect()"
+        left, top, right, bottom = self.browser.value(f"(b => [b.left, b.top, b.right, b.bottom])({box})")
+        return self.browser.screenshot()[round(top) : round(bottom), round(left) : round(right)]
+
+    def send(self, number: int) -> float:
+        """A signal to the node; when, in milliseconds of the wall clock."""
+        self.node.send_signal(number)
+        return time.time() * 1000
+
+    def red_after(self, fault: Callable[[], float]) -> float:
+        """Milliseconds from a fault until the page is red, by the page's own clock."""
+        self.browser.value(WATCH)
+        until(self._is_live)
+        self.browser.value("redAt = null")
+        began_ms = fault()
+        return float(until(lambda: self.browser.value("redAt"))) - began_ms
+
+    def _is_live(self) -> bool:
+        return bool(self.browser.value("document.querySelector('header')?.dataset.level") == "good")
+
+
+WATCH = """
+    var redAt = null;
+    new MutationObserver(([change]) => {
+      if (change.target.dataset.level === "bad") redAt ??= Date.now();
+    }).observe(document.querySelector("header"), { attributes: true });
+"""
