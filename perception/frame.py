@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,6 +50,11 @@ class Frame:
     def image_bgr(self) -> NDArray[np.uint8]:
         """(H, W, 3) uint8 BGR at full size; converted once, on first access."""
         return bgr_from_yuv(self.pixels) if isinstance(self.pixels, Yuv420) else self.pixels
+
+
+ShownTime = Literal["age", "time", "none"]
+"""Which time means something to who looks at an output: the age of a live picture, the time of a recording,
+or neither, as of a single image."""
 
 
 class CameraState(StrEnum):
@@ -156,6 +161,7 @@ class Prediction:
     """None if not measured."""
     trace: Trace | None = None
     """Its provenance; None before it is published, and in runs without traces."""
+    shown_time: ShownTime = "time"
 
     @property
     def named_shares(self) -> dict[str, float]:
@@ -240,6 +246,7 @@ class NoFrameRecord:
     """Like a prediction's; its capture is that of the last frame."""
     pixel_aspect: PixelAspect = SQUARE
     """Of the missing frames."""
+    shown_time: ShownTime = "time"
 
     has_mask: ClassVar[bool] = False
 

@@ -7,7 +7,10 @@ from numpy.typing import NDArray
 
 from perception.frame import Frame
 from perception.imaging.yuv import Yuv420, bgr_from_yuv
-from perception.sinks.overlay import Canvas, copy_frame, draw_legend, draw_status, tint_areas
+from perception.labels import LABELS
+from perception.sinks.overlay import draw_key
+from perception.sinks.overlay_areas import tint_areas
+from perception.sinks.overlay_canvas import Canvas, copy_frame
 
 
 def overlaid(
@@ -30,8 +33,5 @@ def overlaid(
     canvas = Canvas(y, u, v)
     copy_frame(canvas, Frame("picture", 0, 0, 0, image_bgr, text))
     tint_areas(canvas, class_map)
-    if text:
-        draw_status(canvas, text)
-    if has_legend:
-        draw_legend(canvas, 0)
+    draw_key(canvas, text, LABELS if has_legend else ())
     return bgr_from_yuv(Yuv420(y, u, v))

@@ -116,7 +116,7 @@ class Model:
             prediction = self._predictor(frame)
         # made for each: no picture is to be judged by another
         policy = RunPolicy(refine=refine_steps(self._config, _STILL), tracer=self._tracer)
-        return Result(policy.finish(prediction, time.monotonic_ns(), is_live=False))
+        return Result(policy.finish(prediction, time.monotonic_ns(), _STILL))
 
     def __repr__(self) -> str:
         """Its name and what runs it."""

@@ -10,6 +10,7 @@ from perception.frame import CameraState, NoFrameRecord, OutputItem, Prediction
 from perception.provenance.trace import Tracer
 from perception.refine.kind import RefineStep
 from perception.sinks.sink import Sink
+from perception.sources.source import SourceInfo
 
 
 @dataclass(frozen=True)
@@ -28,16 +29,23 @@ class RunPolicy:
     tracer: Tracer | None = None
     """Puts on every result what made it, and when by UTC; None leaves that out."""
 
-    def finish(self, output: OutputItem, now_ns: int, is_live: bool) -> OutputItem:
+    def finish(self, output: OutputItem, now_ns: int, info: SourceInfo) -> OutputItem:
         """The result as it goes to the sinks: refined and stamped."""
         trace = self.tracer.trace(output.captured_ns, now_ns) if self.tracer else None
         if not isinstance(output, Prediction):
             stamped = self.stamp_engine(output) if self.stamp_engine else output
-            return replace(stamped, published_ns=now_ns, trace=trace)
+            return replace(stamped, published_ns=now_ns, trace=trace, shown_time=info.shown_time)
         for step in self.refine:
             output = step(output)
         state, reason = output.camera_state, output.camera_reason
         age_s = (now_ns - output.captured_ns) / 1e9
-        if is_live and age_s > self.max_age_s:
+        if info.is_live and age_s > self.max_age_s:
             state, reason = CameraState.STALE, f"the frame is {age_s:.1f} s old"
-        return replace(output, published_ns=now_ns, camera_state=state, camera_reason=reason, trace=trace)
+        return replace(
+            output,
+            published_ns=now_ns,
+            camera_state=state,
+            camera_reason=reason,
+            trace=trace,
+            shown_time=info.shown_time,
+        )

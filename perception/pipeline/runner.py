@@ -283,7 +283,7 @@ class Runner(StageGroup):
 
     def _finish(self, output: OutputItem) -> OutputItem:
         """Refine and stamp a result, and let those know who follow the run."""
-        result = self._policy.finish(output, self.clock.monotonic_ns(), self._info.is_live)
+        result = self._policy.finish(output, self.clock.monotonic_ns(), self._info)
         if isinstance(result, Prediction):
             self.age.add(result.published_ns - result.captured_ns)
             for stage, duration_ns in result.stage_ns.items():

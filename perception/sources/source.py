@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-from perception.frame import Frame, NoFrameRecord
+from perception.frame import Frame, NoFrameRecord, ShownTime
 from perception.imaging.letterbox import SQUARE, PixelAspect
 from perception.sources.counts import Pace, SourceCounts
 from perception.sources.rate import Rate, RateKind
@@ -60,6 +60,13 @@ class SourceInfo:
     def rate(self) -> Rate:
         """`rate_hz` and how it is known."""
         return Rate(self.rate_hz, self.rate_kind)
+
+    @property
+    def shown_time(self) -> ShownTime:
+        """Which time means something to who looks at its frames."""
+        if self.is_live:
+            return "age"
+        return "none" if self.is_one_picture or self.are_stills else "time"
 
     @property
     def is_taken_now(self) -> bool:

@@ -149,7 +149,7 @@ def test_quality_is_a_scale_from_small_to_true(tmp_path: Path) -> None:
         sizes.append(file.stat().st_size)
         with av.open(str(file)) as container:
             seen = next(container.decode(video=0)).to_ndarray(format="bgr24")
-        middle = np.s_[30:60, 10:100]  # between legend and state
+        middle = np.s_[30:60, 10:100]  # below the status line
         errors.append(np.abs(seen[middle].astype(int) - image_bgr[middle]).mean())
 
     assert sizes == sorted(sizes)
