@@ -137,8 +137,8 @@ class Foxglove:
             before = set(subscriptions)
             if problem := _apply(asked.get("text"), topics, subscriptions):
                 await socket.send_json({"op": "status", "level": _WARNING, "message": problem})
-            for message in encoder.latched():
-                if message.topic in subscriptions and message.topic not in before:
+            if added := set(subscriptions) - before:
+                for message in (it for it in encoder.latched() if it.topic in added):
                     await socket.send_bytes(_data(message, subscriptions[message.topic], message.stamp_ns))
             is_changed.set()
 
