@@ -56,8 +56,9 @@ class RosEncoder:
     """Makes the messages of outputs.
 
     `header.stamp` is when the frame was captured, in UTC; of recordings when it was due or read, as in
-    records; of an output without a frame when it was published. Class map and confidence have the frame's
-    size. Without a mask there is neither.
+    records; of an output without a frame when it was published. Class map and confidence have
+    the size of the network's mask, which covers the whole frame: a quarter of a megabyte at most, where DDS
+    loses larger messages. Without a mask there is neither.
 
     Args:
         info: of the source.
@@ -107,12 +108,13 @@ class RosEncoder:
     def _class_map(self, output: OutputItem) -> Any:
         if not isinstance(output, Prediction) or not output.has_mask:
             return None
-        return self._image(output, output.class_map_at(output.frame_wh))
+        return self._image(output, output.class_map)
 
     def _confidence(self, output: OutputItem) -> Any:
         if not isinstance(output, Prediction) or not output.has_mask or output.confidence is None:
             return None
-        return self._image(output, confidence_at(output.confidence, output.frame_wh))
+        height, width = output.class_map.shape
+        return self._image(output, confidence_at(output.confidence, (width, height)))
 
     def _picture(self, output: OutputItem) -> Any:
         return self._jpeg(output, output.frame.image_bgr) if isinstance(output, Prediction) else None

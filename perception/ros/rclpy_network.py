@@ -96,7 +96,10 @@ class RclpyListening(_OnNetwork):
     def subscribe(self, topic: str, type_name: str) -> None:
         """From now on `newest` gives the messages of this topic; raises RosError."""
         kind = _message_class(type_name)
-        self._node.create_subscription(kind, topic, self._take, _qos(is_reliable=False, depth=1), raw=True)
+        publishers = self._node.get_publishers_info_by_topic(topic)
+        # where they offer it, as DDS loses pictures that do not fit into its shared memory
+        is_reliable = all(one.qos_profile.reliability == ReliabilityPolicy.RELIABLE for one in publishers)
+        self._node.create_subscription(kind, topic, self._take, _qos(is_reliable, depth=1), raw=True)
 
     def newest(self, timeout_s: float) -> Message | None:
         """The newest message that was not given yet, waited for; None if there is none in time."""

@@ -64,15 +64,15 @@ def stamp_ns(message: Any) -> int:
     return message.header.stamp.sec * 10**9 + message.header.stamp.nanosec
 
 
-def test_class_map_and_confidence_have_the_frames_size_and_capture_time() -> None:
+def test_class_map_and_confidence_have_the_masks_size_and_capture_time() -> None:
     made = output()
     messages = decoded(made, frame_id="front")
 
-    for name, plane in (("class_map", made.class_map_at((64, 36))), ("confidence", np.full((36, 64), 200))):
+    for name, plane in (("class_map", made.class_map), ("confidence", np.full((9, 16), 200))):
         message = messages[name]
-        assert (message.encoding, message.width, message.height, message.step) == ("mono8", 64, 36, 64)
+        assert (message.encoding, message.width, message.height, message.step) == ("mono8", 16, 9, 16)
         assert (message.header.frame_id, stamp_ns(message)) == ("front", UTC_AHEAD_NS + 5_000_000)
-        assert np.array_equal(message.data.reshape(36, 64), plane)
+        assert np.array_equal(message.data.reshape(9, 16), plane)
 
 
 def test_pictures_are_jpeg_of_the_frames_size() -> None:

@@ -59,7 +59,7 @@ def test_masks_reach_a_subscriber_and_outages_have_none() -> None:
 
     assert len(masks) < len(states)
     mask = typestore().deserialize_cdr(masks[0].payload.to_bytes(), "sensor_msgs/msg/Image")
-    assert (mask.width, mask.height, set(mask.data)) == (64, 48, {DIRECT})
+    assert (mask.width, mask.height, set(mask.data)) == (16, 12, {DIRECT})
 
 
 def test_what_nobody_subscribes_to_is_not_encoded() -> None:

@@ -37,7 +37,11 @@ def wait_until(holds: Callable[[], bool]) -> float:
 
 def network_of(domain: int) -> dict[str, str]:
     """The environment for a network of one's own, which does not leave the machine."""
-    return os.environ | {"ROS_DOMAIN_ID": str(domain), "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
+    return os.environ | {
+        "ROS_DOMAIN_ID": str(domain),
+        "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
+        "FASTRTPS_DEFAULT_PROFILES_FILE": str(ROOT / "configs" / "ros" / "fastdds.xml"),
+    }
 
 
 def sourced(domain: int) -> dict[str, str]:
