@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perception.frame import CameraState, EngineState, OutputItem, Prediction
+from perception.imaging.polygons import area_rings
 from perception.inference.confidence import confidence_at
-from perception.labels import IDS
+from perception.labels import COLOURS_RGB, IDS
 from perception.ros.types import typestore
 from perception.sinks.jsonl import record
 from perception.sinks.overlay_picture import draw_picture
@@ -64,16 +65,27 @@ class RosEncoder:
         info: of the source.
         prefix: of the topics.
         frame_id: of the headers.
+        jpeg_quality: of pictures, 1 to 100.
+        stamp_of: gives `header.stamp` of an output instead.
     """
 
-    def __init__(self, info: SourceInfo, prefix: str = "/drivable", frame_id: str = "camera") -> None:
+    def __init__(
+        self,
+        info: SourceInfo,
+        prefix: str = "/drivable",
+        frame_id: str = "camera",
+        jpeg_quality: int = JPEG_QUALITY,
+        stamp_of: Callable[[OutputItem], int] | None = None,
+    ) -> None:
         self._info, self._prefix, self._frame_id = info, prefix, frame_id
+        self._jpeg_quality, self._stamp_of = jpeg_quality, stamp_of or utc_stamp_ns
         self._store = typestore()
         self._makers: dict[str, tuple[str, Callable[[OutputItem], Any]]] = {
             "class_map": ("sensor_msgs/msg/Image", self._class_map),
             "confidence": ("sensor_msgs/msg/Image", self._confidence),
             "image/compressed": ("sensor_msgs/msg/CompressedImage", self._picture),
             "overlay/compressed": ("sensor_msgs/msg/CompressedImage", self._overlay),
+            "outlines": ("foxglove_msgs/msg/ImageAnnotations", self._outlines),
             "state": ("diagnostic_msgs/msg/DiagnosticArray", self._state),
             "record": ("std_msgs/msg/String", self._record),
         }
@@ -102,7 +114,7 @@ class RosEncoder:
             if topics is not None and self._topic(name) not in topics:
                 continue
             if (message := make(output)) is not None:
-                messages.append(self._message(name, type_name, message, _stamp_ns(output)))
+                messages.append(self._message(name, type_name, message, self._stamp_of(output)))
         return messages
 
     def _class_map(self, output: OutputItem) -> Any:
@@ -122,6 +134,29 @@ class RosEncoder:
     def _overlay(self, output: OutputItem) -> Any:
         return self._jpeg(output, draw_picture(output))
 
+    def _outlines(self, output: OutputItem) -> Any:
+        """Without a mask none, so that no viewer keeps those of the frame before."""
+        points = []
+        if isinstance(output, Prediction) and output.has_mask:
+            thickness_px = max(1.0, output.frame_wh[1] / 240)
+            for name in output.labels:
+                if (colour_rgb := COLOURS_RGB.get(IDS[name])) is None:
+                    continue
+                colour = self._new("foxglove_msgs/msg/Color", *(value / 255 for value in colour_rgb), 1.0)
+                for area in area_rings(output.class_map, IDS[name], output.frame_wh):
+                    points += [
+                        self._outline(ring, colour, thickness_px, self._stamp_of(output)) for ring in area
+                    ]
+        return self._new("foxglove_msgs/msg/ImageAnnotations", [], points, [])
+
+    def _outline(self, ring: NDArray[np.float64], colour: Any, thickness_px: float, stamp_ns: int) -> Any:
+        corners = [self._new("foxglove_msgs/msg/Point2", x, y) for x, y in ring.tolist()]
+        clear = self._new("foxglove_msgs/msg/Color", 0.0, 0.0, 0.0, 0.0)
+        time, loop = self._time(stamp_ns), self._store.types["foxglove_msgs/msg/PointsAnnotation"].LINE_LOOP
+        return self._new(
+            *("foxglove_msgs/msg/PointsAnnotation", time, loop, corners, colour, [], clear, thickness_px)
+        )
+
     def _state(self, output: OutputItem) -> Any:
         camera_says = output.camera_reason or output.camera_state.value
         engine_says = output.engine_reason or output.engine_state.value
@@ -136,7 +171,9 @@ class RosEncoder:
                 {"state": output.engine_state.value, "provider": output.provider},
             ),
         ]
-        return self._new("diagnostic_msgs/msg/DiagnosticArray", self._header(_stamp_ns(output)), statuses)
+        return self._new(
+            "diagnostic_msgs/msg/DiagnosticArray", self._header(self._stamp_of(output)), statuses
+        )
 
     def _status(self, level: int, part: str, says: str, of: str, values: dict[str, str]) -> Any:
         pairs = [self._new("diagnostic_msgs/msg/KeyValue", name, value) for name, value in values.items()]
@@ -148,18 +185,20 @@ class RosEncoder:
 
     def _image(self, output: OutputItem, plane: NDArray[np.uint8]) -> Any:
         height, width = plane.shape
-        header = self._header(_stamp_ns(output))
+        header = self._header(self._stamp_of(output))
         data = np.ascontiguousarray(plane).reshape(-1)
         return self._new("sensor_msgs/msg/Image", header, height, width, "mono8", 0, width, data)
 
     def _jpeg(self, output: OutputItem, image_bgr: NDArray[np.uint8]) -> Any:
-        _, data = cv2.imencode(".jpg", image_bgr, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
-        header = self._header(_stamp_ns(output))
+        _, data = cv2.imencode(".jpg", image_bgr, [cv2.IMWRITE_JPEG_QUALITY, self._jpeg_quality])
+        header = self._header(self._stamp_of(output))
         return self._new("sensor_msgs/msg/CompressedImage", header, "jpeg", np.asarray(data, np.uint8))
 
     def _header(self, stamp_ns: int) -> Any:
-        stamp = self._new("builtin_interfaces/msg/Time", *divmod(stamp_ns, 1_000_000_000))
-        return self._new("std_msgs/msg/Header", stamp, self._frame_id)
+        return self._new("std_msgs/msg/Header", self._time(stamp_ns), self._frame_id)
+
+    def _time(self, stamp_ns: int) -> Any:
+        return self._new("builtin_interfaces/msg/Time", *divmod(stamp_ns, 1_000_000_000))
 
     def _new(self, type_name: str, *fields: Any) -> Any:
         return self._store.types[type_name](*fields)
@@ -172,7 +211,8 @@ class RosEncoder:
         return f"{self._prefix}/{name}"
 
 
-def _stamp_ns(output: OutputItem) -> int:
+def utc_stamp_ns(output: OutputItem) -> int:
+    """When its frame was captured, in UTC; see `RosEncoder`."""
     if (trace := output.trace) is None:
         return time.time_ns()
     if not isinstance(output, Prediction):

@@ -126,6 +126,20 @@ def test_recording_is_stamped_with_when_it_was_due_or_read() -> None:
     assert stamp_ns(decoded(output(is_taken_now=False))["class_map"]) == UTC_AHEAD_NS + 5_000_000
 
 
+def test_outlines_are_closed_lines_round_the_areas_in_pixels_of_the_frame() -> None:
+    (area,) = decoded(output())["outlines"].points
+
+    corners = np.array([(point.x, point.y) for point in area.points])
+    assert (area.type, area.outline_color.b > area.outline_color.r) == (area.LINE_LOOP, True)
+    assert [corners.min(0).tolist(), corners.max(0).tolist()] == [[0, 20], [64, 36]]
+    assert area.timestamp.sec * 10**9 + area.timestamp.nanosec == UTC_AHEAD_NS + 5_000_000
+
+
+@pytest.mark.parametrize("of", [output(camera_state=CameraState.BLOCKED), outage()], ids=["blocked", "lost"])
+def test_without_a_mask_outlines_are_empty_so_that_no_viewer_keeps_the_last(of: OutputItem) -> None:
+    assert decoded(of)["outlines"].points == []
+
+
 def test_what_nobody_wants_is_not_made() -> None:
     encoder = RosEncoder(INFO, "/front/road")
 
