@@ -168,7 +168,7 @@ class RosEncoder:
             ),
             self._status(
                 *(_ENGINE_LEVELS[output.engine_state], "engine", engine_says, output.model_id),
-                {"state": output.engine_state.value, "provider": output.provider},
+                {"state": output.engine_state.value, "provider": output.provider, **_figures(output)},
             ),
         ]
         return self._new(
@@ -209,6 +209,16 @@ class RosEncoder:
 
     def _topic(self, name: str) -> str:
         return f"{self._prefix}/{name}"
+
+
+def _figures(output: OutputItem) -> dict[str, str]:
+    """Of a mask, for plots."""
+    if not isinstance(output, Prediction) or not output.has_mask:
+        return {}
+    figures = {f"{name}_share": f"{share:.4f}" for name, share in output.named_shares.items()}
+    if output.certainty is not None and output.certainty.p5 is not None:
+        figures["certainty_p5"] = f"{output.certainty.p5:.4f}"
+    return figures
 
 
 def utc_stamp_ns(output: OutputItem) -> int:

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from perception.frame import CameraState, EngineState, Frame, NoFrameRecord, OutputItem, Prediction
+from perception.frame import CameraState, Certainty, EngineState, Frame, NoFrameRecord, OutputItem, Prediction
 from perception.imaging.yuv import Yuv420, bgr_from_yuv
 from perception.labels import BACKGROUND, DIRECT
 from perception.provenance.identity import RunIdentity
@@ -107,6 +107,15 @@ def test_state_has_a_level_and_a_reason_for_camera_and_engine(
     assert (camera.hardware_id, engine.hardware_id) == ("cam", "model")
     assert [camera.level, engine.level] == levels
     assert [camera.message, engine.message] == says
+
+
+def test_state_has_the_shares_of_a_mask_and_without_one_none() -> None:
+    def figures(of: OutputItem) -> dict[str, str]:
+        return {pair.key: pair.value for status in decoded(of)["state"].status for pair in status.values}
+
+    assert (figures(output())["direct_share"], figures(output())["drivable_share"]) == ("0.4000", "0.4000")
+    assert figures(output(certainty=Certainty(0.9, 0.75, 0.5)))["certainty_p5"] == "0.7500"
+    assert set(figures(outage())) == {"state", "age_ms", "provider"}
 
 
 @pytest.mark.parametrize("of", [output(camera_state=CameraState.BLOCKED), outage()], ids=["blocked", "lost"])
