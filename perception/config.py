@@ -19,6 +19,7 @@ from perception.refine.registry import REFINE_STEPS
 from perception.ros.settings import RosSettings
 from perception.sinks.jsonl import JsonlSettings
 from perception.sinks.masks import MasksSettings
+from perception.sinks.mcap import McapSettings
 from perception.sinks.mqtt import MqttSettings
 from perception.sinks.overlay_sink import OverlaySettings
 from perception.sinks.registry import SINKS
@@ -75,8 +76,9 @@ class NodeConfig(
     OverlaySettings,
     JsonlSettings,
     MasksSettings,
-    MqttSettings,
     RecordingSettings,
+    McapSettings,
+    MqttSettings,
     ReportSettings,
 ):
     """One run of the node."""

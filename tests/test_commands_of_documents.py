@@ -32,6 +32,10 @@ PARSERS = (
 OTHERS = {
     # the wheel and its extras: tests/test_wheel.py installs one, `make test-vehicle` the pinned versions
     *("pip install .", "pip install '.[train]'", "pip install '.[export]'", "python -m build --wheel"),
+    # the development environment has these extras, and the tests of each use them
+    *(f"pip install '.[{extra}]'" for extra in ("mcap", "mqtt", "ros", "foxglove")),
+    # ROS 2 as its own packages install it
+    "source /opt/ros/jazzy/setup.bash",
     "pip install --require-hashes -r configs/node/vehicle.txt",
     "pip install --no-deps drivable-0.7.0-py3-none-any.whl",
     # by hand: gigabytes, for a GPU

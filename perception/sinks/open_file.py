@@ -192,9 +192,25 @@ class CheckpointedFile(Segment):
         self._whole_bytes = self.tell()
         self._header_bytes = self._header_bytes or self._whole_bytes
 
+    @property
+    def is_stopped(self) -> bool:
+        """Whether writes are ignored."""
+        return self._is_stopped
+
+    @property
+    def whole_bytes(self) -> int:
+        """What is readable of it."""
+        return self._whole_bytes
+
     def stop(self) -> None:
         """Ignore further writes."""
         self._is_stopped = True
+
+    def go_back(self, whole_bytes: int) -> None:
+        """Give up what follows, and write again from there; `error` stays. Raises OSError."""
+        os.ftruncate(self.descriptor, whole_bytes)
+        self.seek(whole_bytes)
+        self._whole_bytes, self._is_stopped = whole_bytes, False
 
     def close(self) -> None:
         """Close the file; after an error, truncated to what is whole. A file without a frame is removed.

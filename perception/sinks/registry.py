@@ -9,6 +9,7 @@ from typing import Any, Final
 from perception.sinks.jsonl import JSONL_SINK
 from perception.sinks.kind import SinkKind
 from perception.sinks.masks import MASKS_SINK
+from perception.sinks.mcap import MCAP_SINK
 from perception.sinks.mqtt import MQTT_SINK
 from perception.sinks.overlay_sink import OVERLAY_SINK
 from perception.sinks.ros import ROS_SINK
@@ -20,7 +21,14 @@ from perception.system.plugins import Registry, part_of
 SINKS: Final[Registry[SinkKind[Any]]] = Registry(
     "drivable.sinks",
     SinkKind,
-    {"overlay": OVERLAY_SINK, "jsonl": JSONL_SINK, "masks": MASKS_SINK, "mqtt": MQTT_SINK, "ros": ROS_SINK},
+    {
+        "overlay": OVERLAY_SINK,
+        "jsonl": JSONL_SINK,
+        "masks": MASKS_SINK,
+        "mcap": MCAP_SINK,
+        "mqtt": MQTT_SINK,
+        "ros": ROS_SINK,
+    },
 )
 """They are opened in this order."""
 
