@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from recording import LIVE, predicted
 from websockets.exceptions import InvalidStatus
@@ -167,7 +168,7 @@ def test_latched_topic_is_sent_to_a_newcomer(node: Node) -> None:
 
 
 def test_slow_client_gets_the_newest_and_no_backlog(node: Node) -> None:
-    picture = predicted(0, (1280, 720))
+    picture = replace(predicted(0), class_map=np.zeros((720, 1280), np.uint8))
     with node.client() as client:
         topics = channels(client)
         both = topics["/drivable/class_map"], topics["/drivable/record"]
