@@ -25,13 +25,13 @@ client.on("advertise", (channels) => {
 });
 client.on("message", ({ subscriptionId, timestamp, data }) => {
   const { channel, reader } = subscribed.get(subscriptionId);
-  const { header, width, height, encoding, format, data: content, class_map, status } = reader.readMessage(data);
+  const { header, width, height, encoding, format, data: content, class_map, status, points } = reader.readMessage(data);
   const record = channel.schemaName === "std_msgs/msg/String" ? JSON.parse(content) : undefined;
   const values = content?.byteLength;
   const head = format === "jpeg" ? Array.from(content.slice(0, 2)) : undefined;
   print("message", {
     topic: channel.topic, type: channel.schemaName, time: Number(timestamp), stamp: header?.stamp,
-    width, height, encoding, values, head, record, classes: class_map?.length, statuses: status?.length,
+    width, height, encoding, values, head, record, classes: class_map?.length, statuses: status?.length, rings: points?.length,
   });
   left -= 1;
   if (left === 0) {

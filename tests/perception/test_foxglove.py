@@ -289,6 +289,7 @@ def test_client_of_foxglove_reads_every_topic(tmp_path: Path, spoken: str) -> No
     assert messages["/drivable/image/compressed"]["head"] == [0xFF, 0xD8]
     assert messages["/drivable/overlay/compressed"]["head"] == [0xFF, 0xD8]
     assert messages[LATCHED]["classes"] == 4
+    assert messages["/drivable/outlines"]["rings"] > 0
     assert messages["/drivable/state"]["statuses"] == 2
     assert messages["/drivable/record"]["record"]["frame_wh"] == [320, 180]
 
