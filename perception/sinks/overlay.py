@@ -138,7 +138,7 @@ def _draw_message(canvas: Canvas, text: str, status_px: int, is_alarm: bool) -> 
         room_px = beside_px
     else:
         top += at.line + at.margin
-    bottom = at.height if is_alarm else at.height // 4 * 2  # half of the frame at most: a mask is to be seen
+    bottom = at.height // 4 * 2  # the lower half, with the road, stays free
     most = min(_MOST_LINES, (bottom - top) // at.line)
     lines = lines_of(text, room_px, at.text, weight, most) if most > 0 and room_px >= at.text else []
     height_px = max(1, len(lines)) * at.line
