@@ -5,6 +5,7 @@ DEV := .venv-dev
 LOWEST := .venv-lowest
 VEHICLE := .venv-vehicle
 ROS := .venv-ros
+RERUN := .venv-rerun
 CONSTRAINTS := .constraints.txt
 PINS := configs/node/vehicle
 UV := $(DEV)/bin/uv
@@ -76,7 +77,7 @@ check: lint
 
 # Faults of cameras, sinks, disks and files, against real counterparts, and a table of what was seen. As root
 # on Debian it installs what it needs (QEMU, a kernel with a virtual camera, GStreamer).
-rigs: $(DEV)/.ready $(ROS)/.ready
+rigs: $(DEV)/.ready $(ROS)/.ready $(RERUN)/.ready
 	$(DEV)/bin/python tests/rigs/run.py
 
 # The five networks of the published study by its protocol, one after the other, then their table:
@@ -119,5 +120,11 @@ $(ROS)/.ready:
 		ros-jazzy-nav-msgs ros-jazzy-std-msgs
 	touch $@
 
+# Reads bags; 166 MB.
+$(RERUN)/.ready:
+	$(PYTHON) -m venv $(RERUN)
+	$(RERUN)/bin/python -m pip install rerun-sdk
+	touch $@
+
 clean:
-	rm -rf $(RUNTIME) $(DEV) $(LOWEST) $(VEHICLE) $(ROS) out
+	rm -rf $(RUNTIME) $(DEV) $(LOWEST) $(VEHICLE) $(ROS) $(RERUN) .npm-bags out

@@ -21,6 +21,7 @@ RIGS: Final[dict[str, list[str]]] = {
     "mqtt": ["--install"],
     "recordings": [],
     "ros": [],
+    "bags": ["--install"],
     "fuzz": [],
     "cuda_stub": [],
     "stress": ["--runs", "60"],
