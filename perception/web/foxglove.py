@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import secrets
 import struct
 from collections.abc import Callable, Mapping
@@ -24,6 +25,8 @@ from perception.web.pictures import Pictures, Published
 
 if TYPE_CHECKING:
     from perception.ros.messages import RosEncoder, RosMessage
+
+log = logging.getLogger(__name__)
 
 SUBPROTOCOLS: Final = ("foxglove.sdk.v1", "foxglove.websocket.v1")
 """Foxglove asks for the first, older viewers for the second; they differ in nothing that is used here."""
@@ -62,6 +65,7 @@ class Foxglove:
         self._encoding: dict[str, tuple[int, asyncio.Task[RosMessage | None]]] = {}
         self._encoder: RosEncoder | None = None
         self._channels: list[dict[str, Any]] = []
+        self._is_reported = False
 
     def route(self) -> WebSocketRoute:
         """A WebSocket at the address of the page."""
@@ -76,6 +80,9 @@ class Foxglove:
             encoder = await self._in_worker(self._prepared)
         except ImportError as error:
             needed = f"a package is not installed ({text_of(error)}); pip install 'drivable[foxglove]'"
+            if not self._is_reported:  # viewers do not show why they were refused
+                log.warning(f"http: a viewer of Foxglove's protocol was refused: {needed}")
+                self._is_reported = True
             await _refuse(socket, HTTPStatus.NOT_IMPLEMENTED, needed)
             return
         try:
