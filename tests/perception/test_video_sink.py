@@ -368,4 +368,5 @@ def test_settings_turn_sinks_on() -> None:
     sinks = Sinks(NodeConfig(out="overlay.mp4", jsonl="-", masks="masks"), info).build_all()
 
     assert Sinks(NodeConfig(), info).build_all() == []
-    assert [sink.name for sink in sinks] == list(SINKS)
+    assert [sink.name for sink in sinks] == ["overlay", "jsonl", "masks"]
+    assert list(SINKS)[:3] == ["overlay", "jsonl", "masks"]

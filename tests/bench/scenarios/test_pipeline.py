@@ -12,6 +12,16 @@ from perception.pipeline import RunError
 from perception.sources import SourceSettings, build_source
 
 
+def test_network_that_fails_ends_the_scenario_with_its_name() -> None:
+    source = build_source("synthetic", SourceSettings(max_frames=3))
+
+    def fail(frame: Frame) -> Prediction:
+        raise ValueError("no such layer")
+
+    with pytest.raises(RunError, match="predict-0: no such layer"):
+        run_pipeline(source, source.open(), [fail], [])
+
+
 @pytest.mark.slow  # it hangs for as long as a stage may
 def test_network_that_hangs_ends_the_scenario_with_its_name() -> None:
     source = build_source("synthetic", SourceSettings(max_frames=3))
