@@ -63,9 +63,9 @@ test-vehicle: $(VEHICLE)/.ready
 # Pins the newest versions for vehicles; to be followed by `make test test-vehicle`.
 vehicle: $(DEV)/.ready
 	$(UV) pip compile --quiet --upgrade --universal --generate-hashes --custom-compile-command "make vehicle" \
-		pyproject.toml --extra mqtt --output-file $(PINS).txt
+		pyproject.toml --extra mcap --extra mqtt --output-file $(PINS).txt
 	$(UV) pip compile --quiet --upgrade --universal --generate-hashes --custom-compile-command "make vehicle" \
-		pyproject.toml --extra mqtt --extra cuda --output-file $(PINS)-cuda.txt
+		pyproject.toml --extra mcap --extra mqtt --extra cuda --output-file $(PINS)-cuda.txt
 
 lint: $(DEV)/.ready
 	$(DEV)/bin/ruff check .

@@ -141,7 +141,8 @@ def test_vehicles_get_every_dependency_in_one_version_that_is_allowed(
     where |= {"sys_platform": "linux", "platform_machine": machine, "extra": extra}
     pins = [pin for pin, _ in _pinned(file).values() if pin.marker is None or pin.marker.evaluate(where)]
     pinned = {canonicalize_name(pin.name): pin for pin in pins}
-    wanted = [*_project()["dependencies"], *_project()["optional-dependencies"].get(extra, [])]
+    extras = _project()["optional-dependencies"]
+    wanted = [*_project()["dependencies"], *extras["mcap"], *extras["mqtt"], *extras.get(extra, [])]
 
     assert len(pinned) == len(pins)
     for requirement in map(Requirement, wanted):
