@@ -16,6 +16,7 @@ OURS = ("perception", "bench", "train", "export")
 SLOW = {"slow", "slow_large"}
 
 ONLY_SLOW = {
+    "rigs/test_bags.py": "real rclpy; the sink has ordinary tests with readers from PyPI",
     "rigs/test_ros.py": "real rclpy; messages, networks, sink and source have ordinary tests",
     "rigs/test_recordings.py": "two scenarios of a rig; their parts are tested with the sources",
     "test_end_to_end.py": "training, export and a run in a row; each has ordinary tests",
