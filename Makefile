@@ -117,7 +117,7 @@ $(VEHICLE)/.ready: pyproject.toml $(PINS).txt $(DEV)/.ready
 $(ROS)/.ready:
 	$(PYTHON) -m venv $(ROS)
 	$(ROS)/bin/python -m pip install 'ros-jazzy-rclpy[fastrtps]' ros-jazzy-sensor-msgs ros-jazzy-diagnostic-msgs \
-		ros-jazzy-nav-msgs ros-jazzy-std-msgs
+		ros-jazzy-nav-msgs ros-jazzy-std-msgs zenoh-ros2-sdk
 	touch $@
 
 # Reads bags; 166 MB.

@@ -73,8 +73,8 @@ def publish(node: Node, arguments: argparse.Namespace) -> None:
     kind = Image if arguments.type == "image" else String
     publisher = node.create_publisher(kind, arguments.topic, QOS["sensor"])
     say(ready=True)
-    until_s, number = time.monotonic() + arguments.seconds, 0
-    while time.monotonic() < until_s:
+    began_s, number = time.monotonic(), 0
+    while time.monotonic() < began_s + arguments.seconds:
         if kind is Image:
             level = 40 + number % 150
             pixels = np.full((arguments.height, arguments.width, 3), level, np.uint8)
@@ -93,7 +93,7 @@ def publish(node: Node, arguments: argparse.Namespace) -> None:
             message = String(data=str(number))
         publisher.publish(message)
         number += 1
-        time.sleep(1 / arguments.rate)
+        time.sleep(max(0.0, began_s + number / arguments.rate - time.monotonic()))
 
 
 def main() -> None:

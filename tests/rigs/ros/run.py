@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parents[level]) for level in (0, 1, 3)]
+sys.path.append(str(Path(__file__).parents[2] / "perception"))
 
 from lines import run_all  # noqa: E402
 from scenarios import SCENARIOS  # noqa: E402

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import statistics
+import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -13,8 +14,9 @@ from pathlib import Path
 from typing import Final
 
 from lines import Line
-from ros_nodes import LIMIT_S, client, node, utc_ns
+from ros_nodes import LIMIT_S, ROS, client, node, utc_ns, wait_until
 from ros_nodes import records as records_of
+from zenoh_router import free_router, session
 
 CAMERA: Final = "/camera/image_raw"
 MASKS: Final = "/drivable/class_map"
@@ -141,6 +143,7 @@ def camera_returns() -> Line:
             )
         )
         _wait_for_state(records, "ok")
+        time.sleep(ROUND_S)  # the rate has to be known
         first.kill()
         stale_s = _wait_for_state(records, "stale")
         lost_s = _wait_for_state(records, "lost")
@@ -164,9 +167,34 @@ def _wait_for_state(records: Path, state: str) -> float:
     raise TimeoutError(f"not {state} within {LIMIT_S:g} s")
 
 
+def listed_over_zenoh() -> Line:
+    """An independent tool looks at what the node announces to a router."""
+    router = free_router()
+    with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
+        log = Path(name, "log")
+        stack.enter_context(session("router", listen=router))
+        options = ("--realtime", "--model", "rt_s-int8", "--ros", "--ros.zenoh", router)
+        stack.enter_context(node(65, log, "synthetic", "--duration", "600", *options))
+        wait_until(lambda: "ros: Zenoh through" in log.read_text())
+        command = [str(ROS / "bin" / "zenoh-ros2"), "--router", router.removeprefix("tcp/"), "--no-daemon"]
+        command += ["--timeout", "3", "--domain-id", "65", "topic", "list", "-t", "-v"]
+        said = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False).stdout
+    found = [line.removeprefix(" * ") for line in said.splitlines() if line.startswith(" * ")]
+    return Line.of_checks(
+        "none, over Zenoh: zenoh-ros2-sdk lists the topics",
+        "every topic with its type and one publisher",
+        f"{len(found)} topics, such as {found[0] if found else 'none'}",
+        {
+            "masks": f"{MASKS} [sensor_msgs/msg/Image] 1 publisher" in found,
+            "labels": "/drivable/labels [vision_msgs/msg/LabelInfo] 1 publisher" in found,
+        },
+    )
+
+
 SCENARIOS: Final[Mapping[str, Callable[[], Line]]] = {
     "best_effort": best_effort,
     "reliable": reliable,
     "killed_subscriber": killed_subscriber,
     "camera_returns": camera_returns,
+    "listed_over_zenoh": listed_over_zenoh,
 }
