@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -226,3 +227,57 @@ class Chromium:
         text, _, self._buffer = self._buffer.partition(b"\0")
         message: dict[str, Any] = json.loads(text)
         return message
+
+
+class Shown:
+    """A node with a camera at 25 Hz, and its page in a browser; use it in a `with` block."""
+
+    def __init__(self, network: Network, folder: Path) -> None:
+        self._network, self._folder = network, folder
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            self.camera = self._network.start_camera((640, 360))
+            stack.callback(self.camera.close)
+            asked = (self.camera.address, "--model", "rt_s-int8")
+            self.node, address = self._network.start_node(*asked, log=self._folder / "log")
+            stack.callback(self.node.wait)
+            stack.callback(self.node.kill)
+            self.browser = stack.enter_context(Chromium(self._network, self._folder))
+            self.browser.open(address)
+            until(self._is_live)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._stack.close()
+
+    def picture(self) -> np.ndarray[Any, Any]:
+        """What the window shows inside the picture."""
+        box = "document.getElementById('picture').getBoundingClientRect()"
+        left, top, right, bottom = self.browser.value(f"(b => [b.left, b.top, b.right, b.bottom])({box})")
+        return self.browser.screenshot()[round(top) : round(bottom), round(left) : round(right)]
+
+    def send(self, number: int) -> float:
+        """A signal to the node; when, in milliseconds of the wall clock."""
+        self.node.send_signal(number)
+        return time.time() * 1000
+
+    def red_after(self, fault: Callable[[], float]) -> float:
+        """Milliseconds from a fault until the page is red, by the page's own clock."""
+        self.browser.value(_WATCH)
+        until(self._is_live)
+        self.browser.value("redAt = null")
+        began_ms = fault()
+        return float(until(lambda: self.browser.value("redAt"))) - began_ms
+
+    def _is_live(self) -> bool:
+        return bool(self.browser.value("document.querySelector('header')?.dataset.level") == "good")
+
+
+_WATCH: Final = """
+    var redAt = null;
+    new MutationObserver(([change]) => {
+      if (change.target.dataset.level === "bad") redAt ??= Date.now();
+    }).observe(document.querySelector("header"), { attributes: true });
+"""

@@ -12,13 +12,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import av
 import cv2
 import numpy as np
 import pytest
-from chromium import Chromium, Network, until
+from chromium import Network, Shown
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
@@ -560,57 +560,3 @@ def test_page_turns_red_within_half_a_second(fault: str, tmp_path: Path) -> None
             "node is killed": ("Node gone", "No connection"),
         }[fault]
     )
-
-
-class Shown:
-    """A node with a camera, and its page in a browser."""
-
-    def __init__(self, network: Network, folder: Path) -> None:
-        self._network, self._folder = network, folder
-
-    def __enter__(self) -> Self:
-        with ExitStack() as stack:
-            self.camera = self._network.start_camera((640, 360))
-            stack.callback(self.camera.close)
-            asked = (self.camera.address, "--model", "rt_s-int8")
-            self.node, address = self._network.start_node(*asked, log=self._folder / "log")
-            stack.callback(self.node.wait)
-            stack.callback(self.node.kill)
-            self.browser = stack.enter_context(Chromium(self._network, self._folder))
-            self.browser.open(address)
-            until(self._is_live)
-            self._stack = stack.pop_all()
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        self._stack.close()
-
-    def picture(self) -> np.ndarray[Any, Any]:
-        """What the window shows inside the picture."""
-        box = "document.getElementById('picture').getBoundingClientRect()"
-        left, top, right, bottom = self.browser.value(f"(b => [b.left, b.top, b.right, b.bottom])({box})")
-        return self.browser.screenshot()[round(top) : round(bottom), round(left) : round(right)]
-
-    def send(self, number: int) -> float:
-        """A signal to the node; when, in milliseconds of the wall clock."""
-        self.node.send_signal(number)
-        return time.time() * 1000
-
-    def red_after(self, fault: Callable[[], float]) -> float:
-        """Milliseconds from a fault until the page is red, by the page's own clock."""
-        self.browser.value(WATCH)
-        until(self._is_live)
-        self.browser.value("redAt = null")
-        began_ms = fault()
-        return float(until(lambda: self.browser.value("redAt"))) - began_ms
-
-    def _is_live(self) -> bool:
-        return bool(self.browser.value("document.querySelector('header')?.dataset.level") == "good")
-
-
-WATCH = """
-    var redAt = null;
-    new MutationObserver(([change]) => {
-      if (change.target.dataset.level === "bad") redAt ??= Date.now();
-    }).observe(document.querySelector("header"), { attributes: true });
-"""

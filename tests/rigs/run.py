@@ -19,6 +19,7 @@ RIGS: Final[dict[str, list[str]]] = {
     "kernel_camera": ["--install", "--limit-s", "900"],
     "rtsp": ["--install"],
     "mqtt": ["--install"],
+    "page": ["--install"],
     "recordings": [],
     "ros": [],
     "bags": ["--install"],
