@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import sys
-import webbrowser
 from collections.abc import Callable, Mapping
 from threading import Thread
 from typing import TYPE_CHECKING, Self
@@ -87,5 +86,7 @@ class Site:
 
 
 def _open_browser(url: str) -> None:
+    import webbrowser  # only here, because few ask for it
+
     if not webbrowser.open(url):
         log.warning("open: there is no browser to open the live page in")

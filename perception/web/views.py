@@ -57,7 +57,8 @@ def _image_bgr(prediction: Prediction, view: View) -> NDArray[np.uint8] | None:
     if not prediction.has_mask:
         return None
     if view == "classes":
-        return _class_colours_bgr()[nearest(prediction.class_map, to_wh)]
+        class_map = nearest(prediction.class_map, to_wh)
+        return np.asarray(cv2.LUT(cv2.merge((class_map,) * 3), _class_colours_bgr()), np.uint8)
     if view == "confidence" and prediction.confidence is not None:
         shown = confidence_at(prediction.confidence, to_wh)
         return np.asarray(cv2.applyColorMap(shown, cv2.COLORMAP_VIRIDIS), np.uint8)
@@ -76,8 +77,8 @@ def _overlay(output: OutputItem) -> NDArray[np.uint8]:
 
 @cache
 def _class_colours_bgr() -> NDArray[np.uint8]:
-    """(256, 3) by class id."""
-    colours = np.full((256, 3), _BACKGROUND_RGB[::-1], np.uint8)
+    """(1, 256, 3) by class id."""
+    colours = np.full((1, 256, 3), _BACKGROUND_RGB[::-1], np.uint8)
     for class_id, colour_rgb in COLOURS_RGB.items():
-        colours[class_id] = colour_rgb[::-1]
+        colours[0, class_id] = colour_rgb[::-1]
     return colours

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
 import signal
 import socket
 import subprocess
@@ -12,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from queue import Queue
 from typing import Any
 
 import av
@@ -22,15 +24,21 @@ from chromium import Network, Shown
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
+from perception.cli.log import command_log
+from perception.cli_config import SettingsError, parse
+from perception.config import NodeConfig
 from perception.frame import CameraState, Certainty, EngineState, Frame, NoFrameRecord, OutputItem, Prediction
 from perception.labels import ALTERNATIVE, BACKGROUND, DIRECT
 from perception.metrics.histogram import Histogram
 from perception.pipeline.counters import FrameCounters
+from perception.ros.settings import RosSettings
 from perception.sources.source import SourceInfo
 from perception.telemetry.health import HealthReport, Phase, SinkHealth
+from perception.web.address import EndpointsError
 from perception.web.connections import VIEWERS
 from perception.web.pictures import Pictures
 from perception.web.server import Endpoints
+from perception.web.site import Site
 
 WH = (64, 48)
 CAMERA = SourceInfo("camera", True, WH, 25.0)
@@ -560,3 +568,60 @@ def test_page_turns_red_within_half_a_second(fault: str, tmp_path: Path) -> None
             "node is killed": ("Node gone", "No connection"),
         }[fault]
     )
+
+
+@contextmanager
+def serving(*arguments: str) -> Iterator[Site]:
+    """What the command line asks for, listening."""
+    config = parse(NodeConfig, "drivable-node", "", [*arguments, "--source", "synthetic"])
+    site = Site.of(config, RosSettings())
+    site.listeners(CAMERA)
+    site.start(lambda: REPORT, Histogram(), {})
+    try:
+        yield site
+    finally:
+        site.close()
+
+
+def test_address_with_the_token_is_printed_once(capsys: pytest.CaptureFixture[str]) -> None:
+    with command_log("drivable-node"), serving("--http", "0.0.0.0:0", "--http-token", "open-sesame"):
+        shown = capsys.readouterr().err
+
+    (address,) = re.findall(r"^live page: (http://\S+)$", shown, re.MULTILINE)
+    assert shown.count("open-sesame") == 1
+    assert re.fullmatch(r"http://[\w.]+:\d+/\?token=open-sesame", address)
+    assert "0.0.0.0" not in address
+
+
+def test_address_without_a_token_is_a_warning(capsys: pytest.CaptureFixture[str]) -> None:
+    with command_log("drivable-node"), serving("--http", "0.0.0.0:0", "--http-token", "none"):
+        shown = capsys.readouterr().err
+
+    assert re.search(r"^warning: http_token none: whoever reaches port \d+ sees", shown, re.MULTILINE)
+
+
+def test_page_is_opened_in_the_desktops_browser(monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: Queue[str] = Queue()
+    monkeypatch.setattr("webbrowser.open", lambda url: opened.put(url) or True)
+    with serving("--http", "127.0.0.1:0", "--open"):
+        url = opened.get(timeout=5)
+
+    assert re.fullmatch(r"http://127\.0\.0\.1:\d+/", url)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--open"], "open is for the live page; add --http 8080"),
+        (["--http-token", "abc"], "http_token is for the live page; add --http 8080"),
+        (["--http", "8080", "--http-token", ""], "http_token has no value"),
+        (["--http", "8080", "--http-token", "a b?"], "http_token is empty or has other characters"),
+        (["--http", "a b:1"], "is not an address to listen on"),
+    ],
+)
+def test_settings_that_make_no_page_are_one_line(arguments: list[str], message: str) -> None:
+    with pytest.raises((SettingsError, EndpointsError)) as caught:
+        parse(NodeConfig, "drivable-node", "", [*arguments, "--source", "synthetic"])
+
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)

@@ -192,7 +192,8 @@ def hostile() -> Line:
         f"{len(before_ms) / 10:.1f} frames a second with p90 age {_p90(before_ms):.1f} ms before, "
         f"{len(during_ms) / HOSTILE_S:.1f} with {_p90(during_ms):.1f} ms meanwhile; "
         f"{100 * answered:.0f} % of {len(statuses)} probes answered; "
-        f"{during_mb - before_mb:+.1f} MB meanwhile, {after_mb - before_mb:+.1f} MB after; then {after}; status {status}"
+        f"{during_mb - before_mb:+.1f} MB meanwhile, {after_mb - before_mb:+.1f} MB after; "
+        f"then {after}; status {status}"
     )
     checks = {
         "memory": during_mb - before_mb < 30,
