@@ -23,6 +23,9 @@ LONGEST_PX: Final = 1280
 """Longest side of a picture; a larger frame is made smaller, for which no viewer waits."""
 QUALITY: Final = 80
 _BACKGROUND_RGB: Final = (38, 40, 44)
+_UNCERTAIN_RGB: Final = (213, 94, 0)
+"""Vermilion of Okabe and Ito: no class has it."""
+_GREY_GAIN: Final = 0.6
 
 
 def jpeg_of(output: OutputItem, view: View) -> bytes:
@@ -51,18 +54,30 @@ def _image_bgr(prediction: Prediction, view: View) -> NDArray[np.uint8] | None:
     """(H, W, 3) of any view but the overlay; None where there is none."""
     to_wh = picture_wh(prediction)
     if view == "plain":
-        return np.asarray(
-            cv2.resize(prediction.frame.image_bgr, to_wh, interpolation=cv2.INTER_AREA), np.uint8
-        )
+        return _plain(prediction, to_wh)
     if not prediction.has_mask:
         return None
     if view == "classes":
         class_map = nearest(prediction.class_map, to_wh)
         return np.asarray(cv2.LUT(cv2.merge((class_map,) * 3), _class_colours_bgr()), np.uint8)
     if view == "confidence" and prediction.confidence is not None:
-        shown = confidence_at(prediction.confidence, to_wh)
-        return np.asarray(cv2.applyColorMap(shown, cv2.COLORMAP_VIRIDIS), np.uint8)
+        return _uncertain_parts(_plain(prediction, to_wh), confidence_at(prediction.confidence, to_wh))
     return None
+
+
+def _plain(prediction: Prediction, to_wh: tuple[int, int]) -> NDArray[np.uint8]:
+    image_bgr = prediction.frame.image_bgr
+    return np.asarray(cv2.resize(image_bgr, to_wh, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def _uncertain_parts(image_bgr: NDArray[np.uint8], confidence: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The picture in dark grey, coloured where the network is uncertain: fully at a probability of half."""
+    grey = cv2.convertScaleAbs(cv2.cvtColor(image_bgr, cv2.COLOR_BGR2GRAY), alpha=_GREY_GAIN)
+    uncertain = np.minimum((255 - confidence.astype(np.float32)) / 128, 1)
+    coloured = np.empty_like(image_bgr)
+    coloured[:] = _UNCERTAIN_RGB[::-1]
+    blended = cv2.blendLinear(cv2.merge((grey,) * 3), coloured, 1 - uncertain, uncertain)
+    return np.asarray(blended, np.uint8)
 
 
 def _overlay(output: OutputItem) -> NDArray[np.uint8]:
