@@ -9,7 +9,9 @@ import pytest
 from perception.node import main
 
 RUN = ["synthetic", "--synthetic.wh", "160x90", "--max-frames", "3", "--model", "rt_s-int8"]
-HINT = "no output is asked for; there are --out, --jsonl, --masks, --summary and --http"
+HINT = (
+    "no output is asked for; there are --out, --jsonl, --masks, --mcap, --mqtt, --ros, --summary and --http"
+)
 
 
 def logged(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[str]:
