@@ -50,6 +50,10 @@ class PictureDecoder:
             message = typestore().deserialize_cdr(data, self._type_name)
         except Exception as error:  # of the package, for bytes of any kind
             raise BrokenPictureError(f"{len(data)} bytes are no {self._type_name}: {error}") from None
+        return self.picture(message)
+
+    def picture(self, message: Any) -> Picture:
+        """The picture in a message by its fields; raises as `decode` does."""
         return self._compressed(message) if self._type_name == COMPRESSED else self._raw(message)
 
     def _raw(self, message: Any) -> Picture:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from functools import cache, partial
 from typing import Any, Final, NamedTuple
 
+from perception.sources.bag.bag_source import BAG
 from perception.sources.camera import CAMERA
 from perception.sources.choice import BEST
 from perception.sources.images import IMAGES
@@ -38,6 +39,7 @@ SOURCES: Final[Registry[SourceKind[Any]]] = Registry(
         "ros": ROS,
         "synthetic": SYNTHETIC,
         "camera": CAMERA,
+        "bag": BAG,
         "pipe": PIPE,
         "playlist": PLAYLIST,
         "images": IMAGES,

@@ -95,6 +95,8 @@ def test_every_kind_is_in_the_dict(tmp_path: Path) -> None:
         str(tmp_path),
     ]
     specs.append(str(tmp_path / "pipe"))
+    (tmp_path / "drive.mcap").write_bytes(b"\x89MCAP0\r\n")
+    specs.append(f"{tmp_path / 'drive.mcap'}#/camera")
 
     playlists = [tmp_path / "whole.m3u8", tmp_path / "live.m3u8"]
     for file, end in zip(playlists, ("#EXT-X-ENDLIST", ""), strict=True):

@@ -1,0 +1,255 @@
+"""A bag as a recording: the pictures of one topic, by the time in their headers."""
+
+from __future__ import annotations
+
+import logging
+import stat
+import statistics
+import time
+from itertools import islice, pairwise
+from pathlib import Path
+from typing import Any, Final
+
+from perception.frame import Frame
+from perception.ros.pictures import PICTURE_TYPES, BrokenPictureError, PictureDecoder
+from perception.sources.bag.bag_file import PICTURES, BagFile, BagMessage, BagTopic, is_bag
+from perception.sources.bag.video_messages import VideoMessages
+from perception.sources.counts import SourceCounts
+from perception.sources.decoding.frame_times import FrameTimes
+from perception.sources.decoding.image_size import MAX_PIXELS
+from perception.sources.kind import SourceKind, TypedSource, mode_of
+from perception.sources.rate import FALLBACK_RATE_HZ
+from perception.sources.settings import SourceSettings
+from perception.sources.source import EndOfSource, Source, SourceError, SourceInfo
+from perception.system.plugins import NoSettings
+
+log = logging.getLogger(__name__)
+
+MARK: Final = "#"
+"""Between a bag and a topic."""
+RATE_OVER: Final = 30
+"""Messages from whose times the rate is taken."""
+
+
+class BagSource(Source):
+    """The pictures of one topic of a bag, in the order of recording.
+
+    Times are those in the headers, from the first one on; of a topic whose first header has none, those of
+    recording. A message without a picture is reported once, and counted in `missed_before` of the next frame.
+
+    Args:
+        path: of the bag.
+        topic: which; None if it has only one with pictures.
+        max_pixels: larger pictures are refused before they are decoded.
+    """
+
+    def __init__(self, path: Path, topic: str | None = None, max_pixels: int = MAX_PIXELS) -> None:
+        self._path, self._wanted, self._max_pixels = path, topic, max_pixels
+        self._bag: BagFile | None = None
+        self._first: Frame | None = None
+        self._decode_errors = 0
+        self._times = FrameTimes(1.0)
+
+    def open(self) -> SourceInfo:
+        """Open the bag and decode the topic's first picture; raises SourceError."""
+        self.close()
+        self._bag = BagFile(self._path)
+        try:
+            return self._begin(self._bag)
+        except BaseException:
+            self.close()
+            raise
+
+    def read(self) -> Frame:
+        """The next picture; a bag that is cut off gives all up to the cut, then SourceError."""
+        if self._bag is None:
+            raise SourceError(f"{self._path}: not open")
+        first, self._first = self._first, None
+        return first or self._next()
+
+    def rewind(self) -> None:
+        """Start over, with ids and times from 0; counters continue. Raises SourceError."""
+        times, errors = self._times, self._decode_errors
+        super().rewind()
+        self._times.count_on(times)
+        self._decode_errors += errors
+
+    def close(self) -> None:
+        """Close the bag."""
+        bag, self._bag, self._first = self._bag, None, None
+        if bag is not None:
+            bag.close()
+
+    def counts(self) -> SourceCounts:
+        """Messages without a picture, damaged pictures and irregular times."""
+        times = self._times
+        return SourceCounts(
+            self._decode_errors, clock_steps=times.clock_steps, strays=times.strays, gaps=times.gaps
+        )
+
+    def _begin(self, bag: BagFile) -> SourceInfo:
+        topic = self._chosen(bag)
+        name = f"{self._path}{MARK}{topic.name}"
+        is_video = topic.type_name not in PICTURE_TYPES
+        self._decoder: PictureDecoder | VideoMessages = (
+            VideoMessages(name, self._max_pixels)
+            if is_video
+            else PictureDecoder(topic.type_name, name, self._max_pixels)
+        )
+        ahead = _first_of(bag, topic.name)
+        if not ahead:
+            raise SourceError(f"{name}: holds no message")
+        self._has_stamps = _stamp_ns(ahead[0].message) > 0
+        rate_hz = _rate_hz([self._time_of(each) for each in ahead])
+        self._times = FrameTimes(rate_hz)
+        self._frames_read = self._missed = self._decode_errors = 0
+        self._messages = bag.messages(topic.name)
+        self._peeked: BagMessage | None = None
+        self._cut: SourceError | None = None
+        try:
+            self._first = self._next()
+        except EndOfSource:
+            raise SourceError(f"{name}: none of its {topic.count} messages has a picture") from None
+        by = "stamps of their headers" if self._has_stamps else "times of recording, as headers have none"
+        return SourceInfo(
+            *(self._source_id, False, self._first.frame_wh, rate_hz),
+            f"{topic.type_name} of {topic.name}, by the {by}",
+            is_one_picture=topic.count == 1,
+            frames_expected=topic.count,
+        )
+
+    @property
+    def _source_id(self) -> str:
+        return self._path.name
+
+    def _chosen(self, bag: BagFile) -> BagTopic:
+        topics = bag.topics
+        listed = ", ".join(f"{it.name} ({it.count} {PICTURES[it.type_name]})" for it in topics) or "none"
+        if self._wanted is None:
+            if len(topics) == 1:
+                return topics[0]
+            names = [it.name for it in topics]
+            likely = next((name for name in names if "image" in name), *names[:1]) if names else ""
+            which = f"; name one, as {self._path}{MARK}{likely}" if names else ""
+            raise SourceError(f"{self._path}: topics with pictures are {listed}{which}")
+        for topic in topics:
+            if topic.name.strip("/") == self._wanted.strip("/"):
+                return topic
+        types = {name.strip("/"): type_name for name, type_name in bag.all_topics.items()}
+        if type_name := types.get(self._wanted.strip("/")):
+            raise SourceError(
+                f"{self._path}: {self._wanted} has messages of {type_name}, which are no pictures; "
+                f"topics with pictures are {listed}"
+            )
+        raise SourceError(
+            f"{self._path}: there is no topic {self._wanted}; topics with pictures are {listed}"
+        )
+
+    def _next(self) -> Frame:
+        while (message := self._take()) is not None:
+            time_ns = self._times.time_ns(self._time_of(message), self._next_time_ns)
+            frame_id, self._frames_read = self._frames_read, self._frames_read + 1
+            try:
+                picture = self._decoder.picture(message.message)
+            except BrokenPictureError as error:
+                self._miss(frame_id, str(error))
+                continue
+            missed, self._missed = self._missed, 0
+            self._decode_errors += picture.is_damaged
+            return Frame(
+                source_id=self._source_id,
+                frame_id=frame_id,
+                captured_ns=time.monotonic_ns(),
+                time_ns=time_ns,
+                pixels=picture.pixels,
+                name=f"{frame_id:06d}",
+                is_damaged=picture.is_damaged,
+                missed_before=missed,
+            )
+        if self._cut is not None:
+            raise self._cut
+        raise EndOfSource
+
+    def _miss(self, frame_id: int, problem: str) -> None:
+        if not self._decode_errors:
+            log.warning(
+                f"{self._source_id}: message {frame_id}: {problem}; it is left out, as others like it"
+            )
+        self._missed += 1
+        self._decode_errors += 1
+
+    def _take(self) -> BagMessage | None:
+        message, self._peeked = self._peek(), None
+        return message
+
+    def _peek(self) -> BagMessage | None:
+        """The next message; None at the end, and where the bag is cut off, which is then in `_cut`."""
+        if self._peeked is None and self._cut is None:
+            try:
+                self._peeked = next(self._messages, None)
+            except SourceError as error:
+                self._cut = error
+        return self._peeked
+
+    def _time_of(self, message: BagMessage) -> int | None:
+        """Nanoseconds, as in the header; None for one without a time among others that have one."""
+        return (_stamp_ns(message.message) or None) if self._has_stamps else message.log_ns
+
+    def _next_time_ns(self) -> int | None:
+        following = self._peek()
+        return None if following is None else self._time_of(following)
+
+
+def _first_of(bag: BagFile, topic: str) -> list[BagMessage]:
+    """The first messages; fewer where the bag ends, or is cut off."""
+    found: list[BagMessage] = []
+    try:
+        for message in islice(bag.messages(topic), RATE_OVER):
+            found.append(message)
+    except SourceError:
+        pass  # reported where reading gets there
+    return found
+
+
+def _stamp_ns(message: Any) -> int:
+    """Of its header; 0 for none."""
+    stamp = message.timestamp if hasattr(message, "timestamp") else message.header.stamp
+    return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
+
+
+def _rate_hz(times_ns: list[int | None]) -> float:
+    """By the median step."""
+    known = [each for each in times_ns if each is not None]
+    steps_ns = [later - earlier for earlier, later in pairwise(known) if later > earlier]
+    return 1e9 / statistics.median(steps_ns) if steps_ns else FALLBACK_RATE_HZ
+
+
+def _parts(name: str) -> tuple[str, str | None]:
+    """A bag's path, and the topic behind it."""
+    if mode_of(name):
+        return name, None
+    path, mark, topic = name.rpartition(MARK)
+    return (path, topic) if mark else (name, None)
+
+
+def _claims(typed: TypedSource) -> str | None:
+    name, _ = _parts(typed.name)
+    mode = mode_of(name)
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        return None
+    return typed.name if is_bag(Path(name)) else None
+
+
+def _build(spec: str, settings: NoSettings, reading: SourceSettings) -> BagSource:
+    path, topic = _parts(spec)
+    return BagSource(Path(path), topic, reading.max_pixels)
+
+
+def _files(spec: str) -> list[Path]:
+    path = Path(_parts(spec)[0])
+    return [path, *sorted(file for file in path.iterdir() if file.is_file())] if path.is_dir() else [path]
+
+
+BAG: Final = SourceKind(
+    settings=NoSettings, form="a bag (BAG#/topic)", claims=_claims, build=_build, files=_files
+)

@@ -1,0 +1,60 @@
+"""Pictures of `foxglove_msgs/msg/CompressedVideo`: one in each message, in the order of decoding."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from av import CodecContext, Packet
+from av.codec.context import Flags
+from av.error import FFmpegError
+from av.video.codeccontext import VideoCodecContext
+
+from perception.imaging.planes import PixelFormatError, planes_of
+from perception.ros.pictures import BrokenPictureError, Picture
+from perception.sources.source import SourceError
+
+CODECS: Final = {"h264": "h264", "h265": "hevc", "hevc": "hevc"}
+"""By the format that messages state."""
+
+
+class VideoMessages:
+    """Decodes the pictures of one topic.
+
+    Args:
+        name: of the topic, for messages.
+        max_pixels: larger pictures are refused.
+    """
+
+    def __init__(self, name: str, max_pixels: int) -> None:
+        self._name, self._max_pixels = name, max_pixels
+        self._codec: VideoCodecContext | None = None
+
+    def picture(self, message: Any) -> Picture:
+        """The picture in a message by its fields.
+
+        Raises:
+            BrokenPictureError: if it gives none, as before the first key frame; the next may.
+            SourceError: for a format that is not read.
+        """
+        if self._codec is None:
+            self._codec = self._opened(message.format)
+        try:
+            frames = self._codec.decode(Packet(bytes(message.data)))
+        except FFmpegError as error:
+            raise BrokenPictureError(f"no picture could be decoded: {error.strerror}") from None
+        if not frames:
+            raise BrokenPictureError("no picture before a key frame")
+        try:
+            return Picture(planes_of(frames[-1]), frames[-1].is_corrupt)
+        except PixelFormatError as error:
+            raise SourceError(f"{self._name}: {error}; convert it to yuv420p") from None
+
+    def _opened(self, form: str) -> VideoCodecContext:
+        if form not in CODECS:
+            raise SourceError(f"{self._name}: video of format {form!r} is not read; h264 and h265 are")
+        codec = CodecContext.create(CODECS[form], "r")
+        assert isinstance(codec, VideoCodecContext)
+        codec.options = {"max_pixels": str(self._max_pixels)}
+        codec.thread_type, codec.thread_count = "SLICE", 1  # several threads would hold pictures back
+        codec.flags |= Flags.low_delay
+        return codec
