@@ -258,6 +258,11 @@ class Shown:
         left, top, right, bottom = self.browser.value(f"(b => [b.left, b.top, b.right, b.bottom])({box})")
         return self.browser.screenshot()[round(top) : round(bottom), round(left) : round(right)]
 
+    @property
+    def word(self) -> str:
+        """What the page calls its state."""
+        return str(self.browser.value("document.getElementById('word').textContent"))
+
     def send(self, number: int) -> float:
         """A signal to the node; when, in milliseconds of the wall clock."""
         self.node.send_signal(number)
