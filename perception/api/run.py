@@ -26,12 +26,12 @@ from perception.imaging.yuv import Yuv420
 from perception.inference.engines import EngineError
 from perception.inference.zoo import DEFAULT_MODEL
 from perception.pipeline import RunError, Runner
-from perception.pipeline.counters import FrameCounters
 from perception.sinks.sink import SinkError
 from perception.sources.registry import Spec
 from perception.sources.source import SourceError, SourceInfo
 from perception.system.plugins import PluginError
 from perception.system.time_limits import DRAIN_LIMIT_S
+from perception.telemetry.counters import FrameCounters
 from perception.telemetry.health import HealthReport
 from perception.telemetry.reporter import HealthReporter
 

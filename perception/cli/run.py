@@ -20,7 +20,6 @@ from perception.config import NodeConfig
 from perception.inference.engines import EngineError
 from perception.inference.zoo import model_file
 from perception.pipeline import RunError, Runner
-from perception.pipeline.counters import DISPLACED
 from perception.sinks.sink import SinkError
 from perception.sources.registry import Spec
 from perception.sources.source import SourceError
@@ -28,6 +27,7 @@ from perception.system.plugins import PluginError
 from perception.system.process import tune_process
 from perception.system.time_limits import DRAIN_LIMIT_S, URGENT_LIMIT_S
 from perception.telemetry.changes import StateChanges
+from perception.telemetry.counters import DISPLACED
 from perception.telemetry.health import HealthReport
 from perception.telemetry.reporter import HealthReporter
 from perception.telemetry.summary import SummaryFile, as_table, summarise

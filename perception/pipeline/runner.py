@@ -22,7 +22,6 @@ from perception.concurrency.stage import Stage
 from perception.concurrency.stage_group import ENDING, StageGroup
 from perception.frame import EngineState, Frame, NoFrameRecord, OutputItem, Prediction, SourceItem
 from perception.metrics.histogram import Histogram
-from perception.pipeline.counters import DISPLACED, FAILED, RUN_ENDED, FrameCounters
 from perception.pipeline.policy import RunPolicy
 from perception.pipeline.publisher import Publisher, is_frame
 from perception.pipeline.sink_worker import SinkWorker
@@ -33,6 +32,7 @@ from perception.sources.isolated.freshness import PERIODS_UNTIL_STALE
 from perception.sources.source import EndOfSource, NoFrame, Source, SourceInfo
 from perception.system.clock import Clock
 from perception.system.cores import usable_cores
+from perception.telemetry.counters import DISPLACED, FAILED, RUN_ENDED, FrameCounters
 
 LIVE_SINK_CAPACITY: Final = 8
 """Results that a sink of a live run may lag behind."""

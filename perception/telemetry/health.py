@@ -9,12 +9,12 @@ from enum import StrEnum
 from pathlib import Path
 
 from perception.frame import CAMERA_SEES, ENGINE_SEES, CameraState, EngineState
-from perception.pipeline.counters import FrameCounters
 from perception.provenance.identity import RunIdentity
 from perception.provenance.utc import ClockTie
 from perception.sources.counts import SourceCounts
 from perception.sources.rate import FALLBACK_RATE_HZ, Rate
 from perception.system.time_limits import SILENCE_LIMIT_S
+from perception.telemetry.counters import FrameCounters
 
 SILENCE_PERIODS = 5
 

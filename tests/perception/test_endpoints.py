@@ -18,11 +18,11 @@ from prometheus_client.parser import text_string_to_metric_families as of_text
 from perception.cli.log import command_log
 from perception.frame import CameraState, EngineState
 from perception.metrics.histogram import Histogram
-from perception.pipeline.counters import FrameCounters
 from perception.provenance.identity import RunIdentity
 from perception.provenance.kernel_time import Synchronisation
 from perception.provenance.utc import ClockTie
 from perception.sources.counts import SourceCounts
+from perception.telemetry.counters import FrameCounters
 from perception.telemetry.health import HealthReport, Memory, Phase, SinkHealth
 from perception.web.address import EndpointsError, parse_address
 from perception.web.connections import CONNECTIONS

@@ -11,11 +11,11 @@ import pytest
 
 from perception.frame import CameraState, EngineState, Frame, NoFrameRecord, Prediction
 from perception.pipeline import Runner
-from perception.pipeline.counters import FrameCounters
 from perception.sources.counts import SourceCounts
 from perception.sources.isolated.freshness import FreshnessSettings
 from perception.sources.source import Source, SourceInfo
 from perception.system.clock import Clock
+from perception.telemetry.counters import FrameCounters
 from perception.telemetry.health import HealthReport, Phase, SinkHealth, own_memory, silence_limit_s
 from perception.telemetry.reporter import HealthReporter
 

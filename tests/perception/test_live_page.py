@@ -30,9 +30,9 @@ from perception.config import NodeConfig
 from perception.frame import CameraState, Certainty, EngineState, Frame, NoFrameRecord, OutputItem, Prediction
 from perception.labels import ALTERNATIVE, BACKGROUND, DIRECT
 from perception.metrics.histogram import Histogram
-from perception.pipeline.counters import FrameCounters
 from perception.ros.settings import RosSettings
 from perception.sources.source import SourceInfo
+from perception.telemetry.counters import FrameCounters
 from perception.telemetry.health import HealthReport, Phase, SinkHealth
 from perception.web.address import EndpointsError
 from perception.web.connections import VIEWERS

@@ -13,10 +13,10 @@ import pytest
 from perception.concurrency.hang_watch import WatchdogSettings
 from perception.frame import CameraState, Frame, NoFrameRecord, OutputItem, Prediction
 from perception.pipeline import RunError, Runner, RunPolicy
-from perception.pipeline.counters import FrameCounters
 from perception.sources.isolated.freshness import FreshnessSettings
 from perception.sources.isolated.supervisor import IsolatedSource, Limits
 from perception.sources.source import EndOfSource, NoFrame, Source, SourceInfo
+from perception.telemetry.counters import FrameCounters
 
 LIMIT_S = 5.0
 LIVE, RECORDED = (SourceInfo("cam", is_live, (2, 2), 30.0) for is_live in (True, False))

@@ -21,8 +21,8 @@ from perception.cli.progress import Progress, is_wanted
 from perception.config import NodeConfig
 from perception.metrics.histogram import Histogram
 from perception.pipeline import Runner
-from perception.pipeline.counters import FrameCounters
 from perception.sources.source import SourceInfo
+from perception.telemetry.counters import FrameCounters
 
 
 class Running:

@@ -14,8 +14,8 @@ import pytest
 
 from perception.frame import Frame, Prediction
 from perception.pipeline import RunError, Runner
-from perception.pipeline.counters import FrameCounters
 from perception.sources.source import EndOfSource, Source, SourceInfo
+from perception.telemetry.counters import FrameCounters
 
 END_LIMIT_S = 1.0
 WAIT_LIMIT_S = 5.0

@@ -19,8 +19,8 @@ from perception.cli_config import parse
 from perception.config import NodeConfig
 from perception.frame import CameraState, EngineState
 from perception.inference.engines.providers import cache_folder
-from perception.pipeline.counters import FrameCounters
 from perception.system.time_limits import DRAIN_LIMIT_S
+from perception.telemetry.counters import FrameCounters
 from perception.telemetry.health import HealthReport, Phase, SinkHealth
 from perception.telemetry.systemd import SystemdNotifier
 
