@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from threading import Condition, Event, Lock, Thread, current_thread
+from threading import Event, Lock, Thread, current_thread
 from typing import Any, Final
 
 from perception.concurrency.busy_cores import BusyCores
@@ -42,8 +42,6 @@ class StageGroup:
         self.cores, self.clock = cores, clock
         self.lock = Lock()
         """Of all queues and counters, so that counts are of one moment; methods with `_locked` need it."""
-        self.room = Condition(self.lock)
-        """Fewer items are in flight than before."""
         self.is_stopping = Event()
         self._stopped_ns: int | None = None
         self.hung: set[str] = set()
@@ -68,7 +66,7 @@ class StageGroup:
         self, policy: Policy, capacity: int = 1, counts: Callable[[Any], bool] = lambda item: True
     ) -> Queue[Any]:
         """A new queue."""
-        return Queue(self.lock, policy, capacity, counts, self.room.notify)
+        return Queue(self.lock, policy, capacity, counts, self.room_locked)
 
     def thread(self, name: str, body: Callable[[], None], *, finishes: bool = False) -> Thread:
         """A new thread; takes the place of an older one of its name, for which nobody waits any more.
@@ -123,6 +121,9 @@ class StageGroup:
 
     def watch(self) -> None:
         """Look after stages that hang; to be called often."""
+
+    def room_locked(self) -> None:
+        """Fewer items are in flight than before; called with the lock."""
 
     def _break_off(self) -> None:
         """Begin nothing any more: after an error that ends the run, or a thread that could not be started."""

@@ -139,4 +139,4 @@ class Publisher:
         self.handed_over += 1
         for queue in self._queues:
             queue.put_locked(result)
-        self._run.room.notify()
+        self._run.room_locked()

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from threading import Condition
 from typing import Final
 
 from perception.concurrency.account import Account
@@ -89,6 +90,7 @@ class Runner(StageGroup):
         self._most_in_flight = self._batch + (0 if is_serial else FRAMES_AHEAD * len(predictors))
         super().__init__(BusyCores(busy), clock or Clock())
         self.age = Histogram()
+        self._has_room = Condition(self.lock)
         self.thread("capture", self._capture)
         self._capturing = self.stage("capture", is_timed=not info.is_live)
         self._captured = self._missed = 0
@@ -201,17 +203,27 @@ class Runner(StageGroup):
         with self.lock:
             self._frames.close_locked()
 
+    def room_locked(self) -> None:
+        """Let the capture thread go on, where that would not only wake it to see that it cannot."""
+        if self._frames.is_closed or self._room >= self._batch:
+            self._has_room.notify()
+
+    @property
+    def _room(self) -> int:
+        """How many frames more may be in flight."""
+        if self._info.is_live:
+            return 1
+        working = sum(worker.item is not None for worker in self._workers)
+        behind = max((len(sink.queue) for sink in self.sinks.values()), default=0)
+        return self._most_in_flight - len(self._frames) - working - self._publisher.waiting - behind
+
     def _wait_for_room(self) -> int:
         """Wait until another batch may be in flight; gives the room, and 0 once nothing more is captured."""
         with self.lock:
             while not self._frames.is_closed:
-                working = sum(worker.item is not None for worker in self._workers)
-                behind = max((len(sink.queue) for sink in self.sinks.values()), default=0)
-                in_flight = len(self._frames) + working + self._publisher.waiting + behind
-                room = 1 if self._info.is_live else self._most_in_flight - in_flight
-                if room >= self._batch:
+                if (room := self._room) >= self._batch:
                     return room
-                self.room.wait()
+                self._has_room.wait()
             return 0
 
     def _read(self) -> None:
