@@ -1,7 +1,9 @@
 """Two builds of the node, of any versions, in turns: python -m bench.baselines.two_builds OTHER_PYTHON VIDEO
 
-`drivable-bench --against` measures more, but only a build whose bench writes the same reports. This needs no
-more of the other build than its command and its records.
+Both run at once, and one at a time is stopped (SIGSTOP), for a second each: what else the machine does slows
+both alike, where whole runs in turns differ by a tenth and more on a shared machine. `drivable-bench
+--against` measures more, but only a build whose bench writes the same reports. This needs no more of the
+other build than its command and its records.
 """
 
 from __future__ import annotations
@@ -9,17 +11,21 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from itertools import product
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Final, NamedTuple
 
-FRAMES: Final = {"rt_m-int8": 300, "rt_s-int8": 700}
-"""Of a run, by model: four to six seconds on two cores."""
+MODELS: Final = ("rt_m-int8", "rt_s-int8")
 WARM_UP_FRAMES: Final = 30
+START_LIMIT_S: Final = 60.0
 
 
 class Setting(NamedTuple):
@@ -31,74 +37,142 @@ class Setting(NamedTuple):
     cores: int
 
 
-def run_once(python: str, setting: Setting, video: Path, frames: int) -> float:
-    """Frames a second of the node of an interpreter, from the times of publication in its records.
+class TurnError(ValueError):
+    """A node ended before its last turn."""
 
-    Starting and the first frames do not count, nor does closing the files.
+
+class Node:
+    """A node that is running and stopped by turns.
 
     Raises:
-        subprocess.CalledProcessError: if the node fails.
+        TurnError: if it ends before it has begun.
     """
-    with TemporaryDirectory() as folder:
-        records = Path(folder, "records.jsonl")
+
+    def __init__(self, python: str, setting: Setting, video: Path, folder: Path) -> None:
+        self._records, self._errors = folder / "records.jsonl", folder / "errors"
+        folder.mkdir()
         command = [python, "-m", "perception.node", "--model", setting.model, "--source", str(video)]
-        command += ["--max-frames", str(frames), "--jsonl", str(records)]
+        command += ["--jsonl", str(self._records)]
         if setting.output == "overlay":
-            command += ["--out", str(Path(folder, "overlay.mp4"))]
-        usable = os.sched_getaffinity(0)
-        os.sched_setaffinity(0, sorted(usable)[: setting.cores])
-        try:
-            subprocess.run(command, check=True, capture_output=True, cwd=folder)
-        finally:
-            os.sched_setaffinity(0, usable)
-        published_ns: list[int] = [
-            json.loads(line)["published_ns"] for line in records.read_text().splitlines()
+            command += ["--out", str(folder / "overlay.mp4")]
+        self._turns_ns: list[tuple[int, int]] = []
+        with self._errors.open("wb") as errors:
+            self._process = subprocess.Popen(command, stdout=errors, stderr=errors, cwd=folder)
+        end_s = time.monotonic() + START_LIMIT_S
+        while self._records_so_far() < WARM_UP_FRAMES:
+            if self._process.poll() is not None or time.monotonic() > end_s:
+                self._fail()
+            time.sleep(0.01)
+        self._process.send_signal(signal.SIGSTOP)
+
+    def take_turn(self, seconds: float) -> None:
+        """Run for so long; raises TurnError if its video ends."""
+        begin_ns = time.monotonic_ns()
+        self._process.send_signal(signal.SIGCONT)
+        time.sleep(seconds)
+        self._process.send_signal(signal.SIGSTOP)
+        self._turns_ns.append((begin_ns, time.monotonic_ns()))
+        if self._process.poll() is not None:
+            self._fail()
+
+    def turns_fps(self) -> list[float]:
+        """Frames a second that it published, in each turn."""
+        lines = self._records.read_text().split("\n")[:-1]
+        published_ns = [json.loads(line)["published_ns"] for line in lines]
+        return [
+            sum(begin_ns <= at_ns < end_ns for at_ns in published_ns) / (end_ns - begin_ns) * 1e9
+            for begin_ns, end_ns in self._turns_ns
         ]
-    counted = published_ns[min(WARM_UP_FRAMES, len(published_ns) - 2) :]
-    return (len(counted) - 1) / (counted[-1] - counted[0]) * 1e9
+
+    def end(self) -> None:
+        """Orderly, so that every record is written; safe to call twice."""
+        self._process.send_signal(signal.SIGTERM)
+        self._process.send_signal(signal.SIGCONT)
+        try:
+            self._process.wait(START_LIMIT_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def _records_so_far(self) -> int:
+        return self._records.read_bytes().count(b"\n") if self._records.exists() else 0
+
+    def _fail(self) -> None:
+        said = self._errors.read_text(errors="replace").strip().splitlines() or ["without a word"]
+        self.end()
+        raise TurnError(f"a node ended before its last turn; give a longer video, or see: {said[-1]}")
 
 
-def compare(
-    ours: str, other: str, settings: list[Setting], video: Path, rounds: int, frames: int | None = None
-) -> list[str]:
-    """A table in Markdown, one line a setting: ratio of ours to the other's, median and range over rounds."""
-    pairs: dict[Setting, list[tuple[float, float]]] = {setting: [] for setting in settings}
-    for number, setting in product(range(rounds), settings):
-        count = frames or FRAMES[setting.model]
-        order = (ours, other) if number % 2 else (other, ours)
-        seen = {python: run_once(python, setting, video, count) for python in order}
-        pairs[setting].append((seen[ours], seen[other]))
-    rows = ["| model | output | cores | frames a second | before | ratio |", "|---|---|---|---|---|---|"]
-    for setting, seen_fps in pairs.items():
-        ratios = [our_fps / other_fps for our_fps, other_fps in seen_fps]
-        our_fps, other_fps = (median(column) for column in zip(*seen_fps, strict=True))
-        rows.append(
-            f"| `{setting.model}` | {setting.output} | {setting.cores} | {our_fps:.0f} | {other_fps:.0f} "
-            f"| **{median(ratios):.3f}** ({min(ratios):.3f} to {max(ratios):.3f}) |"
-        )
-    return rows
+@contextmanager
+def on_cores(count: int) -> Iterator[None]:
+    """What is started meanwhile has that many cores."""
+    usable = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, sorted(usable)[:count])
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, usable)
+
+
+def take_turns(
+    pythons: Sequence[str], setting: Setting, video: Path, rounds: int, turn_s: float
+) -> list[list[float]]:
+    """Frames a second of the node of each interpreter, turn by turn; every other round in reverse order.
+
+    Raises:
+        TurnError: if one ends too early.
+    """
+    with TemporaryDirectory() as name, ExitStack() as stack:
+        nodes = []
+        with on_cores(setting.cores):
+            for number, python in enumerate(pythons):
+                nodes.append(Node(python, setting, video, Path(name, str(number))))
+                stack.callback(nodes[-1].end)
+        for number in range(rounds):
+            for node in nodes if number % 2 else reversed(nodes):
+                node.take_turn(turn_s)
+        for node in nodes:
+            node.end()
+        return [node.turns_fps() for node in nodes]
+
+
+def row(setting: Setting, ours: Sequence[float], others: Sequence[float]) -> str:
+    """Of the table, in Markdown: frames a second of both, their ratio round by round, and over all rounds."""
+    ratios = sorted(one / other for one, other in zip(ours, others, strict=True))
+    quarter = len(ratios) // 4
+    cells = [
+        f"`{setting.model}`",
+        setting.output,
+        str(setting.cores),
+        f"{median(ours):.0f}",
+        f"{median(others):.0f}",
+        f"**{median(ratios):.3f}** ({ratios[quarter]:.3f} to {ratios[-1 - quarter]:.3f})",
+        f"{sum(ours) / sum(others):.3f}",
+    ]
+    return f"| {' | '.join(cells)} |"
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Measure and print the table."""
     parser = argparse.ArgumentParser(prog="python -m bench.baselines.two_builds", description=__doc__)
     parser.add_argument("other", metavar="PYTHON", help="interpreter with the other build")
-    parser.add_argument("video", type=Path, help="a recording of at least as many frames as are measured")
-    parser.add_argument("--rounds", type=int, default=10)
-    parser.add_argument("--frames", type=int, help=f"of a run; by default {FRAMES}")
+    parser.add_argument("video", type=Path, help="a recording that lasts for all rounds")
+    parser.add_argument("--rounds", type=int, default=30)
+    parser.add_argument("--turn-s", type=float, default=1.0, help="seconds of a turn; a round is one of each")
     parser.add_argument("--cores", type=int, nargs="+", default=[2, 1])
-    parser.add_argument("--models", nargs="+", default=list(FRAMES), choices=list(FRAMES))
+    parser.add_argument("--models", nargs="+", default=MODELS, choices=MODELS)
     given = parser.parse_args(arguments)
     settings = [Setting(*each) for each in product(given.models, ("records", "overlay"), given.cores)]
+    columns = ("model", "output", "cores", "frames a second", "before", "ratio, middle half", "in all")
+    print(f"| {' | '.join(columns)} |\n{'|---' * len(columns)}|")
     try:
-        rows = compare(
-            sys.executable, given.other, settings, given.video.resolve(), given.rounds, given.frames
-        )
-    except (OSError, subprocess.CalledProcessError) as error:
-        said = getattr(error, "stderr", None) or str(error).encode()
-        print(f"two_builds: {said.decode().strip().splitlines()[-1]}", file=sys.stderr)
+        for setting in settings:
+            pythons = (given.other, sys.executable)
+            others, ours = take_turns(pythons, setting, given.video.resolve(), given.rounds, given.turn_s)
+            print(row(setting, ours, others), flush=True)
+    except (OSError, TurnError) as error:
+        print(f"two_builds: {error}", file=sys.stderr)
         return 1
-    print("\n".join(rows))
     return 0
 
 

@@ -12,40 +12,34 @@ import pytest
 from bench.baselines import two_builds
 
 MakeClip = Callable[..., Path]
-ONE_ROUND = ("--rounds", "1", "--frames", "40", "--cores", "1")
+SHORT = ("--rounds", "4", "--turn-s", "0.2", "--cores", "1", "--models", "rt_s-int8")
 
 
 @pytest.mark.slow
 def test_build_compared_with_itself_has_a_line_for_every_setting(
     make_clip: MakeClip, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    video = make_clip(frames=40)
+    status = two_builds.main([sys.executable, str(make_clip(frames=1000)), *SHORT])
 
-    status = two_builds.main(
-        [
-            sys.executable,
-            str(video),
-            "--rounds",
-            "1",
-            "--frames",
-            "40",
-            "--cores",
-            "1",
-            "--models",
-            "rt_s-int8",
-        ]
-    )
-
-    table = capsys.readouterr().out.splitlines()
+    _, _, *rows = (re.split(r" *\| *", line) for line in capsys.readouterr().out.splitlines())
     assert status == 0
-    assert [re.split(r" *\| *", row)[2:4] for row in table[2:]] == [["records", "1"], ["overlay", "1"]]
+    assert [row[2:4] for row in rows] == [["records", "1"], ["overlay", "1"]]
+    for row in rows:
+        assert 0.3 < float(row[7]) < 3
+
+
+@pytest.mark.slow
+def test_video_that_ends_too_soon_is_one_line(
+    make_clip: MakeClip, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert two_builds.main([sys.executable, str(make_clip(frames=40)), *SHORT]) == 1
+
+    assert re.match(r"two_builds: a node ended before its last turn; [^\n]*\n$", capsys.readouterr().err)
 
 
 def test_build_that_does_not_run_is_one_line(
     make_clip: MakeClip, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert (
-        two_builds.main([str(tmp_path / "python"), str(make_clip()), "--rounds", "1", "--frames", "5"]) == 1
-    )
+    assert two_builds.main([str(tmp_path / "python"), str(make_clip()), *SHORT]) == 1
 
     assert re.fullmatch(r"two_builds: .*No such file or directory: .*\n", capsys.readouterr().err)
