@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple
 
 from perception.frame import CameraState, EngineState, NoFrameRecord, OutputItem, Prediction
 from perception.sources.source import SourceInfo
+from perception.system.priority import NICE_OF_VIEWS, give_way
 from perception.system.redaction import redacted_line
 from perception.web.views import View, jpeg_of
 
@@ -46,7 +47,7 @@ class Pictures:
         self._waiting: set[asyncio.Event] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._encoding: dict[View, tuple[int, asyncio.Task[bytes]]] = {}
-        self._encoder = ThreadPoolExecutor(1, "pictures")
+        self._encoder = ThreadPoolExecutor(1, "pictures", give_way, (NICE_OF_VIEWS,))
         self._published_ns: deque[int] = deque(maxlen=256)
         self._certainties: deque[tuple[int, float | None]] = deque(
             maxlen=round(CERTAINTY_OVER_S / CERTAINTY_EVERY_S)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import re
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -32,6 +34,7 @@ from perception.labels import ALTERNATIVE, BACKGROUND, DIRECT
 from perception.metrics.histogram import Histogram
 from perception.ros.settings import RosSettings
 from perception.sources.source import SourceInfo
+from perception.system.priority import NICE_OF_VIEWS
 from perception.telemetry.counters import FrameCounters
 from perception.telemetry.health import HealthReport, Phase, SinkHealth
 from perception.web.address import EndpointsError
@@ -453,6 +456,19 @@ def test_frame_waits_for_one_that_is_newer(node: Node) -> None:
     assert second["x-camera-state"] == "ok"
     assert float(second["x-age-ms"]) >= 20
     assert image_of(jpeg).shape == (48, 64, 3)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere threads have no priority of their own")
+def test_pictures_are_made_where_the_network_leaves_time(node: Node) -> None:
+    with node.publishing():
+        assert node.ask("/frame.jpg")[0] == 200
+
+    nice = {
+        os.getpriority(os.PRIO_PROCESS, thread.native_id)
+        for thread in threading.enumerate()
+        if thread.name.startswith("pictures") and thread.native_id is not None
+    }
+    assert min(nice) >= NICE_OF_VIEWS
 
 
 def test_frame_that_is_not_live_is_none(node: Node) -> None:
