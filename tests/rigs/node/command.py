@@ -20,18 +20,20 @@ START_LIMIT_S: Final = 60.0
 RATE_HZ: Final = 30
 
 
-def make_clip(file: Path, seconds: float = 4.0, size_wh: tuple[int, int] = (1280, 720)) -> Path:
+def make_clip(
+    file: Path, seconds: float = 4.0, size_wh: tuple[int, int] = (1280, 720), rate_hz: int = RATE_HZ
+) -> Path:
     """A rendered drive as a recording."""
     from perception.sources.synthetic import SyntheticSource
 
-    source = SyntheticSource("day", size_wh, RATE_HZ)
+    source = SyntheticSource("day", size_wh, rate_hz)
     source.open()
     with av.open(str(file), "w") as container:
-        stream = container.add_stream("libx264", rate=RATE_HZ, options={"preset": "ultrafast"})
+        stream = container.add_stream("libx264", rate=rate_hz, options={"preset": "ultrafast"})
         stream.width, stream.height = size_wh
         stream.pix_fmt = "yuv420p"
-        stream.codec_context.time_base = Fraction(1, RATE_HZ)
-        for number in range(round(seconds * RATE_HZ)):
+        stream.codec_context.time_base = Fraction(1, rate_hz)
+        for number in range(round(seconds * rate_hz)):
             image = np.ascontiguousarray(source.read().image_bgr)
             picture = av.VideoFrame.from_ndarray(image, format="bgr24")
             picture.pts = number

@@ -10,12 +10,16 @@ HERE = Path(__file__).parent
 TESTS = HERE.parents[1]
 sys.path[:0] = [
     str(place)
-    for place in (HERE, HERE.parent, HERE.parent / "node", TESTS, TESTS / "perception", TESTS.parent)
+    for place in (
+        *(HERE, HERE.parent, HERE.parent / "node", HERE.parent / "ros"),
+        *(TESTS, TESTS / "perception", TESTS.parent),
+    )
 ]
 
 from clients import missing_packages  # noqa: E402
 from lines import run_all  # noqa: E402
 from packages import RigError, provide  # noqa: E402
+from together import SCENARIOS as TOGETHER  # noqa: E402
 from viewers import SCENARIOS  # noqa: E402
 
 CANNOT_RUN = 2
@@ -32,7 +36,7 @@ def main() -> int:
     except RigError as error:
         print(f"page: {error}", file=sys.stderr)
         return CANNOT_RUN
-    return run_all(SCENARIOS, options.scenarios)
+    return run_all(SCENARIOS | TOGETHER, options.scenarios)
 
 
 if __name__ == "__main__":

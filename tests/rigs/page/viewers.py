@@ -57,7 +57,7 @@ class Drive:
         live = ["--source", str(clip), "--realtime", "--loop", "--model", model, "--jsonl", str(self.jsonl)]
         self.process = start([*live, "--http", "127.0.0.1:0", "--http-token", TOKEN], log)
         wait_until(lambda: len(records(self.jsonl)) > 100, START_LIMIT_S)
-        self.port = int(re.findall(r"on port (\d+)", log.read_text())[0])
+        self.port = listening_port(log)
 
     def ages_ms(self, seconds: float) -> list[float]:
         """Of the frames that are published in the next seconds."""
@@ -78,12 +78,6 @@ class Drive:
             return 0
         finally:
             connection.close()
-
-    def ask_for_stream(self) -> socket.socket:
-        """A connection on which the stream begins."""
-        connection = socket.create_connection(("127.0.0.1", self.port), timeout=10)
-        connection.sendall(f"GET /stream.mjpg?token={TOKEN} HTTP/1.0\r\n\r\n".encode())
-        return connection
 
     def end(self) -> int:
         """Stop it; its exit status."""
@@ -135,15 +129,15 @@ def red() -> Line:
 def stopped_viewers() -> Line:
     """Viewers that take nothing, in every other round."""
     with _drive() as drive:
-        with _reading(drive):  # for what the first picture takes
+        with reading(drive.port):  # for what the first picture takes
             drive.ages_ms(ROUND_S)
         before_mb, pairs = drive.resident_mb(), []
         for _ in range(ROUNDS):
             alone_ms = drive.ages_ms(ROUND_S)
             with ExitStack() as stack:
                 for _ in range(STOPPED):
-                    stack.enter_context(drive.ask_for_stream())
-                pairs.append((_p90(alone_ms), _p90(drive.ages_ms(ROUND_S))))
+                    stack.enter_context(ask_for_stream(drive.port))
+                pairs.append((p90(alone_ms), p90(drive.ages_ms(ROUND_S))))
         grown_mb = drive.resident_mb() - before_mb
         status = drive.end()
     ratio, more_ms = _compared(pairs)
@@ -159,8 +153,8 @@ def one_viewer() -> Line:
         pairs, pictures = [], 0
         for _ in range(ROUNDS):
             alone_ms = drive.ages_ms(ROUND_S)
-            with _reading(drive) as counted:
-                pairs.append((_p90(alone_ms), _p90(drive.ages_ms(ROUND_S))))
+            with reading(drive.port) as counted:
+                pairs.append((p90(alone_ms), p90(drive.ages_ms(ROUND_S))))
             pictures += counted()
         status = drive.end()
     ratio, _ = _compared(pairs)
@@ -189,8 +183,8 @@ def hostile() -> Line:
         status = drive.end()
     answered = statuses.count(200) / len(statuses)
     seen = (
-        f"{len(before_ms) / 10:.1f} frames a second with p90 age {_p90(before_ms):.1f} ms before, "
-        f"{len(during_ms) / HOSTILE_S:.1f} with {_p90(during_ms):.1f} ms meanwhile; "
+        f"{len(before_ms) / 10:.1f} frames a second with p90 age {p90(before_ms):.1f} ms before, "
+        f"{len(during_ms) / HOSTILE_S:.1f} with {p90(during_ms):.1f} ms meanwhile; "
         f"{100 * answered:.0f} % of {len(statuses)} probes answered; "
         f"{during_mb - before_mb:+.1f} MB meanwhile, {after_mb - before_mb:+.1f} MB after; "
         f"then {after}; status {status}"
@@ -208,13 +202,25 @@ def hostile() -> Line:
     )
 
 
+def listening_port(log: Path) -> int:
+    """Of the page, as the node says it."""
+    return int(re.findall(r"on port (\d+)", log.read_text())[0])
+
+
+def ask_for_stream(port: int) -> socket.socket:
+    """A connection on which the stream begins."""
+    connection = socket.create_connection(("127.0.0.1", port), timeout=10)
+    connection.sendall(f"GET /stream.mjpg?token={TOKEN} HTTP/1.0\r\n\r\n".encode())
+    return connection
+
+
 @contextmanager
-def _reading(drive: Drive) -> Iterator[Callable[[], int]]:
+def reading(port: int) -> Iterator[Callable[[], int]]:
     """A viewer of the stream for as long as a block runs; gives the count of its pictures."""
     is_over, counted = Event(), [0]
 
     def read() -> None:
-        with drive.ask_for_stream() as connection:
+        with ask_for_stream(port) as connection:
             while not is_over.is_set() and (part := connection.recv(1 << 20)):
                 counted[0] += part.count(b"Content-Type: image/jpeg")
 
@@ -241,7 +247,8 @@ def _shown(pairs: list[tuple[float, float]]) -> str:
     return f"p90 age {alone_ms:.1f} ms alone, {beside_ms:.1f} ms beside; {ratio:.2f} x, {more_ms:+.1f} ms"
 
 
-def _p90(ages_ms: list[float]) -> float:
+def p90(ages_ms: list[float]) -> float:
+    """Which nine of ten are below."""
     return statistics.quantiles(ages_ms, n=10)[8]
 
 
