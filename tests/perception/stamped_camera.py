@@ -14,7 +14,8 @@ from typing import Any, Final
 import cv2
 import numpy as np
 
-BITS: Final = 24
+BITS: Final = 16
+"""The overlay's status line covers what is right of the middle."""
 CELL_PX: Final = 16
 WRAP_MS: Final = 1 << BITS
 PICTURES: Final = 50
