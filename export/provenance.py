@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from perception.cli_config import SettingsError, parse
-from train.config import Stage, TrainConfig
+from train.config import Stage, TrainConfig, augment_as_begun, stage_as_begun
 from train.models import PUBLISHED, Network
 from train.recipe import recipe_of
 
 OWN_LICENCE = "Apache-2.0"
 NOT_OF_THE_RECIPE = (
-    *("data", "layout", "label_map", "data_name", "data_licence", "encoder_weights", "weights", "teachers"),
-    "name",
+    *("data", "more_data", "layout", "label_map", "data_name", "data_licence", "encoder_weights", "weights"),
+    *("teachers", "name"),
     *("workers", "device", "out", "resume", "overwrite", "dry_run"),
 )
 """Settings that a recipe leaves open."""
@@ -34,9 +34,10 @@ def training_data(config: dict[str, Any], origin: Mapping[str, Any] | None = Non
     sources = []
     if config["data"]:
         sources.append(config.get("data_name") or f"the labelled frames of {Path(config['data']).name}")
+        sources += [more["name"] or Path(more["folder"]).name for more in config.get("more_data", [])]
     if any(stage["synthetic_drives"] for stage in config["stages"]):
         sources.append("rendered drives")
-    own = " and ".join(sources)
+    own = " and ".join([", ".join(sources[:-1]), *sources[-1:]] if sources[1:] else sources)
     if origin is None:
         return own
     theirs = origin["training_data"] or (
@@ -83,11 +84,14 @@ def recipe(config: dict[str, Any]) -> str | None:
     shipped = recipe_of(name) or ""
     try:
         recipe_settings = asdict(parse(TrainConfig, "", "", ["--config", shipped, "--model", name]))
-        stages = [asdict(Stage(**stage)) for stage in config["stages"]]
+        begun = config | {
+            "stages": [asdict(Stage(**stage_as_begun(stage))) for stage in config["stages"]],
+            **({"augment": augment_as_begun(config["augment"])} if "augment" in config else {}),
+        }
     except (SettingsError, TypeError):  # no such recipe, or stages of another version
         return None
     for setting, value in recipe_settings.items():
-        own = stages if setting == "stages" else config.get(setting, value)
+        own = begun.get(setting, value)
         if setting not in NOT_OF_THE_RECIPE and _plain(own) != _plain(value):
             return None
     return f"{shipped} --model {name}" if name in PUBLISHED else shipped
@@ -102,4 +106,5 @@ def _without_folders(config: dict[str, Any]) -> dict[str, Any]:
     """The settings with file names instead of paths."""
     named = {name: Path(config[name]).name for name in PATHS if config.get(name)}
     teachers = [teacher | {"file": Path(teacher["file"]).name} for teacher in config.get("teachers", [])]
-    return {**config, **named, "teachers": teachers}
+    further = [more | {"folder": Path(more["folder"]).name} for more in config.get("more_data", [])]
+    return {**config, **named, "teachers": teachers, "more_data": further}

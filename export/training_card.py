@@ -78,7 +78,15 @@ def _encoder(settings: Mapping[str, Any]) -> str:
 
 
 def _teacher(teacher: Mapping[str, Any]) -> str:
-    return f"`{teacher['file']}` (weight {teacher['weight']:g}, temperature {teacher['temperature']:g})"
+    manner = f"weight {teacher['weight']:g}, temperature {teacher['temperature']:g}"
+    if teacher.get("mirrored"):
+        manner += ", averaged with its answer to the mirrored frame"
+    return f"`{teacher['file']}` ({manner})"
+
+
+def _further(more: Mapping[str, Any]) -> str:
+    share = f", {100 * more['share']:g} % of the real frames" if more["share"] else ""
+    return f"`{more['folder']}`{share}"
 
 
 def _stages(settings: Mapping[str, Any], epochs: Sequence[Mapping[str, float]]) -> list[str]:
@@ -86,7 +94,10 @@ def _stages(settings: Mapping[str, Any], epochs: Sequence[Mapping[str, float]]) 
     rows = [f"| {' | '.join(names)} | best mean IoU on `val` |", f"|{'---|' * (len(names) + 1)}"]
     for index, stage in enumerate(settings["stages"]):
         rendered = stage["synthetic_drives"] * stage["frames_per_drive"]
-        frames = ["all of `train`"] * bool(settings.get("data")) + [f"{rendered:,} rendered"] * bool(rendered)
+        frames = ["all of `train`"] * bool(settings.get("data"))
+        if stage.get("more_data", True):
+            frames += [_further(more) for more in settings.get("more_data", [])]
+        frames += [f"{rendered:,} rendered"] * bool(rendered)
         reached = [
             entry["val_mean_iou"] for entry in epochs if entry["stage"] == index and "val_mean_iou" in entry
         ]

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from perception.cli.collisions import Input, Target, check_apart
 from perception.cli_config import SettingsError
-from train.config import Augment, Stage, Teacher, TrainConfig
+from train.config import Augment, Stage, Teacher, TrainConfig, augment_as_begun, stage_as_begun
 
 NAME: Final = re.compile(r"[0-9A-Za-z_][0-9A-Za-z_.-]{0,99}")
 """It becomes the name of a folder and of a file."""
@@ -64,8 +64,8 @@ def check_files(config: TrainConfig, settings_files: Sequence[Path] = ()) -> Non
     inputs = [Input(what, Path(name)) for what, name in named.items() if name and Path(name).exists()]
     inputs += [Input("a teacher", Path(teacher.file)) for teacher in config.teachers]
     inputs += [Input("the settings (--config)", file) for file in settings_files]
-    if config.data:
-        inputs.append(Input("the data", Path(config.data), is_data_set=True))
+    folders = [config.data, *(more.folder for more in config.more_data)]
+    inputs += [Input("the data", Path(folder), is_data_set=True) for folder in folders if folder]
     out = Path(config.out)
     targets = [Target("--out", out, is_folder=True, names="[^/]+/")]
     targets.append(Target("--out", out / config.run_name, is_folder=True, names=RUN_FILES))
@@ -75,7 +75,8 @@ def check_files(config: TrainConfig, settings_files: Sequence[Path] = ()) -> Non
 def changed_since(begun: dict[str, Any], config: TrainConfig) -> list[str]:
     """Names of the changed settings that a resumed run must keep; `begun` is from its checkpoint."""
     now = asdict(config)
-    return [name for name in FIXED if name in begun and begun[name] != now[name]]
+    then = begun | {"augment": augment_as_begun(begun.get("augment"))}
+    return [name for name in FIXED if name in begun and then[name] != now[name]]
 
 
 def changed_in_stage(begun: dict[str, Any], number: int, stage: Stage) -> list[str]:
@@ -85,7 +86,8 @@ def changed_in_stage(begun: dict[str, Any], number: int, stage: Stage) -> list[s
         begun: the settings of the run, from its checkpoint.
         number: index of the stage.
     """
-    return [name for name, value in asdict(stage).items() if begun["stages"][number][name] != value]
+    then = stage_as_begun(begun["stages"][number])
+    return [name for name, value in asdict(stage).items() if then[name] != value]
 
 
 def _wrong(config: TrainConfig) -> Iterator[str]:
@@ -95,6 +97,13 @@ def _wrong(config: TrainConfig) -> Iterator[str]:
         yield from (f"stage {number}: {line}" for line in _wrong_stage(stage))
     if config.augment:
         yield from _wrong_augment(config.augment)
+    for more in config.more_data:
+        if not 0 <= more.share < 1:
+            yield f"more_data {more.folder}: share must be at least 0 and less than 1, not {more.share:g}"
+    if sum(more.share for more in config.more_data) >= 1:
+        yield "more_data: the shares must come to less than 1"
+    if config.more_data and not config.data:
+        yield "more_data joins the frames of a data set: name that one (--data DIR)"
     for teacher in config.teachers:
         yield from (f"teacher {teacher.file}: {line}" for line in _wrong_teacher(teacher))
     for name in ("weight_decay", "clip_norm", "patience_epochs", "workers"):
@@ -127,7 +136,7 @@ def _wrong_stage(stage: Stage) -> Iterator[str]:
 
 
 def _wrong_augment(augment: Augment) -> Iterator[str]:
-    for name in ("flip", "shift", "blur", "noise", "darkness", "glare", "rain", "jpeg"):
+    for name in ("flip", "shift", "blur", "noise", "darkness", "glare", "rain", "jpeg", "low_resolution"):
         if not 0 <= (share := getattr(augment, name)) <= 1:
             yield f"augment: {name} must be from 0 to 1, not {share:g}"
     if not 0 < augment.scale_min <= augment.scale_max:

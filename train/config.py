@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Literal
 
 # Grey 116 is close to ImageNet's mean in all three channels. One integer for all of them makes the uint8
 # frame itself a quantised tensor with zero point 116, and the zero padding of the first convolution exactly
@@ -38,6 +39,8 @@ class Augment:
     """Share of frames with streaks and drops."""
     jpeg: float = 0.1
     """Share of frames compressed until blocks show."""
+    low_resolution: float = 0.0
+    """Share of frames shrunk to 128 pixels of width or a little more and scaled up again."""
 
 
 @dataclass(frozen=True)
@@ -57,8 +60,24 @@ class Stage:
     frames_per_drive: int = 20
     taught: bool = True
     """Whether this stage uses the teachers."""
+    more_data: bool = True
+    """Whether this stage uses the run's `more_data`."""
     augment: Augment | None = None
     """Augmentation of this stage, if it differs from the run's."""
+
+
+@dataclass(frozen=True)
+class MoreData:
+    """A further data set, whose `train` frames join those of the run's `data`."""
+
+    folder: str
+    name: str | None = None
+    """Its name in the model card; without one, the folder's."""
+    share: float = 0.0
+    """Its share of the real frames of an epoch, drawn at random each time; 0 takes every frame once."""
+    scale_pictures: bool = False
+    """Scale pictures that are smaller than their labels to the labels' size (bicubic); otherwise they are an
+    error."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +91,8 @@ class Teacher:
     """Weight of its loss; that of the labels is 1."""
     temperature: float = 2.0
     """Softening of the class distributions, for a teacher with our labels."""
+    mirrored: bool = False
+    """Average its answer with that to the mirrored frame; it then takes twice the time."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +109,9 @@ class TrainConfig:
     """Folder of the data set; without one, only synthetic drives are used."""
     layout: str = "auto"
     """Layout of the data set; auto recognises it."""
+    more_data: list[MoreData] = field(default_factory=list)
+    """Further data sets for training; validation uses `data` alone, whose validation recordings they may not
+    contain."""
     label_map: str | None = None
     """YAML with the class of each label value, for a plain folder of images and masks."""
     data_name: str | None = None
@@ -149,6 +173,17 @@ class TrainConfig:
     def pad_bgr(self) -> tuple[int, int, int]:
         """The colour that frames are padded with."""
         return pad_bgr_of(self.mean_bgr)
+
+
+def stage_as_begun(stage: Mapping[str, Any]) -> dict[str, Any]:
+    """A stage's settings in a checkpoint, with the defaults of those that its version did not have."""
+    known: dict[str, Any] = {setting.name: setting.default for setting in fields(Stage)} | dict(stage)
+    return known | {"augment": augment_as_begun(known["augment"])}
+
+
+def augment_as_begun(augment: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """As `stage_as_begun`, for the settings of augmentation."""
+    return None if augment is None else asdict(Augment()) | dict(augment)
 
 
 def pad_bgr_of(mean_bgr: tuple[float, float, float]) -> tuple[int, int, int]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from perception.cli_config import parse
 from perception.labels import LABELS
+from perception.system.atomic_file import write_atomically
 from perception.system.json_text import why_unreadable
 
 REPORT = Path("report") / "report.json"
@@ -23,6 +24,8 @@ class TableConfig:
     """Folder that drivable-train wrote to."""
     models: list[str] = field(default_factory=list)
     """Networks in the order of the rows; without any, all that have a report, best first."""
+    curves: str | None = None
+    """PNG file for the curves of all these runs: mean IoU on the validation frames by hours of training."""
 
 
 def run(arguments: list[str], say: Callable[[str], None]) -> None:
@@ -48,6 +51,21 @@ def run(arguments: list[str], say: Callable[[str], None]) -> None:
     say("|---" * len(columns) + "|")
     for report in reports:
         say(_row(report))
+    if config.curves:
+        _draw(Path(config.curves), reports)
+
+
+def _draw(file: Path, reports: list[dict[str, Any]]) -> None:
+    from train.report.charts import compared, to_png  # matplotlib, which takes most of a second
+
+    try:
+        write_atomically(file, to_png(compared({_name(report): report["history"] for report in reports})))
+    except OSError as error:
+        raise ValueError(f"{file}: cannot be written: {error.strerror}") from error
+
+
+def _name(report: dict[str, Any]) -> str:
+    return str(report["config"].get("name") or report["model"])
 
 
 def _read(file: Path) -> dict[str, Any]:
@@ -67,7 +85,7 @@ def _row(report: dict[str, Any]) -> str:
     weights = config.get("weights") or config["encoder_weights"]
     hours = sum(entry["seconds"] for entry in report["history"]) / 3600
     cells = [
-        f"`{report['model']}`",
+        f"`{_name(report)}`",
         f"**{100 * figures['mean_iou']:.2f} %**",
         *(f"{100 * figures['iou'][label]:.2f}" for label in LABELS),
         f"{network['parameters'] / 1e6:.2f} M",

@@ -63,7 +63,7 @@ def open_teacher(settings: Teacher, device: torch.device) -> DistillationLoss:
     if not file.is_file():
         raise TeacherError(f"{file}: no such teacher")
     if file.suffix in (".pt", ".pth"):
-        return ClassesLoss(_checkpoint_logits(file, device), settings.temperature)
+        return ClassesLoss(_answers(_checkpoint_logits(file, device), settings), settings.temperature)
     try:
         session = load_session(read_model(file), str(file), [CPU], threads=0)
     except EngineError as error:
@@ -80,7 +80,16 @@ def open_teacher(settings: Teacher, device: torch.device) -> DistillationLoss:
             f"{file}: outputs {engine.contract.output} of {', '.join(engine.contract.labels)}, not logits of "
             f"{', '.join(LABELS)}; export the teacher with --target cpu"
         )
-    return ClassesLoss(_engine_logits(engine), settings.temperature)
+    return ClassesLoss(_answers(_engine_logits(engine), settings), settings.temperature)
+
+
+def _answers(teach: Callable[[Tensor], Tensor], settings: Teacher) -> Callable[[Tensor], Tensor]:
+    """The teacher as it is, or averaged over the frame and its mirror image."""
+
+    def both(frame: Tensor) -> Tensor:
+        return (teach(frame) + teach(frame.flip(3)).flip(3)) / 2
+
+    return both if settings.mirrored else teach
 
 
 class ClassesLoss:

@@ -95,7 +95,21 @@ def test_noise_and_compression_keep_the_picture() -> None:
         assert 1 < difference < 20
 
 
-@pytest.mark.parametrize("kind", ["darkness", "glare", "rain", "sensor_noise", "jpeg_artefacts"])
+def test_low_resolution_leaves_no_more_detail_than_its_pixels_had() -> None:
+    torch.manual_seed(0)
+    wide = torch.zeros(3, 360, 640, dtype=torch.uint8)
+    wide[:, :, ::2] = 255
+
+    coarse = augment.low_resolution(wide)
+
+    assert coarse.shape == wide.shape
+    assert coarse.float().std() < 0.1 * wide.float().std()
+    assert (coarse.float().mean() - wide.float().mean()).abs() < 3
+
+
+@pytest.mark.parametrize(
+    "kind", ["darkness", "glare", "rain", "sensor_noise", "jpeg_artefacts", "low_resolution"]
+)
 def test_mask_passes_through_what_changes_only_light(kind: str) -> None:
     mask = torch.randint(0, 3, (90, 160), dtype=torch.uint8)
 

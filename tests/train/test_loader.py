@@ -106,6 +106,26 @@ def test_another_seed_is_another_order() -> None:
     assert list(order) != first
 
 
+def test_epoch_takes_at_most_so_many_frames_of_a_range_and_others_each_time() -> None:
+    order = Steps(20, 4, at_most={range(10, 18): 2})
+    epochs = []
+    for seed in range(6):
+        order.seed = seed
+        epochs.append({index for step in order for index, _ in step})
+
+    assert len(order) == 3
+    for epoch in epochs:
+        assert len(epoch) == 12
+        assert len(epoch & set(range(10, 18))) <= 2
+    assert len(set().union(*epochs) & set(range(10, 18))) > 4
+
+
+def test_range_that_has_no_more_is_taken_whole() -> None:
+    few, all_of_them = Steps(8, 4, at_most={range(2, 5): 30}), Steps(8, 4)
+
+    assert list(few) == list(all_of_them)
+
+
 def test_step_that_cannot_be_shared_is_refused() -> None:
     with pytest.raises(ValueError, match="batch_size 6 cannot be shared by 4 processes evenly"):
         Steps(100, 6, 0, 4)

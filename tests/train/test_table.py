@@ -6,6 +6,8 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 from train.cli import main
@@ -43,6 +45,21 @@ def test_best_network_comes_first_with_all_its_figures(
         "| 2 x CPU |",
         "| `small` | **61.00 %** | 70.00 | 50.00 | 90.00 | 1.23 M | 4.7 MiB | random | 2 | 3 min | 2 x CPU |",
     ]
+
+
+def test_curves_of_all_runs_are_one_picture(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("a", "b"):
+        report(tmp_path, name, 0.6)
+        file = tmp_path / name / "report" / "report.json"
+        content = json.loads(file.read_text())
+        content["history"] = [{"seconds": 90.0, "val_mean_iou": share} for share in (0.5, 0.6)]
+        file.write_text(json.dumps(content))
+
+    rows(capsys, str(tmp_path), "--curves", str(tmp_path / "curves.png"))
+
+    picture = cv2.imread(str(tmp_path / "curves.png"))
+    assert picture.shape == (660, 1100, 3)
+    assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 20
 
 
 def test_named_networks_keep_their_order(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -150,6 +150,30 @@ def test_checkpoint_teaches_what_its_network_says(tmp_path: Path) -> None:
     assert opposite > 10 * same
 
 
+def test_mirrored_teacher_averages_both_views_of_a_frame(tmp_path: Path) -> None:
+    checkpoint = Checkpoint.fresh(TrainConfig("rt_s", [Stage((64, 32), 1, 1, 1e-3)]))
+    torch.manual_seed(0)
+    network = build_model("rt_s", 3).eval()
+    checkpoint.model = network.state_dict()
+    file = tmp_path / "teacher.pt"
+    checkpoint.save(file)
+    frame = torch.randint(0, 255, (1, 3, HEIGHT, WIDTH), dtype=torch.uint8)
+    label = torch.zeros(1, HEIGHT, WIDTH)
+    with torch.no_grad():
+        one, other = (network((view.float() - 116) / 57.4) for view in (frame, frame.flip(3)))
+    averaged = (one + other.flip(3)) / 2
+
+    alone, mirrored = (
+        open_teacher(Teacher(str(file), mirrored=both), torch.device("cpu"))
+        .loss(frame, label, TrainingOutputs(averaged), averaged)
+        .item()
+        for both in (False, True)
+    )
+
+    assert mirrored < 0.01
+    assert alone > 2 * mirrored
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [

@@ -33,6 +33,7 @@ def build_augmentation(settings: Augment, pad_bgr: Bgr) -> torch.nn.Module:
             v2.RandomApply([OnImage(darkness)], settings.darkness),
             v2.RandomApply([OnImage(glare)], settings.glare),
             v2.RandomApply([OnImage(rain)], settings.rain),
+            v2.RandomApply([OnImage(low_resolution)], settings.low_resolution),
             v2.RandomApply([OnImage(blur)], settings.blur),
             v2.RandomApply([OnImage(sensor_noise)], settings.noise),
             v2.RandomApply([OnImage(jpeg_artefacts)], settings.jpeg),
@@ -100,6 +101,16 @@ class OnImage(v2.Transform):
 
     def transform(self, image: Tensor, params: dict[str, object]) -> Tensor:
         return tv_tensors.wrap(self._change(image.as_subclass(Tensor)), like=image)
+
+
+def low_resolution(image: Tensor) -> Tensor:
+    """A picture of 112 to 224 pixels of width that was scaled up, as some data sets are to be had."""
+    _, height, width = image.shape
+    small_w = min(width, int(_uniform(112, 224)))
+    small = cv2.resize(
+        _rows(image), (small_w, max(1, small_w * height // width)), interpolation=cv2.INTER_AREA
+    )
+    return _planes(cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC))
 
 
 def blur(image: Tensor) -> Tensor:

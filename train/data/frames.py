@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -90,6 +90,16 @@ class DataSet:
     def is_fault(self, reason: str) -> bool:
         """Whether a reason of `why_implausible` is an error; the user's own label map overrides most."""
         return self.is_numbered or reason == NO_LABELLED_PIXEL
+
+    def scaling_pictures(self) -> DataSet:
+        """The same, with pictures that are smaller than their labels scaled to the labels' size."""
+        frames = {
+            split: PairedFrames(some.pairs, some.read_label, scales_pictures=True)
+            if isinstance(some, PairedFrames)
+            else some
+            for split, some in self.frames.items()
+        }
+        return replace(self, frames=frames)
 
     def check_disjoint(self, *splits: str) -> None:
         """Raise DataError if the data set's own list has one recording in two of these splits."""

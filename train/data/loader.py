@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -83,23 +83,38 @@ class Steps(Sampler[list[Draw]]):
     take. Frames that do not fill a last step are left out.
     """
 
-    def __init__(self, frames: int, batch_size: int, rank: int = 0, processes: int = 1) -> None:
+    def __init__(
+        self,
+        frames: int,
+        batch_size: int,
+        rank: int = 0,
+        processes: int = 1,
+        at_most: Mapping[range, int] | None = None,
+    ) -> None:
         """
+        Args:
+            at_most: of the frames in a range an epoch takes so many, other ones each time.
+
         Raises:
             ValueError: if a step cannot be shared evenly.
         """
         if batch_size % processes:
             raise ValueError(f"batch_size {batch_size} cannot be shared by {processes} processes evenly")
         self.frames, self.batch_size, self.rank, self.processes = frames, batch_size, rank, processes
+        self._at_most = at_most or {}
+        self._taken = frames - sum(max(0, len(some) - most) for some, most in self._at_most.items())
         self.seed = 0
         """Set before each epoch."""
 
     def __len__(self) -> int:
-        return self.frames // self.batch_size
+        return self._taken // self.batch_size
 
     def __iter__(self) -> Iterator[list[Draw]]:
         generator = torch.Generator().manual_seed(self.seed)
         order = torch.randperm(self.frames, generator=generator).tolist()
+        for some, most in self._at_most.items():
+            left_out = set([frame for frame in order if frame in some][most:])
+            order = [frame for frame in order if frame not in left_out]
         seeds = torch.randint(2**62, (self.frames,), generator=generator).tolist()
         for step in range(len(self)):
             places = range(step * self.batch_size + self.rank, (step + 1) * self.batch_size, self.processes)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence, Set
 
 import cv2
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from train.config import Stage, TrainConfig
+from train.config import MoreData, Stage, TrainConfig
 from train.data.augment import build_augmentation
 from train.data.frames import DataError, LabelledFrames
 from train.data.layouts import read_data_set
@@ -49,7 +49,8 @@ def training_batches(config: TrainConfig, stage: Stage, processes: Processes) ->
     varied = stage.augment or config.augment
     augmentation = build_augmentation(varied, config.pad_bgr) if varied else None
     batches = Batches(frame_sets, stage.input_wh, config.pad_bgr, augmentation, config.resize)
-    order = Steps(len(batches), stage.batch_size, processes.rank, processes.count)
+    at_most = _at_most(config, stage, frame_sets)
+    order = Steps(len(batches), stage.batch_size, processes.rank, processes.count, at_most)
     return _loader(batches, order, config.workers, processes), order
 
 
@@ -76,14 +77,18 @@ def _loader(batches: Batches, order: Iterable[list[Draw]], workers: int, process
 
 
 def training_frames(config: TrainConfig, stage: Stage) -> list[LabelledFrames]:
-    """The split `train`, and the stage's rendered drives.
+    """The split `train`, that of each further data set, and the stage's rendered drives.
 
     Raises:
-        DataError: if there is neither, less than one batch, or the data cannot be read.
+        DataError: if there is none of them, less than one batch, the data cannot be read, or a further data
+            set has a recording of the validation frames.
     """
     sets: list[LabelledFrames] = []
     if config.data:
         sets.append(_real(config, config.data, "train"))
+        if stage.more_data and config.more_data:
+            kept_back = _recordings(_real(config, config.data, "val"))
+            sets += [_further(more, kept_back) for more in config.more_data]
     if stage.synthetic_drives:
         sets.append(SyntheticDrives(stage.synthetic_drives, stage.frames_per_drive, RENDERED_WH))
     if not sets:
@@ -91,6 +96,37 @@ def training_frames(config: TrainConfig, stage: Stage) -> list[LabelledFrames]:
     if (count := sum(map(len, sets))) < stage.batch_size:
         raise DataError(f"{count} training frames are fewer than one batch of {stage.batch_size}")
     return sets
+
+
+def _further(more: MoreData, kept_back: Set[str]) -> LabelledFrames:
+    data_set = read_data_set(more.folder, "auto")
+    if more.scale_pictures:
+        data_set = data_set.scaling_pictures()
+    frames = data_set.open("train")
+    if shared := sorted(_recordings(frames) & kept_back):
+        raise DataError(
+            f"{more.folder}: recording {shared[0]} is in the validation frames too (of {len(shared)}); "
+            "leave those out"
+        )
+    return frames
+
+
+def _recordings(frames: LabelledFrames) -> Set[str]:
+    return {frames.recording(index) for index in range(len(frames))}
+
+
+def _at_most(config: TrainConfig, stage: Stage, frame_sets: Sequence[LabelledFrames]) -> dict[range, int]:
+    """How many frames an epoch takes of the data sets that have a share, by their places among all frames."""
+    if not (config.data and stage.more_data):
+        return {}
+    shares = [0.0, *(more.share for more in config.more_data)]
+    in_full = sum(len(some) for some, share in zip(frame_sets, shares, strict=False) if not share)
+    limits, first = {}, 0
+    for some, share in zip(frame_sets, shares, strict=False):
+        if share:
+            limits[range(first, first + len(some))] = round(in_full * share / (1 - sum(shares)))
+        first += len(some)
+    return limits
 
 
 def validation_frames(config: TrainConfig) -> LabelledFrames:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -35,9 +36,13 @@ class Pair:
 class PairedFrames:
     """Frames that are decoded on access."""
 
-    def __init__(self, pairs: Sequence[Pair], read_label: ReadLabel) -> None:
+    def __init__(
+        self, pairs: Sequence[Pair], read_label: ReadLabel, *, scales_pictures: bool = False
+    ) -> None:
+        """`scales_pictures`: to the size of their labels, where they are smaller and of the same shape."""
         self.pairs = pairs
         self.read_label = read_label
+        self.scales_pictures = scales_pictures
 
     def __len__(self) -> int:
         return len(self.pairs)
@@ -52,6 +57,9 @@ class PairedFrames:
         image_bgr, class_map = read_image_bgr(pair.image_file), self.read_label(pair.label_file)
         if image_bgr.shape[:2] != class_map.shape:
             (height, width), (image_height, image_width) = class_map.shape, image_bgr.shape[:2]
+            if self.scales_pictures and image_width < width and image_height * width == image_width * height:
+                larger = cv2.resize(image_bgr, (width, height), interpolation=cv2.INTER_CUBIC)
+                return np.asarray(larger, np.uint8), class_map
             raise DataError(
                 f"{pair.label_file}: is {width}x{height} pixels, its image {image_width}x{image_height}"
             )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -89,6 +89,28 @@ def curves(config: dict[str, Any], history: Sequence[dict[str, float]]) -> Figur
     rate_axes.set_xlabel("epoch", color=INK)
     rate_axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     rate_axes.set_xlim(0.5, max(1, len(history)) + 0.5)
+    return figure
+
+
+def compared(histories: Mapping[str, Sequence[dict[str, float]]]) -> Figure:
+    """Mean IoU on the validation frames over the hours of training, a line for each run.
+
+    Args:
+        histories: by name of the run: one entry per epoch.
+    """
+    figure = Figure(figsize=(10, 6), layout="constrained")
+    axes = figure.subplots()
+    for name, history in histories.items():
+        hours = np.cumsum([entry.get("seconds", np.nan) for entry in history]) / 3600
+        values = [entry.get("val_mean_iou", np.nan) for entry in history]
+        best = f", best {100 * np.nanmax(values):.2f} %" if np.isfinite(values).any() else ""
+        axes.plot(hours, values, marker="o", markersize=3, label=f"{name}{best}")
+    _style(axes, "mean IoU on the validation frames")
+    axes.yaxis.set_major_formatter(_PERCENT)
+    axes.grid(axis="y", color=_GRID)
+    axes.set_xlim(left=0)
+    axes.set_xlabel("hours of training", color=INK)
+    figure.legend(loc="outside lower center", ncols=3, frameon=False, labelcolor="linecolor")
     return figure
 
 
