@@ -172,8 +172,8 @@ class _Run:
             (width, height), memory_gb = stage.input_wh, self.processes.peak_memory_bytes() / 1e9
             self.say(
                 f"stage {number + 1}/{len(stages)} {width}x{height}: {step_s:.3g} s a step, "
-                f"{memory_gb:.2f} GB; {epochs} epochs of {steps} steps and {validation_s:.3g} s of "
-                f"validation take {tqdm.format_interval(stage_s)}"
+                f"{memory_gb:.2f} GB; {epochs} epoch{'s' * (epochs != 1)} of {steps} steps and "
+                f"{validation_s:.3g} s of validation take {tqdm.format_interval(stage_s)}"
             )
         self.say(f"dry run: training would take {tqdm.format_interval(total_s)}; nothing was written")
         return self.best_file
