@@ -58,8 +58,10 @@ class PictureDecoder:
 
     def _raw(self, message: Any) -> Picture:
         wh, encoding = (message.width, message.height), message.encoding
-        check_pixels(wh, self._max_pixels, self._name)
         content: NDArray[np.uint8] = np.asarray(message.data, np.uint8)
+        if wh[0] * wh[1] > content.size:  # of any encoding: a damaged header is no large picture
+            raise BrokenPictureError(f"{content.size} bytes for {wh[0]}x{wh[1]} pixels")
+        check_pixels(wh, self._max_pixels, self._name)
         if encoding in _OF_FOUR:
             pixels = _of_four(content, wh, message.step)
             return Picture(np.asarray(cv2.cvtColor(pixels, _OF_FOUR[encoding]), np.uint8))
@@ -74,6 +76,8 @@ class PictureDecoder:
         if wh is None:
             if not content:
                 raise BrokenPictureError("no bytes")
+            if _is_read(message.format):
+                raise BrokenPictureError(f"{len(content)} bytes are no picture of format {message.format!r}")
             raise SourceError(
                 f"{self._name}: pictures of format {message.format!r} are not read; JPEG and PNG are"
             )
@@ -83,8 +87,14 @@ class PictureDecoder:
         try:
             picture = ImageFile(self._name, self._max_pixels, content).picture()
         except SourceError as error:
-            raise BrokenPictureError(str(error)) from None
+            raise BrokenPictureError(str(error).removeprefix(f"{self._name}: ")) from None
         return Picture(picture.image_bgr, picture.is_damaged)
+
+
+def _is_read(form: str) -> bool:
+    """Whether a message states JPEG or PNG, as `jpeg` or `bgr8; jpeg compressed bgr8`."""
+    is_known = any(name in form.lower() for name in ("jpeg", "jpg", "png"))
+    return is_known and "depth" not in form.lower()
 
 
 def _of_four(content: NDArray[np.uint8], wh: tuple[int, int], step: int) -> NDArray[np.uint8]:

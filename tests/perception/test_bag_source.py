@@ -3,161 +3,28 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import av
 import cv2
 import numpy as np
 import pytest
+from bags import (
+    RATE_HZ,
+    TOPIC,
+    WH,
+    compressed,
+    image,
+    pictures_bgr,
+    read_all,
+    video,
+    write_bag,
+)
 from numpy.typing import NDArray
-from rosbags.rosbag1 import Writer as Writer1
-from rosbags.rosbag2 import StoragePlugin
-from rosbags.rosbag2 import Writer as Writer2
-from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
-from perception.frame import Frame
 from perception.imaging.yuv import Yuv420
 from perception.sources import SourceSettings, build_source
-from perception.sources.source import EndOfSource, SourceError
-
-WH = (64, 48)
-RATE_HZ = 20
-TOPIC = "/camera/image"
-FIRST_NS = 1_700_000_000_000_000_000
-IMAGE, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
-VIDEO = "foxglove_msgs/msg/CompressedVideo"
-VIDEO_FIELDS = "builtin_interfaces/Time timestamp\nstring frame_id\nuint8[] data\nstring format\n"
-
-Maker = Callable[[Any, int, NDArray[np.uint8]], tuple[str, Any]]
-
-
-def pictures_bgr(count: int = 4) -> list[NDArray[np.uint8]]:
-    """(H, W, 3) each: a moving edge, in colours that every encoding holds."""
-    pictures = []
-    for number in range(count):
-        picture = np.full((WH[1], WH[0], 3), (40, 90, 160), np.uint8)
-        picture[:, : 8 + 8 * number] = (200, 60, 30)
-        pictures.append(picture)
-    return pictures
-
-
-def stamp_ns_of(number: int) -> int:
-    return FIRST_NS + round(number * 1e9 / RATE_HZ)
-
-
-def header(store: Any, stamp_ns: int, seq: int | None = None) -> Any:
-    time = store.types["builtin_interfaces/msg/Time"](*divmod(stamp_ns, 1_000_000_000))
-    first = () if seq is None else (seq,)
-    return store.types["std_msgs/msg/Header"](*first, time, "camera")
-
-
-def packed(encoding: str, bgr: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], int]:
-    """The bytes of an encoding, and of one row."""
-    width = bgr.shape[1]
-    match encoding:
-        case "bgr8":
-            return bgr, 3 * width
-        case "rgb8":
-            return np.asarray(bgr[..., ::-1]), 3 * width
-        case "bgra8":
-            return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2BGRA), np.uint8), 4 * width
-        case "mono8":
-            return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2GRAY), np.uint8), width
-        case "yuv422":
-            return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2YUV_UYVY), np.uint8), 2 * width
-        case "yuv422_yuy2":
-            return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2YUV_YUY2), np.uint8), 2 * width
-    i420 = np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2YUV_I420), np.uint8)
-    height = bgr.shape[0]
-    chroma = i420[height:].reshape(2, -1)
-    return np.concatenate([i420[:height].ravel(), chroma.T.ravel()]), width  # nv12
-
-
-def image(encoding: str) -> Maker:
-    def make(store: Any, number: int, bgr: NDArray[np.uint8], stamp_ns: int | None = None) -> tuple[str, Any]:
-        data, step = packed(encoding, bgr)
-        seq = number if "seq" in store.types["std_msgs/msg/Header"].__dataclass_fields__ else None
-        head = header(store, stamp_ns_of(number) if stamp_ns is None else stamp_ns, seq)
-        height, width = bgr.shape[:2]
-        data = np.ascontiguousarray(data).ravel()
-        return IMAGE, store.types[IMAGE](head, height, width, encoding, 0, step, data)
-
-    return make
-
-
-def compressed(suffix: str, form: str) -> Maker:
-    def make(store: Any, number: int, bgr: NDArray[np.uint8]) -> tuple[str, Any]:
-        _, data = cv2.imencode(suffix, bgr)
-        seq = number if "seq" in store.types["std_msgs/msg/Header"].__dataclass_fields__ else None
-        head = header(store, stamp_ns_of(number), seq)
-        return COMPRESSED, store.types[COMPRESSED](head, form, np.asarray(data, np.uint8))
-
-    return make
-
-
-def video(codec: str, form: str) -> Maker:
-    encoder = av.CodecContext.create(codec, "w")
-    assert isinstance(encoder, av.VideoCodecContext)
-    encoder.width, encoder.height = WH
-    encoder.pix_fmt, encoder.framerate = "yuv420p", RATE_HZ
-    encoder.options = {
-        "tune": "zerolatency",
-        "preset": "ultrafast",
-        "x265-params": "log-level=none:bframes=0",
-    }
-
-    def make(store: Any, number: int, bgr: NDArray[np.uint8]) -> tuple[str, Any]:
-        frame = av.VideoFrame.from_ndarray(bgr, "bgr24").reformat(format="yuv420p")
-        frame.pts = number
-        data = b"".join(bytes(packet) for packet in encoder.encode(frame))
-        stamp = store.types["builtin_interfaces/msg/Time"](*divmod(stamp_ns_of(number), 1_000_000_000))
-        return VIDEO, store.types[VIDEO](stamp, "camera", np.frombuffer(data, np.uint8), form)
-
-    return make
-
-
-def write_bag(
-    path: Path, make: Maker, form: str = "mcap", topics: Sequence[str] = (TOPIC,), count: int = 4
-) -> Path:
-    """A bag by rosbags' own writers; gives what to open."""
-    store = get_typestore(Stores.ROS1_NOETIC if form == "ros1" else Stores.ROS2_HUMBLE)
-    if form != "ros1":
-        store.register(get_types_from_msg(VIDEO_FIELDS, VIDEO))
-    messages = [make(store, number, bgr) for number, bgr in enumerate(pictures_bgr(count))]
-    type_name = messages[0][0]
-    if form == "ros1":
-        path = path.with_suffix(".bag")
-        with Writer1(path) as one:
-            to = [one.add_connection(topic, type_name, typestore=store) for topic in topics]
-            for number, (_, message) in enumerate(messages):
-                for connection in to:
-                    data = store.serialize_ros1(message, type_name)
-                    one.write(connection, stamp_ns_of(number) + 5_000_000, data)
-        return path
-    plugin = StoragePlugin.SQLITE3 if form == "sqlite3" else StoragePlugin.MCAP
-    with Writer2(path, version=9, storage_plugin=plugin) as two:
-        places = [two.add_connection(topic, type_name, typestore=store) for topic in topics]
-        for number, (_, message) in enumerate(messages):
-            for place in places:
-                two.write(place, stamp_ns_of(number) + 5_000_000, store.serialize_cdr(message, type_name))
-    if form == "folder":
-        return path
-    return next(path.glob("*.db3" if form == "sqlite3" else "*.mcap")) if form != "sqlite3" else path
-
-
-def read_all(spec: str, **settings: Any) -> list[Frame]:
-    source = build_source(spec, SourceSettings(**settings))
-    source.open()
-    frames = []
-    try:
-        while True:
-            frames.append(source.read())
-    except EndOfSource:
-        return frames
-    finally:
-        source.close()
+from perception.sources.source import SourceError
 
 
 @pytest.mark.parametrize("form", ["mcap", "folder", "sqlite3", "ros1"])

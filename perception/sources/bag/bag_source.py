@@ -12,7 +12,9 @@ from typing import Any, Final
 
 from perception.frame import Frame
 from perception.ros.pictures import PICTURE_TYPES, BrokenPictureError, PictureDecoder
-from perception.sources.bag.bag_file import PICTURES, BagFile, BagMessage, BagTopic, is_bag
+from perception.sources.bag.bag_file import BagFile
+from perception.sources.bag.bag_message import PICTURES, BagMessage, BagTopic
+from perception.sources.bag.bag_place import is_bag
 from perception.sources.bag.video_messages import VideoMessages
 from perception.sources.counts import SourceCounts
 from perception.sources.decoding.frame_times import FrameTimes
@@ -29,6 +31,7 @@ MARK: Final = "#"
 """Between a bag and a topic."""
 RATE_OVER: Final = 30
 """Messages from whose times the rate is taken."""
+LISTED: Final = 6
 
 
 class BagSource(Source):
@@ -99,17 +102,22 @@ class BagSource(Source):
         ahead = _first_of(bag, topic.name)
         if not ahead:
             raise SourceError(f"{name}: holds no message")
-        self._has_stamps = _stamp_ns(ahead[0].message) > 0
+        first = next((each for each in ahead if not each.problem), ahead[0])
+        self._has_stamps = _stamp_ns(first.message) > 0
         rate_hz = _rate_hz([self._time_of(each) for each in ahead])
         self._times = FrameTimes(rate_hz)
         self._frames_read = self._missed = self._decode_errors = 0
         self._messages = bag.messages(topic.name)
         self._peeked: BagMessage | None = None
         self._cut: SourceError | None = None
+        self._problem = ""
         try:
             self._first = self._next()
         except EndOfSource:
-            raise SourceError(f"{name}: none of its {topic.count} messages has a picture") from None
+            none = f"none of its {self._frames_read} messages has a picture; the first: {self._problem}"
+            raise SourceError(f"{name}: {none}") from None
+        if self._decode_errors:
+            self._report()
         by = "stamps of their headers" if self._has_stamps else "times of recording, as headers have none"
         return SourceInfo(
             *(self._source_id, False, self._first.frame_wh, rate_hz),
@@ -125,12 +133,13 @@ class BagSource(Source):
     def _chosen(self, bag: BagFile) -> BagTopic:
         topics = bag.topics
         listed = ", ".join(f"{it.name} ({it.count} {PICTURES[it.type_name]})" for it in topics) or "none"
-        if self._wanted is None:
-            if len(topics) == 1:
-                return topics[0]
-            names = [it.name for it in topics]
+        if not self._wanted:
+            cameras = topics
+            if len(cameras) == 1:
+                return cameras[0]
+            names = [it.name for it in cameras or topics]
             likely = next((name for name in names if "image" in name), *names[:1]) if names else ""
-            which = f"; name one, as {self._path}{MARK}{likely}" if names else ""
+            which = f"; name one, as {self._path}{MARK}{likely}" if names else _others(bag.all_topics)
             raise SourceError(f"{self._path}: topics with pictures are {listed}{which}")
         for topic in topics:
             if topic.name.strip("/") == self._wanted.strip("/"):
@@ -150,6 +159,8 @@ class BagSource(Source):
             time_ns = self._times.time_ns(self._time_of(message), self._next_time_ns)
             frame_id, self._frames_read = self._frames_read, self._frames_read + 1
             try:
+                if message.problem:
+                    raise BrokenPictureError(message.problem)
                 picture = self._decoder.picture(message.message)
             except BrokenPictureError as error:
                 self._miss(frame_id, str(error))
@@ -171,12 +182,15 @@ class BagSource(Source):
         raise EndOfSource
 
     def _miss(self, frame_id: int, problem: str) -> None:
-        if not self._decode_errors:
-            log.warning(
-                f"{self._source_id}: message {frame_id}: {problem}; it is left out, as others like it"
-            )
         self._missed += 1
         self._decode_errors += 1
+        if not self._problem:
+            self._problem = f"message {frame_id}: {problem}"
+            if frame_id >= self._missed:  # else `open` says it
+                self._report()
+
+    def _report(self) -> None:
+        log.warning(f"{self._source_id}: {self._problem}; it is left out, as others like it")
 
     def _take(self) -> BagMessage | None:
         message, self._peeked = self._peek(), None
@@ -193,26 +207,39 @@ class BagSource(Source):
 
     def _time_of(self, message: BagMessage) -> int | None:
         """Nanoseconds, as in the header; None for one without a time among others that have one."""
-        return (_stamp_ns(message.message) or None) if self._has_stamps else message.log_ns
+        if not self._has_stamps:
+            return message.log_ns
+        return None if message.problem else (_stamp_ns(message.message) or None)
 
     def _next_time_ns(self) -> int | None:
         following = self._peek()
         return None if following is None else self._time_of(following)
 
 
+def _others(types: dict[str, str]) -> str:
+    """Topics without pictures, for who looks for the right one."""
+    listed = [f"{name} ({type_name})" for name, type_name in sorted(types.items())]
+    more = f" and {len(listed) - LISTED} more" if len(listed) > LISTED else ""
+    return f"; it has {', '.join(listed[:LISTED])}{more}" if listed else ""
+
+
 def _first_of(bag: BagFile, topic: str) -> list[BagMessage]:
-    """The first messages; fewer where the bag ends, or is cut off."""
+    """The first messages; fewer where the bag ends, or is cut off. Raises SourceError if there is none."""
     found: list[BagMessage] = []
     try:
         for message in islice(bag.messages(topic), RATE_OVER):
             found.append(message)
     except SourceError:
-        pass  # reported where reading gets there
+        if not found:
+            raise
+        # else reported where reading gets there
     return found
 
 
 def _stamp_ns(message: Any) -> int:
-    """Of its header; 0 for none."""
+    """Of its header; 0 for none, and for a message that cannot be decoded."""
+    if message is None:
+        return 0
     stamp = message.timestamp if hasattr(message, "timestamp") else message.header.stamp
     return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
 
