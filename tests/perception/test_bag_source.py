@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,9 @@ import cv2
 import numpy as np
 import pytest
 from bags import (
+    COMPRESSED,
+    FIRST_NS,
+    IMAGE,
     RATE_HZ,
     TOPIC,
     WH,
@@ -17,10 +21,14 @@ from bags import (
     image,
     pictures_bgr,
     read_all,
+    stamp_ns_of,
     video,
     write_bag,
 )
 from numpy.typing import NDArray
+from rosbags.rosbag2 import StoragePlugin
+from rosbags.rosbag2 import Writer as Writer2
+from rosbags.typesys import Stores, get_typestore
 
 from perception.imaging.yuv import Yuv420
 from perception.sources import SourceSettings, build_source
@@ -172,3 +180,66 @@ def test_files_of_a_bag_are_inputs(tmp_path: Path) -> None:
     assert spec.kind == "bag"
     assert {file.name for file in SOURCES["bag"].files(spec.text)} >= {"drive", "metadata.yaml", "drive.mcap"}
     shutil.rmtree(folder)
+
+
+def node_bag(path: Path, cameras: Sequence[str] = (), picture: bool = True) -> Path:
+    """With the topics of this node, below /drivable, and raw cameras."""
+    store = get_typestore(Stores.ROS2_HUMBLE)
+    names = ["class_map", "confidence", "overlay/compressed", *(["image/compressed"] if picture else [])]
+    with Writer2(path, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
+        of_text = writer.add_connection("/drivable/record", "std_msgs/msg/String", typestore=store)
+        text = store.types["std_msgs/msg/String"]("{}")
+        writer.write(of_text, FIRST_NS, store.serialize_cdr(text, "std_msgs/msg/String"))
+        for topic in [*(f"/drivable/{name}" for name in names), *cameras]:
+            make = compressed(".jpg", "jpeg") if topic.endswith("/compressed") else image("mono8")
+            type_name = COMPRESSED if topic.endswith("/compressed") else IMAGE
+            connection = writer.add_connection(topic, type_name, typestore=store)
+            for number, bgr in enumerate(pictures_bgr()):
+                data = store.serialize_cdr(make(store, number, bgr)[1], type_name)
+                writer.write(connection, stamp_ns_of(number), data)
+    return next(path.glob("*.mcap"))
+
+
+@pytest.mark.parametrize(
+    ("cameras", "chosen"),
+    [([], "/drivable/image/compressed"), (["/front/image_raw"], "/front/image_raw")],
+    ids=["its picture", "the camera it was made from"],
+)
+def test_bag_of_this_node_gives_its_camera_without_a_topic(
+    cameras: list[str], chosen: str, tmp_path: Path
+) -> None:
+    source = build_source(str(node_bag(tmp_path / "drive", cameras)), SourceSettings())
+
+    info = source.open()
+    source.close()
+
+    assert f" of {chosen}, " in info.description
+
+
+def test_masks_are_a_source_only_by_their_name(tmp_path: Path) -> None:
+    bag = node_bag(tmp_path / "drive", picture=False)
+
+    assert len(read_all(f"{bag}#/drivable/class_map")) == 4
+    with pytest.raises(SourceError, match=r"/drivable/class_map \(4 pictures\), .*, which are masks"):
+        read_all(str(bag))
+
+
+def test_several_cameras_beside_this_node_are_named_first(tmp_path: Path) -> None:
+    bag = node_bag(tmp_path / "drive", ["/left/image_raw", "/right/image_raw"])
+
+    with pytest.raises(SourceError, match=r"name one, as .*drive\.mcap#/left/image_raw"):
+        read_all(str(bag))
+
+
+def test_topics_named_like_masks_are_cameras_where_no_node_of_this_kind_was(tmp_path: Path) -> None:
+    assert len(read_all(str(write_bag(tmp_path / "drive", image("mono8"), topics=["/tof/confidence"])))) == 4
+
+
+def test_topics_of_this_node_are_those_that_it_publishes() -> None:
+    from perception.ros.messages import RosEncoder
+    from perception.sources.bag.camera_topics import PUBLISHED
+    from perception.sources.source import SourceInfo
+
+    published = RosEncoder(SourceInfo("camera", True, WH, RATE_HZ), "/node").topics
+
+    assert {f"/node/{name}": type_name for name, type_name in PUBLISHED.items()} == published

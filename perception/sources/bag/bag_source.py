@@ -15,6 +15,7 @@ from perception.ros.pictures import PICTURE_TYPES, BrokenPictureError, PictureDe
 from perception.sources.bag.bag_file import BagFile
 from perception.sources.bag.bag_message import PICTURES, BagMessage, BagTopic
 from perception.sources.bag.bag_place import is_bag
+from perception.sources.bag.camera_topics import cameras_among
 from perception.sources.bag.video_messages import VideoMessages
 from perception.sources.counts import SourceCounts
 from perception.sources.decoding.frame_times import FrameTimes
@@ -134,13 +135,14 @@ class BagSource(Source):
         topics = bag.topics
         listed = ", ".join(f"{it.name} ({it.count} {PICTURES[it.type_name]})" for it in topics) or "none"
         if not self._wanted:
-            cameras = topics
+            cameras = cameras_among(topics, bag.all_topics)
             if len(cameras) == 1:
                 return cameras[0]
             names = [it.name for it in cameras or topics]
             likely = next((name for name in names if "image" in name), *names[:1]) if names else ""
             which = f"; name one, as {self._path}{MARK}{likely}" if names else _others(bag.all_topics)
-            raise SourceError(f"{self._path}: topics with pictures are {listed}{which}")
+            masks = "" if cameras or not topics else ", which are masks"
+            raise SourceError(f"{self._path}: topics with pictures are {listed}{masks}{which}")
         for topic in topics:
             if topic.name.strip("/") == self._wanted.strip("/"):
                 return topic
