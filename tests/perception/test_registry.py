@@ -92,8 +92,9 @@ def test_every_kind_is_in_the_dict(tmp_path: Path) -> None:
         "https://a/b",
         "synthetic",
         "ros:/a",
-        str(tmp_path),
+        str(tmp_path / "images"),
     ]
+    (tmp_path / "images").mkdir()
     specs.append(str(tmp_path / "pipe"))
     (tmp_path / "drive.mcap").write_bytes(b"\x89MCAP0\r\n")
     specs.append(f"{tmp_path / 'drive.mcap'}#/camera")

@@ -42,7 +42,7 @@ def place_of(path: Path) -> Path:
     if (path / METADATA).is_file():
         if _METADATA_HAS not in _content(path / METADATA):
             raise SourceError(
-                f"{path / METADATA}: is not that of a bag; ros2 bag reindex {path} writes it anew"
+                f"{path / METADATA}: is not that of a bag; ros2 bag reindex {path} writes another"
             )
         return path
     bags = _bags_in(path)
