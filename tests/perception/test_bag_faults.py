@@ -27,6 +27,8 @@ from bags import (
 from mcap.reader import make_reader
 from mcap.writer import CompressionType, Writer
 from numpy.typing import NDArray
+from rosbags.rosbag2 import StoragePlugin
+from rosbags.rosbag2 import Writer as Writer2
 from rosbags.typesys import Stores, get_typestore
 
 from perception.sources import SourceSettings, build_source
@@ -290,3 +292,62 @@ def test_rubbish_in_any_place_ends_in_one_line(tmp_path: Path) -> None:
         bag.write_bytes(content)
 
         assert "\n" not in read_until_error(bag)[1]
+
+
+def test_topic_with_messages_of_another_type_too_gives_its_pictures(tmp_path: Path) -> None:
+    store = get_typestore(Stores.ROS2_HUMBLE)
+    text = "std_msgs/msg/String"
+    with Writer2(tmp_path / "drive", version=9, storage_plugin=StoragePlugin.MCAP) as writer:
+        of_text = writer.add_connection(TOPIC, text, typestore=store)
+        of_pictures = writer.add_connection(TOPIC, IMAGE, typestore=store)
+        for number, bgr in enumerate(pictures_bgr()):
+            line = store.serialize_cdr(store.types[text]("on"), text)
+            writer.write(of_text, stamp_ns_of(number) - 1, line)
+            _, message = image("bgr8")(store, number, bgr)
+            writer.write(of_pictures, stamp_ns_of(number), store.serialize_cdr(message, IMAGE))
+    cut = tmp_path / "cut.mcap"
+    cut.write_bytes((tmp_path / "drive/drive.mcap").read_bytes()[:-40])
+
+    assert read_until_error(tmp_path / "drive") == (4, "")
+    assert read_until_error(cut)[0] == 4
+
+
+@pytest.mark.parametrize("is_cut", [False, True], ids=["whole", "cut off"])
+def test_type_that_a_bag_defines_otherwise_is_refused_by_its_fields(is_cut: bool, tmp_path: Path) -> None:
+    bag = tmp_path / "a.mcap"
+    with bag.open("wb") as stream:
+        writer = Writer(stream)
+        writer.start(profile="ros2", library="another's")
+        schema = writer.register_schema(IMAGE, "ros2msg", b"uint32 height\nuint32 width\n")
+        channel = writer.register_channel(TOPIC, "cdr", schema)
+        writer.add_message(channel, 1, b"\x00\x01\x00\x00" + struct.pack("<II", 48, 64), 1)
+        writer.finish()
+    if is_cut:
+        bag.write_bytes(bag.read_bytes()[:-40])
+
+    with pytest.raises(
+        SourceError, match="sensor_msgs/msg/Image has no header, encoding, step, data in this bag"
+    ):
+        read_all(str(bag))
+
+
+def test_folder_whose_mcap_is_cut_off_gives_what_it_has(tmp_path: Path) -> None:
+    folder = write_bag(tmp_path / "drive", image("bgr8"), "folder")
+    bag = folder / "drive.mcap"
+    bag.write_bytes(bag.read_bytes()[:-40])
+
+    count, line = read_until_error(folder)
+
+    assert (count, line) == (4, f"{bag}: ends before its end: it was cut off")
+
+
+def test_folder_of_which_a_file_is_missing_gives_the_other_and_says_so(tmp_path: Path) -> None:
+    folder = write_bag(tmp_path / "drive", image("bgr8"), "folder")
+    metadata = folder / "metadata.yaml"
+    metadata.write_text(metadata.read_text().replace("  - drive.mcap", "  - drive.mcap\n  - drive_1.mcap"))
+
+    count, line = read_until_error(folder)
+
+    assert count == 4
+    assert "Some database files are missing" in line
+    assert "drive_1.mcap" in line

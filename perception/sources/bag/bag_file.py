@@ -27,8 +27,9 @@ class BagFile:
     def __init__(self, path: Path) -> None:
         path = place_of(path)
         is_mcap = path.is_file() and head_of(path).startswith(MCAP_BEGINS)
+        files = [path] if is_mcap else sorted(path.glob("*.mcap"))
         try:
-            if is_mcap:
+            if files:
                 import mcap.reader  # noqa: F401
             from rosbags.highlevel import AnyReader
             from rosbags.typesys import Stores, get_typestore
@@ -36,15 +37,17 @@ class BagFile:
             raise SourceError(f"{path}: bags need packages that are not installed; {_INSTALL}") from None
         self._path = path
         self._scan: McapScan | None = None
+        self._refused = ""
         reader: Any = None
         try:
             reader = AnyReader([path], default_typestore=get_typestore(Stores.ROS2_JAZZY))
             reader.open()
         except Exception as error:  # of the packages, for files of any content
-            if not is_mcap:
-                says = f"{line_of(error)}{_hint(error, path)}"
-                raise SourceError(f"{path}: cannot be read as a bag: {says}") from None
-            self._scan = McapScan(path)
+            refused = f"{path}: cannot be read as a bag: {line_of(error)}{_hint(error, path)}"
+            if len(files) != 1:
+                raise SourceError(refused) from None
+            self._path, self._scan = files[0], McapScan(files[0])
+            self._refused = "" if is_mcap else refused
         self._reader = reader
 
     @property
@@ -66,16 +69,22 @@ class BagFile:
             return self._scan.types
         return {connection.topic: connection.msgtype for connection in self._reader.connections}
 
-    def messages(self, topic: str) -> Iterator[BagMessage]:
-        """Its messages, in the order of recording.
+    def messages(self, topic: BagTopic) -> Iterator[BagMessage]:
+        """Its messages of that type, in the order of recording.
 
         Raises:
             SourceError: where the bag is damaged or ends before its end; what came before it is good.
         """
         if self._scan is not None:
             yield from self._scan.messages(topic)
+            if self._refused:  # though its only file is whole
+                raise SourceError(self._refused)
             return
-        chosen = [connection for connection in self._reader.connections if connection.topic == topic]
+        chosen = [
+            connection
+            for connection in self._reader.connections
+            if (connection.topic, connection.msgtype) == (topic.name, topic.type_name)
+        ]
         count = 0
         try:
             for connection, log_ns, data in self._reader.messages(connections=chosen):
@@ -87,7 +96,7 @@ class BagFile:
                 count += 1
         except Exception as error:  # as above
             raise SourceError(
-                f"{self._path}: is damaged after {count} messages of {topic}: {line_of(error)}"
+                f"{self._path}: is damaged after {count} messages of {topic.name}: {line_of(error)}"
                 f"{_hint(error, self._path)}"
             ) from None
         if journal := journal_of(self._path):

@@ -10,6 +10,12 @@ PICTURES: Final = {
     "sensor_msgs/msg/CompressedImage": "JPEG or PNG",
     "foxglove_msgs/msg/CompressedVideo": "video",
 }
+_FIELDS: Final = {
+    "sensor_msgs/msg/Image": ("header", "height", "width", "encoding", "step", "data"),
+    "sensor_msgs/msg/CompressedImage": ("header", "format", "data"),
+    "foxglove_msgs/msg/CompressedVideo": ("timestamp", "data", "format"),
+}
+"""That pictures are taken from: a bag brings its own definitions of types."""
 
 
 class BagMessage(NamedTuple):
@@ -35,3 +41,8 @@ class BagTopic:
 def line_of(error: Exception) -> str:
     """What a package says, in one line."""
     return " ".join(str(error).split()).rstrip(".")
+
+
+def lacking(message: Any, type_name: str) -> list[str]:
+    """Fields that the bag's definition of the type does not have."""
+    return [field for field in _FIELDS[type_name] if not hasattr(message, field)]

@@ -13,7 +13,7 @@ from typing import Any, Final
 from perception.frame import Frame
 from perception.ros.pictures import PICTURE_TYPES, BrokenPictureError, PictureDecoder
 from perception.sources.bag.bag_file import BagFile
-from perception.sources.bag.bag_message import PICTURES, BagMessage, BagTopic
+from perception.sources.bag.bag_message import PICTURES, BagMessage, BagTopic, lacking
 from perception.sources.bag.bag_place import is_bag
 from perception.sources.bag.camera_topics import cameras_among
 from perception.sources.bag.video_messages import VideoMessages
@@ -100,15 +100,17 @@ class BagSource(Source):
             if is_video
             else PictureDecoder(topic.type_name, name, self._max_pixels)
         )
-        ahead = _first_of(bag, topic.name)
+        ahead = _first_of(bag, topic)
         if not ahead:
             raise SourceError(f"{name}: holds no message")
         first = next((each for each in ahead if not each.problem), ahead[0])
+        if not first.problem and (fields := lacking(first.message, topic.type_name)):
+            raise SourceError(f"{name}: {topic.type_name} has no {', '.join(fields)} in this bag")
         self._has_stamps = _stamp_ns(first.message) > 0
         rate_hz = _rate_hz([self._time_of(each) for each in ahead])
         self._times = FrameTimes(rate_hz)
         self._frames_read = self._missed = self._decode_errors = 0
-        self._messages = bag.messages(topic.name)
+        self._messages = bag.messages(topic)
         self._peeked: BagMessage | None = None
         self._cut: SourceError | None = None
         self._problem = ""
@@ -143,9 +145,8 @@ class BagSource(Source):
             which = f"; name one, as {self._path}{MARK}{likely}" if names else _others(bag.all_topics)
             masks = "" if cameras or not topics else ", which are masks"
             raise SourceError(f"{self._path}: topics with pictures are {listed}{masks}{which}")
-        for topic in topics:
-            if topic.name.strip("/") == self._wanted.strip("/"):
-                return topic
+        if named := [topic for topic in topics if topic.name.strip("/") == self._wanted.strip("/")]:
+            return max(named, key=lambda topic: topic.count)  # a topic may have had several types
         types = {name.strip("/"): type_name for name, type_name in bag.all_topics.items()}
         if type_name := types.get(self._wanted.strip("/")):
             raise SourceError(
@@ -225,7 +226,7 @@ def _others(types: dict[str, str]) -> str:
     return f"; it has {', '.join(listed[:LISTED])}{more}" if listed else ""
 
 
-def _first_of(bag: BagFile, topic: str) -> list[BagMessage]:
+def _first_of(bag: BagFile, topic: BagTopic) -> list[BagMessage]:
     """The first messages; fewer where the bag ends, or is cut off. Raises SourceError if there is none."""
     found: list[BagMessage] = []
     try:

@@ -37,13 +37,15 @@ class McapScan:
             raise SourceError(f"{path}: holds no message; {self._problem or 'it was cut off, or is no bag'}")
         self.topics = [BagTopic(*key, count) for key, count in sorted(counts.items())]
 
-    def messages(self, topic: str) -> Iterator[BagMessage]:
+    def messages(self, topic: BagTopic) -> Iterator[BagMessage]:
         """As of `BagFile`."""
         decoders: dict[int, Callable[[bytes], Any]] = {}
         count = 0
         try:
             for schema, channel, message in self._records():
-                if channel.topic != topic or not _is_ros(schema, channel):
+                if channel.topic != topic.name or not _is_ros(schema, channel):
+                    continue
+                if _type_name(schema) != topic.type_name:
                     continue
                 if channel.id not in decoders:
                     decoders[channel.id] = _decoder(schema, channel)
@@ -57,7 +59,7 @@ class McapScan:
             if _is_end(error):
                 raise SourceError(f"{self._path}: ends before its end: it was cut off") from None
             raise SourceError(
-                f"{self._path}: is damaged after {count} messages of {topic}: {line_of(error)}"
+                f"{self._path}: is damaged after {count} messages of {topic.name}: {line_of(error)}"
             ) from None
 
     def _counted_by_index(self) -> dict[tuple[str, str], int] | None:
