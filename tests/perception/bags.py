@@ -133,6 +133,7 @@ def write_bag(
                     data = store.serialize_ros1(message, type_name)
                     one.write(connection, stamp_ns_of(number) + 5_000_000, data)
         return path
+    path.parent.mkdir(exist_ok=True)
     plugin = StoragePlugin.SQLITE3 if form == "sqlite3" else StoragePlugin.MCAP
     with Writer2(path, version=9, storage_plugin=plugin) as two:
         places = [two.add_connection(topic, type_name, typestore=store) for topic in topics]

@@ -351,3 +351,25 @@ def test_folder_of_which_a_file_is_missing_gives_the_other_and_says_so(tmp_path:
     assert count == 4
     assert "Some database files are missing" in line
     assert "drive_1.mcap" in line
+
+
+def test_files_of_the_only_bag_in_a_folder_are_inputs(tmp_path: Path) -> None:
+    from perception.sources.registry import SOURCES
+
+    bag = write_bag(tmp_path / "trip/drive", image("bgr8"), "folder")
+
+    assert bag / "drive.mcap" in SOURCES["bag"].files(str(tmp_path / "trip"))
+
+
+def test_only_bag_in_a_folder_stays_the_source_when_an_output_is_beside_it(tmp_path: Path) -> None:
+    folder = tmp_path / "trip"
+    folder.mkdir()
+    write_mcap(folder / "drive.mcap", count=3)
+    source = build_source(str(folder), SourceSettings(loop=True, max_frames=6))
+    source.open()
+    shutil.copy(folder / "drive.mcap", folder / "output.mcap")
+
+    frames = [source.read() for _ in range(6)]
+    source.close()
+
+    assert [frame.frame_id for frame in frames] == list(range(6))

@@ -25,7 +25,8 @@ class BagFile:
     """
 
     def __init__(self, path: Path) -> None:
-        path = place_of(path)
+        self.place = path = place_of(path)
+        """What was opened, where `path` is a folder around it."""
         is_mcap = path.is_file() and head_of(path).startswith(MCAP_BEGINS)
         files = [path] if is_mcap else sorted(path.glob("*.mcap"))
         try:

@@ -14,7 +14,7 @@ from perception.frame import Frame
 from perception.ros.pictures import PICTURE_TYPES, BrokenPictureError, PictureDecoder
 from perception.sources.bag.bag_file import BagFile
 from perception.sources.bag.bag_message import PICTURES, BagMessage, BagTopic, lacking
-from perception.sources.bag.bag_place import is_bag
+from perception.sources.bag.bag_place import is_bag, place_of
 from perception.sources.bag.camera_topics import cameras_among
 from perception.sources.bag.video_messages import VideoMessages
 from perception.sources.counts import SourceCounts
@@ -49,6 +49,7 @@ class BagSource(Source):
 
     def __init__(self, path: Path, topic: str | None = None, max_pixels: int = MAX_PIXELS) -> None:
         self._path, self._wanted, self._max_pixels = path, topic, max_pixels
+        self._place = path
         self._bag: BagFile | None = None
         self._first: Frame | None = None
         self._decode_errors = 0
@@ -57,7 +58,8 @@ class BagSource(Source):
     def open(self) -> SourceInfo:
         """Open the bag and decode the topic's first picture; raises SourceError."""
         self.close()
-        self._bag = BagFile(self._path)
+        self._bag = BagFile(self._place)
+        self._place = self._bag.place  # of the next round too, if an output is beside it by then
         try:
             return self._begin(self._bag)
         except BaseException:
@@ -277,7 +279,18 @@ def _build(spec: str, settings: NoSettings, reading: SourceSettings) -> BagSourc
 
 def _files(spec: str) -> list[Path]:
     path = Path(_parts(spec)[0])
-    return [path, *sorted(file for file in path.iterdir() if file.is_file())] if path.is_dir() else [path]
+    found = [path]
+    for folder in {path, _place_or(path)}:
+        if folder.is_dir():
+            found += sorted(file for file in folder.iterdir() if file.is_file())
+    return found
+
+
+def _place_or(path: Path) -> Path:
+    try:
+        return place_of(path)
+    except SourceError:  # said when it is opened
+        return path
 
 
 BAG: Final = SourceKind(
