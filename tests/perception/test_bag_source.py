@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import tracemalloc
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -243,3 +244,19 @@ def test_topics_of_this_node_are_those_that_it_publishes() -> None:
     published = RosEncoder(SourceInfo("camera", True, WH, RATE_HZ), "/node").topics
 
     assert {f"/node/{name}": type_name for name, type_name in PUBLISHED.items()} == published
+
+
+def test_opening_keeps_one_picture_of_those_whose_times_it_looks_at(tmp_path: Path) -> None:
+    def large(store: Any, number: int, bgr: NDArray[np.uint8]) -> tuple[str, Any]:
+        return image("bgr8")(store, number, np.full((500, 700, 3), number, np.uint8))
+
+    bag = write_bag(tmp_path / "drive", large, count=25)
+    source = build_source(str(bag), SourceSettings())
+
+    tracemalloc.start()
+    source.open()
+    _, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    source.close()
+
+    assert peak_bytes < 10 * 500 * 700 * 3

@@ -102,14 +102,15 @@ class BagSource(Source):
             if is_video
             else PictureDecoder(topic.type_name, name, self._max_pixels)
         )
-        ahead = _first_of(bag, topic)
-        if not ahead:
+        first, times_ns = _look_ahead(bag, topic)
+        if first is None:
             raise SourceError(f"{name}: holds no message")
-        first = next((each for each in ahead if not each.problem), ahead[0])
         if not first.problem and (fields := lacking(first.message, topic.type_name)):
             raise SourceError(f"{name}: {topic.type_name} has no {', '.join(fields)} in this bag")
         self._has_stamps = _stamp_ns(first.message) > 0
-        rate_hz = _rate_hz([self._time_of(each) for each in ahead])
+        rate_hz = _rate_hz(
+            [stamp_ns or None if self._has_stamps else log_ns for stamp_ns, log_ns in times_ns]
+        )
         self._times = FrameTimes(rate_hz)
         self._frames_read = self._missed = self._decode_errors = 0
         self._messages = bag.messages(topic)
@@ -228,17 +229,25 @@ def _others(types: dict[str, str]) -> str:
     return f"; it has {', '.join(listed[:LISTED])}{more}" if listed else ""
 
 
-def _first_of(bag: BagFile, topic: BagTopic) -> list[BagMessage]:
-    """The first messages; fewer where the bag ends, or is cut off. Raises SourceError if there is none."""
-    found: list[BagMessage] = []
+def _look_ahead(bag: BagFile, topic: BagTopic) -> tuple[BagMessage | None, list[tuple[int, int]]]:
+    """The first message that can be decoded, else the first; stamps and times of recording of some.
+
+    Pictures of the others are not kept. Raises SourceError if the bag is damaged before its first message.
+    """
+    first: BagMessage | None = None
+    times_ns: list[tuple[int, int]] = []
     try:
         for message in islice(bag.messages(topic), RATE_OVER):
-            found.append(message)
+            if first is None or (first.problem and not message.problem):
+                first = message
+                if not message.problem and lacking(message.message, topic.type_name):
+                    break
+            times_ns.append((_stamp_ns(message.message), message.log_ns))
     except SourceError:
-        if not found:
+        if first is None:
             raise
         # else reported where reading gets there
-    return found
+    return first, times_ns
 
 
 def _stamp_ns(message: Any) -> int:
