@@ -18,6 +18,7 @@ from export.tensorrt import left_by_tensorrt, tensorrt_line
 from perception.inference.engines import Engine, EngineError, OnnxEngine, OpenVinoEngine
 from perception.inference.engines.providers import PROVIDERS
 from perception.inference.predictor import Predictor
+from perception.inference.zoo import shipped_models
 from perception.system.time_limit import within
 from perception.system.time_limits import LOAD_LIMIT_S, TENSORRT_LOAD_LIMIT_S
 
@@ -29,7 +30,7 @@ class InspectConfig:
     """Settings of `drivable-export inspect`."""
 
     file: str
-    """ONNX file of drivable-export."""
+    """ONNX file of drivable-export, or the name of a shipped model."""
     json: bool = False
     """Print the card and the contract as JSON."""
 
@@ -40,7 +41,7 @@ def inspect(config: InspectConfig, say: Callable[[str], None]) -> None:
     Raises:
         ExportError: if it is not one of our files, or a byte of it was changed since its export.
     """
-    file = Path(config.file)
+    file = shipped_models().get(config.file, Path(config.file))
     packed = unpack(file)
     runs_on = where_it_runs(file)
     if config.json:

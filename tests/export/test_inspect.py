@@ -57,6 +57,11 @@ def test_json_holds_card_contract_and_providers(
     assert printed["runs_here_on"]["cpu"] == "yes"
 
 
+def test_shipped_model_is_inspected_by_its_name(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["inspect", "rt_s-int8"]) == 0
+    assert capsys.readouterr().out.startswith("# rt_s-int8\n")
+
+
 def test_file_that_was_changed_is_refused(make_file: MakeFile, only_error_line: Callable[[str], str]) -> None:
     file = make_file()
     file.write_bytes(file.read_bytes().replace(b"our own roads", b"her own roads"))
