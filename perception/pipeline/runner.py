@@ -10,7 +10,7 @@ as there are cores, each with several frames in a row.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from threading import Condition
 from typing import Final
@@ -322,7 +322,15 @@ class Runner(StageGroup):
             self._source.close()
         except BaseException as error:
             self.note(ENDING, error)
-        self._note_books(*self.unaccounted(is_over=True))
+        self._note_books(*(self.unaccounted(is_over=True) or self._unexplained()))
+
+    def _unexplained(self) -> Iterator[str]:
+        """Frames that were dropped for a reason that was not there."""
+        dropped = self.counters().dropped
+        if not self.errors and dropped.get(FAILED):
+            yield f"workers: {dropped[FAILED]} frames without a result, and no stage failed"
+        if not self.errors and not self.is_stopping.is_set() and dropped.get(RUN_ENDED):
+            yield f"publisher: {dropped[RUN_ENDED]} frames not published, and the run was not stopped"
 
     def _note_books(self, *problems: str) -> None:
         """Note what does not balance; what follows from it is no news."""

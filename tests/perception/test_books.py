@@ -17,7 +17,7 @@ from perception.concurrency.queue import Queue
 from perception.concurrency.stage import Stage
 from perception.frame import CameraState, Frame, NoFrameRecord, OutputItem, Prediction
 from perception.node import main
-from perception.pipeline import RunError, Runner
+from perception.pipeline import RunError, Runner, RunPolicy
 from perception.pipeline.publisher import Publisher
 from perception.sources.source import EndOfSource, NoFrame, Source, SourceInfo
 
@@ -241,6 +241,40 @@ def test_frame_that_is_still_held_in_the_end_is_named(monkeypatch: pytest.Monkey
 
     assert [line.split(":")[0] for line in problems(runner)] == ["publisher"]
     assert runner.counters().in_flight == 1
+
+
+@LIVE
+def test_result_that_is_never_published_is_no_end_of_the_run(
+    is_live: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finish, seen = RunPolicy.finish, 0
+
+    def losing(self: RunPolicy, output: OutputItem, *more: Any) -> Any:
+        nonlocal seen
+        seen += isinstance(output, Prediction)
+        return None if seen == 1 and isinstance(output, Prediction) else finish(self, output, *more)
+
+    monkeypatch.setattr(RunPolicy, "finish", losing)
+
+    runner = ended(is_live, Kept())
+
+    assert problems(runner) == ["publisher: 1 frames not published, and the run was not stopped"]
+
+
+@LIVE
+def test_frame_without_a_result_is_a_stage_that_failed(
+    is_live: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put = Publisher.put
+
+    def losing(self: Publisher, worker: Stage, result: OutputItem | None) -> None:
+        put(self, worker, None if worker.number == 0 else result)
+
+    monkeypatch.setattr(Publisher, "put", losing)
+
+    runner = ended(is_live, Kept())
+
+    assert problems(runner) == ["workers: 1 frames without a result, and no stage failed"]
 
 
 Injected = Callable[[pytest.MonkeyPatch], None]
