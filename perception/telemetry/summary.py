@@ -96,6 +96,8 @@ class SummaryFile:
         """Lock the file against other writers until `close`, without changing it; raises SinkError."""
         if self._is_stream:
             return
+        if self._named.is_dir():
+            raise SinkError(f"{self._file}: is a folder; --summary takes a file")
         try:
             self._named.parent.mkdir(parents=True, exist_ok=True)
             self._claim.take(self._named.with_name(f".{self._named.name}.lock"), is_lock_file=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -439,6 +440,17 @@ def test_files_that_cannot_all_be_written_leave_what_was_there(tmp_path: Path) -
 
     assert (tmp_path / "m.onnx").read_text() == "older"
     assert names(tmp_path) == ["m.onnx"]
+
+
+@pytest.mark.parametrize("name", [".", "folder"])
+def test_summary_in_place_of_a_folder_is_refused_at_the_start(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "folder").mkdir()
+    monkeypatch.chdir(tmp_path)
+
+    with pytest.raises(SinkError, match=re.escape(f"{name}: is a folder; --summary takes a file")):
+        SummaryFile(Path(name)).claim()
 
 
 def test_summary_that_cannot_be_written_leaves_the_older_one_under_its_name(tmp_path: Path) -> None:
