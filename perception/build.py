@@ -18,7 +18,7 @@ from perception.refine import refine_steps
 from perception.sinks.registry import SINKS, Sinks
 from perception.sinks.sink import HasTarget, Sink
 from perception.sources.images import folders_of
-from perception.sources.registry import SOURCES, build_source, kind_of
+from perception.sources.registry import SOURCES, Spec, build_source
 from perception.sources.source import SourceError, SourceInfo
 from perception.system.cores import usable_cores
 from perception.system.time_limit import within
@@ -114,13 +114,14 @@ class RunParts:
 
     def __init__(self, config: NodeConfig) -> None:
         """Make the source, not yet open; raises SourceError."""
-        self.source = build_source(config.source, config)
+        self._spec = Spec.of(config.source)
+        self.source = build_source(self._spec, config)
         self._config = config
         self._opened: list[Sink] = []
 
     def open_source(self) -> SourceInfo:
         """What is known of the source; raises SourceError, or PluginError."""
-        kind = SOURCES[kind_of(self._config.source)]
+        kind = SOURCES[self._spec.kind]
         return kind.make(self.source.open, expected=SourceError)
 
     def close(self) -> None:
@@ -152,7 +153,7 @@ class RunParts:
         """
         config = self._config
         predictors = predictors_of(engine, config, info.is_live, info.rate_hz)
-        folders = folders_of(config.source) if kind_of(config.source) == "images" else frozenset()
+        folders = folders_of(self._spec.text) if self._spec.kind == "images" else frozenset()
         sinks = Sinks(config, info, folders)
         self._opened = sinks.open_all(claims)
         tracer = build_tracer(config, engine, info)

@@ -37,13 +37,14 @@ OF_OTHERS = {
     "--wheel",
     "--nproc-per-node",
     "--no-python",
+    "--logdir",
     "--help",
     "--config",
     "--npy.rate",
     "--jumps.largest",
     "--shares.file",
 }
-"""Options of pip, build and torchrun, those that every command of ours has, and those of an example."""
+"""Options of pip, build, torchrun, tensorboard, those of every command of ours, and those of an example."""
 BENCH = (BenchConfig, AccuracyConfig, InferConfig, LiveConfig, CompareConfig)
 UNKNOWN = "the command line: unknown setting"
 

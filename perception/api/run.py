@@ -27,7 +27,6 @@ from perception.inference.engines import EngineError
 from perception.inference.zoo import DEFAULT_MODEL
 from perception.pipeline import RunError, Runner
 from perception.sinks.sink import SinkError
-from perception.sources.registry import Spec
 from perception.sources.source import SourceError, SourceInfo
 from perception.system.plugins import PluginError
 from perception.system.time_limits import DRAIN_LIMIT_S
@@ -177,7 +176,7 @@ def open(
     daily = {"realtime": realtime, "loop": loop, "max_frames": max_frames, "duration_s": duration_s}
     asked = {name: value for name, value in daily.items() if value is not None and value is not False}
     given = str(source) if isinstance(source, int) else os.fspath(source)
-    named = {**network.settings, **settings, **asked, "source": Spec.of(given).text}
+    named = {**network.settings, **settings, **asked, "source": given}
     config = from_values(node_config(named), "drivable-node", named)
     check_outputs(config, network.file)
     return _started(config, network)

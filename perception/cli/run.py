@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -21,7 +20,6 @@ from perception.inference.engines import EngineError
 from perception.inference.zoo import model_file
 from perception.pipeline import RunError, Runner
 from perception.sinks.sink import SinkError
-from perception.sources.registry import Spec
 from perception.sources.source import SourceError
 from perception.system.plugins import PluginError
 from perception.system.process import tune_process
@@ -56,7 +54,6 @@ def run(config: NodeConfig, stop: StopSignals | None = None, settings_files: Seq
     """
     stop = stop or StopSignals()
     tune_process()
-    config = replace(config, source=Spec.of(config.source).text)  # everybody below knows it by one name
     if config.tls_insecure:
         log.warning(
             "tls_insecure: certificates of https, rtsps and mqtts are not verified; "

@@ -79,7 +79,7 @@ class Spec(NamedTuple):
             else:
                 if text is not None:
                     return cls(name, text)
-        forms = ", ".join(kind.form for kind in reversed(SOURCES.values()) if kind.form)
+        forms = ", ".join(form for name in reversed(SOURCES.names()) if (form := SOURCES[name].form))
         raise SourceError(f"{redacted_url(typed)!r}: {problem_of(source)}; a source is {forms}")
 
     def is_live(self) -> bool:
@@ -92,17 +92,18 @@ def _warn_once(message: str) -> None:
     log.warning(message)
 
 
-def build_source(spec: str, settings: object = None) -> Source:
-    """The source for `spec`, not yet open, wrapped as the settings ask.
+def build_source(source: str | Spec, settings: object = None) -> Source:
+    """The source of that spec, not yet open, wrapped as the settings ask.
 
     Args:
+        source: as typed, or recognised already.
         settings: hold SourceSettings and those of kinds, flat or in groups; what is missing has defaults.
 
     Raises:
-        SourceError: if `spec` has none of the known forms; the message lists them.
+        SourceError: if it has none of the known forms; the message lists them.
     """
     reading = part_of(settings, SourceSettings)
-    name, spec = Spec.of(spec)
+    name, spec = source if isinstance(source, Spec) else Spec.of(source)
     kind = SOURCES[name]
     own = kind.own(settings)
     if reading.stream != BEST and not kind.has_choice:
@@ -114,19 +115,19 @@ def build_source(spec: str, settings: object = None) -> Source:
     where = ", read in a process of its own" if is_isolated else ""
     log.debug(f"source {redacted_url(spec)}: of kind {name}, {'live' if is_live else 'recorded'}{where}")
 
-    source: Source
+    built: Source
     if is_isolated:
-        source = _isolated(kind, spec, own, reading, is_live=is_live)
+        built = _isolated(kind, spec, own, reading, is_live=is_live)
     else:
-        source = kind.make(kind.build, spec, own, reading, protocol=Source, expected=SourceError)
-        source = Looped(source) if reading.loop else source
+        built = kind.make(kind.build, spec, own, reading, protocol=Source, expected=SourceError)
+        built = Looped(built) if reading.loop else built
     if reading.realtime:
         if reading.duration_s is not None:  # inside too: nobody waits for a frame behind the end
-            source = Limited(source, duration_s=reading.duration_s)
-        source = Paced(source)
+            built = Limited(built, duration_s=reading.duration_s)
+        built = Paced(built)
     if reading.max_frames is not None or reading.duration_s is not None:
-        source = Limited(source, reading.max_frames, reading.duration_s)
-    return source
+        built = Limited(built, reading.max_frames, reading.duration_s)
+    return built
 
 
 def _isolated(
@@ -157,13 +158,3 @@ def _isolated(
 
 def _looped(build: Callable[[], Source]) -> Looped:
     return Looped(build())
-
-
-def kind_of(spec: str) -> str:
-    """The name in `SOURCES` that `spec` belongs to; raises SourceError.
-
-    Example:
-        >>> kind_of("rtsp://10.0.0.7/road"), kind_of("0"), kind_of("synthetic:night")
-        ('stream', 'camera', 'synthetic')
-    """
-    return Spec.of(spec).kind

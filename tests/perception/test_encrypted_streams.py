@@ -18,7 +18,7 @@ import trustme
 
 from perception.node import main
 from perception.sources.network.tls import TlsSettings
-from perception.sources.registry import kind_of
+from perception.sources.registry import Spec
 from perception.sources.source import EndOfSource, SourceError
 from perception.sources.stream import StreamSource
 
@@ -525,7 +525,7 @@ def test_an_rtsp_redirect_without_an_end_is_one_line(camera: Camera) -> None:
 
 @pytest.mark.parametrize("scheme", ["rtsp", "rtsps", "http", "https"])
 def test_schemes_are_known_in_capitals_too(scheme: str, camera: Camera) -> None:
-    assert kind_of(f"{scheme.upper()}://[::1]/road") == "stream"
+    assert Spec.of(f"{scheme.upper()}://[::1]/road").kind == "stream"
 
 
 def test_an_address_in_capitals_is_opened(serve: Serve, guarded: Route, camera: Camera) -> None:

@@ -63,8 +63,8 @@ class Road(Source):
 road = SourceKind(
     settings=RoadSettings,
     form="acme:FRAMES",
-    claims=lambda typed: typed.text if typed.scheme == "acme" else None,
-    build=lambda spec, settings, reading: Road(int(spec.partition(":")[2]), settings.level),
+    claims=lambda typed: typed.text.partition(":")[2] if typed.scheme == "acme" else None,
+    build=lambda spec, settings, reading: Road(int(spec), settings.level),
 )
 
 

@@ -17,7 +17,7 @@ from perception.sources.camera import CameraSource
 from perception.sources.images import ImagesSource
 from perception.sources.isolated.reader import IS_SUPPORTED
 from perception.sources.isolated.supervisor import IsolatedSource
-from perception.sources.registry import kind_of
+from perception.sources.registry import Spec
 from perception.sources.stream import StreamSource
 from perception.sources.synthetic import SyntheticSettings, SyntheticSource
 from perception.sources.video import VideoSource
@@ -41,7 +41,7 @@ SMALL = NodeConfig(synthetic=SyntheticSettings((64, 36), 10.0))
     ],
 )
 def test_the_form_of_a_spec_decides_the_kind(spec: str, kind: type) -> None:
-    of_kind = SOURCES[kind_of(spec)]
+    of_kind = SOURCES[Spec.of(spec).kind]
 
     assert isinstance(of_kind.build(spec, of_kind.settings(), SourceSettings()), kind)
 
@@ -104,7 +104,7 @@ def test_every_kind_is_in_the_dict(tmp_path: Path) -> None:
         file.write_text(f"#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:2,\nroad.ts\n{end}")
     specs += map(str, playlists)
 
-    assert {kind_of(spec) for spec in specs} | {"video"} == set(SOURCES)
+    assert {Spec.of(spec).kind for spec in specs} | {"video"} == set(SOURCES)
     assert [SOURCES["playlist"].is_live(str(file)) for file in playlists] == [False, True]
 
 
