@@ -270,7 +270,7 @@ def test_compressed_picture_is_read_by_its_content(suffix: str) -> None:
     ("data", "type_name", "why"),
     [
         (image("bayer_rggb8", noise(6, 8), 8), IMAGE, "encoding 'bayer_rggb8' are not read; bgr8"),
-        (image("bgr8", noise(6, 8, 3), 24, (800, 600)), IMAGE, "more than 0.01 megapixels"),
+        (image("bgr8", noise(600, 800, 3), 2400, (800, 600)), IMAGE, "more than 0.01 megapixels"),
         (compressed(b"\1" * 50, "16UC1; compressedDepth"), COMPRESSED, "format '16UC1; compressedDepth'"),
     ],
     ids=["encoding", "size", "format"],
