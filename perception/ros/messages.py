@@ -15,7 +15,7 @@ from perception.frame import CameraState, EngineState, OutputItem, Prediction
 from perception.imaging.polygons import area_rings
 from perception.inference.confidence import confidence_at
 from perception.labels import COLOURS_RGB, IDS
-from perception.ros.types import typestore
+from perception.ros.types import TOPICS, typestore
 from perception.sinks.jsonl import record
 from perception.sinks.overlay_picture import draw_picture
 from perception.sources.source import SourceInfo
@@ -80,28 +80,28 @@ class RosEncoder:
         self._info, self._prefix, self._frame_id = info, prefix, frame_id
         self._jpeg_quality, self._stamp_of = jpeg_quality, stamp_of or utc_stamp_ns
         self._store = typestore()
-        self._makers: dict[str, tuple[str, Callable[[OutputItem], Any]]] = {
-            "class_map": ("sensor_msgs/msg/Image", self._class_map),
-            "confidence": ("sensor_msgs/msg/Image", self._confidence),
-            "image/compressed": ("sensor_msgs/msg/CompressedImage", self._picture),
-            "overlay/compressed": ("sensor_msgs/msg/CompressedImage", self._overlay),
-            "outlines": ("foxglove_msgs/msg/ImageAnnotations", self._outlines),
-            "state": ("diagnostic_msgs/msg/DiagnosticArray", self._state),
-            "record": ("std_msgs/msg/String", self._record),
+        self._makers: dict[str, Callable[[OutputItem], Any]] = {
+            "class_map": self._class_map,
+            "confidence": self._confidence,
+            "image/compressed": self._picture,
+            "overlay/compressed": self._overlay,
+            "outlines": self._outlines,
+            "state": self._state,
+            "record": self._record,
         }
 
     @property
     def topics(self) -> dict[str, str]:
         """Type of every topic that `encode` gives, and of those that `latched` gives."""
-        made = {self._topic(name): type_name for name, (type_name, _) in self._makers.items()}
+        made = {self._topic(name): TOPICS[name] for name in self._makers}
         return made | {message.topic: message.type_name for message in self.latched()}
 
     def latched(self) -> list[RosMessage]:
         """Messages that hold for the whole run."""
         classes = [self._new("vision_msgs/msg/VisionClass", number, name) for name, number in IDS.items()]
         stamp_ns = time.time_ns()
-        labels = self._new("vision_msgs/msg/LabelInfo", self._header(stamp_ns), classes, 0.0)
-        return [self._message("labels", "vision_msgs/msg/LabelInfo", labels, stamp_ns)]
+        labels = self._new(TOPICS["labels"], self._header(stamp_ns), classes, 0.0)
+        return [self._message("labels", labels, stamp_ns)]
 
     def encode(self, output: OutputItem, topics: Collection[str] | None = None) -> list[RosMessage]:
         """The messages of one output.
@@ -110,11 +110,11 @@ class RosEncoder:
             topics: which are wanted; nothing is done for the others. All by default.
         """
         messages = []
-        for name, (type_name, make) in self._makers.items():
+        for name, make in self._makers.items():
             if topics is not None and self._topic(name) not in topics:
                 continue
             if (message := make(output)) is not None:
-                messages.append(self._message(name, type_name, message, self._stamp_of(output)))
+                messages.append(self._message(name, message, self._stamp_of(output)))
         return messages
 
     def _class_map(self, output: OutputItem) -> Any:
@@ -203,7 +203,8 @@ class RosEncoder:
     def _new(self, type_name: str, *fields: Any) -> Any:
         return self._store.types[type_name](*fields)
 
-    def _message(self, name: str, type_name: str, message: Any, stamp_ns: int) -> RosMessage:
+    def _message(self, name: str, message: Any, stamp_ns: int) -> RosMessage:
+        type_name = TOPICS[name]
         data = bytes(self._store.serialize_cdr(message, type_name))
         return RosMessage(self._topic(name), type_name, data, stamp_ns)
 

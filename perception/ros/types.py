@@ -5,6 +5,17 @@ from __future__ import annotations
 from functools import cache
 from typing import Any, Final
 
+TOPICS: Final = {
+    "class_map": "sensor_msgs/msg/Image",
+    "confidence": "sensor_msgs/msg/Image",
+    "image/compressed": "sensor_msgs/msg/CompressedImage",
+    "overlay/compressed": "sensor_msgs/msg/CompressedImage",
+    "outlines": "foxglove_msgs/msg/ImageAnnotations",
+    "state": "diagnostic_msgs/msg/DiagnosticArray",
+    "record": "std_msgs/msg/String",
+    "labels": "vision_msgs/msg/LabelInfo",
+}
+"""Type of every topic that is published, below its prefix."""
 _OF_OTHERS: Final = {
     "vision_msgs/msg/VisionClass": "uint16 class_id\nstring class_name\n",
     "vision_msgs/msg/LabelInfo": (

@@ -238,12 +238,12 @@ def test_topics_named_like_masks_are_cameras_where_no_node_of_this_kind_was(tmp_
 
 def test_topics_of_this_node_are_those_that_it_publishes() -> None:
     from perception.ros.messages import RosEncoder
-    from perception.sources.bag.camera_topics import PUBLISHED
+    from perception.ros.types import TOPICS
     from perception.sources.source import SourceInfo
 
     published = RosEncoder(SourceInfo("camera", True, WH, RATE_HZ), "/node").topics
 
-    assert {f"/node/{name}": type_name for name, type_name in PUBLISHED.items()} == published
+    assert {f"/node/{name}": type_name for name, type_name in TOPICS.items()} == published
 
 
 def test_opening_keeps_one_picture_of_those_whose_times_it_looks_at(tmp_path: Path) -> None:

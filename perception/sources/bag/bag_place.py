@@ -105,7 +105,7 @@ def _bags_in(folder: Path) -> list[Path]:
     return [
         entry
         for entry in entries
-        if (entry.is_dir() and (entry / METADATA).is_file() and _has_metadata(entry))
+        if (entry.is_dir() and _has_metadata(entry))
         or (entry.suffix in _BAG_SUFFIXES and entry.is_file() and is_bag(entry))
     ]
 

@@ -5,19 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from perception.ros.types import TOPICS
 from perception.sources.bag.bag_message import BagTopic
 
-PUBLISHED: Final = {
-    "class_map": "sensor_msgs/msg/Image",
-    "confidence": "sensor_msgs/msg/Image",
-    "image/compressed": "sensor_msgs/msg/CompressedImage",
-    "overlay/compressed": "sensor_msgs/msg/CompressedImage",
-    "outlines": "foxglove_msgs/msg/ImageAnnotations",
-    "state": "diagnostic_msgs/msg/DiagnosticArray",
-    "record": "std_msgs/msg/String",
-    "labels": "vision_msgs/msg/LabelInfo",
-}
-"""Type of every topic that `RosEncoder` gives, below its prefix."""
 _MADE: Final = ("class_map", "confidence", "overlay/compressed")
 _COPY: Final = "image/compressed"
 _SURE: Final = 2
@@ -45,7 +35,7 @@ def cameras_among(topics: Sequence[BagTopic], types: Mapping[str, str]) -> list[
 def _prefixes(types: Mapping[str, str]) -> list[str]:
     found: dict[str, int] = {}
     for name, type_name in types.items():
-        for published, its_type in PUBLISHED.items():
+        for published, its_type in TOPICS.items():
             if type_name == its_type and name.endswith(f"/{published}"):
                 prefix = name.removesuffix(f"/{published}")
                 found[prefix] = found.get(prefix, 0) + 1
