@@ -9,6 +9,7 @@ from typing import Any
 import av
 import cv2
 import numpy as np
+from clips import all_frames
 from numpy.typing import NDArray
 from rosbags.rosbag1 import Writer as Writer1
 from rosbags.rosbag2 import StoragePlugin
@@ -17,7 +18,6 @@ from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
 from perception.frame import Frame
 from perception.sources import SourceSettings, build_source
-from perception.sources.source import EndOfSource
 
 WH = (64, 48)
 RATE_HZ = 20
@@ -146,13 +146,4 @@ def write_bag(
 
 
 def read_all(spec: str, **settings: Any) -> list[Frame]:
-    source = build_source(spec, SourceSettings(**settings))
-    source.open()
-    frames = []
-    try:
-        while True:
-            frames.append(source.read())
-    except EndOfSource:
-        return frames
-    finally:
-        source.close()
+    return all_frames(build_source(spec, SourceSettings(**settings)))

@@ -12,6 +12,7 @@ import av
 import cv2
 import numpy as np
 
+from perception.frame import Frame
 from perception.sources.source import EndOfSource, Source, SourceError
 from perception.sources.video import VideoSource
 
@@ -98,6 +99,19 @@ def write(
         if sound is not None:
             container.mux(sound.encode(None))
     return file
+
+
+def all_frames(source: Source) -> list[Frame]:
+    """Of one that comes to its end."""
+    frames = []
+    source.open()
+    try:
+        while True:
+            frames.append(source.read())
+    except EndOfSource:
+        return frames
+    finally:
+        source.close()
 
 
 def play(file: Path) -> tuple[int, str]:

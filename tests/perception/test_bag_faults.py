@@ -24,6 +24,7 @@ from bags import (
     stamp_ns_of,
     write_bag,
 )
+from clips import played
 from mcap.reader import make_reader
 from mcap.writer import CompressionType, Writer
 from numpy.typing import NDArray
@@ -32,7 +33,7 @@ from rosbags.rosbag2 import Writer as Writer2
 from rosbags.typesys import Stores, get_typestore
 
 from perception.sources import SourceSettings, build_source
-from perception.sources.source import EndOfSource, SourceError
+from perception.sources.source import SourceError
 
 Channel = tuple[str, str, bytes, str]
 """Type, form of its definition, definition, and encoding of messages."""
@@ -72,19 +73,7 @@ def write_mcap(
 
 def read_until_error(path: Path) -> tuple[int, str]:
     """How many frames come, and what is said then; empty at the end."""
-    source = build_source(str(path), SourceSettings())
-    count = 0
-    try:
-        source.open()
-        while True:
-            source.read()
-            count += 1
-    except EndOfSource:
-        return count, ""
-    except SourceError as error:
-        return count, str(error)
-    finally:
-        source.close()
+    return played(build_source(str(path), SourceSettings()))
 
 
 def of_jpegs(damaged: Callable[[int], bool], data: bytes = b"\x17 rubbish" * 90) -> Any:

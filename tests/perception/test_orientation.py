@@ -14,12 +14,11 @@ import cv2
 import numpy as np
 import pytest
 from av.bitstream import BitStreamFilterContext
+from clips import all_frames
 from numpy.typing import NDArray
 
-from perception.frame import Frame
 from perception.imaging.orientation import UPRIGHT, Orientation
 from perception.sources.decoding.image_file import ImageFile, read_image_bgr
-from perception.sources.source import EndOfSource
 from perception.sources.video import VideoSource
 
 WH = (64, 48)
@@ -52,18 +51,6 @@ def same_quarters(image: Image, expected: Image) -> bool:
     return bool(np.abs(image[middles].astype(int) - expected[middles]).max() < 40)
 
 
-def all_frames(file: Path) -> list[Frame]:
-    source, frames = VideoSource(file), []
-    source.open()
-    try:
-        while True:
-            frames.append(source.read())
-    except EndOfSource:
-        return frames
-    finally:
-        source.close()
-
-
 def write_video(
     file: Path, codec: str = "libx264", turn: tuple[int, bool] | None = None, bits: str | None = None
 ) -> Path:
@@ -87,7 +74,7 @@ def write_video(
 @pytest.mark.parametrize("suffix", ["mp4", "mov", "mkv"])
 @pytest.mark.parametrize(("degrees", "mirrored"), EIGHT)
 def test_a_display_matrix_is_applied_whole(tmp_path: Path, suffix: str, degrees: int, mirrored: bool) -> None:
-    frame = all_frames(write_video(tmp_path / f"clip.{suffix}", turn=(degrees, mirrored)))[0]
+    frame = all_frames(VideoSource(write_video(tmp_path / f"clip.{suffix}", turn=(degrees, mirrored))))[0]
 
     turned = np.rot90(quarters_bgr(), degrees // 90)
     assert same_quarters(frame.image_bgr, np.fliplr(turned) if mirrored else turned)
@@ -106,7 +93,7 @@ def test_a_display_matrix_is_applied_whole(tmp_path: Path, suffix: str, degrees:
 def test_a_stream_may_state_it_by_itself(tmp_path: Path, bits: str, exif: int) -> None:
     file = write_video(tmp_path / "clip.h264", bits=f"h264_metadata=display_orientation=insert:{bits}")
 
-    frames = all_frames(file)
+    frames = all_frames(VideoSource(file))
 
     assert len(frames) == 2
     assert all(same_quarters(frame.image_bgr, AS_EXIF[exif](quarters_bgr())) for frame in frames)
@@ -121,7 +108,7 @@ def test_it_may_change_in_mid_stream(tmp_path: Path) -> None:
     file = tmp_path / "joined.h264"
     file.write_bytes(b"".join(parts))
 
-    frames = all_frames(file)
+    frames = all_frames(VideoSource(file))
 
     expected = [AS_EXIF[exif](quarters_bgr()) for exif in (1, 1, 2, 2, 8, 8)]
     assert [frame.frame_wh for frame in frames] == [WH] * 4 + [WH[::-1]] * 2
@@ -151,7 +138,7 @@ def test_a_matrix_that_leaves_nothing_of_the_picture_is_not_applied(
         container.mux(stream.encode(av.VideoFrame.from_ndarray(quarters_bgr(), format="bgr24")))
         container.mux(stream.encode(None))
 
-    assert same_quarters(all_frames(file)[0].image_bgr, quarters_bgr())
+    assert same_quarters(all_frames(VideoSource(file))[0].image_bgr, quarters_bgr())
 
 
 def exif(orientation: int, order: str) -> bytes:
@@ -260,7 +247,7 @@ def test_so_is_a_jpeg_in_a_video(tmp_path: Path, orientation: int) -> None:
     file = tmp_path / "clip.mjpeg"
     file.write_bytes(with_exif("jpg", orientation) * 3)
 
-    frames = all_frames(file)
+    frames = all_frames(VideoSource(file))
 
     assert len(frames) == 3
     assert same_quarters(frames[-1].image_bgr, AS_EXIF[orientation](quarters_bgr()))

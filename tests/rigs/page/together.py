@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import os
-import signal
 import statistics
-import subprocess
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
-from command import ROOT, START_LIMIT_S, command, make_clip, records, wait_until
+from command import START_LIMIT_S, make_clip, records, wait_until
 from lines import Line
-from ros_nodes import client, sourced
+from ros_nodes import client, node
 from viewers import TOKEN, listening_port, p90, reading
 
 DOMAIN: Final = 65
@@ -88,7 +86,7 @@ def _run(clip: Path, folder: Path, *options: str, is_handed_on: bool = False) ->
     if is_handed_on:
         options = (*PAGE, "--mcap", str(folder / "drive.mcap"), "--overwrite", "--ros")
     with ExitStack() as stack:
-        process = stack.enter_context(_node([*live, *options], log))
+        process = stack.enter_context(node(DOMAIN, log, *live, *options))
         wait_until(lambda: len(records(jsonl)) > RATE_HZ, START_LIMIT_S)
         counts: list[Callable[[], int]] = []
         if is_handed_on:
@@ -104,17 +102,6 @@ def _run(clip: Path, folder: Path, *options: str, is_handed_on: bool = False) ->
     captured = during[-1]["frame_id"] - during[0]["frame_id"] + 1
     ages_ms = [record["age_ms"] for record in during]
     return Seen(p90(ages_ms), captured, captured - len(during), cpu_share, came)
-
-
-@contextmanager
-def _node(arguments: list[str], log: Path) -> Iterator[subprocess.Popen[Any]]:
-    with log.open("wb") as to:
-        process = subprocess.Popen(command(*arguments), cwd=ROOT, stdout=to, stderr=to, env=sourced(DOMAIN))
-    try:
-        yield process
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(30)
 
 
 def _cpu_s(pid: int) -> float:
