@@ -37,7 +37,7 @@ def training_data(config: dict[str, Any], origin: Mapping[str, Any] | None = Non
         sources += [more["name"] or Path(more["folder"]).name for more in config.get("more_data", [])]
     if any(stage["synthetic_drives"] for stage in config["stages"]):
         sources.append("rendered drives")
-    own = " and ".join([", ".join(sources[:-1]), *sources[-1:]] if sources[1:] else sources)
+    own = " and ".join(filter(None, [", ".join(sources[:-1]), *sources[-1:]]))
     if origin is None:
         return own
     theirs = origin["training_data"] or (

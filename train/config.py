@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from typing import Any, Literal
 
 # Grey 116 is close to ImageNet's mean in all three channels. One integer for all of them makes the uint8
@@ -177,7 +177,10 @@ class TrainConfig:
 
 def stage_as_begun(stage: Mapping[str, Any]) -> dict[str, Any]:
     """A stage's settings in a checkpoint, with the defaults of those that its version did not have."""
-    known: dict[str, Any] = {setting.name: setting.default for setting in fields(Stage)} | dict(stage)
+    known: dict[str, Any] = {
+        setting.name: setting.default for setting in fields(Stage) if setting.default is not MISSING
+    }
+    known |= stage
     return known | {"augment": augment_as_begun(known["augment"])}
 
 

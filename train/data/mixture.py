@@ -87,7 +87,7 @@ def training_frames(config: TrainConfig, stage: Stage) -> list[LabelledFrames]:
     if config.data:
         sets.append(_real(config, config.data, "train"))
         if stage.more_data and config.more_data:
-            kept_back = _recordings(_real(config, config.data, "val"))
+            kept_back = _recordings(validation_frames(config))
             sets += [_further(more, kept_back) for more in config.more_data]
     if stage.synthetic_drives:
         sets.append(SyntheticDrives(stage.synthetic_drives, stage.frames_per_drive, RENDERED_WH))
