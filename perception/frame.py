@@ -38,6 +38,9 @@ class Frame:
     """Frames lost since the previous one: gaps in the camera's sequence numbers, and unreadable images."""
     pixel_aspect: PixelAspect = SQUARE
     """Width and height of a pixel (sample aspect ratio)."""
+    jpeg: bytes | None = None
+    """The picture as the camera encoded it, whole, and of the size and orientation of `pixels`; None where it
+    is not known, or gave no such JPEG."""
 
     @property
     def frame_wh(self) -> tuple[int, int]:

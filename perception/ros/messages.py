@@ -65,7 +65,7 @@ class RosEncoder:
         info: of the source.
         prefix: of the topics.
         frame_id: of the headers.
-        jpeg_quality: of pictures, 1 to 100.
+        jpeg_quality: of pictures that the camera did not give as JPEG, 1 to 100.
         stamp_of: gives `header.stamp` of an output instead.
     """
 
@@ -129,7 +129,11 @@ class RosEncoder:
         return self._image(output, confidence_at(output.confidence, (width, height)))
 
     def _picture(self, output: OutputItem) -> Any:
-        return self._jpeg(output, output.frame.image_bgr) if isinstance(output, Prediction) else None
+        if not isinstance(output, Prediction):
+            return None
+        if output.frame.jpeg is not None:
+            return self._compressed(output, np.frombuffer(output.frame.jpeg, np.uint8))
+        return self._jpeg(output, output.frame.image_bgr)
 
     def _overlay(self, output: OutputItem) -> Any:
         return self._jpeg(output, draw_picture(output))
@@ -191,8 +195,11 @@ class RosEncoder:
 
     def _jpeg(self, output: OutputItem, image_bgr: NDArray[np.uint8]) -> Any:
         _, data = cv2.imencode(".jpg", image_bgr, [cv2.IMWRITE_JPEG_QUALITY, self._jpeg_quality])
+        return self._compressed(output, np.asarray(data, np.uint8))
+
+    def _compressed(self, output: OutputItem, data: NDArray[np.uint8]) -> Any:
         header = self._header(self._stamp_of(output))
-        return self._new("sensor_msgs/msg/CompressedImage", header, "jpeg", np.asarray(data, np.uint8))
+        return self._new("sensor_msgs/msg/CompressedImage", header, "jpeg", data)
 
     def _header(self, stamp_ns: int) -> Any:
         return self._new("std_msgs/msg/Header", self._time(stamp_ns), self._frame_id)

@@ -165,6 +165,7 @@ class CameraSource(Source):
                 name=f"{frame_id:06d}",
                 is_damaged=is_damaged,
                 missed_before=self._gaps.missed_before(taken.sequence),
+                jpeg=None if is_damaged else picture.jpeg,
             )
             if frame.frame_wh != self._layout.wh:
                 self._report_size(frame.frame_wh)

@@ -67,6 +67,7 @@ class DecodedSource(Source):
             name=f"{frame_id:06d}",
             is_damaged=decoded.is_damaged,
             pixel_aspect=decoded.pixel_aspect,
+            jpeg=decoded.jpeg,
         )
 
     def rewind(self) -> None:

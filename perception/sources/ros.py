@@ -177,6 +177,7 @@ class RosSource(Source):
                 name=f"{frame_id:06d}",
                 is_damaged=picture.is_damaged,
                 missed_before=missed,
+                jpeg=picture.jpeg,
             )
         raise SourceError(f"{self._name}: no picture for {limit_s:g} s{problem}")
 

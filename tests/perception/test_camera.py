@@ -472,6 +472,32 @@ def test_a_jpeg_cut_short_is_marked_as_damaged(make: Make, driver: FakeDriver) -
     assert source.decode_errors == 1
 
 
+def test_a_jpeg_that_any_program_reads_is_handed_on_as_it_came(make: Make, driver: FakeDriver) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (WH[1], WH[0], 3), np.uint8)
+    content = np.asarray(cv2.imencode(".jpg", noise)[1], np.uint8).tobytes()
+    bare = content[: content.index(b"\xff\xc4")] + content[content.index(b"\xff\xda") :]  # as of webcams
+    given = [
+        *(content, content + bytes(64), content[:-400], bare, jpeg_of_size((64, 64)).tobytes()),
+        content[:2] + exif_that_turns() + content[2:],
+    ]
+    driver.formats = ("MJPG",)
+    driver.picture = lambda number: np.frombuffer(given[number], np.uint8)
+    source = make()
+    source.open()
+
+    frames = [source.read() for _ in given]
+
+    assert [frame.jpeg for frame in frames[:4]] == [content, content, None, None]
+    assert frames[4].jpeg == given[4]
+    assert (frames[5].jpeg, frames[5].frame_wh) == (None, (48, 64))
+
+
+def exif_that_turns() -> bytes:
+    """A segment with the orientation 6: a quarter."""
+    tiff = b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"
+    return b"\xff\xe1" + (len(tiff) + 8).to_bytes(2, "big") + b"Exif\0\0" + tiff
+
+
 def test_broken_pictures_are_passed_over_and_counted_until_they_are_too_many(
     make: Make, driver: FakeDriver
 ) -> None:

@@ -198,6 +198,14 @@ def test_a_camera_of_pictures_plays(body: bytes, content_type: bytes, head: byte
     assert "the stream ended after 4 frames" in problem
 
 
+def test_pictures_are_handed_on_as_the_camera_encoded_them(camera: Camera) -> None:
+    source = StreamSource(camera(ODD), 2.0, 0.5)
+    source.open()
+
+    assert [source.read().jpeg for _ in range(3)] == SAME[:3]
+    source.close()
+
+
 def test_nothing_is_open_before_its_first_picture(camera: Camera) -> None:
     silent = camera(b"--road\r\nContent-Type: text/plain\r\n\r\nhello\r\n", ends=False)
     ended = camera(b"--road\r\nContent-Type: text/plain\r\n\r\nhello\r\n")

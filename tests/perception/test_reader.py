@@ -42,6 +42,7 @@ class ScriptedSource(Source):
     dies_at: int | None = None
     dies_by: int = signal.SIGSEGV
     hangs_at: int | None = None
+    jpeg_bytes: tuple[int, ...] = (0,)
     opens: int = field(default=0, init=False)
     decode_errors: int = field(default=0, init=False)
 
@@ -63,7 +64,9 @@ class ScriptedSource(Source):
             raise EndOfSource
         self.decode_errors = number
         width, height = self.sizes_wh[number % len(self.sizes_wh)]
-        return Frame("scripted", number, 5, number * 40, picture(number, width, height, self.planes), "name")
+        pixels = picture(number, width, height, self.planes)
+        jpeg = b"J" * self.jpeg_bytes[number % len(self.jpeg_bytes)] or None
+        return Frame("scripted", number, 5, number * 40, pixels, "name", jpeg=jpeg)
 
     def counts(self) -> SourceCounts:
         return SourceCounts(self.decode_errors)
@@ -186,6 +189,19 @@ def test_frames_of_growing_size_come_as_they_were(new_reader: NewReader) -> None
     for number, frame in enumerate(frames):
         assert isinstance(frame, Frame)
         assert np.array_equal(frame.pixels, picture(number, *sizes_wh[number], False))
+
+
+def test_jpeg_of_a_frame_comes_with_it_unless_it_is_larger_than_the_pixels(new_reader: NewReader) -> None:
+    sizes_bytes = (0, 900, 5, 0, 64 * 48 * 3, 64 * 48 * 3 + 1, 7)
+    reader = opened(new_reader(frames=7, jpeg_bytes=sizes_bytes))
+
+    frames = [taken(reader) for _ in range(7)]  # held at once
+
+    for number, frame in enumerate(frames):
+        assert isinstance(frame, Frame)
+        assert np.array_equal(frame.pixels, picture(number, 64, 48, False))
+        wanted = sizes_bytes[number] if number != 5 else 0
+        assert frame.jpeg == (b"J" * wanted or None)
 
 
 def test_recording_waits_for_frames_to_be_let_go_of(new_reader: NewReader) -> None:

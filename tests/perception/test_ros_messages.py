@@ -83,6 +83,16 @@ def test_pictures_are_jpeg_of_the_frames_size() -> None:
         assert cv2.imdecode(messages[name].data, cv2.IMREAD_COLOR).shape == (36, 64, 3)
 
 
+def test_jpeg_of_the_camera_is_handed_on_and_its_overlay_is_not() -> None:
+    made = output()
+    made = replace(made, frame=replace(made.frame, jpeg=b"as the camera gave it"))
+
+    messages = decoded(made)
+
+    assert messages["image/compressed"].data.tobytes() == b"as the camera gave it"
+    assert cv2.imdecode(messages["overlay/compressed"].data, cv2.IMREAD_COLOR).shape == (36, 64, 3)
+
+
 def test_record_is_the_line_of_the_records() -> None:
     line = json.loads(decoded(output())["record"].data)
 

@@ -20,7 +20,7 @@ from av.packet import Packet
 from av.stream import Stream
 
 from perception.imaging.letterbox import SQUARE, PixelAspect
-from perception.imaging.orientation import Orientation
+from perception.imaging.orientation import UPRIGHT, Orientation
 from perception.imaging.pixel_aspect import PixelAspects
 from perception.imaging.planes import PixelFormatError, colour_note, planes_of
 from perception.imaging.yuv import Yuv420
@@ -29,7 +29,7 @@ from perception.sources.decoding.completeness import Completeness
 from perception.sources.decoding.damage import DamageTrace
 from perception.sources.decoding.file_end import Beginning
 from perception.sources.decoding.h264_numbers import HEAD_BYTES, PictureNumbers
-from perception.sources.decoding.image_size import MAX_PIXELS, check_pixels
+from perception.sources.decoding.image_size import MAX_PIXELS, check_pixels, image_wh, jpeg_for_others
 from perception.sources.decoding.video_streams import NoVideo, chosen_stream
 from perception.sources.rate import CLOCKLESS, codec_hz, rate_of
 from perception.sources.source import EndOfSource, SourceError
@@ -58,6 +58,8 @@ class Decoded:
     """Parts of it were concealed, or predicted from concealed parts."""
     pixel_aspect: PixelAspect
     """Width and height of a displayed pixel."""
+    jpeg: bytes | None = None
+    """As of `Frame`."""
 
 
 @dataclass(slots=True, eq=False)
@@ -67,6 +69,8 @@ class _Origin:
     received_ns: int
     losses_before: int
     pixel_aspect: PixelAspect = SQUARE
+    packet: bytes | None = None
+    """A JPEG; None for other codecs."""
 
 
 class Decoder:
@@ -244,6 +248,8 @@ class Decoder:
                 self._damage.lose_packet()
         origin = _Origin(received_ns, self._damage.losses)
         if packet is not None:
+            if self._stream.codec_context.name == "mjpeg":
+                origin.packet = bytes(packet)
             packet.opaque = origin
         try:
             frames = self._stream.codec_context.decode(packet)
@@ -267,10 +273,16 @@ class Decoder:
                 seen = frame.is_corrupt, frame.key_frame, step_pts_ns, own.losses_before
                 is_damaged = self._damage.is_damaged(*seen)
                 aspect = turn.of_aspect(own.pixel_aspect)
-                yield Decoded(pixels, pts_ns, own.received_ns, is_damaged, aspect)
+                jpeg = None if is_damaged or turn != UPRIGHT else _jpeg_of(own.packet, pixels.frame_wh)
+                yield Decoded(pixels, pts_ns, own.received_ns, is_damaged, aspect, jpeg)
         except PixelFormatError as error:
             raise SourceError(f"{self._name}: {error}; convert it to yuv420p") from None
         except FFmpegError:
             self.decode_errors += 1
             self._damage.lose_packet()
             self._completeness.fail()
+
+
+def _jpeg_of(packet: bytes | None, wh: tuple[int, int]) -> bytes | None:
+    """What others can read of a packet, if it is a JPEG of the whole picture and no field of it."""
+    return jpeg_for_others(packet) if packet is not None and image_wh(packet) == wh else None

@@ -103,6 +103,20 @@ def jpeg_codes_zeros(headers: bytes) -> bool:
     return False
 
 
+def jpeg_for_others(data: bytes) -> bytes | None:
+    """A JPEG as any program reads it: up to its end marker; None without one, or without Huffman tables.
+
+    Webcams may leave out the tables, which their drivers' format defines.
+    """
+    end = data.rfind(b"\xff\xd9") + 2
+    for marker, at in _jpeg_markers(data):
+        if marker == _JPEG_CODES:
+            return data[:end] if end > at else None
+        if marker == _JPEG_SCAN:
+            break
+    return None
+
+
 def _jpeg_markers(data: bytes) -> Iterator[tuple[int, int]]:
     """Each marker and its offset; like decoders, it skips anything between segments."""
     at = 2

@@ -53,8 +53,10 @@ class NewFrame:
     slot: int
     layout: Layout
     values: dict[str, Any]
-    """Fields of `Frame` except the pixels."""
+    """Fields of `Frame` except the pixels and the JPEG."""
     counts: dict[str, int]
+    jpeg_bytes: int = 0
+    """Of the JPEG behind the pixels; 0 without one."""
 
 
 @dataclass(frozen=True)
@@ -212,7 +214,9 @@ _BY_NAME: Final[dict[str, Check]] = {
     "width": _side,
 }
 """Fields that may not have every value of their type."""
-_FRAME_HINTS: Final = {name: hint for name, hint in get_type_hints(Frame).items() if name != "pixels"}
+IN_MEMORY: Final = ("pixels", "jpeg")
+"""Fields of `Frame` that are passed through shared memory."""
+_FRAME_HINTS: Final = {name: hint for name, hint in get_type_hints(Frame).items() if name not in IN_MEMORY}
 FRAME_FIELDS: Final = tuple(_FRAME_HINTS)
 _BY_NAME["values"] = _object(dict, _FRAME_HINTS)
 _MESSAGES: Final = {kind.__name__: _by_type(kind) for kind in (NewRing, Opened, NewFrame, Ended, Failed)}

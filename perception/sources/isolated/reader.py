@@ -163,13 +163,14 @@ class Reader:
 
     def _frame(self, message: NewFrame) -> Frame:
         ring, slot = self._ring, message.slot
-        if ring is None or not ring.holds(slot, message.layout) or slot in self._held:
+        if ring is None or not ring.holds(slot, message.layout, message.jpeg_bytes) or slot in self._held:
             self.close(grace_s=0)
             raise ReaderMalformed(f"{self._name}: the process that reads it is damaged: frame without memory")
         self.counts = message.counts
         self._held.add(slot)
         release = partial(self._release, self._generation, self._held)
-        return Frame(pixels=ring.pixels(slot, message.layout, release), **message.values)
+        jpeg = ring.jpeg(slot, message.layout, message.jpeg_bytes)
+        return Frame(pixels=ring.pixels(slot, message.layout, release), jpeg=jpeg, **message.values)
 
     def _release(self, generation: int, held: set[int], slot: int) -> None:
         held.discard(slot)

@@ -99,11 +99,12 @@ class _Writer:
                 self._missed += 1
                 continue
             assert self._ring is not None
-            layout = self._ring.fill(slot, frame.pixels)
+            jpeg = _jpeg_of(frame)
+            layout = self._ring.fill(slot, frame.pixels, jpeg)
             values = {name: getattr(frame, name) for name in FRAME_FIELDS}
             values["missed_before"] += self._missed
             self._missed = 0
-            self.send(NewFrame(slot, layout, values, _counts(source)))
+            self.send(NewFrame(slot, layout, values, _counts(source), len(jpeg)))
 
     def send(self, message: Message, descriptor: int | None = None) -> None:
         """Send one message; raises _NodeGone."""
@@ -115,7 +116,7 @@ class _Writer:
 
     def _slot_for(self, frame: Frame, is_live: bool) -> int | None:
         """A free slot; None for a live source, which does not wait for one."""
-        size_bytes = Layout.of(frame.pixels).size_bytes
+        size_bytes = Layout.of(frame.pixels).size_bytes * (2 if _jpeg_of(frame) else 1)
         if self._ring is None or size_bytes > self._ring.slot_bytes:
             self._new_ring(size_bytes)
         while True:
@@ -157,6 +158,12 @@ class _Writer:
             if generation == self._generation and slot in self._held:  # not of an earlier ring
                 self._held.remove(slot)
                 self._free.append(slot)
+
+
+def _jpeg_of(frame: Frame) -> bytes:
+    """Unless it is larger than the pixels, beside which there is room for as much again."""
+    jpeg = frame.jpeg or b""
+    return jpeg if len(jpeg) <= Layout.of(frame.pixels).size_bytes else b""
 
 
 def _rights(descriptor: int) -> tuple[int, int, Any]:

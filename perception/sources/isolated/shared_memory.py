@@ -73,9 +73,11 @@ class Ring:
         fcntl.fcntl(self.descriptor, fcntl.F_ADD_SEALS, _SEALS)
         self._memory = mmap.mmap(self.descriptor, self.slots * self.slot_bytes)
 
-    def fill(self, slot: int, pixels: Plane | Yuv420) -> Layout:
-        """Copy a picture into a slot that is large enough."""
+    def fill(self, slot: int, pixels: Plane | Yuv420, jpeg: bytes = b"") -> Layout:
+        """Copy a picture into a slot that is large enough, and its JPEG behind it."""
         layout = Layout.of(pixels)
+        begin = slot * self.slot_bytes + layout.size_bytes
+        self._memory[begin : begin + len(jpeg)] = jpeg
         memory = np.frombuffer(self._memory, np.uint8, layout.size_bytes, slot * self.slot_bytes)
         planes = [pixels.y, pixels.u, pixels.v] if isinstance(pixels, Yuv420) else [pixels]
         for target, plane in zip(layout.arrays(memory), planes, strict=True):
@@ -105,9 +107,14 @@ class RingView:
         finally:
             os.close(descriptor)
 
-    def holds(self, slot: int, layout: Layout) -> bool:
-        """Whether the slot exists and is large enough for the picture."""
-        return 0 <= slot < self._slots and layout.size_bytes <= self._slot_bytes
+    def holds(self, slot: int, layout: Layout, jpeg_bytes: int = 0) -> bool:
+        """Whether the slot exists and is large enough for the picture and its JPEG."""
+        return 0 <= slot < self._slots and layout.size_bytes + jpeg_bytes <= self._slot_bytes
+
+    def jpeg(self, slot: int, layout: Layout, jpeg_bytes: int) -> bytes | None:
+        """A copy of the JPEG behind a picture; None without one."""
+        begin = slot * self._slot_bytes + layout.size_bytes
+        return self._memory[begin : begin + jpeg_bytes] if jpeg_bytes else None
 
     def pixels(self, slot: int, layout: Layout, on_release: Callable[[int], None]) -> Plane | Yuv420:
         """The picture in a slot, read-only and in place; calls `on_release(slot)` when it is garbage."""

@@ -12,10 +12,10 @@ import numpy as np
 from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
-from perception.imaging.orientation import Orientation
+from perception.imaging.orientation import UPRIGHT, Orientation, Turn
 from perception.imaging.yuv import Plane, Yuv420, YuvMatrix
 from perception.sources.decoding.image_file import decoded_jpeg
-from perception.sources.decoding.image_size import MAX_PIXELS
+from perception.sources.decoding.image_size import MAX_PIXELS, jpeg_for_others
 
 Bytes = NDArray[np.uint8]
 Pixels = NDArray[np.uint8] | Yuv420
@@ -44,6 +44,8 @@ class Picture:
 
     pixels: Pixels
     is_damaged: bool = False
+    jpeg: bytes | None = None
+    """As of `Frame`."""
 
 
 def decode(data: Bytes, layout: Layout) -> Picture:
@@ -78,10 +80,17 @@ def _jpeg(data: Bytes, layout: Layout) -> Picture:
     frame = frame or decoded_jpeg(content, "ignore_err", MAX_PIXELS)
     if frame is None:
         raise BrokenPictureError("not a readable JPEG")
-    return Picture(_jpeg_pixels(frame, layout, is_damaged), is_damaged)
+    pixels, turn = _jpeg_pixels(frame, layout, is_damaged)
+    is_as_stored = turn == UPRIGHT and _wh_of(pixels) == (frame.width, frame.height)
+    return Picture(pixels, is_damaged, jpeg_for_others(content) if is_as_stored and not is_damaged else None)
 
 
-def _jpeg_pixels(frame: VideoFrame, layout: Layout, is_damaged: bool) -> Pixels:
+def _wh_of(pixels: Pixels) -> tuple[int, int]:
+    return pixels.frame_wh if isinstance(pixels, Yuv420) else (pixels.shape[1], pixels.shape[0])
+
+
+def _jpeg_pixels(frame: VideoFrame, layout: Layout, is_damaged: bool) -> tuple[Pixels, Turn]:
+    """Its pixels as they are displayed, and how they were turned for that."""
     if not frame.format.name.startswith(("yuv", "gray")):
         raise BrokenPictureError(f"a JPEG with {frame.format.name} pixels instead of YUV or grey")
     planes = [
@@ -95,13 +104,13 @@ def _jpeg_pixels(frame: VideoFrame, layout: Layout, is_damaged: bool) -> Pixels:
     ]
     turn = Orientation().of(frame)
     if len(planes) == 1:
-        return turn.of_plane(_bgr_of_grey(planes[0]))
+        return turn.of_plane(_bgr_of_grey(planes[0])), turn
     y, u, v = planes
     if is_damaged:
         is_hole = (u == 0) & (v == 0)  # zeroed memory would be green like grass
         u, v = (np.where(is_hole, np.uint8(128), chroma) for chroma in (u, v))
     # JFIF: full range, BT.601
-    return turn.of(_yuv(y, u, v, "bt601", is_full_range=True))
+    return turn.of(_yuv(y, u, v, "bt601", is_full_range=True)), turn
 
 
 def _unpadded(jpeg_wh: tuple[int, int], stated_wh: tuple[int, int]) -> tuple[int, int]:
