@@ -1,4 +1,4 @@
-"""Types of ROS 2 messages: as Jazzy has them, and those of other packages that are published here."""
+"""Types of ROS 2 messages: as Jazzy has them, and those of other packages that are published or read here."""
 
 from __future__ import annotations
 
@@ -36,6 +36,16 @@ _OF_OTHERS: Final = {
     "foxglove_msgs/msg/TextAnnotation": (
         "builtin_interfaces/Time timestamp\nfoxglove_msgs/Point2 position\nstring text\nfloat64 font_size\n"
         "foxglove_msgs/Color text_color\nfoxglove_msgs/Color background_color\n"
+    ),
+    "foxglove_msgs/msg/RawImage": (
+        "builtin_interfaces/Time timestamp\nstring frame_id\nuint32 width\nuint32 height\n"
+        "string encoding\nuint32 step\nuint8[] data\n"
+    ),
+    "foxglove_msgs/msg/CompressedImage": (
+        "builtin_interfaces/Time timestamp\nstring frame_id\nuint8[] data\nstring format\n"
+    ),
+    "foxglove_msgs/msg/CompressedVideo": (
+        "builtin_interfaces/Time timestamp\nstring frame_id\nuint8[] data\nstring format\n"
     ),
     "foxglove_msgs/msg/ImageAnnotations": (
         "foxglove_msgs/CircleAnnotation[] circles\nfoxglove_msgs/PointsAnnotation[] points\n"

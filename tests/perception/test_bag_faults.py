@@ -6,7 +6,7 @@ import shutil
 import sqlite3
 import struct
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +16,18 @@ from bags import (
     COMPRESSED,
     IMAGE,
     TOPIC,
+    Channel,
     compressed,
     header,
     image,
     pictures_bgr,
     read_all,
+    read_until_error,
     stamp_ns_of,
     write_bag,
+    write_mcap,
 )
-from clips import played
-from mcap.reader import make_reader
-from mcap.writer import CompressionType, Writer
+from mcap.writer import Writer
 from numpy.typing import NDArray
 from rosbags.rosbag2 import StoragePlugin
 from rosbags.rosbag2 import Writer as Writer2
@@ -35,45 +36,8 @@ from rosbags.typesys import Stores, get_typestore
 from perception.sources import SourceSettings, build_source
 from perception.sources.source import SourceError
 
-Channel = tuple[str, str, bytes, str]
-"""Type, form of its definition, definition, and encoding of messages."""
 JSON: Channel = ("some.Thing", "jsonschema", b"{}", "json")
 PROTOBUF: Channel = ("foxglove.Grid", "protobuf", b"\x00\xff", "protobuf")
-
-
-def write_mcap(
-    path: Path,
-    profile: str = "ros2",
-    compression: CompressionType = CompressionType.ZSTD,
-    also: Sequence[Channel] = (),
-    is_ros1: bool = False,
-    count: int = 8,
-) -> Path:
-    """Of a few pictures a chunk, by mcap's own writer."""
-    store = get_typestore(Stores.ROS1_NOETIC if is_ros1 else Stores.ROS2_HUMBLE)
-    with path.open("wb") as stream:
-        writer = Writer(stream, chunk_size=20_000, compression=compression)
-        writer.start(profile=profile, library="another's")
-        for name, form, definition, encoding in also:
-            channel = writer.register_channel(
-                f"/{name}", encoding, writer.register_schema(name, form, definition)
-            )
-            writer.add_message(channel, 1, b"{}", 1)
-        definition = store.generate_msgdef(IMAGE, ros_version=1 if is_ros1 else 2)[0].encode()
-        name, form = ("sensor_msgs/Image", "ros1msg") if is_ros1 else (IMAGE, "ros2msg")
-        schema = writer.register_schema(name, form, definition)
-        channel = writer.register_channel(TOPIC, "ros1" if is_ros1 else "cdr", schema)
-        for number, bgr in enumerate(pictures_bgr(count)):
-            _, message = image("bgr8")(store, number, bgr)
-            data = store.serialize_ros1(message, IMAGE) if is_ros1 else store.serialize_cdr(message, IMAGE)
-            writer.add_message(channel, stamp_ns_of(number), bytes(data), stamp_ns_of(number))
-        writer.finish()
-    return path
-
-
-def read_until_error(path: Path) -> tuple[int, str]:
-    """How many frames come, and what is said then; empty at the end."""
-    return played(build_source(str(path), SourceSettings()))
 
 
 def of_jpegs(damaged: Callable[[int], bool], data: bytes = b"\x17 rubbish" * 90) -> Any:
@@ -104,38 +68,6 @@ def test_mcap_that_was_converted_from_ros1_is_read(tmp_path: Path) -> None:
 
 def test_mcap_is_known_by_its_content_whatever_its_name(tmp_path: Path) -> None:
     assert read_until_error(write_mcap(tmp_path / "drive.bin")) == (8, "")
-
-
-@pytest.mark.parametrize("is_cut", [False, True], ids=["whole", "cut off"])
-@pytest.mark.parametrize(
-    ("offset", "value", "says"),
-    [
-        (24, struct.pack("<I", 1), "checksum|crc"),
-        (16, struct.pack("<Q", 1 << 50), "a chunk has|^$"),
-        (28, b"\x04\x00\x00\x00zstx", "zstx"),
-        (50, b"\x00" * 12, "decompress"),
-    ],
-    ids=["checksum", "size", "compression", "content"],
-)
-def test_damaged_chunk_gives_what_was_before_it_and_one_line(
-    offset: int, value: bytes, says: str, is_cut: bool, tmp_path: Path
-) -> None:
-    bag = write_mcap(tmp_path / "a.mcap")
-    with bag.open("rb") as stream:
-        summary = make_reader(stream).get_summary()
-    assert summary is not None
-    content, at = bytearray(bag.read_bytes()), summary.chunk_indexes[1].chunk_start_offset + 9 + offset
-    content[at : at + len(value)] = value
-    bag.write_bytes(content[:-40] if is_cut else content)
-
-    count, line = read_until_error(bag)
-
-    if line:
-        assert 0 < count < 8
-        assert "a.mcap: is damaged after" in line
-        assert "\n" not in line
-    else:  # of the size, where the index has it too
-        assert not is_cut
 
 
 def test_message_that_cannot_be_decoded_is_left_out_alone(tmp_path: Path) -> None:
@@ -215,15 +147,6 @@ def test_folder_with_several_bags_names_them(form: str, tmp_path: Path) -> None:
         read_all(str(folder))
 
 
-@pytest.mark.parametrize("content", [b"", b"\xff\xfe\x80", b"- 1\n", b"a: [1,\n b: {"])
-def test_metadata_that_is_none_is_named(content: bytes, tmp_path: Path) -> None:
-    folder = write_bag(tmp_path / "drive", image("bgr8"), "folder")
-    (folder / "metadata.yaml").write_bytes(content)
-
-    with pytest.raises(SourceError, match=r"drive/metadata\.yaml: is not that of a bag; ros2 bag reindex"):
-        read_all(str(folder))
-
-
 def test_database_with_a_journal_gives_what_it_has_and_says_how_to_get_the_rest(tmp_path: Path) -> None:
     folder = write_bag(tmp_path / "drive", image("bgr8"), "sqlite3")
     recorder = sqlite3.connect(folder / "drive.db3")
@@ -247,17 +170,7 @@ def test_database_with_a_journal_gives_what_it_has_and_says_how_to_get_the_rest(
     assert read_until_error(killed) == (8, "")
 
 
-def test_bag_of_ros1_under_another_name_says_which_it_needs(tmp_path: Path) -> None:
-    bag = write_bag(tmp_path / "drive", image("bgr8"), "ros1")
-    bag.rename(bag.with_suffix(".bag.active"))
-
-    with pytest.raises(
-        SourceError, match=r"is a bag of ROS 1, whose name has to end in \.bag; rosbag reindex"
-    ):
-        read_all(str(bag.with_suffix(".bag.active")))
-
-
-@pytest.mark.parametrize("package", ["mcap.reader", "rosbags.highlevel"])
+@pytest.mark.parametrize("package", ["mcap", "rosbags"])
 def test_package_that_is_missing_is_named_with_its_extra(
     package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -265,7 +178,7 @@ def test_package_that_is_missing_is_named_with_its_extra(
     monkeypatch.setitem(sys.modules, package, None)
 
     with pytest.raises(
-        SourceError, match=r"bags need packages that are not installed; pip install 'drivable\[mcap\]'"
+        SourceError, match=rf"a bag needs the package {package}; pip install 'drivable\[mcap\]'"
     ):
         read_all(str(bag))
 
@@ -318,28 +231,6 @@ def test_type_that_a_bag_defines_otherwise_is_refused_by_its_fields(is_cut: bool
         SourceError, match="sensor_msgs/msg/Image has no header, encoding, step, data in this bag"
     ):
         read_all(str(bag))
-
-
-def test_folder_whose_mcap_is_cut_off_gives_what_it_has(tmp_path: Path) -> None:
-    folder = write_bag(tmp_path / "drive", image("bgr8"), "folder")
-    bag = folder / "drive.mcap"
-    bag.write_bytes(bag.read_bytes()[:-40])
-
-    count, line = read_until_error(folder)
-
-    assert (count, line) == (4, f"{bag}: ends before its end: it was cut off")
-
-
-def test_folder_of_which_a_file_is_missing_gives_the_other_and_says_so(tmp_path: Path) -> None:
-    folder = write_bag(tmp_path / "drive", image("bgr8"), "folder")
-    metadata = folder / "metadata.yaml"
-    metadata.write_text(metadata.read_text().replace("  - drive.mcap", "  - drive.mcap\n  - drive_1.mcap"))
-
-    count, line = read_until_error(folder)
-
-    assert count == 4
-    assert "Some database files are missing" in line
-    assert "drive_1.mcap" in line
 
 
 def test_files_of_the_only_bag_in_a_folder_are_inputs(tmp_path: Path) -> None:

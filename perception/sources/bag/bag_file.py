@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final
+from tempfile import TemporaryDirectory
+from typing import Final
 
-from perception.sources.bag.bag_message import PICTURES, BagMessage, BagTopic, line_of
-from perception.sources.bag.bag_place import MCAP_BEGINS, head_of, journal_of, place_of
+from perception.sources.bag.bag_message import BagMessage, BagPart, BagTopic, listed_topics
+from perception.sources.bag.bag_place import (
+    DATABASE_BEGINS,
+    MCAP_BEGINS,
+    ROS1_BEGINS,
+    head_of,
+    parts_of,
+    place_of,
+)
+from perception.sources.bag.compression import unpack_file
 from perception.sources.bag.mcap_scan import McapScan
+from perception.sources.bag.ros1_scan import Ros1Scan
 from perception.sources.source import SourceError
 
 _INSTALL: Final = "pip install 'drivable[mcap]'"
+_PACKAGES: Final = ("mcap", "rosbags", "zstandard")
+_PROBLEMS_LISTED: Final = 3
+_COMPRESSED: Final = ".zstd"
 
 
 class BagFile:
@@ -21,101 +35,102 @@ class BagFile:
         path: of the file or folder.
 
     Raises:
-        SourceError: if it is none, or the packages that read it are not installed.
+        SourceError: if nothing of it can be read, or the packages that read it are not installed.
     """
 
     def __init__(self, path: Path) -> None:
         self.place = path = place_of(path)
         """What was opened, where `path` is a folder around it."""
-        is_mcap = path.is_file() and head_of(path).startswith(MCAP_BEGINS)
-        files = [path] if is_mcap else sorted(path.glob("*.mcap"))
+        if missing := [package for package in _PACKAGES if importlib.util.find_spec(package) is None]:
+            raise SourceError(f"{path}: a bag needs the package {missing[0]}; {_INSTALL}")
+        files, self._problems = parts_of(path)
+        self._parts: list[BagPart] = []
+        self._unpacked: TemporaryDirectory[str] | None = None
         try:
-            if files:
-                import mcap.reader  # noqa: F401
-            from rosbags.highlevel import AnyReader
-            from rosbags.typesys import Stores, get_typestore
-        except ImportError:
-            raise SourceError(f"{path}: bags need packages that are not installed; {_INSTALL}") from None
-        self._path = path
-        self._scan: McapScan | None = None
-        self._refused = ""
-        reader: Any = None
-        try:
-            reader = AnyReader([path], default_typestore=get_typestore(Stores.ROS2_JAZZY))
-            reader.open()
-        except Exception as error:  # of the packages, for files of any content
-            refused = f"{path}: cannot be read as a bag: {line_of(error)}{_hint(error, path)}"
-            if len(files) != 1:
-                raise SourceError(refused) from None
-            self._path, self._scan = files[0], McapScan(files[0])
-            self._refused = "" if is_mcap else refused
-        self._reader = reader
+            for file in files:
+                self._open(file)
+        except BaseException:
+            self.close()
+            raise
+        if not self._parts:
+            self.close()
+            raise SourceError(self._all_problems(self._problems) or f"{path}: holds no file of a bag")
 
     @property
     def topics(self) -> list[BagTopic]:
         """Those with pictures, in order of their names."""
-        if self._scan is not None:
-            return self._scan.topics
-        found: dict[tuple[str, str], int] = {}
-        for connection in self._reader.connections:
-            if connection.msgtype in PICTURES:
-                key = (connection.topic, connection.msgtype)
-                found[key] = found.get(key, 0) + connection.msgcount
-        return [BagTopic(*key, count) for key, count in sorted(found.items())]
+        counts: dict[tuple[str, str], int] = {}
+        for part in self._parts:
+            for topic in part.topics:
+                key = (topic.name, topic.type_name)
+                counts[key] = counts.get(key, 0) + topic.count
+        return listed_topics(counts)
 
     @property
     def all_topics(self) -> dict[str, str]:
         """Type of every topic."""
-        if self._scan is not None:
-            return self._scan.types
-        return {connection.topic: connection.msgtype for connection in self._reader.connections}
+        return {name: type_name for part in self._parts for name, type_name in part.types.items()}
 
     def messages(self, topic: BagTopic) -> Iterator[BagMessage]:
-        """Its messages of that type, in the order of recording.
+        """Its messages of that type, in the order of recording, over what is damaged.
 
         Raises:
-            SourceError: where the bag is damaged or ends before its end; what came before it is good.
+            SourceError: at the end, if the bag is damaged or ends before its end; what came is good.
         """
-        if self._scan is not None:
-            yield from self._scan.messages(topic)
-            if self._refused:  # though its only file is whole
-                raise SourceError(self._refused)
-            return
-        chosen = [
-            connection
-            for connection in self._reader.connections
-            if (connection.topic, connection.msgtype) == (topic.name, topic.type_name)
-        ]
-        count = 0
-        try:
-            for connection, log_ns, data in self._reader.messages(connections=chosen):
-                try:
-                    found = BagMessage(self._reader.deserialize(data, connection.msgtype), log_ns)
-                except Exception as error:  # as above
-                    found = BagMessage(None, log_ns, line_of(error))
-                yield found
-                count += 1
-        except Exception as error:  # as above
-            raise SourceError(
-                f"{self._path}: is damaged after {count} messages of {topic.name}: {line_of(error)}"
-                f"{_hint(error, self._path)}"
-            ) from None
-        if journal := journal_of(self._path):
-            raise SourceError(f"{self._path}: ends before its end: {journal}")
+        problems = list(self._problems)
+        for part in self._parts:
+            try:
+                yield from part.messages(topic)
+            except SourceError as error:
+                problems.append(str(error))
+        if problems:
+            raise SourceError(self._all_problems(problems))
 
     def close(self) -> None:
         """Close it."""
-        if self._scan is None:
-            self._reader.close()
+        for part in self._parts:
+            part.close()
+        self._parts = []
+        unpacked, self._unpacked = self._unpacked, None
+        if unpacked is not None:
+            unpacked.cleanup()
+
+    def _open(self, file: Path) -> None:
+        """Add a file to the parts, or say why it is none."""
+        try:
+            if file.suffix == _COMPRESSED:
+                file = self._unpack(file)
+            self._parts.append(_part(file))
+        except SourceError as error:
+            self._problems.append(str(error))
+
+    def _unpack(self, file: Path) -> Path:
+        if self._unpacked is None:
+            self._unpacked = TemporaryDirectory()
+        to = Path(self._unpacked.name) / file.stem
+        try:
+            problem = unpack_file(file, to)
+        except OSError as error:
+            raise SourceError(f"{file}: cannot be decompressed to {to.parent}: {error.strerror}") from None
+        if problem:
+            self._problems.append(f"{file}: {problem}")
+        return to
+
+    @staticmethod
+    def _all_problems(problems: list[str]) -> str:
+        """In one line."""
+        more = len(problems) - _PROBLEMS_LISTED
+        return "; ".join(problems[:_PROBLEMS_LISTED]) + (f"; and {more} more" if more > 0 else "")
 
 
-def _hint(error: Exception, path: Path) -> str:
-    """What to do about it."""
-    says = str(error).lower()
-    if journal := journal_of(path):
-        return f"; {journal}"
-    if "index" in says:
-        return "; rosbag reindex adds the index"
-    if "malformed" in says:
-        return "; sqlite3 FILE.db3 .recover gives what can still be read"
-    return ""
+def _part(file: Path) -> BagPart:
+    """The reader of a file, by its first bytes, or its name where these are damaged; raises SourceError."""
+    head = head_of(file)
+    is_known = head.startswith((MCAP_BEGINS, ROS1_BEGINS, DATABASE_BEGINS))
+    if head.startswith(MCAP_BEGINS) or (not is_known and file.suffix == ".mcap"):
+        return McapScan(file)
+    if head.startswith(ROS1_BEGINS) or (not is_known and file.suffix == ".bag"):
+        return Ros1Scan(file)
+    from perception.sources.bag.database_scan import DatabaseScan  # not every Python has sqlite3
+
+    return DatabaseScan(file)

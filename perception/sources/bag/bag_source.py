@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from perception.frame import Frame
-from perception.ros.pictures import PICTURE_TYPES, BrokenPictureError, PictureDecoder
+from perception.ros.pictures import COMPRESSED, IMAGE, BrokenPictureError, PictureDecoder
 from perception.sources.bag.bag_file import BagFile
-from perception.sources.bag.bag_message import PICTURES, BagMessage, BagTopic, lacking
+from perception.sources.bag.bag_message import PICTURES, VIDEO, BagMessage, BagTopic, lacking
 from perception.sources.bag.bag_place import is_bag, place_of
 from perception.sources.bag.camera_topics import cameras_among
-from perception.sources.bag.video_messages import VideoMessages
+from perception.sources.bag.video_messages import CODECS, VideoMessages
 from perception.sources.counts import SourceCounts
 from perception.sources.decoding.frame_times import FrameTimes
 from perception.sources.decoding.image_size import MAX_PIXELS
@@ -96,17 +96,14 @@ class BagSource(Source):
     def _begin(self, bag: BagFile) -> SourceInfo:
         topic = self._chosen(bag)
         name = f"{self._path}{MARK}{topic.name}"
-        is_video = topic.type_name not in PICTURE_TYPES
-        self._decoder: PictureDecoder | VideoMessages = (
-            VideoMessages(name, self._max_pixels)
-            if is_video
-            else PictureDecoder(topic.type_name, name, self._max_pixels)
-        )
         first, times_ns = _look_ahead(bag, topic)
         if first is None:
             raise SourceError(f"{name}: holds no message")
         if not first.problem and (fields := lacking(first.message, topic.type_name)):
             raise SourceError(f"{name}: {topic.type_name} has no {', '.join(fields)} in this bag")
+        self._decoder = _decoder(
+            topic.type_name, name, self._max_pixels, getattr(first.message, "format", "")
+        )
         self._has_stamps = _stamp_ns(first.message) > 0
         rate_hz = _rate_hz(
             [stamp_ns or None if self._has_stamps else log_ns for stamp_ns, log_ns in times_ns]
@@ -122,7 +119,7 @@ class BagSource(Source):
         except EndOfSource:
             none = f"none of its {self._frames_read} messages has a picture; the first: {self._problem}"
             raise SourceError(f"{name}: {none}") from None
-        if self._decode_errors:
+        if self._problem:
             self._report()
         by = "stamps of their headers" if self._has_stamps else "times of recording, as headers have none"
         return SourceInfo(
@@ -164,12 +161,16 @@ class BagSource(Source):
         while (message := self._take()) is not None:
             time_ns = self._times.time_ns(self._time_of(message), self._next_time_ns)
             frame_id, self._frames_read = self._frames_read, self._frames_read + 1
+            if message.is_after_damage:
+                self._lose_messages()
             try:
                 if message.problem:
                     raise BrokenPictureError(message.problem)
                 picture = self._decoder.picture(message.message)
             except BrokenPictureError as error:
                 self._miss(frame_id, str(error))
+                if isinstance(self._decoder, VideoMessages):
+                    self._decoder.lose()
                 continue
             missed, self._missed = self._missed, 0
             self._decode_errors += picture.is_damaged
@@ -182,10 +183,18 @@ class BagSource(Source):
                 name=f"{frame_id:06d}",
                 is_damaged=picture.is_damaged,
                 missed_before=missed,
+                jpeg=picture.jpeg,
             )
         if self._cut is not None:
             raise self._cut
         raise EndOfSource
+
+    def _lose_messages(self) -> None:
+        """At least one is in a part of the bag that cannot be read."""
+        self._missed += 1
+        self._decode_errors += 1
+        if isinstance(self._decoder, VideoMessages):
+            self._decoder.lose()
 
     def _miss(self, frame_id: int, problem: str) -> None:
         self._missed += 1
@@ -220,6 +229,13 @@ class BagSource(Source):
     def _next_time_ns(self) -> int | None:
         following = self._peek()
         return None if following is None else self._time_of(following)
+
+
+def _decoder(type_name: str, name: str, max_pixels: int, form: str) -> PictureDecoder | VideoMessages:
+    """For a topic, by the format that its first message states."""
+    if type_name == VIDEO or (type_name == COMPRESSED and form.lower() in CODECS):
+        return VideoMessages(name, max_pixels)
+    return PictureDecoder(COMPRESSED if type_name.endswith("/CompressedImage") else IMAGE, name, max_pixels)
 
 
 def _others(types: dict[str, str]) -> str:

@@ -1,66 +1,90 @@
-"""An MCAP file read record by record: cut off, not of ROS 2's profile, or with channels of other forms."""
+"""An MCAP file read record by record, of any profile: whole, cut off or damaged."""
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator
+import zlib
+from collections.abc import Callable, Generator, Iterator
+from io import BytesIO
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final, NamedTuple
 
-from perception.sources.bag.bag_message import PICTURES, BagMessage, BagTopic, line_of
+from perception.sources.bag.bag_message import (
+    PICTURES,
+    BagMessage,
+    BagTopic,
+    Damage,
+    Damages,
+    Stored,
+    line_of,
+    listed_topics,
+)
+from perception.sources.bag.bag_types import MESSAGE_LIMIT_BYTES, Definition, decoded
+from perception.sources.bag.compression import FileRange, Readable, blocks, exactly, opened_zstd, skipped
+from perception.sources.bag.mcap_records import (
+    CHANNEL,
+    CHUNK,
+    HEADER_BYTES,
+    MESSAGE,
+    MESSAGE_HEADER_BYTES,
+    SCHEMA,
+    Chunk,
+    Gap,
+    McapRecords,
+)
 from perception.sources.source import SourceError
 
-CHUNK_LIMIT_BYTES: Final = 1 << 30
-"""Of a chunk when it is decompressed: more is damage, or made to fill the memory."""
-_ENCODINGS: Final = {"cdr": ("ros2msg", "ros2idl", "omgidl"), "ros1": ("ros1msg",)}
-"""Forms of definitions, by the encoding of messages."""
+CHUNK_IN_MEMORY_BYTES: Final = 1 << 25
+"""A chunk with more is decompressed as it is read, once before for its checksum."""
+
+
+class Channel(NamedTuple):
+    """A topic, as one of its writers describes it."""
+
+    topic: str
+    definition: Definition
 
 
 class McapScan:
-    """Channels of other encodings than ROS's are none of its topics.
+    """Channels of other encodings than ROS's and Foxglove's are none of its topics.
+
+    Memory: a chunk of at most `CHUNK_IN_MEMORY_BYTES`, or one message.
 
     Args:
         path: of the file.
 
     Raises:
-        SourceError: if there is no message in it.
+        SourceError: if there is no message in it, or it cannot be read.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._channels: dict[int, Channel] = {}
+        self._schemas: dict[int, Any] = {}
+        self._chunks: dict[int, frozenset[int]] = {}
+        """Channels with messages in the chunks, by their offsets, where an index has them."""
+        self._unknown: set[int] = set()
         self.types: dict[str, str] = {}
-        self._problem = ""
         counts = self._counted_by_index()
         if counts is None:
             counts = self._counted()
-        if not self.types:
-            raise SourceError(f"{path}: holds no message; {self._problem or 'it was cut off, or is no bag'}")
-        self.topics = [BagTopic(*key, count) for key, count in sorted(counts.items())]
+        self.topics: list[BagTopic] = listed_topics(counts)
 
     def messages(self, topic: BagTopic) -> Iterator[BagMessage]:
-        """As of `BagFile`."""
-        decoders: dict[int, Callable[[bytes], Any]] = {}
-        count = 0
-        try:
-            for schema, channel, message in self._records():
-                if channel.topic != topic.name or not _is_ros(schema, channel):
-                    continue
-                if _type_name(schema) != topic.type_name:
-                    continue
-                if channel.id not in decoders:
-                    decoders[channel.id] = _decoder(schema, channel)
-                try:
-                    found = BagMessage(decoders[channel.id](message.data), message.log_time)
-                except Exception as error:  # of the package, for bytes of any kind
-                    found = BagMessage(None, message.log_time, line_of(error))
-                yield found
-                count += 1
-        except Exception as error:  # of the packages, for files of any content
-            if _is_end(error):
-                raise SourceError(f"{self._path}: ends before its end: it was cut off") from None
-            raise SourceError(
-                f"{self._path}: is damaged after {count} messages of {topic.name}: {line_of(error)}"
-            ) from None
+        """As of `BagPart`."""
+
+        def is_wanted(number: int) -> bool:
+            channel = self._channels.get(number)
+            if channel is None or not channel.definition.is_read:
+                return False
+            return (channel.topic, channel.definition.type_name) == (topic.name, topic.type_name)
+
+        damages = Damages(self._path)
+        stored = self._stored(is_wanted, damages)
+        return decoded(stored, lambda number: self._channels[number].definition, damages, topic.name)
+
+    def close(self) -> None:
+        """Nothing is open between messages."""
 
     def _counted_by_index(self) -> dict[tuple[str, str], int] | None:
         """None without an index."""
@@ -68,104 +92,187 @@ class McapScan:
 
         with self._path.open("rb") as stream:
             try:
-                summary = SeekingReader(stream, record_size_limit=self._size_bytes).get_summary()
-            except Exception:  # as above
+                size_bytes = self._path.stat().st_size
+                summary = SeekingReader(stream, record_size_limit=size_bytes).get_summary()
+            except Exception:  # of the package, for files of any content
                 return None
         if summary is None or summary.statistics is None or not summary.channels:
             return None
-        counts: dict[tuple[str, str], int] = {}
+        self._schemas = dict(summary.schemas)
         for channel in summary.channels.values():
-            count = summary.statistics.channel_message_counts.get(channel.id, 0)
-            self._count(counts, summary.schemas.get(channel.schema_id), channel, count)
-        return counts
+            self._take_channel(channel)
+        self._chunks = {
+            index.chunk_start_offset: frozenset(index.message_index_offsets)
+            for index in summary.chunk_indexes
+            if index.message_index_offsets
+        }
+        counted = summary.statistics.channel_message_counts
+        return self._by_topic({number: counted.get(number, 0) for number in self._channels})
 
     def _counted(self) -> dict[tuple[str, str], int]:
+        counted: dict[int, int] = {}
+
+        def count(number: int) -> bool:
+            if number in self._channels:
+                counted[number] = counted.get(number, 0) + 1
+            return False
+
+        damages = Damages(self._path)
+        for found in self._stored(count, damages):
+            if isinstance(found, Damage):
+                damages.add(found.what)
+        if not counted:
+            end = f"{damages.end}, or it is no bag" if damages.end else "nothing was recorded"
+            why = damages.first or end
+            raise SourceError(f"{self._path}: holds no message; {why}")
+        return self._by_topic(counted)
+
+    def _by_topic(self, counted: dict[int, int]) -> dict[tuple[str, str], int]:
         counts: dict[tuple[str, str], int] = {}
-        try:
-            for schema, channel, _ in self._records():
-                self._count(counts, schema, channel, 1)
-        except Exception as error:  # raised again once what can be read has been
-            self._problem = "" if _is_end(error) else line_of(error)
+        for number, count in counted.items():
+            topic, definition = self._channels[number]
+            self.types[topic] = definition.type_name or "no type"
+            if definition.type_name in PICTURES and definition.is_read:
+                key = (topic, definition.type_name)
+                counts[key] = counts.get(key, 0) + count
         return counts
 
-    def _count(self, counts: dict[tuple[str, str], int], schema: Any, channel: Any, count: int) -> None:
-        type_name = _type_name(schema)
-        self.types[channel.topic] = type_name
-        if type_name in PICTURES and _is_ros(schema, channel):
-            key = (channel.topic, type_name)
-            counts[key] = counts.get(key, 0) + count
-
-    def _records(self) -> Iterator[tuple[Any, Any, Any]]:
-        """Schema, channel and message of every message; raises what the package does, at a cut or damage."""
-        from mcap.records import Channel, Chunk, Message, Schema
-        from mcap.stream_reader import StreamReader, breakup_chunk
-
-        schemas: dict[int, Any] = {}
-        channels: dict[int, Any] = {}
-        with self._path.open("rb") as stream:
-            reader = StreamReader(stream, emit_chunks=True, record_size_limit=self._size_bytes)
-            for outer in reader.records:
-                if isinstance(outer, Chunk):
-                    _check(outer)
-                    records = breakup_chunk(outer, validate_crc=True)
-                else:
-                    records = [outer]
+    def _stored(self, is_wanted: Callable[[int], bool], damages: Damages) -> Iterator[Stored | Damage]:
+        """The messages of wanted channels, by their numbers, and the damage between them."""
+        self._unknown.clear()
+        try:
+            size_bytes = self._path.stat().st_size
+            with self._path.open("rb") as stream:
+                records = McapRecords(stream, size_bytes)
                 for record in records:
-                    if isinstance(record, Schema):
-                        schemas[record.id] = record
-                    elif isinstance(record, Channel):
-                        channels[record.id] = record
-                    elif isinstance(record, Message):
-                        channel = channels[record.channel_id]
-                        yield schemas.get(channel.schema_id), channel, record
+                    if isinstance(record, Gap):
+                        size = record.end - record.begin
+                        yield _damage(record.begin, f"{size} bytes are no records")
+                    elif record.kind == CHUNK:
+                        chunk, begin = records.chunk(record), record.begin - HEADER_BYTES
+                        is_needed = begin not in self._chunks or any(map(is_wanted, self._chunks[begin]))
+                        if chunk is not None and is_needed:
+                            yield from self._of_chunk(stream, chunk, record.end > size_bytes, is_wanted)
+                    elif record.kind in (SCHEMA, CHANNEL, MESSAGE):
+                        content = FileRange(stream, record.begin - HEADER_BYTES, record.end)
+                        yield from self._of_stream(content, record.begin, is_wanted)
+                damages.end = "it was cut off" if records.is_cut else ""
+        except OSError as error:
+            damages.end = f"it cannot be read: {error.strerror}"
 
-    @property
-    def _size_bytes(self) -> int:
-        return self._path.stat().st_size
+    def _of_chunk(
+        self, stream: BinaryIO, chunk: Chunk, is_torn: bool, is_wanted: Callable[[int], bool]
+    ) -> Iterator[Stored | Damage]:
+        if chunk.compression not in ("", "lz4", "zstd"):
+            why = f"a chunk is compressed by {chunk.compression!r}; zstd and lz4 are read"
+            yield _damage(chunk.begin, why)
+            return
+        if not is_torn and chunk.crc:
+            try:
+                content = self._checked(stream, chunk)
+            except Exception as error:  # of the packages, for bytes of any kind
+                yield _damage(chunk.begin, f"a chunk cannot be read: {line_of(error)}")
+                return
+        else:
+            content = _unpacked(stream, chunk)
+        try:
+            size_bytes = yield from self._of_stream(content, chunk.begin, is_wanted, is_torn)
+            if not chunk.crc and size_bytes not in (None, chunk.size_bytes) and not is_torn:
+                yield _damage(chunk.begin, "a chunk is not as long as it says")
+        except Exception as error:  # as above
+            if not is_torn:
+                yield _damage(chunk.begin, f"a chunk cannot be read to its end: {line_of(error)}")
+
+    @staticmethod
+    def _checked(stream: BinaryIO, chunk: Chunk) -> Readable:
+        """Its content, in memory unless it is large; raises ValueError if the checksum is another's."""
+        kept: list[bytes] | None = []
+        crc = size = 0
+        for block in blocks(_unpacked(stream, chunk)):
+            crc, size = zlib.crc32(block, crc), size + len(block)
+            if size > CHUNK_IN_MEMORY_BYTES:
+                kept = None
+            if kept is not None:
+                kept.append(block)
+        if crc != chunk.crc:
+            raise ValueError("its checksum (CRC) is not that of its content")
+        return _unpacked(stream, chunk) if kept is None else BytesIO(b"".join(kept))
+
+    def _of_stream(
+        self, content: Readable, begin: int, is_wanted: Callable[[int], bool], is_torn: bool = False
+    ) -> Generator[Stored | Damage, None, int | None]:
+        """Of records one behind the other; gives their length, or None if the last is not whole.
+
+        Raises:
+            Exception: of the packages, where they are damaged.
+        """
+        size_bytes = 0
+        while header := exactly(content, HEADER_BYTES):
+            if len(header) < HEADER_BYTES:
+                break
+            kind, size = struct.unpack("<BQ", header)
+            size_bytes += HEADER_BYTES + size
+            if kind == MESSAGE and size >= MESSAGE_HEADER_BYTES:
+                head = exactly(content, MESSAGE_HEADER_BYTES)
+                size -= len(head)
+                if len(head) < MESSAGE_HEADER_BYTES:
+                    break
+                number, _, log_ns, _ = struct.unpack("<HIQQ", head)
+                if number not in self._channels and number not in self._unknown:
+                    self._unknown.add(number)
+                    yield _damage(begin, f"messages of channel {number}, which is not described")
+                if is_wanted(number) and size > MESSAGE_LIMIT_BYTES:
+                    yield _damage(begin, f"a message has more than {MESSAGE_LIMIT_BYTES} bytes")
+                elif is_wanted(number):
+                    data = exactly(content, size)
+                    if len(data) < size:
+                        break
+                    yield Stored(number, log_ns, data)
+                    continue
+            elif kind in (SCHEMA, CHANNEL) and size <= MESSAGE_LIMIT_BYTES:
+                self._describe(kind, exactly(content, size))
+                continue
+            if not skipped(content, size):
+                break
+        else:
+            return size_bytes
+        if not is_torn:
+            yield _damage(begin, "a record goes on behind its chunk")
+        return None
+
+    def _describe(self, kind: int, content: bytes) -> None:
+        from mcap.data_stream import ReadDataStream
+        from mcap.records import Channel as McapChannel
+        from mcap.records import Schema
+
+        fields = ReadDataStream(BytesIO(content))
+        try:
+            if kind == SCHEMA:
+                schema = Schema.read(fields)
+                self._schemas[schema.id] = schema
+            else:
+                self._take_channel(McapChannel.read(fields))
+        except Exception:  # of the package, for bytes of any kind: its messages are of no known topic
+            return
+
+    def _take_channel(self, channel: Any) -> None:
+        schema = self._schemas.get(channel.schema_id)
+        name, form, fields = ("", "", b"") if schema is None else (schema.name, schema.encoding, schema.data)
+        definition = Definition(str(name), str(channel.message_encoding), str(form), bytes(fields))
+        self._channels[channel.id] = Channel(str(channel.topic), definition)
 
 
-def _check(chunk: Any) -> None:
-    """Raises ValueError for one that is not decompressed."""
-    import zstandard
+def _damage(begin: int, why: str) -> Damage:
+    return Damage(f"at byte {begin}: {why}")
 
-    if chunk.compression not in ("", "lz4", "zstd"):
-        raise ValueError(f"chunks are compressed by {chunk.compression!r}; zstd and lz4 are read")
-    size = chunk.uncompressed_size
+
+def _unpacked(stream: BinaryIO, chunk: Chunk) -> Readable:
+    data = FileRange(stream, chunk.begin, chunk.end)
     if chunk.compression == "zstd":
-        size = max(size, zstandard.frame_content_size(chunk.data))
-    if size > CHUNK_LIMIT_BYTES:
-        raise ValueError(f"a chunk has {size} bytes, more than {CHUNK_LIMIT_BYTES}")
+        return opened_zstd(data)
+    if chunk.compression == "lz4":
+        import lz4.frame
 
-
-def _is_ros(schema: Any, channel: Any) -> bool:
-    forms = _ENCODINGS.get(channel.message_encoding, ())
-    return schema is not None and schema.encoding in forms
-
-
-def _type_name(schema: Any) -> str:
-    """As ROS 2 has it, `sensor_msgs/msg/Image`, of ROS 1 too."""
-    if schema is None:
-        return "no type"
-    package, _, name = str(schema.name).partition("/")
-    is_of_ros1 = schema.encoding == "ros1msg" and name and "/" not in name
-    return f"{package}/msg/{name}" if is_of_ros1 else str(schema.name)
-
-
-def _decoder(schema: Any, channel: Any) -> Callable[[bytes], Any]:
-    """Decodes a channel's messages; raises what the package does for a definition that it cannot read."""
-    from rosbags.typesys import Stores, get_types_from_idl, get_types_from_msg, get_typestore
-
-    name, definition = _type_name(schema), schema.data.decode()
-    store = get_typestore(Stores.EMPTY)
-    if schema.encoding in ("ros2idl", "omgidl"):
-        store.register(get_types_from_idl(definition))
-    else:
-        store.register(get_types_from_msg(definition, name))
-    decode = store.deserialize_ros1 if channel.message_encoding == "ros1" else store.deserialize_cdr
-    return lambda data: decode(data, name)
-
-
-def _is_end(error: Exception) -> bool:
-    from mcap.exceptions import EndOfFile
-
-    return isinstance(error, EndOfFile | struct.error)
+        unpacked: Readable = lz4.frame.open(data, "rb")
+        return unpacked
+    return data
