@@ -127,7 +127,9 @@ def cut_off(name: str) -> Line:
     return Line.of_checks(f"{kind} cut off at 60 %", asked, seen.text, checks)
 
 
-def joined(fault: str, suffix: str, second_wh: tuple[int, int], second_rate_hz: int, frames: int) -> Line:
+def joined(
+    fault: str, suffix: str, second_wh: tuple[int, int], second_rate_hz: int, frames: int, status: int = 0
+) -> Line:
     """Two recordings, one behind the other in one file."""
     with TemporaryDirectory(prefix="recordings-") as place:
         folder = Path(place)
@@ -142,13 +144,14 @@ def joined(fault: str, suffix: str, second_wh: tuple[int, int], second_rate_hz: 
     times_ns = [record["time_ns"] for record in seen.records]
     checks = {
         **seen.checks,
-        "status": seen.status == 0,
+        "status": seen.status == status,
         "frames": len(seen.records) == frames,
         "times rise": times_ns == sorted(set(times_ns)),
     }
     sizes = {tuple(record["frame_wh"]) for record in seen.records}
     return Line.of_checks(
-        fault, f"{ASKED}; {frames} frames, times that rise", f"{seen.text}; sizes {sizes}", checks
+        *(fault, f"{ASKED}; status {status}, {frames} frames, times that rise"),
+        *(f"{seen.text}; sizes {sizes}", checks),
     )
 
 
@@ -162,11 +165,12 @@ SCENARIOS: Final[dict[str, Callable[[], Line]]] = {
     "joined_ts": partial(joined, "two ts files joined", ".ts", clips.SIZE_WH, clips.RATE_HZ, 200),
     "joined_mp4": partial(
         joined,
-        "two mp4 files joined: the second is no part of the first",
+        "two mp4 files joined: the second is reported and not read",
         ".mp4",
         clips.SIZE_WH,
         clips.RATE_HZ,
-        100,
+        frames=100,
+        status=1,
     ),
     "size_and_rate": partial(joined, "size and rate change in mid-stream (ts)", ".ts", (320, 180), 15, 200),
     "size_h264": partial(
