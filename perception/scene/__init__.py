@@ -1,0 +1,1 @@
+"""From pixels to the road: what a calibrated camera knows in metres."""
