@@ -15,6 +15,7 @@ from perception.pipeline import Runner, RunPolicy
 from perception.provenance.identity import RunIdentity, checksum_of, covered_settings
 from perception.provenance.trace import Tracer
 from perception.refine import refine_steps
+from perception.scene.settings import RunCalibration
 from perception.sinks.registry import SINKS, Sinks
 from perception.sinks.sink import HasTarget, Sink
 from perception.sources.images import folders_of
@@ -113,16 +114,26 @@ class RunParts:
     """The source of a run, and what is connected to it; a runner that has ended has closed both."""
 
     def __init__(self, config: NodeConfig) -> None:
-        """Make the source, not yet open; raises SourceError."""
+        """Make the source, not yet open; raises SourceError, or CalibrationError."""
+        self._calibration = RunCalibration.of(config)
         self._spec = Spec.of(config.source)
         self.source = build_source(self._spec, config)
         self._config = config
         self._opened: list[Sink] = []
 
     def open_source(self) -> SourceInfo:
-        """What is known of the source; raises SourceError, or PluginError."""
+        """What is known of the source.
+
+        Raises:
+            SourceError: if it cannot be opened.
+            PluginError: as of another package's.
+            CalibrationError: if the calibration is of pictures of another shape.
+        """
         kind = SOURCES[self._spec.kind]
-        return kind.make(self.source.open, expected=SourceError)
+        info: SourceInfo = kind.make(self.source.open, expected=SourceError)
+        if self._calibration is not None and info.frame_wh is not None:
+            self._calibration.at(info.frame_wh)
+        return info
 
     def close(self) -> None:
         """Close what is open of a run that did not come to its end; whatever that raises is less than why."""

@@ -17,6 +17,7 @@ from perception.inference.engines.openvino import OpenVinoSettings
 from perception.inference.zoo import DEFAULT_MODEL
 from perception.refine.registry import REFINE_STEPS
 from perception.ros.settings import RosSettings
+from perception.scene.settings import CalibrationSettings
 from perception.sinks.jsonl import JsonlSettings
 from perception.sinks.masks import MasksSettings
 from perception.sinks.mcap import McapSettings
@@ -80,6 +81,7 @@ class NodeConfig(
     McapSettings,
     MqttSettings,
     ReportSettings,
+    CalibrationSettings,
 ):
     """One run of the node."""
 

@@ -67,6 +67,8 @@ def _inputs(
     inputs.append(Input("the model", model))
     inputs += [Input("the model's card", model.with_suffix(suffix)) for suffix in (".md", ".json")]
     inputs += [Input("the settings (--config)", file) for file in settings_files]
+    if config.calibration:
+        inputs.append(Input("the calibration", Path(config.calibration)))
     if config.tls_ca:
         inputs.append(Input("the certificates (--tls-ca)", Path(config.tls_ca)))
     return [it for it in inputs if it.path.exists()]

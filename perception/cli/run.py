@@ -19,6 +19,7 @@ from perception.config import NodeConfig
 from perception.inference.engines import EngineError
 from perception.inference.zoo import model_file
 from perception.pipeline import RunError, Runner
+from perception.scene.calibration import CalibrationError
 from perception.sinks.sink import SinkError
 from perception.sources.source import SourceError
 from perception.system.plugins import PluginError
@@ -38,7 +39,7 @@ log = logging.getLogger(__name__)
 TICK_S = 0.1
 ERRORS = (
     *(SettingsError, SourceError, SinkError, EngineError, EndpointsError),
-    *(FileNotFoundError, RunError, PluginError),
+    *(CalibrationError, FileNotFoundError, RunError, PluginError),
 )
 """What ends a run, each in one line."""
 

@@ -56,8 +56,13 @@ def compose_file(file: Path) -> yaml.Node | None:
     The message shows no text of the file: it may hold a password.
 
     Raises:
-        YamlError: if it cannot be read, or as for `composed`.
+        YamlError: as for `text_of` and `composed`.
     """
+    return composed(text_of(file))
+
+
+def text_of(file: Path) -> str:
+    """The text of a file; raises YamlError if it cannot be read, is too large, or is no text."""
     try:
         with file.open("rb") as opened:
             content = opened.read(LARGEST_BYTES + 1)
@@ -65,7 +70,7 @@ def compose_file(file: Path) -> yaml.Node | None:
         raise YamlError(str(error.strerror)) from None
     if len(content) > LARGEST_BYTES:
         raise YamlError(f"it is larger than {LARGEST_BYTES / 1e6:g} MB")
-    return composed(_decoded(content))
+    return _decoded(content)
 
 
 def composed(text: str) -> yaml.Node | None:

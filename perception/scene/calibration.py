@@ -43,6 +43,16 @@ class CalibrationError(ValueError):
     """A calibration that cannot be used; one line that says why."""
 
 
+class NoPictureSizeError(CalibrationError):
+    """A file that does not say of which pictures it is, and all else in it can be used."""
+
+    def __init__(self, line: str = "") -> None:
+        super().__init__(
+            line
+            or "does not say of which pictures it is; give their size with it: --calibration_wh 1920x1080"
+        )
+
+
 @dataclass(frozen=True, eq=False)  # arrays do not compare
 class Intrinsics:
     """How a camera maps directions to pixels.
@@ -242,6 +252,24 @@ class Mount:
                     f"{name} is {getattr(self, name):g}; a camera is within {OFFSET_LIMIT_M:g} m of the "
                     f"reference point"
                 )
+
+    @classmethod
+    def of_pose(cls, vehicle_from_camera: Floats, position_m: Floats) -> Self:
+        """From a rotation as of `vehicle_from_camera` and a position as of `position_m`.
+
+        Raises:
+            CalibrationError: as of the class.
+        """
+        body = np.asarray(vehicle_from_camera, np.float64) @ _VEHICLE_FROM_OPTICAL.T
+        forward_m, left_m, height_m = (float(value) for value in position_m)
+        return cls(
+            height_m,
+            pitch_rad=-math.asin(min(1.0, max(-1.0, float(body[2, 0])))),
+            yaw_rad=math.atan2(body[1, 0], body[0, 0]),
+            roll_rad=math.atan2(body[2, 1], body[2, 2]),
+            forward_m=forward_m,
+            left_m=left_m,
+        )
 
     @property
     def position_m(self) -> Floats:
