@@ -10,7 +10,7 @@ from typing import Any, Final, get_args, get_origin, get_type_hints
 from perception.cli_config.elsewhere import ELSEWHERE
 from perception.system.plugins import SWITCH
 
-UNITS: Final = ("_s", "_ms", "_hz", "_wh", "_mb", "_deg")
+UNITS: Final = ("_s", "_ms", "_hz", "_wh", "_mb", "_m", "_deg")
 """Endings that may be left out."""
 _NEAR: Final = 0.66
 """Of difflib: `sorce` is near `source` and `otu` near `out`, `show` is not near `jsonl`."""

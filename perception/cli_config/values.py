@@ -44,6 +44,7 @@ _MEASURES: Final[Mapping[str, Mapping[str, float]]] = {
     "_ms": {"ms": 1, "s": 1e3, "us": 1e-3},
     "_hz": {"hz": 1, "fps": 1, "khz": 1e3},
     "_mb": {"mb": 1, "m": 1, "gb": 1e3, "g": 1e3, "kb": 1e-3, "k": 1e-3, "tb": 1e6},
+    "_m": {"m": 1, "cm": 1e-2, "mm": 1e-3},
     "_deg": {"deg": 1, "°": 1},
 }
 _SUCH_AS: Final = {
@@ -51,6 +52,7 @@ _SUCH_AS: Final = {
     "_ms": "a number of milliseconds is wanted, such as 200 or 200ms",
     "_hz": "a number a second is wanted, such as 30",
     "_mb": "a number of megabytes is wanted, such as 200, 200MB or 2GB",
+    "_m": "a number of metres is wanted, such as 1.45, 145cm or 25mm",
     "_deg": "a number of degrees is wanted",
 }
 

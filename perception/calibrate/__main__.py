@@ -1,0 +1,17 @@
+"""`drivable-calibrate` as a process: its edges are in order before anything else is imported."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+
+from perception.cli.command import run_command
+
+
+def main() -> int:
+    """Run the command with the arguments of the process; its exit status."""
+    return run_command("drivable-calibrate", lambda: import_module("perception.calibrate.cli").main())
+
+
+if __name__ == "__main__":
+    sys.exit(main())
