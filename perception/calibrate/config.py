@@ -174,7 +174,7 @@ class MountConfig(OutputSettings):
     left_m: float = 0.0
     """How far it is to the left of it; right is negative."""
     left_line: tuple[float, float, float, float] | None = None
-    """Two points of the lane's left marking, u1,v1,u2,v2 in pixels; without these, markings are looked for."""
+    """Two points of the lane's left marking, u1,v1,u2,v2 in pixels; without, markings are looked for."""
     right_line: tuple[float, float, float, float] | None = None
     """The same of its right marking."""
     check: Annotated[str, "FILE.png"] | None = None

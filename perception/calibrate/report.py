@@ -88,8 +88,8 @@ def road_lines(found: RoadMount) -> list[str]:
     if found.lane_width_m is not None and found.offset_left_m is not None:
         side = "left" if found.offset_left_m >= 0 else "right"
         lines.append(
-            f"lane {found.lane_width_m:.2f} m wide, the camera {abs(found.offset_left_m):.2f} m to the {side} "
-            f"of its middle"
+            f"lane {found.lane_width_m:.2f} m wide, the camera {abs(found.offset_left_m):.2f} m "
+            f"to the {side} of its middle"
         )
     return lines
 

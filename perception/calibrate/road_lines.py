@@ -240,6 +240,6 @@ def _bend_deg(road: Road) -> float:
 def _not_found(lines: int) -> str:
     seen = "one line" if lines == 1 else "none"
     return (
-        f"the direction of the road is not known: of markings that meet ahead there is {seen}; take a picture "
-        f"of a straight road with markings on both sides; {_BY_HAND}"
+        f"the direction of the road is not known: of markings that meet ahead there is {seen}; take a "
+        f"picture of a straight road with markings on both sides, {_BY_HAND}"
     )
