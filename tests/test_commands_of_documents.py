@@ -18,9 +18,11 @@ ENTRIES = {
     "drivable-train": "train.cli",
     "drivable-export": "export.cli",
     "drivable-bench": "bench.cli",
+    "drivable-calibrate": "perception.calibrate.cli",
 }
 PARSERS = (
     "perception.cli_config",
+    "perception.calibrate.cli",
     "train.cli",
     "train.inspect_data",
     "train.subset",

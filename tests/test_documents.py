@@ -13,6 +13,7 @@ from typing import Any, get_type_hints
 import pytest
 
 from bench.config import AccuracyConfig, BenchConfig, CompareConfig, InferConfig, LiveConfig
+from perception.calibrate.config import CalibrateConfig, MountConfig
 from perception.cli_config import SettingsError, parse
 from perception.config import NodeConfig
 from perception.frame import CameraState, EngineState
@@ -67,7 +68,7 @@ def _commands() -> Iterator[tuple[str, str]]:
     """Name and arguments of every command of ours in the documents' examples."""
     for block in re.findall(r"```sh\n(.*?)```", NOW, re.DOTALL):
         for line in block.replace("\\\n", " ").splitlines():
-            if match := re.match(r"drivable-(node|train|export|bench)\b([^#]*)", line):
+            if match := re.match(r"drivable-(node|train|export|bench|calibrate)\b([^#]*)", line):
                 yield match[1], match[2]
 
 
@@ -96,6 +97,8 @@ def test_option_that_a_document_names_exists(option: str) -> None:
     ours = (
         NodeConfig,
         *BENCH,
+        CalibrateConfig,
+        MountConfig,
         TrainConfig,
         InspectDataConfig,
         SubsetConfig,

@@ -26,7 +26,9 @@ DIRECTION_DEG: Final = 15.0
 """How far the road may go off the camera's axis."""
 _BY_HAND: Final = "or give the markings of the lane: --left_line u1,v1,u2,v2 --right_line u1,v1,u2,v2"
 _ANY_SEED: Final = 20
-_TRIES: Final = 3000
+_TRIES: Final = 6000
+_COUNTED: Final = 1500
+"""Points of all by which the tries are compared."""
 _MOST_LINES: Final = 8
 _OFF_PX: Final = 2.0
 """From a line, across."""
@@ -157,14 +159,15 @@ def _lines(rays: Floats, off: float) -> list[RoadLine]:
         apart = np.abs(y2 - y1) > 0.05
         slope = (x2 - x1)[apart] / (y2 - y1)[apart]
         at = x1[apart] - slope * y1[apart]
-        fits = np.abs(at) < 2 * reach + reach * np.abs(slope)  # it goes to a road that may be
+        fits = np.abs(at) < reach + reach * np.abs(slope)  # it can come from where the road goes
         if not fits.any():
             break
         slope, at = slope[fits], at[fits]
         # across the line, as steep and flat ones are to be alike
-        inside = np.abs(left[:, :1] - at - left[:, 1:] * slope) / np.hypot(1, slope) < off
+        some = left if len(left) <= _COUNTED else left[rng.choice(len(left), _COUNTED, replace=False)]
+        inside = np.abs(some[:, :1] - at - some[:, 1:] * slope) < off * np.hypot(1, slope)
         best = int(inside.sum(axis=0).argmax())
-        chosen = inside[:, best]
+        chosen = np.abs(left[:, 0] - at[best] - left[:, 1] * slope[best]) < off * np.hypot(1, slope[best])
         for _ in range(3):
             line = _fitted(left[chosen], off) if np.ptp(left[chosen, 1]) > 0 else None
             if line is None:

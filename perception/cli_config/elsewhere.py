@@ -31,6 +31,8 @@ _RATE: Final = (
 _PRECISION: Final = "the model file has it: --model rt_m-int8, or what drivable-export --precision writes"
 _BY_MODEL: Final = "the network's input is the model's own; drivable-export --size writes one of another size"
 _TORCHRUN: Final = "several GPUs: torchrun --nproc-per-node 4 --no-python drivable-train …"
+_CORNERS: Final = "here it is --corners 9x6, the inner corners of the board"
+_FISHEYE: Final = "here it is --lens fisheye"
 _CLASSES: Final = "the classes are the model's own: direct, alternative, background"
 
 ELSEWHERE: Final[dict[str, _Meant]] = {
@@ -73,7 +75,7 @@ ELSEWHERE: Final[dict[str, _Meant]] = {
         ("half fp16 int8 quantize quantise dtype amp", (("precision", ""), ("engine", _PRECISION))),
         (
             "imgsz img_size img size resolution input_size input_wh shape",
-            (("size_wh", ""), ("stages", _SCHEDULE), ("jsonl", _BY_MODEL)),
+            (("size_wh", ""), ("stages", _SCHEDULE), ("jsonl", _BY_MODEL), ("corners_wh", _CORNERS)),
         ),
         ("epochs epoch max_epochs n_epochs num_epochs e", (("stages", _SCHEDULE),)),
         ("batch batch_size bs b lr lr0 learning_rate", (("stages", _SCHEDULE),)),
@@ -103,6 +105,12 @@ ELSEWHERE: Final[dict[str, _Meant]] = {
         ("conf conf_thres confidence threshold iou iou_thres", (("", _NO_THRESHOLD),)),
         ("v vv debug log_level loglevel l", (("", _VERBOSE),)),
         ("q silent hide_banner nostats", (("", _QUIET),)),
+        ("pattern pattern_size chessboard_size board_size", (("corners_wh", _CORNERS),)),
+        ("fisheye fish_eye equidistant", (("lens", _FISHEYE),)),
+        ("square_size square_length", _named("square_m")),
+        ("marker_size marker_length charuco_marker_size", _named("marker_m")),
+        ("aruco_dict aruco_dictionary dict", _named("dictionary")),
+        ("calib intrinsics camera_info homography", _named("calibration")),
         ("classes class agnostic_nms max_det nc labels", (("jsonl", _CLASSES),)),
     )
     for word in words.split()
