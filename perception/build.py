@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -133,7 +134,7 @@ class RunParts:
         info: SourceInfo = kind.make(self.source.open, expected=SourceError)
         if self._calibration is not None and info.frame_wh is not None:
             self._calibration.at(info.frame_wh)
-        return info
+        return replace(info, calibration=self._calibration)
 
     def close(self) -> None:
         """Close what is open of a run that did not come to its end; whatever that raises is less than why."""

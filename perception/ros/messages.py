@@ -16,6 +16,7 @@ from perception.imaging.polygons import area_rings
 from perception.inference.confidence import confidence_at
 from perception.labels import COLOURS_RGB, IDS
 from perception.ros.types import TOPICS, typestore
+from perception.scene.calibration import CalibrationError
 from perception.sinks.jsonl import record
 from perception.sinks.overlay_picture import draw_picture
 from perception.sources.source import SourceInfo
@@ -84,6 +85,7 @@ class RosEncoder:
             "class_map": self._class_map,
             "confidence": self._confidence,
             "image/compressed": self._picture,
+            **({"camera_info": self._camera_info} if info.calibration is not None else {}),
             "overlay/compressed": self._overlay,
             "outlines": self._outlines,
             "state": self._state,
@@ -134,6 +136,24 @@ class RosEncoder:
         if output.frame.jpeg is not None:
             return self._compressed(output, np.frombuffer(output.frame.jpeg, np.uint8))
         return self._jpeg(output, output.frame.image_bgr)
+
+    def _camera_info(self, output: OutputItem) -> Any:
+        """Of the picture; none where the calibration is of pictures of another shape."""
+        calibration = self._info.calibration
+        if calibration is None or not isinstance(output, Prediction):
+            return None
+        try:
+            intrinsics = calibration.at(output.frame_wh).intrinsics
+        except CalibrationError:
+            return None
+        width, height = intrinsics.frame_wh
+        matrix = intrinsics.camera_matrix
+        return self._new(
+            *("sensor_msgs/msg/CameraInfo", self._header(self._stamp_of(output)), height, width),
+            *(intrinsics.distortion_model, intrinsics.distortion, matrix.ravel(), np.eye(3).ravel()),
+            *(np.column_stack([matrix, np.zeros(3)]).ravel(), 0, 0),
+            self._new("sensor_msgs/msg/RegionOfInterest", 0, 0, 0, 0, False),
+        )
 
     def _overlay(self, output: OutputItem) -> Any:
         return self._jpeg(output, draw_picture(output))

@@ -9,6 +9,7 @@ TOPICS: Final = {
     "class_map": "sensor_msgs/msg/Image",
     "confidence": "sensor_msgs/msg/Image",
     "image/compressed": "sensor_msgs/msg/CompressedImage",
+    "camera_info": "sensor_msgs/msg/CameraInfo",
     "overlay/compressed": "sensor_msgs/msg/CompressedImage",
     "outlines": "foxglove_msgs/msg/ImageAnnotations",
     "state": "diagnostic_msgs/msg/DiagnosticArray",

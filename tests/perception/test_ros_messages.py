@@ -19,6 +19,7 @@ from perception.provenance.utc import UtcClock
 from perception.ros.messages import RosEncoder
 from perception.ros.pictures import BrokenPictureError, PictureDecoder
 from perception.ros.types import definition, type_hash, typestore
+from perception.scene.calibration import Calibration, Intrinsics
 from perception.sources.source import SourceError, SourceInfo
 
 INFO = SourceInfo("cam", True, (64, 36), 25.0)
@@ -58,6 +59,36 @@ def decoded(of: OutputItem, **settings: str) -> dict[str, Any]:
         message.topic.removeprefix("/drivable/"): typestore().deserialize_cdr(message.data, message.type_name)
         for message in encoder.encode(of)
     }
+
+
+class Calibrated:
+    """Of pictures of one size, twice as large as the frame's; of any other shape, none."""
+
+    def at(self, frame_wh: tuple[int, int]) -> Calibration:
+        matrix = np.array([[100.0, 0, 63.5], [0, 98.0, 35.5], [0, 0, 1]])
+        distortion = np.array([-0.2, 0.01, 0, 0, 0.001])
+        return Calibration(Intrinsics((128, 72), matrix, "plumb_bob", distortion)).scaled_to(frame_wh)
+
+
+def test_camera_info_is_that_of_the_picture_where_the_camera_is_calibrated() -> None:
+    calibrated: Any = Calibrated()
+    encoder = RosEncoder(replace(INFO, calibration=calibrated), frame_id="front")
+    topic = "/drivable/camera_info"
+    made = output()
+
+    (message,) = encoder.encode(made, [topic])
+    info = typestore().deserialize_cdr(message.data, message.type_name)
+
+    assert encoder.topics[topic] == "sensor_msgs/msg/CameraInfo"
+    assert (info.width, info.height, info.distortion_model) == (64, 36, "plumb_bob")
+    assert np.allclose(info.k, [50, 0, 31.5, 0, 49, 17.5, 0, 0, 1])
+    assert np.allclose(info.p.reshape(3, 4)[:, :3], info.k.reshape(3, 3))
+    assert np.allclose(info.d, [-0.2, 0.01, 0, 0, 0.001])
+    assert (info.header.frame_id, stamp_ns(info)) == ("front", UTC_AHEAD_NS + 5_000_000)
+    assert encoder.encode(outage(), [topic]) == []
+    cut = replace(made, frame=replace(made.frame, pixels=np.zeros((48, 64, 3), np.uint8)))
+    assert encoder.encode(cut, [topic]) == []
+    assert topic not in RosEncoder(INFO).topics
 
 
 def stamp_ns(message: Any) -> int:
