@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,7 +15,7 @@ from perception.pipeline import Runner, RunPolicy
 from perception.provenance.identity import RunIdentity, checksum_of, covered_settings
 from perception.provenance.trace import Tracer
 from perception.refine import refine_steps
-from perception.scene.settings import RunCalibration
+from perception.scene.settings import RunCalibration, calibrated
 from perception.sinks.registry import SINKS, Sinks
 from perception.sinks.sink import HasTarget, Sink
 from perception.sources.images import folders_of
@@ -134,7 +133,7 @@ class RunParts:
         info: SourceInfo = kind.make(self.source.open, expected=SourceError)
         if self._calibration is not None and info.frame_wh is not None:
             self._calibration.at(info.frame_wh)
-        return replace(info, calibration=self._calibration)
+        return info if self._calibration is None else calibrated(info, self._calibration)
 
     def close(self) -> None:
         """Close what is open of a run that did not come to its end; whatever that raises is less than why."""

@@ -81,13 +81,8 @@ class Chessboard:
         flags = cv2.CALIB_CB_ADAPTIVE_THRESH | cv2.CALIB_CB_NORMALIZE_IMAGE
         flags |= cv2.CALIB_CB_FAST_CHECK * is_one_of_many
         is_found, corners = cv2.findChessboardCorners(small, self._wh, flags=flags)
-        if not is_found and is_one_of_many:
-            raise NoBoardError("none found")
-        if not is_found:  # the other detector stands more blur and distortion
-            flags = cv2.CALIB_CB_NORMALIZE_IMAGE | cv2.CALIB_CB_EXHAUSTIVE | cv2.CALIB_CB_ACCURACY
-            is_found, corners = cv2.findChessboardCornersSB(small, self._wh, flags=flags)
         if not is_found:
-            raise NoBoardError(self._why_not(small))
+            raise NoBoardError("none found" if is_one_of_many else self._why_not(small))
         found = (np.asarray(corners, np.float32).reshape(-1, 2) + 0.5) / scale - 0.5
         return Corners(self._board_m, _refined(grey, found, self._wh))
 
@@ -103,6 +98,7 @@ class Chessboard:
                 return "{}x{} of its {}x{} corners are seen".format(*seen, *wanted)
             if seen != wanted:
                 return "a board of {}x{} inner corners".format(*seen)
+            return "not sharp, or cut at the edge"
         return "none found"
 
 
@@ -154,9 +150,9 @@ def _refined(grey: Grey, found: Points, corners_wh: tuple[int, int]) -> Points:
     steps = [np.linalg.norm(np.diff(grid, axis=axis), axis=-1) for axis in (0, 1)]
     least_px = min(float(step.min()) for step in steps)
     reach = max(2, min(_WIDEST_REFINEMENT_PX, int(least_px / 3)))
-    corners = np.ascontiguousarray(found[:, None])
-    cv2.cornerSubPix(grey, corners, (reach, reach), (-1, -1), _SUBPIX_UNTIL)
-    return corners.reshape(-1, 2)
+    corners = np.array(found, np.float32, order="C").reshape(-1, 1, 2)
+    refined = cv2.cornerSubPix(grey, corners, (reach, reach), (-1, -1), _SUBPIX_UNTIL)
+    return np.asarray(refined, np.float32).reshape(-1, 2)
 
 
 def _resized(grey: Grey, scale: float) -> cv2.typing.MatLike:

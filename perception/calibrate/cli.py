@@ -63,11 +63,11 @@ def _intrinsics(given: list[str]) -> int:
 
     from perception.calibrate.boards import board_of
     from perception.calibrate.config import FEWEST_VIEWS
-    from perception.calibrate.coverage import as_picture
+    from perception.calibrate.coverage import TOO_LITTLE, as_picture, covered_share
     from perception.calibrate.fit import fit
     from perception.calibrate.report import lines_of, mount_line, notes_of, too_few
     from perception.calibrate.views import views_of
-    from perception.scene.calibration import Calibration
+    from perception.scene.calibration import Calibration, CalibrationError
     from perception.scene.camera_info import info_text
     from perception.sources.registry import SOURCES, Spec
     from perception.system.redaction import redacted_url
@@ -83,6 +83,11 @@ def _intrinsics(given: list[str]) -> int:
         log.error(too_few(source, views, board.description))
         return 1
     fitted = fit(views.good, views.frame_wh, config.lens)
+    if (share := covered_share(fitted.views, views.frame_wh)) < TOO_LITTLE:
+        raise CalibrationError(
+            f"{source}: corners were seen in {share:.0%} of the picture, and at least {TOO_LITTLE:.0%} are "
+            f"needed: hold the board into its corners and edges too"
+        )
     for line in lines_of(fitted, views):
         print_line(line)
     calibration = Calibration(fitted.intrinsics, config.mount)

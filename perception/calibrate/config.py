@@ -50,8 +50,8 @@ class MountSettings(Checked):
 
     def mount_at(self, height_m: float) -> Mount:
         """With that height."""
-        angles = (math.radians(angle) for angle in (self.pitch_deg, self.yaw_deg, self.roll_deg))
-        return Mount(height_m, *angles, self.forward_m, self.left_m)
+        pitch, yaw, roll = (math.radians(it) for it in (self.pitch_deg, self.yaw_deg, self.roll_deg))
+        return Mount(height_m, pitch, yaw, roll, self.forward_m, self.left_m)
 
 
 @dataclass(frozen=True)
@@ -153,13 +153,19 @@ class CalibrateConfig(OutputSettings, MountSettings, BoardSettings):
 
 
 @dataclass(frozen=True)
-class MountConfig(OutputSettings):
-    """The mount, from one picture of a straight, level road."""
+class RoadPicture(Checked):
+    """What the mount is taken from."""
 
     camera: Annotated[str, "CAMERA.yaml"]
     """File with the camera's intrinsics."""
     picture: Annotated[str, "ROAD.jpg"]
-    """Picture of a straight, level road, taken from the middle of a lane, in its direction."""
+    """Picture of a straight, level road, taken from a lane, in its direction."""
+
+
+@dataclass(frozen=True)
+class MountConfig(OutputSettings, RoadPicture):
+    """The mount, from one picture of a straight, level road."""
+
     out: str = "mounted.yaml"
     """File to write: CAMERA's content with the mount."""
     height_m: float | None = None

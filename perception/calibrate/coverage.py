@@ -15,6 +15,8 @@ GRID_WH: Final = (12, 7)
 """Cells that the picture is divided into."""
 ENOUGH: Final = 0.6
 """Share of the cells with corners; below, the borders of the picture are uncertain."""
+TOO_LITTLE: Final = 0.25
+"""Below this share nothing holds."""
 _SHOWN_WIDTH: Final = 1280
 _MAGNIFIED: Final = 20.0
 _BAD: Final = 1.5
@@ -32,7 +34,7 @@ def counts(views: Sequence[FittedView], frame_wh: tuple[int, int]) -> NDArray[np
     found, _, _ = np.histogram2d(
         corners[:, 1], corners[:, 0], (rows, columns), ((0, frame_wh[1]), (0, frame_wh[0]))
     )
-    return found.astype(np.int64)
+    return np.asarray(found, np.int64)
 
 
 def covered_share(views: Sequence[FittedView], frame_wh: tuple[int, int]) -> float:

@@ -9,24 +9,34 @@ from typing import Final
 
 import cv2
 import numpy as np
+from cv2.typing import MatLike
 from numpy.typing import NDArray
 
 from perception.calibrate.config import FEWEST_VIEWS, Lens
 from perception.calibrate.views import View
-from perception.scene.calibration import CalibrationError, DistortionModel, Floats, Intrinsics
+from perception.scene.calibration import (
+    DISTORTION_SIZES,
+    CalibrationError,
+    DistortionModel,
+    Floats,
+    Intrinsics,
+)
+
+Fitted = tuple[MatLike, MatLike, Sequence[MatLike], Sequence[MatLike]]
+"""Camera matrix, distortion, and for each view Rodrigues vector and shift, as OpenCV gives them."""
 
 MODELS: Final[dict[Lens, DistortionModel]] = {
     "pinhole": "plumb_bob",
     "wide": "rational_polynomial",
     "fisheye": "equidistant",
 }
-OUTLIER: Final = 3.0
+OUTLIER: Final = 4.0
 """A view whose rms is so many times the median of all views' is left out, the worst first."""
 OUTLIER_PX: Final = 0.5
 """And it has to be above this."""
 MOST_OUTLIERS: Final = 0.2
 """Share of the views that may be left out; with more, something else is wrong."""
-WORST_SIGMA: Final = 0.05
+WORST_SIGMA: Final = 0.02
 """Of the focal length, as a share of it: views that are all alike do not tell it."""
 _UNTIL: Final = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 100, 1e-9)
 _FISHEYE_FLAGS: Final = cv2.CALIB_USE_INTRINSIC_GUESS | cv2.CALIB_RECOMPUTE_EXTRINSIC | cv2.CALIB_FIX_SKEW
@@ -101,7 +111,7 @@ def fit(views: Sequence[View], frame_wh: tuple[int, int], lens: Lens) -> Fit:
     share = float(max(fitted.sigma_px[:2] / fitted.intrinsics.focal_px))
     if not share <= WORST_SIGMA:
         raise CalibrationError(
-            f"the views leave the focal length open (sigma {share:.0%} of it): tilt the board by 20 to 45 "
+            f"the views leave the focal length open (sigma {share:.1%} of it): tilt the board by 20 to 45 "
             f"degrees, to the left, to the right, up and down"
         )
     return replace(fitted, dropped=dropped)
@@ -112,56 +122,57 @@ def _fit_once(views: Sequence[View], frame_wh: tuple[int, int], lens: Lens) -> F
     image = [view.corners.image_uv for view in views]
     try:
         if lens == "fisheye":
-            matrix, distortion, turns, shifts = _fisheye(board, image, frame_wh)
+            found = _fisheye(board, image, frame_wh)
         else:
             flags = cv2.CALIB_RATIONAL_MODEL if lens == "wide" else 0
-            _, matrix, distortion, turns, shifts = cv2.calibrateCamera(
-                board, image, frame_wh, None, None, flags=flags, criteria=_UNTIL
-            )
+            found = cv2.calibrateCamera(board, image, frame_wh, None, None, flags=flags, criteria=_UNTIL)[1:]
     except cv2.error as error:
         raise CalibrationError(f"no camera fits these views: {error.err or error}") from None
-    count = {"pinhole": 5, "wide": 8, "fisheye": 4}[lens]
-    intrinsics = Intrinsics(frame_wh, matrix, MODELS[lens], np.asarray(distortion).ravel()[:count])
+    matrix, distortion, turns, shifts = found
+    size = max(DISTORTION_SIZES[MODELS[lens]])
+    intrinsics = Intrinsics(
+        *(frame_wh, np.asarray(matrix, np.float64), MODELS[lens]),
+        np.asarray(distortion, np.float64).ravel()[:size],
+    )
     return _judged(intrinsics, views, turns, shifts)
 
 
 def _fisheye(
     board: Sequence[NDArray[np.float32]], image: Sequence[NDArray[np.float32]], frame_wh: tuple[int, int]
-) -> tuple[Floats, Floats, Sequence[Floats], Sequence[Floats]]:
+) -> Fitted:
     """The best of the fits from several beginnings; raises cv2.error if there is none."""
-    points = [each.astype(np.float64)[:, None] for each in board]
-    seen = [each.astype(np.float64)[:, None] for each in image]
-    best = None
+    points = [each.astype(np.float64)[None] for each in board]
+    seen = [each.astype(np.float64)[None] for each in image]
+    best: tuple[float, Fitted] | None = None
     problem: cv2.error | None = None
     for angle_deg in _FISHEYE_ANGLES_DEG:
         focal_px = frame_wh[0] / math.radians(angle_deg)
         centre = (frame_wh[0] - 1) / 2, (frame_wh[1] - 1) / 2
         guess = np.array([[focal_px, 0, centre[0]], [0, focal_px, centre[1]], [0, 0, 1.0]])
         try:
-            rms, *found = cv2.fisheye.calibrate(
+            rms, matrix, distortion, turns, shifts = cv2.fisheye.calibrate(
                 points, seen, frame_wh, guess, np.zeros((4, 1)), flags=_FISHEYE_FLAGS, criteria=_UNTIL
             )
         except cv2.error as error:
             problem = error
             continue
         if math.isfinite(rms) and (best is None or rms < best[0]):
-            best = rms, found
+            best = rms, (matrix, distortion, turns, shifts)
     if best is None:
         raise problem or cv2.error("it does not converge")
-    matrix, distortion, turns, shifts = best[1]
-    return matrix, distortion, turns, shifts
+    return best[1]
 
 
 def _judged(
-    intrinsics: Intrinsics, views: Sequence[View], turns: Sequence[Floats], shifts: Sequence[Floats]
+    intrinsics: Intrinsics, views: Sequence[View], turns: Sequence[MatLike], shifts: Sequence[MatLike]
 ) -> Fit:
     """With residuals, and the covariance from the Jacobian (Gauss and Markov), poses eliminated."""
     fitted = []
     size = 4 + intrinsics.distortion.size
     normal = np.zeros((size, size))
     square_sum, count = 0.0, 0
-    for view, turn, shift in zip(views, turns, shifts, strict=True):
-        turn, shift = (np.asarray(each, np.float64).ravel() for each in (turn, shift))
+    for view, *pose in zip(views, turns, shifts, strict=True):
+        turn, shift = (np.asarray(each, np.float64).ravel() for each in pose)
         seen, of_camera, of_pose = _expected(intrinsics, view, turn, shift)
         residuals = view.corners.image_uv - seen
         fitted.append(FittedView(view, turn, shift, residuals))
@@ -171,7 +182,7 @@ def _judged(
         normal += of_camera.T @ of_camera - across @ np.linalg.pinv(of_pose.T @ of_pose) @ across.T
     variance = square_sum / max(1, count - size - 6 * len(views))
     covariance = np.linalg.pinv(normal, hermitian=True)[:4, :4] * variance
-    return Fit(intrinsics, fitted, [], covariance)
+    return Fit(intrinsics, fitted, [], np.asarray(covariance, np.float64))
 
 
 def _expected(

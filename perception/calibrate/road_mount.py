@@ -75,7 +75,7 @@ def _lane_of(borders: tuple[RoadLine, RoadLine], calibration: Calibration) -> tu
     assert mount is not None
     lefts = []
     for line in borders:
-        y = np.linspace(*sorted((float(line.rays[:, 1].min()), float(line.rays[:, 1].max()))), 50)
+        y = np.linspace(float(line.rays[:, 1].min()), float(line.rays[:, 1].max()), 50)
         pixels = calibration.intrinsics.project(
             np.column_stack([line.at + line.slope * y, y, np.ones_like(y)])
         )

@@ -140,9 +140,9 @@ def _frames(source: Source) -> Iterator[Frame]:
             frame = source.read()
         except EndOfSource:
             return
-        except NoFrame as outage:
-            if outage.record.camera_reason != reason:
-                reason = outage.record.camera_reason
+        except NoFrame as gap:
+            if gap.record.camera_reason != reason:
+                reason = gap.record.camera_reason
                 log.warning(f"no picture: {reason}")
             continue
         reason = None

@@ -17,6 +17,7 @@ from perception.inference.confidence import confidence_at
 from perception.labels import COLOURS_RGB, IDS
 from perception.ros.types import TOPICS, typestore
 from perception.scene.calibration import CalibrationError
+from perception.scene.settings import CalibratedInfo
 from perception.sinks.jsonl import record
 from perception.sinks.overlay_picture import draw_picture
 from perception.sources.source import SourceInfo
@@ -85,7 +86,7 @@ class RosEncoder:
             "class_map": self._class_map,
             "confidence": self._confidence,
             "image/compressed": self._picture,
-            **({"camera_info": self._camera_info} if info.calibration is not None else {}),
+            **({"camera_info": self._camera_info} if isinstance(info, CalibratedInfo) else {}),
             "overlay/compressed": self._overlay,
             "outlines": self._outlines,
             "state": self._state,
@@ -139,11 +140,10 @@ class RosEncoder:
 
     def _camera_info(self, output: OutputItem) -> Any:
         """Of the picture; none where the calibration is of pictures of another shape."""
-        calibration = self._info.calibration
-        if calibration is None or not isinstance(output, Prediction):
+        if not isinstance(self._info, CalibratedInfo) or not isinstance(output, Prediction):
             return None
         try:
-            intrinsics = calibration.at(output.frame_wh).intrinsics
+            intrinsics = self._info.calibration.at(output.frame_wh).intrinsics
         except CalibrationError:
             return None
         width, height = intrinsics.frame_wh

@@ -63,10 +63,10 @@ def calibration_of_homography(group: Group, frame_wh: tuple[int, int] | None) ->
     pixels = _ground_pixels(ground_from_image, frame_wh)
     ground = _mapped(ground_from_image, pixels)
     centre = (np.array(frame_wh, np.float64) - 1) / 2
-    focal_px = _focal_px(np.linalg.inv(ground_from_image), centre)
+    focal_px = _focal_px(np.asarray(np.linalg.inv(ground_from_image), np.float64), centre)
     guess = np.array([[focal_px, 0, centre[0]], [0, focal_px, centre[1]], [0, 0, 1]])
     points = np.column_stack([ground, np.zeros(len(ground))]).astype(np.float32)
-    rms_px, matrix, _, turns, shifts = cv2.calibrateCamera(
+    rms_px, fitted, _, turns, shifts = cv2.calibrateCamera(
         [points], [pixels.astype(np.float32)], frame_wh, guess, np.zeros(5), flags=_FIXED
     )
     if not rms_px <= WORST_RMS_SHARE * frame_wh[0]:
@@ -76,7 +76,9 @@ def calibration_of_homography(group: Group, frame_wh: tuple[int, int] | None) ->
         )
     camera_from_ground = np.asarray(cv2.Rodrigues(turns[0])[0], np.float64)
     position = -camera_from_ground.T @ np.asarray(shifts[0], np.float64).ravel()
-    return Calibration(Intrinsics(frame_wh, matrix), Mount.of_pose(camera_from_ground.T, position))
+    return Calibration(
+        Intrinsics(frame_wh, np.asarray(fitted, np.float64)), Mount.of_pose(camera_from_ground.T, position)
+    )
 
 
 def _regular(matrix: Floats) -> Floats:
@@ -84,7 +86,7 @@ def _regular(matrix: Floats) -> Floats:
     if not np.isfinite(matrix).all():
         raise CalibrationError("H is not finite")
     largest = np.abs(matrix).max(axis=1, keepdims=True)
-    if not largest.all() or abs(np.linalg.det(matrix / largest)) < 1e-12:
+    if not largest.all() or abs(float(np.linalg.det(matrix / largest))) < 1e-12:
         raise CalibrationError("H is singular: it maps the picture to a line")
     return matrix
 
@@ -99,7 +101,7 @@ def _facing(matrix: Floats, frame_wh: tuple[int, int]) -> Floats:
     corners = _mapped(matrix, np.array([[0, height - 1], [width - 1, height - 1]], np.float64))
     if corners[0, 1] < corners[1, 1]:  # y grows to the right
         matrix = np.diag([1.0, -1.0, 1.0]) @ matrix
-    return matrix
+    return np.asarray(matrix, np.float64)
 
 
 def _ground_pixels(matrix: Floats, frame_wh: tuple[int, int]) -> Floats:
@@ -119,7 +121,7 @@ def _ground_pixels(matrix: Floats, frame_wh: tuple[int, int]) -> Floats:
         )
     u, v = np.meshgrid(np.linspace(0, width - 1, _GRID_WH[0]), np.linspace(near[0], near[-1], _GRID_WH[1]))
     pixels = np.column_stack([u.ravel(), v.ravel()])
-    return pixels[np.column_stack([pixels, np.ones(len(pixels))]) @ matrix[2] > 0]
+    return np.asarray(pixels[np.column_stack([pixels, np.ones(len(pixels))]) @ matrix[2] > 0], np.float64)
 
 
 def _focal_px(image_from_ground: Floats, centre: Floats) -> float:

@@ -9,6 +9,7 @@ from typing import Annotated, Self
 
 from perception.scene.calibration import Calibration, CalibrationError, NoPictureSizeError
 from perception.scene.calibration_file import load_calibration
+from perception.sources.source import SourceInfo
 from perception.system.plugins import Checked
 
 log = logging.getLogger(__name__)
@@ -75,3 +76,15 @@ class RunCalibration:
             except CalibrationError as error:
                 raise CalibrationError(f"{self._file}: {error}") from None
         return self._at[frame_wh]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CalibratedInfo(SourceInfo):
+    """Of a source whose camera is calibrated."""
+
+    calibration: RunCalibration
+
+
+def calibrated(info: SourceInfo, calibration: RunCalibration) -> CalibratedInfo:
+    """What is known of a source, and its camera's calibration."""
+    return CalibratedInfo(**vars(info), calibration=calibration)

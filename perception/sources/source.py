@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 from perception.frame import Frame, NoFrameRecord, ShownTime
 from perception.imaging.letterbox import SQUARE, PixelAspect
 from perception.sources.counts import Pace, SourceCounts
 from perception.sources.rate import Rate, RateKind
-
-if TYPE_CHECKING:
-    from perception.scene.settings import RunCalibration
 
 
 class EndOfSource(Exception):
@@ -58,8 +55,6 @@ class SourceInfo:
     """Its frames do not follow each other in time, as images of a folder: equal ones are no fault."""
     frames_expected: int = 0
     """Approximate number of frames of a recording; 0 if unknown or endless."""
-    calibration: RunCalibration | None = None
-    """Of the camera, where the run's settings name one."""
 
     @property
     def rate(self) -> Rate:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,6 @@ from numpy.typing import NDArray
 SQUARE_M, MARKER_M = 0.04, 0.03
 CORNERS_WH = (7, 5)
 _SQUARE_PX, _MARGIN_PX = 48, 24
-_FINER = 2
 
 
 @dataclass(frozen=True)
@@ -25,11 +25,12 @@ class TrueCamera:
     is_fisheye: bool
     frame_wh: tuple[int, int] = (640, 480)
 
+    @cached_property
     def rays(self) -> NDArray[np.float64]:
-        """(H, W, 2) at depth 1, of a picture that is finer; NaN where the lens shows nothing."""
+        """(H, W, 2) at depth 1; NaN where the lens shows nothing."""
         width, height = self.frame_wh
-        u, v = np.meshgrid(np.arange(_FINER * width), np.arange(_FINER * height))
-        pixels = (np.stack([u, v], axis=-1).reshape(-1, 1, 2) + 0.5) / _FINER - 0.5
+        u, v = np.meshgrid(np.arange(width, dtype=np.float64), np.arange(height, dtype=np.float64))
+        pixels = np.stack([u, v], axis=-1).reshape(-1, 1, 2)
         until = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 60, 1e-9)
         undistort: Any = cv2.fisheye.undistortPoints if self.is_fisheye else cv2.undistortPoints
         rays = undistort(pixels, self.matrix, self.distortion, criteria=until).reshape(*u.shape, 2)
@@ -42,9 +43,10 @@ PINHOLE = TrueCamera(
     is_fisheye=False,
 )
 FISHEYE = TrueCamera(
-    np.array([[262.0, 0, 317.0], [0, 260.0, 243.0], [0, 0, 1]]),
+    np.array([[393.0, 0, 476.0], [0, 390.0, 364.0], [0, 0, 1]]),
     np.array([0.03, -0.012, 0.004, -0.001]),
     is_fisheye=True,
+    frame_wh=(960, 720),
 )
 
 
@@ -71,7 +73,7 @@ def pictures(
 ) -> list[NDArray[np.uint8]]:
     """Views of the board, tilted and in all parts of the picture, with noise."""
     rng = np.random.default_rng(seed)
-    rays = camera.rays()
+    rays = camera.rays
     width, height = camera.frame_wh
     wide_m = board.shape[1] / _SQUARE_PX * SQUARE_M
     views = []
@@ -79,20 +81,19 @@ def pictures(
         tilt = np.radians(rng.uniform(-38, 38, 2))
         turn = cv2.Rodrigues(np.array([tilt[0], tilt[1], np.radians(rng.uniform(-25, 25))]))[0]
         # how far, and where: around a grid of places
-        share = rng.uniform(0.32, 0.5)
+        share = rng.uniform(0.5, 0.62) if camera.is_fisheye else rng.uniform(0.5, 0.66)
         reach = 1.3 if camera.is_fisheye else width / camera.matrix[0, 0]
         ahead_m = wide_m / (share * reach)
         at = (np.array([number % 3, number // 3 % 3]) - 1) * (0.27 if camera.is_fisheye else 0.24)
         middle = ahead_m * np.array([at[0] * reach, at[1] * reach * height / width, 1.0])
         half = np.array([board.shape[1], board.shape[0]]) / _SQUARE_PX * SQUARE_M / 2
         shift = middle - turn[:, :2] @ half
-        views.append(_view(board, camera, rays, np.column_stack([turn[:, :2], shift]), rng))
+        views.append(_view(board, rays, np.column_stack([turn[:, :2], shift]), rng))
     return views
 
 
 def _view(
     board: NDArray[np.uint8],
-    camera: TrueCamera,
     rays: NDArray[np.float64],
     camera_from_board: NDArray[np.float64],
     rng: np.random.Generator,
@@ -109,8 +110,8 @@ def _view(
         borderMode=cv2.BORDER_CONSTANT,
         borderValue=(120,),
     )
-    small = cv2.resize(seen, camera.frame_wh, interpolation=cv2.INTER_AREA).astype(np.float64)
-    lit = 30 + small * 0.75 + rng.normal(0, 2.0, small.shape)
+    soft = cv2.GaussianBlur(seen, (0, 0), 0.7).astype(np.float64)
+    lit = 30 + soft * 0.75 + rng.normal(0, 1.5, soft.shape)
     return np.clip(lit, 0, 255).astype(np.uint8)
 
 

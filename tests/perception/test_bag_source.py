@@ -239,10 +239,11 @@ def test_topics_named_like_masks_are_cameras_where_no_node_of_this_kind_was(tmp_
 def test_topics_of_this_node_are_those_that_it_publishes() -> None:
     from perception.ros.messages import RosEncoder
     from perception.ros.types import TOPICS
-    from perception.sources.source import SourceInfo
+    from perception.scene.settings import CalibratedInfo
 
     calibrated: Any = object()  # with which one topic more is published
-    published = RosEncoder(SourceInfo("camera", True, WH, RATE_HZ, calibration=calibrated), "/node").topics
+    info = CalibratedInfo("camera", True, WH, RATE_HZ, calibration=calibrated)
+    published = RosEncoder(info, "/node").topics
 
     assert {f"/node/{name}": type_name for name, type_name in TOPICS.items()} == published
 

@@ -20,6 +20,7 @@ from perception.ros.messages import RosEncoder
 from perception.ros.pictures import BrokenPictureError, PictureDecoder
 from perception.ros.types import definition, type_hash, typestore
 from perception.scene.calibration import Calibration, Intrinsics
+from perception.scene.settings import calibrated
 from perception.sources.source import SourceError, SourceInfo
 
 INFO = SourceInfo("cam", True, (64, 36), 25.0)
@@ -71,8 +72,8 @@ class Calibrated:
 
 
 def test_camera_info_is_that_of_the_picture_where_the_camera_is_calibrated() -> None:
-    calibrated: Any = Calibrated()
-    encoder = RosEncoder(replace(INFO, calibration=calibrated), frame_id="front")
+    is_so: Any = Calibrated()
+    encoder = RosEncoder(calibrated(INFO, is_so), frame_id="front")
     topic = "/drivable/camera_info"
     made = output()
 

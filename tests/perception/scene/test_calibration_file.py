@@ -416,7 +416,7 @@ def test_camera_info_in_a_bag_is_read(tmp_path: Path) -> None:
     ):
         load_calibration(two)
     with pytest.raises(
-        CalibrationError, match=r"two: has no sensor_msgs/msg/CameraInfo at /side; it has /front"
+        CalibrationError, match=r"two#/side: has no sensor_msgs/msg/CameraInfo at /side; it has /front"
     ):
         load_calibration(f"{two}#/side")
 
