@@ -92,7 +92,8 @@ def _loaded(path: Path, frame_wh: tuple[int, int] | None) -> Calibration:
             "KITTI's, nor H, as VisionPilot's"
         )
     calibration = read(group, frame_wh)
-    _check_middle(calibration)
+    if is_kitti(group):
+        _check_middle(calibration)
     return calibration
 
 

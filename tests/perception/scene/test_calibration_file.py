@@ -271,6 +271,19 @@ def test_homography_gives_the_camera_and_its_mount(tmp_path: Path, mount: Mount)
     assert np.allclose(found.ground_of(truth.image_of(ground)), ground, rtol=2e-3, atol=5e-3)
 
 
+def test_homography_that_no_centred_camera_has_still_maps_the_ground(tmp_path: Path) -> None:
+    """As VisionPilot's own, which was fitted to data: its directions disagree by some degrees."""
+    matrix = np.array([[1080.0, 0, 820.0], [0, 1080.0, 340.0], [0, 0, 1]])
+    truth = Calibration(Intrinsics((1280, 720), matrix), Mount(2.1, -0.05, -0.17, -0.01, 1.5))
+
+    found = load_calibration(written(tmp_path, h_yaml(homography(truth)), "H.yaml"), (1280, 720))
+
+    ground = np.array([[8.0, 1.0], [20.0, -2.0], [40.0, 0.0]])
+    assert np.allclose(found.ground_of(truth.image_of(ground)), ground, rtol=2e-3, atol=5e-3)
+    assert found.mount is not None
+    assert found.mount.height_m == pytest.approx(2.1, rel=0.02)
+
+
 def test_homography_with_y_to_the_right_is_the_same_camera(tmp_path: Path) -> None:
     matrix = np.array([[1108.5, 0, 639.5], [0, 1108.5, 359.5], [0, 0, 1]])
     mirrored = np.diag([1.0, -1, 1]) @ homography(Calibration(Intrinsics((1280, 720), matrix), MOUNT))
