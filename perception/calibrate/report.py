@@ -83,7 +83,7 @@ def road_lines(found: RoadMount) -> list[str]:
     sigmas = [math.degrees(sigma) for sigma in (found.pitch_sigma_rad, found.yaw_sigma_rad)]
     lines = [
         mount_line(found.mount),
-        f"sigma of pitch {sigmas[0]:.2f}°, of yaw {sigmas[1]:.2f}°, by the lines alone: a slope ahead adds to it",
+        f"sigma of pitch {sigmas[0]:.2f}°, of yaw {sigmas[1]:.2f}°, by the lines alone: a slope adds to it",
     ]
     if found.lane_width_m is not None and found.offset_left_m is not None:
         side = "left" if found.offset_left_m >= 0 else "right"

@@ -24,12 +24,14 @@ BEND_DEG: Final = 0.5
 """What the near and the far part of the markings may differ by in the direction of the road."""
 DIRECTION_DEG: Final = 15.0
 """How far the road may go off the camera's axis."""
-_BY_HAND: Final = "or give the markings of the lane: --left_line u1,v1,u2,v2 --right_line u1,v1,u2,v2"
+BY_HAND: Final = "or give the markings of the lane: --left_line u1,v1,u2,v2 --right_line u1,v1,u2,v2"
 _ANY_SEED: Final = 20
 _TRIES: Final = 6000
 _COUNTED: Final = 1500
 """Points of all by which the tries are compared."""
 _MOST_LINES: Final = 8
+_ABOVE_SHARE: Final = 0.02
+"""Of a line's points, that may lie above where it meets the others."""
 _OFF_PX: Final = 2.0
 """From a line, across."""
 _CONTRAST: Final = 14.0
@@ -71,7 +73,7 @@ class Road:
         right = [line for line in self.lines if line.slope >= 0]
         if not left or not right:
             side = "right" if left else "left"
-            raise CalibrationError(f"no marking was found on the {side}; {_BY_HAND}")
+            raise CalibrationError(f"no marking was found on the {side}; take another picture, {BY_HAND}")
         return max(left, key=lambda line: line.slope), min(right, key=lambda line: line.slope)
 
 
@@ -203,7 +205,12 @@ def _meeting(lines: list[RoadLine], off: float) -> Road:
             x = first.x_at(y)
             if max(abs(x), abs(y)) > reach:
                 continue
-            meeting = [line for line in lines if abs(line.x_at(y) - x) / math.hypot(1, line.slope) < 3 * off]
+            meeting = [
+                line
+                for line in lines
+                if abs(line.x_at(y) - x) / math.hypot(1, line.slope) < 3 * off
+                and (line.rays[:, 1] < y).mean() < _ABOVE_SHARE  # else it is no line on the ground
+            ]
             if sum(len(line.rays) for line in meeting) > sum(len(line.rays) for line in best):
                 best = meeting
     if len(best) < 2:
@@ -244,5 +251,5 @@ def _not_found(lines: int) -> str:
     seen = "one line" if lines == 1 else "none"
     return (
         f"the direction of the road is not known: of markings that meet ahead there is {seen}; take a "
-        f"picture of a straight road with markings on both sides, {_BY_HAND}"
+        f"picture of a straight road with markings on both sides, {BY_HAND}"
     )

@@ -11,9 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perception.calibrate.config import MountConfig
-from perception.calibrate.road_lines import Road, RoadLine, road_in, road_of
-from perception.scene.calibration import Calibration, Floats, Intrinsics, Mount
+from perception.calibrate.road_lines import BY_HAND, Road, RoadLine, road_in, road_of
+from perception.scene.calibration import Calibration, CalibrationError, Floats, Intrinsics, Mount
 
+HEIGHTS_M: Final = (0.8, 4.0)
+"""Of cameras on vehicles, for heights that follow from a lane's width."""
 _MARKS_M: Final = (5, 10, 15, 20, 30, 40, 60)
 _LINE_BGR, _BORDER_BGR, _MARK_BGR, _HORIZON_BGR = (255, 200, 0), (80, 220, 80), (255, 255, 255), (60, 90, 255)
 
@@ -50,7 +52,13 @@ def mount_from_road(image_bgr: NDArray[np.uint8], intrinsics: Intrinsics, config
     mount = config.mount_of(config.height_m or 1.0, pitch_rad, yaw_rad)
     if config.height_m is None:
         per_height = _lane_of(road.borders, Calibration(intrinsics, mount))[0]
-        mount = config.mount_of(float(config.lane_width_m or 0) / per_height, pitch_rad, yaw_rad)
+        height_m = float(config.lane_width_m or 0) / per_height
+        if not HEIGHTS_M[0] <= height_m <= HEIGHTS_M[1]:
+            raise CalibrationError(
+                f"with these markings the camera would be {height_m:.2f} m above the ground: they are not "
+                f"those of one lane; take another picture, {BY_HAND}"
+            )
+        mount = config.mount_of(height_m, pitch_rad, yaw_rad)
     lane_width_m = offset_left_m = None
     if road.lines[0].slope < 0 <= road.lines[-1].slope:
         lane_width_m, offset_left_m = _lane_of(road.borders, Calibration(intrinsics, mount))

@@ -16,6 +16,9 @@ from perception.calibrate.config import MountConfig
 from perception.calibrate.road_mount import RoadMount, angles_of, mount_from_road
 from perception.scene.calibration import Calibration, CalibrationError, Intrinsics, Mount
 from perception.scene.calibration_file import load_calibration, save_calibration
+from perception.synthetic import SCENES, DriveRenderer
+from perception.synthetic.view import View
+from perception.synthetic.world import World
 
 WH = (1280, 720)
 K = np.array([[1150.0, 0, 639.5], [0, 1150.0, 359.5], [0, 0, 1]])
@@ -76,6 +79,42 @@ def test_mount_is_found_from_a_straight_road(truth: Mount, distortion: NDArray[n
     by_height = found(image, intrinsics, height_m=truth.height_m, **own)
     assert by_height.lane_width_m == pytest.approx(LANE_M, rel=0.02)
     assert by_height.mount.height_m == truth.height_m
+
+
+def straightest(world: World) -> int:
+    """The frame in which the built-in road is straightest, and the camera in the middle of a lane."""
+
+    def bend(frame: int) -> float:
+        view = View(world, frame / 30, WH)
+        ahead = (view.grid_z > 5) & (view.grid_z < 60)
+        z = view.grid_z[ahead]
+        curves = [abs(float(np.polyfit(z, off[ahead], 2)[0])) for off in (view.grid_x, view.grid_y)]
+        return sum(curves) + (abs(view.d_m / world.road.lane_width_m % 1 - 0.5) > 0.25)
+
+    return min(range(0, 3300, 15), key=bend)
+
+
+@pytest.mark.parametrize("seed", [2, 3, 5])
+def test_mount_is_found_from_a_frame_of_the_built_in_road(seed: int) -> None:
+    renderer = DriveRenderer("highway", WH, 30.0, seed)
+    world = World(SCENES["highway"], renderer.road_seed("highway"))
+    frame = straightest(world)
+    view = View(world, frame / 30, WH)
+    image, _ = renderer.render(frame)
+    middle = (np.array(WH) - 1) / 2
+    intrinsics = Intrinsics(WH, np.array([[view.f, 0, middle[0]], [0, view.f, middle[1]], [0, 0, 1]]))
+    side, up = (np.interp([8.0, 40.0], view.grid_z, off) for off in (view.grid_x, view.grid_y))
+    ahead = np.array([view.cx + view.f * np.diff(side)[0] / 32, view.cy - view.f * np.diff(up)[0] / 32])
+    turn = cv2.getRotationMatrix2D((middle[0], middle[1]), math.degrees(view.roll_rad), 1.0)
+    pitch_rad, yaw_rad = angles_of((turn @ [*ahead, 1] - middle) / view.f, view.roll_rad)
+
+    by_lane = found(
+        image, intrinsics, lane_width_m=world.road.lane_width_m, roll_deg=math.degrees(view.roll_rad)
+    )
+
+    assert math.degrees(abs(by_lane.mount.pitch_rad - pitch_rad)) < 0.15
+    assert math.degrees(abs(by_lane.mount.yaw_rad - yaw_rad)) < 0.15
+    assert by_lane.mount.height_m == pytest.approx(world.camera_height_m, rel=0.03)
 
 
 def test_angles_are_those_that_the_mount_has() -> None:
