@@ -36,6 +36,7 @@ _PALETTE: Final = _chunk(
 
 _MARK: Final = _chunk(b"tEXt", b"Software\0drivable")
 """Distinguishes masks from drawn labels, which may have the same ids."""
+_IGNORE_MARK: Final = _chunk(b"tEXt", b"Software\0drivable ignore mask")
 
 
 def mask_png(class_map: NDArray[np.uint8], *, has_palette: bool = False) -> bytes:
@@ -47,6 +48,17 @@ def mask_png(class_map: NDArray[np.uint8], *, has_palette: bool = False) -> byte
     if has_palette:
         return _with_colour_type(png, _INDEXED, _PALETTE + _MARK, png[_IHDR_END:])
     return png[:_IHDR_END] + _MARK + png[_IHDR_END:]
+
+
+def ignore_png(pixels: NDArray[np.uint8]) -> bytes:
+    """The PNG of an (H, W) mask of 0 and 255: white is what is ignored."""
+    png = cv2.imencode(".png", pixels, _ENCODING)[1].tobytes()
+    return png[:_IHDR_END] + _IGNORE_MARK + png[_IHDR_END:]
+
+
+def has_ignore_mark(head: bytes) -> bool:
+    """Whether it is a mask that `ignore_png` made; its first 96 bytes are enough."""
+    return head[_IHDR_END : _IHDR_END + len(_IGNORE_MARK)] == _IGNORE_MARK
 
 
 def has_mark(head: bytes) -> bool:

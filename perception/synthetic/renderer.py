@@ -65,6 +65,10 @@ class DriveRenderer:
         time_s = frame_id / self._rate_hz
         return self._stage(int(time_s // MIXED_SCENE_S) % len(self._names)).render(time_s, frame_id)
 
+    def bonnet(self, frame_id: int) -> NDArray[np.bool_]:
+        """(H, W) bool, where frame `frame_id` shows our own bonnet."""
+        return self._stage(int(frame_id / self._rate_hz // MIXED_SCENE_S) % len(self._names)).bonnet()
+
     def road_seed(self, scene: str) -> int:
         """Seed of the `World` that this drive shows in a scene."""
         return mixed_hash(self._seed, list(SCENES).index(scene))
@@ -159,6 +163,14 @@ class _Stage:
         if self._bonnet is not None:
             paint.paste(image, class_map, self._bonnet, 0, height - self._bonnet.shape[0])
         return self._lens.expose(image, time_s, frame_id), class_map
+
+    def bonnet(self) -> NDArray[np.bool_]:
+        """(H, W) bool, where the bonnet is; the same in every frame."""
+        width, height = self._frame_wh
+        mask = np.zeros((height, width), np.bool_)
+        if self._bonnet is not None:
+            mask[height - self._bonnet.shape[0] :] = self._bonnet[..., 3] > 127
+        return mask
 
     def _paint_sky(self, image: Image, view: View) -> None:
         """The panorama, turned with the road and scaled to the frame."""
