@@ -160,16 +160,18 @@ class RunParts:
             listeners: as of `Runner`.
 
         Raises:
+            SettingsError: if a refine step cannot be made of its settings.
             SinkError: if a sink cannot be opened.
         """
         config = self._config
+        refine = refine_steps(config, info)  # before a sink touches what is there
         predictors = predictors_of(engine, config, info.is_live, info.rate_hz)
         folders = folders_of(self._spec.text) if self._spec.kind == "images" else frozenset()
         sinks = Sinks(config, info, folders)
         self._opened = sinks.open_all(claims)
         tracer = build_tracer(config, engine, info)
         policy = RunPolicy(
-            refine=refine_steps(config, info),
+            refine=refine,
             stamp_engine=predictors[0].stamp_engine,
             max_age_s=config.freshness.max_age_s,
             rebuild_sink=sinks.reopened,

@@ -15,6 +15,7 @@ from perception.inference.engines import ENGINES
 from perception.inference.engines.onnx import OnnxSettings
 from perception.inference.engines.openvino import OpenVinoSettings
 from perception.inference.zoo import DEFAULT_MODEL
+from perception.refine.ignore import IgnoreSettings
 from perception.refine.registry import REFINE_STEPS
 from perception.ros.settings import RosSettings
 from perception.scene.settings import CalibrationSettings
@@ -80,6 +81,7 @@ class NodeConfig(
     RecordingSettings,
     McapSettings,
     MqttSettings,
+    IgnoreSettings,
     ReportSettings,
     CalibrationSettings,
 ):

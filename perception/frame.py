@@ -15,6 +15,7 @@ from perception.imaging.letterbox import SQUARE, PixelAspect, nearest
 from perception.imaging.yuv import Yuv420, bgr_from_yuv
 from perception.labels import LABELS, LABELS_OF_TWO
 from perception.provenance.trace import Trace
+from perception.scene.ignore_mask import IgnoreMask
 
 
 @dataclass(frozen=True, eq=False)  # compared by identity, not by pixels
@@ -140,7 +141,7 @@ class Prediction:
     class_map: NDArray[np.uint8]
     """(h, w) uint8 ids of `labels.IDS` over the whole frame, at most at the network's resolution."""
     shares: tuple[float, ...]
-    """Share of the frame's area per class, in the order of `labels`."""
+    """Share of the area per class, in the order of `labels`; of what is not ignored."""
     model_id: str
     engine_state: EngineState = EngineState.OK
     provider: str = ""
@@ -160,6 +161,10 @@ class Prediction:
     """(h, w) uint8 probability of the predicted class, 255 is certain, over the whole frame; coarser than
     `class_map` for graphs that end at logits: read it with `confidence_at`. None if unknown."""
     certainty: Certainty | None = None
+    doubt_quantiles: tuple[float, ...] | None = None
+    """The model contract's, which `certainty` is computed with."""
+    ignore_mask: IgnoreMask | None = None
+    """Where no road can be seen, in pixels of the frame: background in the class map, with no confidence."""
     image_stats: ImageStats | None = None
     """None if not measured."""
     trace: Trace | None = None
@@ -167,8 +172,16 @@ class Prediction:
     shown_time: ShownTime = "time"
 
     @property
+    def ignored(self) -> NDArray[np.bool_] | None:
+        """(h, w) bool of the class map, True where no road can be seen; None if nothing is ignored."""
+        if self.ignore_mask is None:
+            return None
+        height, width = self.class_map.shape
+        return self.ignore_mask.at((width, height)) > 0
+
+    @property
     def named_shares(self) -> dict[str, float]:
-        """Share of the frame's area by class; `drivable` is the sum of both lane classes if it has them."""
+        """Share of the area by class; `drivable` is the sum of both lane classes if it has them."""
         named = dict(zip(self.labels, self.shares, strict=True))
         if self.labels != LABELS_OF_TWO:
             named["drivable"] = named["direct"] + named["alternative"]

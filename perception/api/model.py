@@ -79,7 +79,7 @@ class Model:
         Args:
             name: of a shipped model, such as "rt_m-int8", or a file of drivable-export.
             settings: the node's own by their names: engine, engine_precision, provider, allow_fallback,
-                threads, load_timeout_s.
+                threads, load_timeout_s, ignore.
 
         Raises:
             FileNotFoundError: if there is no such model; the message lists the shipped ones.
@@ -93,6 +93,7 @@ class Model:
         self._config = self.network.config
         (self._predictor,) = predictors_of(self.engine, self._config, is_live=True)
         self._lock = Lock()
+        refine_steps(self._config, _STILL)  # settings that no step can be made of are refused here
         self._tracer = build_tracer(self._config, self.engine, _STILL)
 
     @property

@@ -141,6 +141,12 @@ class Result:
         """(H, W) bool, wherever it can drive; None without a mask."""
         return self._mask("drivable", self.class_map)
 
+    @property
+    def ignored(self) -> NDArray[np.bool_] | None:
+        """(H, W) bool, where no road can be seen, such as on black bars; None where nothing is ignored."""
+        mask = self.output.ignore_mask if isinstance(self.output, Prediction) else None
+        return None if mask is None else mask.pixels > 0
+
     @cached_property
     def confidence(self) -> NDArray[np.uint8] | None:
         """(H, W) uint8 probability of the class found, 255 is certain; None without a mask."""
@@ -156,7 +162,7 @@ class Result:
 
     @property
     def shares(self) -> dict[str, float]:
-        """Share of the frame's area by class, and `drivable`; empty without a mask."""
+        """Share by class of the area that is not ignored, and `drivable`; empty without a mask."""
         return {} if self._seen is None else self._seen.named_shares
 
     def polygons(self, area: str = "drivable") -> list[Polygon] | None:

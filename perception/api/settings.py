@@ -11,6 +11,7 @@ from perception.cli_config.names import resolved
 from perception.config import ModelSettings, NodeConfig, ReportSettings, plugin_names
 from perception.inference.engines import ENGINES
 from perception.refine import REFINE_STEPS
+from perception.sinks.registry import SINKS
 
 OF_COMMAND: Final = tuple(setting.name for setting in fields(ReportSettings))
 
@@ -30,7 +31,11 @@ def settings_of_run() -> list[str]:
 
 def settings_of_refine_steps() -> list[str]:
     """Those of refine steps, of other packages too: single pictures and runs go through them."""
-    return [*(REFINE_STEPS[name].group for name in REFINE_STEPS.ours), *REFINE_STEPS.plugins]
+    ours = [REFINE_STEPS[name] for name in REFINE_STEPS.ours]
+    files = {SINKS[name].target for name in SINKS.ours}
+    flat = [each.name for kind in ours if not kind.group for each in fields(kind.settings)]
+    groups = [kind.group for kind in ours if kind.group]
+    return [*groups, *(name for name in flat if name not in files), *REFINE_STEPS.plugins]
 
 
 def check_of_model(names: Iterable[str]) -> None:

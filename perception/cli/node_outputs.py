@@ -69,6 +69,8 @@ def _inputs(
     inputs += [Input("the settings (--config)", file) for file in settings_files]
     if config.calibration:
         inputs.append(Input("the calibration", Path(config.calibration)))
+    if config.ignore_file is not None:
+        inputs.append(Input("what is ignored (--ignore)", config.ignore_file))
     if config.tls_ca:
         inputs.append(Input("the certificates (--tls-ca)", Path(config.tls_ca)))
     return [it for it in inputs if it.path.exists()]

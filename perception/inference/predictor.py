@@ -92,6 +92,7 @@ class Predictor:
             confidence=confidence,
             image_stats=image_stats,
             certainty=certainty,
+            doubt_quantiles=self._contract.doubt_quantiles,
         )
 
     def _fit(self, frame_wh: tuple[int, int], pixel_aspect: PixelAspect) -> None:

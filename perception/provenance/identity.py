@@ -15,7 +15,10 @@ from perception import __version__
 from perception.system.redaction import redacted
 
 NOT_COVERED: Final = frozenset(
-    {"source", "model", "out", "jsonl", "masks", "mcap", "mqtt", "summary", "http", "http_token", "open"}
+    {
+        *("source", "model", "out", "jsonl", "masks", "ignore_mask", "mcap", "mqtt", "summary"),
+        *("http", "http_token", "open"),
+    }
 )
 """Settings outside the checksum: source, outputs, and the model's name. Source and model are in every record
 anyway, and no password gets into the checksum."""

@@ -6,12 +6,13 @@ from typing import Any, Final
 
 from perception.frame import Prediction
 from perception.refine.camera_health import CAMERA_HEALTH
+from perception.refine.ignore import IGNORE
 from perception.refine.kind import RefineKind, RefineStep
 from perception.sources.source import SourceInfo
 from perception.system.plugins import PluginError, Registry
 
 REFINE_STEPS: Final[Registry[RefineKind[Any]]] = Registry(
-    "drivable.refine", RefineKind, {"camera_health": CAMERA_HEALTH}
+    "drivable.refine", RefineKind, {"camera_health": CAMERA_HEALTH, "ignore": IGNORE}
 )
 """In the order in which they see a prediction: ours as they stand here, then those of packages by name."""
 

@@ -12,6 +12,7 @@ from perception.frame import OutputItem, Prediction
 from perception.imaging.letterbox import SQUARE
 from perception.imaging.polygons import Polygon, outlines
 from perception.labels import IDS
+from perception.provenance.identity import DIGITS
 from perception.provenance.trace import Trace
 from perception.provenance.utc import utc_text
 from perception.sinks.claim import Claim
@@ -23,7 +24,7 @@ from perception.sinks.sink import Sink, SinkError
 from perception.sources.source import SourceInfo
 from perception.system.json_text import json_text
 
-SCHEMA: Final = 4
+SCHEMA: Final = 5
 STDOUT: Final = "-"
 
 
@@ -67,6 +68,7 @@ def record(output: OutputItem) -> dict[str, Any]:
         **_traced(output.trace),
         "frame_wh": list(output.frame_wh) if output.frame_wh else None,
         **({} if output.pixel_aspect == SQUARE else {"pixel_aspect": list(output.pixel_aspect)}),
+        "ignored": _ignored(output),
         "certainty": _certainty(output) if isinstance(output, Prediction) and output.has_mask else None,
         "mask": _mask(output) if isinstance(output, Prediction) and output.has_mask else None,
     }
@@ -93,6 +95,14 @@ def _traced(trace: Trace | None) -> dict[str, Any]:
         },
         "run": dict(trace.run.abbreviated),
     }
+
+
+def _ignored(output: OutputItem) -> dict[str, Any] | None:
+    """Share and checksum of what is ignored; None if nothing is."""
+    mask = output.ignore_mask if isinstance(output, Prediction) else None
+    if mask is None:
+        return None
+    return {"share": _short(mask.share, 4), "sha256": mask.sha256[:DIGITS]}
 
 
 def _certainty(prediction: Prediction) -> dict[str, float | None] | None:

@@ -18,6 +18,7 @@ from perception.sinks.overlay_canvas import (
     paint,
     place_of,
 )
+from perception.sinks.overlay_hatch import hatch
 from perception.sinks.overlay_text import message_text, provider_text, time_text
 from perception.sinks.overlay_writing import (
     BOLD,
@@ -46,6 +47,7 @@ def draw_overlay(canvas: Canvas, output: OutputItem) -> None:
     The status line, in the top right corner, has the age of a live picture or the time of a recording, and
     the colours of the areas. A message is black on amber if the view is poor but there is a mask. Without one
     it is white on red, across the whole frame, and the frame has a red border. What does not fit is left out.
+    What is ignored is hatched.
 
     A frame of another size is resized to the canvas; one of another aspect ratio is centred on black. Without
     a frame the canvas is black, because the last frame would look like a current view.
@@ -57,6 +59,8 @@ def draw_overlay(canvas: Canvas, output: OutputItem) -> None:
         copy_frame(place, output.frame)
     labels: Sequence[str] = ()
     if place is not None and isinstance(output, Prediction) and output.has_mask:
+        if output.ignore_mask is not None:
+            hatch(place, output.ignore_mask)
         tint_areas(place, output.class_map, output.labels)
         labels = output.labels
     text = "  ".join(filter(None, (time_text(output), provider_text(output))))

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any, Final
 
+from perception.sinks.ignored import IGNORED_SINK
 from perception.sinks.jsonl import JSONL_SINK
 from perception.sinks.kind import SinkKind
 from perception.sinks.masks import MASKS_SINK
@@ -28,6 +29,7 @@ SINKS: Final[Registry[SinkKind[Any]]] = Registry(
         "mcap": MCAP_SINK,
         "mqtt": MQTT_SINK,
         "ros": ROS_SINK,
+        "ignored": IGNORED_SINK,
     },
 )
 """They are opened in this order."""

@@ -1,4 +1,4 @@
-"""Changes of camera and engine state as lines for people, limited in rate."""
+"""Changes of camera and engine state, and of what is ignored, as lines for people, limited in rate."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from perception.frame import CAMERA_SEES, ENGINE_SEES, CameraState, EngineState, OutputItem, Prediction
+from perception.scene.ignore_mask import IgnoreMask
 
 BURST: Final = 6
 """Lines shown immediately; further ones come every `INTERVAL_S`, with the number of those left out."""
@@ -18,6 +19,14 @@ _MAX_WAITING: Final = 256
 _VARIABLE: Final = re.compile(r"\d+(?:\.\d+)?|no frame for|attempt .*|;|\s+")
 """The parts of a reason that differ between the records of one outage."""
 _OK: Final = (CameraState.OK, EngineState.OK)
+
+
+@dataclass(frozen=True)
+class _Ignored:
+    """Another mask of what is ignored."""
+
+    mask: IgnoreMask | None
+    time_ns: int
 
 
 @dataclass(frozen=True)
@@ -44,7 +53,8 @@ class StateChanges:
 
     def __init__(self, clock_s: Callable[[], float] = time.monotonic) -> None:
         self._clock_s = clock_s
-        self._waiting: deque[_Change] = deque(maxlen=_MAX_WAITING)
+        self._waiting: deque[_Change | _Ignored] = deque(maxlen=_MAX_WAITING)
+        self._ignored: IgnoreMask | None = None
         self._camera: CameraState | None = CameraState.OK
         self._engine: EngineState = EngineState.OK
         self._reasons: tuple[str | None, str | None] = (None, None)
@@ -69,8 +79,10 @@ class StateChanges:
             self._engine = engine
             self._note("engine", engine, reasons[1], engine in ENGINE_SEES, output)
         self._reasons = reasons
-        if isinstance(output, Prediction) and output.withheld_by is not None:
-            self._withheld += 1
+        if isinstance(output, Prediction):
+            if output.ignore_mask is not self._ignored:
+                self._note_ignored(output.ignore_mask, output.time_ns)
+            self._withheld += output.withheld_by is not None
 
     def lines(self, *, flush: bool = False) -> list[str]:
         """The lines to show now.
@@ -95,6 +107,12 @@ class StateChanges:
             self._left_out = 0
         return lines
 
+    def _note_ignored(self, mask: IgnoreMask | None, time_ns: int) -> None:
+        """Images of a folder each have a mask of their own, of the same things."""
+        before, self._ignored = self._ignored, mask
+        if _contents(mask) != _contents(before):
+            self._waiting.append(_Ignored(mask, time_ns))
+
     def _note(self, what: str, state: str, reason: str | None, sees: bool, output: OutputItem) -> None:
         since_ns = self._since_ns.get(what, output.time_ns)
         self._since_ns[what] = output.time_ns
@@ -108,7 +126,14 @@ def _kind(reason: str | None) -> str:
     return _VARIABLE.sub("", reason) if reason else ""
 
 
-def _line(change: _Change) -> str:
+def _contents(mask: IgnoreMask | None) -> str | None:
+    return None if mask is None else mask.contents
+
+
+def _line(change: _Change | _Ignored) -> str:
+    if isinstance(change, _Ignored):
+        what = f"{change.mask.contents}, {change.mask.share:.1%} of the picture" if change.mask else "nothing"
+        return f"at {change.time_ns / 1e9:.1f} s: ignored: {what}"
     at = f"at {change.time_ns / 1e9:.1f} s: {change.what} {change.state}"
     if change.state in _OK:
         frames = "1 frame" if change.withheld == 1 else f"{change.withheld} frames"
