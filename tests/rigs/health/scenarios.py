@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 import cv2
+import ignored
 import night
 import numpy as np
 from lines import Line
@@ -256,4 +257,8 @@ SCENARIOS: Final[dict[str, Callable[[], Line]]] = {
     "other_scenes": other_scenes,
     "clips": clips,
     "validation_split": validation_split,
+    "ignored_bars": ignored.black_bars,
+    "ignored_own_bonnet": ignored.own_bonnet,
+    "ignored_pasted_bonnet": ignored.pasted_bonnet,
+    "ignored_hour": ignored.hour,
 }
