@@ -16,6 +16,7 @@ from perception.imaging.yuv import Yuv420, bgr_from_yuv
 from perception.labels import LABELS, LABELS_OF_TWO
 from perception.provenance.trace import Trace
 from perception.scene.ignore_mask import IgnoreMask
+from perception.scene.metres import Metres
 
 
 @dataclass(frozen=True, eq=False)  # compared by identity, not by pixels
@@ -167,6 +168,8 @@ class Prediction:
     """Where no road can be seen, in pixels of the frame: background in the class map, with no confidence."""
     image_stats: ImageStats | None = None
     """None if not measured."""
+    metres: Metres | None = None
+    """What is known in metres; None without a calibration of the camera, and without a mask."""
     trace: Trace | None = None
     """Its provenance; None before it is published, and in runs without traces."""
     shown_time: ShownTime = "time"
