@@ -18,7 +18,7 @@ from perception.inference.zoo import DEFAULT_MODEL
 from perception.refine.ignore import IgnoreSettings
 from perception.refine.registry import REFINE_STEPS
 from perception.ros.settings import RosSettings
-from perception.scene.settings import CalibrationSettings
+from perception.scene.settings import SceneSettings
 from perception.sinks.jsonl import JsonlSettings
 from perception.sinks.masks import MasksSettings
 from perception.sinks.mcap import McapSettings
@@ -83,7 +83,7 @@ class NodeConfig(
     MqttSettings,
     IgnoreSettings,
     ReportSettings,
-    CalibrationSettings,
+    SceneSettings,
 ):
     """One run of the node."""
 

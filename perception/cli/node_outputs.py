@@ -93,6 +93,8 @@ def _targets(config: NodeConfig) -> list[Target]:
         file = Path(config.summary)
         names = rf"\.{re.escape(file.name)}\.lock"
         targets.append(Target("--summary", file, names=names))
+    if config.mount_state is not None:
+        targets.append(Target("--mount_state", Path(config.mount_state)))
     return targets
 
 

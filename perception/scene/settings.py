@@ -35,6 +35,26 @@ class CalibrationSettings(Checked):
         super().__post_init__()
 
 
+@dataclass(frozen=True)
+class SceneSettings(CalibrationSettings):
+    """What is learnt of the camera's mount."""
+
+    mount_state: Annotated[str, "FILE"] | None = None
+    """File for what is learnt of the camera's mount while driving, so that the next run goes on from it."""
+    lane_width_m: float | None = None
+    """Width of the lanes that are driven in, where all are alike: the camera's height and roll are then
+    learnt from them. Without it both are as in the calibration."""
+
+    def __post_init__(self) -> None:
+        """Validate the settings; raises ValueError."""
+        if self.lane_width_m is not None and not 2.0 <= self.lane_width_m <= 6.0:
+            raise ValueError(f"lane_width_m is {self.lane_width_m:g}; a lane is 2 to 6 m wide")
+        for name in ("mount_state", "lane_width_m"):
+            if getattr(self, name) is not None and self.calibration is None:
+                raise ValueError(f"{name} is for a calibrated camera; add --calibration FILE")
+        super().__post_init__()
+
+
 class RunCalibration:
     """The calibration of a run, at the size of its frames.
 
