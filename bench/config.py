@@ -179,6 +179,32 @@ class InferConfig:
 
 
 @dataclass(frozen=True)
+class MetresConfig:
+    """One measurement."""
+
+    model: str = DEFAULT_MODEL
+    """Name of a shipped model, or an ONNX file of drivable-export."""
+    exact: bool = False
+    """The renderer's own class maps instead of the network's: what is left is the error of the geometry."""
+    scenes: list[str] = field(default_factory=lambda: ["day", "night", "rain"])
+    drives: int = 6
+    """Roads of each scene, each with its own camera."""
+    duration_s: float = 20.0
+    """Of each drive, after the first 3 s, in which nothing counts."""
+    mount_error_deg: float = 0.0
+    """How wrong pitch and yaw of the mount are in the calibration."""
+
+    def __post_init__(self) -> None:
+        """Validate the settings; raises ValueError."""
+        if not self.scenes:
+            raise ValueError("name at least one of scenes")
+        if self.drives < 1 or not 0 < self.duration_s < math.inf:
+            raise ValueError("drives must be 1 or more, duration_s above 0")
+        if not abs(self.mount_error_deg) <= 3:
+            raise ValueError("mount_error_deg must be from -3 to 3")
+
+
+@dataclass(frozen=True)
 class LiveConfig:
     """One measurement."""
 
