@@ -13,9 +13,11 @@ from perception.cli.collisions import Input, Target, check_apart
 from perception.cli.command import INTERRUPTED, NOTHING_GIVEN
 from perception.cli.log import command_log, print_line, set_verbosity, show
 from perception.cli_config import SettingsError, config_files, log_level, parse, usage
+from perception.cli_config.names import nearest
 
 log = logging.getLogger(__name__)
 NAME: Final = "drivable-calibrate"
+MOUNT: Final = "mount"
 DESCRIPTION: Final = (
     "A camera's intrinsics from pictures of a chessboard or charuco board, as ROS's camera_info in YAML, "
     "which drivable-node --calibration reads. `drivable-calibrate mount CAMERA.yaml ROAD.jpg` adds the mount "
@@ -43,7 +45,11 @@ def _main(given: list[str]) -> int:
 
     try:
         set_verbosity(log_level(given))
-        return _mount(given) if given[0] == "mount" else _intrinsics(given)
+        if given[0] == MOUNT:
+            return _mount(given)
+        if nearest(given[0], [MOUNT]) and not Path(given[0]).exists():
+            raise SettingsError(f"{given[0]}: no such command, nor pictures; the nearest command is {MOUNT}")
+        return _intrinsics(given)
     except SettingsError as error:
         log.error(error)
         return error.status
@@ -102,7 +108,12 @@ def _mount(given: list[str]) -> int:
     from perception.calibrate.config import MountConfig
 
     config = parse(
-        *(MountConfig, f"{NAME} mount", "The mount, from one picture of a straight, level road.", given[1:]),
+        *(
+            MountConfig,
+            f"{NAME} {MOUNT}",
+            "The mount, from one picture of a straight, level road.",
+            given[1:],
+        ),
         positional=("camera", "picture"),
     )
     import cv2

@@ -30,7 +30,7 @@ _TEXT_AT: Final = 29
 """Column of the explanations."""
 _UNITS: Final = {
     **{"_s": "SECONDS", "_ms": "MILLISECONDS", "_hz": "HZ"},
-    **{"_mb": "MB", "_deg": "DEGREES", "_wh": "WIDTHxHEIGHT"},
+    **{"_mb": "MB", "_deg": "DEGREES", "_m": "METRES", "_wh": "WIDTHxHEIGHT"},
 }
 _PLAIN: Final = {int: "INT", float: "NUMBER", str: "TEXT", bool: ""}
 _PRINT: Final = ("--print-config", "Print the settings as YAML, and do nothing else.")

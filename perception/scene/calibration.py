@@ -49,7 +49,7 @@ class NoPictureSizeError(CalibrationError):
     def __init__(self, line: str = "") -> None:
         super().__init__(
             line
-            or "does not say of which pictures it is; give their size with it: --calibration_wh 1920x1080"
+            or "does not say of which pictures it is; give their size with it: --calibration_size 1920x1080"
         )
 
 

@@ -113,5 +113,5 @@ def _check_middle(calibration: Calibration) -> None:
             x, y = calibration.intrinsics.centre_px
             raise CalibrationError(
                 f"is not of pictures of {width}x{height}: its axis goes through {x:.0f}, {y:.0f}, far from "
-                f"their middle; give their size with --calibration_wh"
+                f"their middle; give their size with --calibration_size"
             )

@@ -22,15 +22,15 @@ class CalibrationSettings(Checked):
     calibration: Annotated[str, "FILE"] | None = None
     """Calibration of the camera: ROS's camera_info as YAML, which drivable-calibrate writes, VisionPilot's
     H.yaml, KITTI's text, or a bag with CameraInfo. Without one nothing is known in metres."""
-    calibration_wh: tuple[int, int] | None = None
+    calibration_size_wh: tuple[int, int] | None = None
     """Size of the pictures that the calibration is of, where its file does not say it (H.yaml, KITTI);
     without one that of the source."""
 
     def __post_init__(self) -> None:
         """Validate the settings; raises ValueError."""
-        if self.calibration_wh is not None and min(self.calibration_wh) < 1:
+        if self.calibration_size_wh is not None and min(self.calibration_size_wh) < 1:
             raise ValueError(
-                "calibration_wh is {}x{}; both sides must be above 0".format(*self.calibration_wh)
+                "calibration_size_wh is {}x{}; both sides must be above 0".format(*self.calibration_size_wh)
             )
         super().__post_init__()
 
@@ -70,7 +70,7 @@ class RunCalibration:
         self._loaded: Calibration | None = None
         self._at: dict[tuple[int, int], Calibration] = {}
         with suppress(NoPictureSizeError):
-            self._loaded = load_calibration(self._file, settings.calibration_wh)
+            self._loaded = load_calibration(self._file, settings.calibration_size_wh)
 
     @classmethod
     def of(cls, settings: CalibrationSettings) -> Self | None:
@@ -88,7 +88,7 @@ class RunCalibration:
             width, height = frame_wh
             log.info(
                 f"{self._file}: does not say of which pictures it is; it is taken for that of this source's, "
-                f"{width}x{height} (--calibration_wh names another size)"
+                f"{width}x{height} (--calibration_size names another size)"
             )
         if frame_wh not in self._at:
             try:

@@ -250,6 +250,8 @@ def test_mount_is_written_and_existing_files_are_kept(place: Path) -> None:
         ("chess --corners 7x5 --out camera.txt", "must end in .yaml"),
         ("chess --corners 7x5 --coverage chess/board03.png", "is a picture of the source"),
         ("nowhere --corners 7x5", "nowhere"),
+        ("mout camera.yaml road.jpg", "the nearest command is mount"),
+        ("chess --fisheye", "here it is --lens fisheye"),
         ("--corners 7x5", "no source is named"),
     ],
 )
@@ -260,6 +262,18 @@ def test_command_that_cannot_be_run_is_one_line(
 
     assert message in only_error_line("drivable-calibrate")
     assert not Path("camera.yaml").exists()
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["mount", "--help"]])
+def test_help_explains_every_setting_with_its_unit(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main(arguments)
+
+    said = capsys.readouterr().out
+    assert "--height METRES" in said
+    assert "--roll" in said
 
 
 def test_without_arguments_it_shows_how_to_begin(capsys: pytest.CaptureFixture[str]) -> None:

@@ -318,7 +318,7 @@ def test_file_without_a_picture_size_says_so(tmp_path: Path) -> None:
     )
 
     with pytest.raises(
-        NoPictureSizeError, match=r"H\.yaml: does not say of which pictures .*--calibration_wh"
+        NoPictureSizeError, match=r"H\.yaml: does not say of which pictures .*--calibration_size"
     ):
         load_calibration(file)
 
@@ -467,7 +467,7 @@ def test_size_that_no_file_names_is_the_sources_and_said(
     assert run.at((1242, 375)).intrinsics.focal_px[0] == pytest.approx(721.5377)
 
     assert "calib.txt: does not say of which pictures it is" in caplog.text
-    named = RunCalibration(CalibrationSettings(calibration=str(file), calibration_wh=(1242, 375)))
+    named = RunCalibration(CalibrationSettings(calibration=str(file), calibration_size_wh=(1242, 375)))
     assert named.at((621, 188)).intrinsics.focal_px[0] == pytest.approx(721.5377 / 2)
 
 
