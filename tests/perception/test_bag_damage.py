@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import struct
+import time
 import tracemalloc
 from collections.abc import Sequence
 from itertools import pairwise
@@ -12,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import zstandard
 from bags import (
     IMAGE,
     TOPIC,
@@ -23,8 +25,9 @@ from bags import (
     write_bag,
     write_mcap,
 )
+from mcap.data_stream import RecordBuilder
 from mcap.reader import make_reader
-from mcap.records import ChunkIndex
+from mcap.records import Chunk, ChunkIndex, Header
 from mcap.writer import CompressionType
 from numpy.typing import NDArray
 from rosbags.rosbag1 import Writer as Writer1
@@ -132,15 +135,18 @@ def test_database_with_a_damaged_page_gives_all_that_is_in_the_others(tmp_path: 
     assert with_nothing <= 2  # the page with the names of topics
 
 
-def test_database_whose_header_is_damaged_is_read_by_its_name(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("at", "rubbish"), [(0, bytes(100)), (0, b"T"), (16, b"\x02\x00"), (20, b"\x09")])
+def test_database_whose_header_is_damaged_is_read_by_its_name(
+    at: int, rubbish: bytes, tmp_path: Path
+) -> None:
     folder = write_bag(tmp_path / "drive", numbered, "sqlite3", count=8)
-    overwrite(folder / "drive.db3", 0, bytes(100))
+    overwrite(folder / "drive.db3", at, rubbish)
 
     for bag in (folder, folder / "drive.db3"):
         frames, line = read_on(bag)
 
         assert numbers_of(frames) == list(range(8))
-        assert "is damaged as SQLite says: file is not a database; 8 messages" in line
+        assert "drive.db3: is damaged as SQLite says: " in line
 
 
 def test_message_between_two_that_are_left_counts_as_missed(tmp_path: Path) -> None:
@@ -282,6 +288,34 @@ def test_damaged_chunk_is_left_out_and_the_next_are_read(
     assert ("a.mcap: is damaged at byte" in line) == bool(says)
     assert says in line
     assert ("ends before its end: it was cut off" in line) == is_cut
+
+
+def test_mcap_whose_first_chunk_and_index_are_damaged_is_read_by_the_descriptions_at_its_end(
+    tmp_path: Path,
+) -> None:
+    bag = write_mcap(tmp_path / "a.mcap", make=numbered)
+    begin = chunks_of(bag)[0].chunk_start_offset
+    overwrite(bag, 0, bytes(8))
+    overwrite(bag, begin + 60, bytes(20))
+
+    frames, line = read_on(bag)
+
+    assert numbers_of(frames) == list(range(2, 8))
+    assert "a.mcap: is damaged at byte 0" in line
+
+
+def test_mcap_of_zeros_that_fill_a_chunk_ends_at_once(tmp_path: Path) -> None:
+    written = RecordBuilder()
+    written.write(b"\x89MCAP0\r\n")
+    Header("ros2", "another's").write(written)
+    data = zstandard.ZstdCompressor().compress(bytes(1 << 26))
+    Chunk("zstd", data, 1, 1, 0, 1 << 26).write(written)
+    bag = tmp_path / "a.mcap"
+    bag.write_bytes(written.end())
+    began_s = time.monotonic()
+
+    assert "holds no message" in read_until_error(bag)[1]
+    assert time.monotonic() - began_s < 5
 
 
 @pytest.mark.parametrize("compression", [CompressionType.NONE, CompressionType.LZ4, CompressionType.ZSTD])

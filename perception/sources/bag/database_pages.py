@@ -65,12 +65,12 @@ class DatabasePages:
         """Form and fields by type."""
         self.counts: dict[int, int] = {}
         """Messages by topic id."""
-        for page_bytes, reserved_bytes in self._page_sizes():
-            self._page_bytes, self._usable_bytes = page_bytes, page_bytes - reserved_bytes
-            self._rowids, self._pages, self._pointers = array("q"), array("q"), array("q")
-            self._find()
-            if self.topics and self._rowids:
-                break
+        for needs_topics in (True, False):
+            for page_bytes, reserved_bytes in self._page_sizes():
+                self._page_bytes, self._usable_bytes = page_bytes, page_bytes - reserved_bytes
+                self._find()
+                if self._rowids and (self.topics or not needs_topics):
+                    return
 
     def messages(self, topic_ids: frozenset[int], after: int | None) -> Iterator[Stored | Damage]:
         """Of the topics' messages, by their row ids, with the damage where rows or parts of them are lost.
@@ -101,18 +101,20 @@ class DatabasePages:
                         yield Damage(_NOT_THERE) if data is None else Stored(topic, log_ns, data)
 
     def _page_sizes(self) -> list[tuple[int, int]]:
-        """As the header says; those that are usual where it is damaged."""
+        """With the bytes reserved in each: as the header says, then the usual ones, as it may be damaged."""
         with self._path.open("rb") as stream:
             head = stream.read(_FILE_HEADER_BYTES)
         stated = 0
         if head.startswith(DATABASE_BEGINS) and len(head) == _FILE_HEADER_BYTES:
             (stated,) = struct.unpack_from(">H", head, 16)
             stated = 65536 if stated == 1 else stated
-        return [(stated, head[20])] if stated in _PAGE_SIZES else [(size, 0) for size in _PAGE_SIZES]
+        first = [(stated, head[20])] if stated in _PAGE_SIZES else []
+        return [*first, *((size, 0) for size in _PAGE_SIZES)]
 
     def _find(self) -> None:
         """All rows of messages, topics and definitions."""
         self.topics, self.definitions, self.counts = {}, {}, {}
+        self._rowids, self._pages, self._pointers = array("q"), array("q"), array("q")
         size, first = self._page_bytes, 0
         with self._path.open("rb") as stream:
             while block := stream.read(size * _PAGES_AT_ONCE):

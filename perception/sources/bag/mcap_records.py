@@ -75,7 +75,7 @@ class McapRecords:
     """The file ends before its end; known once all are read."""
 
     def __iter__(self) -> Iterator[Record | Gap]:
-        """Every sound record of the data, and what lies between them."""
+        """Every sound record of the data, what lies between them, and the descriptions behind the data."""
         at = len(MCAP_BEGINS) if self._read(0, len(MCAP_BEGINS)) == MCAP_BEGINS else 0
         is_data, self.is_cut = True, True
         while at < self.size_bytes:
@@ -84,7 +84,7 @@ class McapRecords:
                     self.is_cut = False
                     return
                 is_data &= record.kind != DATA_END
-                if is_data:
+                if is_data or record.kind in (SCHEMA, CHANNEL):
                     yield record
                 at = record.end
             elif (torn := self._torn_chunk(at)) is not None:

@@ -110,6 +110,17 @@ class McapScan:
         return self._by_topic({number: counted.get(number, 0) for number in self._channels})
 
     def _counted(self) -> dict[tuple[str, str], int]:
+        counted, damages = self._counted_once()
+        if self._unknown & self._channels.keys():  # described behind the data alone: their chunk is damaged
+            counted, damages = self._counted_once()
+        if not counted:
+            end = f"{damages.end}, or it is no bag" if damages.end else "nothing was recorded"
+            why = damages.first or end
+            raise SourceError(f"{self._path}: holds no message; {why}")
+        return self._by_topic(counted)
+
+    def _counted_once(self) -> tuple[dict[int, int], Damages]:
+        """Messages by channel, and what is damaged."""
         counted: dict[int, int] = {}
 
         def count(number: int) -> bool:
@@ -121,11 +132,7 @@ class McapScan:
         for found in self._stored(count, damages):
             if isinstance(found, Damage):
                 damages.add(found.what)
-        if not counted:
-            end = f"{damages.end}, or it is no bag" if damages.end else "nothing was recorded"
-            why = damages.first or end
-            raise SourceError(f"{self._path}: holds no message; {why}")
-        return self._by_topic(counted)
+        return counted, damages
 
     def _by_topic(self, counted: dict[int, int]) -> dict[tuple[str, str], int]:
         counts: dict[tuple[str, str], int] = {}
@@ -208,7 +215,7 @@ class McapScan:
         """
         size_bytes = 0
         while header := exactly(content, HEADER_BYTES):
-            if len(header) < HEADER_BYTES:
+            if len(header) < HEADER_BYTES or not header[0]:  # zeros, which may be any number of them
                 break
             kind, size = struct.unpack("<BQ", header)
             size_bytes += HEADER_BYTES + size
