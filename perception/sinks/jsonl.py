@@ -17,6 +17,7 @@ from perception.provenance.trace import Trace
 from perception.provenance.utc import utc_text
 from perception.sinks.claim import Claim
 from perception.sinks.file_sink import FileSink
+from perception.sinks.jsonl_metres import metres_record
 from perception.sinks.kind import SinkKind
 from perception.sinks.open_file import AtomicLineWriter, OpenMode
 from perception.sinks.rotation import RecordingPolicy
@@ -42,7 +43,7 @@ def build_jsonl(settings: JsonlSettings, policy: RecordingPolicy, info: SourceIn
 
 
 def record(output: OutputItem) -> dict[str, Any]:
-    """The published output, ready for JSON; without a mask, `mask` and `certainty` are None.
+    """The published output, ready for JSON; without a mask, `mask`, `certainty` and `metres` are None.
 
     During an outage `frame_id` and `name` are None, and the age is that of the last frame.
     """
@@ -71,6 +72,7 @@ def record(output: OutputItem) -> dict[str, Any]:
         "ignored": _ignored(output),
         "certainty": _certainty(output) if isinstance(output, Prediction) and output.has_mask else None,
         "mask": _mask(output) if isinstance(output, Prediction) and output.has_mask else None,
+        "metres": _metres(output) if isinstance(output, Prediction) and output.has_mask else None,
     }
 
 
@@ -129,6 +131,10 @@ def _mask(prediction: Prediction) -> dict[str, Any]:
         "alternative": areas("alternative"),
         "drivable": areas("drivable"),
     }
+
+
+def _metres(prediction: Prediction) -> dict[str, Any] | None:
+    return None if prediction.metres is None else metres_record(prediction.metres)
 
 
 class JsonLinesSink(FileSink[AtomicLineWriter]):

@@ -37,7 +37,7 @@ def lines_of(file: Path) -> int:
     """Whole records in a file; fails on a torn or mixed one."""
     content = file.read_bytes()
     assert content.endswith(b"\n")
-    return sum(json.loads(line)["schema"] == 4 for line in content.splitlines())
+    return sum(json.loads(line)["schema"] == 5 for line in content.splitlines())
 
 
 def frames_of(video: Path) -> int:

@@ -10,10 +10,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import jsonschema
 import numpy as np
 import pytest
+from roads import metres, predicted_road
 
 from perception.frame import CameraState, Certainty, EngineState, Frame, NoFrameRecord, Prediction
 from perception.labels import ALTERNATIVE, BACKGROUND, DIRECT, DRIVABLE, LABELS_OF_TWO
@@ -79,6 +81,44 @@ def test_number_that_is_none_is_null_in_the_record(tmp_path: Path) -> None:
     line = (tmp_path / "records.jsonl").read_text()
     assert "NaN" not in line
     assert json.loads(line)["certainty"] == {"mean": None, "p5": 0.5, "ood_score": None}
+
+
+def test_metres_stand_in_the_record_with_their_standard_deviations() -> None:
+    line = json.loads(json_text(record(predicted_road(metres(offset_m=0.3, ahead_m=32.0)))))
+
+    jsonschema.validate(line, SCHEMA)
+    known = line["metres"]
+    assert known["distance_ahead_m"] == {"value": 32.0, "sigma": 0.6}
+    assert known["lateral_offset_m"] == {"value": 0.3, "sigma": 0.03}
+    assert known["lane_width_m"] == {"value": 3.6, "sigma": 0.05}
+    assert known["mount"]["pitch_rad"] == {"value": 0.05, "sigma": 0.002}
+    assert known["centreline"][0] == [3.0, -0.3]
+    assert (known["left_alternative"], known["is_ahead_open"]) == (None, False)
+    space = known["free_space"]
+    assert (space["origin_m"], space["first_bearing_rad"], space["bearing_step_rad"]) == ([0, 0], -0.6, 0.01)
+    assert len(space["distance_m"]) == len(space["sigma_m"]) == len(space["is_end_seen"]) == 121
+    assert space["distance_m"][:4] == [None, None, None, pytest.approx(10.56, abs=0.01)]
+
+
+def test_without_a_lane_its_numbers_are_null() -> None:
+    known = replace(metres(), lane=None, distance_ahead_m=None, right_alternative=None)
+
+    line = json.loads(json_text(record(predicted_road(known, class_map=_prediction().class_map))))
+
+    jsonschema.validate(line, SCHEMA)
+    empty = [name for name, value in line["metres"].items() if value is None]
+    assert empty == [
+        *("distance_ahead_m", "lateral_offset_m", "lane_width_m", "heading_error_rad", "curvature_per_m"),
+        *("valid_to_m", "centreline", "ego_lane", "left_alternative", "right_alternative"),
+    ]
+
+
+@pytest.mark.parametrize("values", [{"metres": None}, {"camera_state": CameraState.BLOCKED}])
+def test_without_a_calibration_or_a_mask_metres_are_null(values: dict[str, Any]) -> None:
+    line = json.loads(json_text(record(predicted_road(**values))))
+
+    jsonschema.validate(line, SCHEMA)
+    assert line["metres"] is None
 
 
 @pytest.mark.parametrize("state", [CameraState.BLOCKED, CameraState.FROZEN])
