@@ -15,8 +15,10 @@ from perception.frame import CameraState, EngineState, OutputItem, Prediction
 from perception.imaging.polygons import area_rings
 from perception.inference.confidence import confidence_at
 from perception.labels import COLOURS_RGB, IDS
-from perception.ros.types import TOPICS, typestore
+from perception.ros.metres_messages import laser_scan, occupancy_grid, point_cloud
+from perception.ros.types import TOPICS, TOPICS_IN_METRES, typestore
 from perception.scene.calibration import CalibrationError
+from perception.scene.metres import Metres
 from perception.scene.settings import CalibratedInfo
 from perception.sinks.jsonl import record
 from perception.sinks.overlay_picture import draw_picture
@@ -24,6 +26,7 @@ from perception.sources.source import SourceInfo
 from perception.system.json_text import json_text
 
 JPEG_QUALITY: Final = 90
+_TYPES: Final = TOPICS | TOPICS_IN_METRES
 _OK, _WARN, _ERROR, _STALE = range(4)
 _CAMERA_LEVELS: Final = {
     CameraState.OK: _OK,
@@ -61,14 +64,16 @@ class RosEncoder:
     `header.stamp` is when the frame was captured, in UTC; of recordings when it was due or read, as in
     records; of an output without a frame when it was published. Class map and confidence have
     the size of the network's mask, which covers the whole frame: a quarter of a megabyte at most, where DDS
-    loses larger messages. Without a mask there is neither.
+    loses larger messages. Without a mask there is neither. What is in metres has the vehicle's frame and the
+    same stamp; there are such topics only of a calibrated camera, and messages only where metres are known.
 
     Args:
         info: of the source.
         prefix: of the topics.
-        frame_id: of the headers.
+        frame_id: of the headers: the camera's.
         jpeg_quality: of pictures that the camera did not give as JPEG, 1 to 100.
         stamp_of: gives `header.stamp` of an output instead.
+        base_frame_id: the vehicle's frame.
     """
 
     def __init__(
@@ -78,8 +83,10 @@ class RosEncoder:
         frame_id: str = "camera",
         jpeg_quality: int = JPEG_QUALITY,
         stamp_of: Callable[[OutputItem], int] | None = None,
+        base_frame_id: str = "base_link",
     ) -> None:
-        self._info, self._prefix, self._frame_id = info, prefix, frame_id
+        self._info, self._prefix = info, prefix
+        self._frame_id, self._base_frame_id = frame_id, base_frame_id
         self._jpeg_quality, self._stamp_of = jpeg_quality, stamp_of or utc_stamp_ns
         self._store = typestore()
         self._makers: dict[str, Callable[[OutputItem], Any]] = {
@@ -92,18 +99,24 @@ class RosEncoder:
             "state": self._state,
             "record": self._record,
         }
+        if isinstance(info, CalibratedInfo):
+            self._makers |= {
+                "occupancy_grid": self._occupancy_grid,
+                "scan": self._scan,
+                "points": self._points,
+            }
 
     @property
     def topics(self) -> dict[str, str]:
         """Type of every topic that `encode` gives, and of those that `latched` gives."""
-        made = {self._topic(name): TOPICS[name] for name in self._makers}
+        made = {self._topic(name): _TYPES[name] for name in self._makers}
         return made | {message.topic: message.type_name for message in self.latched()}
 
     def latched(self) -> list[RosMessage]:
         """Messages that hold for the whole run."""
         classes = [self._new("vision_msgs/msg/VisionClass", number, name) for name, number in IDS.items()]
         stamp_ns = time.time_ns()
-        labels = self._new(TOPICS["labels"], self._header(stamp_ns), classes, 0.0)
+        labels = self._new(_TYPES["labels"], self._header(stamp_ns), classes, 0.0)
         return [self._message("labels", labels, stamp_ns)]
 
     def encode(self, output: OutputItem, topics: Collection[str] | None = None) -> list[RosMessage]:
@@ -207,6 +220,21 @@ class RosEncoder:
     def _record(self, output: OutputItem) -> Any:
         return self._new("std_msgs/msg/String", json_text(record(output)))
 
+    def _occupancy_grid(self, output: OutputItem) -> Any:
+        metres = _metres_of(output)
+        return metres and occupancy_grid(self._new, self._ground_header(output), metres)
+
+    def _scan(self, output: OutputItem) -> Any:
+        metres = _metres_of(output)
+        return metres and laser_scan(self._new, self._ground_header(output), metres)
+
+    def _points(self, output: OutputItem) -> Any:
+        if not isinstance(output, Prediction) or (metres := _metres_of(output)) is None:
+            return None
+        height, width = output.class_map.shape
+        header = self._ground_header(output)
+        return point_cloud(self._new, header, metres, (width, height), output.frame_wh)
+
     def _image(self, output: OutputItem, plane: NDArray[np.uint8]) -> Any:
         height, width = plane.shape
         header = self._header(self._stamp_of(output))
@@ -224,6 +252,9 @@ class RosEncoder:
     def _header(self, stamp_ns: int) -> Any:
         return self._new("std_msgs/msg/Header", self._time(stamp_ns), self._frame_id)
 
+    def _ground_header(self, output: OutputItem) -> Any:
+        return self._new("std_msgs/msg/Header", self._time(self._stamp_of(output)), self._base_frame_id)
+
     def _time(self, stamp_ns: int) -> Any:
         return self._new("builtin_interfaces/msg/Time", *divmod(stamp_ns, 1_000_000_000))
 
@@ -231,12 +262,16 @@ class RosEncoder:
         return self._store.types[type_name](*fields)
 
     def _message(self, name: str, message: Any, stamp_ns: int) -> RosMessage:
-        type_name = TOPICS[name]
+        type_name = _TYPES[name]
         data = bytes(self._store.serialize_cdr(message, type_name))
         return RosMessage(self._topic(name), type_name, data, stamp_ns)
 
     def _topic(self, name: str) -> str:
         return f"{self._prefix}/{name}"
+
+
+def _metres_of(output: OutputItem) -> Metres | None:
+    return output.metres if isinstance(output, Prediction) and output.has_mask else None
 
 
 def _figures(output: OutputItem) -> dict[str, str]:

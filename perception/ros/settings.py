@@ -29,7 +29,9 @@ class RosSettings:
     topics: tuple[str, ...] = ()
     """Those to publish, by their names behind the prefix, such as class_map,state; all by default."""
     frame_id: str = "camera"
-    """Coordinate frame in the headers."""
+    """Coordinate frame of the camera, in the headers."""
+    base_frame_id: str = "base_link"
+    """The vehicle's, of what is in metres."""
     reliable: bool = False
     """Publish reliably, and not as sensors do (best effort)."""
     domain: int | None = None

@@ -17,6 +17,12 @@ TOPICS: Final = {
     "labels": "vision_msgs/msg/LabelInfo",
 }
 """Type of every topic that is published, below its prefix."""
+TOPICS_IN_METRES: Final = {
+    "occupancy_grid": "nav_msgs/msg/OccupancyGrid",
+    "scan": "sensor_msgs/msg/LaserScan",
+    "points": "sensor_msgs/msg/PointCloud2",
+}
+"""The same of those that take a calibration. Others have topics of these names too."""
 _OF_OTHERS: Final = {
     "vision_msgs/msg/VisionClass": "uint16 class_id\nstring class_name\n",
     "vision_msgs/msg/LabelInfo": (

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 SUFFIX: Final = ".mcap"
 _PICTURE: Final = "image/compressed"
 _OVERLAY: Final = "overlay/compressed"
+_POINTS: Final = "points"
 
 
 @dataclass(frozen=True)
@@ -37,12 +38,16 @@ class McapSettings(Checked):
     """With the camera's pictures."""
     mcap_overlay: bool = False
     """With the overlay too."""
+    mcap_points: bool = False
+    """With the cloud of points too, where there is a calibration: 12 bytes for each pixel of the mask."""
     mcap_quality: int = 90
     """Quality of the pictures in the bag, 1 to 100, as JPEG."""
     mcap_prefix: str = "/drivable"
     """Of the topics in the bag."""
     mcap_frame_id: str = "camera"
-    """Coordinate frame in the headers of the bag's messages."""
+    """Coordinate frame of the camera, in the headers of the bag's messages."""
+    mcap_base_frame_id: str = "base_link"
+    """The vehicle's, of what is in metres."""
 
     def __post_init__(self) -> None:
         """Validate the settings; raises ValueError."""
@@ -82,8 +87,13 @@ class McapSink(FileSink["McapFile"]):
         self._encoder = RosEncoder(
             *(info, settings.mcap_prefix, settings.mcap_frame_id, settings.mcap_quality),
             stamp_of=self._stamp_ns,
+            base_frame_id=settings.mcap_base_frame_id,
         )
-        is_wanted = {_PICTURE: settings.mcap_picture, _OVERLAY: settings.mcap_overlay}
+        is_wanted = {
+            _PICTURE: settings.mcap_picture,
+            _OVERLAY: settings.mcap_overlay,
+            _POINTS: settings.mcap_points,
+        }
         unwanted = {f"{settings.mcap_prefix}/{name}" for name, wanted in is_wanted.items() if not wanted}
         self._topics = {
             name: type_name for name, type_name in self._encoder.topics.items() if name not in unwanted

@@ -37,7 +37,9 @@ class RosSink:
         from perception.ros.types import type_hash
 
         settings = self._settings
-        self._encoder = RosEncoder(info, settings.prefix, settings.frame_id)
+        self._encoder = RosEncoder(
+            *(info, settings.prefix, settings.frame_id), base_frame_id=settings.base_frame_id
+        )
         latched = {message.topic: message for message in self._encoder.latched()}
         offered = _chosen(self._encoder.topics, settings)
         topics = [

@@ -49,7 +49,7 @@ class Foxglove:
         info: of the source.
         pictures: that know the newest output.
         viewing: as of `Endpoints`.
-        settings: prefix of the topics, and coordinate frame.
+        settings: prefix of the topics, and coordinate frames.
     """
 
     def __init__(
@@ -98,7 +98,10 @@ class Foxglove:
             from perception.ros.messages import RosEncoder
             from perception.ros.types import definition
 
-            self._encoder = RosEncoder(self._info, self._settings.prefix, self._settings.frame_id)
+            settings = self._settings
+            self._encoder = RosEncoder(
+                *(self._info, settings.prefix, settings.frame_id), base_frame_id=settings.base_frame_id
+            )
             self._channels = [
                 {
                     "id": number,

@@ -30,7 +30,7 @@ class Site:
 
     Args:
         endpoints: None serves nothing.
-        ros: how topics and coordinate frame are named.
+        ros: how topics and coordinate frames are named.
         opens: show the page in the desktop's browser.
     """
 

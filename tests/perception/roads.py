@@ -24,6 +24,8 @@ from perception.scene.metres import (
     Metres,
     MountEstimate,
 )
+from perception.scene.settings import calibrated as with_calibration
+from perception.sources.source import SourceInfo
 
 FRAME_WH = (640, 360)
 MOUNT = Mount(1.4, pitch_rad=0.05)
@@ -38,6 +40,19 @@ def calibrated(frame_wh: tuple[int, int] = FRAME_WH, mount: Mount = MOUNT) -> Ca
     width, height = frame_wh
     matrix = np.array([[0.8 * width, 0, (width - 1) / 2], [0, 0.8 * width, (height - 1) / 2], [0, 0, 1]])
     return Calibration(Intrinsics(frame_wh, matrix), mount)
+
+
+class _AtAnySize:
+    """In the place of `RunCalibration`, which reads a file."""
+
+    def at(self, frame_wh: tuple[int, int]) -> Calibration:
+        return calibrated(frame_wh)
+
+
+def calibrated_source(info: SourceInfo) -> SourceInfo:
+    """A source whose camera that is."""
+    calibration: Any = _AtAnySize()
+    return with_calibration(info, calibration)
 
 
 def metres(

@@ -25,6 +25,7 @@ from mcap.exceptions import EndOfFile
 from mcap.reader import NonSeekingReader, make_reader
 from mcap_ros2.decoder import DecoderFactory
 from recording import LIVE, PERIOD_NS, RECORDED, predicted, write
+from roads import calibrated_source, predicted_road
 from rosbags.highlevel import AnyReader
 
 from perception.frame import CameraState, Certainty, NoFrameRecord
@@ -32,6 +33,7 @@ from perception.node import main
 from perception.provenance.identity import RunIdentity
 from perception.provenance.trace import Tracer
 from perception.provenance.utc import UtcClock
+from perception.ros.types import TOPICS_IN_METRES
 from perception.sinks import mcap_file
 from perception.sinks.mcap import McapSettings, McapSink, build_mcap
 from perception.sinks.rotation import RecordingPolicy, Rotate
@@ -192,6 +194,30 @@ def test_picture_can_be_left_out_and_has_the_quality_that_is_asked_for(tmp_path:
     }
 
 
+def test_road_in_metres_is_in_the_bag_of_a_calibrated_camera_and_the_cloud_where_it_is_asked_for(
+    tmp_path: Path,
+) -> None:
+    calibrated = calibrated_source(RECORDED)
+    for name, info, settings in (
+        ("without", RECORDED, {}),
+        ("with", calibrated, {}),
+        ("cloud", calibrated, {"mcap_points": True}),
+    ):
+        sink = opened(tmp_path / f"{name}.mcap", info, **settings)
+        sink.write(predicted_road())
+        sink.write(predicted_road(metres=None))
+        sink.close()
+
+    def in_metres(name: str) -> dict[str, int]:
+        found = counts(tmp_path / f"{name}.mcap")
+        return {topic: found[topic] for topic in TOPICS_IN_METRES if found[topic]}
+
+    small = dict.fromkeys(("occupancy_grid", "scan"), 1)
+    assert in_metres("without") == {}
+    assert in_metres("with") == small
+    assert in_metres("cloud") == small | {"points": 1}
+
+
 def test_segments_are_readable_alone_and_hold_every_frame_once(tmp_path: Path) -> None:
     sink = opened(tmp_path / "a.mcap", policy=RecordingPolicy(Rotate(age_s=1.0)))
     for frame_id in range(60):
@@ -303,10 +329,9 @@ def test_error_of_the_disk_is_one_line(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_layout_for_foxglove_names_what_is_in_a_bag(tmp_path: Path) -> None:
-    sink = opened(tmp_path / "a.mcap")
-    sink.write(
-        replace(predicted(0), certainty=Certainty(0.9, 0.8, 0.5), confidence=np.ones((6, 10), np.uint8))
-    )
+    sink = opened(tmp_path / "a.mcap", calibrated_source(RECORDED), mcap_points=True)
+    certain = {"certainty": Certainty(0.9, 0.8, 0.5), "confidence": np.ones((6, 10), np.uint8)}
+    sink.write(predicted_road(**certain))
     sink.close()
     found = list(messages(tmp_path / "a.mcap"))
     (state,) = [message for topic, _, message in found if topic == "state"]

@@ -128,7 +128,7 @@ def test_jpeg_of_the_camera_is_handed_on_and_its_overlay_is_not() -> None:
 def test_record_is_the_line_of_the_records() -> None:
     line = json.loads(decoded(output())["record"].data)
 
-    assert (line["schema"], line["frame_id"], line["camera"]["state"]) == (4, 3, "ok")
+    assert (line["schema"], line["frame_id"], line["camera"]["state"]) == (5, 3, "ok")
 
 
 @pytest.mark.parametrize(

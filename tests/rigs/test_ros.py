@@ -5,12 +5,13 @@ from __future__ import annotations
 import random
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 sys.path.append(str(Path(__file__).parent / "ros"))
 
-from ros_nodes import client, node, records, utc_ns, wait_until
+from ros_nodes import CALIBRATION, client, node, records, utc_ns, wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -52,6 +53,50 @@ def test_picture_by_rclpy_drives_the_node_and_rclpy_gets_what_it_publishes(tmp_p
     assert len(stamps) >= 0.99 * len(between)
     published = by_topic["/drivable/record"][0]["text"]
     assert published in line.read_text().splitlines()
+
+
+IN_METRES = (
+    "/drivable/points,sensor_msgs/msg/PointCloud2",
+    "/drivable/occupancy_grid,nav_msgs/msg/OccupancyGrid",
+    "/drivable/scan,sensor_msgs/msg/LaserScan",
+    "/drivable/camera_info,sensor_msgs/msg/CameraInfo",
+)
+
+
+def test_mask_confidence_and_cloud_are_what_the_semantic_layer_of_nav2_wants(tmp_path: Path) -> None:
+    domain = random.randrange(1, 100)
+    file, log = tmp_path / "camera.yaml", tmp_path / "log"
+    file.write_text(CALIBRATION)
+    options = ["--model", "rt_s-int8", "--realtime", "--loop", "--synthetic.wh", "640x360", "--no-health"]
+    options += ["--ros", "--calibration", str(file)]
+    topics = (*TOPICS[:2], *IN_METRES)
+    with (
+        node(domain, log, "synthetic:highway", *options) as process,
+        client(domain, "listen", "60", *(f"{topic},sensor" for topic in topics)) as listener,
+    ):
+        listener.wait_for(lambda one: sum(it["topic"].endswith("points") for it in one.messages) >= 8)
+    assert process.returncode == 0, log.read_text()
+    by_topic: dict[str, dict[int, dict[str, Any]]] = {}
+    for message in listener.messages:
+        by_topic.setdefault(message["topic"].removeprefix("/drivable/"), {})[message["stamp_ns"]] = message
+    three = [by_topic[name] for name in ("class_map", "confidence", "points")]
+    together = set.intersection(*(set(one) for one in three))
+
+    assert sorted(by_topic) == sorted(topic.partition(",")[0].removeprefix("/drivable/") for topic in topics)
+    assert len(together) >= 0.9 * min(len(one) for one in three)
+    for stamp in together:
+        sizes = {(one[stamp]["width"], one[stamp]["height"]) for one in three}
+        assert sizes == {(640, 360)}
+    cloud = by_topic["points"][max(together)]
+    assert cloud["fields"] == [["x", 0, 7], ["y", 4, 7], ["z", 8, 7]]
+    assert 1000 < max(one["points"] for one in by_topic["points"].values()) < 0.6 * 640 * 360
+    frames = {name: {one["frame_id"] for one in seen.values()} for name, seen in by_topic.items()}
+    on_the_ground = ("points", "occupancy_grid", "scan")
+    assert all(
+        found == {"base_link" if name in on_the_ground else "camera"} for name, found in frames.items()
+    )
+    assert max(one["free"] for one in by_topic["occupancy_grid"].values()) > 100
+    assert {len(one["ranges"]) for one in by_topic["scan"].values()} != {0}
 
 
 def test_node_goes_on_where_its_subscriber_is_killed_and_leaves_no_process(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import argparse
 import array
 import hashlib
 import json
+import math
 import sys
 import time
 from importlib import import_module
@@ -44,9 +45,20 @@ def listen(node: Node, arguments: argparse.Namespace) -> None:
 
     def take(topic: str, message: Any) -> None:
         seen: dict[str, Any] = {"topic": topic, "at_ns": time.time_ns(), "stamp_ns": stamp_ns(message)}
-        for name in ("encoding", "height", "width", "step", "format"):
+        for name in ("encoding", "height", "width", "step", "format", "point_step", "range_max"):
             if hasattr(message, name):
                 seen[name] = getattr(message, name)
+        if hasattr(message, "header"):
+            seen["frame_id"] = message.header.frame_id
+        if hasattr(message, "ranges"):
+            seen["ranges"] = [value if math.isfinite(value) else str(value) for value in message.ranges]
+        if hasattr(message, "fields"):
+            seen["fields"] = [(field.name, field.offset, field.datatype) for field in message.fields]
+            points = np.frombuffer(message.data, np.float32).reshape(-1, message.point_step // 4)
+            seen["points"] = int(np.isfinite(points[:, :3]).all(axis=1).sum())
+        if hasattr(message, "info"):
+            seen |= {"width": message.info.width, "height": message.info.height}
+            seen["free"] = int((np.asarray(message.data) == 0).sum())
         data = getattr(message, "data", b"")
         if isinstance(data, str):
             seen["text"] = data

@@ -24,6 +24,17 @@ CLIENT: Final = Path(__file__).with_name("rclpy_client.py")
 LIMIT_S: Final = 30.0
 """For a process to start, and for nodes to find each other."""
 
+CALIBRATION: Final = """
+image_width: 640
+image_height: 360
+camera_name: rig
+camera_matrix: {rows: 3, cols: 3, data: [560, 0, 319.5, 0, 560, 179.5, 0, 0, 1]}
+distortion_model: plumb_bob
+distortion_coefficients: {rows: 1, cols: 5, data: [0, 0, 0, 0, 0]}
+mount: {height_m: 1.4, pitch_rad: 0.02}
+"""
+"""Of a camera like that of the built-in road."""
+
 
 def wait_until(holds: Callable[[], bool]) -> float:
     """Seconds until it held; raises TimeoutError."""

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from lines import Line
-from ros_nodes import LIMIT_S, ROS, client, node, utc_ns, wait_until
+from ros_nodes import CALIBRATION, LIMIT_S, ROS, client, node, utc_ns, wait_until
 from ros_nodes import records as records_of
 from zenoh_router import free_router, session
 
@@ -191,10 +191,64 @@ def listed_over_zenoh() -> Line:
     )
 
 
+def nav2_layer() -> Line:
+    """What Nav2's semantic segmentation layer subscribes to, by a subscriber for each topic."""
+    domain, seconds = 66, 30.0
+    topics = {"class_map": "Image", "confidence": "Image", "points": "PointCloud2"}
+    with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
+        folder = Path(name)
+        records, calibration = folder / "r.jsonl", folder / "camera.yaml"
+        calibration.write_text(CALIBRATION)
+        stack.enter_context(
+            node(
+                *(
+                    domain,
+                    folder / "log",
+                    "synthetic:highway",
+                    "--realtime",
+                    "--loop",
+                    "--model",
+                    "rt_s-int8",
+                ),
+                *("--synthetic.wh", "640x360", "--synthetic.rate", str(RATE_HZ), "--health.enabled", "false"),
+                *("--ros", "--calibration", str(calibration), "--jsonl", str(records)),
+            )
+        )
+        listeners = [
+            stack.enter_context(
+                client(domain, "listen", "600", f"/drivable/{topic},sensor_msgs/msg/{kind},sensor")
+            )
+            for topic, kind in topics.items()
+        ]
+        for listener in listeners:
+            listener.wait_for(lambda one: bool(one.messages))
+        begin_ns = time.time_ns()
+        time.sleep(seconds)
+        end_ns = time.time_ns()
+        time.sleep(1.0)
+        by_stamp = [{message["stamp_ns"]: message for message in one.messages} for one in listeners]
+    within = [{stamp for stamp in one if begin_ns <= stamp <= end_ns - 10**9} for one in by_stamp]
+    together = set.intersection(*within)
+    sizes = {(one[stamp]["width"], one[stamp]["height"]) for one in by_stamp for stamp in together}
+    points = statistics.median([by_stamp[2][stamp]["points"] for stamp in together] or [0])
+    return Line.of_checks(
+        "what Nav2's semantic segmentation layer takes, each topic by a process of its own, best effort",
+        f"mask, confidence and cloud of one size; >= 95 % of clouds have both of its stamp ({RATE_HZ:g} Hz)",
+        f"{len(together)} of {len(within[2])} clouds; sizes {sorted(sizes)}; {points:.0f} points",
+        {
+            "together": len(together) >= 0.95 * len(within[2]) > 0,
+            "rate": len(within[2]) >= 0.8 * RATE_HZ * (seconds - 1.0),
+            "size": len(sizes) == 1,
+            "points": points > 0,
+        },
+    )
+
+
 SCENARIOS: Final[Mapping[str, Callable[[], Line]]] = {
     "best_effort": best_effort,
     "reliable": reliable,
     "killed_subscriber": killed_subscriber,
     "camera_returns": camera_returns,
     "listed_over_zenoh": listed_over_zenoh,
+    "nav2_layer": nav2_layer,
 }
