@@ -19,6 +19,8 @@ from perception.sinks.overlay_canvas import (
     place_of,
 )
 from perception.sinks.overlay_hatch import hatch
+from perception.sinks.overlay_inset import draw_inset
+from perception.sinks.overlay_marks import draw_marks
 from perception.sinks.overlay_text import message_text, provider_text, time_text
 from perception.sinks.overlay_writing import (
     BOLD,
@@ -44,6 +46,9 @@ _MOST_LINES: Final = 3
 def draw_overlay(canvas: Canvas, output: OutputItem) -> None:
     """Fill the canvas with the frame, its areas, a status line, and a message if not all is well.
 
+    With metres, distances are marked along the lane, and a panel below the status line shows the road from
+    above.
+
     The status line, in the top right corner, has the age of a live picture or the time of a recording, and
     the colours of the areas. A message is black on amber if the view is poor but there is a mask. Without one
     it is white on red, across the whole frame, and the frame has a red border. What does not fit is left out.
@@ -63,11 +68,16 @@ def draw_overlay(canvas: Canvas, output: OutputItem) -> None:
             hatch(place, output.ignore_mask)
         tint_areas(place, output.class_map, output.labels)
         labels = output.labels
+        draw_marks(place, output)
     text = "  ".join(filter(None, (time_text(output), provider_text(output))))
     plate = _status_plate(canvas.form, _Layout(canvas.frame_wh).width_of(text), tuple(labels))
+    at = _Layout(canvas.frame_wh)
+    top = at.margin + (at.line + at.margin if plate.width_px else 0)
     if message := message_text(output):
-        _draw_message(canvas, message, plate.width_px, is_alarm=not output.has_mask)
+        top = max(top, _draw_message(canvas, message, plate.width_px, is_alarm=not output.has_mask))
     _draw_status(canvas, plate, text)
+    if isinstance(output, Prediction) and output.has_mask and output.metres is not None:
+        draw_inset(canvas, output.metres, at.text, at.margin, top)
 
 
 def draw_key(canvas: Canvas, text: str, labels: Sequence[str]) -> None:
@@ -125,8 +135,10 @@ def _status_plate(form: Form, text_room_px: int, labels: tuple[str, ...]) -> Sta
     return stamp
 
 
-def _draw_message(canvas: Canvas, text: str, status_px: int, is_alarm: bool) -> None:
+def _draw_message(canvas: Canvas, text: str, status_px: int, is_alarm: bool) -> int:
     """Draw a message at the left: beside the status line if there is room, else below it.
+
+    At the right, there is room below the row that is given back.
 
     Args:
         canvas: drawn on in place.
@@ -138,7 +150,8 @@ def _draw_message(canvas: Canvas, text: str, status_px: int, is_alarm: bool) -> 
     room_px = at.width - 2 * at.margin - 2 * at.pad
     top = at.margin
     beside_px = room_px - (status_px and status_px + at.margin)
-    if at.width_of(text, weight) <= beside_px or beside_px > room_px / 2:
+    is_beside = at.width_of(text, weight) <= beside_px or beside_px > room_px / 2
+    if is_beside:
         room_px = beside_px
     else:
         top += at.line + at.margin
@@ -158,6 +171,7 @@ def _draw_message(canvas: Canvas, text: str, status_px: int, is_alarm: bool) -> 
         shape = text_shape(line, at.text, weight)
         paint(canvas, shape, (at.margin + at.pad, top), _WHITE if is_alarm else _BLACK)
         top += at.line
+    return 0 if is_beside else top + at.margin
 
 
 def _draw_border(canvas: Canvas, border_px: int) -> None:

@@ -15,6 +15,7 @@ REGULAR: Final = 450
 BOLD: Final = 700
 _CAPITAL_HEIGHT: Final = 0.72
 """Of the text size."""
+_HALO_OPACITY: Final = 0.6
 _UNBOUNDED_PX: Final = 1 << 20
 _ELLIPSIS: Final = "\N{HORIZONTAL ELLIPSIS}"
 
@@ -58,6 +59,15 @@ def text_shape(text: str, size_px: int, weight: int = REGULAR) -> Plane:
     cv2.putText(shape, text, (0, baseline), (255,), _face(), size_px, weight, 0, (0, _UNBOUNDED_PX))
     shape.flags.writeable = False
     return shape
+
+
+@lru_cache(64)
+def halo_shape(text: str, size_px: int, weight: int = REGULAR) -> Plane:
+    """(h, w) uint8 coverage of a line's letters and of a seam around them, which keeps them legible."""
+    shape = text_shape(text, size_px, weight)
+    radius = max(1, round(size_px / 12))
+    around = cv2.dilate(shape, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1,) * 2))
+    return np.asarray(cv2.convertScaleAbs(around, alpha=_HALO_OPACITY), np.uint8)
 
 
 @lru_cache(64)
