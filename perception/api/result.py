@@ -15,6 +15,7 @@ from perception.frame import CameraState, Certainty, EngineState, Frame, OutputI
 from perception.imaging.polygons import Polygon, outlines
 from perception.inference.confidence import confidence_at
 from perception.labels import BACKGROUND, IDS
+from perception.scene.metres import Metres
 from perception.sinks.jsonl import record
 from perception.sinks.overlay_images import OverlayImageSink
 from perception.sinks.overlay_picture import draw_picture
@@ -159,6 +160,14 @@ class Result:
     def certainty(self) -> Certainty | None:
         """How sure the network is of the frame as a whole; None without a mask."""
         return None if self._seen is None else self._seen.certainty
+
+    @property
+    def metres(self) -> Metres | None:
+        """The road in metres: distance ahead, lane, free space and grid, with standard deviations.
+
+        None without a calibration of the camera (the setting `calibration`), and without a mask.
+        """
+        return None if self._seen is None else self._seen.metres
 
     @property
     def shares(self) -> dict[str, float]:

@@ -1,6 +1,6 @@
 """What is known of the road in metres as messages of ROS 2: a grid, a scan and a cloud.
 
-They lie in the vehicle's frame of REP 103 and 105 (x forward, y left, z up), the first two on its ground: z is 0.
+They lie in the vehicle's frame of REP 103 and 105: x forward, y left, z up. The first two are flat: z is 0.
 """
 
 from __future__ import annotations

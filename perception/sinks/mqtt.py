@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
-from perception.frame import OutputItem
+from perception.frame import OutputItem, Prediction
 from perception.provenance.utc import utc_text
 from perception.sinks.jsonl import record
 from perception.sinks.kind import SinkKind
@@ -23,7 +23,8 @@ from perception.system.json_text import json_text
 log = logging.getLogger(__name__)
 
 REASONS_HZ: Final = 1.0
-"""How often a state is sent at most of which only the reason is another: most hold a time that runs."""
+"""How often a state is sent at most of which only the reason is another, or whether there are metres: most
+reasons hold a time that runs."""
 
 
 @dataclass(frozen=True)
@@ -82,9 +83,14 @@ def state(output: OutputItem) -> dict[str, Any]:
             "reason": output.engine_reason,
         },
         "has_mask": output.has_mask,
+        "has_metres": _has_metres(output),
         "model_id": output.model_id,
         "published_utc": utc_text(output.trace.published_utc_ns) if output.trace else None,
     }
+
+
+def _has_metres(output: OutputItem) -> bool:
+    return isinstance(output, Prediction) and output.has_mask and output.metres is not None
 
 
 def offline(reason: str) -> str:
@@ -114,7 +120,7 @@ class MqttSink:
         self._is_open = False
         self._connects = self._unsent = 0
         self._sent: tuple[object, ...] = ()
-        self._sent_reasons: tuple[str | None, ...] = ()
+        self._sent_reasons: tuple[str | bool | None, ...] = ()
         self.issue: str | None = None
 
     def open(self, info: SourceInfo, resumes: bool = False) -> None:
@@ -159,7 +165,7 @@ class MqttSink:
 
     def _send_state(self, output: OutputItem) -> None:
         now = (self._connects, output.camera_state, output.engine_state, output.has_mask)
-        reasons = (output.camera_reason, output.engine_reason)
+        reasons = (output.camera_reason, output.engine_reason, _has_metres(output))
         if now == self._sent and (reasons == self._sent_reasons or not self._reasons.is_due()):
             return
         if self._connection.send(self._topic("state"), json_text(state(output)).encode(), retain=True):

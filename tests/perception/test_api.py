@@ -20,8 +20,10 @@ import numpy as np
 import pytest
 import supervision
 from numpy.typing import NDArray
+from roads import predicted_road
 
 import perception
+from perception import Result
 from perception.frame import CameraState, EngineState, Frame, NoFrameRecord
 from perception.imaging.yuv import Yuv420
 from perception.node import main
@@ -278,6 +280,14 @@ def test_without_a_mask_nothing_of_it_can_be_read(
     assert len(result.to_supervision()) == 0
     assert result.to_dict()["mask"] is None
     assert "no mask" in repr(result)
+
+
+def test_metres_are_those_of_the_prediction_and_none_without_a_mask() -> None:
+    made = predicted_road()
+
+    assert Result(made).metres is made.metres
+    assert Result(replace(made, camera_state=CameraState.BLOCKED)).metres is None
+    assert Result(made).to_dict()["metres"]["lane_width_m"]["value"] == 3.6
 
 
 def test_outage_has_no_frame_and_is_drawn_as_a_banner(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ import cv2
 import numpy as np
 import pytest
 from chromium import Network, Shown, until
+from roads import predicted_road
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
@@ -279,6 +280,17 @@ def test_picture_comes_with_its_age_and_state(node: Node) -> None:
     assert 20 <= state["age_ms"] < 2000
     assert state["limit_ms"] == 375
     assert state["camera"] == {"state": "ok", "reason": None}
+
+
+def test_road_is_told_in_words_where_metres_are_known(node: Node) -> None:
+    node.publish(predicted_road(published_ns=time.monotonic_ns()))
+    with node.look() as viewer:
+        state, _ = next_picture(viewer)
+        node.publish(prediction(8))
+        without, _ = next_picture(viewer)
+
+    assert state["road"]["In the lane"] == "0.3 ± 0.1 m left of the middle"
+    assert without["road"] is None
 
 
 def test_age_of_a_recording_means_nothing() -> None:

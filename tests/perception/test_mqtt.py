@@ -24,6 +24,7 @@ import pytest
 import trustme
 from mosquitto import Broker, until
 from recording import LIVE, PERIOD_NS, RECORDED, WH, predicted
+from roads import predicted_road
 
 from perception.frame import CameraState, NoFrameRecord, OutputItem
 from perception.node import main
@@ -151,6 +152,19 @@ def test_reason_that_runs_is_sent_once_a_second() -> None:
         sink.write(replace(LOST, camera_reason=f"no frame for {number} s"))
 
     assert len(connection.of("state")) == 2
+
+
+def test_state_says_whether_metres_are_known_and_not_at_every_frame_where_that_changes() -> None:
+    sink = sink_of(connection := FakeConnection())
+    sink.open(LIVE)
+
+    known = predicted_road()
+    unknown = replace(known, metres=None)
+
+    for number in range(20):
+        sink.write(known if number % 2 else unknown)
+
+    assert [it["has_metres"] for it in states(connection)] == [False, True]
 
 
 def test_state_is_sent_again_on_a_new_connection() -> None:
