@@ -462,6 +462,15 @@ def test_damaged_chunk_of_ros1_is_left_out_and_the_next_are_read(
     assert "a.bag: is damaged at byte" in line
 
 
+def test_definition_in_the_index_serves_where_that_in_a_chunk_of_ros1_is_damaged(
+    tmp_path: Path,
+) -> None:
+    bag = write_ros1(tmp_path / "a.bag")
+    overwrite(bag, bag.read_bytes().index(b"message_definition=") + 19, b"unit8[[[")
+
+    assert numbers_of(read_on(bag)[0]) == list(range(12))
+
+
 def test_rubbish_in_any_place_of_a_bag_ends_in_one_line(tmp_path: Path) -> None:
     folder = write_bag(tmp_path / "drive", numbered, "sqlite3", count=8)
     forms = {

@@ -192,15 +192,17 @@ class Ros1Scan:
             yield _damage(chunk.begin, "a chunk cannot be read to its end")
 
     def _describe(self, record: Record, data: bytes) -> None:
+        """Take a connection, once: the index has been read before the chunks, which may be damaged."""
         about = fields_of(data)
         topic = record.fields.get(b"topic")
-        if about is None or topic is None or b"type" not in about:
+        number = record.number(b"conn")
+        if number in self._connections or about is None or topic is None or b"type" not in about:
             return
         parts = topic.decode(errors="replace").split("/")
         name = "/" * topic.startswith(b"/") + "/".join(filter(None, parts))
         fields = about.get(b"message_definition", b"")
         kind = about[b"type"].decode(errors="replace")
-        self._connections[record.number(b"conn")] = name, Definition(kind, "ros1", "ros1msg", fields)
+        self._connections[number] = name, Definition(kind, "ros1", "ros1msg", fields)
 
 
 def _damage(begin: int, why: str) -> Damage:
