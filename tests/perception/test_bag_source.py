@@ -238,14 +238,15 @@ def test_topics_named_like_masks_are_cameras_where_no_node_of_this_kind_was(tmp_
 
 def test_topics_of_this_node_are_those_that_it_publishes() -> None:
     from perception.ros.messages import RosEncoder
-    from perception.ros.types import TOPICS
+    from perception.ros.types import TOPICS, TOPICS_IN_METRES
     from perception.scene.settings import CalibratedInfo
 
-    calibrated: Any = object()  # with which one topic more is published
+    calibrated: Any = object()  # with which more topics are published
     info = CalibratedInfo("camera", True, WH, RATE_HZ, calibration=calibrated)
     published = RosEncoder(info, "/node").topics
+    every = TOPICS | TOPICS_IN_METRES
 
-    assert {f"/node/{name}": type_name for name, type_name in TOPICS.items()} == published
+    assert {f"/node/{name}": type_name for name, type_name in every.items()} == published
 
 
 def test_opening_keeps_one_picture_of_those_whose_times_it_looks_at(tmp_path: Path) -> None:
