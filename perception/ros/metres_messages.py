@@ -9,6 +9,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, Final
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -22,6 +23,8 @@ Floats32 = NDArray[np.float32]
 _FLOAT32: Final = 7
 """Of `sensor_msgs/msg/PointField`."""
 _POINT_BYTES: Final = 12
+_FAR_CELLS: Final = 10_000.0
+"""Beyond any grid."""
 _PARTS: Final = 4
 """Of a step of the profile: seen from another place, a step may cover several of the scan."""
 _OPEN_SHARE: Final = 0.9
@@ -108,39 +111,42 @@ def ground_points(metres: Metres, mask_wh: tuple[int, int], frame_wh: tuple[int,
     not drivable, most stands on that ground and hides what is behind it.
     """
     mount = metres.mount.mount
-    rays = _rays(metres.intrinsics, mask_wh, frame_wh)
-    turn = mount.vehicle_from_camera.astype(np.float32)
-    points = rays @ turn[:, :2].T + turn[:, 2]  # directions, so far
-    ahead, up = points[:, 0], points[:, 2]
-    height_m, crest_per_m = np.float32(mount.height_m), np.float32(metres.crest_per_m)
+    right, down = _rays(metres.intrinsics, mask_wh, frame_wh)
+    turn = mount.vehicle_from_camera.tolist()
+    ahead, left, up = (row[0] * right + row[1] * down + row[2] for row in turn)
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         # where a ray meets z = crest / 2 x², in the form that holds for a flat road too
-        reach = 2 * height_m / (np.sqrt(up * up + 2 * crest_per_m * height_m * ahead * ahead) - up)
-        points *= reach[:, None]
-        points += mount.position_m.astype(np.float32)
-    points[~_is_known(metres.grid, points[:, :2])] = np.nan
-    width, height = mask_wh
-    return points.reshape(height, width, 3)
+        root = np.sqrt(up * up + (2 * metres.crest_per_m * mount.height_m) * ahead * ahead)
+        reach = 2 * mount.height_m / (root - up)
+        x, y, z = ahead * reach + mount.forward_m, left * reach + mount.left_m, up * reach + mount.height_m
+    is_unknown = _cells_at(metres.grid, x, y) == np.uint8(UNKNOWN % 256)
+    for axis in (x, y, z):
+        np.copyto(axis, np.nan, where=is_unknown)
+    return np.asarray(cv2.merge((x, y, z)), np.float32)
 
 
-def _is_known(grid: Grid, ground: Floats32) -> NDArray[np.bool_]:
-    """(n,) whether points of the ground lie in cells that are free or occupied."""
-    rows, columns = grid.cells.shape
-    place = (ground - np.array(grid.origin_m, np.float32)) * np.float32(1 / grid.resolution_m)
-    with np.errstate(invalid="ignore"):
-        is_in = (place >= 0).all(axis=1) & (place[:, 0] < columns) & (place[:, 1] < rows)
-    column, row = place[is_in].astype(np.int32).T
-    is_known = np.zeros(len(ground), np.bool_)
-    is_known[is_in] = grid.cells[row, column] != UNKNOWN
-    return is_known
+def _cells_at(grid: Grid, x: Floats32, y: Floats32) -> NDArray[np.uint8]:
+    """(h, w) cells in which points of the ground lie, as bytes; `UNKNOWN` beyond the grid."""
+    column, row = (
+        np.clip((along - origin) * (1 / grid.resolution_m) - 0.5, -_FAR_CELLS, _FAR_CELLS)
+        for along, origin in ((x, grid.origin_m[0]), (y, grid.origin_m[1]))
+    )
+    for place in (column, row):
+        cv2.patchNaNs(place, -_FAR_CELLS)
+    cells, unknown = grid.cells.view(np.uint8), UNKNOWN % 256
+    found = cv2.remap(
+        *(cells, column, row, cv2.INTER_NEAREST), borderMode=cv2.BORDER_CONSTANT, borderValue=(unknown,)
+    )
+    return np.asarray(found, np.uint8)
 
 
 @lru_cache(2)
 def _rays(intrinsics: Intrinsics, mask_wh: tuple[int, int], frame_wh: tuple[int, int]) -> Floats32:
-    """(h * w, 2) directions of the pixels of a class map; NaN where the lens sees nothing."""
+    """(2, h, w) how far right and down at depth 1 the pixels of a class map look; NaN where nowhere."""
     scale = np.array(frame_wh) / mask_wh
     columns, rows = np.meshgrid(np.arange(mask_wh[0]), np.arange(mask_wh[1]))
     in_mask = np.stack([columns.ravel(), rows.ravel()], axis=1)
     rays = intrinsics.rays_of((in_mask + 0.5) * scale - 0.5).astype(np.float32)
+    rays = np.ascontiguousarray(rays.T).reshape(2, mask_wh[1], mask_wh[0])
     rays.setflags(write=False)
     return rays
