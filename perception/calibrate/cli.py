@@ -68,8 +68,9 @@ def _intrinsics(given: list[str]) -> int:
     import cv2
 
     from perception.calibrate.boards import board_of
+    from perception.calibrate.cells import covered_share
     from perception.calibrate.config import FEWEST_VIEWS
-    from perception.calibrate.coverage import TOO_LITTLE, as_picture, covered_share
+    from perception.calibrate.coverage import TOO_LITTLE, as_picture, corners_of
     from perception.calibrate.fit import fit
     from perception.calibrate.report import lines_of, mount_line, notes_of, too_few
     from perception.calibrate.views import views_of
@@ -89,7 +90,7 @@ def _intrinsics(given: list[str]) -> int:
         log.error(too_few(source, views, board.description))
         return 1
     fitted = fit(views.good, views.frame_wh, config.lens)
-    if (share := covered_share(fitted.views, views.frame_wh)) < TOO_LITTLE:
+    if (share := covered_share(corners_of(fitted.views), views.frame_wh)) < TOO_LITTLE:
         raise CalibrationError(
             f"{source}: corners were seen in {share:.0%} of the picture, and at least {TOO_LITTLE:.0%} are "
             f"needed: hold the board into its corners and edges too"

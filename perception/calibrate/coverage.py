@@ -9,10 +9,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from perception.calibrate.boards import Corners
+from perception.calibrate.cells import GRID_WH, counts, covered_share
 from perception.calibrate.fit import Fit, FittedView
 
-GRID_WH: Final = (12, 7)
-"""Cells that the picture is divided into."""
 ENOUGH: Final = 0.6
 """Share of the cells with corners; below, the borders of the picture are uncertain."""
 TOO_LITTLE: Final = 0.25
@@ -27,24 +27,14 @@ _EMPTY_BGR, _CELL_BGR, _LINE_BGR = (38, 34, 30), (96, 78, 52), (70, 64, 58)
 _GOOD_BGR, _BAD_BGR, _TEXT_BGR = (120, 220, 120), (60, 90, 255), (235, 235, 235)
 
 
-def counts(views: Sequence[FittedView], frame_wh: tuple[int, int]) -> NDArray[np.int64]:
-    """(rows, columns) corners in each cell of the picture."""
-    corners = np.concatenate([view.view.corners.image_uv for view in views])
-    columns, rows = GRID_WH
-    found, _, _ = np.histogram2d(
-        corners[:, 1], corners[:, 0], (rows, columns), ((0, frame_wh[1]), (0, frame_wh[0]))
-    )
-    return np.asarray(found, np.int64)
-
-
-def covered_share(views: Sequence[FittedView], frame_wh: tuple[int, int]) -> float:
-    """Share of the cells in which corners were seen."""
-    return float((counts(views, frame_wh) > 0).mean())
+def corners_of(views: Sequence[FittedView]) -> list[Corners]:
+    """Of every view."""
+    return [view.view.corners for view in views]
 
 
 def as_text(views: Sequence[FittedView], frame_wh: tuple[int, int]) -> list[str]:
     """A line for every row of cells."""
-    levels = np.digitize(counts(views, frame_wh), _STEPS)
+    levels = np.digitize(counts(corners_of(views), frame_wh), _STEPS)
     return ["".join(_SIGNS[level] for level in row) for row in levels]
 
 
@@ -55,7 +45,7 @@ def as_picture(fitted: Fit) -> NDArray[np.uint8]:
     size_wh = (_SHOWN_WIDTH, max(1, round(height * scale)))
     picture = np.full((size_wh[1], size_wh[0], 3), _EMPTY_BGR, np.uint8)
     columns, rows = GRID_WH
-    for (row, column), count in np.ndenumerate(counts(fitted.views, (width, height))):
+    for (row, column), count in np.ndenumerate(counts(corners_of(fitted.views), (width, height))):
         left, right = round(column * size_wh[0] / columns), round((column + 1) * size_wh[0] / columns)
         top, bottom = round(row * size_wh[1] / rows), round((row + 1) * size_wh[1] / rows)
         if count:
@@ -69,7 +59,7 @@ def as_picture(fitted: Fit) -> NDArray[np.uint8]:
             to = round(at[0] + _MAGNIFIED * across * scale), round(at[1] + _MAGNIFIED * down * scale)
             cv2.line(picture, at, to, colour, 1, cv2.LINE_AA)
             cv2.circle(picture, at, 2, colour, -1, cv2.LINE_AA)
-    share = covered_share(fitted.views, (width, height))
+    share = covered_share(corners_of(fitted.views), (width, height))
     text = (
         f"{len(fitted.views)} views, rms {fitted.rms_px:.2f} px, {share:.0%} covered; lines: what corners "
         f"miss, {_MAGNIFIED:g} times; red: views above {_BAD:g} times the median"

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+from perception.calibrate.cells import covered_share
 from perception.calibrate.config import FEWEST_VIEWS
-from perception.calibrate.coverage import ENOUGH, as_text, covered_share
+from perception.calibrate.coverage import ENOUGH, as_text, corners_of
 from perception.calibrate.fit import OUTLIER, Fit
 from perception.calibrate.road_mount import RoadMount
 from perception.calibrate.views import Views
@@ -21,6 +22,8 @@ def too_few(source: str, views: Views, board: str) -> str:
         f"{source}: {len(views.good)} good views in {views.looked_at} pictures, and at least {FEWEST_VIEWS} "
         f"are needed, of a {board}"
     )
+    if views.are_of_video:
+        return f"{line}; hold the board still for half a second in every place"
     return f"{line}; without: {_listed(views.without)}" if views.without else line
 
 
@@ -29,7 +32,11 @@ def lines_of(fitted: Fit, views: Views) -> list[str]:
     intrinsics = fitted.intrinsics
     width, height = intrinsics.frame_wh
     (fx, fy), (cx, cy) = intrinsics.focal_px, intrinsics.centre_px
-    lines = [f"{len(views.good)} of {views.looked_at} pictures of {width}x{height} show the board"]
+    lines = [
+        f"{len(views.good)} views taken from {views.looked_at} pictures of {width}x{height}"
+        if views.are_of_video
+        else f"{len(views.good)} of {views.looked_at} pictures of {width}x{height} show the board"
+    ]
     if views.without:
         lines.append(f"without: {_listed(views.without)}")
     if views.resized:
@@ -53,7 +60,7 @@ def lines_of(fitted: Fit, views: Views) -> list[str]:
         "views, rms in px, tilt:",
         *(f"  {each.view.name}  {each.rms_px:.2f}  {each.tilt_deg:.0f}°" for each in fitted.views),
     ]
-    share = covered_share(fitted.views, intrinsics.frame_wh)
+    share = covered_share(corners_of(fitted.views), intrinsics.frame_wh)
     lines += [
         f"coverage {share:.0%} of the picture:",
         *(f"  {row}" for row in as_text(fitted.views, intrinsics.frame_wh)),

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from perception.calibrate.boards import Board, Corners, NoBoardError
+from perception.calibrate.cells import covered_share
 from perception.calibrate.config import CalibrateConfig
 from perception.frame import Frame
 from perception.scene.calibration import CalibrationError, Intrinsics
@@ -50,6 +51,8 @@ class Views:
     resized: dict[str, tuple[int, int]] = field(default_factory=dict)
     """Size of pictures that had another one, of the same shape: their corners are as in `frame_wh`."""
     looked_at: int = 0
+    are_of_video: bool = False
+    """Taken where the board was still and in a new place."""
 
 
 def views_of(config: CalibrateConfig, board: Board) -> Views:
@@ -99,7 +102,7 @@ def _of_pictures(source: Source, board: Board, files: list[str]) -> Views:
 
 
 def _of_video(source: Source, info: SourceInfo, board: Board, config: CalibrateConfig) -> Views:
-    views = Views()
+    views = Views(are_of_video=True)
     before: Corners | None = None
     next_ns = 0
     began_s = time.monotonic()
@@ -126,7 +129,11 @@ def _of_video(source: Source, info: SourceInfo, board: Board, config: CalibrateC
         if not is_still or any(_distance_px(corners, view.corners) < new_px for view in views.good):
             continue
         views.good.append(View(frame.name, corners))
-        log.info(f"view {len(views.good)} of {config.views}, at {frame.time_ns / 1e9:.1f} s")
+        covered = covered_share([view.corners for view in views.good], views.frame_wh)
+        at_s = frame.time_ns / 1e9
+        log.info(
+            f"view {len(views.good)} of {config.views} at {at_s:.1f} s, {covered:.0%} of the picture covered"
+        )
         if len(views.good) == config.views:
             break
     return views
