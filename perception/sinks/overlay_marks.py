@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Final
 
 import cv2
@@ -9,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perception.frame import Prediction
-from perception.sinks.overlay_canvas import Canvas, paint
+from perception.sinks.overlay_canvas import Canvas, Form, Stamp
 from perception.sinks.overlay_writing import halo_shape, text_px, text_shape
 
 DISTANCES_M: Final = (5, 10, 20, 30, 40, 60, 80)
@@ -96,13 +97,20 @@ def _draw_line(place: Canvas, pixels: NDArray[np.float64]) -> None:
 
 def _draw_name(place: Canvas, name: str, right_end: NDArray[np.float64], text: int) -> None:
     """At the right end of its line, or at the frame's edge."""
+    height, width = text_shape(name, text).shape
+    left = min(round(right_end[0] + text / 2), place.frame_wh[0] - width) // 2 * 2
+    top = round(right_end[1] - height / 2) // 2 * 2
+    if left >= 0 and 0 <= top <= place.frame_wh[1] - height:
+        _name_of(place.form, name, text).put(place, (left, top))
+
+
+@lru_cache(64)
+def _name_of(form: Form, name: str, text: int) -> Stamp:
     shape = text_shape(name, text)
-    room_px = place.frame_wh[0] - shape.shape[1]
-    left = min(round(right_end[0] + text / 2), room_px) // 2 * 2
-    top = round(right_end[1] - shape.shape[0] / 2) // 2 * 2
-    if left >= 0 and 0 <= top <= place.frame_wh[1] - shape.shape[0]:
-        paint(place, halo_shape(name, text), (left, top), _BLACK)
-        paint(place, shape, (left, top), _WHITE)
+    stamp = Stamp((shape.shape[1], shape.shape[0]), form)
+    stamp.paint(halo_shape(name, text), (0, 0), _BLACK)
+    stamp.paint(shape, (0, 0), _WHITE)
+    return stamp
 
 
 def _fixed_point(pixels: NDArray[np.float64]) -> NDArray[np.int32]:
