@@ -34,13 +34,13 @@ class BenchConfig:
     engines: list[EngineName] = field(default_factory=lambda: ["onnx"])
     """onnx, openvino (bf16 where the CPU has it), openvino-f32, openvino-bf16."""
     providers: list[ProviderName] = field(default_factory=lambda: ["auto"])
-    """Of ONNX Runtime; auto: the CPU, and with a GPU CUDA and TensorRT too."""
+    """Execution providers of ONNX Runtime; auto: the CPU, and with a GPU CUDA and TensorRT too."""
     scenarios: list[Scenario] = field(
         default_factory=lambda: ["single_stream", "constant_rate", "offline", "accuracy"]
     )
-    """What is measured; accuracy needs --data."""
+    """What to measure; accuracy needs --data."""
     source: str = "synthetic"
-    """Video file, played in a loop, or synthetic: the built-in road."""
+    """Video file, played in a loop, or synthetic for the built-in road."""
     data: str | None = None
     """Folder of labelled frames; without one, accuracy is taken from each model's card."""
     layout: str = AUTO
@@ -48,33 +48,33 @@ class BenchConfig:
     label_map: str | None = None
     """YAML with the class of each label value, for a plain folder of images and masks."""
     split: str = "test"
-    """Of the data set."""
+    """Split of the data set to measure on."""
     out: str | None = None
     """Folder for report.json, report.html and pictures; default: runs/bench/ and the time."""
     resume: bool = False
-    """Continue the report in --out: what it holds is not measured again."""
+    """Continue the report in --out without repeating what it already contains."""
     overwrite: bool = False
     """Replace the report in --out."""
     quick: bool = False
     """One short round: a first look, within five minutes on two cores."""
     rounds: int = 5
-    """How often everything but accuracy is measured, in turns."""
+    """How often everything but accuracy is measured, interleaved."""
     single_stream_frames: int = 200
-    """A round, and half as many for each part of engine_only; a p99 needs 459 over all rounds."""
+    """Frames per round, and half as many for each part of engine_only; a p99 needs 459 over all rounds."""
     rates_hz: list[float] = field(default_factory=lambda: [15.0, 20.0, 30.0, 60.0])
     """Camera rates to simulate."""
     duration_s: float = 10.0
-    """Of each rate, in one round."""
+    """Duration of each rate in one round."""
     highest_rate: bool = True
-    """Search the highest rate that is held."""
+    """Search for the highest sustained rate."""
     stall_stage: Literal["capture", "predict", "sink"] = "predict"
     """Where --stall-ms stops the pipeline; a sink's stall must not show in the latency."""
     stall_ms: float = 0.0
-    """Stop a stage of constant_rate for so long, every --stall-every-s: a bench must show it."""
+    """Stall a stage of constant_rate for this long, every --stall-every-s: the latencies must show it."""
     stall_every_s: float = 10.0
-    """From one stall to the next; the first comes after half of it."""
+    """Time from one stall to the next; the first comes after half of it."""
     frames: int = 600
-    """A round, for offline, streams and baselines each; a quarter of it for each part of stage_cost."""
+    """Frames per round for offline, streams and baselines; a quarter of them for each part of stage_cost."""
     streams: list[int] = field(default_factory=lambda: [2])
     """How many recordings at once, one process each."""
     plain: list[str] = field(default_factory=list)
@@ -83,7 +83,7 @@ class BenchConfig:
     baseline_python: str | None = None
     """Python of an environment with openvino-model-api, whose pipeline runs the plain graphs too."""
     against: str | None = None
-    """Python of another installation of drivable, which runs every round too, in turns, for `compare`."""
+    """Python of another installation of drivable, measured alternately in every round, for `compare`."""
 
     def __post_init__(self) -> None:
         """Validate the settings; raises ValueError."""
@@ -121,14 +121,14 @@ class BenchConfig:
 
 @dataclass(frozen=True)
 class CompareConfig:
-    """Two reports, measured in turns by `drivable-bench --against`."""
+    """Two reports, measured alternately by `drivable-bench --against`."""
 
     a: str
-    """Report of the build that is known."""
+    """Report of the reference build."""
     b: str
-    """Report of the build that is judged."""
+    """Report of the build to judge."""
     fail_over: str | None = None
-    """Such as 5%: exit status 1 if anything is worse by more than that, beyond noise."""
+    """Exit with status 1 if anything is worse by more than this, such as 5%, beyond noise."""
 
 
 @dataclass(frozen=True)
@@ -149,8 +149,8 @@ class AccuracyConfig:
     only: str | None = None
     """COLUMN=VALUE of index.csv: measure on the frames of the split that have it."""
     peer: list[str] = field(default_factory=list)
-    """Another model to run on the same frames; can be repeated. `drivable-export wrap` makes one of another's
-    network."""
+    """Another model to run on the same frames; can be repeated. `drivable-export wrap` makes one from an
+    external network."""
     synthetic_frames: int = 200
     """Frames of the built-in road, spread over all its scenes."""
 
@@ -164,11 +164,11 @@ class InferConfig:
     engines: list[EngineName] = field(default_factory=lambda: ["onnx"])
     """onnx, openvino (bf16 where the CPU has it), openvino-f32, openvino-bf16."""
     provider: ProviderName = "cpu"
-    """Of ONNX Runtime."""
+    """Execution provider of ONNX Runtime."""
     threads: int = 0
-    """Per inference; 0: every core."""
+    """Threads per inference; 0 uses every core."""
     frames: int = 200
-    """Of each network on each engine."""
+    """Frames for each network on each engine."""
 
     def __post_init__(self) -> None:
         """Validate the settings; raises ValueError."""
@@ -209,7 +209,7 @@ class LiveConfig:
     """One measurement."""
 
     source: str
-    """Video file; it is looped."""
+    """Video file, played in a loop."""
     model: str = DEFAULT_MODEL
     """Name of a shipped model, or an ONNX file of drivable-export."""
     duration_s: float = 300.0

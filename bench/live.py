@@ -83,7 +83,7 @@ def _play(config: LiveConfig) -> _Round:
             assert node.stderr is not None
             said = node.stderr.read().strip()
         if node.returncode:
-            raise ValueError(f"node: {said.splitlines()[-1] if said else 'ended without a word'}")
+            raise ValueError(f"node: {said.splitlines()[-1] if said else 'ended without output'}")
         frames = json.loads(summary.read_text())["frames"]
         ages_ms = [json.loads(line)["age_ms"] for line in records.read_text().splitlines()]
         return _Round(ages_ms, memory_mb, sum(frames["dropped"].values()), frames["captured"])

@@ -168,7 +168,7 @@ def warning_now() -> str | None:
     share = share_of(readings, os.cpu_count() or 1)
     if share is None or share <= LIMIT_SHARE:
         return None
-    return f"other programs take {share:.0%} of the cores now: end them, or these figures will show them too"
+    return f"other programs take {share:.0%} of the cores now: end them, or they distort these figures"
 
 
 def busy_verdict(measured: Iterable[Mapping[str, Any]], cores: int | None = None) -> str | None:

@@ -94,7 +94,7 @@ def run(
     if not config.resume and not config.overwrite:  # what lies there from here on is of this report
         set_aside([file for name in PAGE_FILES if is_in_the_way(file := folder / name)])
     if config.resume and not (folder / OURS).exists():  # it ended before its first task did
-        say(f"note: {folder} holds no report to go on with; a new one is started")
+        say(f"note: {folder} holds no report to continue; starting a new one")
     pythons = {OURS: sys.executable, **({AGAINST: config.against} if config.against else {})}
     builds = [
         Build(python, folder / name, _begun(python, folder / name, config, planned, command))
@@ -132,11 +132,11 @@ def _check_out(config: BenchConfig, folder: Path, settings_files: Sequence[Path]
         inputs.append(Input("the data", Path(config.data), is_data_set=True))
     check_apart(inputs, [Target("--out", folder, is_folder=True, names=_FILES)])
     if config.resume and not folder.is_dir():
-        raise ReportError(f"{folder}: no such folder; there is nothing to go on with, leave out --resume")
+        raise ReportError(f"{folder}: no such folder; there is nothing to continue; leave out --resume")
     there = next((file for name in REPORTS if (file := folder / name).exists()), None)
     if there is not None and not config.resume and not config.overwrite:
         raise ReportError(
-            f"{there}: a report lies there; --resume goes on with it, --overwrite replaces it, --out DIR "
+            f"{there}: holds a report already; --resume continues it, --overwrite replaces it, --out DIR "
             f"writes elsewhere"
         )
 

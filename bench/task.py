@@ -104,7 +104,7 @@ def run_task(task: Task, python: str = sys.executable, road: Path | None = None)
 
 
 def _refuse_constant(name: str) -> None:
-    raise ValueError(f"measured {name}, which is no number")
+    raise ValueError(f"measured {name}, which is not a number")
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -53,8 +53,8 @@ def load_engine(file: Path, config: NodeConfig, is_live: bool) -> Engine:
         return within(limit_s, lambda: _loaded(file, config, is_live))
     except TimeoutError as error:
         raise EngineError(
-            f"{file}: the model was not loaded and run once within {limit_s:g} s, as where a GPU does not "
-            f"answer or a network has no end; --load_timeout_s gives it more"
+            f"{file}: the model was not loaded and run once within {limit_s:g} s (does the GPU answer? does "
+            f"the network ever end?); --load_timeout_s allows more time"
         ) from error
 
 

@@ -50,7 +50,7 @@ class ModelSettings(Checked):
     engine: str = "onnx"
     """What runs the network: ONNX Runtime, or OpenVINO (CPU only; pip install 'drivable[openvino]')."""
     load_timeout_s: float | None = None
-    """Time in which the model has to be loaded and run once; without a number 120 s, and 900 s with provider
+    """Time allowed for loading the model and running it once; by default 120 s, and 900 s with provider
     tensorrt, which builds its engine then."""
 
     def __post_init__(self) -> None:

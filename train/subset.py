@@ -62,7 +62,7 @@ def run(arguments: list[str], say: Callable[[str], None]) -> None:
     rows = rows_of_index(shipped_config(config.ids, ".csv") or Path(config.ids))
     out = Path(config.out)
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
-        raise DataError(f"{out}: is in use; name a folder that is empty or not there")
+        raise DataError(f"{out}: is not empty; name a folder that is empty or does not exist")
     places = _places(config)
     ids = Counter(row["id"] for row in rows)
     if len(ids) < len(rows):

@@ -98,7 +98,7 @@ class Node:
         return self._records.read_bytes().count(b"\n") if self._records.exists() else 0
 
     def _fail(self) -> None:
-        said = self._errors.read_text(errors="replace").strip().splitlines() or ["without a word"]
+        said = self._errors.read_text(errors="replace").strip().splitlines() or ["without output"]
         self.end()
         raise TurnError(f"a node ended before its last turn; give a longer video, or see: {said[-1]}")
 

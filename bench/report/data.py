@@ -164,9 +164,9 @@ def load(file: Path) -> Report:
     try:
         content = json.loads(file.read_text("utf-8"))
     except (ValueError, RecursionError) as error:  # neither text nor JSON, or nested without an end
-        raise ReportError(f"{file}: no report of drivable-bench: {why_unreadable(error)}") from error
+        raise ReportError(f"{file}: not a report of drivable-bench: {why_unreadable(error)}") from error
     if not isinstance(content, dict) or content.get("kind") != KIND:
-        raise ReportError(f"{file}: no report of drivable-bench")
+        raise ReportError(f"{file}: not a report of drivable-bench")
     if content.get("schema") == 1:
         content = _of_schema_1(content, file)
     if content.get("schema") != SCHEMA_NUMBER:

@@ -75,7 +75,7 @@ def of_installation(python: str, models: Sequence[str] = ()) -> dict[str, Any]:
         schema = found["schema"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ValueError(
-            f"{python}: is no Python with drivable and a bench like ours; install 'drivable[bench]' there"
+            f"{python}: is not a Python with drivable and a bench like ours; install 'drivable[bench]' there"
         ) from error
     if schema != SCHEMA_NUMBER:
         raise ValueError(

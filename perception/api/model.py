@@ -130,7 +130,7 @@ def _frame_of(picture: str | os.PathLike[str] | NDArray[np.uint8] | Frame, max_p
     if isinstance(picture, np.ndarray):
         if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3 or not picture.size:
             raise ValueError(
-                f"a picture is (H, W, 3) uint8 in the order BGR, and this is {picture.shape} {picture.dtype}"
+                f"a picture is (H, W, 3) uint8 in BGR order, and this is {picture.shape} {picture.dtype}"
             )
         now_ns = time.monotonic_ns()
         return Frame(_ARRAY, 0, now_ns, 0, np.ascontiguousarray(picture), name=_ARRAY)
@@ -142,7 +142,7 @@ def _read(picture: str, max_pixels: int) -> Frame:
     spec = Spec.of(picture)
     if spec.kind != "images" or not Path(spec.text).is_file():
         raise SourceError(
-            f"{redacted_url(picture)}: is no single image; perception.open reads it frame by frame"
+            f"{redacted_url(picture)}: is not a single image; perception.open reads it frame by frame"
         )
     source = ImagesSource(spec.text, max_pixels=max_pixels)
     try:

@@ -196,7 +196,7 @@ class Result:
             (['exterior', 'holes'], True)
         """
         if area not in AREAS:
-            raise ValueError(f"area is {area!r}; it is one of {', '.join(AREAS)}")
+            raise ValueError(f"area is {area!r}; it must be one of {', '.join(AREAS)}")
         prediction = self._seen
         if prediction is None:
             return None
@@ -229,7 +229,7 @@ class Result:
         if self.frame is None:
             raise SinkError(f"{path}: there is no frame to draw: {self.camera_reason or self.engine_reason}")
         if path.exists() and os.path.exists(self.source_id) and os.path.samefile(path, self.source_id):
-            raise SinkError(f"{path}: is the picture itself; choose another file")
+            raise SinkError(f"{path}: is the source picture itself; choose another file")
         sink = OverlayImageSink(str(path), quality, RecordingPolicy(overwrite=overwrite))
         try:
             sink.open(SourceInfo(self.source_id, False, self.frame_wh, 1.0, is_one_picture=True))

@@ -68,11 +68,15 @@ def check_apart(inputs: Sequence[Input], targets: Sequence[Target]) -> None:
     """
     for target in targets:
         if _is_partial(target.path):
-            raise CollisionError(f"{target.path}: files in the making have such names; name another one")
+            raise CollisionError(
+                f"{target.path}: this kind of name is reserved for partial files; choose another one"
+            )
         for read in inputs:
             _check_input(read, target)
     if made := next((read for read in inputs if _is_partial(read.path)), None):
-        raise CollisionError(f"{made.path}: files in the making have such names; rename {made.what} first")
+        raise CollisionError(
+            f"{made.path}: this kind of name is reserved for partial files; rename {made.what} first"
+        )
     for first, second in combinations(targets, 2):
         if first.option != second.option:
             _check_outputs(first, second)
@@ -120,7 +124,8 @@ def _check_outputs(first: Target, second: Target) -> None:
         return
     if is_same(first.path, second.path):
         raise CollisionError(
-            f"{first.option} and {second.option} name the same {second.kind}, {second.path}; name two"
+            f"{first.option} and {second.option} name the same {second.kind}, {second.path}; "
+            f"name two different ones"
         )
     for outer, inner in ((first, second), (second, first)):
         if not outer.is_folder and _real(inner.path).is_relative_to(_real(outer.path)):

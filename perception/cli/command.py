@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 INTERRUPTED: Final = 130
 """Exit status of a command that SIGINT ended, by the shell's convention: 128 and the signal's number."""
 NOTHING_GIVEN: Final = 2
-"""Exit status of a command that was given nothing to do, as where arguments are wanted."""
+"""Exit status of a command that was given nothing to do, as where arguments are expected."""
 _STDERR: Final = 2
 _PIECE_BYTES: Final = 512
 """Written at once without waiting if a pipe has any room, by POSIX."""
@@ -88,7 +88,7 @@ def reported(body: Callable[[], int]) -> int:
         log.error("interrupted")
         return INTERRUPTED
     except BrokenPipeError:  # as of `| head`
-        log.error("nobody reads standard output any more")
+        log.error("standard output was closed by its reader")
         return 1
     except Exception as error:
         if _interrupts:  # inside a library's import, which made another error of it
@@ -111,10 +111,10 @@ def describe(error: BaseException) -> str:
         case ImportError():  # a library that is not there, or that no memory is left for
             return f"cannot be loaded: {text}"
         case RuntimeError() if text == "can't start new thread":
-            return "no thread can be started: the limit of processes is reached (ulimit -u, TasksMax)"
+            return "no thread can be started: the process limit is reached (ulimit -u, TasksMax)"
     return (
-        f"unexpected {type(error).__name__}: {text}; this is a fault of drivable: "
-        f"with {TRACEBACK_VARIABLE}=1 it shows where"
+        f"unexpected {type(error).__name__}: {text}; this is a bug in drivable; "
+        f"{TRACEBACK_VARIABLE}=1 shows where"
     )
 
 

@@ -52,7 +52,7 @@ def hint_without_outputs(config: NodeConfig) -> str | None:
     if config.summary or config.http or _sinks_that_write(config):
         return None
     options = [*(kind.option for kind in SINKS.used(config).values()), "--summary"]
-    return f"no output is asked for; there are {', '.join(options)} and --http"
+    return f"no output requested; choose from {', '.join(options)} and --http"
 
 
 def _inputs(
@@ -129,12 +129,12 @@ def _check_images(config: NodeConfig, source: str, files: Sequence[Path], target
         there = (file for file in written[kind.option] if file.is_file())
         if other := next((file for file in there if not _is_ours(kind, Path(folder), file)), None):
             raise CollisionError(
-                f"{other} is there, and no {kind.noun}; name another folder with {kind.option}"
+                f"{other} already exists and is no {kind.noun}; name another folder with {kind.option}"
             )
     for target in targets:
         if any(_would_be_read(source, file) for file in written[target.option]):
             raise CollisionError(
-                f"{target.path}: what is written there would be a picture of the source {source} the "
+                f"{target.path}: what is written there would be read as a picture of the source {source} the "
                 f"next time; name another {target.kind} with {target.option}"
             )
 

@@ -90,7 +90,7 @@ def read_command_line(
             words += rest
             break
         if argument == "--":
-            raise SettingsError("--: every setting has a name here; nothing stands behind two bare dashes")
+            raise SettingsError("--: every setting here has a name; nothing can follow two bare dashes")
         if argument in LOG_LEVELS:
             continue
         if not argument.startswith("--"):
@@ -121,7 +121,7 @@ def read_command_line(
         else:
             values = _values_before_next(rest, takes_many=is_open_list(hint))
         if not values or not all(one.strip() for one in values):
-            raise SettingsError(f"{name} has no value; {typed_name} VALUE is wanted")
+            raise SettingsError(f"{name} has no value; {typed_name} VALUE is expected")
         for one in values:
             _refuse_quotes(name, one)
         if name == "config":
@@ -149,7 +149,7 @@ def _refuse_dots_in_list(name: str, known: Mapping[str, Any]) -> None:
     group = resolved(name[2:].partition(".")[0], known)
     if "." in name and group and is_open_list(known[group]):
         raise SettingsError(
-            f"{WHERE}: {group} is a list of groups; it is typed as a whole: --{group} '[{{…}}, …]'"
+            f"{WHERE}: {group} is a list of groups and has to be given as a whole: --{group} '[{{…}}, …]'"
         )
 
 
@@ -173,7 +173,7 @@ def _add_words(
         if not word.strip() or is_other or not positional:
             raise SettingsError(f"{word or repr(word)}: {bare_word(word, known)}")
         if name is None:
-            one = "one is wanted" if len(positional) == 1 else f"{len(positional)} are wanted"
+            one = "one is expected" if len(positional) == 1 else f"{len(positional)} are expected"
             raise UsageError(f"{word} is one too many after {' '.join(words[:at])}; {one}")
         _refuse_quotes(name, word)
         before = line.values.get(name)
@@ -194,7 +194,7 @@ def _refuse_several(files: Sequence[str]) -> None:
             f"(videos are given one at a time)"
         )
     if os.path.exists(whole := " ".join(files)):
-        raise UsageError(f"{files[0]}: the name of a file with blanks needs quotes: '{whole}'")
+        raise UsageError(f"{files[0]}: a file name with spaces needs quotes: '{whole}'")
 
 
 def _is_option(argument: str) -> bool:
@@ -231,7 +231,7 @@ def _with(before: yaml.Node | None, node: yaml.Node, name: str, adds: bool) -> y
         and isinstance(node, yaml.ScalarNode)
         and before.value != node.value
     ):
-        log.info(f"note: --{name} is given twice: {node.value} counts, and {before.value} does not")
+        log.info(f"note: --{name} is given twice: {node.value} is used, {before.value} is ignored")
     return node
 
 
@@ -244,7 +244,7 @@ def _sequence(nodes: list[yaml.Node]) -> yaml.SequenceNode:
 
 def _refuse_quotes(name: str, value: str) -> None:
     if value[0] in _QUOTES or (value[-1] in _QUOTES and value[-1] != "\u2019"):
-        raise SettingsError(f"{name} is {value}: the shell takes plain quotes alone, \" or ', and not these")
+        raise SettingsError(f"{name} is {value}: the shell understands only plain quotes, \" or '")
 
 
 def _refuse_mistyped_option(argument: str, known: Mapping[str, Any]) -> None:
@@ -253,7 +253,7 @@ def _refuse_mistyped_option(argument: str, known: Mapping[str, Any]) -> None:
     setting, equals, _ = word.partition("=")
     name = resolved(setting.strip(), [*known, "config"])
     if name and argument.startswith(tuple(_DASHES)):
-        raise SettingsError(f"{argument}: begins with a typographic dash; two hyphens are wanted: --{name}")
+        raise SettingsError(f"{argument}: begins with a typographic dash; use two hyphens: --{name}")
     if _is_option(argument):
         if name:
             raise SettingsError(f"{argument}: settings begin with two dashes: --{name}")
@@ -278,8 +278,8 @@ def bare_word(word: str, known: Mapping[str, Any]) -> str:
     for name in (_by_ending(word, known), *likely, "source", "data", "model", "models", "file"):
         if name and (name in known or name == "config"):
             what = _WHAT.get(name, f"a {name}")
-            return f"no setting stands before it; {what} is named by --{name} {word}".rstrip()
-    return "no setting stands before it"
+            return f"no option precedes it; {what} is named by --{name} {word}".rstrip()
+    return "no option precedes it"
 
 
 def refuse_command(word: str, commands: Sequence[str], known: Mapping[str, Any]) -> NoReturn:

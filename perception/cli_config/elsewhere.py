@@ -13,22 +13,22 @@ def _named(*settings: str) -> _Meant:
 
 
 _SCHEDULE: Final = (
-    "it is a part of the schedule: --stages '[{input_wh: 640x384, epochs: 1, batch_size: 8, "
+    "it is part of the schedule: --stages '[{input_wh: 640x384, epochs: 1, batch_size: 8, "
     "max_learning_rate: 1e-3}]', or a copy of the recipe"
 )
 _NO_WINDOW: Final = (
-    "there is no window: --out overlay.mp4 writes what one would show, to be played meanwhile or later"
+    "there is no window: --http 8080 --open shows the overlay in a browser, --out overlay.mp4 writes it"
 )
 _NO_THRESHOLD: Final = (
-    "no class has a threshold, the likeliest is taken (certainty stands in the records); "
-    "a file of settings is --config FILE"
+    "there are no thresholds, the likeliest class is taken (records have the certainty); "
+    "a settings file is --config FILE"
 )
 _VERBOSE: Final = "here it is --verbose; DRIVABLE_TRACEBACK=1 shows where an unexpected error was"
 _QUIET: Final = "here it is --quiet"
 _RATE: Final = (
-    "a recording keeps its rate; --camera.rate_hz asks a camera for one, --images_rate_hz is that of a folder"
+    "a recording keeps its rate; --camera.rate_hz asks a camera for one, --images_rate_hz sets a folder's"
 )
-_PRECISION: Final = "the model file has it: --model rt_m-int8, or what drivable-export --precision writes"
+_PRECISION: Final = "the model file sets it: --model rt_m-int8, or what drivable-export --precision writes"
 _BY_MODEL: Final = "the network's input is the model's own; drivable-export --size writes one of another size"
 _TORCHRUN: Final = "several GPUs: torchrun --nproc-per-node 4 --no-python drivable-train …"
 _CORNERS: Final = "here it is --corners 9x6, the inner corners of the board"

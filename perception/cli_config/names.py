@@ -84,7 +84,7 @@ def unknown(name: str, known: Sequence[str], program: str = "") -> str:
         return f"{problem}; the nearest known one is {near}"
     if program:
         return f"{problem}; {program} --help all lists them"
-    return f"{problem}; known are {', '.join(known)}" if len(known) <= 12 else problem
+    return f"{problem}; known: {', '.join(known)}" if len(known) <= 12 else problem
 
 
 def _in_group(group: str, last: str, inside: Sequence[str], name: str) -> str:

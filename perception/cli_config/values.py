@@ -48,12 +48,12 @@ _MEASURES: Final[Mapping[str, Mapping[str, float]]] = {
     "_deg": {"deg": 1, "°": 1},
 }
 _SUCH_AS: Final = {
-    "_s": "a number of seconds is wanted, such as 90, 90s, 1.5min or 1:30",
-    "_ms": "a number of milliseconds is wanted, such as 200 or 200ms",
-    "_hz": "a number a second is wanted, such as 30",
-    "_mb": "a number of megabytes is wanted, such as 200, 200MB or 2GB",
-    "_m": "a number of metres is wanted, such as 1.45, 145cm or 25mm",
-    "_deg": "a number of degrees is wanted",
+    "_s": "a number of seconds is expected, such as 90, 90s, 1.5min or 1:30",
+    "_ms": "a number of milliseconds is expected, such as 200 or 200ms",
+    "_hz": "a number a second is expected, such as 30",
+    "_mb": "a number of megabytes is expected, such as 200, 200MB or 2GB",
+    "_m": "a number of metres is expected, such as 1.45, 145cm or 25mm",
+    "_deg": "a number of degrees is expected",
 }
 
 
@@ -106,7 +106,7 @@ def typed_group(kind: type[Any], node: yaml.Node, place: Place) -> dict[str, Any
         if name is None:
             place.inside(key.value).unknown(key, list(known_settings(kind, place.name)))
         if name in values:
-            place.inside(name).refuse(key, "stands twice")
+            place.inside(name).refuse(key, "occurs twice")
         values[name] = typed(hints[name], value, place.inside(name))
     return values
 
@@ -122,7 +122,7 @@ def node_of(value: Any) -> yaml.Node:
     except yaml.representer.RepresenterError as error:
         kind = type(error.args[-1]).__name__
         raise SettingsError(
-            f"a setting has a value of type {kind}; numbers, texts, lists and groups are wanted"
+            f"a setting has a value of type {kind}; numbers, texts, lists and groups are expected"
         ) from None
     return node
 
@@ -178,10 +178,10 @@ def typed(hint: Any, node: yaml.Node, place: Place) -> Any:
     """A value as `hint` wants it: text, number, list, group as a dict, or None.
 
     Raises:
-        SettingsError: saying what is wanted.
+        SettingsError: saying what is expected.
     """
     if node.tag not in _OURS:
-        place.refuse(node, f"has the tag {_cut(node.tag)}, and none is wanted")
+        place.refuse(node, f"has the tag {_cut(node.tag)}; tags are not supported")
     try:
         return _tried(hint, node, place)
     except _Mismatch:
@@ -265,11 +265,11 @@ def _pairs(node: yaml.MappingNode, place: Place) -> Iterator[tuple[yaml.ScalarNo
     try:
         yaml.constructor.SafeConstructor().flatten_mapping(node)  # merged ones come first
     except yaml.constructor.ConstructorError:
-        place.refuse(node, "merges (<<) what is no group")
+        place.refuse(node, "merges (<<) something that is not a group")
     merged = {}
     for key, value in node.value:
         if not isinstance(key, yaml.ScalarNode):
-            place.refuse(key, "holds a name that is none: `name: value` is wanted")
+            place.refuse(key, "contains something that is not a name; `name: value` is expected")
         merged[key.value] = (key, value)
     yield from merged.values()
 
@@ -279,9 +279,11 @@ def _as_text(node: yaml.ScalarNode, place: Place) -> str:
     if not value.strip():
         place.refuse(node, "has no value")
     if node.style == '"' and place.file and _CONTROL.search(value):
-        place.refuse(node, "holds a control character: in double quotes \\ begins one, in single quotes not")
+        place.refuse(
+            node, "contains a control character: \\ begins one in double quotes, but not in single quotes"
+        )
     if _WINDOWS_PATH.match(value) and system != "nt":
-        place.refuse(node, f"is {_cut(value)}, a path of Windows; this system's are written with /")
+        place.refuse(node, f"is {_cut(value)}, a Windows path; on this system paths are written with /")
     return str(Path(value).expanduser()) if value.startswith("~/") else value
 
 
@@ -385,22 +387,24 @@ def _wanted(hint: Any, place: Place) -> str:
     if get_origin(hint) in (Union, types.UnionType):
         if len(kinds) == 1:
             return _wanted(kinds[0], place)
-        alone = [_wanted(kind, place).removesuffix(" is wanted") for kind in kinds]
-        return f"{' or '.join(alone)} is wanted"
+        alone = [_wanted(kind, place).removesuffix(" is expected") for kind in kinds]
+        return f"{' or '.join(alone)} is expected"
     if get_origin(hint) is Literal:
-        return f"it is one of {', '.join(map(str, kinds))}" if len(kinds) > 1 else f"{kinds[0]} is wanted"
+        return (
+            f"it must be one of {', '.join(map(str, kinds))}" if len(kinds) > 1 else f"{kinds[0]} is expected"
+        )
     if _is_sides(hint, name):
-        return "a width and a height are wanted, such as 1280x720"
+        return "a width and a height are expected, such as 1280x720"
     if get_origin(hint) is tuple and kinds[-1] is not Ellipsis:
-        return f"{len(kinds)} values are wanted, such as [{', '.join(['0'] * len(kinds))}]"
+        return f"{len(kinds)} values are expected, such as [{', '.join(['0'] * len(kinds))}]"
     if get_origin(hint) in (list, tuple):
         if is_dataclass(kinds[0]):
-            return "groups are wanted, such as [{" + f"{fields(kinds[0])[0].name}: …" + "}]"
-        return "values are wanted, such as [first, second]"
+            return "groups are expected, such as [{" + f"{fields(kinds[0])[0].name}: …" + "}]"
+        return "values are expected, such as [first, second]"
     if hint is float:
-        return _SUCH_AS.get(_unit_of(name), "a number is wanted")
+        return _SUCH_AS.get(_unit_of(name), "a number is expected")
     return {
-        bool: "true or false is wanted",
-        int: "a whole number is wanted",
-        str: "one text is wanted",
-    }.get(hint, "`name: value` is wanted")
+        bool: "true or false is expected",
+        int: "a whole number is expected",
+        str: "a text is expected",
+    }.get(hint, "`name: value` is expected")

@@ -16,11 +16,11 @@ _LOADER: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # of libyam
 _MERGE: Final = "tag:yaml.org,2002:merge"
 _UTF_16: Final = (b"\xff\xfe", b"\xfe\xff")
 _PROBLEMS: Final = (
-    ("tab character", "a tab where spaces are wanted"),
+    ("tab character", "a tab where spaces are needed"),
     ("another document", "a second document begins"),
     (
         "cannot start any token",
-        "a tab or a sign stands where none may: indent with spaces, and put texts in quotes",
+        "a tab or special character where none is allowed: indent with spaces, and put text in quotes",
     ),
     (
         "unknown escape character",
@@ -30,16 +30,16 @@ _PROBLEMS: Final = (
         "expected hexdecimal number",
         "in double quotes \\ begins a control character; put the text in single quotes",
     ),
-    ("mapping values are not allowed", "a colon too much, or lines of one group that are not indented alike"),
+    ("mapping values are not allowed", "an extra colon, or lines of one group with different indentation"),
     ("could not find expected ':'", "a name without `: value`"),
-    ("did not find expected key", "lines of one group that are not indented alike, or a quote too much"),
-    ("did not find expected '-' indicator", "a list whose items are not indented alike"),
+    ("did not find expected key", "lines of one group with different indentation, or an extra quote"),
+    ("did not find expected '-' indicator", "a list whose items have different indentation"),
     ("did not find expected ',' or ']'", "a list without its ]"),
     ("did not find expected ',' or '}'", "a group without its }"),
     ("found unexpected end of stream", "quotes that do not end"),
     ("did not find expected node content", "a list or a group that does not end"),
-    ("undefined alias", "an alias (*name) of nothing; put texts that begin with * in quotes"),
-    ("found undefined tag", "a tag; put texts that begin with ! in quotes"),
+    ("undefined alias", "an alias (*name) of nothing; put text that begins with * in quotes"),
+    ("found undefined tag", "a tag; put text that begins with ! in quotes"),
     ("did not find expected <document start>", "more than one document, or a % at the beginning of a line"),
     ("expected a single document", "more than one document"),
 )
@@ -92,7 +92,7 @@ def composed(text: str) -> yaml.Node | None:
     except (ValueError, yaml.YAMLError) as error:
         if isinstance(error, YamlError):
             raise
-        raise YamlError("it holds characters that no text has") from None
+        raise YamlError("it contains characters that are not valid in text") from None
     return node
 
 
@@ -102,13 +102,11 @@ def _decoded(content: bytes) -> str:
         return content.decode("utf-16" if content.startswith(_UTF_16) else "utf-8-sig")
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
-        raise YamlError(
-            f"it is no text in UTF-8: a byte {content[error.start]:#04x} in line {line}"
-        ) from None
+        raise YamlError(f"it is not UTF-8 text: a byte {content[error.start]:#04x} in line {line}") from None
 
 
 def _in_our_words(problem: str) -> str:
-    return next((ours for theirs, ours in _PROBLEMS if theirs in problem), "it is no YAML from there on")
+    return next((ours for theirs, ours in _PROBLEMS if theirs in problem), "it is not YAML from there on")
 
 
 def _check_depth(text: str) -> None:
@@ -137,7 +135,7 @@ class _Checks:
         if id(node) in self._values:
             known = self._values[id(node)]
             if known is None:
-                raise YamlError(f"it holds itself in line {node.start_mark.line + 1}")
+                raise YamlError(f"it contains itself in line {node.start_mark.line + 1}")
             return known
         self._values[id(node)] = None
         if isinstance(node, yaml.MappingNode):
@@ -147,7 +145,9 @@ class _Checks:
             inside = node.value
         total = 1 + sum(self.values_of(part) for part in inside)
         if total > MOST_VALUES:
-            raise YamlError(f"it comes to more than {MOST_VALUES} values in line {node.start_mark.line + 1}")
+            raise YamlError(
+                f"it expands to more than {MOST_VALUES} values in line {node.start_mark.line + 1}"
+            )
         self._values[id(node)] = total
         return total
 
@@ -157,5 +157,5 @@ class _Checks:
             if isinstance(name, yaml.ScalarNode) and name.tag != _MERGE:
                 line = name.start_mark.line + 1
                 if name.value in lines:
-                    raise YamlError(f"a setting stands twice, in lines {lines[name.value]} and {line}")
+                    raise YamlError(f"a setting occurs twice, in lines {lines[name.value]} and {line}")
                 lines[name.value] = line

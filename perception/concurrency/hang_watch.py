@@ -18,12 +18,12 @@ class WatchdogSettings:
     """When a stage counts as hung, and the budget of restarts."""
 
     stage_s: float = STAGE_LIMIT_S
-    """A stage that is at one frame for so long is hung: a sink is replaced, any other ends the run."""
+    """A stage that works on one frame for longer has hung: a sink is replaced, any other ends the run."""
     stalled_after_s: float = STALLED_AFTER_S
-    """A network of a live run that is at one frame for so long (at least 3 periods, and as long as a mask may
-    be old) is stalled: records without a mask say so, at the nominal rate."""
+    """A network of a live run that works on one frame for longer (and longer than 3 periods and than a mask
+    may be old) is stalled: records without a mask report it, at the nominal rate."""
     restarts: int = 5
-    """A sink of a live run that failed or hung is restarted so many times within `window_s`."""
+    """A sink of a live run that failed or hung is restarted at most this often within `window_s`."""
     window_s: float = 60.0
 
     def __post_init__(self) -> None:

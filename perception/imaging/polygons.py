@@ -30,7 +30,7 @@ def outlines(
 
     Args:
         class_map: (h, w) uint8 class ids over the whole frame.
-        label: the class whose areas are wanted.
+        label: the class whose areas are expected.
         frame_wh: width and height of the frame, in pixels.
         min_area_share: areas smaller than this share of the frame are left out; of holes, only those
             of a pixel or two.
@@ -68,7 +68,7 @@ def area_rings(
 
     Args:
         class_map: (h, w) uint8 class ids over the whole frame.
-        label: the class whose areas are wanted.
+        label: the class whose areas are expected.
         to_wh: width and height that the points are scaled to, in pixels.
         min_area_share: as in `outlines`.
         tolerance_px: how far a simplified edge may lie from the true one, in pixels of the class map.

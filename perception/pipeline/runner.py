@@ -177,7 +177,7 @@ class Runner(StageGroup):
         if stage not in self.hung:
             self.hung.add(stage)
             limit_s = self._policy.watchdog.stage_s
-            self.fail(stage, TimeoutError(f"hung: at one frame for more than {limit_s:g} s"))
+            self.fail(stage, TimeoutError(f"hung: working on one frame for more than {limit_s:g} s"))
             self._publisher.end(hangs=stage == self._publisher.stage.name)
 
     def _break_off(self) -> None:
@@ -268,7 +268,7 @@ class Runner(StageGroup):
                 camera_state=camera_state,
                 camera_reason=camera_reason,
                 engine_state=EngineState.STALLED,
-                engine_reason=f"{worker.name}: at one frame for {busy_ns / 1e9:.1f} s",
+                engine_reason=f"{worker.name}: working on one frame for {busy_ns / 1e9:.1f} s",
             )
         )
 

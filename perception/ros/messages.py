@@ -123,7 +123,7 @@ class RosEncoder:
         """The messages of one output.
 
         Args:
-            topics: which are wanted; nothing is done for the others. All by default.
+            topics: which are expected; nothing is done for the others. All by default.
         """
         messages = []
         for name, make in self._makers.items():

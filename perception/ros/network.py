@@ -15,7 +15,7 @@ _LOCAL_ROUTER: Final = "tcp/localhost:7447"
 
 
 class RosError(Exception):
-    """ROS 2 cannot be reached, or has not what is wanted: one line that says what and what to do."""
+    """ROS 2 cannot be reached, or has not what is expected: one line that says what and what to do."""
 
 
 @dataclass(frozen=True)

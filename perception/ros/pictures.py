@@ -49,7 +49,7 @@ class PictureDecoder:
         try:
             message = typestore().deserialize_cdr(data, self._type_name)
         except Exception as error:  # of the package, for bytes of any kind
-            raise BrokenPictureError(f"{len(data)} bytes are no {self._type_name}: {error}") from None
+            raise BrokenPictureError(f"{len(data)} bytes are not a {self._type_name}: {error}") from None
         return self.picture(message)
 
     def picture(self, message: Any) -> Picture:
@@ -77,7 +77,9 @@ class PictureDecoder:
             if not content:
                 raise BrokenPictureError("no bytes")
             if _is_read(message.format):
-                raise BrokenPictureError(f"{len(content)} bytes are no picture of format {message.format!r}")
+                raise BrokenPictureError(
+                    f"{len(content)} bytes are not a picture of format {message.format!r}"
+                )
             raise SourceError(
                 f"{self._name}: pictures of format {message.format!r} are not read; JPEG and PNG are"
             )

@@ -65,7 +65,7 @@ class RosPublisher:
                 self._socket.send(parts[start : start + PART_BYTES])
         except TimeoutError:
             self.close(grace_s=0.0)
-            raise RosError(f"ros: the network took nothing for {ROS_TAKE_LIMIT_S:g} s") from None
+            raise RosError(f"ros: the network accepted nothing for {ROS_TAKE_LIMIT_S:g} s") from None
         except OSError:
             self._listen()  # it may have said why
             raise self._death() from None
@@ -84,7 +84,7 @@ class RosPublisher:
         while not self._is_ready:
             left_s = until_s - time.monotonic()
             if left_s <= 0:
-                raise RosError(f"ros: the network could not be entered within {OPEN_TIMEOUT_S:g} s")
+                raise RosError(f"ros: the network could not be joined within {OPEN_TIMEOUT_S:g} s")
             self._listen(left_s)
 
     def _listen(self, wait_s: float = 0.0) -> None:

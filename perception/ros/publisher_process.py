@@ -78,7 +78,7 @@ def _entered(network: Network, connection: socket.socket) -> Publishing:
             if network.must_answer:
                 raise
             if not is_waiting:
-                _say(connection, waiting=f"{error}; it is waited for")
+                _say(connection, waiting=f"{error}; waiting for it")
                 is_waiting = True
         is_over = select.select([connection], [], [], 0.0)[0] and not connection.recv(1, socket.MSG_PEEK)
         if is_over:

@@ -27,7 +27,7 @@ class RosSettings:
     prefix: str = "/drivable"
     """Of the topics, and the name of the node."""
     topics: tuple[str, ...] = ()
-    """Those to publish, by their names behind the prefix, such as class_map,state; all by default."""
+    """Topics to publish, by their names below the prefix, such as class_map,state; by default all."""
     frame_id: str = "camera"
     """Coordinate frame of the camera, in the headers."""
     base_frame_id: str = "base_link"
@@ -35,7 +35,7 @@ class RosSettings:
     reliable: bool = False
     """Publish reliably, and not as sensors do (best effort)."""
     domain: int | None = None
-    """Without a number that of ROS_DOMAIN_ID, or 0."""
+    """By default that of ROS_DOMAIN_ID, or 0."""
     zenoh: Annotated[str, "tcp/HOST:PORT"] | None = None
     """Reach the network by this router of rmw_zenoh, as tcp/host:7447, and not by rclpy; where rclpy is not
     installed, the router of this machine is the default."""
@@ -46,14 +46,14 @@ class RosSettings:
         """Validate the settings; raises ValueError."""
         if not (self.prefix.startswith("/") and is_name(self.prefix[1:])):
             raise ValueError(
-                f"ros.prefix is {self.prefix!r}; a name of ROS is wanted, such as /drivable or /front"
+                f"ros.prefix is {self.prefix!r}; a ROS name is expected, such as /drivable or /front"
             )
         if wrong := [topic for topic in self.topics if not is_name(topic)]:
-            raise ValueError(f"ros.topics holds {wrong[0]!r}; topics are named as class_map, without a /")
+            raise ValueError(f"ros.topics holds {wrong[0]!r}; topics are named like class_map, without a /")
         if self.domain is not None and not 0 <= self.domain <= HIGHEST_DOMAIN:
             raise ValueError(f"ros.domain is {self.domain}; it must be from 0 to {HIGHEST_DOMAIN}")
         if self.zenoh is not None and not _ROUTER.fullmatch(self.zenoh):
-            raise ValueError(f"ros.zenoh is {self.zenoh!r}; a router is wanted, as tcp/host:7447")
+            raise ValueError(f"ros.zenoh is {self.zenoh!r}; a router is expected, such as tcp/host:7447")
 
     @property
     def domain_id(self) -> int:

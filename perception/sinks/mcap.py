@@ -55,7 +55,7 @@ class McapSettings(Checked):
             raise ValueError(f"mcap_quality is {self.mcap_quality}; it must be from 1 to 100")
         if not (self.mcap_prefix.startswith("/") and is_name(self.mcap_prefix[1:])):
             raise ValueError(
-                f"mcap_prefix is {self.mcap_prefix!r}; a name of ROS is wanted, such as /drivable or /front"
+                f"mcap_prefix is {self.mcap_prefix!r}; a ROS name is expected, such as /drivable or /front"
             )
         super().__post_init__()
 

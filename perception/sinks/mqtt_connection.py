@@ -62,11 +62,11 @@ class BrokerAddress:
             raise ValueError(str(error)) from None
         topic = unquote(urlsplit(server.bare_url).path).strip("/")
         if server.may_be_cut:
-            raise ValueError(f"an at sign stands after the host; {ESCAPES}")
+            raise ValueError(f"there is an at sign after the host; {ESCAPES}")
         if not topic:
             raise ValueError("no topic after the host, as in mqtt://broker/fleet/7")
         if "?" in url or "#" in url or any(sign in topic for sign in "+#\0"):
-            raise ValueError("a topic holds neither + nor #, and ? is written %3F")
+            raise ValueError("a topic contains neither + nor #, and ? is written %3F")
         return cls(server, topic, redacted_url(url))
 
 
@@ -146,13 +146,13 @@ class BrokerConnection:
         if sent is not None:
             try:
                 sent.wait_for_publish(MQTT_CLOSE_LIMIT_S)
-                problem = None if sent.is_published() else "the broker takes nothing"
+                problem = None if sent.is_published() else "the broker accepts nothing"
             except RuntimeError:  # lost this very moment
                 problem = "the connection was lost"
         self._is_closing.set()
         self._client.disconnect()
         self._thread.join(MQTT_CLOSE_LIMIT_S)
-        self._is_over = True  # where the broker takes nothing, or is just being looked up
+        self._is_over = True  # where the broker accepts nothing, or is just being looked up
         return problem
 
     def _keep_up(self) -> None:
@@ -186,7 +186,7 @@ class BrokerConnection:
             self.is_refused = True
             return untrusted(error)
         except ssl.SSLError as error:
-            return f"no TLS that we can speak ({error.reason or 'unknown'})"
+            return f"no TLS version in common ({error.reason or 'unknown'})"
         except (OSError, ValueError) as error:  # ValueError: a host name that cannot be one
             return getattr(error, "strerror", None) or text_of(error)
         return error_string(status).rstrip(".").lower()
@@ -195,7 +195,7 @@ class BrokerConnection:
         if reason.is_failure:
             self.is_refused = reason.getName() != _FOR_NOW
             hint = "; check its user and password" if self.is_refused else ""
-            self._refusal = f"the broker refuses: {reason.getName().lower()}{hint}"
+            self._refusal = f"refused by the broker: {reason.getName().lower()}{hint}"
             return
         client.subscribe(self._asked_by)
         with self._lock:

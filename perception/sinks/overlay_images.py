@@ -54,7 +54,7 @@ class OverlayImageSink(FileSink[AtomicLineWriter]):
         super().__init__(file, Path(file), policy)
         self._quality, self._suffix, self._pictures = quality, Path(file).suffix.lower(), 0
         if self._suffix not in SUFFIXES:
-            raise SinkError(f"{file}: unknown kind of image; end its name in {', '.join(SUFFIXES)}")
+            raise SinkError(f"{file}: unknown kind of image; its name has to end in {', '.join(SUFFIXES)}")
         if quality is not None and self._suffix == _LOSSLESS:
             raise SinkError(f"{file}: PNG is lossless; leave --quality out, or name a .jpg or .webp")
 

@@ -66,7 +66,7 @@ class Sinks:
         own, policy = kind.own(self._settings), self._policies[name]
         sink = kind.make(kind.build, own, policy, self._info, protocol=Sink, expected=SinkError)
         if sink.name != name:  # by which it is counted, and built again
-            raise SinkError(f"sink {name} calls itself {sink.name}; it has to have the name of its entry")
+            raise SinkError(f"sink {name} calls itself {sink.name}; it must have the name of its entry")
         return sink
 
     def build_all(self) -> list[Sink]:

@@ -59,7 +59,9 @@ class OverlayVideoSink(FileSink[VideoSegment]):
         """
         suffix = Path(file).suffix.lower()
         if suffix not in CONTAINERS:
-            raise SinkError(f"{file}: unknown kind of video; end its name in {' or '.join(CONTAINERS)}")
+            raise SinkError(
+                f"{file}: unknown kind of video; its name has to end in {' or '.join(CONTAINERS)}"
+            )
         super().__init__(file, Path(file), policy)
         qp = round(_WORST_QP - quality / 3)
         self._options = {"preset": _PRESET, "qp": str(qp), "tune": "zerolatency", "forced-idr": "1"}

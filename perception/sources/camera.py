@@ -65,7 +65,7 @@ class CameraSettings:
     def __post_init__(self) -> None:
         """Validate the settings; raises ValueError."""
         if len(self.fourcc) != 4 or not self.fourcc.isascii():
-            raise ValueError(f"camera.fourcc is {self.fourcc!r}; four letters are wanted, such as MJPG")
+            raise ValueError(f"camera.fourcc is {self.fourcc!r}; four letters are expected, such as MJPG")
         for name in ("width", "height", "rate_hz", "read_timeout_s"):
             value = getattr(self, name)
             if value <= 0:

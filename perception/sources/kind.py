@@ -156,7 +156,7 @@ class SourceKind(Entry[S]):
         """
         spec = self.make(self.claims, typed, expected=SourceError)
         if spec is not None and not isinstance(spec, str):
-            raise PluginError(f"{self.origin}: claims gave {spec!r}; the spec is wanted, or None")
+            raise PluginError(f"{self.origin}: claims gave {spec!r}; the spec is expected, or None")
         return spec
 
 

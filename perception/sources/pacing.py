@@ -63,7 +63,7 @@ class Looped(_Wrapper):
         info = super().open()
         if info.is_live:
             self.close()
-            raise SourceError(f"{info.source_id}: is live and cannot be looped; leave the loop out")
+            raise SourceError(f"{info.source_id}: is live and cannot be looped; leave out loop")
         self._period_ns = round(1e9 / info.rate_hz)
         self._round, self._frames_in_round = 0, 0
         self._first_id, self._first_ns = 0, 0

@@ -203,7 +203,7 @@ def _claims(typed: TypedSource) -> str | None:
         return None
     topic = typed.text[len(SCHEME) :]
     if not (topic.startswith("/") and is_name(topic[1:])):
-        raise SourceError(f"{typed.text}: is no topic of ROS; one is named as ros:/camera/image_raw")
+        raise SourceError(f"{typed.text}: is not a ROS topic; name one such as ros:/camera/image_raw")
     return f"{SCHEME}{topic}"
 
 

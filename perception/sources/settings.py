@@ -18,37 +18,37 @@ class SourceSettings(Checked):
     """How sources are opened, read and played."""
 
     stream: Annotated[int | str, "best|INDEX|WxH"] = BEST
-    """Which of several videos in a file, stream or playlist: best, an index from 0, or WxH, the largest that
-    is not larger."""
+    """Which of several videos in a file, stream or playlist: best, an index from 0, or WxH for the largest
+    one within that size."""
     max_frames: int | None = None
-    """End after so many frames."""
+    """Stop after this many frames."""
     duration_s: float | None = None
-    """End after so many seconds of the source's own time."""
+    """Stop after this many seconds of the source's own time."""
     realtime: bool = False
     """Play a recording at its own pace, as a live source would: the newest frame wins."""
     loop: bool = False
-    """Start a recording over when it ends; timestamps go on."""
+    """Restart a recording when it ends; timestamps continue."""
     threads: int = 0
-    """CPU threads at work at a time: the network's, and all of a recording; 0 takes every core."""
+    """CPU threads in use at a time: by the network, and in all for a recording; 0 uses every core."""
     images_rate_hz: float = 10.0
     """Rate at which a folder of images plays."""
     max_megapixels: float = MAX_PIXELS / 1e6
-    """Refuse pictures with more before they are decoded: a small file may ask for gigabytes."""
+    """Refuse larger pictures before decoding them: a small file may demand gigabytes."""
     isolate: bool = False
-    """Read recordings in a process of their own too: a file that crashes a decoder then costs that alone."""
+    """Read recordings in a separate process too: a file that crashes a decoder ends only that process."""
     open_timeout_s: float = OPEN_TIMEOUT_S
-    """Give up on a stream that does not open in this time."""
+    """Give up on a stream that does not open within this time."""
     open_retries: int | Literal["forever"] = 0
-    """Try a camera or stream that does not open at first so often again, lost in all records meanwhile."""
+    """How often to retry a camera or stream that does not open at first; records say `lost` meanwhile."""
     read_timeout_s: float = READ_TIMEOUT_S
-    """A camera or stream that sends nothing for this time is opened again."""
+    """A camera or stream that sends nothing for this long is opened again."""
     freshness: FreshnessSettings = field(default_factory=FreshnessSettings)
     reconnect: ReconnectSettings = field(default_factory=ReconnectSettings)
 
     def __post_init__(self) -> None:
         """Refuse values by which nothing can be read; raises ValueError."""
         if self.threads < 0:
-            raise ValueError(f"threads is {self.threads}; 0 takes every core")
+            raise ValueError(f"threads is {self.threads}; 0 uses every core")
         limits = ("max_frames", "duration_s", "open_timeout_s", "read_timeout_s")
         for name in (*limits, "images_rate_hz", "max_megapixels"):
             value = getattr(self, name)

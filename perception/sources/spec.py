@@ -30,7 +30,7 @@ def problem_of(typed: TypedSource) -> str:
     """Why it is no source; raises SourceError for something that exists but cannot be read."""
     text, name = typed.text, typed.name
     if stat.S_ISSOCK(typed.mode):
-        raise SourceError(f"{name}: is a socket, which is not read; a pipe (mkfifo) is")
+        raise SourceError(f"{name}: is a socket, which is not supported; a pipe (mkfifo) is")
     if stat.S_ISBLK(typed.mode):
         raise SourceError(f"{name}: is a disk, not a camera; mount it, and give a file on it")
     if stat.S_ISCHR(typed.mode):
@@ -39,13 +39,13 @@ def problem_of(typed: TypedSource) -> str:
         return "no source is given"
     scheme = typed.scheme
     if _WINDOWS.match(text):
-        return "no such file or folder; on this system names are parted by /, and drives are folders"
+        return "no such file or folder; on this system names are separated by /, and drives are folders"
     if scheme in PORTS:
         return f"an address begins with {scheme}://"
     if typed.slashes == "//" and scheme != "file":
         near = difflib.get_close_matches(scheme, PORTS, 1, 0.7)
-        hint = f"; {near[0]}:// is meant?" if near and scheme not in _OTHER_SCHEMES else ""
-        return f"{scheme}:// is not read{hint}"
+        hint = f"; did you mean {near[0]}://?" if near and scheme not in _OTHER_SCHEMES else ""
+        return f"{scheme}:// is not supported{hint}"
     if "@" in text or _HOST_ALONE.match(text):
         return "no such file or folder; an address begins with rtsp:// or http://"
     if variable := _VARIABLE.search(text):
@@ -53,9 +53,9 @@ def problem_of(typed: TypedSource) -> str:
     if text[0] in "'\"" and text[-1] == text[0]:
         return "no such file or folder; the quotes around it are part of it"
     if os.path.islink(name):
-        return f"is a link to {os.readlink(name)!r}, which is not there"
+        return f"is a link to {os.readlink(name)!r}, which does not exist"
     nearest = _nearest(Path(name))
-    return f"no such file or folder; {nearest} is meant?" if nearest else "no such file or folder"
+    return f"no such file or folder; did you mean {nearest}?" if nearest else "no such file or folder"
 
 
 def _nearest(path: Path) -> str:

@@ -82,7 +82,7 @@ class Entry(Generic[S]):
             members = {*dir(protocol), *protocol.__annotations__}
             missing = sorted(it for it in members if not it.startswith("_") and not hasattr(made, it))
             raise PluginError(
-                f"{self.origin}: {type(made).__name__} is no {protocol.__name__}: "
+                f"{self.origin}: {type(made).__name__} is not a {protocol.__name__}: "
                 f"it has no {', '.join(missing)}"
             )
         return made
@@ -142,15 +142,15 @@ class Registry(dict[str, E]):
             raise PluginError(f"{name} is none of {', '.join(self.names())}")
         origin = " and ".join(map(self._origin, points))
         if len(points) > 1:
-            raise PluginError(f"{origin}: one name of two packages; remove one of them")
+            raise PluginError(f"{origin}: two packages use this name; remove one of them")
         if not name.isidentifier():
-            raise PluginError(f"{origin}: no option can be named so; letters are wanted")
+            raise PluginError(f"{origin}: not a valid option name; use letters")
         try:
             entry = points[0].load()
         except Exception as error:  # whatever its import raises
             raise PluginError.of(f"{origin} does not load", error) from error
         if not isinstance(entry, self._kind):
-            raise PluginError(f"{origin}: {points[0].value} is no {self._kind.__name__}")
+            raise PluginError(f"{origin}: {points[0].value} is not a {self._kind.__name__}")
         try:
             entry.settings()
         except Exception as error:

@@ -115,7 +115,7 @@ class HealthReport:
         if self.phase is Phase.STOPPING:
             return str(self.phase)
         if self.camera_state is None:
-            return "nothing was published yet"
+            return "nothing has been published yet"
         if self.engine_state not in ENGINE_SEES:
             reason = f": {self.engine_reason}" if self.engine_reason else ""
             return f"engine {self.engine_state}{reason}"
@@ -123,7 +123,7 @@ class HealthReport:
             reason = f": {self.camera_reason}" if self.camera_reason else ""
             return f"camera {self.camera_state}{reason}"
         if self.fresh_age_s is None:
-            return "no mask was published yet"
+            return "no mask has been published yet"
         if self.fresh_age_s > self.fresh_limit_s:
             return f"no mask was published for {self.fresh_age_s:.1f} s"
         return None

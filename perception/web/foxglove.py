@@ -210,9 +210,9 @@ def _apply(text: str | None, topics: Mapping[int, str], subscriptions: Subscript
                 for topic in [topic for topic, number in subscriptions.items() if number in ended]:
                     del subscriptions[topic]
             case _:
-                return "this server sends what it publishes, and takes nothing"
+                return "this server only sends what it publishes"
     except (KeyError, TypeError, ValueError, ArithmeticError, RecursionError):
-        return "no message of Foxglove's WebSocket protocol, or no such channel"
+        return "not a message of Foxglove's WebSocket protocol, or no such channel"
     return None
 
 

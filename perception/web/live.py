@@ -144,11 +144,15 @@ class LivePage:
         if view is None:
             return _unknown_view()
         if not after.removeprefix("-").isdecimal() or len(after) > 18:
-            return PlainTextResponse("after is no number\n", HTTPStatus.BAD_REQUEST)
+            return PlainTextResponse("after is not a number\n", HTTPStatus.BAD_REQUEST)
         published = await self._pictures.after(int(after), PICTURE_WAIT_S)
         held_ms = self._pictures.held_ms
         if published is None or held_ms is None or held_ms > self._pictures.held_limit_ms:
-            why = "nothing was published yet" if held_ms is None else f"no picture for {held_ms / 1e3:.1f} s"
+            why = (
+                "nothing has been published yet"
+                if held_ms is None
+                else f"no picture for {held_ms / 1e3:.1f} s"
+            )
             return PlainTextResponse(f"{why}\n", HTTPStatus.SERVICE_UNAVAILABLE)
         content = await self._pictures.jpeg(published, view)
         state = self._pictures.state(published)
@@ -206,4 +210,4 @@ def _view_of(request: Request) -> Any:
 
 
 def _unknown_view() -> Response:
-    return PlainTextResponse(f"view is one of {', '.join(VIEWS)}\n", HTTPStatus.BAD_REQUEST)
+    return PlainTextResponse(f"view must be one of {', '.join(VIEWS)}\n", HTTPStatus.BAD_REQUEST)

@@ -21,10 +21,10 @@ class HttpSettings(Checked):
     """Serve the live page, /stream.mjpg, /frame.jpg, /healthz, /readyz and /metrics: on a port of the
     loopback interface, or on host:port, where page and pictures need a token."""
     http_hosts: tuple[str, ...] = ()
-    """Names by which the node may be asked over HTTP, besides addresses and the machine's own; * is any."""
+    """Host names accepted in requests, besides addresses and the machine's own names; * accepts any."""
     http_token: Annotated[str, "TEXT|none"] | None = None
-    """What page and pictures need; without it a random one, and none on the loopback interface. `none` lets
-    anyone who reaches the address see them."""
+    """Token that page and pictures require; by default a random one, and none on the loopback interface.
+    `none` lets anyone who reaches the address see them."""
     open: bool = False
     """Open the live page in the desktop's browser."""
 
@@ -33,7 +33,7 @@ class HttpSettings(Checked):
         if self.http is not None:
             parse_address(self.http)
         if self.http_token is not None and not _TOKEN.fullmatch(self.http_token):
-            raise ValueError("http_token is empty or has other characters than letters, digits and . _ ~ -")
+            raise ValueError("http_token is empty or has characters other than letters, digits and . _ ~ -")
         for name in ("http_token", "open"):
             if getattr(self, name) and self.http is None:
                 raise ValueError(f"{name} is for the live page; add --http 8080")

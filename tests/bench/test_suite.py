@@ -120,14 +120,13 @@ def test_interrupted_run_keeps_what_it_measured_and_goes_on_there(
 def test_resume_of_nothing_measures_nothing_unasked(
     calls: list[Call], settings: Callable[..., BenchConfig], tmp_path: Path
 ) -> None:
-    with pytest.raises(ReportError, match="out: no such folder; there is nothing to go on with"):
+    with pytest.raises(ReportError, match="out: no such folder; there is nothing to continue"):
         measure(settings(resume=True))
     assert not calls
 
     (tmp_path / "out").mkdir()  # as of a run that was interrupted in its first task
     assert any(
-        "holds no report to go on with; a new one is started" in line
-        for line in measure(settings(resume=True))
+        "holds no report to continue; starting a new one" in line for line in measure(settings(resume=True))
     )
 
 
@@ -149,7 +148,7 @@ def test_report_in_the_way_is_not_overwritten(
     before = (tmp_path / "out/report.json").read_bytes()
 
     with pytest.raises(
-        ReportError, match="a report lies there; --resume goes on with it, --overwrite replaces it"
+        ReportError, match="holds a report already; --resume continues it, --overwrite replaces it"
     ):
         measure(settings())
 

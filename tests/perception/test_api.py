@@ -359,17 +359,17 @@ def test_without_supervision_one_line_says_what_to_install(
     ],
 )
 def test_array_that_is_no_picture_is_refused(model: perception.Model, picture: NDArray[Any]) -> None:
-    with pytest.raises(ValueError, match=r"^a picture is \(H, W, 3\) uint8 in the order BGR, and this is"):
+    with pytest.raises(ValueError, match=r"^a picture is \(H, W, 3\) uint8 in BGR order, and this is"):
         model(picture)
 
 
 @pytest.mark.parametrize(
     ("picture", "message"),
     [
-        ("frame.pgn", "no such file or folder; frame.png is meant?"),
-        (".", "is no single image; perception.open reads it frame by frame"),
+        ("frame.pgn", "no such file or folder; did you mean frame.png?"),
+        (".", "is not a single image; perception.open reads it frame by frame"),
         ("notes.png", "is corrupt, or not an image that can be read"),
-        ("rtsp://user:secret@camera/road", "is no single image; perception.open reads it frame by frame"),
+        ("rtsp://user:secret@camera/road", "is not a single image; perception.open reads it frame by frame"),
     ],
 )
 def test_what_is_no_image_is_one_line(

@@ -360,7 +360,9 @@ def test_network_that_hangs_ends_the_loop_with_an_error_that_names_it(
     results = []
     with nothing_left():
         run = perception.open(clip, model, realtime=realtime, loop=True, watchdog=watchdog)
-        with pytest.raises(perception.RunError, match=r"^predict.*: hung: at one frame for more than 1 s$"):
+        with pytest.raises(
+            perception.RunError, match=r"^predict.*: hung: working on one frame for more than 1 s$"
+        ):
             results.extend(run)
         goes_on.set()
 

@@ -92,7 +92,7 @@ def test_the_strongest_way_that_is_known_is_taken(headers: list[str], best: str)
 
 def test_a_way_that_is_not_known_is_named() -> None:
     with pytest.raises(
-        SourceError, match="asks for a password by NTLM or Digest SHA-1; known are Digest and"
+        SourceError, match="asks for a password by NTLM or Digest SHA-1; Digest and Basic are"
     ):
         best_of(challenges_of(["NTLM", 'Digest realm="a", nonce="1", algorithm=SHA-1']))
 

@@ -168,7 +168,7 @@ def test_bag_without_pictures_says_so(tmp_path: Path) -> None:
 
     with pytest.raises(SourceError, match="topics with pictures are none"):
         read_all(str(bag))
-    with pytest.raises(SourceError, match="has messages of std_msgs/msg/String, which are no pictures"):
+    with pytest.raises(SourceError, match="has messages of std_msgs/msg/String, which are not pictures"):
         read_all(f"{bag}#{TOPIC}")
 
 

@@ -668,7 +668,7 @@ def test_a_camera_that_is_not_open_cannot_be_read(make: Make) -> None:
 @pytest.mark.parametrize(
     ("settings", "problem"),
     [
-        ({"fourcc": "JPEG2"}, "four letters are wanted"),
+        ({"fourcc": "JPEG2"}, "four letters are expected"),
         ({"width": 0}, r"camera\.width is 0; it must be above 0"),
         ({"read_timeout_s": -1.0}, r"camera\.read_timeout_s is -1\.0; it must be above 0"),
     ],

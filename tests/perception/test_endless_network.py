@@ -153,7 +153,7 @@ def test_frame_without_an_end_is_reported_as_stalled_and_ends_the_run(tmp_path: 
     stalled = [record for record in published if record["engine"]["state"] == "stalled"]
     assert status == 1
     assert took_s < 60
-    assert "drivable-node: predict-0: hung: at one frame for more than 3 s" in lines
+    assert "drivable-node: predict-0: hung: working on one frame for more than 3 s" in lines
     assert not any("Traceback" in line for line in lines)
     assert any(record["mask"] for record in published)
     assert len(stalled) >= 10, "10 a second for 2.5 s, on a machine that is busy"

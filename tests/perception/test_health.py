@@ -84,7 +84,7 @@ def test_young_mask_of_a_good_camera_is_ready_and_alive() -> None:
     ("change", "reason"),
     [
         ({"phase": Phase.STOPPING}, "stopping"),
-        ({"camera_state": None}, "nothing was published yet"),
+        ({"camera_state": None}, "nothing has been published yet"),
         ({"camera_state": CameraState.LOST, "camera_reason": "unplugged"}, "camera lost: unplugged"),
         ({"camera_state": CameraState.STALE}, "camera stale"),
         ({"camera_state": CameraState.BLOCKED, "camera_reason": "dark"}, "camera blocked: dark"),
@@ -94,7 +94,7 @@ def test_young_mask_of_a_good_camera_is_ready_and_alive() -> None:
             {"engine_state": EngineState.STALLED, "engine_reason": "at one frame for 0.6 s"},
             "engine stalled: at one frame for 0.6 s",
         ),
-        ({"fresh_age_s": None}, "no mask was published yet"),
+        ({"fresh_age_s": None}, "no mask has been published yet"),
         ({"fresh_age_s": 0.2}, "no mask was published for 0.2 s"),
         ({"dead_end": "predict-0: out of memory"}, "predict-0: out of memory"),
     ],

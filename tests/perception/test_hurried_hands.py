@@ -71,9 +71,9 @@ def test_names_of_other_tools_are_told_ours(typed: str, meant: str) -> None:
 @pytest.mark.parametrize(
     ("typed", "answer"),
     [
-        ("--show", "there is no window: --out"),
-        ("--view-img", "there is no window: --out"),
-        ("--conf", "no class has a threshold"),
+        ("--show", "there is no window: --http 8080 --open"),
+        ("--view-img", "there is no window: --http 8080 --open"),
+        ("--conf", "there are no thresholds"),
         ("--conf", "--config FILE"),
         ("-v", "here it is --verbose"),
         ("--debug", "here it is --verbose"),
@@ -95,35 +95,38 @@ def test_what_there_is_not_is_answered_with_what_there_is(typed: str, answer: st
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (["best.pt"], "best.pt: no setting stands before it; a model is named by --model best.pt"),
-        (["a.yaml"], "a.yaml: no setting stands before it; a file of settings is named by --config a.yaml"),
+        (["best.pt"], "best.pt: no option precedes it; a model is named by --model best.pt"),
+        (["a.yaml"], "a.yaml: no option precedes it; a file of settings is named by --config a.yaml"),
         (["source=a.mp4"], "source=a.mp4: settings begin with two dashes: --source=a.mp4"),
         (["-source", "a"], "-source: settings begin with two dashes: --source"),
         (
             ["\u2013source", "a"],
-            "\u2013source: begins with a typographic dash; two hyphens are wanted: --source",
+            "\u2013source: begins with a typographic dash; use two hyphens: --source",
         ),
-        (["\u2014max-frames=3"], "typographic dash; two hyphens are wanted: --max_frames"),
-        (["--source", "\u201ca.mp4\u201d"], "the shell takes plain quotes alone"),
-        (["--source"], "source has no value; --source VALUE is wanted"),
-        (["--source="], "source has no value; --source VALUE is wanted"),
-        (["--http-hosts", "a", ""], "http_hosts has no value; --http-hosts VALUE is wanted"),
-        (["--source", "--loop"], "source has no value; --source VALUE is wanted"),
-        (["--source", "C:\\a.mp4"], "source is C:\\a.mp4, a path of Windows"),
-        (["--max-frames", "abc"], "max_frames is abc; a whole number is wanted"),
-        (["--max-frames=1.5"], "max_frames is 1.5; a whole number is wanted"),
-        (["--provider", "gpu"], "provider is gpu; it is one of auto, cpu, cuda, tensorrt"),
-        (["--threads", "four"], "threads is four; a whole number is wanted"),
-        (["--realtime=maybe"], "realtime is maybe; true or false is wanted"),
-        (["--duration", "10x"], "duration_s is 10x; a number of seconds is wanted, such as 90, 90s"),
-        (["--duration", "nan"], "duration_s is nan; a number of seconds is wanted"),
+        (["\u2014max-frames=3"], "typographic dash; use two hyphens: --max_frames"),
+        (["--source", "\u201ca.mp4\u201d"], "the shell understands only plain quotes"),
+        (["--source"], "source has no value; --source VALUE is expected"),
+        (["--source="], "source has no value; --source VALUE is expected"),
+        (["--http-hosts", "a", ""], "http_hosts has no value; --http-hosts VALUE is expected"),
+        (["--source", "--loop"], "source has no value; --source VALUE is expected"),
+        (["--source", "C:\\a.mp4"], "source is C:\\a.mp4, a Windows path"),
+        (["--max-frames", "abc"], "max_frames is abc; a whole number is expected"),
+        (["--max-frames=1.5"], "max_frames is 1.5; a whole number is expected"),
+        (["--provider", "gpu"], "provider is gpu; it must be one of auto, cpu, cuda, tensorrt"),
+        (["--threads", "four"], "threads is four; a whole number is expected"),
+        (["--realtime=maybe"], "realtime is maybe; true or false is expected"),
+        (["--duration", "10x"], "duration_s is 10x; a number of seconds is expected, such as 90, 90s"),
+        (["--duration", "nan"], "duration_s is nan; a number of seconds is expected"),
         (["--duration", "2,5"], "with a point: 2.5"),
-        (["--synthetic.wh", "640"], "synthetic.wh is 640; a width and a height are wanted, such as 1280x720"),
-        (["--open-retries", "never"], "open_retries is never; a whole number or forever is wanted"),
+        (
+            ["--synthetic.wh", "640"],
+            "synthetic.wh is 640; a width and a height are expected, such as 1280x720",
+        ),
+        (["--open-retries", "never"], "open_retries is never; a whole number or forever is expected"),
         (["--config", "node/liv"], "no shipped config of that name; shipped: node/live"),
         (["--config", "nowhere.yaml"], "no shipped config of that name; shipped: node/live, node/service"),
         (["--config", "/"], "/: is a folder; --config takes a file, or a shipped config such as node/live"),
-        (["--camera", "{width: x}"], "camera.width is x; a whole number is wanted"),
+        (["--camera", "{width: x}"], "camera.width is x; a whole number is expected"),
         (["--camera", "{width: 5"], "camera cannot be read: in line 1: a group without its }"),
         (["--camera.fps", "30"], "unknown setting --camera.fps; here it is --camera.rate_hz"),
         (["--camera.exposure", "3"], "unknown setting --camera.exposure; camera has width, height, rate_hz"),
@@ -131,16 +134,16 @@ def test_what_there_is_not_is_answered_with_what_there_is(typed: str, answer: st
         (["--camera.hieght", "3"], "the nearest known one is --camera.height"),
         (["--camera.width", "99999999999999999999"], "camera.width is 1e+20; it must be at most 65535"),
         (["--camera.rate_hz", "1e-9"], "camera.rate_hz is 1e-09; it must be from 0.01 to 10000"),
-        (["--realtime", "5"], "realtime is 5; true or false is wanted"),
-        (["a.mp4", "b.mp4"], "b.mp4 is one too many after a.mp4; one is wanted"),
+        (["--realtime", "5"], "realtime is 5; true or false is expected"),
+        (["a.mp4", "b.mp4"], "b.mp4 is one too many after a.mp4; one is expected"),
         (["--source", "a.mp4", "b.mp4"], "source is given twice: b.mp4 and --source a.mp4; leave one out"),
         (["rtsp://ann:hunter2@c/x", "--source", "b"], "twice: rtsp://ann:***@c/x and --source b; leave one"),
         (["a.mp4", "rt_m.onnx"], "a model is named by --model rt_m.onnx"),
         (["--otu", "o.mp4", "a.mp4"], "unknown setting --otu; the nearest known one is --out"),
         (["--verbos", "a.mp4"], "unknown setting --verbos; the nearest known one is --verbose"),
         (["out=o.mp4", "a.mp4"], "out=o.mp4: settings begin with two dashes: --out=o.mp4"),
-        (["\u201ca.mp4\u201d"], "the shell takes plain quotes alone"),
-        ([""], "no setting stands before it"),
+        (["\u201ca.mp4\u201d"], "the shell understands only plain quotes"),
+        ([""], "no option precedes it"),
     ],
 )
 def test_command_line_that_cannot_be_used_is_one_line(arguments: list[str], line: str) -> None:
@@ -163,16 +166,16 @@ def test_name_with_blanks_is_told_to_be_put_in_quotes(tmp_path: Path) -> None:
     video = tmp_path / "a long drive.mp4"
     video.touch()
 
-    assert refusal(*str(video).split(" ")).endswith(f"with blanks needs quotes: '{video}'")
+    assert refusal(*str(video).split(" ")).endswith(f"with spaces needs quotes: '{video}'")
 
 
 @pytest.mark.parametrize(
     ("typed", "status", "line"),
     [
         (["a.mp4", "--source", "b.mp4"], 2, "source is given twice: a.mp4 and --source b.mp4; leave one out"),
-        (["a.mp4", "b.mp4"], 2, "b.mp4 is one too many after a.mp4; one is wanted"),
+        (["a.mp4", "b.mp4"], 2, "b.mp4 is one too many after a.mp4; one is expected"),
         (["a.mp4", "--quiet", "--verbose"], 2, "--verbose and --quiet contradict each other; leave one out"),
-        (["rt_m.onnx"], 1, "rt_m.onnx: no setting stands before it; a model is named by --model rt_m.onnx"),
+        (["rt_m.onnx"], 1, "rt_m.onnx: no option precedes it; a model is named by --model rt_m.onnx"),
     ],
 )
 def test_command_line_that_contradicts_itself_has_a_status_of_its_own(
@@ -226,7 +229,7 @@ def test_of_what_is_given_twice_the_last_counts_and_that_is_said(capsys: pytest.
         assert node("--source", "rtsp://ann:hunter2@c/x", "--source", "b").source == "b"
 
     said = capsys.readouterr().err
-    assert said == "note: --source is given twice: b counts, and rtsp://ann:***@c/x does not\n"
+    assert said == "note: --source is given twice: b is used, rtsp://ann:***@c/x is ignored\n"
 
 
 @pytest.mark.parametrize("typed", ["rt_s", "[rt_s]", "rt_s,", "{a: b}", "[[a]]"])
@@ -275,33 +278,33 @@ def test_setting_says_how_its_value_in_yaml_is_read(
 @pytest.mark.parametrize(
     ("text", "line"),
     [
-        ("source: a\nmax_frames: abc", "line 2: max_frames is abc; a whole number is wanted"),
-        ("max_frames: 1:30", "line 1: max_frames is 1:30; a whole number is wanted"),
-        ("max_frames: true", "line 1: max_frames is true; a whole number is wanted"),
-        ("duration: 2026-01-01", "line 1: duration_s is 2026-01-01; a number of seconds is wanted"),
-        ("min_free_mb: .inf", "line 1: min_free_mb is .inf; a number of megabytes is wanted"),
-        ("source:", "line 1: source has no value; one text is wanted"),
+        ("source: a\nmax_frames: abc", "line 2: max_frames is abc; a whole number is expected"),
+        ("max_frames: 1:30", "line 1: max_frames is 1:30; a whole number is expected"),
+        ("max_frames: true", "line 1: max_frames is true; a whole number is expected"),
+        ("duration: 2026-01-01", "line 1: duration_s is 2026-01-01; a number of seconds is expected"),
+        ("min_free_mb: .inf", "line 1: min_free_mb is .inf; a number of megabytes is expected"),
+        ("source:", "line 1: source has no value; a text is expected"),
         ("source: ''", "line 1: source has no value"),
-        ("source: [a, b]", "line 1: source is a list; one text is wanted"),
-        ("source: {a: b}", "line 1: source is a group; one text is wanted"),
+        ("source: [a, b]", "line 1: source is a list; a text is expected"),
+        ("source: {a: b}", "line 1: source is a group; a text is expected"),
         ("loop: true\ncamera: {widht: 4}", "line 2: unknown setting camera.widht; the nearest known one is"),
         ("camera.width: 4", "camera.width; in a file it is written as a group: `camera: {width: …}`"),
         ('source: "C:\\Users\\x.mp4"', "in line 1: in double quotes"),
         ('source: "C:\\x.mp4"', "in line 1: in double quotes"),
         ("weights: a.onnx", "line 1: unknown setting weights; here it is model"),
         ("duration: 3\nduration_s: 4", "line 2: duration_s stands twice"),
-        ('source: "C:\\temp"', "line 1: source holds a control character"),
+        ('source: "C:\\temp"', "line 1: source contains a control character"),
         ("source: !!python/object:os.system x", "line 1: source has the tag"),
-        ("loop: true\n<<: 3", "line 1: merges (<<) what is no group"),
-        ("camera: {<<: [a]}", "line 1: camera merges (<<) what is no group"),
-        ("? [a]\n: b", "line 1: holds a name that is none"),
-        ("source: a\n\tloop: true", "not readable as YAML: in line 2: a tab where spaces are wanted"),
+        ("loop: true\n<<: 3", "line 1: merges (<<) something that is not a group"),
+        ("camera: {<<: [a]}", "line 1: camera merges (<<) something that is not a group"),
+        ("? [a]\n: b", "line 1: contains something that is not a name"),
+        ("source: a\n\tloop: true", "not readable as YAML: in line 2: a tab where spaces are needed"),
         ('source: "C:\\q"', "in line 1: in double quotes"),
         ("source: *a", "in line 1: an alias"),
         ("source: a: b", "in line 1: a colon too much"),
         ("source: a\n---\nsource: b", "in line 2: a second document begins"),
         ("source: [a", "in line 1: a list without its ]"),
-        (b"a: b\nsource: \xff", "it is no text in UTF-8: a byte 0xff in line 2"),
+        (b"a: b\nsource: \xff", "it is not UTF-8 text: a byte 0xff in line 2"),
     ],
 )
 def test_yaml_that_cannot_be_used_names_its_line(yaml: Yaml, text: str | bytes, line: str) -> None:
@@ -388,7 +391,7 @@ def test_version_of_a_command_of_a_command_is_told(command: str, capsys: pytest.
         ("train.cli", ["--model", "rt_m", "--class-weights", "1,2"], "--loss weighted_cross_entropy"),
         ("export.cli", ["best.pt"], "a checkpoint is named by --checkpoint best.pt"),
         ("export.cli", ["inspct", "a.onnx"], "no such command; the nearest known one is inspect"),
-        ("export.cli", ["--model", "rt_s", "--size", "640"], "a width and a height are wanted"),
+        ("export.cli", ["--model", "rt_s", "--size", "640"], "a width and a height are expected"),
         ("export.cli", ["--size", "640x384"], "model is missing; name it: --model MODEL"),
     ],
 )

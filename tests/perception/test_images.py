@@ -197,7 +197,7 @@ def test_files_with_several_pictures_among_others_give_their_first_and_it_is_sai
     [
         (b"", "is empty"),
         (b"hello", "is corrupt"),
-        (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\n", "is a pointer of Git LFS; `git lfs"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\n", "is a Git LFS pointer; `git lfs"),
         (b"<!DOCTYPE html><html>404", "is a web page"),
         (b"GIF89a and so on", r"is in fact a GIF; convert it, or give it alone"),
         (b"\0\0\0\x20ftypisom and so on", r"is in fact a video; convert it, or give it alone"),

@@ -643,7 +643,7 @@ def test_page_is_opened_in_the_desktops_browser(monkeypatch: pytest.MonkeyPatch)
         (["--open"], "open is for the live page; add --http 8080"),
         (["--http-token", "abc"], "http_token is for the live page; add --http 8080"),
         (["--http", "8080", "--http-token", ""], "http_token has no value"),
-        (["--http", "8080", "--http-token", "a b?"], "http_token is empty or has other characters"),
+        (["--http", "8080", "--http-token", "a b?"], "http_token is empty or has characters other"),
         (["--http", "a b:1"], "is not an address to listen on"),
     ],
 )

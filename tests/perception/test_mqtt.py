@@ -395,7 +395,7 @@ def test_broker_that_takes_nothing_costs_neither_time_nor_memory(broker: Broker)
 
     assert taken == 1
     assert longest_s < 0.5
-    assert problem == "the broker takes nothing"
+    assert problem == "the broker accepts nothing"
     assert closing_s < 3.0
 
 

@@ -188,7 +188,7 @@ def test_stage_that_hangs_ends_the_run_with_its_name_and_the_sinks_closed(stage:
 
     assert sink.closed.is_set()
     assert stage in runner.stuck_stages()
-    with pytest.raises(RunError, match=f"^{stage}: hung: at one frame for more than 0.15 s$"):
+    with pytest.raises(RunError, match=f"^{stage}: hung: working on one frame for more than 0.15 s$"):
         runner.raise_first_error()
     goes_on.set()
     assert runner.wait(LIMIT_S)

@@ -244,7 +244,7 @@ def test_a_live_one_begins_three_segments_back_and_keeps_its_pace_until_its_end(
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        (listed(["http://10.0.0.7/seg.ts"]), "refers to addresses on the net; give its own address"),
+        (listed(["http://10.0.0.7/seg.ts"]), "refers to addresses on the network; give its own address"),
         (listed(["seg0.ts"]).replace("#EXTINF", "#EXT-X-KEY:METHOD=AES-128,URI=k\n#EXTINF"), "are encrypted"),
         (listed(["http://[7/seg.ts"]), "refers to a malformed address"),
         (listed(["seg%00.ts"]), "refers to a malformed address"),

@@ -477,7 +477,7 @@ def test_name_of_two_packages_is_refused_where_it_is_used(registry: Callable[...
     assert found.names() == ["video", "mine"]
     both = "faulty 1.0: mine of drivable.sources and other 1.0: mine of drivable.sources"
     with pytest.raises(
-        PluginError, match=f"^{re.escape(both)}: one name of two packages; remove one of them$"
+        PluginError, match=f"^{re.escape(both)}: two packages use this name; remove one of them$"
     ):
         found["mine"]
 
@@ -504,7 +504,7 @@ def test_entries_of_packages_stand_in_the_order_of_their_names(
     ("change", "message"),
     [
         ("CLAIMS = fail", "KeyError: 'what it needs'"),
-        ("CLAIMS = lambda typed: typed.scheme == 'mine'", "claims gave False; the spec is wanted, or None"),
+        ("CLAIMS = lambda typed: typed.scheme == 'mine'", "claims gave False; the spec is expected, or None"),
     ],
 )
 def test_source_that_cannot_say_what_is_its_own_is_an_error_that_names_it(

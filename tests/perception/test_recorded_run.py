@@ -427,7 +427,7 @@ def test_others_finish_without_a_stage_that_hangs(stage: str) -> None:
 
     run.watch_until(b.closed.is_set)
 
-    assert run.errors == [f"{stage}: hung: at one frame for more than {HUNG_S} s"]
+    assert run.errors == [f"{stage}: hung: working on one frame for more than {HUNG_S} s"]
     until(lambda: run.runner.waits_for_hung_stages_alone)
     assert run.runner.stuck_stages() == [stage]
     assert b.written == list(range(len(b.written)))

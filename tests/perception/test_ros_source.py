@@ -50,7 +50,7 @@ def test_topic_is_a_live_source(typed: str) -> None:
     "typed", ["ros:camera", "ros://robot/camera", "ros:", "ros:/a b", "ros:/7", "ros:/a//b"]
 )
 def test_what_is_no_topic_is_one_line(typed: str) -> None:
-    with pytest.raises(SourceError, match=r"is no topic of ROS; one is named as ros:/camera/image_raw$"):
+    with pytest.raises(SourceError, match=r"is not a ROS topic; name one such as ros:/camera/image_raw$"):
         Spec.of(typed)
 
 

@@ -341,7 +341,9 @@ def test_label_in_the_place_of_a_mask_in_a_folder_within_is_reported_before_anyt
 
     assert main(arguments) == 1
 
-    assert "labels/a/1.png is there, and no mask; name another folder" in only_error_line("drivable-node")
+    assert "labels/a/1.png already exists and is no mask; name another folder" in only_error_line(
+        "drivable-node"
+    )
     assert files_in(tmp_path / "labels") == ["a/1.png", "b/1.png"]
 
 

@@ -148,8 +148,8 @@ def test_group_with_a_switch_is_turned_off_by_its_own_name(yaml: Yaml, arguments
 
 
 def test_anything_but_a_switch_in_place_of_a_group_is_refused(yaml: Yaml) -> None:
-    assert refusal("--radio=3").startswith("radio.enabled is 3; true or false is wanted")
-    assert refusal("--config", yaml("radio: 3")).endswith("radio is 3; true or false is wanted")
+    assert refusal("--radio=3").startswith("radio.enabled is 3; true or false is expected")
+    assert refusal("--config", yaml("radio: 3")).endswith("radio is 3; true or false is expected")
 
 
 def test_list_of_settings_is_read_from_yaml(yaml: Yaml) -> None:
@@ -385,15 +385,15 @@ MERGED = "\n".join(
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("source: &a [*a]", "it holds itself in line 1"),
+        ("source: &a [*a]", "it contains itself in line 1"),
         (LAUGHS, "it comes to more than 10000 values in line 4"),
         (MERGED, "it comes to more than 10000 values in line 5"),
         (f"source: {900 * '['}", "it is nested too deep in line 1"),
         (f"source: {900 * '{a: '}", "it is nested too deep in line 1"),
         ("\n".join(f"{' ' * n}a:" for n in range(1000)), "it is nested too deep in line 51"),
         (f"source: {'x' * 1_000_000}", "it is larger than 1 MB"),
-        ("source: a\nloop: true\nsource: b", "a setting stands twice, in lines 1 and 3"),
-        ("camera: {width: 1, width: 2}", "a setting stands twice, in lines 1 and 1"),
+        ("source: a\nloop: true\nsource: b", "a setting occurs twice, in lines 1 and 3"),
+        ("camera: {width: 1, width: 2}", "a setting occurs twice, in lines 1 and 1"),
     ],
     ids=["itself", "laughs", "merged", "lists", "groups", "indented", "large", "twice", "twice inside"],
 )

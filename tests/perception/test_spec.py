@@ -54,17 +54,17 @@ def test_addresses_and_cameras_are_taken_as_they_are_meant(typed: str, kind: str
         ("http://my cam/road", "the host name holds blanks"),
         ("rtsp:/10.0.0.7/road", "an address begins with rtsp://"),
         ("RTSP:10.0.0.7/road", "an address begins with rtsp://"),
-        ("rstp://10.0.0.7/road", "rstp:// is not read; rtsp:// is meant?"),
-        ("htpp://10.0.0.7/road", "htpp:// is not read; http:// is meant?"),
-        ("rtmp://10.0.0.7/live", "rtmp:// is not read; a source is"),
-        ("srt://10.0.0.7:9000", "srt:// is not read; a source is"),
-        ("udp://239.0.0.1:1234", "udp:// is not read; a source is"),
-        ("ftp://ann:secret@cam/a.mp4", "ftp:// is not read; a source is"),
+        ("rstp://10.0.0.7/road", "rstp:// is not supported; did you mean rtsp://?"),
+        ("htpp://10.0.0.7/road", "htpp:// is not supported; did you mean http://?"),
+        ("rtmp://10.0.0.7/live", "rtmp:// is not supported; a source is"),
+        ("srt://10.0.0.7:9000", "srt:// is not supported; a source is"),
+        ("udp://239.0.0.1:1234", "udp:// is not supported; a source is"),
+        ("ftp://ann:secret@cam/a.mp4", "ftp:// is not supported; a source is"),
         ("10.0.0.7:554/road", "an address begins with rtsp:// or http://"),
         ("ann:secret@cam/road", "an address begins with rtsp:// or http://"),
         ("localhost:8554/road", "an address begins with rtsp:// or http://"),
-        ("C:\\Users\\ann\\drive.mp4", "names are parted by /"),
-        ("\\\\nas\\drive.mp4", "names are parted by /"),
+        ("C:\\Users\\ann\\drive.mp4", "names are separated by /"),
+        ("\\\\nas\\drive.mp4", "names are separated by /"),
         ("$HOME/drive.mp4", "$HOME is not replaced here"),
         ("%USERPROFILE%/drive.mp4", "%USERPROFILE% is not replaced here"),
         ("~/no-such-drive.mp4", "no such file or folder"),
@@ -134,7 +134,7 @@ def test_entries_that_are_neither_file_nor_folder_are_reported(
 
     for name, problem in (
         ("listener", "is a socket"),
-        ("lost", "is a link to 'nowhere.mp4', which is not there"),
+        ("lost", "is a link to 'nowhere.mp4', which does not exist"),
         (os.ttyname(os.openpty()[1]), "no video comes through it"),
     ):
         with pytest.raises(SourceError, match=problem):
@@ -148,7 +148,7 @@ def test_entries_that_are_neither_file_nor_folder_are_reported(
     [
         ("a.sdp", "v=0\no=- 0 0 IN IP4 127.0.0.1\nm=video 5004 RTP/AVP 96\n", "(SDP), which is not read"),
         ("a.mp4", "<!DOCTYPE html><html>not found</html>", "is a web page"),
-        ("a.mp4", "version https://git-lfs.github.com/spec/v1\noid sha256:00\n", "is a pointer of Git LFS"),
+        ("a.mp4", "version https://git-lfs.github.com/spec/v1\noid sha256:00\n", "is a Git LFS pointer"),
         ("a.yuv", "0123456789", "raw pixels without a size and a format; put them into a container"),
         ("a.mp4", "PK\x03\x04 and so on", "is an archive"),
         ("a.mp4", "", "is empty"),
@@ -169,7 +169,7 @@ def test_files_that_are_no_video_are_reported_by_what_they_are(
 def test_what_nearly_is_there_is_named(make_clip: Callable[..., Path], tmp_path: Path) -> None:
     clip = make_clip("drive.mp4")
 
-    with pytest.raises(SourceError, match=r"no such file or folder; .*/drive\.mp4 is meant\?"):
+    with pytest.raises(SourceError, match=r"no such file or folder; did you mean .*/drive\.mp4\?"):
         Spec.of(str(clip.with_name("drvie.mp4")))
     with pytest.raises(
         SourceError, match=r"contains no image .*; videos are given one at a time: .*/drive\.mp4$"

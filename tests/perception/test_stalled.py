@@ -167,7 +167,7 @@ def test_stall_does_not_look_alive_or_fresh_and_the_watchdog_ends_it() -> None:
     written = len(sink.written)
     time.sleep(0.3)
 
-    assert last.dead_end == "predict-0: hung: at one frame for more than 1.5 s"
+    assert last.dead_end == "predict-0: hung: working on one frame for more than 1.5 s"
     assert stalled_records(sink.written)
     assert (last.engine_state, last.camera_state) == (EngineState.STALLED, CameraState.OK)
     assert last.record_age_s > 1.0, "records of a stall kept the node alive"

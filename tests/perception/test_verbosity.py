@@ -10,7 +10,7 @@ from perception.node import main
 
 RUN = ["synthetic", "--synthetic.wh", "160x90", "--max-frames", "3", "--model", "rt_s-int8"]
 HINT = (
-    "no output is asked for; there are --out, --jsonl, --masks, --mcap, --mqtt, --ros, --ignore_mask, "
+    "no output requested; choose from --out, --jsonl, --masks, --mcap, --mqtt, --ros, --ignore_mask, "
     "--summary and --http"
 )
 

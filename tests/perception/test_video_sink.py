@@ -358,7 +358,7 @@ def test_unusable_file_is_named_before_the_first_frame(tmp_path: Path, target: s
 
 def test_unknown_suffix_names_the_known_ones() -> None:
     with pytest.raises(
-        SinkError, match=r"overlay\.avi: unknown kind of video; end its name in \.mp4 or \.mkv"
+        SinkError, match=r"overlay\.avi: unknown kind of video; its name has to end in \.mp4 or \.mkv"
     ):
         OverlayVideoSink("overlay.avi")
 

@@ -28,7 +28,7 @@ def run_all(scenarios: Mapping[str, Callable[[], Line]], names: Sequence[str]) -
     """Run the scenarios of these names, or all; print a line each; 1 if one of them does not hold."""
     unknown = [name for name in names if name not in scenarios]
     if unknown:
-        print(f"no scenario {', '.join(unknown)}; known are {', '.join(scenarios)}", file=sys.stderr)
+        print(f"no scenario {', '.join(unknown)}; known: {', '.join(scenarios)}", file=sys.stderr)
         return 2
     lines = []
     for name in names or scenarios:

@@ -58,7 +58,7 @@ def main(rigs: list[str]) -> int:
     """Run these rigs, or all; 1 if a line does not hold."""
     unknown = [rig for rig in rigs if rig not in RIGS]
     if unknown:
-        print(f"no rig {', '.join(unknown)}; known are {', '.join(RIGS)}", file=sys.stderr)
+        print(f"no rig {', '.join(unknown)}; known: {', '.join(RIGS)}", file=sys.stderr)
         return 2
     lines = [line for rig in rigs or RIGS for line in lines_of(rig)]
     print(table(lines))

@@ -327,9 +327,9 @@ def test_folders_without_a_frame_are_no_data_set(
         (b"0: direct\n 1: background\n", "labels.yaml: not readable as YAML: in line 2: a colon too much"),
         (
             b"0: direct\n\xff: background\n",
-            "as YAML: it is no text in UTF-8: a byte 0xff in line 2",
+            "as YAML: it is not UTF-8 text: a byte 0xff in line 2",
         ),
-        (b"direct: 0\n", "labels.yaml: direct: 0 is the wrong way round: `0: direct` is wanted"),
+        (b"direct: 0\n", "labels.yaml: direct: 0 is the wrong way round: `0: direct` is expected"),
     ],
 )
 def test_label_map_that_cannot_be_used_is_message_in_our_words(

@@ -321,12 +321,12 @@ def test_label_of_another_size_is_named(kind: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("kind", "value", "message"),
     [
-        ("indexed", 3, "label 3 is none of 0, 1, 2, 255"),
-        ("bdd100k", 7, "label 7 is none of 0, 1, 2, 255"),
-        ("camvid", 12, "label 12 is none of 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11"),
-        ("camvid in colour", (1, 2, 3), "the colour #010203 is no class"),
-        ("kitti_road", (0, 0, 255), "the colour #0000ff is no class"),
-        ("folder", (0, 255, 0), "the colour #00ff00 is no class"),
+        ("indexed", 3, "label 3 is not one of 0, 1, 2, 255"),
+        ("bdd100k", 7, "label 7 is not one of 0, 1, 2, 255"),
+        ("camvid", 12, "label 12 is not one of 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11"),
+        ("camvid in colour", (1, 2, 3), "the colour #010203 is not a class"),
+        ("kitti_road", (0, 0, 255), "the colour #0000ff is not a class"),
+        ("folder", (0, 255, 0), "the colour #00ff00 is not a class"),
     ],
 )
 def test_label_outside_the_map_is_named_with_its_value(
@@ -536,7 +536,7 @@ def test_folder_takes_a_label_map_from_elsewhere(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("7: road", "7: road is no class; known: direct, alternative, background, ignore"),
+        ("7: road", "7: road is not a class; known: direct, alternative, background, ignore"),
         ("300: direct", "300 is neither a value from 0 to 255 nor a colour"),
         ("yes: direct", "True is neither a value"),
         ("'#ff00f': direct", "'#ff00f' is neither a value"),

@@ -435,7 +435,7 @@ def data(tmp_path: Path) -> Path:
     [
         (
             lambda image, label: cv2.imwrite(str(label), np.full((36, 64), 7, np.uint8)),
-            "png: label 7 is none of",
+            "png: label 7 is not one of",
         ),
         (lambda image, label: label.unlink(), "png: named in index.csv but missing"),
         (lambda image, label: image.write_bytes(b"noise"), "jpg: is corrupt"),

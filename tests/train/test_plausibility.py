@@ -252,7 +252,7 @@ def test_grey_with_alpha_is_grey(tmp_path: Path) -> None:
         ("bdd100k/images/100k/train", r"but .*bdd100k does \(bdd100k\)"),
         ("jpegs", "has no masks beside it"),
         ("empty", "looks like no known data set; it is empty"),
-        ("bdd100k.zip", "is a file; the folder of a data set is wanted"),
+        ("bdd100k.zip", "is a file; the folder of a data set is expected"),
     ],
 )
 def test_folder_next_to_the_right_one_is_refused_with_the_right_one(

@@ -104,7 +104,7 @@ def test_folder_in_use_is_left_as_it_is(
 ) -> None:
     assert run(published, listed(tmp_path, "0a000000-00000000,train,"), published) == 1
 
-    assert "is in use; name a folder that is empty" in capsys.readouterr().err
+    assert "is not empty; name a folder that is empty" in capsys.readouterr().err
     assert sorted(it.name for it in published.iterdir()) == ["images", "labels"]
 
 

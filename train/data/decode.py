@@ -71,7 +71,7 @@ class ByValue:
         wrong = label[class_map == _NO_CLASS]
         if wrong.size:
             known = ", ".join(map(str, sorted(self.classes)))
-            raise DataError(f"{where}: label {wrong[0]} is none of {known}")
+            raise DataError(f"{where}: label {wrong[0]} is not one of {known}")
         return class_map
 
 
@@ -98,7 +98,7 @@ class ByColour:
         nearest = np.minimum(np.searchsorted(self._codes, codes), len(self._codes) - 1)
         wrong = codes[self._codes[nearest] != codes]
         if wrong.size:
-            raise DataError(f"{file}: the colour #{wrong[0]:06x} is no class of this data set")
+            raise DataError(f"{file}: the colour #{wrong[0]:06x} is not a class of this data set")
         return self._classes[nearest]
 
 

@@ -78,9 +78,9 @@ def read_label_map(file: Path) -> Labels:
     colours: dict[Rgb, int] = {}
     for value, name in _entries(file):
         if isinstance(value, str) and value in _CLASSES:
-            raise DataError(f"{file}: {value}: {name} is the wrong way round: `{name}: {value}` is wanted")
+            raise DataError(f"{file}: {value}: {name} is the wrong way round: `{name}: {value}` is expected")
         if not isinstance(name, str) or name not in _CLASSES:
-            raise DataError(f"{file}: {value}: {name} is no class; known: {', '.join(_CLASSES)}")
+            raise DataError(f"{file}: {value}: {name} is not a class; known: {', '.join(_CLASSES)}")
         colour = _COLOUR.fullmatch(value) if isinstance(value, str) else None
         if colour:
             red, green, blue = (int(part, 16) for part in colour.groups())

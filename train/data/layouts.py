@@ -60,7 +60,7 @@ def recognise(root: str | Path, layout: str = AUTO) -> str:
     root = Path(root)
     if root.is_file():
         raise DataError(
-            f"{root}: is a file; the folder of a data set is wanted (archives have to be unpacked)"
+            f"{root}: is a file; the folder of a data set is expected (archives have to be unpacked)"
         )
     if not root.is_dir():
         raise DataError(f"{root}: no such folder")

@@ -89,12 +89,12 @@ def _open(root: Path) -> tuple[NDArray[np.uint8], NDArray[Any]]:
     if images_rgb.ndim != 4 or images_rgb.shape[3] != 3 or images_rgb.dtype != np.uint8:
         raise DataError(
             f"{root / IMAGE_FILE}: is {images_rgb.dtype} of shape {images_rgb.shape};"
-            " uint8 of (frames, height, width, 3) is wanted"
+            " uint8 of (frames, height, width, 3) is expected"
         )
     if labels.dtype.kind not in "iu" or labels.shape != images_rgb.shape[:3]:
         raise DataError(
             f"{root / LABEL_FILE}: is {labels.dtype} of shape {labels.shape};"
-            f" whole numbers of shape {images_rgb.shape[:3]} are wanted, to match {IMAGE_FILE}"
+            f" whole numbers of shape {images_rgb.shape[:3]} are expected, to match {IMAGE_FILE}"
         )
     return images_rgb, labels
 

@@ -98,7 +98,7 @@ class BagSource(Source):
         name = f"{self._path}{MARK}{topic.name}"
         first, times_ns = _look_ahead(bag, topic)
         if first is None:
-            raise SourceError(f"{name}: holds no message")
+            raise SourceError(f"{name}: contains no message")
         if not first.problem and (fields := lacking(first.message, topic.type_name)):
             raise SourceError(f"{name}: {topic.type_name} has no {', '.join(fields)} in this bag")
         self._decoder = _decoder(
@@ -150,7 +150,7 @@ class BagSource(Source):
         types = {name.strip("/"): type_name for name, type_name in bag.all_topics.items()}
         if type_name := types.get(self._wanted.strip("/")):
             raise SourceError(
-                f"{self._path}: {self._wanted} has messages of {type_name}, which are no pictures; "
+                f"{self._path}: {self._wanted} has messages of {type_name}, which are not pictures; "
                 f"topics with pictures are {listed}"
             )
         raise SourceError(
@@ -205,7 +205,7 @@ class BagSource(Source):
                 self._report()
 
     def _report(self) -> None:
-        log.warning(f"{self._source_id}: {self._problem}; it is left out, as others like it")
+        log.warning(f"{self._source_id}: {self._problem}; it is left out, like others of its kind")
 
     def _take(self) -> BagMessage | None:
         message, self._peeked = self._peek(), None

@@ -178,7 +178,7 @@ class Decoder:
         """
         reason = problem or self._completeness.problem(is_read_through=self._read_error is None)
         if self._read_error and self._read_error.errno in _OF_THE_DISK:
-            reason = f"{os.strerror(self._read_error.errno).lower()} as it was read on"
+            reason = f"{os.strerror(self._read_error.errno).lower()} when reading on"
         if reason:
             of_about = f" of about {self.frames_expected}" if self.frames_expected else ""
             seen = f"{frames_read} frames{of_about} read"

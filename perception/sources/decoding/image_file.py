@@ -172,7 +172,7 @@ def _named_otherwise(content: bytes) -> str:
     """A message for a format that is read only under its own suffix; empty for anything else."""
     for at, mark, kind, suffix in _READ_BY_OTHER_NAMES:
         if content.startswith(mark, at):
-            return f"is in fact a {kind}; convert it, or give it alone under its own suffix ({suffix})"
+            return f"is actually a {kind}; convert it, or give it alone under its own suffix ({suffix})"
     return ""
 
 

@@ -29,7 +29,7 @@ def why_unreadable(file: Path) -> str:
     if not head:
         return "is empty"
     if text.startswith(b"v=0") or file.suffix.lower() == ".sdp":
-        return "describes a network stream (SDP), which is not read; give the rtsp:// address of that stream"
+        return "describes a network stream (SDP), which is not supported; give that stream's rtsp:// address"
     if other := what_else(head):
         return other
     if head[4:8] == b"ftyp" or is_index_behind(head):
@@ -42,7 +42,7 @@ def what_else(head: bytes) -> str:
     if is_web_page(head):
         return "is a web page"
     if head.lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith(b"version https://git-lfs"):
-        return "is a pointer of Git LFS; `git lfs pull` fetches the file itself"
+        return "is a Git LFS pointer; `git lfs pull` fetches the file itself"
     return "is an archive; unpack it" if head.startswith(_ARCHIVES) else ""
 
 
@@ -67,7 +67,7 @@ def why_no_video(start: bytes, head: str) -> str:
         head: status and type.
     """
     if not start:
-        return f"the server answers {head}, and sends nothing"
+        return f"the server answers {head}, but sends nothing"
     if is_web_page(start):
         return f"the server answers {head}: a web page, not a video; perhaps a login page, or the camera's"
     return ""

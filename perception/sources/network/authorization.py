@@ -73,8 +73,8 @@ def best_of(challenges: list[Challenge]) -> Challenge:
     """The strongest supported challenge; raises SourceError if none is supported."""
     known = [challenge for challenge in challenges if challenge.strength >= 0]
     if not known:
-        asked = " or ".join(dict.fromkeys(map(str, challenges))) or "a way that it does not name"
-        raise SourceError(f"asks for a password by {asked}; known are Digest and Basic")
+        asked = " or ".join(dict.fromkeys(map(str, challenges))) or "a method that it does not name"
+        raise SourceError(f"asks for a password by {asked}; Digest and Basic are supported")
     return min(known, key=lambda challenge: challenge.strength)
 
 

@@ -26,12 +26,12 @@ _MEANINGS: Final = {
     451: "it does not understand a parameter",
     453: "it has no bandwidth left for one more viewer",
     454: "it has lost the session",
-    461: "it does not send in the way that was asked for; try --rtsp-transport tcp or udp",
+    461: "it does not support the requested transport; try --rtsp-transport tcp or udp",
     500: "the fault is the server's own",
     501: "it does not know such requests",
-    502: "what stands behind it does not answer; the fault is the server's own",
+    502: "the server behind it does not answer; the fault is the server's own",
     503: "it is busy, or not ready yet; try again later, or with --open-retries forever",
-    504: "what stands behind it does not answer in time",
+    504: "the server behind it does not answer in time",
 }
 _REASONS: Final = {453: "Not Enough Bandwidth", 454: "Session Not Found", 461: "Unsupported Transport"}
 
@@ -99,7 +99,7 @@ def no_answer(error: Exception, address: Address) -> SourceError | TimeoutError:
             return SourceError(f"{error.strerror}: there is no way to that host from here")
         case OSError():
             return SourceError(error.strerror or text_of(error))
-    return SourceError(f"no answer that can be read: {type(error).__name__}")
+    return SourceError(f"unreadable answer: {type(error).__name__}")
 
 
 def other_protocol(line: str, address: Address) -> str:

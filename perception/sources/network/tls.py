@@ -61,12 +61,12 @@ class CertificateSettings(Checked):
     """PEM file of the certificate authorities that https://, rtsps:// and mqtts:// trust, in place of the
     system's."""
     tls_insecure: bool = False
-    """Take any certificate: whoever answers gets the password and can send pictures."""
+    """Accept any certificate: whoever answers gets the password and can send pictures."""
 
     def __post_init__(self) -> None:
         """Validate the settings; raises ValueError."""
         if self.tls_ca and self.tls_insecure:
-            raise ValueError("tls_insecure takes any certificate, and tls_ca some; leave one of them out")
+            raise ValueError("tls_insecure accepts any certificate, tls_ca only some; leave one of them out")
         super().__post_init__()
 
     @property

@@ -50,7 +50,7 @@ def has_variants(text: str) -> bool:
 def playlist_of(text: str, url: str) -> Playlist:
     """Parse a media playlist; raises SourceError if it is malformed."""
     if "#EXT-X-" not in text:
-        raise SourceError("is a list of videos (M3U) and no HLS playlist; give one of its entries")
+        raise SourceError("is a list of videos (M3U), not an HLS playlist; give one of its entries")
     number, longest_s, duration_s = 0, 0.0, 0.0
     has_end = is_discontinuous = is_missing = False
     init: Place | None = None

@@ -30,7 +30,9 @@ def fetch_file(place: Place) -> Iterator[bytes]:
     """The bytes of a `file:` URL, piece by piece; raises SourceError."""
     parts = urlsplit(place.url)
     if parts.scheme != "file":
-        raise SourceError("refers to addresses on the net; give its own address, http(s)://…, as --source")
+        raise SourceError(
+            "refers to addresses on the network; give its own address, http(s)://…, as --source"
+        )
     left_bytes = place.end - place.first if place.end else 1 << 62
     try:
         with open(url2pathname(parts.path), "rb") as file:

@@ -309,5 +309,5 @@ def test_share_that_is_not_in_percent_is_refused_in_one_line(text: str, tmp_path
 def test_file_that_is_no_report_is_refused_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text("{}")
 
-    with pytest.raises(ReportError, match=r"a\.json: no report of drivable-bench"):
+    with pytest.raises(ReportError, match=r"a\.json: not a report of drivable-bench"):
         run(CompareConfig(str(tmp_path / "a.json"), "b.json"))

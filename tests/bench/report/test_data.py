@@ -124,7 +124,7 @@ def test_report_that_cannot_be_written_leaves_the_old_one(report: Report, tmp_pa
 def test_file_that_is_no_report_is_refused_in_one_line(text: str, tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text(text)
 
-    with pytest.raises(ReportError, match=r"a\.json: no report of drivable-bench") as refused:
+    with pytest.raises(ReportError, match=r"a\.json: not a report of drivable-bench") as refused:
         load(tmp_path / "a.json")
 
     assert "\n" not in str(refused.value)
@@ -133,7 +133,7 @@ def test_file_that_is_no_report_is_refused_in_one_line(text: str, tmp_path: Path
 def test_bytes_that_are_no_text_are_no_report(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_bytes(b"\xff\xfe\x00")
 
-    with pytest.raises(ReportError, match=r"a\.json: no report of drivable-bench"):
+    with pytest.raises(ReportError, match=r"a\.json: not a report of drivable-bench"):
         load(tmp_path / "a.json")
 
 

@@ -12,9 +12,9 @@ from bench.report.machine import of_installation, versions
 
 def test_installation_gives_its_versions_and_another_python_is_refused() -> None:
     assert of_installation(sys.executable)["versions"] == versions()
-    with pytest.raises(ValueError, match="/bin/false: is no Python with drivable and a bench like"):
+    with pytest.raises(ValueError, match="/bin/false: is not a Python with drivable and a bench like"):
         of_installation("/bin/false")
-    with pytest.raises(ValueError, match="/bin/true: is no Python with drivable"):
+    with pytest.raises(ValueError, match="/bin/true: is not a Python with drivable"):
         of_installation("/bin/true")
 
 

@@ -52,7 +52,7 @@ def provide_packages(folder: Path) -> Path:
     if not (packages / "onnxruntime").is_dir():
         command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(packages)]
         subprocess.run([*command, *PACKAGES], check=True, stdout=sys.stderr)
-        # Of NVIDIA's package the headers are wanted; its libraries would be found before the stub's.
+        # Of NVIDIA's package the headers are expected; its libraries would be found before the stub's.
         shutil.rmtree(packages / "nvidia" / "cu13" / "lib")
     return packages
 
