@@ -19,5 +19,9 @@ class Account:
     def problem(self, *, is_over: bool) -> str | None:
         """What does not balance, in one line, or None; in the end nothing is held any more."""
         missing = self.came - sum(self.became.values()) - (0 if is_over else self.held)
+        if not missing:
+            return None
         became = ", ".join(f"{count} {name}" for name, count in self.became.items())
-        return f"{self.place}: {missing} of {self.came} unaccounted for ({became})" if missing else None
+        if missing < 0:
+            return f"{self.place}: {-missing} more accounted for than the {self.came} that came ({became})"
+        return f"{self.place}: {missing} of {self.came} unaccounted for ({became})"
