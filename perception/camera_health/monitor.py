@@ -17,6 +17,9 @@ from perception.frame import CameraState, ImageStats
 VERGES: Final = (np.s_[5:7, :3], np.s_[5:7, -3:])
 """Blocks beside the road, lit by daylight but hardly by headlights."""
 
+CLIPPED_SHARE: Final = 0.1
+"""Share of nearly white pixels from which a picture that is bright everywhere is overexposed, not fogged."""
+
 
 @dataclass(frozen=True)
 class HealthSettings:
@@ -47,7 +50,7 @@ class HealthSettings:
     glare_share: float = 0.35
     """Glare if more than this share of the picture is nearly white; 1 turns it off."""
     veil_luma: float = 100.0
-    """Fog, or a fogged lens, if less than a hundredth of the picture is darker; 255 turns it off."""
+    """Fogged or overexposed if less than a hundredth of the picture is darker; 255 turns both off."""
     sharpness: float = 0.48
     """Blurred if the ratio of fine to coarse detail is below this; 0 turns it off."""
 
@@ -162,10 +165,13 @@ def poor_view(
     is_covered = {
         part: part in lost_parts or covers_light(stats, part, settings) for part in stats.part_structure
     }
+    is_bright = stats.darkest_luma > settings.veil_luma
+    is_clipped = stats.saturated_share > CLIPPED_SHARE
     # reasons for the whole picture come before those for halves, which they may cause
     return {
         "dark": is_dark(stats, settings),
-        "fogged": stats.darkest_luma > settings.veil_luma,
+        "overexposed": is_bright and is_clipped,
+        "fogged": is_bright and not is_clipped,
         "blurred": stats.sharpness is not None and stats.sharpness < settings.sharpness,
         **{f"{part} half covered": holds for part, holds in is_covered.items()},
         "glare": stats.saturated_share > settings.glare_share,

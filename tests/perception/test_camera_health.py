@@ -113,6 +113,7 @@ def states(verdicts: Iterable[Verdict]) -> set[CameraState]:
         (replace(ROAD, saturated_share=0.5), "degraded", "glare"),
         (replace(ROAD, sharpness=0.3), "degraded", "blurred"),
         (replace(ROAD, darkest_luma=130), "degraded", "fogged"),
+        (replace(ROAD, darkest_luma=130, saturated_share=0.2), "degraded", "overexposed"),
     ],
 )
 @pytest.mark.parametrize("rate_hz", [5.0, 10.0, 30.0, 60.0])
