@@ -13,7 +13,7 @@ from bench.config import AccuracyConfig, BenchConfig, CompareConfig, InferConfig
 from bench.task import EXPECTED
 from perception.cli.command import INTERRUPTED, NOTHING_GIVEN
 from perception.cli.log import command_log, print_line, set_verbosity, show
-from perception.cli_config import config_files, log_level, parse, usage
+from perception.cli_config import SettingsError, config_files, log_level, parse, usage
 from perception.cli_config.command_line import refuse_command
 from perception.cli_config.names import known_settings
 from perception.system.redaction import redacted_line
@@ -61,6 +61,8 @@ def _main(given: list[str]) -> int:
         kind, module, description, positional = COMMANDS[name]
         config = parse(kind, f"{NAME} {name}", description, given[1:], positional=positional)
         rows, status = import_module(module).run(config)
+    except SettingsError as error:
+        return _wrong(str(error), error.status)
     except ModuleNotFoundError as error:  # found before anything is measured
         return _wrong(f"{error.name} is not installed; pip install 'drivable[bench]'")
     except OSError as error:

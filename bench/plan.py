@@ -13,6 +13,7 @@ from bench.engines import EngineName
 from bench.report.data import Missing
 from bench.scenarios.offline import OUTPUTS
 from bench.task import ScenarioName, Task
+from perception.cli_config import SettingsError
 from perception.inference.engines.providers import ProviderName
 from perception.inference.zoo import model_file, shipped_models
 from perception.system.redaction import redacted_url
@@ -38,7 +39,7 @@ def plan(config: BenchConfig, has_gpu: bool) -> Plan:
 
     Raises:
         FileNotFoundError: if a model, a plain graph, the data or the video is not there; in one line.
-        ValueError: if a plain graph belongs to no model, or to one that has another.
+        SettingsError: if a plain graph belongs to no model, or to one that has another.
     """
     if config.source != "synthetic" and not Path(config.source).is_file():
         raise FileNotFoundError(
@@ -116,12 +117,12 @@ def _baselines(config: BenchConfig, models: Sequence[str]) -> Iterator[Task]:
         stem = file.stem.replace("_plain", "-plain").removesuffix("-plain")
         model = next((model for model in models if Path(model).stem == stem), None)
         if model is None:
-            raise ValueError(
-                f"{graph}: a plain graph has the name of its model, MODEL-plain.onnx, and {stem} is none of "
-                f"{', '.join(models)}"
+            raise SettingsError(
+                f"{graph}: a plain graph has the name of its model, MODEL-plain.onnx, and {stem} is not one "
+                f"of {', '.join(models)}"
             )
         if model in graphs:
-            raise ValueError(f"{graph}: {model} has {graphs[model]} already; one plain graph a model")
+            raise SettingsError(f"{graph}: {model} has {graphs[model]} already; one plain graph a model")
         graphs[model] = graph
         options = {"file": str(file.resolve()), "frames": config.frames}
         for to in OUTPUTS:

@@ -12,7 +12,7 @@ from typing import Final
 from export.config import ExportConfig
 from perception.cli.command import INTERRUPTED, NOTHING_GIVEN
 from perception.cli.log import command_log, print_line, set_verbosity, show
-from perception.cli_config import config_files, log_level, parse, usage
+from perception.cli_config import SettingsError, config_files, log_level, parse, usage
 from perception.cli_config.command_line import refuse_command
 from perception.cli_config.names import known_settings
 from perception.inference.engines import EngineError
@@ -69,25 +69,26 @@ def _main(given: list[str]) -> int:
         from export.package import ExportError
         from export.verify import GateError
 
-        errors = (ExportError, GateError, EngineError, ValueError)  # SettingsError and others are ValueErrors
+        errors = (ExportError, GateError, EngineError, ValueError)
         # The exporter's own deprecations and notes are of no use to users of this command.
         warnings.filterwarnings("ignore", module=r"(torch|onnxscript|copyreg)(\..*)?")
         for name in ("torch.onnx", "onnxscript", "onnx_ir"):
             logging.getLogger(name).setLevel(logging.ERROR)
         try:
             return _run(given)
+        except SettingsError as error:
+            return _fail(str(error), error.status)
         except errors as error:
             return _fail(one_line(error))
     except ModuleNotFoundError as error:
         return _fail(f"{error.name} is not installed; pip install 'drivable[export]'")
     except KeyboardInterrupt:
-        _fail("interrupted; nothing was written")
-        return INTERRUPTED
+        return _fail("interrupted; nothing was written", INTERRUPTED)
 
 
-def _fail(why: str) -> int:
+def _fail(why: str, status: int = 1) -> int:
     log.error(why)
-    return 1
+    return status
 
 
 def _run(given: list[str]) -> int:

@@ -23,6 +23,7 @@ from perception.sinks.jsonl import JsonlSettings
 from perception.sinks.masks import MasksSettings
 from perception.sinks.mcap import McapSettings
 from perception.sinks.mqtt import MqttSettings
+from perception.sinks.naming import refuse_folder
 from perception.sinks.overlay_sink import OverlaySettings
 from perception.sinks.registry import SINKS
 from perception.sinks.rotation import RecordingSettings
@@ -66,6 +67,12 @@ class ReportSettings(HttpSettings):
 
     summary: Annotated[str, "FILE"] | None = None
     """File for the counts and times of the run, as JSON."""
+
+    def __post_init__(self) -> None:
+        """Validate the settings; raises ValueError."""
+        if self.summary is not None:
+            refuse_folder("summary", self.summary)
+        super().__post_init__()
 
 
 @dataclass(frozen=True)

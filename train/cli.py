@@ -11,7 +11,7 @@ import cv2
 
 from perception.cli.command import INTERRUPTED, NOTHING_GIVEN
 from perception.cli.log import command_log, print_line, set_verbosity, show
-from perception.cli_config import config_files, log_level, parse, usage
+from perception.cli_config import SettingsError, config_files, log_level, parse, usage
 from perception.cli_config.command_line import refuse_command
 from perception.cli_config.names import known_settings
 from perception.system.process import keep_buffers
@@ -57,7 +57,9 @@ def _main(given: list[str]) -> int:
         _train(given) if name is None else COMMANDS[name](given[1:], print_line)
     except ModuleNotFoundError as error:
         return _fail(f"{error.name} is not installed; pip install 'drivable[train]'")
-    except ValueError as error:  # settings, data, checkpoints, the loop and reports raise subclasses of it
+    except SettingsError as error:
+        return _fail(str(error), error.status)
+    except ValueError as error:  # data, checkpoints, the loop and reports raise subclasses of it
         return _fail(str(error))
     except OSError as error:
         return _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
@@ -81,7 +83,7 @@ def _train(arguments: list[str]) -> None:
     train(config, print_line)
 
 
-def _fail(line: str) -> int:
+def _fail(line: str, status: int = 1) -> int:
     """Report an error; the exit status."""
     log.error(line)
-    return 1
+    return status

@@ -27,6 +27,7 @@ from bench.report.data import Report, Result, busy_verdict, load
 from bench.report.format import aligned, counted
 from bench.report.rows import STAGES, Find, at
 from bench.task import ScenarioName, Task
+from perception.cli_config import SettingsError
 
 CONFIDENCE: Final = 0.95
 """That all intervals of one comparison hold."""
@@ -347,9 +348,9 @@ def _latency(share: float) -> Find:
 
 
 def _share(text: str) -> float:
-    """ "5%" is 0.05; raises ValueError."""
+    """ "5%" is 0.05; raises SettingsError."""
     if not re.fullmatch(r"\d+(\.\d+)?\s*%", text.strip()):
-        raise ValueError(f"--fail-over {text}: write it in percent, such as 5%")
+        raise SettingsError(f"--fail-over {text}: write it in percent, such as 5%")
     return float(text.strip().removesuffix("%")) / 100
 
 

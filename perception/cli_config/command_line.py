@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import mimetypes
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -12,7 +13,7 @@ from typing import Any, Final, NoReturn, get_args, get_origin
 
 import yaml
 
-from perception.cli_config.error import SettingsError, UsageError
+from perception.cli_config.error import SettingsError
 from perception.cli_config.names import is_open_list, nearest, resolved, switch_of, unknown
 from perception.cli_config.yaml_file import YamlError, composed
 
@@ -61,10 +62,10 @@ def help_topic(given: Sequence[str]) -> str | None:
 
 
 def log_level(given: Sequence[str]) -> int:
-    """Of `logging`, as --verbose or --quiet ask for it; raises UsageError if both do."""
+    """Of `logging`, as --verbose or --quiet ask for it; raises SettingsError if both do."""
     asked = [option for option in LOG_LEVELS if option in given]
     if len(asked) > 1:
-        raise UsageError(f"{' and '.join(asked)} contradict each other; leave one out")
+        raise SettingsError(f"{' and '.join(asked)} contradict each other; leave one out")
     return LOG_LEVELS[asked[0]] if asked else logging.INFO
 
 
@@ -78,14 +79,20 @@ def read_command_line(
         positional: settings that may be typed without their names, in this order.
 
     Raises:
-        SettingsError: for what is no option, an unknown one, or one without its value.
-        UsageError: for a setting that is given with and without its name, and differently.
+        SettingsError: for what is no option, an unknown one, one without its value, or a setting that is
+            given with and without its name, and differently.
     """
     line = CommandLine()
     words: list[str] = []
     rest = list(given)
+    switch_before = ""
+    after_switch: dict[str, str] = {}  # words that may be meant as a switch's value
+    last_of_list: dict[str, str] = {}  # of several words that a list took
     while rest:
         argument = rest.pop(0)
+        if not argument.startswith("--") and switch_before:
+            after_switch[argument] = switch_before
+        switch_before = ""
         if argument == "--" and positional:
             words += rest
             break
@@ -118,8 +125,11 @@ def read_command_line(
         elif hint is bool:
             says = bool(rest) and (rest[0].lower() in _SWITCHED or bool(_DIGITS.fullmatch(rest[0])))
             values = [rest.pop(0) if says else "true"]
+            switch_before = "" if says else name
         else:
             values = _values_before_next(rest, takes_many=is_open_list(hint))
+            if len(values) > 1:
+                last_of_list[name] = values[-1]
         if not values or not all(one.strip() for one in values):
             raise SettingsError(f"{name} has no value; {typed_name} VALUE is expected")
         for one in values:
@@ -129,7 +139,11 @@ def read_command_line(
         else:
             node = _node(values, hint, name)
             line.values[name] = _with(line.values.get(name), node, name, adds or is_open_list(hint))
+    if len(words) + ("source" in line.values) > len(positional):
+        _refuse_switch_values(words, after_switch)
     _add_words(line, words, known, positional)
+    if "source" in positional and "source" not in line.values:
+        _refuse_source_in_list(last_of_list)
     return line
 
 
@@ -170,15 +184,17 @@ def _add_words(
     for at, word in enumerate(words):
         name = positional[at] if at < len(positional) else None
         is_other = "source" in positional and bool(_by_ending(word, known))
+        if name and not word.strip():
+            raise SettingsError(f"{name} is {word!r}; it must not be empty")
         if not word.strip() or is_other or not positional:
             raise SettingsError(f"{word or repr(word)}: {bare_word(word, known)}")
         if name is None:
             one = "one is expected" if len(positional) == 1 else f"{len(positional)} are expected"
-            raise UsageError(f"{word} is one too many after {' '.join(words[:at])}; {one}")
+            raise SettingsError(f"{word} is one too many after {' '.join(words[:at])}; {one}")
         _refuse_quotes(name, word)
         before = line.values.get(name)
         if isinstance(before, yaml.ScalarNode) and before.value != word:
-            raise UsageError(f"{name} is given twice: {word} and --{name} {before.value}; leave one out")
+            raise SettingsError(f"{name} is given twice: {word} and --{name} {before.value}; leave one out")
         line.values[name] = yaml.ScalarNode(_TEXT, word)
 
 
@@ -188,13 +204,39 @@ def _refuse_several(files: Sequence[str]) -> None:
         return
     if all(os.path.exists(file) for file in files):
         first = Path(files[0])
-        raise UsageError(
-            f"source is one, and {len(files)} files stand there, as where the shell replaces a pattern; in "
-            f"quotes a pattern of images stays: '{first.with_name('*' + first.suffix)}' "
+        raise SettingsError(
+            f"there can be one source, and {len(files)} files are given; if the shell expanded a pattern of "
+            f"images, put it in quotes: '{first.with_name('*' + first.suffix)}' "
             f"(videos are given one at a time)"
         )
     if os.path.exists(whole := " ".join(files)):
-        raise UsageError(f"{files[0]}: a file name with spaces needs quotes: '{whole}'")
+        raise SettingsError(f"{files[0]}: a file name with spaces needs quotes: '{whole}'")
+
+
+def _refuse_switch_values(words: Sequence[str], after_switch: Mapping[str, str]) -> None:
+    """Where a word too many stands behind a switch, and is neither of its values nor like a source."""
+    for word in words:
+        if word in after_switch and not _may_be_source(word):
+            raise SettingsError(f"{after_switch[word]} is {word}; true or false is expected")
+
+
+def _refuse_source_in_list(last_of_list: Mapping[str, str]) -> None:
+    """Where a list has taken the source for one of its values."""
+    for name, word in last_of_list.items():
+        kind = (mimetypes.guess_type(word)[0] or "").partition("/")[0]
+        if kind in ("video", "image") or _is_address(word) or os.path.exists(word):
+            raise SettingsError(
+                f"{name} takes all words up to the next option, {word} among them; name the source before "
+                f"it, or as --source {word}"
+            )
+
+
+def _is_address(word: str) -> bool:
+    return word in ("0", "1") or word.startswith(("/dev/", "synthetic")) or "://" in word
+
+
+def _may_be_source(word: str) -> bool:
+    return bool(Path(word).suffix) or "/" in word or _is_address(word) or os.path.exists(word)
 
 
 def _is_option(argument: str) -> bool:
@@ -272,9 +314,7 @@ def _by_ending(word: str, known: Mapping[str, Any]) -> str | None:
 
 def bare_word(word: str, known: Mapping[str, Any]) -> str:
     """What a file, folder or name without an option before it may be: "a source is named by --source …"."""
-    is_address = word in ("0", "1") or word.startswith(("/dev/", "synthetic")) or "://" in word
-    is_name = not (Path(word).suffix or "/" in word or is_address or os.path.exists(word))
-    likely = ("model", "models") if is_name else ()
+    likely = () if _may_be_source(word) else ("model", "models")
     for name in (_by_ending(word, known), *likely, "source", "data", "model", "models", "file"):
         if name and (name in known or name == "config"):
             what = _WHAT.get(name, f"a {name}")

@@ -13,14 +13,8 @@ class SettingsError(ValueError):
     It may quote what was given, and that may be an address: no password gets into the message.
     """
 
-    status: ClassVar[int] = 1
-    """Exit status of a command that ends by it."""
+    status: ClassVar[int] = 2
+    """Exit status of a command that ends by it: wrong usage."""
 
     def __init__(self, message: str) -> None:
         super().__init__(redacted(" ".join(message.split())))
-
-
-class UsageError(SettingsError):
-    """A command line that contradicts itself."""
-
-    status = 2

@@ -19,22 +19,30 @@ from perception.sinks.claim import Claim
 from perception.sinks.file_sink import FileSink
 from perception.sinks.jsonl_metres import metres_record
 from perception.sinks.kind import SinkKind
+from perception.sinks.naming import refuse_folder
 from perception.sinks.open_file import AtomicLineWriter, OpenMode
 from perception.sinks.rotation import RecordingPolicy
 from perception.sinks.sink import Sink, SinkError
 from perception.sources.source import SourceInfo
 from perception.system.json_text import json_text
+from perception.system.plugins import Checked
 
 SCHEMA: Final = 5
 STDOUT: Final = "-"
 
 
 @dataclass(frozen=True)
-class JsonlSettings:
+class JsonlSettings(Checked):
     """Records, a line of JSON for each frame."""
 
     jsonl: Annotated[str, "FILE|-"] | None = None
     """Records to write, one JSON object per line: a file, or - for standard output."""
+
+    def __post_init__(self) -> None:
+        """Validate the settings; raises ValueError."""
+        if self.jsonl is not None:
+            refuse_folder("jsonl", self.jsonl)
+        super().__post_init__()
 
 
 def build_jsonl(settings: JsonlSettings, policy: RecordingPolicy, info: SourceInfo) -> Sink:

@@ -13,6 +13,7 @@ from perception.ros.settings import is_name
 from perception.sinks.claim import Claim
 from perception.sinks.file_sink import FileSink
 from perception.sinks.kind import SinkKind
+from perception.sinks.naming import refuse_folder
 from perception.sinks.open_file import OpenMode
 from perception.sinks.rotation import RecordingPolicy, Segments
 from perception.sinks.sink import Sink, SinkError
@@ -51,6 +52,8 @@ class McapSettings(Checked):
 
     def __post_init__(self) -> None:
         """Validate the settings; raises ValueError."""
+        if self.mcap is not None:
+            refuse_folder("mcap", self.mcap)
         if not 1 <= self.mcap_quality <= 100:
             raise ValueError(f"mcap_quality is {self.mcap_quality}; it must be from 1 to 100")
         if not (self.mcap_prefix.startswith("/") and is_name(self.mcap_prefix[1:])):

@@ -19,6 +19,7 @@ from perception.sinks.sink import Sink, SinkError
 from perception.sources.network.tls import CertificateSettings
 from perception.sources.source import SourceInfo
 from perception.system.json_text import json_text
+from perception.system.redaction import redacted_url
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +45,7 @@ class MqttSettings(CertificateSettings):
             try:
                 BrokerAddress.of(self.mqtt)
             except ValueError as error:
-                raise ValueError(f"mqtt: {error}") from None
+                raise ValueError(f"mqtt is {redacted_url(self.mqtt)}: {error}") from None
         super().__post_init__()
 
 

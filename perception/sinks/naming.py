@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,6 +10,12 @@ from pathlib import Path
 from threading import Lock
 
 from perception.system.atomic_file import write_atomically
+
+
+def refuse_folder(setting: str, file: str) -> None:
+    """Raise ValueError for a value that ends as the name of a folder, where a file is written."""
+    if file.endswith(("/", os.sep)):
+        raise ValueError(f"{setting} is {file}, a folder; name a file in it")
 
 
 @dataclass(frozen=True)

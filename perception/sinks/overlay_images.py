@@ -49,14 +49,15 @@ class OverlayImageSink(FileSink[AtomicLineWriter]):
             policy: what happens to an existing file, and how much room stays free.
 
         Raises:
-            SinkError: for an unknown suffix, or a quality for a format without one.
+            SinkError: for an unknown suffix.
+            ValueError: for a quality for a format without one.
         """
         super().__init__(file, Path(file), policy)
         self._quality, self._suffix, self._pictures = quality, Path(file).suffix.lower(), 0
         if self._suffix not in SUFFIXES:
             raise SinkError(f"{file}: unknown kind of image; its name has to end in {', '.join(SUFFIXES)}")
-        if quality is not None and self._suffix == _LOSSLESS:
-            raise SinkError(f"{file}: PNG is lossless; leave --quality out, or name a .jpg or .webp")
+        if quality is not None:
+            check_has_quality(file)
 
     def _make(self, path: Path, opening: OpenMode, claim: Claim) -> AtomicLineWriter:
         if opening == "continue" and path.exists() and path.stat().st_size:
@@ -79,6 +80,12 @@ class OverlayImageSink(FileSink[AtomicLineWriter]):
         super()._end_segment()
         if is_empty and segment and segment.path and segment.path.is_file():
             Path(os.path.realpath(segment.path)).unlink(missing_ok=True)  # a link to it stays
+
+
+def check_has_quality(file: str) -> None:
+    """Raise ValueError for a format without one."""
+    if Path(file).suffix.lower() == _LOSSLESS:
+        raise ValueError(f"{file}: PNG is lossless; leave --quality out, or name a .jpg or .webp")
 
 
 def one_picture_alone(out: str) -> str:

@@ -9,7 +9,12 @@ from typing import Annotated, Final, Literal
 
 from perception.sinks.earlier_files import OVERLAYS, EarlierKind
 from perception.sinks.kind import SinkKind
-from perception.sinks.overlay_images import OverlayFolderSink, OverlayImageSink, one_picture_alone
+from perception.sinks.overlay_images import (
+    OverlayFolderSink,
+    OverlayImageSink,
+    check_has_quality,
+    one_picture_alone,
+)
 from perception.sinks.overlay_picture import SUFFIXES
 from perception.sinks.rotation import RecordingPolicy
 from perception.sinks.sink import Sink, SinkError
@@ -32,11 +37,16 @@ class OverlaySettings(Checked):
         """Validate the settings; raises ValueError."""
         if self.quality is not None and not 1 <= self.quality <= 100:
             raise ValueError(f"quality is {self.quality}; it must be from 1 to 100")
+        if self.out is not None:
+            if out_kind(self.out) is None:
+                raise ValueError(_unknown_kind(self.out))
+            if self.quality is not None and out_kind(self.out) == "image":
+                check_has_quality(self.out)
         super().__post_init__()
 
 
 def build_overlay(settings: OverlaySettings, policy: RecordingPolicy, info: SourceInfo) -> Sink:
-    """The sink for `settings.out`; raises SinkError for an unknown suffix, or one image of many frames."""
+    """The sink for `settings.out`; raises SinkError for one image of many frames."""
     out = str(settings.out)
     match out_kind(out):
         case "folder":
@@ -48,8 +58,12 @@ def build_overlay(settings: OverlaySettings, policy: RecordingPolicy, info: Sour
         case "video":
             quality = VIDEO_QUALITY if settings.quality is None else settings.quality
             return OverlayVideoSink(out, quality, policy)
-    raise SinkError(
-        f"{out}: unknown kind of overlay; end its name in {' or '.join(CONTAINERS)} (a video), "
+    raise SinkError(_unknown_kind(out))  # a folder without a / that was removed since
+
+
+def _unknown_kind(out: str) -> str:
+    return (
+        f"{out}: unknown kind of overlay; its name has to end in {' or '.join(CONTAINERS)} (a video), "
         f"{', '.join(SUFFIXES)} (a single image) or / (a folder of images)"
     )
 

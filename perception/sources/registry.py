@@ -8,6 +8,7 @@ from dataclasses import replace
 from functools import cache, partial
 from typing import Any, Final, NamedTuple
 
+from perception.cli_config.error import SettingsError
 from perception.sources.bag.bag_source import BAG
 from perception.sources.camera import CAMERA
 from perception.sources.choice import BEST
@@ -101,15 +102,16 @@ def build_source(source: str | Spec, settings: object = None) -> Source:
 
     Raises:
         SourceError: if it has none of the known forms; the message lists them.
+        SettingsError: if it has no use for one of the settings.
     """
     reading = part_of(settings, SourceSettings)
     name, spec = source if isinstance(source, Spec) else Spec.of(source)
     kind = SOURCES[name]
     own = kind.own(settings)
     if reading.stream != BEST and not kind.has_choice:
-        raise SourceError(f"{redacted_url(spec)}: has one video; leave --stream {reading.stream} out")
+        raise SettingsError(f"{spec}: has one video; leave --stream {reading.stream} out")
     if reading.loop and kind.is_once:
-        raise SourceError(f"{spec}: is a pipe, which gives everything once; leave --loop out")
+        raise SettingsError(f"{spec}: is a pipe, which gives everything once; leave --loop out")
     is_live = kind.is_live(spec)
     is_isolated = IS_SUPPORTED and (is_live or (reading.isolate and not kind.is_once))
     where = ", read in a process of its own" if is_isolated else ""

@@ -98,7 +98,7 @@ def test_plain_graph_belongs_to_the_model_that_it_is_named_after(
 def test_plain_graph_of_no_model_or_that_is_not_there_is_refused(tmp_path: Path) -> None:
     (tmp_path / "other.onnx").touch()
 
-    with pytest.raises(ValueError, match=r"other\.onnx: .* and other is none of rt_s"):
+    with pytest.raises(ValueError, match=r"other\.onnx: .* and other is not one of rt_s"):
         plan(BenchConfig(models=["rt_s"], plain=[str(tmp_path / "other.onnx")]), False)
     with pytest.raises(FileNotFoundError, match="no such plain graph"):
         plan(BenchConfig(models=["rt_s"], plain=[str(tmp_path / "rt_s_plain.onnx")]), False)
@@ -111,7 +111,7 @@ def test_model_has_one_plain_graph_and_no_other_models(tmp_path: Path) -> None:
 
     with pytest.raises(ValueError, match="one plain graph a model"):
         plan(BenchConfig(models=["rt_s"], plain=[str(graphs[0]), str(graphs[1])]), False)
-    with pytest.raises(ValueError, match="rt_s-int8 is none of rt_s"):
+    with pytest.raises(ValueError, match="rt_s-int8 is not one of rt_s"):
         plan(BenchConfig(models=["rt_s"], plain=[str(graphs[2])]), False)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from av.stream import Disposition
 
+from perception.cli_config import SettingsError
 from perception.sources import SourceSettings, build_source
 from perception.sources.choice import Choice, Offer, choice_note
 from perception.sources.source import EndOfSource, SourceError
@@ -171,5 +172,5 @@ def test_what_is_no_stream_is_refused(text: str) -> None:
 
 @pytest.mark.parametrize("spec", ["synthetic", "0"])
 def test_a_stream_of_what_has_one_video_is_refused(spec: str) -> None:
-    with pytest.raises(SourceError, match="has one video; leave --stream 1 out"):
+    with pytest.raises(SettingsError, match="has one video; leave --stream 1 out"):
         build_source(spec, SourceSettings(stream="1"))

@@ -143,7 +143,21 @@ def test_what_there_is_not_is_answered_with_what_there_is(typed: str, answer: st
         (["--verbos", "a.mp4"], "unknown setting --verbos; the nearest known one is --verbose"),
         (["out=o.mp4", "a.mp4"], "out=o.mp4: settings begin with two dashes: --out=o.mp4"),
         (["\u201ca.mp4\u201d"], "the shell understands only plain quotes"),
-        ([""], "no option precedes it"),
+        ([""], "source is ''; it must not be empty"),
+        (["a.mp4", "--health.enabled", "maybe"], "health.enabled is maybe; true or false is expected"),
+        (["--health.enabled", "maybe", "a.mp4"], "health.enabled is maybe; true or false is expected"),
+        (["--health", "maybe", "--source", "a.mp4"], "health.enabled is maybe; true or false is expected"),
+        (["--realtime", "a.mp4", "b.mp4"], "b.mp4 is one too many after a.mp4; one is expected"),
+        (["--http-hosts", "a", "b", "drive.mp4"], "or as --source drive.mp4"),
+        (
+            ["--http-hosts", "a", "rtsp://ann:hunter2@c/x"],
+            "name the source before it, or as --source rtsp://",
+        ),
+        (["--jsonl", "x/", "a.mp4"], "jsonl is x/, a folder; name a file in it"),
+        (["--summary", "x/", "a.mp4"], "summary is x/, a folder; name a file in it"),
+        (["--mcap", "x.mcap/", "a.mp4"], "mcap is x.mcap/, a folder; name a file in it"),
+        (["--mqtt", "broker", "a.mp4"], "mqtt is broker: it does not begin with mqtt:// or mqtts://"),
+        (["--mqtt", "ann:hunter2@broker", "a.mp4"], "mqtt is ann:***@broker: it does not begin with mqtt://"),
     ],
 )
 def test_command_line_that_cannot_be_used_is_one_line(arguments: list[str], line: str) -> None:
@@ -157,7 +171,7 @@ def test_pattern_that_the_shell_has_replaced_is_told_to_be_put_in_quotes(tmp_pat
 
     line = refusal("--source", *map(str, images), "--out", "z/")
 
-    assert "source is one, and 3 files stand there" in line
+    assert "there can be one source, and 3 files are given" in line
     assert f"stays: '{tmp_path}/*.jpg'" in line
     assert refusal(*map(str, images), "--out", "z/") == line
 
@@ -175,15 +189,38 @@ def test_name_with_blanks_is_told_to_be_put_in_quotes(tmp_path: Path) -> None:
         (["a.mp4", "--source", "b.mp4"], 2, "source is given twice: a.mp4 and --source b.mp4; leave one out"),
         (["a.mp4", "b.mp4"], 2, "b.mp4 is one too many after a.mp4; one is expected"),
         (["a.mp4", "--quiet", "--verbose"], 2, "--verbose and --quiet contradict each other; leave one out"),
-        (["rt_m.onnx"], 1, "rt_m.onnx: no option precedes it; a model is named by --model rt_m.onnx"),
+        (["rt_m.onnx"], 2, "rt_m.onnx: no option precedes it; a model is named by --model rt_m.onnx"),
+        (
+            ["a.mp4", "--overwrite", "--append"],
+            2,
+            "append continues existing outputs, and overwrite replaces",
+        ),
+        (["a.mp4", "--open"], 2, "open is for the live page; add --http 8080"),
+        (["a.mp4", "--out", "z.png", "--quality", "9"], 2, "z.png: PNG is lossless; leave --quality out"),
+        (["a.mp4", "--out", "z", "--jsonl", "z/../z.mp4"], 2, "z: unknown kind of overlay"),
+        (["a.mp4", "--jsonl", "z", "--summary", "./z"], 2, "--jsonl and --summary name the same file"),
+        (["a.mp4", "--http", "port"], 2, "http 'port': is not an address to listen on"),
+        (["a.mp4", "--config", "none.yaml"], 2, "none.yaml: no such config file"),
+        (["a.jpg", "--stream", "1"], 2, "a.jpg: has one video; leave --stream 1 out"),
+        (["b.mp4"], 1, "'b.mp4': no such file or folder"),
     ],
 )
-def test_command_line_that_contradicts_itself_has_a_status_of_its_own(
-    typed: list[str], status: int, line: str, capsys: pytest.CaptureFixture[str]
+def test_wrong_usage_has_a_status_of_its_own(
+    typed: list[str],
+    status: int,
+    line: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("a.mp4").touch()
+    Path("a.jpg").touch()
+
     assert main(typed) == status
 
-    assert capsys.readouterr().err == f"drivable-node: {line}\n"
+    (said,) = capsys.readouterr().err.splitlines()
+    assert said.startswith(f"drivable-node: {line}")
 
 
 @pytest.mark.parametrize(
@@ -398,7 +435,7 @@ def test_version_of_a_command_of_a_command_is_told(command: str, capsys: pytest.
 def test_other_commands_are_as_clear(
     command: str, typed: list[str], answer: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert _main(command)(typed) == 1
+    assert _main(command)(typed) == (1 if "no such model file" in answer else 2)
 
     said = capsys.readouterr().err
     assert answer in said
@@ -408,7 +445,7 @@ def test_other_commands_are_as_clear(
 def test_built_in_road_that_nobody_named_does_not_play_for_ever(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["--out", str(tmp_path / "a.mp4")]) == 1
+    assert main(["--out", str(tmp_path / "a.mp4")]) == 2
 
     assert "no source is named: drivable-node drive.mp4" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from perception.cli_config import SettingsError
 from perception.sources import SourceSettings, build_source
 from perception.sources.network.address import Address
 from perception.sources.registry import Spec
@@ -139,14 +140,18 @@ def test_entries_that_are_neither_file_nor_folder_are_reported(
     ):
         with pytest.raises(SourceError, match=problem):
             Spec.of(name)
-    with pytest.raises(SourceError, match="which gives everything once; leave --loop out"):
+    with pytest.raises(SettingsError, match="which gives everything once; leave --loop out"):
         build_source("pipe", SourceSettings(loop=True))
 
 
 @pytest.mark.parametrize(
     ("name", "content", "problem"),
     [
-        ("a.sdp", "v=0\no=- 0 0 IN IP4 127.0.0.1\nm=video 5004 RTP/AVP 96\n", "(SDP), which is not read"),
+        (
+            "a.sdp",
+            "v=0\no=- 0 0 IN IP4 127.0.0.1\nm=video 5004 RTP/AVP 96\n",
+            "(SDP), which is not supported",
+        ),
         ("a.mp4", "<!DOCTYPE html><html>not found</html>", "is a web page"),
         ("a.mp4", "version https://git-lfs.github.com/spec/v1\noid sha256:00\n", "is a Git LFS pointer"),
         ("a.yuv", "0123456789", "raw pixels without a size and a format; put them into a container"),

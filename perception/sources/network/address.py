@@ -51,7 +51,7 @@ class Address:
         except ValueError:
             raise SourceError(f"no IPv6 address between the brackets; {ESCAPES}, brackets %5B %5D") from None
         if parts.scheme not in ports:
-            raise SourceError(f"no address of {', '.join(f'{scheme}://' for scheme in ports)}")
+            raise SourceError(f"it does not begin with {' or '.join(f'{scheme}://' for scheme in ports)}")
         userinfo, _, authority = parts.netloc.rpartition("@")
         may_be_cut = "@" in parts.path + parts.query + parts.fragment
         host, port = _host_and_port(authority, may_be_cut)
