@@ -80,7 +80,7 @@ def reported(body: Callable[[], int]) -> int:
     """The status of `body`, or that of what it raised, which is logged in one line.
 
     A command logs the errors that it expects itself. What is left is the machine's (OSError, no memory, no
-    thread), an interrupt, or a fault of drivable.
+    thread), an interrupt, or a bug in drivable.
     """
     try:
         return body()

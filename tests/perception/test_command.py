@@ -319,7 +319,7 @@ def test_unexpected_error_is_one_line_without_passwords(
 
     lines = done.stderr.splitlines()
     assert done.returncode == status
-    assert "unexpected RuntimeError: no route to rtsp://ann:***@10.0.0.7/road; this is a fault of" in lines[0]
+    assert "unexpected RuntimeError: no route to rtsp://ann:***@10.0.0.7/road; this is a bug in" in lines[0]
     assert lines[0].startswith("drivable-node: " if where == "main" else "drivable-node: helper: ")
     assert "secret" not in done.stderr
     assert ("Traceback" in done.stderr) is shows_traceback

@@ -159,5 +159,5 @@ def test_frame_without_an_end_is_reported_as_stalled_and_ends_the_run(tmp_path: 
     assert len(stalled) >= 10, "10 a second for 2.5 s, on a machine that is busy"
     assert all(record["mask"] is None and record["frame_id"] is None for record in stalled)
     assert all(record["camera"]["state"] == "ok" for record in stalled)
-    assert "at one frame for" in stalled[0]["engine"]["reason"]
+    assert "working on one frame for" in stalled[0]["engine"]["reason"]
     assert published[-1]["engine"]["state"] == "stalled"

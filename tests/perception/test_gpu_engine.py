@@ -210,10 +210,10 @@ def test_nodes_that_are_left_to_the_cpu_are_counted_and_said(on_gpu: Any, tmp_pa
 def test_nodes_are_those_that_onnx_runtime_has_placed(tmp_path: Path) -> None:
     content = written(tmp_path).read_bytes()
     session = load_session(content, "tiny", ["CPUExecutionProvider"], 1, session_entries(CUDA, contract()))
-    untold = load_session(content, "tiny", ["CPUExecutionProvider"], 1)
+    unmarked = load_session(content, "tiny", ["CPUExecutionProvider"], 1)
 
     assert nodes_by_provider(session) == {"cpu": 4}
-    assert nodes_by_provider(untold) == {}
+    assert nodes_by_provider(unmarked) == {}
 
 
 @pytest.mark.parametrize(

@@ -91,8 +91,8 @@ def test_young_mask_of_a_good_camera_is_ready_and_alive() -> None:
         ({"camera_state": CameraState.FROZEN}, "camera frozen"),
         ({"engine_state": EngineState.SUSPECT}, "engine suspect"),
         (
-            {"engine_state": EngineState.STALLED, "engine_reason": "at one frame for 0.6 s"},
-            "engine stalled: at one frame for 0.6 s",
+            {"engine_state": EngineState.STALLED, "engine_reason": "working on one frame for 0.6 s"},
+            "engine stalled: working on one frame for 0.6 s",
         ),
         ({"fresh_age_s": None}, "no mask has been published yet"),
         ({"fresh_age_s": 0.2}, "no mask was published for 0.2 s"),

@@ -64,7 +64,7 @@ def yaml(tmp_path: Path) -> Yaml:
         ("--limit", "--max_frames"),
     ],
 )
-def test_names_of_other_tools_are_told_ours(typed: str, meant: str) -> None:
+def test_names_of_other_tools_are_answered_with_ours(typed: str, meant: str) -> None:
     assert f"here it is {meant}" in refusal(typed, "x")
 
 
@@ -164,7 +164,7 @@ def test_command_line_that_cannot_be_used_is_one_line(arguments: list[str], line
     assert line in refusal(*arguments)
 
 
-def test_pattern_that_the_shell_has_replaced_is_told_to_be_put_in_quotes(tmp_path: Path) -> None:
+def test_pattern_that_the_shell_expanded_has_to_be_put_in_quotes(tmp_path: Path) -> None:
     images = [tmp_path / f"{number}.jpg" for number in range(3)]
     for image in images:
         image.touch()
@@ -176,7 +176,7 @@ def test_pattern_that_the_shell_has_replaced_is_told_to_be_put_in_quotes(tmp_pat
     assert refusal(*map(str, images), "--out", "z/") == line
 
 
-def test_name_with_blanks_is_told_to_be_put_in_quotes(tmp_path: Path) -> None:
+def test_name_with_spaces_has_to_be_put_in_quotes(tmp_path: Path) -> None:
     video = tmp_path / "a long drive.mp4"
     video.touch()
 
@@ -338,7 +338,7 @@ def test_setting_says_how_its_value_in_yaml_is_read(
         ("source: a\n\tloop: true", "not readable as YAML: in line 2: a tab where spaces are needed"),
         ('source: "C:\\q"', "in line 1: in double quotes"),
         ("source: *a", "in line 1: an alias"),
-        ("source: a: b", "in line 1: a colon too much"),
+        ("source: a: b", "in line 1: an extra colon"),
         ("source: a\n---\nsource: b", "in line 2: a second document begins"),
         ("source: [a", "in line 1: a list without its ]"),
         (b"a: b\nsource: \xff", "it is not UTF-8 text: a byte 0xff in line 2"),
@@ -390,7 +390,7 @@ def test_without_arguments_a_command_shows_what_it_can_do(
 
 @pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.parametrize("typed", [["--version"], ["-V"], ["--nothing", "--version"]])
-def test_version_is_told(command: str, typed: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_version_is_printed(command: str, typed: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as raised:
         _main(command)(typed)
 
@@ -399,7 +399,7 @@ def test_version_is_told(command: str, typed: list[str], capsys: pytest.CaptureF
 
 
 @pytest.mark.parametrize("command", ["bench.cli infer", "train.cli inspect", "export.cli wrap"])
-def test_version_of_a_command_of_a_command_is_told(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_version_of_a_subcommand_is_printed(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     name, inner = command.split()
 
     with pytest.raises(SystemExit):

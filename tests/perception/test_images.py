@@ -199,8 +199,8 @@ def test_files_with_several_pictures_among_others_give_their_first_and_it_is_sai
         (b"hello", "is corrupt"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\n", "is a Git LFS pointer; `git lfs"),
         (b"<!DOCTYPE html><html>404", "is a web page"),
-        (b"GIF89a and so on", r"is in fact a GIF; convert it, or give it alone"),
-        (b"\0\0\0\x20ftypisom and so on", r"is in fact a video; convert it, or give it alone"),
+        (b"GIF89a and so on", r"is actually a GIF; convert it, or give it alone"),
+        (b"\0\0\0\x20ftypisom and so on", r"is actually a video; convert it, or give it alone"),
     ],
 )
 def test_a_file_that_is_no_image_is_an_error_at_open(tmp_path: Path, data: bytes, problem: str) -> None:

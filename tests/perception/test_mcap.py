@@ -352,7 +352,7 @@ def test_layout_for_foxglove_names_what_is_in_a_bag(tmp_path: Path) -> None:
     ("settings", "why"),
     [
         ({"mcap_quality": 0}, "mcap_quality is 0; it must be from 1 to 100"),
-        ({"mcap_prefix": "front"}, "mcap_prefix is 'front'; a name of ROS is expected"),
+        ({"mcap_prefix": "front"}, "mcap_prefix is 'front'; a ROS name is expected"),
     ],
 )
 def test_settings_that_no_bag_can_be_made_from(settings: dict[str, Any], why: str) -> None:

@@ -28,7 +28,7 @@ def _frame(number: int, age_s: float = 0.0, missed_before: int = 0) -> Frame:
     return Frame("cam", number, captured_ns, number, pixels, str(number), missed_before=missed_before)
 
 
-def _outage() -> NoFrame:
+def _no_frame() -> NoFrame:
     return NoFrame(NoFrameRecord("cam", (2, 2), 7, 5, CameraState.STALE, "no frame for 0.1 s"))
 
 
@@ -93,7 +93,7 @@ def test_outage_reaches_the_sinks_in_its_place_with_the_engines_name() -> None:
     def sign(outage: NoFrameRecord) -> NoFrameRecord:
         return NoFrameRecord(**{**outage.__dict__, "model_id": "model"})
 
-    _, written = _run([_frame(0), _outage(), _frame(1)], RunPolicy(stamp_engine=sign))
+    _, written = _run([_frame(0), _no_frame(), _frame(1)], RunPolicy(stamp_engine=sign))
 
     before, outage, after = written
     assert isinstance(before, Prediction)
@@ -104,7 +104,7 @@ def test_outage_reaches_the_sinks_in_its_place_with_the_engines_name() -> None:
 
 
 def test_outage_is_no_frame_in_the_books() -> None:
-    runner, _ = _run([_frame(0), _outage(), _outage()], RunPolicy())
+    runner, _ = _run([_frame(0), _no_frame(), _no_frame()], RunPolicy())
 
     assert runner.counters() == FrameCounters(captured=1, published=1)
 
@@ -153,7 +153,7 @@ def test_refine_steps_follow_each_other_and_see_every_prediction_in_order() -> N
 
         return refine
 
-    _, written = _run([_frame(0), _outage(), _frame(1)], RunPolicy(refine=[step("a"), step("b")]))
+    _, written = _run([_frame(0), _no_frame(), _frame(1)], RunPolicy(refine=[step("a"), step("b")]))
 
     assert seen == [("a", 0, None), ("b", 0, "a"), ("a", 1, None), ("b", 1, "a")]
     assert [it.camera_reason for it in written] == ["b", "no frame for 0.1 s", "b"]

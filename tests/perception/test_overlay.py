@@ -47,7 +47,7 @@ def _grey(wh: tuple[int, int]) -> NDArray[np.uint8]:
     return np.full((wh[1], wh[0], 3), 128, np.uint8)
 
 
-def _outage(wh: tuple[int, int], reason: str) -> NoFrameRecord:
+def _no_frame_record(wh: tuple[int, int], reason: str) -> NoFrameRecord:
     return NoFrameRecord("cam", wh, 0, 0, CameraState.LOST, reason, published_ns=3_200_000_000)
 
 
@@ -248,7 +248,7 @@ def test_another_provider_than_requested_is_named() -> None:
 
 def test_outage_is_black_with_its_reason_and_says_no_age_of_a_picture_that_is_not_there() -> None:
     canvas = _canvas(WH)
-    outage = _outage(WH, "no frame for 3.2 s; connection refused")
+    outage = _no_frame_record(WH, "no frame for 3.2 s; connection refused")
 
     draw_overlay(canvas, replace(outage, shown_time="age"))
 
@@ -294,7 +294,7 @@ def test_live_picture_has_an_age_and_a_recording_its_time(
     ],
 )
 def test_source_decides_which_time_is_shown(info: SourceInfo, shown_time: ShownTime) -> None:
-    for output in (_prediction(_grey(WH)), _outage(WH, "no frame")):
+    for output in (_prediction(_grey(WH)), _no_frame_record(WH, "no frame")):
         assert RunPolicy().finish(output, 2_000_000_000, info).shown_time == shown_time
 
 
@@ -323,7 +323,7 @@ def _states(wh: tuple[int, int]) -> list[OutputItem]:
         replace(well, camera_state=CameraState.DEGRADED, camera_reason="dark"),
         replace(well, camera_state=CameraState.DEGRADED, camera_reason=long),
         replace(well, camera_state=CameraState.BLOCKED, camera_reason=long),
-        _outage(wh, long * 5),
+        _no_frame_record(wh, long * 5),
     ]
 
 

@@ -226,7 +226,7 @@ def test_unknown_setting_in_yaml_names_the_file_and_the_nearest(
 
 
 @pytest.mark.parametrize("name", ["5", "show", "weights", "x" * 300])
-def test_setting_in_yaml_that_is_near_none_is_told_without_one(yaml: Yaml, name: str) -> None:
+def test_unknown_setting_in_yaml_without_a_near_one_is_refused_without_a_hint(yaml: Yaml, name: str) -> None:
     assert "nearest" not in refusal("--config", yaml(f"{name}: 6"))
 
 
@@ -331,7 +331,7 @@ def test_value_that_cannot_be_used_on_the_command_line_names_its_setting(
     assert name in refusal(*arguments)
 
 
-def test_values_that_the_settings_themselves_refuse_are_told() -> None:
+def test_values_that_the_settings_themselves_refuse_are_named() -> None:
     assert refusal("--max-frames", "0") == "max_frames must be at least 1"
 
 
@@ -361,7 +361,7 @@ def test_config_that_is_not_shipped_is_none() -> None:
     assert shipped_config("train/none") is None
 
 
-def test_list_typed_anew_takes_nothing_from_the_files_list(tmp_path: Path) -> None:
+def test_list_on_the_command_line_replaces_the_list_of_the_file(tmp_path: Path) -> None:
     file = tmp_path / "run.yaml"
     file.write_text("source: a.mp4\nparts: [{epochs: 1, rate: 0.5}, {epochs: 2, rate: 0.7}]\n")
 
@@ -371,7 +371,7 @@ def test_list_typed_anew_takes_nothing_from_the_files_list(tmp_path: Path) -> No
     assert settings.source == "a.mp4"
 
 
-LAUGHS = "\n".join(
+NESTED_ALIASES = "\n".join(
     ["a0: &a0 [ha, ha, ha, ha, ha, ha, ha, ha, ha, ha]"]
     + [f"a{n}: &a{n} [{', '.join(10 * [f'*a{n - 1}'])}]" for n in range(1, 10)]
     + ["source: *a9"]
@@ -386,8 +386,8 @@ MERGED = "\n".join(
     ("text", "why"),
     [
         ("source: &a [*a]", "it contains itself in line 1"),
-        (LAUGHS, "it comes to more than 10000 values in line 4"),
-        (MERGED, "it comes to more than 10000 values in line 5"),
+        (NESTED_ALIASES, "it expands to more than 10000 values in line 4"),
+        (MERGED, "it expands to more than 10000 values in line 5"),
         (f"source: {900 * '['}", "it is nested too deep in line 1"),
         (f"source: {900 * '{a: '}", "it is nested too deep in line 1"),
         ("\n".join(f"{' ' * n}a:" for n in range(1000)), "it is nested too deep in line 51"),

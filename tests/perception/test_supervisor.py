@@ -390,8 +390,8 @@ def test_live_source_that_does_not_open_at_first_is_lost_until_it_does(rig_of: R
     assert (
         outages[0].camera_reason == "no frame for 0.1 s; cam: no such camera; attempt 2 to open it in 0.1 s"
     )
-    told_ms = [at_ms for at_ms, item in seen if isinstance(item, NoFrame)]
-    assert {round(later - before) for before, later in pairwise(told_ms)} == {40}
+    record_times_ms = [at_ms for at_ms, item in seen if isinstance(item, NoFrame)]
+    assert {round(later - before) for before, later in pairwise(record_times_ms)} == {40}
     times_ns = [outage.time_ns for outage in outages] + [frame.time_ns for frame in frames]
     assert times_ns == sorted(set(times_ns))
     assert [frame.frame_id for frame in frames] == [0, 1, 2]

@@ -42,7 +42,7 @@ def test_each_function_is_of_one_library(rig: ModuleType, function: str, library
     assert rig.build.__globals__["_library"](function) == library
 
 
-def test_calls_are_told_apart_by_frame(rig: ModuleType) -> None:
+def test_calls_are_assigned_to_their_frames(rig: ModuleType) -> None:
     lines = """7 cudaMalloc 512 of 512 error 0
 7 cudaStreamEndCapture kernels 61 error 0
 0 frame

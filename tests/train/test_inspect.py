@@ -324,7 +324,7 @@ def test_folders_without_a_frame_are_no_data_set(
 @pytest.mark.parametrize(
     ("label_map", "message"),
     [
-        (b"0: direct\n 1: background\n", "labels.yaml: not readable as YAML: in line 2: a colon too much"),
+        (b"0: direct\n 1: background\n", "labels.yaml: not readable as YAML: in line 2: an extra colon"),
         (
             b"0: direct\n\xff: background\n",
             "as YAML: it is not UTF-8 text: a byte 0xff in line 2",

@@ -406,12 +406,12 @@ def test_teacher_is_asked_in_the_stages_that_are_taught(config: TrainConfig, tmp
         config, out=str(tmp_path / "student"), teachers=[Teacher(str(teacher_file))], seed=config.seed + 1
     )
 
-    with_lessons, without = (
+    with_teacher, without = (
         Checkpoint.load(loop.train(replace(student, stages=[replace(taught, taught=asked)]), quiet)).history
         for asked in (True, False)
     )
 
-    assert with_lessons[0]["loss"] > without[0]["loss"]
+    assert with_teacher[0]["loss"] > without[0]["loss"]
 
 
 @pytest.fixture

@@ -220,7 +220,7 @@ def test_what_is_no_picture_is_refused(data: Bytes, problem: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("jpeg_wh", "told_wh", "wh"),
+    ("jpeg_wh", "stated_wh", "wh"),
     [
         ((64, 48), (64, 48), (64, 48)),
         ((64, 48), (64, 45), (64, 45)),
@@ -236,7 +236,7 @@ def test_what_is_no_picture_is_refused(data: Bytes, problem: str) -> None:
 )
 @pytest.mark.parametrize("sampling", [*SUBSAMPLINGS.values(), None], ids=[*SUBSAMPLINGS, "grey"])
 def test_a_jpeg_has_the_size_in_its_header_without_padding(
-    jpeg_wh: tuple[int, int], told_wh: tuple[int, int], wh: tuple[int, int], sampling: int | None
+    jpeg_wh: tuple[int, int], stated_wh: tuple[int, int], wh: tuple[int, int], sampling: int | None
 ) -> None:
     image_bgr = road_bgr(jpeg_wh)
     if sampling is None:
@@ -245,7 +245,7 @@ def test_a_jpeg_has_the_size_in_its_header_without_padding(
     else:
         jpeg = jpeg_of(image_bgr, sampling)
 
-    picture = decode(jpeg, Layout(told_wh, "MJPG"))
+    picture = decode(jpeg, Layout(stated_wh, "MJPG"))
 
     assert not picture.is_damaged
     assert bgr_of(picture).shape == (wh[1], wh[0], 3)

@@ -148,10 +148,10 @@ def mutated_model(choice: random.Random, data: bytes, other: bytes) -> bytes:
         data = data[:contract_at] + contract[:room].ljust(room) + data[contract_end:]
     else:
         data = mutated(choice, data, other)
-    return signed_anew(data) if choice.random() < 0.5 else data
+    return with_new_checksum(data) if choice.random() < 0.5 else data
 
 
-def signed_anew(data: bytes) -> bytes:
+def with_new_checksum(data: bytes) -> bytes:
     """The file with the checksum that it has now, so that what stands behind the check is reached too."""
     try:
         values = json.loads(data[data.find(b'{"', data.find(METADATA_KEY.encode())) :].split(b"}")[0] + b"}")

@@ -77,7 +77,7 @@ class Camera(Removed):
     def bring_up(self) -> None:
         """Lay the wire and start the server."""
         render_pictures(Path(self._folder.name))
-        self._lay_wire()
+        self._connect_network()
         self.start()
 
     def start(self) -> int:
@@ -131,7 +131,7 @@ class Camera(Removed):
         self._wire.stdin.flush()
         return time.monotonic_ns()
 
-    def _lay_wire(self) -> None:
+    def _connect_network(self) -> None:
         ours, theirs = f"{self._tag}a", f"{self._tag}b"
         self._wire = subprocess.Popen(
             [sys.executable, str(HERE / "wire.py"), ours, theirs],

@@ -123,7 +123,7 @@ def disturbed(transport: str) -> Line:
     return Line.of_checks(fault, asked, seen, checks)
 
 
-def unlosable_is_unmarked() -> Line:
+def lossless_network_marks_no_frame() -> Line:
     """An undisturbed stream over UDP is never reported as damaged."""
     with Camera("udp") as camera, NodeRun(camera.url, PASSWORD) as node:
         node.wait(DISTURBED_S)
@@ -207,7 +207,7 @@ SCENARIOS: Final[dict[str, Callable[[], Line]]] = {
     "kill": partial(outage, "kill", 60.0, BACK_LIMIT_S + STEP_LIMIT_S),
     "tcp": partial(disturbed, "tcp"),
     "udp": partial(disturbed, "udp"),
-    "calm": unlosable_is_unmarked,
+    "calm": lossless_network_marks_no_frame,
     "wrong_path": partial(refused, "no such stream", Camera.url.replace("/road", "/nowhere")),
     "wrong_user": partial(refused, "password refused", Camera.url.replace("//ann:", "//bob:")),
     "encrypted": encrypted,

@@ -13,7 +13,12 @@ import jsonschema
 from command import ROOT, do_books_balance
 from setting import Case
 
-CRIES: Final = ("Traceback (most recent", "terminate called", "Exception ignored", "Fatal Python error")
+CRASHES: Final = (
+    "Traceback (most recent",
+    "terminate called",
+    "Exception ignored",
+    "Fatal Python error",
+)
 KILLED: Final = -9
 FEW: Final = 30
 """Records: a video of fewer frames may hold none yet when it is killed."""
@@ -27,9 +32,9 @@ def complaints_of(case: Case, has_ended: bool) -> list[str]:
     wrong = [note.removeprefix("COMPLAINT: ") for note in case.notes if note.startswith("COMPLAINT: ")]
     if not has_ended:
         wrong.append("hung")
-    wrong += [f"said {cry!r}" for cry in CRIES if cry in said]
-    if "unexpected " in said and "fault of drivable" in said:
-        wrong.append(next(line for line in said.splitlines() if "fault of drivable" in line)[:300])
+    wrong += [f"said {message!r}" for message in CRASHES if message in said]
+    if "unexpected " in said and "bug in drivable" in said:
+        wrong.append(next(line for line in said.splitlines() if "bug in drivable" in line)[:300])
     if status < 0 and not (case.is_killed and status == KILLED) and has_ended:
         wrong.append(f"was killed by signal {-status}")
     if status > 0 and "2>" not in case.redirections and "drivable-node: " not in said:
