@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from perception.cli_config import SettingsError, parse
-from train.config import Stage, TrainConfig, augment_as_begun, stage_as_begun
+from train.config import TrainConfig, settings_as_begun
 from train.models import PUBLISHED, Network
 from train.recipe import recipe_of
 
@@ -84,12 +84,9 @@ def recipe(config: dict[str, Any]) -> str | None:
     shipped = recipe_of(name) or ""
     try:
         recipe_settings = asdict(parse(TrainConfig, "", "", ["--config", shipped, "--model", name]))
-        begun = config | {
-            "stages": [asdict(Stage(**stage_as_begun(stage))) for stage in config["stages"]],
-            **({"augment": augment_as_begun(config["augment"])} if "augment" in config else {}),
-        }
-    except (SettingsError, TypeError):  # no such recipe, or stages of another version
+    except SettingsError:  # no such recipe
         return None
+    begun = settings_as_begun(config)
     for setting, value in recipe_settings.items():
         own = begun.get(setting, value)
         if setting not in NOT_OF_THE_RECIPE and _plain(own) != _plain(value):

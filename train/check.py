@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from perception.cli.collisions import Input, Target, check_apart
 from perception.cli_config import SettingsError
-from train.config import Augment, Stage, Teacher, TrainConfig, augment_as_begun, stage_as_begun
+from train.config import Augment, Stage, Teacher, TrainConfig, settings_as_begun
 
 NAME: Final = re.compile(r"[0-9A-Za-z_][0-9A-Za-z_.-]{0,99}")
 """It becomes the name of a folder and of a file."""
@@ -74,8 +74,7 @@ def check_files(config: TrainConfig, settings_files: Sequence[Path] = ()) -> Non
 
 def changed_since(begun: dict[str, Any], config: TrainConfig) -> list[str]:
     """Names of the changed settings that a resumed run must keep; `begun` is from its checkpoint."""
-    now = asdict(config)
-    then = begun | {"augment": augment_as_begun(begun.get("augment"))}
+    now, then = asdict(config), settings_as_begun(begun)
     return [name for name in FIXED if name in begun and then[name] != now[name]]
 
 
@@ -86,7 +85,7 @@ def changed_in_stage(begun: dict[str, Any], number: int, stage: Stage) -> list[s
         begun: the settings of the run, from its checkpoint.
         number: index of the stage.
     """
-    then = stage_as_begun(begun["stages"][number])
+    then = settings_as_begun(begun)["stages"][number]
     return [name for name, value in asdict(stage).items() if then[name] != value]
 
 

@@ -175,17 +175,25 @@ class TrainConfig:
         return pad_bgr_of(self.mean_bgr)
 
 
-def stage_as_begun(stage: Mapping[str, Any]) -> dict[str, Any]:
-    """A stage's settings in a checkpoint, with the defaults of those that its version did not have."""
+def settings_as_begun(begun: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings in a checkpoint, with defaults for what its version lacked in stages and augmentation."""
+    whole = dict(begun)
+    if "stages" in begun:
+        whole["stages"] = [_stage_as_begun(stage) for stage in begun["stages"]]
+    if "augment" in begun:
+        whole["augment"] = _augment_as_begun(begun["augment"])
+    return whole
+
+
+def _stage_as_begun(stage: Mapping[str, Any]) -> dict[str, Any]:
     known: dict[str, Any] = {
         setting.name: setting.default for setting in fields(Stage) if setting.default is not MISSING
     }
     known |= stage
-    return known | {"augment": augment_as_begun(known["augment"])}
+    return known | {"augment": _augment_as_begun(known["augment"])}
 
 
-def augment_as_begun(augment: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """As `stage_as_begun`, for the settings of augmentation."""
+def _augment_as_begun(augment: Mapping[str, Any] | None) -> dict[str, Any] | None:
     return None if augment is None else asdict(Augment()) | dict(augment)
 
 
