@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cache
@@ -101,17 +101,33 @@ def write(
     return file
 
 
-def all_frames(source: Source) -> list[Frame]:
-    """Of one that comes to its end."""
-    frames = []
-    source.open()
+def frames_of(source: Source, *, is_open: bool = False) -> Iterator[Frame]:
+    """Frames of a source up to its end; it is opened before, unless it is open, and closed after them."""
     try:
+        if not is_open:
+            source.open()
         while True:
-            frames.append(source.read())
+            yield source.read()
     except EndOfSource:
-        return frames
+        pass
     finally:
         source.close()
+
+
+def all_frames(source: Source) -> list[Frame]:
+    """As a list."""
+    return list(frames_of(source))
+
+
+def read_to_end(source: Source) -> tuple[list[Frame], str]:
+    """All frames, and what ended them; nothing at a normal end."""
+    frames: list[Frame] = []
+    try:
+        for frame in frames_of(source):
+            frames.append(frame)
+    except SourceError as error:
+        return frames, str(error)
+    return frames, ""
 
 
 def play(file: Path) -> tuple[int, str]:
@@ -123,13 +139,8 @@ def played(source: Source) -> tuple[int, str]:
     """The same of any source."""
     frames = 0
     try:
-        source.open()
-        while True:
-            source.read()
+        for _ in frames_of(source):
             frames += 1
-    except EndOfSource:
-        return frames, ""
     except SourceError as error:
         return frames, str(error)
-    finally:
-        source.close()
+    return frames, ""

@@ -11,13 +11,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from clips import frames_of
 from numpy.typing import NDArray
 
 from perception.camera_health.image_stats import image_stats_of
 from perception.camera_health.monitor import CameraHealthMonitor, HealthSettings
 from perception.frame import CameraState, Frame
 from perception.imaging.yuv import Yuv420
-from perception.sources.source import EndOfSource, Source
 from perception.sources.synthetic import SyntheticSource
 from perception.sources.video import VideoSource
 from perception.synthetic import SCENES
@@ -114,17 +114,6 @@ for half, box in list(HALVES.items())[:3]:
         expected = CameraState.DEGRADED, f"{half} half covered"
         FAULTS[f"{half} half {name}"] = (covered(box, bgr), *expected)
         FAULTS[f"{half} half {name}, noise"] = (covered(box, bgr, 3), *expected)
-
-
-def frames_of(source: Source) -> Iterator[Frame]:
-    source.open()
-    try:
-        while True:
-            yield source.read()
-    except EndOfSource:
-        pass
-    finally:
-        source.close()
 
 
 def spoiled(frame: Frame, fault: Fault) -> Frame:

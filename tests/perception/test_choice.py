@@ -9,11 +9,12 @@ import av
 import numpy as np
 import pytest
 from av.stream import Disposition
+from clips import frames_of
 
 from perception.cli_config import SettingsError
 from perception.sources import SourceSettings, build_source
 from perception.sources.choice import Choice, Offer, choice_note
-from perception.sources.source import EndOfSource, SourceError
+from perception.sources.source import SourceError
 from perception.sources.video import VideoSource
 
 HD, SD, TINY = (
@@ -61,15 +62,9 @@ def write(file: Path, tracks: Sequence[Track]) -> Path:
 def read(file: Path, stream: str = "best") -> tuple[int, int, str]:
     """Frames, the grey of the last one to the next ten, and how the source described itself."""
     source = VideoSource(file, choice=Choice.of(stream))
-    description, frames, grey = source.open().description, 0, 0.0
-    try:
-        while True:
-            pixels: Any = source.read().pixels
-            frames, grey = frames + 1, (pixels.y.mean() - 16) * 255 / 219
-    except EndOfSource:
-        return frames, round(grey, -1), description
-    finally:
-        source.close()
+    description = source.open().description
+    pixels: list[Any] = [frame.pixels for frame in frames_of(source, is_open=True)]
+    return len(pixels), round((pixels[-1].y.mean() - 16) * 255 / 219, -1), description
 
 
 VIDEO, STILL = Track((64, 48), 200), Track((96, 64), 50, frames=1, codec="mjpeg")

@@ -15,11 +15,11 @@ from pathlib import Path
 
 import pytest
 import trustme
+from clips import played
 
 from perception.node import main
 from perception.sources.network.tls import TlsSettings
 from perception.sources.registry import Spec
-from perception.sources.source import EndOfSource, SourceError
 from perception.sources.stream import StreamSource
 
 PASSWORD = "hunter2"
@@ -144,17 +144,7 @@ def guarded(make_clip: Callable[..., Path]) -> Route:
 
 def frames_of(url: str, tls: TlsSettings | None = None) -> tuple[int, str]:
     """How many frames came, and what ended them, without the password."""
-    source, frames, problem = StreamSource(url, 5.0, 2.0, tls=tls), 0, ""
-    try:
-        source.open()
-        while True:
-            source.read()
-            frames += 1
-    except EndOfSource:
-        pass
-    except SourceError as error:
-        problem = str(error)
-    source.close()
+    frames, problem = played(StreamSource(url, 5.0, 2.0, tls=tls))
     assert PASSWORD not in problem
     return frames, problem
 

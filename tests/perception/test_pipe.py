@@ -11,24 +11,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from clips import Kind, write
+from clips import Kind, all_frames, write
 
 from perception.sources import SourceSettings, build_source
 from perception.sources.pipe import PipeSource
-from perception.sources.source import EndOfSource, Source, SourceError
-
-
-def frames_of(source: Source) -> int:
-    source.open()
-    frames = 0
-    try:
-        while True:
-            source.read()
-            frames += 1
-    except EndOfSource:
-        return frames
-    finally:
-        source.close()
+from perception.sources.source import EndOfSource, SourceError
 
 
 @pytest.fixture
@@ -41,7 +28,7 @@ def test_a_named_pipe_gives_every_frame(make_clip: Callable[..., Path], pipe: Pa
     data = make_clip("clip.ts", frames=30).read_bytes()
     threading.Thread(target=lambda: pipe.write_bytes(data), daemon=True).start()
 
-    assert frames_of(build_source(str(pipe), SourceSettings(isolate=True))) == 30
+    assert len(all_frames(build_source(str(pipe), SourceSettings(isolate=True)))) == 30
 
 
 def test_fragments_of_an_mp4_promise_no_number_of_frames_in_a_pipe(tmp_path: Path, pipe: Path) -> None:
@@ -66,7 +53,7 @@ def test_a_shells_descriptor_gives_every_frame(make_clip: Callable[..., Path]) -
 
     threading.Thread(target=write, daemon=True).start()
 
-    assert frames_of(build_source(f"/dev/fd/{ours}")) == 20
+    assert len(all_frames(build_source(f"/dev/fd/{ours}"))) == 20
     os.close(ours)
 
 

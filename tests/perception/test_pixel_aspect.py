@@ -16,6 +16,7 @@ import jsonschema
 import numpy as np
 import pytest
 from av.bitstream import BitStreamFilterContext
+from clips import frames_of
 
 from perception.camera_health.image_stats import image_stats_of
 from perception.camera_health.monitor import HealthSettings, no_view, poor_view
@@ -30,7 +31,7 @@ from perception.node import main
 from perception.sinks.jsonl import record
 from perception.sinks.overlay import Canvas, draw_overlay
 from perception.sinks.video import OverlayVideoSink
-from perception.sources.source import EndOfSource, SourceInfo
+from perception.sources.source import SourceInfo
 from perception.sources.video import VideoSource
 from perception.synthetic import DriveRenderer
 
@@ -39,15 +40,8 @@ SCHEMA = json.loads((files("perception.sinks") / "record.schema.json").read_text
 
 
 def played(file: Path) -> tuple[SourceInfo, list[Frame]]:
-    source, frames = VideoSource(file), []
-    info = source.open()
-    try:
-        while True:
-            frames.append(source.read())
-    except EndOfSource:
-        return info, frames
-    finally:
-        source.close()
+    source = VideoSource(file)
+    return source.open(), list(frames_of(source, is_open=True))
 
 
 def aspects(file: Path) -> list[PixelAspect]:

@@ -13,13 +13,13 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+from clips import read_to_end
 from web_server import Page, serving
 
-from perception.frame import Frame
 from perception.sources import SourceSettings, build_source
 from perception.sources.choice import Choice
 from perception.sources.playlist import PlaylistSource
-from perception.sources.source import EndOfSource, Source, SourceError
+from perception.sources.source import EndOfSource, SourceError
 from perception.sources.stream import StreamSource
 
 FRAMES = 10
@@ -66,21 +66,6 @@ def pages(count: int, **more: Any) -> dict[str, Any]:
     return {f"seg{index}.ts": SEGMENTS[index] for index in range(count)} | more
 
 
-def read_all(source: Source) -> tuple[list[Frame], str]:
-    """All frames, and what ended them."""
-    frames: list[Frame] = []
-    source.open()
-    try:
-        while True:
-            frames.append(source.read())
-    except EndOfSource:
-        return frames, ""
-    except SourceError as error:
-        return frames, str(error)
-    finally:
-        source.close()
-
-
 def names(count: int, first: int = 0) -> list[str]:
     return [f"seg{index}.ts" for index in range(first, first + count)]
 
@@ -88,7 +73,7 @@ def names(count: int, first: int = 0) -> list[str]:
 def test_a_recording_is_read_whole_and_nothing_of_it_is_damaged() -> None:
     with serving(pages(4, **{"road.m3u8": listed(names(4))})) as server:
         source = StreamSource(server.url("road.m3u8"))
-        frames, end = read_all(source)
+        frames, end = read_to_end(source)
 
     assert (len(frames), end, source.decode_errors) == (40, "", 0)
     assert not any(frame.is_damaged for frame in frames)
@@ -136,11 +121,11 @@ def test_a_segment_that_is_missing_is_reported_at_the_end(is_file: bool, tmp_pat
     if is_file:
         for name, data in there.items():
             (tmp_path / name).write_bytes(data if isinstance(data, bytes) else data.encode())
-        frames, end = read_all(PlaylistSource.of_file(tmp_path / "road.m3u8"))
+        frames, end = read_to_end(PlaylistSource.of_file(tmp_path / "road.m3u8"))
         reason = "cannot be read: No such file or directory"
     else:
         with serving(there) as server:
-            frames, end = read_all(StreamSource(server.url("road.m3u8")))
+            frames, end = read_to_end(StreamSource(server.url("road.m3u8")))
         reason = "the server answers 404 Not Found"
 
     assert len(frames) == 30
@@ -150,7 +135,7 @@ def test_a_segment_that_is_missing_is_reported_at_the_end(is_file: bool, tmp_pat
 def test_a_segment_that_breaks_off_is_reported_at_the_end() -> None:
     broken = Page(SEGMENTS[1], has_ranges=False, cut_after=len(SEGMENTS[1]) // 2)
     with serving(pages(3, **{"road.m3u8": listed(names(3)), "seg1.ts": broken})) as server:
-        frames, end = read_all(StreamSource(server.url("road.m3u8")))
+        frames, end = read_to_end(StreamSource(server.url("road.m3u8")))
 
     assert len(frames) >= 20
     assert "1 of its segments are missing; seg1.ts: the connection was cut" in end
@@ -159,7 +144,7 @@ def test_a_segment_that_breaks_off_is_reported_at_the_end() -> None:
 def test_segments_lie_beside_the_playlist_that_a_redirect_leads_to() -> None:
     lists = {"road.m3u8": Page(b"", location="/cdn/7/road.m3u8?token=1"), "cdn/7/road.m3u8": listed(names(2))}
     with serving({f"cdn/7/{name}": data for name, data in pages(2).items()} | lists) as server:
-        frames, end = read_all(StreamSource(server.url("road.m3u8")))
+        frames, end = read_to_end(StreamSource(server.url("road.m3u8")))
 
     assert (len(frames), end) == (20, "")
 
@@ -168,7 +153,7 @@ def test_tokens_of_what_is_missing_are_in_no_message() -> None:
     lists = {"road.m3u8": listed(["seg0.ts", "seg9.ts?token=hunter2"])}
     master = MASTER.replace("high.m3u8", "high.m3u8?token=hunter2")
     with serving(pages(1, **lists) | {"master.m3u8": master}) as server:
-        _, end = read_all(StreamSource(server.url("road.m3u8")))
+        _, end = read_to_end(StreamSource(server.url("road.m3u8")))
         with pytest.raises(SourceError) as caught:
             StreamSource(server.url("master.m3u8")).open()
 
@@ -181,7 +166,7 @@ def test_a_discontinuity_gets_a_new_decoder() -> None:
     text = listed(["seg0.ts"], "#EXT-X-DISCONTINUITY\n#EXTINF:0.4,\nadvert.ts\n#EXT-X-DISCONTINUITY\n")
     text += "#EXTINF:0.4,\nseg1.ts\n#EXT-X-ENDLIST\n"
     with serving(pages(2, **{"road.m3u8": text, "advert.ts": segment(0, (32, 24), 900)})) as server:
-        frames, end = read_all(StreamSource(server.url("road.m3u8")))
+        frames, end = read_to_end(StreamSource(server.url("road.m3u8")))
 
     assert [frame.frame_wh for frame in frames] == [(64, 48)] * 10 + [(32, 24)] * 10 + [(64, 48)] * 10
     assert end == ""
@@ -201,8 +186,8 @@ def test_fragments_of_mp4_and_parts_of_one_file_are_read(flags: str, tmp_path: P
             container.mux(stream.encode(frame.reformat(format="yuv420p")))
         container.mux(stream.encode())
     with serving({file.name: file.read_bytes() for file in tmp_path.iterdir()}) as server:
-        over_http = read_all(StreamSource(server.url("road.m3u8")))
-    from_file = read_all(PlaylistSource.of_file(tmp_path / "road.m3u8"))
+        over_http = read_to_end(StreamSource(server.url("road.m3u8")))
+    from_file = read_to_end(PlaylistSource.of_file(tmp_path / "road.m3u8"))
 
     assert (len(over_http[0]), over_http[1]) == (30, "")
     assert (len(from_file[0]), from_file[1]) == (30, "")

@@ -14,9 +14,10 @@ from pathlib import Path
 
 import pytest
 import trustme
+from clips import frames_of
 
 from perception.sources.network.tls import TlsSettings
-from perception.sources.source import EndOfSource, SourceError
+from perception.sources.source import SourceError
 from perception.sources.stream import RtspTransport, StreamSource
 
 Answer = Callable[[str], bytes]
@@ -93,18 +94,12 @@ def problem_of(url: str, transport: RtspTransport = "auto", tls: TlsSettings | N
     return message.partition("cannot be opened: ")[2] or message
 
 
-def frames_of(url: str) -> int:
+def frame_count(url: str) -> int:
     """Of a recording."""
-    source, frames = StreamSource(url, 4.0, 2.0), 0
-    try:
+    source = StreamSource(url, 4.0, 2.0)
+    with contextlib.closing(source):
         assert not source.open().is_live
-        while True:
-            source.read()
-            frames += 1
-    except EndOfSource:
-        return frames
-    finally:
-        source.close()
+        return len(list(frames_of(source, is_open=True)))
 
 
 def http(status: str, *headers: str, body: bytes = b"") -> Answer:
@@ -357,7 +352,7 @@ def test_an_mp4_whose_index_is_at_its_end_plays_without_ranges(
 ) -> None:
     clip = make_clip(frames=120, wh=(320, 240)).read_bytes()
     server = serve(http("200 OK", "Content-Type: video/mp4", body=clip))
-    frames = frames_of(server.url("http"))
+    frames = frame_count(server.url("http"))
     monkeypatch.setattr("perception.sources.network.body.KEPT_BYTES", 10)
     problem = problem_of(server.url("http"))
 
@@ -378,7 +373,7 @@ def test_an_mp4_whose_index_is_at_its_end_plays_without_a_length(
     server = serve(lambda _: head + (chunks if is_whole else chunks[:-9]))
 
     if is_whole:
-        assert frames_of(server.url("http")) == 120
+        assert frame_count(server.url("http")) == 120
     else:
         assert "the connection was cut after " in problem_of(server.url("http"))
 
@@ -396,7 +391,7 @@ def test_a_server_that_stumbles_over_ranges_is_asked_for_all(
     clip = make_clip("clip.ts", frames=10).read_bytes()
     server = serve(lambda head: (http(status) if "Range" in head else http("200 OK", body=clip))(head))
 
-    assert frames_of(server.url("http", "clip.ts")) == 10
+    assert frame_count(server.url("http", "clip.ts")) == 10
 
 
 def test_a_cookie_goes_back_to_who_gave_it(make_clip: Callable[..., Path], serve: Serve) -> None:
@@ -404,7 +399,7 @@ def test_a_cookie_goes_back_to_who_gave_it(make_clip: Callable[..., Path], serve
     give = http("302 Found", "Set-Cookie: id=secret; Path=/", "Location: /clip.ts")
     server = serve(lambda head: (http("200 OK", body=clip) if "Cookie: id=secret" in head else give)(head))
 
-    assert frames_of(server.url("http", "clip.ts")) == 10
+    assert frame_count(server.url("http", "clip.ts")) == 10
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "x-gzip", "deflate"])
@@ -417,7 +412,7 @@ def test_a_playlist_that_is_packed_unasked_is_read(
     clip = http("200 OK", body=make_clip("clip.ts", frames=10).read_bytes())
     server = serve(lambda head: (playlist if "m3u8" in head else clip)(head))
 
-    assert frames_of(server.url("http", "road.m3u8")) == 10
+    assert frame_count(server.url("http", "road.m3u8")) == 10
 
 
 def test_a_packed_answer_that_cannot_be_unpacked_is_reported(serve: Serve) -> None:
@@ -437,7 +432,7 @@ def test_a_server_that_gives_another_part_than_was_asked_for_is_not_believed(
     server = serve(http("206 Partial Content", *lies, body=clip))
 
     with pytest.raises(SourceError):
-        frames_of(server.url("http", "clip.mp4"))
+        frame_count(server.url("http", "clip.mp4"))
 
 
 def test_what_another_host_answers_is_reported_of_that_host(serve: Serve) -> None:
@@ -465,7 +460,7 @@ def test_a_proxy_gets_the_whole_address_and_the_password_for_it(
     monkeypatch.setenv("http_proxy", server.url("http", "", "ann:hunter%322@"))
     monkeypatch.setenv("no_proxy", "")
 
-    assert frames_of("http://10.0.0.7/clip.ts?size=1") == 10
+    assert frame_count("http://10.0.0.7/clip.ts?size=1") == 10
     assert server.heads[0].startswith("GET http://10.0.0.7/clip.ts?size=1 HTTP/1.1")
     assert "Host: 10.0.0.7" in server.heads[0]
     assert "Proxy-Authorization: Basic YW5uOmh1bnRlcjIy" in server.heads[0]

@@ -10,6 +10,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from clips import frames_of
 from web_server import Page, serving
 
 from perception.sources import SourceSettings, build_source
@@ -189,13 +190,10 @@ def test_a_stream_is_live_where_neither_length_nor_duration_is_stated(
         info = source.open()
         frames = 0
         try:
-            while True:
-                source.read()
+            for _ in frames_of(source, is_open=True):
                 frames += 1
-        except EndOfSource:
             ended = True
         except SourceError:
             ended = False
-        source.close()
 
     assert (info.is_live, frames, ended) == (is_live, 30, not is_live)
