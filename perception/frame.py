@@ -82,7 +82,7 @@ class EngineState(StrEnum):
     SUSPECT = "suspect"
     """Its output cannot depend on the frame, for example the same for every pixel: no mask."""
     STALLED = "stalled"
-    """It has been at one frame for too long: no mask, and records without a frame at the nominal rate."""
+    """It has worked on one frame for too long: no mask, and records without a frame at the nominal rate."""
 
 
 CAMERA_SEES = frozenset({CameraState.OK, CameraState.DEGRADED})

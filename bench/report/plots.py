@@ -117,7 +117,7 @@ def pareto(rows: Sequence[Row]) -> Plot | None:
     axes.set(ylabel="mean IoU")
     axes.yaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
     notes = [_mark(place, MARKERS[n % len(MARKERS)]) for n, place in enumerate(places)]
-    notes += [Line2D([], [], label="beaten by none", **_FRONT)]
+    notes += [Line2D([], [], label="Pareto front", **_FRONT)]
     notes += [Line2D([], [], label=f"one period at {CAMERA_HZ:g} Hz", **_PERIOD)]
     if has_p99 and not all(is_p99 for _, is_p99, *_ in points):
         notes.append(_mark("hollow: p50, too few frames for p99", "o", is_hollow=True))

@@ -199,7 +199,7 @@ def _add_words(
 
 
 def _refuse_several(files: Sequence[str]) -> None:
-    """Where a shell has replaced a pattern that had no quotes, or has split a name with blanks."""
+    """Where a shell has expanded a pattern that had no quotes, or has split a name with blanks."""
     if len(files) < 2:
         return
     if all(os.path.exists(file) for file in files):

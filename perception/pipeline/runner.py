@@ -242,7 +242,7 @@ class Runner(StageGroup):
             self._report_stall()
 
     def _report_stall(self) -> None:
-        """Say in a record that the network is at one frame for too long; called at the source's rate.
+        """Say in a record that the network has worked on one frame for too long; called at the source's rate.
 
         Silence would be read as "nothing new": the last record says `ok`, with a mask, until the watchdog
         ends the run.

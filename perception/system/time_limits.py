@@ -31,9 +31,9 @@ CHILD_KILL_LIMIT_S: Final = 0.2
 
 # stages
 STALLED_AFTER_S: Final = 0.5
-"""A live network that is at one frame for so long is reported. concurrency.hang_watch: stalled_after_s"""
+"""A live network that works on one frame for longer is reported. concurrency.hang_watch: stalled_after_s"""
 STAGE_LIMIT_S: Final = 10.0
-"""A stage that is at one item for so long hangs. concurrency.hang_watch: stage_s"""
+"""A stage that works on one item for longer hangs. concurrency.hang_watch: stage_s"""
 SILENCE_LIMIT_S: Final = 5.0
 """A node that publishes nothing for so long is not alive, and gets no heartbeat. telemetry.health"""
 

@@ -18,7 +18,7 @@ from perception.system.redaction import redacted_line
 from perception.web.views import View, jpeg_of
 
 HELD_S: Final = 0.375
-"""A picture that stands for so long is not live, unless the source is slower."""
+"""A picture without a successor for this long is frozen, unless the source is slower."""
 HELD_PERIODS: Final = 3
 RATE_OVER_S: Final = 2.0
 CERTAINTY_EVERY_S, CERTAINTY_OVER_S = 0.5, 60.0

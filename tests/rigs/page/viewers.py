@@ -111,7 +111,7 @@ def age() -> Line:
 
 
 def red() -> Line:
-    """A picture that stands."""
+    """A frozen picture."""
     faults: dict[str, Callable[[Shown], float]] = {
         "camera frozen": lambda shown: shown.camera.freeze(),
         "node stopped": lambda shown: shown.send(signal.SIGSTOP),
@@ -123,7 +123,7 @@ def red() -> Line:
             took_ms[fault] = shown.red_after(partial(begin, shown))
     seen = ", ".join(f"{fault}: {it:.0f} ms" for fault, it in took_ms.items())
     checks = {fault: it <= RED_LIMIT_MS for fault, it in took_ms.items()}
-    return Line.of_checks("page of a picture that stands", f"red <= {RED_LIMIT_MS} ms", seen, checks)
+    return Line.of_checks("page with a frozen picture", f"red <= {RED_LIMIT_MS} ms", seen, checks)
 
 
 def stopped_viewers() -> Line:
