@@ -86,7 +86,7 @@ def open_source(config: ExportConfig, say: Callable[[str], None]) -> Source:
         if file.suffix != ".onnx":
             return TorchSource.trained(file, config.model)
         if not config.checkpoint:
-            say(f"no {trained}: made from the shipped {file.name}")
+            say(f"there is no {trained}; exporting the shipped {file.name}")
         return FileSource(file, config.model, takes_int8=config.target == "plain")
     named = Path(config.model)
     if named.suffix in _FILES or "/" in config.model:

@@ -318,7 +318,7 @@ def _warnings(a: Report, b: Report) -> Iterator[str]:
             yield f"other model file: the checksums of {model} differ"
     for name, report in (("A", a), ("B", b)):
         if report.is_partial:
-            yield f"{name} is partial: its run has not come to its end"
+            yield f"{name} is partial: its run has not finished"
 
 
 def _out_of_turn(pairs: Iterable[list[tuple[Result, Result]]]) -> Iterator[str]:

@@ -84,7 +84,7 @@ def place(report: Report) -> str:
     memory = f"{machine['memory_gb']:g} GB" if machine.get("memory_gb") else None
     facts = [machine.get("cpu"), cores, memory, machine.get("gpu"), machine.get("os")]
     commit = f"commit {report.commit or 'unknown'}"
-    partial = "partial: the run has not come to its end" if report.is_partial else None
+    partial = "partial: the run has not finished" if report.is_partial else None
     return ", ".join(str(it) for it in (*facts, commit, partial) if it)
 
 

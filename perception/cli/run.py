@@ -87,7 +87,7 @@ def run(config: NodeConfig, stop: StopSignals | None = None, settings_files: Seq
             log.log(logging.WARNING if is_warning else logging.INFO, line.removeprefix("warning: "))
         if not engine.is_proven:
             log.info(
-                f"{engine.contract.model_id}: not checked by a known answer; drivable-export renew adds one"
+                f"{engine.contract.model_id}: not verified by a known answer; drivable-export renew adds one"
             )
         reporter, changes = HealthReporter(parts.source, info, engine, config.freshness), StateChanges()
         runner, sinks, tracer = parts.connect(

@@ -97,7 +97,7 @@ def _missing(gaps: Sequence[str], values: Mapping[str, Any], program: str, posit
     problem = f"{' and '.join(gaps)} {'are' if many else 'is'} missing"
     if set(gaps) <= set(positional):
         words = " ".join(str(values.get(name, name.upper())) for name in positional)
-        return f"{problem}: {program} {words} is expected"
+        return f"{problem}; expected: {program} {words}"
     wanted = " ".join(f"--{name} {name.upper()}" for name in gaps)
     return f"{problem}; name {'them' if many else 'it'}: {wanted}"
 

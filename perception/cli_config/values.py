@@ -50,7 +50,7 @@ _MEASURES: Final[Mapping[str, Mapping[str, float]]] = {
 _SUCH_AS: Final = {
     "_s": "a number of seconds is expected, such as 90, 90s, 1.5min or 1:30",
     "_ms": "a number of milliseconds is expected, such as 200 or 200ms",
-    "_hz": "a number a second is expected, such as 30",
+    "_hz": "a number per second is expected, such as 30",
     "_mb": "a number of megabytes is expected, such as 200, 200MB or 2GB",
     "_m": "a number of metres is expected, such as 1.45, 145cm or 25mm",
     "_deg": "a number of degrees is expected",

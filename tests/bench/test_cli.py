@@ -64,7 +64,7 @@ def test_interrupted_run_says_how_to_go_on(
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        (["compare", "a.json"], "b is missing: drivable-bench compare a.json B is expected"),
+        (["compare", "a.json"], "b is missing; expected: drivable-bench compare a.json B"),
         (["comapre"], "comapre: no such command; the nearest known one is compare"),
         (["compare", "missing.json", "missing.json"], "missing.json: No such file"),
         (["compare", "one.json"], "one.json"),

@@ -353,7 +353,7 @@ def test_shipped_file_is_the_source_where_nothing_was_trained(
     )
 
     assert said[:2] == [
-        f"no {tmp_path}/runs/rt_s/best.pt: made from the shipped rt_s.onnx",
+        f"there is no {tmp_path}/runs/rt_s/best.pt; exporting the shipped rt_s.onnx",
         "for camera frames of 1280x720; --frame sets another size, or any",
     ]
     assert OnnxEngine(exported.file, "cpu").contract.frame_wh == (1280, 720)

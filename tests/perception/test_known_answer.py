@@ -159,7 +159,7 @@ def test_file_without_an_answer_runs_and_the_node_says_that_it_was_not_checked(
 
     assert main(["--model", str(file), "--max_frames", "3"]) == 0
 
-    assert capsys.readouterr().err.count("not checked by a known answer") == 1
+    assert capsys.readouterr().err.count("not verified by a known answer") == 1
 
 
 @pytest.mark.parametrize(

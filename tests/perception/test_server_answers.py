@@ -141,7 +141,7 @@ def http(status: str, *headers: str, body: bytes = b"") -> Answer:
         (lambda _: b"\x15\x03\x01\0\2\2\n", "answers encrypted, not HTTP; is it https://?"),
         (lambda _: b"SSH-2.0-OpenSSH_9\r\n", "answers SSH, not HTTP"),
         (lambda _: b"hello\r\n", "does not answer in HTTP"),
-        (lambda _: b"", "hangs up without an answer"),
+        (lambda _: b"", "closes the connection without an answer"),
     ],
 )
 def test_what_a_web_server_answers_is_reported(answer: Answer, problem: str, serve: Serve) -> None:
@@ -184,7 +184,7 @@ def rtsp(status: str, *headers: str, body: str = "", methods: str = "DESCRIBE SE
         (lambda _: b"<!DOCTYPE HTML>\n", "answers HTTP, not RTSP; is it http://?"),
         (lambda _: b"\x15\x03\x01\0\2\2\n", "answers encrypted, not RTSP; is it rtsps://?"),
         (lambda _: b"hello\r\n", "does not answer in RTSP"),
-        (lambda _: b"", "hangs up without an answer"),
+        (lambda _: b"", "closes the connection without an answer"),
     ],
 )
 def test_what_an_rtsp_server_answers_is_reported(answer: Answer, problem: str, serve: Serve) -> None:

@@ -94,7 +94,9 @@ def no_answer(error: Exception, address: Address) -> SourceError | TimeoutError:
         case ConnectionRefusedError():
             return SourceError(f"Connection refused: nothing listens on port {port} there")
         case ConnectionError() | EOFError():
-            return SourceError(f"port {port} hangs up without an answer; is it {twin}://, or another port?")
+            return SourceError(
+                f"port {port} closes the connection without an answer; is it {twin}://, or another port?"
+            )
         case OSError(errno=errno.ENETUNREACH | errno.EHOSTUNREACH):
             return SourceError(f"{error.strerror}: there is no way to that host from here")
         case OSError():

@@ -143,7 +143,7 @@ def test_no_text_becomes_markup() -> None:
 
 
 def test_partial_report_says_so() -> None:
-    assert "Partial: this run has not come to its end" in page(report(is_partial=True), [])
+    assert "Partial: this run has not finished" in page(report(is_partial=True), [])
     assert "Partial" not in page(report(), [])
 
 
