@@ -82,7 +82,7 @@ class Entry(Generic[S]):
             members = {*dir(protocol), *protocol.__annotations__}
             missing = sorted(it for it in members if not it.startswith("_") and not hasattr(made, it))
             raise PluginError(
-                f"{self.origin}: {type(made).__name__} is not a {protocol.__name__}: "
+                f"{self.origin}: {type(made).__name__} is no {protocol.__name__}: "
                 f"it has no {', '.join(missing)}"
             )
         return made
@@ -150,7 +150,7 @@ class Registry(dict[str, E]):
         except Exception as error:  # whatever its import raises
             raise PluginError.of(f"{origin} does not load", error) from error
         if not isinstance(entry, self._kind):
-            raise PluginError(f"{origin}: {points[0].value} is not a {self._kind.__name__}")
+            raise PluginError(f"{origin}: {points[0].value} is no {self._kind.__name__}")
         try:
             entry.settings()
         except Exception as error:

@@ -62,20 +62,20 @@ def test_interrupted_run_says_how_to_go_on(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "reason"),
+    ("arguments", "status", "reason"),
     [
-        (["compare", "a.json"], "b is missing; expected: drivable-bench compare a.json B"),
-        (["comapre"], "comapre: no such command; the nearest known one is compare"),
-        (["compare", "missing.json", "missing.json"], "missing.json: No such file"),
-        (["compare", "one.json"], "one.json"),
-        (["--models", "[nothing]"], "nothing: no such model file"),
-        (["--source", "missing.mp4"], "missing.mp4"),
-        (["--rates-hz", "[0]"], "rates_hz holds"),
-        (["--out", "/dev/null/x"], "/dev/null"),
+        (["compare", "a.json"], 2, "b is missing; expected: drivable-bench compare a.json B"),
+        (["comapre"], 2, "comapre: no such command; the nearest known one is compare"),
+        (["compare", "missing.json", "missing.json"], 1, "missing.json: No such file"),
+        (["--models", "[nothing]"], 1, "nothing: no such model file"),
+        (["--source", "missing.mp4"], 1, "missing.mp4"),
+        (["--rates-hz", "[0]"], 2, "rates_hz holds"),
+        (["--out", "/dev/null/x"], 1, "/dev/null"),
     ],
 )
 def test_bad_input_is_one_line(
     arguments: list[str],
+    status: int,
     reason: str,
     only_error_line: OnlyErrorLine,
     tmp_path: Path,
@@ -84,7 +84,7 @@ def test_bad_input_is_one_line(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("bench.suite.record_road", lambda file: file)
 
-    assert main(arguments) == 1
+    assert main(arguments) == status
 
     assert reason in only_error_line("drivable-bench")
 

@@ -35,19 +35,20 @@ def test_busy_machine_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "reason"),
+    ("arguments", "status", "reason"),
     [
-        (["--models", "[nothing]"], "nothing: no such model file"),
-        (["--models", "[]"], "name at least one of models"),
-        (["--frames", "0"], "frames 1 or more"),
-        (["--engines", "[tflite]"], "tflite"),
+        (["--models", "[nothing]"], 1, "nothing: no such model file"),
+        (["--models", "[]"], 2, "name at least one of models"),
+        (["--frames", "0"], 2, "frames 1 or more"),
+        (["--engines", "[tflite]"], 2, "tflite"),
     ],
 )
 def test_bad_input_is_one_line(
     only_error_line: Callable[[str], str],
     arguments: list[str],
+    status: int,
     reason: str,
 ) -> None:
-    assert main(["infer", *arguments]) == 1
+    assert main(["infer", *arguments]) == status
 
     assert reason in only_error_line("drivable-bench")

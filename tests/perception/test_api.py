@@ -153,7 +153,7 @@ def test_saved_overlay_replaces_nothing_unasked(
 def test_overlay_is_not_saved_in_the_place_of_the_picture(model: perception.Model, road_png: Path) -> None:
     content = road_png.read_bytes()
 
-    with pytest.raises(perception.SinkError, match="is the picture itself"):
+    with pytest.raises(perception.SinkError, match="is the source picture itself"):
         model(road_png).save(road_png, overwrite=True)
 
     assert road_png.read_bytes() == content
@@ -397,7 +397,7 @@ def test_what_is_no_image_is_one_line(
             perception.SettingsError,
             r"perception.open\(source, model, realtime=…\)",
         ),
-        (MODEL, {"threads": -1}, perception.SettingsError, "threads is -1; 0 takes every core"),
+        (MODEL, {"threads": -1}, perception.SettingsError, "threads is -1; 0 uses every core"),
         (MODEL, {"threads": object()}, perception.SettingsError, "a value of type object"),
         (MODEL, {"provider": "cuda"}, perception.EngineError, "provider cuda did not load"),
         (MODEL, {"http": 8080}, perception.SettingsError, "the command drivable-node alone"),

@@ -146,7 +146,7 @@ def test_bag_that_is_cut_off_gives_what_it_has_and_then_an_error(tmp_path: Path)
         while True:
             frames.append(source.read())
 
-    with pytest.raises(SourceError, match=r"cut\.mcap: (has no index, as it was cut|ends before its end)"):
+    with pytest.raises(SourceError, match=r"cut\.mcap: is incomplete: it was cut off"):
         read_on()
     source.close()
 

@@ -205,7 +205,7 @@ def test_realtime_run_drops_what_it_has_no_time_for_and_counts_it(
         (["--sorce", "synthetic"], "unknown setting --sorce; the nearest known one is --source"),
         (["--max-frames", "many"], "many"),
         (["--max-frames", "0"], "max_frames is 0; it must be above 0"),
-        (["--threads", "-1"], "threads is -1; 0 takes every core"),
+        (["--threads", "-1"], "threads is -1; 0 uses every core"),
         (["--synthetic.wh", "[0, 90]"], "both sides of synthetic.wh must be above 0"),
     ],
 )

@@ -120,7 +120,7 @@ def test_two_outputs_of_one_node_on_one_file_are_refused(
     else:
         getattr(other, link)(video)
 
-    assert main([*SMALL, "--max-frames", "2", "--out", str(video), "--jsonl", str(other)]) == 1
+    assert main([*SMALL, "--max-frames", "2", "--out", str(video), "--jsonl", str(other)]) == 2
 
     assert "--out and --jsonl name the same file" in only_error_line("drivable-node")
     assert video.read_bytes() == b"an older recording"
@@ -131,7 +131,7 @@ def test_summary_never_takes_the_place_of_another_output(
 ) -> None:
     same = str(tmp_path / "out.json")
 
-    assert main([*SMALL, "--max-frames", "2", "--jsonl", same, "--summary", same]) == 1
+    assert main([*SMALL, "--max-frames", "2", "--jsonl", same, "--summary", same]) == 2
 
     assert "--jsonl and --summary name the same file" in only_error_line("drivable-node")
     assert os.listdir(tmp_path) == []

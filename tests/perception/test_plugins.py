@@ -328,7 +328,7 @@ def test_output_of_a_package_may_not_lie_on_the_model(
 
     done = node("--source", "acme:3", "--model", "m.onnx", "--acme_log.path", str(model))
 
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert f"{model} is the model; name another file with --acme_log.path" in done.stderr
     assert model.read_bytes() == b"x"
 

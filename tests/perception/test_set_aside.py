@@ -78,7 +78,7 @@ def test_overwrite_replaces_and_append_goes_on(
 
 
 def test_append_and_overwrite_exclude_each_other(only_error_line: Callable[[str], str]) -> None:
-    assert run(1, "--append", "--overwrite") == 1
+    assert run(1, "--append", "--overwrite") == 2
     assert "leave one out" in only_error_line("drivable-node")
 
 
@@ -339,7 +339,7 @@ def test_label_in_the_place_of_a_mask_in_a_folder_within_is_reported_before_anyt
             cv2.imwrite(file, np.full((36, 64), 2, np.uint8))
     arguments = ["--model", "rt_s-int8", "--source", "trips/*/*.jpg", "--masks", "labels", "--overwrite"]
 
-    assert main(arguments) == 1
+    assert main(arguments) == 2
 
     assert "labels/a/1.png already exists and is no mask; name another folder" in only_error_line(
         "drivable-node"
@@ -397,7 +397,7 @@ def test_images_of_one_name_in_one_folder_are_refused_with_masks_alone(
 
     assert main(arguments) == 0
     assert len(frames_of(Path("r.jsonl"))) == 2
-    assert main([*arguments, "--masks", "masks"]) == 1
+    assert main([*arguments, "--masks", "masks"]) == 2
     assert "trip/1.jpg and trip/1.png would have masks of the same name" in only_error_line("drivable-node")
     assert names(tmp_path) == ["r.jsonl", "trip"]
 

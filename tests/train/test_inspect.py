@@ -205,24 +205,24 @@ def test_image_of_another_kind_that_is_cut_off_is_message_by_us_alone(
 def test_command_that_is_not_there_names_the_nearest(
     typed: str, known: str, only_error_line: Callable[[str], str]
 ) -> None:
-    assert main([typed, "--data", "nowhere"]) == 1
+    assert main([typed, "--data", "nowhere"]) == 2
     assert only_error_line("drivable-train").endswith(
         f"{typed}: no such command; the nearest known one is {known}"
     )
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("arguments", "status", "message"),
     [
-        (["--data", "nowhere"], "drivable-train: nowhere: no such folder"),
-        (["--dta", "nowhere"], "unknown setting --dta; the nearest known one is --data"),
-        ([], "data"),
+        (["--data", "nowhere"], 1, "drivable-train: nowhere: no such folder"),
+        (["--dta", "nowhere"], 2, "unknown setting --dta; the nearest known one is --data"),
+        ([], 2, "data"),
     ],
 )
 def test_what_cannot_be_inspected_is_said_in_one_line(
-    arguments: list[str], message: str, only_error_line: Callable[[str], str]
+    arguments: list[str], status: int, message: str, only_error_line: Callable[[str], str]
 ) -> None:
-    assert main(["inspect", *arguments]) == 1
+    assert main(["inspect", *arguments]) == status
     assert message in only_error_line("drivable-train")
 
 

@@ -106,7 +106,7 @@ def test_error_of_one_process_alone_is_reported_after_rank_0_could_report(
     monkeypatch.setattr("train.torchrun.time.sleep", waited_s.append)
     monkeypatch.setenv("RANK", rank)
 
-    assert main(["--model=rt_s", "--stages=[]"]) == 1
+    assert main(["--model=rt_s", "--stages=[]"]) == 2
 
     assert waited_s == waits_s
     assert "stages: at least one" in only_error_line("drivable-train")
