@@ -110,7 +110,7 @@ def test_database_that_was_cut_off_gives_what_is_left(share: float, tmp_path: Pa
     assert 60 * (share - 0.15) < len(frames) < 60
     assert numbers_of(frames) == list(range(len(frames)))
     assert line.startswith(f"{folder}/drive.db3: ")
-    assert "ends before its end: it was cut off" in line
+    assert "is incomplete: it was cut off" in line
 
 
 def test_database_with_a_damaged_page_gives_all_that_is_in_the_others(tmp_path: Path) -> None:
@@ -287,7 +287,7 @@ def test_damaged_chunk_is_left_out_and_the_next_are_read(
     assert [frame.missed_before for frame in frames][2] == (1 if lost else 0)
     assert ("a.mcap: is damaged at byte" in line) == bool(says)
     assert says in line
-    assert ("ends before its end: it was cut off" in line) == is_cut
+    assert ("is incomplete: it was cut off" in line) == is_cut
 
 
 def test_mcap_whose_first_chunk_and_index_are_damaged_is_read_by_the_descriptions_at_its_end(
@@ -435,7 +435,7 @@ def test_bag_of_ros1_without_an_index_is_read(name: str, tmp_path: Path) -> None
     frames, line = read_on(bag)
 
     assert numbers_of(frames) == list(range(12))
-    assert line == f"{bag}: ends before its end: it was not closed"
+    assert line == f"{bag}: is incomplete: it was not closed"
 
 
 @pytest.mark.parametrize("compression", COMPRESSIONS)

@@ -99,7 +99,9 @@ def test_compressed_rubbish_is_left_out_alone(tmp_path: Path) -> None:
 def test_topic_of_rubbish_says_what_was_wrong(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     bag = write_bag(tmp_path / "drive", of_jpegs(lambda number: True), count=5)
 
-    with pytest.raises(SourceError, match=r"none of its 5 messages .*: 810 bytes are no picture of .*'jpeg'"):
+    with pytest.raises(
+        SourceError, match=r"none of its 5 messages .*: 810 bytes are not a picture of .*'jpeg'"
+    ):
         read_all(str(bag))
     assert not caplog.records  # one line says it
 
@@ -166,7 +168,7 @@ def test_database_with_a_journal_gives_what_it_has_and_says_how_to_get_the_rest(
     mended.close()
 
     assert count == 4
-    assert "ends before its end: what was recorded last is in drive.db3-wal" in line
+    assert "is incomplete: what was recorded last is in drive.db3-wal" in line
     assert read_until_error(killed) == (8, "")
 
 

@@ -106,12 +106,12 @@ class Damages:
         """Raise SourceError if there is any; the line says how many messages of the topic were read."""
         if self.count:
             more = f", and in {self.count - 1} more places" if self.count > 1 else ""
-            end = f", and it ends before its end: {self.end}" if self.end else ""
+            end = f", and it is incomplete: {self.end}" if self.end else ""
             raise SourceError(
                 f"{self.path}: is damaged {self.first}{more}{end}; {messages} messages of {topic} were read"
             )
         if self.end:
-            raise SourceError(f"{self.path}: ends before its end: {self.end}")
+            raise SourceError(f"{self.path}: is incomplete: {self.end}")
 
 
 def listed_topics(counts: Mapping[tuple[str, str], int]) -> list[BagTopic]:

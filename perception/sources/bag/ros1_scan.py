@@ -120,7 +120,7 @@ class Ros1Scan:
             if isinstance(found, Damage):
                 damages.add(found.what)
         if not counted:
-            end = f"{damages.end}, or it is no bag" if damages.end else "nothing was recorded"
+            end = f"{damages.end}, or it is not a bag" if damages.end else "nothing was recorded"
             why = damages.first or end
             raise SourceError(f"{self._path}: holds no message; {why}")
         return counted

@@ -69,7 +69,7 @@ class VideoMessages:
 
     def _opened(self, form: str) -> VideoCodecContext:
         if form.lower() not in CODECS:
-            raise SourceError(f"{self._name}: video of format {form!r} is not read; h264 and h265 are")
+            raise SourceError(f"{self._name}: video of format {form!r} is not supported; h264 and h265 are")
         codec = CodecContext.create(CODECS[form.lower()], "r")
         assert isinstance(codec, VideoCodecContext)
         codec.options = {"max_pixels": str(self._max_pixels)}
