@@ -111,7 +111,7 @@ class OutputSettings(Checked):
         if Path(self.out).suffix.lower() not in (".yaml", ".yml"):
             raise ValueError(f"out is {self.out}; the file's name must end in .yaml")
         if not self.name.isprintable() or any(sign in self.name for sign in ":#'\"{}[]"):
-            raise ValueError(f"name is {self.name!r}; letters, digits and dashes are wanted")
+            raise ValueError(f"name is {self.name!r}; letters, digits and dashes are expected")
         super().__post_init__()
 
 
@@ -189,7 +189,7 @@ class MountConfig(OutputSettings, RoadPicture):
     def __post_init__(self) -> None:
         """Validate the settings; raises ValueError."""
         if self.height_m is None and self.lane_width_m is None:
-            raise ValueError("the scale is not known: --height or --lane_width is wanted, in metres")
+            raise ValueError("the scale is not known: --height or --lane_width is expected, in metres")
         if self.lane_width_m is not None and not 1 <= self.lane_width_m <= 20:
             raise ValueError(f"lane_width_m is {self.lane_width_m:g}; it has to be from 1 to 20 m")
         if (self.left_line is None) != (self.right_line is None):

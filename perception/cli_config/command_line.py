@@ -227,7 +227,7 @@ def _refuse_source_in_list(last_of_list: Mapping[str, str]) -> None:
         if kind in ("video", "image") or _is_address(word) or os.path.exists(word):
             raise SettingsError(
                 f"{name} takes all words up to the next option, {word} among them; name the source before "
-                f"it, or as --source {word}"
+                f"it, or with --source"
             )
 
 

@@ -77,7 +77,7 @@ class Intrinsics:
         _check_frame(self.frame_wh)
         if matrix.shape != (3, 3):
             shape = "x".join(map(str, matrix.shape))
-            raise CalibrationError(f"the camera matrix is {shape}; three rows of three are wanted")
+            raise CalibrationError(f"the camera matrix is {shape}; three rows of three are expected")
         if not np.isfinite(matrix).all():
             raise CalibrationError(f"the camera matrix is not finite: {_in_words(matrix)}")
         if abs(np.linalg.det(matrix)) < 1e-9 * max(1.0, float(np.abs(matrix).max())):

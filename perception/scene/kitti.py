@@ -65,7 +65,7 @@ def _matrix(group: Group, name: str, shape: tuple[int, int]) -> Floats:
     except ValueError:
         raise CalibrationError(f"{name} holds what is no number") from None
     if values.size != shape[0] * shape[1]:
-        raise CalibrationError(f"{name} has {values.size} values; {shape[0] * shape[1]} are wanted")
+        raise CalibrationError(f"{name} has {values.size} values; {shape[0] * shape[1]} are expected")
     if not np.isfinite(values).all():
         raise CalibrationError(f"{name} is not finite")
     return values.reshape(shape)

@@ -57,7 +57,7 @@ def count_in(group: Group, name: str) -> int:
     """A whole number; raises CalibrationError."""
     value = number_in(group, name)
     if not value.is_integer():
-        raise CalibrationError(f"{_line(group[name])}{name} is {value:g}; a whole number is wanted")
+        raise CalibrationError(f"{_line(group[name])}{name} is {value:g}; a whole number is expected")
     return int(value)
 
 
@@ -87,7 +87,7 @@ def matrix_in(group: Group, name: str, shape: tuple[int, int] | None = None) -> 
         )
     if shape is not None and (rows, columns) != shape:
         raise CalibrationError(
-            f"{_line(node)}{name} is {rows}x{columns}; {shape[0]} rows and {shape[1]} columns are wanted"
+            f"{_line(node)}{name} is {rows}x{columns}; {shape[0]} rows and {shape[1]} columns are expected"
         )
     return np.array(values, np.float64).reshape(rows, columns)
 

@@ -148,10 +148,13 @@ def test_what_there_is_not_is_answered_with_what_there_is(typed: str, answer: st
         (["--health.enabled", "maybe", "a.mp4"], "health.enabled is maybe; true or false is expected"),
         (["--health", "maybe", "--source", "a.mp4"], "health.enabled is maybe; true or false is expected"),
         (["--realtime", "a.mp4", "b.mp4"], "b.mp4 is one too many after a.mp4; one is expected"),
-        (["--http-hosts", "a", "b", "drive.mp4"], "or as --source drive.mp4"),
+        (
+            ["--http-hosts", "a", "b", "drive.mp4"],
+            "http_hosts takes all words up to the next option, drive.mp4",
+        ),
         (
             ["--http-hosts", "a", "rtsp://ann:hunter2@c/x"],
-            "name the source before it, or as --source rtsp://",
+            "name the source before it, or with --source",
         ),
         (["--jsonl", "x/", "a.mp4"], "jsonl is x/, a folder; name a file in it"),
         (["--summary", "x/", "a.mp4"], "summary is x/, a folder; name a file in it"),
@@ -172,7 +175,7 @@ def test_pattern_that_the_shell_expanded_has_to_be_put_in_quotes(tmp_path: Path)
     line = refusal("--source", *map(str, images), "--out", "z/")
 
     assert "there can be one source, and 3 files are given" in line
-    assert f"stays: '{tmp_path}/*.jpg'" in line
+    assert f"put it in quotes: '{tmp_path}/*.jpg'" in line
     assert refusal(*map(str, images), "--out", "z/") == line
 
 
@@ -329,7 +332,7 @@ def test_setting_says_how_its_value_in_yaml_is_read(
         ('source: "C:\\Users\\x.mp4"', "in line 1: in double quotes"),
         ('source: "C:\\x.mp4"', "in line 1: in double quotes"),
         ("weights: a.onnx", "line 1: unknown setting weights; here it is model"),
-        ("duration: 3\nduration_s: 4", "line 2: duration_s stands twice"),
+        ("duration: 3\nduration_s: 4", "line 2: duration_s occurs twice"),
         ('source: "C:\\temp"', "line 1: source contains a control character"),
         ("source: !!python/object:os.system x", "line 1: source has the tag"),
         ("loop: true\n<<: 3", "line 1: merges (<<) something that is not a group"),

@@ -162,7 +162,7 @@ def test_no_distortion_is_one_of_zeros_and_zeros_may_follow(tmp_path: Path) -> N
         (
             "image_width: 1280",
             "image_width: 1280.5",
-            "line 1: image_width is 1280.5; a whole number is wanted",
+            "line 1: image_width is 1280.5; a whole number is expected",
         ),
         ("image_width: 1280", "image_width: 0", "its pictures are 0x720 px; both have to be above 0"),
         ("672.2, 0, 1150.6, 388.6, 0, 0, 1]\ndist", "672.2]\ndist", "camera_matrix is 3x3 and has 3 values"),
@@ -178,7 +178,7 @@ def test_no_distortion_is_one_of_zeros_and_zeros_may_follow(tmp_path: Path) -> N
         ),
         ("camera_matrix:", "camera_matrices:", "it has neither camera_matrix, as ROS's camera_info, nor P2"),
         ("camera_name: front", "camera_name: [", "is no file of calibration: in line"),
-        ("camera_name: front", "image_width: 3", "a setting stands twice, in lines 1 and 3"),
+        ("camera_name: front", "image_width: 3", "a setting occurs twice, in lines 1 and 3"),
     ],
 )
 def test_camera_info_that_cannot_be_used_is_one_line(
@@ -217,7 +217,7 @@ def test_mount_that_cannot_be_used_is_one_line(tmp_path: Path, mount: str, messa
 
 def test_what_is_no_calibration_is_one_line(tmp_path: Path) -> None:
     for content, message in (
-        (b"\x89PNG\r\n\x1a\n\0\0", "cannot be read: it is no text in UTF-8"),
+        (b"\x89PNG\r\n\x1a\n\0\0", "cannot be read: it is not UTF-8 text"),
         (b"", "it holds no `name: value`"),
         (b"- 1\n- 2\n", "it holds no `name: value`"),
         (b"model: rt_s\n", "it has neither camera_matrix"),
@@ -372,7 +372,7 @@ def test_kitti_without_the_road_knows_no_mount(tmp_path: Path) -> None:
     [
         ("P2: 7.215377e+02", "P2: nan", "not finite"),
         ("P2: 7.215377e+02", "P2: -7.215377e+02", "have to be above 0"),
-        ("P2: 7.215377e+02 0", "P2: 7.215377e+02", "P2 has 11 values; 12 are wanted"),
+        ("P2: 7.215377e+02 0", "P2: 7.215377e+02", "P2 has 11 values; 12 are expected"),
         ("R0_rect: 9.999239e-01", "R0_rect: 5", "R0_rect is no rotation"),
         ("R0_rect", "R1_rect", "R0_rect is missing"),
         (
@@ -508,7 +508,7 @@ def test_node_does_not_write_over_its_calibration(
 
     assert (
         main(["synthetic", "--max-frames", "1", "--calibration", "camera.yaml", "--jsonl", "camera.yaml"])
-        == 1
+        == 2
     )
 
     assert "camera.yaml is the calibration; name another file with --jsonl" in only_error_line(
