@@ -125,11 +125,11 @@ def _drawn(file: Path) -> NDArray[np.uint8]:
     except YamlError as error:
         raise SettingsError(f"{file}: cannot be read: {error}") from None
     if node is None:
-        raise SettingsError(f"{file}: is empty; frame_wh: [width, height] and polygons are wanted")
+        raise SettingsError(f"{file}: is empty; frame_wh: [width, height] and polygons are expected")
     values = typed_group(_Drawing, node, place)
     if gaps := missing(_Drawing, values):
         raise SettingsError(
-            f"{file}: has no {' and no '.join(gaps)}; frame_wh: [width, height] and polygons are wanted"
+            f"{file}: has no {' and no '.join(gaps)}; frame_wh: [width, height] and polygons are expected"
         )
     drawing = made(_Drawing, values)
     width, height = drawing.frame_wh
@@ -143,7 +143,7 @@ def _drawn(file: Path) -> NDArray[np.uint8]:
     for number, polygon in enumerate(drawing.polygons, start=1):
         if len(polygon) < 3:
             raise SettingsError(
-                f"{file}: polygon {number} has {len(polygon)} points; three or more are wanted"
+                f"{file}: polygon {number} has {len(polygon)} points; three or more are expected"
             )
         for x, y in polygon:
             if not (0 <= x <= width and 0 <= y <= height):
