@@ -25,6 +25,7 @@ RIGS: Final[dict[str, list[str]]] = {
     "bags": ["--install"],
     "fuzz": [],
     "cuda_stub": [],
+    "metres": [],
     "stress": ["--runs", "60"],
 }
 """Each is a folder with a `run.py`; and what that is given."""

@@ -27,8 +27,9 @@ from perception.scene.estimator import SceneEstimator
 
 SHARED: Final = Path(__file__).parents[4] / "shared"
 BOARDS: Final = SHARED / "data/chessboards_1280x720"
-LANE_M, PERIOD_M = 3.66, 12.19
-"""A lane of a US highway; a dash of 3.05 m and a gap of 9.14 m."""
+LANE_M, PERIOD_M = 3.66, 14.63
+"""A lane of 12 feet, and dashes every 48 feet, which is what is painted here: dashes of the federal manual's
+40 feet (12.19 m) in lanes of the same pictures would need lanes of 3.0 m."""
 WITHIN: Final = 0.05
 
 
