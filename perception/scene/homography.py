@@ -69,9 +69,14 @@ def calibration_of_homography(group: Group, frame_wh: tuple[int, int] | None) ->
     points = np.column_stack([ground, np.zeros(len(ground))]).astype(np.float32)
     limit_px = WORST_RMS_SHARE * frame_wh[0]
     for flags in (_FIXED | cv2.CALIB_FIX_PRINCIPAL_POINT, _FIXED):
-        rms_px, fitted, _, turns, shifts = cv2.calibrateCamera(
-            [points], [pixels.astype(np.float32)], frame_wh, guess, np.zeros(5), flags=flags, criteria=_UNTIL
-        )
+        try:
+            rms_px, fitted, _, turns, shifts = cv2.calibrateCamera(
+                *([points], [pixels.astype(np.float32)], frame_wh, guess, np.zeros(5)),
+                flags=flags,
+                criteria=_UNTIL,
+            )
+        except cv2.error:
+            raise CalibrationError("H is not that of a camera: no focal length fits it") from None
         if rms_px <= limit_px:
             break
     else:

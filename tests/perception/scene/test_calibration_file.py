@@ -302,6 +302,16 @@ def test_homography_with_y_to_the_right_is_the_same_camera(tmp_path: Path) -> No
         (np.diag([1.0, 1.0, 0.0]), "H is singular"),
         (np.full((3, 3), np.nan), "H is not finite"),
         (np.eye(3), "H gives no ground ahead|H is not that of a camera"),
+        (
+            np.array(
+                [
+                    [6.416e-04, -2.4957e-03, -6.05301470],
+                    [3.3656e-03, 6.81e-05, -3.0798935],
+                    [1.66e-05, -5.48269967e02, 9.728021e-01],
+                ]
+            ),
+            "H is not that of a camera",  # OpenCV raises an error of its own here
+        ),
     ],
 )
 def test_homography_that_is_of_no_camera_is_one_line(
