@@ -18,7 +18,7 @@ def test_exact_class_maps_of_a_short_drive_are_measured(capsys: pytest.CaptureFi
 
 
 def test_unknown_scene_is_refused_in_one_line(caplog: pytest.LogCaptureFixture) -> None:
-    assert main(["metres", "--exact", "--scenes", "[moon]"]) == 1
+    assert main(["metres", "--exact", "--scenes", "[moon]"]) == 2
     assert "moon is no scene of the built-in road" in caplog.text
 
 
