@@ -9,7 +9,15 @@ from contextlib import suppress
 from importlib import import_module
 from typing import Any, Final
 
-from bench.config import AccuracyConfig, BenchConfig, CompareConfig, InferConfig, LiveConfig, MetresConfig
+from bench.config import (
+    AccuracyConfig,
+    BenchConfig,
+    CompareConfig,
+    InferConfig,
+    LiveConfig,
+    MetresConfig,
+    SteadinessConfig,
+)
 from bench.task import EXPECTED
 from perception.cli.command import INTERRUPTED, NOTHING_GIVEN
 from perception.cli.log import command_log, print_line, set_verbosity, show
@@ -22,8 +30,8 @@ log = logging.getLogger(__name__)
 NAME: Final = "drivable-bench"
 DESCRIPTION: Final = (
     "Latency, throughput and accuracy of model files, through the node's own path. `drivable-bench compare "
-    "A.json B.json` finds what differs between two reports; `accuracy`, `infer`, `metres` and `live` measure "
-    "one thing each. Each command has a --help of its own."
+    "A.json B.json` finds what differs between two reports; `accuracy`, `infer`, `metres`, `live` and "
+    "`steadiness` measure one thing each. Each command has a --help of its own."
 )
 COMMANDS: Final[dict[str, tuple[type[Any], str, str, tuple[str, ...]]]] = {
     "compare": (CompareConfig, "bench.report.compare", "What is faster or slower beyond noise.", ("a", "b")),
@@ -31,6 +39,12 @@ COMMANDS: Final[dict[str, tuple[type[Any], str, str, tuple[str, ...]]]] = {
     "infer": (InferConfig, "bench.infer", "The network alone: files and engines side by side.", ()),
     "metres": (MetresConfig, "bench.metres", "Metres against the truth of the built-in road.", ()),
     "live": (LiveConfig, "bench.live", "Age and memory of a long live run.", ()),
+    "steadiness": (
+        SteadinessConfig,
+        "bench.steadiness",
+        "What changes from frame to frame, smoothing off and on.",
+        (),
+    ),
 }
 """Settings; the module whose `run` takes them and gives lines and an exit status; description; settings that
 may be typed without their names."""

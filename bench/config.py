@@ -9,6 +9,7 @@ from typing import Any, Final, Literal
 from bench.engines import EngineName
 from perception.inference.engines.providers import ProviderName
 from perception.inference.zoo import DEFAULT_MODEL
+from perception.refine.steady import SteadySettings
 from train.data.layouts import AUTO
 
 Scenario = Literal["single_stream", "constant_rate", "offline", "accuracy"]
@@ -202,6 +203,31 @@ class MetresConfig:
             raise ValueError("drives must be 1 or more, duration_s above 0")
         if not abs(self.mount_error_deg) <= 3:
             raise ValueError("mount_error_deg must be from -3 to 3")
+
+
+@dataclass(frozen=True)
+class SteadinessConfig:
+    """Each source with each model, smoothing off and on."""
+
+    sources: list[str] = field(default_factory=lambda: ["synthetic:day", "synthetic:night"])
+    """Videos, or rendered drives by their scenes: of these mean IoU and lag are measured too."""
+    models: list[str] = field(default_factory=lambda: [DEFAULT_MODEL])
+    """Names of shipped models, or ONNX files of drivable-export."""
+    engine: EngineName = "onnx"
+    """onnx, openvino (bf16 where the CPU has it), openvino-f32, openvino-bf16."""
+    frames: int = 300
+    """Of each source, at most."""
+    steady: SteadySettings = field(default_factory=SteadySettings)
+    """How masks are smoothed where it is on."""
+
+    def __post_init__(self) -> None:
+        """Validate the settings; raises ValueError."""
+        if not self.models or not self.sources:
+            raise ValueError("name at least one of models and one of sources")
+        if self.frames < 2:
+            raise ValueError(f"frames is {self.frames}; steadiness needs 2 or more")
+        if not self.steady.enabled:
+            raise ValueError("steady.enabled is off; it is measured off and on anyway")
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from perception.pipeline import Runner, RunPolicy
 from perception.provenance.identity import RunIdentity, checksum_of, covered_settings
 from perception.provenance.trace import Tracer
 from perception.refine import refine_steps
+from perception.refine.steady import smooths
 from perception.scene.settings import RunCalibration, calibrated
 from perception.sinks.registry import SINKS, Sinks
 from perception.sinks.sink import HasTarget, Sink
@@ -70,7 +71,7 @@ def _loaded(file: Path, config: NodeConfig, is_live: bool) -> Engine:
 
 
 def predictors_of(
-    engine: Engine, config: NodeConfig, is_live: bool, rate_hz: float = 30.0
+    engine: Engine, config: NodeConfig, is_live: bool, rate_hz: float = 30.0, *, leaves_mask: bool = False
 ) -> list[Predictor]:
     """One predictor a worker: one of a live source, of a recording one a core.
 
@@ -78,13 +79,15 @@ def predictors_of(
 
     Args:
         rate_hz: the source's nominal rate.
+        leaves_mask: to the step `steady`, as of `Predictor`.
     """
     workers = 1
     if not is_live:
         workers = WORKERS_A_GPU if engine.runs_one_at_a_time else config.threads or usable_cores()
     # of a live source frames are dropped, and it may always be the one that would have been looked at
     every = 1 if is_live else max(1, round(rate_hz / LOOKS_HZ))
-    return [Predictor(engine, every if config.health.enabled else 0) for _ in range(workers)]
+    stats_every = every if config.health.enabled else 0
+    return [Predictor(engine, stats_every, leaves_mask=leaves_mask) for _ in range(workers)]
 
 
 def settings_of_run(config: NodeConfig) -> dict[str, Any]:
@@ -165,7 +168,8 @@ class RunParts:
         """
         config = self._config
         refine = refine_steps(config, info)  # before a sink touches what is there
-        predictors = predictors_of(engine, config, info.is_live, info.rate_hz)
+        leaves_mask = smooths(config.steady, info)
+        predictors = predictors_of(engine, config, info.is_live, info.rate_hz, leaves_mask=leaves_mask)
         folders = folders_of(self._spec.text) if self._spec.kind == "images" else frozenset()
         sinks = Sinks(config, info, folders)
         self._opened = sinks.open_all(claims)

@@ -17,6 +17,7 @@ from perception.inference.engines.openvino import OpenVinoSettings
 from perception.inference.zoo import DEFAULT_MODEL
 from perception.refine.ignore import IgnoreSettings
 from perception.refine.registry import REFINE_STEPS
+from perception.refine.steady import SteadySettings
 from perception.ros.settings import RosSettings
 from perception.scene.settings import SceneSettings
 from perception.sinks.jsonl import JsonlSettings
@@ -100,6 +101,7 @@ class NodeConfig(
     without a source if max_frames or duration ends it."""
     watchdog: WatchdogSettings = field(default_factory=WatchdogSettings)
     health: HealthSettings = field(default_factory=HealthSettings)
+    steady: SteadySettings = field(default_factory=SteadySettings)
     camera: CameraSettings = field(default_factory=CameraSettings)
     synthetic: SyntheticSettings = field(default_factory=SyntheticSettings)
     ros: RosSettings = field(default_factory=RosSettings)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
@@ -11,7 +11,7 @@ from typing import ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from perception.imaging.letterbox import SQUARE, PixelAspect, nearest
+from perception.imaging.letterbox import SQUARE, Letterbox, PixelAspect, nearest
 from perception.imaging.yuv import Yuv420, bgr_from_yuv
 from perception.labels import LABELS, LABELS_OF_TWO
 from perception.provenance.trace import Trace
@@ -135,6 +135,18 @@ class ImageStats:
 
 
 @dataclass(frozen=True, eq=False)
+class NetworkOutput:
+    """What the network found in one frame, for a step that makes the mask of several frames."""
+
+    logits: NDArray[np.float32]
+    """(labels, h, w) over the whole input; of graphs that give a class map, what leads to it in cells."""
+    box: Letterbox
+    """The frame's place in the input."""
+    doubt_quantiles: Sequence[float] | None
+    """The model contract's."""
+
+
+@dataclass(frozen=True, eq=False)
 class Prediction:
     """The drivable area in one frame."""
 
@@ -173,6 +185,9 @@ class Prediction:
     trace: Trace | None = None
     """Its provenance; None before it is published, and in runs without traces."""
     shown_time: ShownTime = "time"
+    network_output: NetworkOutput | None = None
+    """Until the step `steady` has made the mask of it: so far the class map may be as coarse as `confidence`,
+    and there is no `certainty`. None where nothing is smoothed."""
 
     @property
     def ignored(self) -> NDArray[np.bool_] | None:

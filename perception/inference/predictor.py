@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perception.camera_health.image_stats import image_stats_of
-from perception.frame import EngineState, Frame, NoFrameRecord, Prediction
+from perception.frame import EngineState, Frame, NetworkOutput, NoFrameRecord, Prediction
 from perception.imaging.letterbox import SQUARE, Letterbox, PixelAspect, in_square_pixels, nearest
 from perception.imaging.yuv import Yuv420, bgr_from_yuv
-from perception.inference.confidence import confidence_of
+from perception.inference.confidence import confidence_of, in_cells, logits_of_class_map
 from perception.inference.contract import ModelContract
 from perception.inference.engines import Engine
 from perception.inference.ood import certainty_of
@@ -27,11 +27,13 @@ class Predictor:
     Args:
         engine: runs the network; may be shared by threads.
         stats_every: measure the image statistics of every n-th frame, for camera health; 0 of none.
+        leaves_mask: to a step that makes it of `network_output`: class map and shares are those of coarse
+            cells, and there is no certainty, as nothing should be computed twice.
     """
 
-    def __init__(self, engine: Engine, stats_every: int = 0) -> None:
+    def __init__(self, engine: Engine, stats_every: int = 0, *, leaves_mask: bool = False) -> None:
         self._engine = engine
-        self._stats_every = stats_every
+        self._stats_every, self._leaves_mask = stats_every, leaves_mask
         self._contract = engine.contract
         self._fits: tuple[tuple[int, int], PixelAspect] | None = None
         self._box = Letterbox.fit(self._contract.takes_wh, self._contract.input_wh)
@@ -49,6 +51,7 @@ class Predictor:
         shape = frame.frame_wh, frame.pixel_aspect
         if shape != self._fits:
             self._fit(*shape)
+        output: NetworkOutput | None = None
         started_ns = time.monotonic_ns()
         if self._contract.output == "class_map":
             image_bgr = frame.image_bgr
@@ -59,17 +62,24 @@ class Predictor:
             inferred_ns = time.monotonic_ns()
             suspicion = why_suspect(segmented[1], len(self._contract.labels))
             class_map, confidence = (inside(plane, self._box) for plane in segmented)
+            if self._leaves_mask:
+                output = self._output_of(class_map, confidence)
         else:
             preprocess(frame, self._box, self._input_bgr)
             preprocessed_ns = time.monotonic_ns()
             logits = self._engine.infer(self._input_bgr)
             inferred_ns = time.monotonic_ns()
-            class_map = postprocess(logits, self._box, self._planes)
-            confidence = confidence_of(logits, self._box)
+            if self._leaves_mask:
+                class_map, confidence = in_cells(logits, self._box, self._contract.labels)
+                output = NetworkOutput(logits, self._box, self._contract.doubt_quantiles)
+            else:
+                class_map = postprocess(logits, self._box, self._planes)
+                confidence = confidence_of(logits, self._box)
             suspicion = why_suspect(confidence, len(logits), logits)
-        labels = self._contract.labels
+        labels, certainty = self._contract.labels, None
         shares = class_shares(class_map, labels)
-        certainty = certainty_of(confidence, class_map, labels, self._contract.doubt_quantiles)
+        if output is None:
+            certainty = certainty_of(confidence, class_map, labels, self._contract.doubt_quantiles)
         postprocessed_ns = time.monotonic_ns()
         looks = self._stats_every > 0 and frame.frame_id % self._stats_every == 0
         image_stats = image_stats_of(frame) if looks else None
@@ -93,7 +103,14 @@ class Predictor:
             image_stats=image_stats,
             certainty=certainty,
             doubt_quantiles=self._contract.doubt_quantiles,
+            network_output=output,
         )
+
+    def _output_of(self, class_map: NDArray[np.uint8], confidence: NDArray[np.uint8]) -> NetworkOutput:
+        """What the graph's own class map, of the frame alone, stands for."""
+        labels, content_wh = self._contract.labels, (class_map.shape[1], class_map.shape[0])
+        logits = logits_of_class_map(class_map, confidence, labels)
+        return NetworkOutput(logits, Letterbox.fit(content_wh, content_wh), self._contract.doubt_quantiles)
 
     def _fit(self, frame_wh: tuple[int, int], pixel_aspect: PixelAspect) -> None:
         """Place frames of this shape in the network's input."""

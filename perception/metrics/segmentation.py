@@ -239,7 +239,7 @@ def count_frame(
         ValueError: if the two maps differ in shape or a class id is out of range.
     """
     if labels == LABELS_OF_TWO:
-        truth, predicted = _ROW_OF_TWO[truth], _ROW_OF_TWO[predicted]
+        truth, predicted = row_of_two(truth), row_of_two(predicted)
     confusion = ConfusionMatrix(len(labels))
     confusion.add(truth, predicted)
     return CountedFrame(
@@ -249,6 +249,11 @@ def count_frame(
         boundary_counts(truth, predicted, len(labels)),
         None if confidence is None else calibration_counts(confidence, truth == predicted, truth != IGNORE),
     )
+
+
+def row_of_two(class_map: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """(H, W) rows of `LABELS_OF_TWO` in place of class ids, of two classes or three; `IGNORE` stays."""
+    return _ROW_OF_TWO[class_map]
 
 
 def condition_of(image_bgr: NDArray[np.uint8]) -> Condition:

@@ -9,11 +9,14 @@ from perception.refine.camera_health import CAMERA_HEALTH
 from perception.refine.ignore import IGNORE
 from perception.refine.kind import RefineKind, RefineStep
 from perception.refine.scene import SCENE
+from perception.refine.steady import STEADY
 from perception.sources.source import SourceInfo
 from perception.system.plugins import PluginError, Registry
 
 REFINE_STEPS: Final[Registry[RefineKind[Any]]] = Registry(
-    "drivable.refine", RefineKind, {"camera_health": CAMERA_HEALTH, "ignore": IGNORE, "scene": SCENE}
+    "drivable.refine",
+    RefineKind,
+    {"camera_health": CAMERA_HEALTH, "steady": STEADY, "ignore": IGNORE, "scene": SCENE},
 )
 """In the order in which they see a prediction: ours as they stand here, then those of packages by name."""
 

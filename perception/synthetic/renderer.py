@@ -7,6 +7,7 @@ own bonnet, then what lens and sensor do. The class map is drawn from the same g
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import cv2
 import numpy as np
@@ -38,6 +39,8 @@ class DriveRenderer:
         frame_wh: width and height of the frames, in pixels.
         rate_hz: frames per second; frame `i` shows the drive at `i / rate_hz` seconds.
         seed: another seed is another road, traffic and camera.
+        stands_ahead_m: distance in our lane of a vehicle that stands there at a time in seconds, besides the
+            traffic, or None for none: an obstacle that appears and disappears at once.
 
     Raises:
         ValueError: if `scene` is not known.
@@ -49,6 +52,7 @@ class DriveRenderer:
         frame_wh: tuple[int, int] = (640, 360),
         rate_hz: float = 30.0,
         seed: int = 0,
+        stands_ahead_m: Callable[[float], float | None] | None = None,
     ) -> None:
         if scene not in SCENES:
             raise ValueError(f"unknown scene {scene!r}; known: {', '.join(SCENES)}")
@@ -57,13 +61,15 @@ class DriveRenderer:
         self._frame_wh = frame_wh
         self._rate_hz = rate_hz
         self._seed = seed
+        self._stands_ahead_m = stands_ahead_m
         self._stages: dict[int, _Stage] = {}
         self._stage(0)
 
     def render(self, frame_id: int) -> tuple[Image, Image]:
         """(H, W, 3) BGR image and (H, W) exact class map of frame `frame_id` (time = frame_id / rate_hz)."""
         time_s = frame_id / self._rate_hz
-        return self._stage(int(time_s // MIXED_SCENE_S) % len(self._names)).render(time_s, frame_id)
+        ahead_m = self._stands_ahead_m(time_s) if self._stands_ahead_m else None
+        return self._stage(int(time_s // MIXED_SCENE_S) % len(self._names)).render(time_s, frame_id, ahead_m)
 
     def bonnet(self, frame_id: int) -> NDArray[np.bool_]:
         """(H, W) bool, where frame `frame_id` shows our own bonnet."""
@@ -137,13 +143,17 @@ class _Stage:
         walls.sort(key=lambda wall: -abs(wall[0] - road.right_m / 2))
         return [(d_m, paint.wall_pyramid(dim(texture, lit))) for d_m, texture in walls]
 
-    def render(self, time_s: float, frame_id: int) -> tuple[Image, Image]:
+    def render(
+        self, time_s: float, frame_id: int, stands_ahead_m: float | None = None
+    ) -> tuple[Image, Image]:
         """Image and class map at a time; `frame_id` only draws the noise of the sensor."""
         width, height = self._frame_wh
         view = View(self._world, time_s, self._frame_wh)
         image = np.empty((height, width, 3), dtype=np.uint8)
         class_map = np.full((height, width), BACKGROUND, dtype=np.uint8)
         vehicles = self._world.vehicles(time_s, VEHICLE_FAR_M)
+        if stands_ahead_m is not None:
+            vehicles = self._world.with_one_ahead(vehicles, time_s, stands_ahead_m)
         self._paint_sky(image, view)
         self._paint_road(image, view, vehicles)
         self._paint_lanes(class_map, view, vehicles)

@@ -331,6 +331,15 @@ class World:
                 result.append(Vehicle(ahead_m, d_m, own_lane, lane < 0, False, is_braking, shape, identity))
         return sorted(result, key=lambda vehicle: -vehicle.ahead_m)
 
+    def with_one_ahead(self, vehicles: list[Vehicle], time_s: float, ahead_m: float) -> list[Vehicle]:
+        """The vehicles of a moment with one more, which brakes in the middle of our lane; farthest first."""
+        lane = min(max(int(self.camera_d_m(time_s) // self.road.lane_width_m), 0), self.road.lanes - 1)
+        identity = mixed_hash(self.seed, 9)
+        shape = shape_of(identity, self.road.setting, False)
+        middle_m = (lane + 0.5) * self.road.lane_width_m
+        one = Vehicle(ahead_m, middle_m, lane, False, False, True, shape, identity)
+        return sorted([*vehicles, one], key=lambda vehicle: -vehicle.ahead_m)
+
     def _parked(self, travelled_m: float, far_m: float) -> list[Vehicle]:
         if not self.road.is_parking:
             return []
