@@ -3,7 +3,8 @@
 Both run at once, and one at a time is stopped (SIGSTOP), for a second each: what else the machine does slows
 both alike, where whole runs in turns differ by a tenth and more on a shared machine. `drivable-bench
 --against` measures more, but only a build whose bench writes the same reports. This needs no more of the
-other build than its command and its records.
+other build than its command and its records. `--settings` and `--other-settings` are added to the command of
+each; with one build for both, that is what a setting costs.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -37,6 +39,14 @@ class Setting(NamedTuple):
     cores: int
 
 
+class Build(NamedTuple):
+    """What runs it."""
+
+    python: str
+    settings: tuple[str, ...] = ()
+    """Of its command, besides those of both."""
+
+
 class TurnError(ValueError):
     """A node ended before its last turn."""
 
@@ -48,11 +58,11 @@ class Node:
         TurnError: if it ends before it has begun.
     """
 
-    def __init__(self, python: str, setting: Setting, video: Path, folder: Path) -> None:
+    def __init__(self, build: Build, setting: Setting, video: Path, folder: Path) -> None:
         self._records, self._errors = folder / "records.jsonl", folder / "errors"
         folder.mkdir()
-        command = [python, "-m", "perception.node", "--model", setting.model, "--source", str(video)]
-        command += ["--jsonl", str(self._records)]
+        command = [build.python, "-m", "perception.node", "--model", setting.model, "--source", str(video)]
+        command += ["--jsonl", str(self._records), *build.settings]
         if setting.output == "overlay":
             command += ["--out", str(folder / "overlay.mp4")]
         self._turns_ns: list[tuple[int, int]] = []
@@ -115,9 +125,9 @@ def on_cores(count: int) -> Iterator[None]:
 
 
 def take_turns(
-    pythons: Sequence[str], setting: Setting, video: Path, rounds: int, turn_s: float
+    builds: Sequence[Build], setting: Setting, video: Path, rounds: int, turn_s: float
 ) -> list[list[float]]:
-    """Frames a second of the node of each interpreter, turn by turn; every other round in reverse order.
+    """Frames a second of the node of each build, turn by turn; every other round in reverse order.
 
     Raises:
         TurnError: if one ends too early.
@@ -125,8 +135,8 @@ def take_turns(
     with TemporaryDirectory() as name, ExitStack() as stack:
         nodes = []
         with on_cores(setting.cores):
-            for number, python in enumerate(pythons):
-                nodes.append(Node(python, setting, video, Path(name, str(number))))
+            for number, build in enumerate(builds):
+                nodes.append(Node(build, setting, video, Path(name, str(number))))
                 stack.callback(nodes[-1].end)
         for number in range(rounds):
             for node in nodes if number % 2 else reversed(nodes):
@@ -161,14 +171,19 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--turn-s", type=float, default=1.0, help="seconds of a turn; a round is one of each")
     parser.add_argument("--cores", type=int, nargs="+", default=[2, 1])
     parser.add_argument("--models", nargs="+", default=MODELS, choices=MODELS)
+    for name, whose in (("--settings", "ours"), ("--other-settings", "the other")):
+        parser.add_argument(name, default="", metavar="ARGUMENTS", help=f"added to the command of {whose}")
     given = parser.parse_args(arguments)
     settings = [Setting(*each) for each in product(given.models, ("records", "overlay"), given.cores)]
     columns = ("model", "output", "cores", "frames a second", "before", "ratio, middle half", "in all")
     print(f"| {' | '.join(columns)} |\n{'|---' * len(columns)}|")
     try:
         for setting in settings:
-            pythons = (given.other, sys.executable)
-            others, ours = take_turns(pythons, setting, given.video.resolve(), given.rounds, given.turn_s)
+            builds = (
+                Build(given.other, tuple(shlex.split(given.other_settings))),
+                Build(sys.executable, tuple(shlex.split(given.settings))),
+            )
+            others, ours = take_turns(builds, setting, given.video.resolve(), given.rounds, given.turn_s)
             print(row(setting, ours, others), flush=True)
     except (OSError, TurnError) as error:
         print(f"two_builds: {error}", file=sys.stderr)

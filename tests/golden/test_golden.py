@@ -156,8 +156,8 @@ def images(frames: Maps, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def class_maps(source: Path, folder: Path, *arguments: str) -> Maps:
-    """(24, H, W) ids: what the node writes as masks."""
-    assert main(["--source", str(source), "--masks", str(folder), *arguments]) == 0
+    """(24, H, W) ids: what the node writes as masks, of each frame alone."""
+    assert main(["--source", str(source), "--masks", str(folder), "--no-steady", *arguments]) == 0
     files = sorted(folder.rglob("*.png"))
     return np.stack([np.asarray(cv2.imread(str(file), cv2.IMREAD_UNCHANGED), np.uint8) for file in files])
 

@@ -37,6 +37,18 @@ def test_video_that_ends_too_soon_is_one_line(
     assert re.match(r"two_builds: a node ended before its last turn; [^\n]*\n$", capsys.readouterr().err)
 
 
+@pytest.mark.slow
+def test_one_build_is_compared_with_other_settings(
+    make_clip: MakeClip, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clip = str(make_clip(frames=1000))
+
+    assert two_builds.main([sys.executable, clip, *SHORT, "--other-settings=--no-steady"]) == 0
+    assert two_builds.main([sys.executable, clip, *SHORT, "--settings=--no-such-setting"]) == 1
+
+    assert "no-such-setting" in capsys.readouterr().err
+
+
 def test_build_that_does_not_run_is_one_line(
     make_clip: MakeClip, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
