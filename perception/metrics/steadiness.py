@@ -46,6 +46,7 @@ class FlowMeter:
 
     def between(self, before: NDArray[np.uint8], now: NDArray[np.uint8]) -> Flow:
         """The flow between two (H, W) uint8 grey pictures."""
+        before, now = np.ascontiguousarray(before), np.ascontiguousarray(now)
         back, forth = (
             np.asarray(self._dis.calc(one, other, None), np.float32)  # type: ignore[call-overload]
             for one, other in ((now, before), (before, now))

@@ -15,6 +15,7 @@ import hashlib
 import itertools
 import json
 import platform
+from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -132,7 +133,11 @@ def frames() -> Maps:
 @pytest.fixture(scope="session")
 def clip(frames: Maps, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The frames as a lossless video, which the node reads as planes of Y, U and V."""
-    file = tmp_path_factory.mktemp("golden") / "clip.mkv"
+    return as_video(frames, tmp_path_factory.mktemp("golden") / "clip.mkv")
+
+
+def as_video(frames: Iterable[NDArray[np.uint8]], file: Path) -> Path:
+    """The file, lossless at 30 Hz."""
     with av.open(str(file), "w") as container:
         stream = container.add_stream("ffv1", rate=30)
         stream.width, stream.height = FRAME_WH
@@ -191,6 +196,23 @@ def test_class_maps_of_a_video_are_the_golden_ones(
     if golden.is_reference:
         assert [digest(class_map) for class_map in maps] == golden.hashes(f"{model} {engine}")
     assert mean_iou(golden.picture(model), maps) >= least_iou(model, engine)
+
+
+def test_steady_class_maps_of_a_drive_are_the_golden_ones(golden: Golden, tmp_path: Path) -> None:
+    drive = DriveRenderer("city", FRAME_WH, 30.0, 11)
+    frames = (drive.render(number)[0] for number in range(len(ROADS) * len(SECONDS)))
+    clip = as_video(frames, tmp_path / "drive.mkv")
+
+    maps = class_maps(clip, tmp_path / "masks", "--model", "rt_m-int8", "--steady")
+
+    if golden.is_updated:
+        golden.keep("rt_m-int8 steady", maps)
+        golden.picture("steady", maps)
+    if golden.is_reference:
+        assert [digest(class_map) for class_map in maps] == golden.hashes("rt_m-int8 steady")
+    assert mean_iou(golden.picture("steady"), maps) >= least_iou("rt_m-int8", "onnx")
+    alone = class_maps(clip, tmp_path / "alone", "--model", "rt_m-int8")
+    assert np.mean(maps[1:] != maps[:-1]) < 0.7 * np.mean(alone[1:] != alone[:-1])
 
 
 def test_class_maps_of_images_are_the_golden_ones(golden: Golden, images: Path, tmp_path: Path) -> None:
