@@ -70,7 +70,7 @@ def logits_of_class_map(
         own = mean(cv2.bitwise_and(confidence, mask))
         of_others = uncertain - (mean(mask) - own)
         planes.append(own + of_others / (len(labels) - 1))
-    return np.log(np.maximum(np.stack(planes), _LEAST_SHARE))
+    return np.asarray(np.log(np.maximum(np.stack(planes), _LEAST_SHARE)), np.float32)
 
 
 def _confidence(largest: NDArray[np.float32], planes: Sequence[NDArray[np.float32]]) -> NDArray[np.uint8]:

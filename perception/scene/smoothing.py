@@ -56,7 +56,9 @@ def logits_of(margins: Margins) -> NDArray[np.float32]:
 def classes_of(margins: Margins) -> NDArray[np.uint8]:
     """(h, w) uint8: 0 where background wins, else 1, or 2 for the second of two drivable classes."""
     is_drivable = (margins[0] > 0).view(np.uint8)
-    return is_drivable if len(margins) == 1 else is_drivable + (is_drivable & (margins[1] < 0))
+    if len(margins) == 1:
+        return is_drivable
+    return np.add(is_drivable, is_drivable & (margins[1] < 0), dtype=np.uint8)
 
 
 class Smoother:
@@ -143,7 +145,9 @@ def _small(
     cells: NDArray[np.bool_], least_cells: float, *, inside: bool = False
 ) -> tuple[NDArray[np.bool_], NDArray[np.int32]] | None:
     """(h, w) cells of components with fewer cells, and the labels of all; None if there is none."""
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(cells.view(np.uint8), connectivity=8)
+    count, labels, stats, _ = cv2.connectedComponentsWithStatsWithAlgorithm(
+        cells.view(np.uint8), 8, cv2.CV_32S, cv2.CCL_BBDT
+    )
     is_small = stats[:, cv2.CC_STAT_AREA] < least_cells
     is_small[0] = False
     if inside:
