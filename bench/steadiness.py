@@ -176,7 +176,7 @@ def table(measured: Measured) -> list[str]:
         rows.append([name, f"{one:.{digits}f}", f"{other:.{digits}f}", less])
     shares = [("temporal consistency, %", off.consistency, on.consistency)]
     if measured.truth[0].counts.any():
-        shares.append(("mean IoU, %", *(it.mean_iou() for it in measured.truth)))
+        shares.append(("mean IoU, %", measured.truth[0].mean_iou(), measured.truth[1].mean_iou()))
     for name, one, other in shares:
         rows.append([name, f"{100 * one:.2f}", f"{100 * other:.2f}", f"{100 * (other - one):+.2f}"])
     lags = measured.lags

@@ -61,7 +61,8 @@ def logits_of_class_map(
     cells_wh = -(-class_map.shape[1] // CELL_PX), -(-class_map.shape[0] // CELL_PX)
 
     def mean(plane: cv2.typing.MatLike) -> NDArray[np.float32]:
-        return np.asarray(cv2.resize(plane, cells_wh, interpolation=cv2.INTER_AREA), np.float32) / 255
+        small = np.asarray(cv2.resize(plane, cells_wh, interpolation=cv2.INTER_AREA), np.float32)
+        return np.divide(small, 255, dtype=np.float32)
 
     uncertain = 1 - mean(confidence)
     planes = []

@@ -24,6 +24,9 @@ _AGREE_PX2: Final = 0.5
 _OF_MOTION: Final = 0.01
 """and this share of their own squares."""
 
+_NO_MAP: Final = np.empty(0, np.float32)
+"""Both coordinates are in the first map of `cv2.remap`."""
+
 
 class Flow(NamedTuple):
     """Optical flow from a frame back to the one before."""
@@ -54,7 +57,7 @@ class FlowMeter:
         height, width = now.shape
         place = np.stack(np.meshgrid(np.arange(width), np.arange(height)), -1).astype(np.float32)
         before_xy = place + back
-        returned = np.asarray(cv2.remap(forth, before_xy, None, cv2.INTER_LINEAR))
+        returned = np.asarray(cv2.remap(forth, before_xy, _NO_MAP, cv2.INTER_LINEAR))
         missed = np.square(back + returned).sum(-1)
         moved = np.square(back).sum(-1) + np.square(returned).sum(-1)
         is_inside = ((before_xy >= 0) & (before_xy <= (width - 1, height - 1))).all(-1)
@@ -86,7 +89,7 @@ class Steadiness:
         """
         if self.labels == LABELS_OF_TWO:
             before, now = row_of_two(before), row_of_two(now)
-        warped = np.asarray(cv2.remap(before, flow.before_xy, None, cv2.INTER_NEAREST), np.uint8)
+        warped = np.asarray(cv2.remap(before, flow.before_xy, _NO_MAP, cv2.INTER_NEAREST), np.uint8)
         warped, seen = warped[flow.is_visible], now[flow.is_visible]
         self.changes.append(float(np.mean(warped != seen)) if seen.size else 0.0)
         self.confusion.add(warped, seen)

@@ -158,7 +158,7 @@ def thumbnail_of(pixels: NDArray[np.uint8] | Yuv420) -> NDArray[np.float32]:
     step = max(1, plane.shape[0] // SAMPLED_ROWS)
     sampled = np.ascontiguousarray(plane[::step, ::step])
     small = np.asarray(cv2.resize(sampled, THUMBNAIL_WH, interpolation=cv2.INTER_AREA), np.float32)
-    return small - small.mean()
+    return np.asarray(small - small.mean(), np.float32)
 
 
 def difference(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
@@ -174,7 +174,7 @@ def difference(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
 def _cells_of_frame(output: NetworkOutput) -> float:
     """How many cells of the logits the frame covers."""
     (width, height), (content_w, content_h) = output.box.input_wh, output.box.content_wh
-    return output.logits[0].size * content_w * content_h / (width * height)
+    return float(output.logits[0].size * content_w * content_h / (width * height))
 
 
 def _build(settings: SteadySettings, info: SourceInfo) -> RefineStep:

@@ -55,10 +55,10 @@ def logits_of(margins: Margins) -> NDArray[np.float32]:
 
 def classes_of(margins: Margins) -> NDArray[np.uint8]:
     """(h, w) uint8: 0 where background wins, else 1, or 2 for the second of two drivable classes."""
-    is_drivable = (margins[0] > 0).view(np.uint8)
+    is_drivable: NDArray[np.uint8] = (margins[0] > 0).view(np.uint8)
     if len(margins) == 1:
         return is_drivable
-    return np.add(is_drivable, is_drivable & (margins[1] < 0), dtype=np.uint8)
+    return np.asarray(is_drivable + (is_drivable & (margins[1] < 0)), np.uint8)
 
 
 class Smoother:
