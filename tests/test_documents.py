@@ -12,7 +12,15 @@ from typing import Any, get_type_hints
 
 import pytest
 
-from bench.config import AccuracyConfig, BenchConfig, CompareConfig, InferConfig, LiveConfig, MetresConfig
+from bench.config import (
+    AccuracyConfig,
+    BenchConfig,
+    CompareConfig,
+    InferConfig,
+    LiveConfig,
+    MetresConfig,
+    SteadinessConfig,
+)
 from perception.calibrate.config import CalibrateConfig, MountConfig
 from perception.cli_config import SettingsError, parse
 from perception.config import NodeConfig
@@ -46,7 +54,7 @@ OF_OTHERS = {
     "--shares.file",
 }
 """Options of pip, build, torchrun, tensorboard, those of every command of ours, and those of an example."""
-BENCH = (BenchConfig, AccuracyConfig, InferConfig, LiveConfig, CompareConfig, MetresConfig)
+BENCH = (BenchConfig, AccuracyConfig, InferConfig, LiveConfig, CompareConfig, MetresConfig, SteadinessConfig)
 UNKNOWN = "the command line: unknown setting"
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar, cast
 
 import cv2
 import numpy as np
@@ -24,11 +24,11 @@ _AGREE_PX2: Final = 0.5
 _OF_MOTION: Final = 0.01
 """and this share of their own squares."""
 
-_NO_MAP: Final = np.empty(0, np.float32)
-"""Both coordinates are in the first map of `cv2.remap`."""
+
+Pixels = TypeVar("Pixels", bound=NDArray[Any])
 
 
-class Flow(NamedTuple):
+class OpticalFlow(NamedTuple):
     """Optical flow from a frame back to the one before."""
 
     before_xy: NDArray[np.float32]
@@ -47,7 +47,7 @@ class FlowMeter:
     def __init__(self) -> None:
         self._dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
 
-    def between(self, before: NDArray[np.uint8], now: NDArray[np.uint8]) -> Flow:
+    def between(self, before: NDArray[np.uint8], now: NDArray[np.uint8]) -> OpticalFlow:
         """The flow between two (H, W) uint8 grey pictures."""
         before, now = np.ascontiguousarray(before), np.ascontiguousarray(now)
         back, forth = (
@@ -57,11 +57,17 @@ class FlowMeter:
         height, width = now.shape
         place = np.stack(np.meshgrid(np.arange(width), np.arange(height)), -1).astype(np.float32)
         before_xy = place + back
-        returned = np.asarray(cv2.remap(forth, before_xy, _NO_MAP, cv2.INTER_LINEAR))
+        returned = _moved(forth, before_xy, cv2.INTER_LINEAR)
         missed = np.square(back + returned).sum(-1)
         moved = np.square(back).sum(-1) + np.square(returned).sum(-1)
         is_inside = ((before_xy >= 0) & (before_xy <= (width - 1, height - 1))).all(-1)
-        return Flow(before_xy, is_inside & (missed <= _OF_MOTION * moved + _AGREE_PX2))
+        return OpticalFlow(before_xy, is_inside & (missed <= _OF_MOTION * moved + _AGREE_PX2))
+
+
+def _moved(picture: Pixels, from_xy: NDArray[np.float32], interpolation: int) -> Pixels:
+    """The picture's values at these places."""
+    x, y = np.ascontiguousarray(from_xy[..., 0]), np.ascontiguousarray(from_xy[..., 1])
+    return cast(Pixels, cv2.remap(picture, x, y, interpolation))
 
 
 @dataclass
@@ -80,7 +86,9 @@ class Steadiness:
     def __post_init__(self) -> None:
         self.confusion = ConfusionMatrix(len(self.labels))
 
-    def add(self, before: NDArray[np.uint8], now: NDArray[np.uint8], flow: Flow, elapsed_s: float) -> None:
+    def add(
+        self, before: NDArray[np.uint8], now: NDArray[np.uint8], flow: OpticalFlow, elapsed_s: float
+    ) -> None:
         """Count one frame.
 
         Args:
@@ -89,7 +97,7 @@ class Steadiness:
         """
         if self.labels == LABELS_OF_TWO:
             before, now = row_of_two(before), row_of_two(now)
-        warped = np.asarray(cv2.remap(before, flow.before_xy, _NO_MAP, cv2.INTER_NEAREST), np.uint8)
+        warped = _moved(before, flow.before_xy, cv2.INTER_NEAREST)
         warped, seen = warped[flow.is_visible], now[flow.is_visible]
         self.changes.append(float(np.mean(warped != seen)) if seen.size else 0.0)
         self.confusion.add(warped, seen)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from perception.labels import ALTERNATIVE, BACKGROUND, DIRECT, DRIVABLE, LABELS_OF_TWO
-from perception.metrics.steadiness import Flow, FlowMeter, Steadiness, lag_frames
+from perception.metrics.steadiness import FlowMeter, OpticalFlow, Steadiness, lag_frames
 
 SHAPE = (96, 128)
 
@@ -21,10 +21,10 @@ def texture() -> np.ndarray:
     return np.asarray(cv2.resize(noise, (160, 96), interpolation=cv2.INTER_CUBIC), np.uint8)
 
 
-def still() -> Flow:
+def still() -> OpticalFlow:
     height, width = SHAPE
     place = np.stack(np.meshgrid(np.arange(width), np.arange(height)), -1).astype(np.float32)
-    return Flow(place, np.ones(SHAPE, bool))
+    return OpticalFlow(place, np.ones(SHAPE, bool))
 
 
 def class_map(edge_px: int, first: int = DIRECT) -> np.ndarray:
