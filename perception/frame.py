@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
@@ -142,8 +142,6 @@ class NetworkOutput:
     """(labels, h, w) over the whole input; of graphs that give a class map, what leads to it in cells."""
     box: Letterbox
     """The frame's place in the input."""
-    doubt_quantiles: Sequence[float] | None
-    """The model contract's."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -71,7 +71,7 @@ class Predictor:
             inferred_ns = time.monotonic_ns()
             if self._leaves_mask:
                 class_map, confidence = in_cells(logits, self._box, self._contract.labels)
-                output = NetworkOutput(logits, self._box, self._contract.doubt_quantiles)
+                output = NetworkOutput(logits, self._box)
             else:
                 class_map = postprocess(logits, self._box, self._planes)
                 confidence = confidence_of(logits, self._box)
@@ -110,7 +110,7 @@ class Predictor:
         """What the graph's own class map, of the frame alone, stands for."""
         labels, content_wh = self._contract.labels, (class_map.shape[1], class_map.shape[0])
         logits = logits_of_class_map(class_map, confidence, labels)
-        return NetworkOutput(logits, Letterbox.fit(content_wh, content_wh), self._contract.doubt_quantiles)
+        return NetworkOutput(logits, Letterbox.fit(content_wh, content_wh))
 
     def _fit(self, frame_wh: tuple[int, int], pixel_aspect: PixelAspect) -> None:
         """Place frames of this shape in the network's input."""

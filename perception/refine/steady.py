@@ -107,7 +107,7 @@ class Steady:
         class_map = postprocess(logits, box, self._planes[1])
         confidence = confidence_of(logits, box)
         stage_ns = dict(prediction.stage_ns)
-        certainty = certainty_of(confidence, class_map, labels, output.doubt_quantiles)
+        certainty = certainty_of(confidence, class_map, labels, prediction.doubt_quantiles)
         stage_ns["steady"] = smoothed_ns - started_ns
         stage_ns["postprocess"] = stage_ns.get("postprocess", 0) + time.monotonic_ns() - smoothed_ns
         return replace(

@@ -55,7 +55,7 @@ def predicted(
     logits = np.zeros((3, 6, 8), np.float32)
     logits[0], logits[1] = margin, margin - 5
     coarse = np.full((6, 8), DIRECT, np.uint8)
-    output = NetworkOutput(logits, box, None)
+    output = NetworkOutput(logits, box)
     return Prediction(frame, coarse, (1.0, 0.0, 0.0), "fake", network_output=output)
 
 
