@@ -114,7 +114,7 @@ class McapScan:
         if self._unknown & self._channels.keys():  # described behind the data alone: their chunk is damaged
             counted, damages = self._counted_once()
         if not counted:
-            end = f"{damages.end}, or it is no bag" if damages.end else "nothing was recorded"
+            end = f"{damages.end}, or it is not a bag" if damages.end else "nothing was recorded"
             why = damages.first or end
             raise SourceError(f"{self._path}: holds no message; {why}")
         return self._by_topic(counted)
