@@ -8,6 +8,7 @@ import subprocess
 import sys
 import zlib
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import cv2
@@ -30,6 +31,7 @@ FORMATS = {
 }
 
 
+@cache
 def encoded(name: str, wh: tuple[int, int] = (61, 47), channels: int = 3) -> bytes:
     image = np.random.default_rng(0).integers(0, 255, (wh[1], wh[0], channels), np.uint8)
     return cv2.imencode(name[name.rindex(".") :], image, FORMATS.get(name, []))[1].tobytes()
@@ -178,4 +180,6 @@ def test_what_opencv_reads_is_never_larger_than_its_header_says(tmp_path: Path) 
         if image is not None:
             read += 1
             assert image.shape[0] * image.shape[1] <= wh[0] * wh[1]
-    assert read > 300
+            if read == 300:
+                break
+    assert read == 300

@@ -36,11 +36,12 @@ RECORDED = ("--max-frames", "300")
 LIVE = ("--realtime", "--max-frames", "150")
 
 
-ISOLATED = (*RECORDED, "--isolate", "--read_timeout_s", "0.5")
+SHORT = ("--max-frames", "100")  # several times as many as a pipe takes
+ISOLATED = (*SHORT, "--isolate", "--read_timeout_s", "0.5")
 
 
 @pytest.mark.one_in(3)
-@pytest.mark.parametrize("kind", [RECORDED, LIVE, ISOLATED])
+@pytest.mark.parametrize("kind", [SHORT, LIVE, ISOLATED])
 def test_reader_of_the_records_that_pauses_is_no_hang(kind: tuple[str, ...], tmp_path: Path) -> None:
     summary = tmp_path / "s.json"
     node = subprocess.Popen(
@@ -63,7 +64,7 @@ def test_reader_of_the_records_that_pauses_is_no_hang(kind: tuple[str, ...], tmp
         == report["frames"]["published"] + report["frames"]["withheld"] - report["sinks"]["jsonl"]["dropped"]
     )
     if kind is not LIVE:
-        assert ids == list(range(300))
+        assert ids == list(range(100))
 
 
 @pytest.mark.one_in(2)

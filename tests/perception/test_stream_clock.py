@@ -127,6 +127,7 @@ def play() -> Iterator[Play]:
     listener.close()
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("step_s", [-3.0, 3.0, -7_200.0])
 def test_clock_that_is_set_costs_at_most_a_second_of_masks(play: Play, step_s: float) -> None:
     sender = Sender(step_s=step_s)
@@ -158,6 +159,7 @@ def test_no_frame_is_taken_for_fresher_than_it_is(play: Play) -> None:
     assert seen_s[-1] < 0.3
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("rate_hz", [8.0, 50.0])
 def test_rate_that_is_not_the_announced_one_is_learnt(play: Play, rate_hz: float) -> None:
     seen = play(Sender(rate_hz=rate_hz), 5.0)

@@ -103,7 +103,7 @@ def test_readyz_and_metrics_say_that_the_engine_is_suspect(
         args=(
             [
                 *("--model", str(model), "--source", str(folder), "--health.enabled", "false"),
-                *("--realtime", "--loop", "--duration", "6", "--http", str(free_port)),
+                *("--realtime", "--loop", "--duration", "3", "--http", str(free_port)),
             ],
         ),
     )
