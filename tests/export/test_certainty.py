@@ -50,19 +50,19 @@ def test_file_is_replaced_in_place_and_a_second_run_changes_nothing(make_file: M
 
 
 @pytest.mark.parametrize(
-    ("given", "message"),
+    ("given", "expected", "message"),
     [
-        (["--data", "none"], "none: no such folder"),
-        (["--data", "none", "--out", "card.md"], "the file's name must end in .onnx"),
+        (["--data", "none"], 1, "none: no such folder"),
+        (["--data", "none", "--out", "card.md"], 2, "the file's name must end in .onnx"),
     ],
 )
 def test_bad_input_is_one_line_and_leaves_the_file(
-    given: list[str], message: str, make_file: MakeFile, only_error_line: Callable[[str], str]
+    given: list[str], expected: int, message: str, make_file: MakeFile, only_error_line: Callable[[str], str]
 ) -> None:
     file = make_file()
     before = file.read_bytes()
 
-    assert main(["certainty", str(file), *given]) == 1
+    assert main(["certainty", str(file), *given]) == expected
 
     assert message in only_error_line("drivable-export")
     assert file.read_bytes() == before

@@ -241,7 +241,7 @@ def test_first_picture_that_is_damaged_is_no_message_without_one(
 def test_empty_messages_and_topics_are_nothing(tmp_path: Path) -> None:
     fields = definition(COMPRESSED).encode()
     bag = write_messages(tmp_path / "a.mcap", COMPRESSED, "ros2msg", fields, "cdr", [])
-    assert read_until_error(bag)[1].endswith("a.mcap#/camera/image: holds no message")
+    assert read_until_error(bag)[1].endswith("a.mcap#/camera/image: contains no message")
 
     write_messages(bag, COMPRESSED, "ros2msg", fields, "cdr", [b""] * 3)
     assert "none of its 3 messages has a picture" in read_until_error(bag)[1]

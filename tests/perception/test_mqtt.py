@@ -404,7 +404,10 @@ def test_broker_that_takes_nothing_costs_neither_time_nor_memory(broker: Broker)
 def test_password_that_the_broker_refuses_is_one_line(tmp_path: Path, info: Any) -> None:
     with (
         Broker(tmp_path, login=("ann", "right")) as broker,
-        pytest.raises(SinkError, match=r"ann:\*\*\*@.*refuses: not authorized; check its user and password"),
+        pytest.raises(
+            SinkError,
+            match=r"ann:\*\*\*@.*refused by the broker: not authorized; check its user and password",
+        ),
     ):
         opened(broker.url("car", f"ann:{PASSWORD}"), info)
 
