@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import sys
-from importlib import import_module
 
-from perception.cli.command import run_command
+from perception.cli.command import main_of, run_command
 
 
 def main() -> int:
     """Run the command with the arguments of the process; its exit status."""
-    return run_command("drivable-bench", lambda: import_module("bench.cli").main())
+    return run_command("drivable-bench", main_of("bench.cli"))
 
 
 if __name__ == "__main__":

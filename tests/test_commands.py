@@ -62,7 +62,7 @@ def test_log_that_cannot_be_written_changes_nothing(package: str) -> None:
         process = start(package, "--nothing", stderr=full.fileno())
         printed, _ = process.communicate(timeout=60)
 
-    assert process.returncode == 1
+    assert process.returncode == 2
     assert printed == "started\n"
 
 

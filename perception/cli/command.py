@@ -16,6 +16,7 @@ import threading
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
+from importlib import import_module
 from types import FrameType
 from typing import Any, Final
 
@@ -65,6 +66,22 @@ def run_command(name: str, body: Callable[[], int]) -> int:
             atexit._run_exitfuncs()
         os._exit(status)
     return status
+
+
+def main_of(module: str) -> Callable[[], int]:
+    """The function `main` of a module that is only imported when it is called.
+
+    An interrupt that a library ignores while it is imported ends the command all the same.
+    """
+
+    def main() -> int:
+        imported = import_module(module)
+        if _interrupts:
+            raise KeyboardInterrupt
+        status: int = imported.main()
+        return status
+
+    return main
 
 
 _interrupts: list[int] = []

@@ -375,6 +375,39 @@ def test_limit_of_threads_is_one_line_and_leaves_nothing_running(
     assert set(threading.enumerate()) <= before
 
 
+SWALLOWS = """
+import signal
+try:
+    signal.raise_signal(signal.SIGINT)
+except BaseException:
+    pass
+
+def main():
+    print("goes on")
+    return 0
+"""
+"""A library that ignores whatever happens while it is imported, and a command that imports it."""
+
+
+def test_interrupt_that_an_import_ignores_ends_the_command(tmp_path: Path) -> None:
+    (tmp_path / "swallows.py").write_text(SWALLOWS)
+    command = "import sys; from perception.cli.command import main_of, run_command; "
+    command += "sys.exit(run_command('drivable-train', main_of('swallows')))"
+
+    done = subprocess.run(
+        [sys.executable, "-c", command],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert done.returncode == 130
+    assert done.stderr == "drivable-train: interrupted\n"
+    assert done.stdout == ""
+
+
 NOISY = """
 import ctypes, logging, sys, warnings
 from perception.cli.command import run_command
