@@ -650,7 +650,7 @@ def test_a_device_that_is_no_camera_is_said_to_be_none_by_the_real_kernel() -> N
     with pytest.raises(SourceError, match="/dev/null: is not a camera"):
         CameraSource("/dev/null").open()
 
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(os.listdir("/proc/self/fd")) <= before
 
 
 def test_cameras_are_for_linux(monkeypatch: pytest.MonkeyPatch) -> None:

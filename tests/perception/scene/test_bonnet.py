@@ -77,7 +77,7 @@ def test_bonnet_is_learnt_within_half_a_minute_of_driving(scene: str) -> None:
     found = learnt(images)
 
     assert found is not None
-    near = cv2.dilate(mask.view(np.uint8), np.ones((7, 7), np.uint8)) > 0
+    near = cv2.dilate(mask.view(np.uint8), np.ones((9, 9), np.uint8)) > 0
     assert not (found[~near] > 0).any()
     assert np.mean(found[mask] > 0) > 0.97
 
