@@ -26,7 +26,7 @@ RIGS: Final[dict[str, list[str]]] = {
     "fuzz": [],
     "cuda_stub": [],
     "metres": [],
-    "stress": ["--runs", "60"],
+    "stress": ["--runs", "60", "--install"],
 }
 """Each is a folder with a `run.py`; and what that is given."""
 

@@ -1,4 +1,5 @@
-"""The rig of stress: python tests/rigs/stress/run.py [--runs 500] [--seed 0] [--only SCENARIO …] [--jobs 2].
+"""The rig of stress: python tests/rigs/stress/run.py [--runs 500] [--seed 0] [--only SCENARIO …] [--jobs 2]
+[--install].
 
 Every run has a scenario, a mode and a seed of its own; one that fails is reported with its seed, and is
 run again by --replay SCENARIO MODE SEED, which keeps its files.
@@ -24,9 +25,11 @@ sys.path[:0] = [str(place) for place in (HERE, HERE.parent, HERE.parent / "node"
 
 from judge import complaints_of  # noqa: E402
 from lines import Line  # noqa: E402
-from scenarios import SCENARIOS, WEIGHTS, missing  # noqa: E402
+from packages import RigError, provide  # noqa: E402
+from scenarios import SCENARIOS, WEIGHTS, missing, missing_packages  # noqa: E402
 from setting import LIMIT_S, MODES, Case, end, sources_in  # noqa: E402
 
+CANNOT_RUN = 2
 ASKED = "no traceback, no hang, whole files, books that balance, no loss with status 0"
 
 
@@ -89,14 +92,21 @@ def lines_of(done: Mapping[Run, list[str]], cannot: Mapping[str, str]) -> list[L
 
 
 def main() -> int:
-    """1 if a run failed."""
+    """1 if a run failed, 2 if what was to be installed cannot be."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=60)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--only", nargs="*", default=[], choices=list(SCENARIOS))
     parser.add_argument("--replay", nargs=3, metavar=("SCENARIO", "MODE", "SEED"))
+    parser.add_argument("--install", action="store_true", help="apt-get what is missing, if root")
     given = parser.parse_args()
+    try:
+        if given.install:
+            provide(missing_packages, may_install=True)
+    except RigError as error:
+        print(f"stress: {error}", file=sys.stderr)
+        return CANNOT_RUN
     cannot = missing()
     names = [name for name in given.only or SCENARIOS if name not in cannot]
     root = Path(tempfile.mkdtemp(prefix="drivable-stress-"))

@@ -255,10 +255,15 @@ SCENARIOS: Final[dict[str, Action]] = {
 WEIGHTS: Final = {"signals": 3, "children": 2, "surroundings": 2, "disk": 2}
 
 
+def missing_packages() -> list[str]:
+    """Debian's packages that are not there."""
+    return [] if FAKETIME.exists() else ["faketime"]
+
+
 def missing() -> dict[str, str]:
     """Scenarios that cannot run here, and why."""
     reasons = {}
-    if not FAKETIME.exists():
+    if missing_packages():
         reasons["clock"] = "needs Debian's faketime"
     if os.geteuid() != 0:
         reasons |= {"disk": "needs root", "threads": "needs root"}
