@@ -155,7 +155,9 @@ class SceneEstimator:
         unseen = classes == OUTSIDE
         if ignored is not None:
             unseen |= views.polar.sampled(ignored.view(np.uint8), pitch_rad) == 1
-        space, grid = finder.find(finder.drivable(classes), road, forward, limit, yaw_rad, camera_xy, unseen)
+        space, make_grid = finder.find(
+            finder.drivable(classes), road, forward, limit, yaw_rad, camera_xy, unseen
+        )
         ahead, is_open = (
             self._ahead(classes, views.polar, road, forward, limit, fit, finder.hidden_to)
             if direct is not None
@@ -171,7 +173,7 @@ class SceneEstimator:
             mount=self._filter.estimate(),
             limit_m=limit,
             free_space=space,
-            grid=grid,
+            make_grid=make_grid,
             distance_ahead_m=ahead,
             is_ahead_open=is_open,
             lane=self._lane(fit, limit) if fit else None,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 import cv2
@@ -47,8 +49,7 @@ class FreeSpaceFinder:
         x, y = np.meshgrid((np.arange(columns) + 0.5) * CELL_M, (np.arange(rows) + 0.5) * CELL_M - GRID_M[1])
         self._cell_bearing = np.arctan2(y, x)
         self._columns = np.arange(columns, dtype=np.int16)
-        self._index_of: NDArray[np.int16] | None = None
-        self._index_yaw_rad = 0.0
+        self._table: tuple[float, NDArray[np.int16]] | None = None
 
     @staticmethod
     def _closing_bands(view: PolarView, height_m: float) -> list[tuple[slice, int]]:
@@ -80,8 +81,8 @@ class FreeSpaceFinder:
     def find(
         self, drivable: Mask, road: RoadPlane, forward_m: Floats, limit_m: float, yaw_rad: float,
         origin_m: tuple[float, float], unseen: Mask | None = None,
-    ) -> tuple[FreeSpace, Grid]:  # fmt: skip
-        """Free space and grid of one frame.
+    ) -> tuple[FreeSpace, Callable[[], Grid]]:  # fmt: skip
+        """Free space of one frame, and what makes its grid.
 
         Args:
             drivable: (n, m) from `drivable`.
@@ -114,7 +115,7 @@ class FreeSpaceFinder:
         space = FreeSpace(
             bearing, forward / self._cosine, sigma / self._cosine, is_end_seen & is_seen, origin_m
         )
-        return space, self._grid(space, self._nearest_of(start, forward_m), yaw_rad)
+        return space, partial(self._grid, space, self._nearest_of(start, forward_m), yaw_rad)
 
     def _starts(self, free: Mask, unseen: Mask | None) -> NDArray[np.int64]:
         """Where the ground begins in every direction, by this frame and those before."""
@@ -136,13 +137,14 @@ class FreeSpaceFinder:
 
     def _index(self, yaw_rad: float) -> NDArray[np.int16]:
         """(rows, columns) bearing of every cell; that behind the last one is of cells outside the picture."""
-        if self._index_of is None or abs(yaw_rad - self._index_yaw_rad) > BEARING_STEP_RAD / 10:
+        table = self._table  # one assignment, so that several threads may make grids
+        if table is None or abs(yaw_rad - table[0]) > BEARING_STEP_RAD / 10:
             bearing = self._view.bearing_rad
             index = np.rint((self._cell_bearing - bearing[0] - yaw_rad) / BEARING_STEP_RAD)
             inside = (index >= 0) & (index < len(bearing))
-            self._index_of = np.where(inside, index, len(bearing)).astype(np.int16)
-            self._index_yaw_rad = yaw_rad
-        return self._index_of
+            table = yaw_rad, np.where(inside, index, len(bearing)).astype(np.int16)
+            self._table = table
+        return table[1]
 
     def _grid(self, space: FreeSpace, nearest_m: Floats, yaw_rad: float) -> Grid:
         distance = np.nan_to_num(space.distance_m, nan=-1.0)

@@ -6,7 +6,9 @@ on the ground. Angles are positive to the left. What is not known is None, never
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -106,7 +108,8 @@ class Metres:
     limit_m: float
     """Beyond it the sigma of a distance is above 20 %; nothing farther is given."""
     free_space: FreeSpace
-    grid: Grid
+    make_grid: Callable[[], Grid]
+    """What makes `grid`, from any thread."""
     distance_ahead_m: Measured | None
     """x of the first row of the ego lane that is not free; None without an ego lane."""
     is_ahead_open: bool
@@ -119,6 +122,11 @@ class Metres:
     """Of the frame's pixels."""
     crest_per_m: float = 0.0
     """How the road's slope changes ahead of the camera: at x metres it has risen by half of that times x²."""
+
+    @cached_property
+    def grid(self) -> Grid:
+        """The free space in cells; made on first access, as only some outputs have it."""
+        return self.make_grid()
 
     def image_of(self, ground: Floats) -> Floats:
         """(n, 2) pixels of the frame at which (n, 2) points of the road are seen; NaN where none is."""

@@ -88,7 +88,7 @@ def metres(
         free_space=FreeSpace(
             BEARINGS_RAD, free, 0.02 * free, is_seen & (np.nan_to_num(free) < LIMIT_M - 1e-6), origin
         ),
-        grid=_grid(origin, free),
+        make_grid=lambda: _grid(origin, free),
         distance_ahead_m=Measured(ahead_m, 0.6),
         is_ahead_open=False,
         lane=EgoLane(

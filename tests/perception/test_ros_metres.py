@@ -20,7 +20,7 @@ from perception.ros.metres_messages import ground_points
 from perception.ros.types import TOPICS_IN_METRES, typestore
 from perception.scene.calibration import Calibration, Mount
 from perception.scene.estimator import SceneEstimator
-from perception.scene.metres import Metres
+from perception.scene.metres import Grid, Metres
 from perception.sources.source import SourceInfo
 from perception.synthetic.truth import DriveTruth
 from perception.synthetic.view import View
@@ -227,7 +227,10 @@ def test_scan_is_seen_from_the_reference_point_wherever_the_camera_is(mount: Mou
 
 
 def test_what_nobody_wants_is_not_computed() -> None:
-    broken = replace(traced(), metres=replace(metres(), grid=None))  # type: ignore[arg-type]
+    def never() -> Grid:
+        raise AssertionError("a grid that nobody wants")
+
+    broken = replace(traced(), metres=replace(metres(), make_grid=never))
 
     messages = RosEncoder(INFO).encode(broken, {"/drivable/scan"})
 
