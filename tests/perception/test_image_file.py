@@ -313,3 +313,15 @@ def test_jpeg_that_carries_more_pictures_says_so_and_gives_the_first(tmp_path: P
     np.testing.assert_array_equal(
         image.picture().image_bgr, read_image_bgr(saved(tmp_path, "b.jpg", content))
     )
+
+
+@pytest.mark.parametrize("side", [0, 1], ids=["width", "height"])
+@pytest.mark.parametrize(
+    ("suffix", "at", "form"), [(".bmp", 18, "<i"), (".png", 16, ">I"), (".webp", 26, "<H")]
+)
+def test_picture_without_pixels_is_none(tmp_path: Path, suffix: str, at: int, form: str, side: int) -> None:
+    content = bytearray(packed(suffix, picture(), *((cv2.IMWRITE_WEBP_QUALITY, 80) * (suffix == ".webp"))))
+    struct.pack_into(form, content, at + side * struct.calcsize(form), 0)
+
+    with pytest.raises(SourceError, match=rf"a{suffix}: is corrupt, or not an image"):
+        ImageFile(saved(tmp_path, f"a{suffix}", bytes(content)))

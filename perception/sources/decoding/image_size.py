@@ -33,13 +33,17 @@ _HEIF_BRANDS: Final = frozenset((b"heic", b"heix", b"heim", b"heis", b"hevc", b"
 
 
 def image_wh(data: bytes) -> Size | None:
-    """Width and height in pixels of a JPEG, PNG, TIFF, WebP, AVIF or BMP; None for anything else."""
+    """Width and height in pixels of a JPEG, PNG, TIFF, WebP, AVIF or BMP; None for anything else.
+
+    Neither is 0: what says so has no picture.
+    """
     for signature, read in _READERS:
         if data.startswith(signature):
             try:
-                return read(data)
+                wh = read(data)
             except (struct.error, IndexError):  # the header is incomplete
                 return None
+            return None if wh is None or 0 in wh else wh
     return None
 
 
