@@ -1,4 +1,4 @@
-"""Sources that loop, end early or keep real time."""
+"""Sources that loop, leave frames out, end early or keep real time."""
 
 from __future__ import annotations
 
@@ -92,6 +92,36 @@ class Looped(_Wrapper):
         self._next_id, self._last_ns = frame.frame_id + 1, frame.time_ns
         self._next_ns = frame.time_ns + min(step_ns, self._period_ns)
         return frame
+
+
+class Sampled(_Wrapper):
+    """Every nth frame of a recording, the first included; ids, names and times are those of the recording.
+
+    All frames are decoded, as most of them are needed for those after them.
+    """
+
+    def __init__(self, source: Source, every: int) -> None:
+        super().__init__(source)
+        self._every, self._has_begun = every, False
+
+    def open(self) -> SourceInfo:
+        """Open the source inside; raises SourceError for a live source, of which the newest frame counts."""
+        info = super().open()
+        if info.is_live:
+            self.close()
+            raise SourceError(f"{info.source_id}: is live, and every is for recordings; leave it out")
+        self._has_begun = False
+        frames_expected = -(-info.frames_expected // self._every)
+        return replace(info, rate_hz=info.rate_hz / self._every, frames_expected=frames_expected)
+
+    def read(self) -> Frame:
+        """The next frame that is not left out."""
+        missed = 0
+        for _ in range(self._every - 1 if self._has_begun else 0):
+            missed += self._source.read().missed_before
+        self._has_begun = True
+        frame = self._source.read()
+        return replace(frame, missed_before=missed + frame.missed_before) if missed else frame
 
 
 class Limited(_Wrapper):

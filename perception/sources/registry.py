@@ -16,7 +16,7 @@ from perception.sources.images import IMAGES
 from perception.sources.isolated.reader import IS_SUPPORTED, Reader
 from perception.sources.isolated.supervisor import IsolatedSource, Limits
 from perception.sources.kind import SourceKind, TypedSource, isolation_of
-from perception.sources.pacing import Limited, Looped, Paced
+from perception.sources.pacing import Limited, Looped, Paced, Sampled
 from perception.sources.pipe import PIPE
 from perception.sources.playlist.playlist_source import PLAYLIST
 from perception.sources.ros import ROS
@@ -123,6 +123,8 @@ def build_source(source: str | Spec, settings: object = None) -> Source:
     else:
         built = kind.make(kind.build, spec, own, reading, protocol=Source, expected=SourceError)
         built = Looped(built) if reading.loop else built
+    if reading.every > 1:
+        built = Sampled(built, reading.every)
     if reading.realtime:
         if reading.duration_s is not None:  # inside too: nobody waits for a frame behind the end
             built = Limited(built, duration_s=reading.duration_s)

@@ -22,6 +22,8 @@ class SourceSettings(Checked):
     one within that size."""
     max_frames: int | None = None
     """Stop after this many frames."""
+    every: int = 1
+    """Take every nth frame of a recording, from the first on; the others are decoded and left out."""
     duration_s: float | None = None
     """Stop after this many seconds of the source's own time."""
     realtime: bool = False
@@ -49,6 +51,8 @@ class SourceSettings(Checked):
         """Refuse values by which nothing can be read; raises ValueError."""
         if self.threads < 0:
             raise ValueError(f"threads is {self.threads}; 0 uses every core")
+        if self.every < 1:
+            raise ValueError(f"every is {self.every}; 1 takes every frame")
         limits = ("max_frames", "duration_s", "open_timeout_s", "read_timeout_s")
         for name in (*limits, "images_rate_hz", "max_megapixels"):
             value = getattr(self, name)

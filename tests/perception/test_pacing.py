@@ -5,13 +5,16 @@ import itertools
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
+from clips import frames_of
 
 from perception.frame import Frame
+from perception.sources import SourceSettings, build_source
 from perception.sources.counts import SourceCounts
-from perception.sources.pacing import Limited, Looped, Paced
+from perception.sources.pacing import Limited, Looped, Paced, Sampled
 from perception.sources.source import EndOfSource, Source, SourceError, SourceInfo
 from perception.system.clock import Clock
 
@@ -65,7 +68,7 @@ class FakeTime:
         return event.is_set()
 
 
-def read_all(source: Looped | Limited | Paced) -> list[Frame]:
+def read_all(source: Looped | Limited | Paced | Sampled) -> list[Frame]:
     frames = []
     with contextlib.suppress(EndOfSource):
         while True:
@@ -157,6 +160,44 @@ def test_a_limit_ends_the_source(max_frames: int | None, duration_s: float | Non
     limited.open()
 
     assert len(read_all(limited)) == frames
+
+
+def test_every_nth_frame_keeps_its_id_and_time() -> None:
+    sampled = Sampled(Scripted([number * 100 * MS for number in range(8)]), 3)
+
+    frames = read_all(sampled)
+
+    assert [frame.frame_id for frame in frames] == [0, 3, 6]
+    assert [frame.time_ns for frame in frames] == [0, 300 * MS, 600 * MS]
+    assert sampled.open().rate_hz == pytest.approx(10 / 3)
+    assert sampled.read().frame_id == 0
+
+
+def test_of_a_live_source_no_frames_are_left_out_by_number() -> None:
+    source = Scripted([0], is_live=True)
+
+    with pytest.raises(SourceError, match="is live, and every is for recordings"):
+        Sampled(source, 2).open()
+
+    assert source.closed
+
+
+@pytest.mark.parametrize(("every", "frames"), [(1, 10), (3, 4), (20, 1)])
+def test_a_video_is_sampled_as_the_settings_ask(
+    every: int, frames: int, make_clip: Callable[..., Path]
+) -> None:
+    source = build_source(str(make_clip(frames=10)), SourceSettings(every=every))
+
+    info = source.open()
+    names = [frame.name for frame in frames_of(source, is_open=True)]
+
+    assert names == [f"{every * number:06d}" for number in range(frames)]
+    assert info.frames_expected == frames
+
+
+def test_every_below_one_is_refused() -> None:
+    with pytest.raises(ValueError, match="every is 0; 1 takes every frame"):
+        SourceSettings(every=0)
 
 
 def test_a_paced_recording_is_live_and_every_frame_comes_at_its_time() -> None:
