@@ -25,7 +25,7 @@ class Frame:
 
     source_id: str
     frame_id: int
-    """Counts up from 0; a gap is a dropped frame."""
+    """Counts up from 0; a gap is a dropped frame, or those that `--every` leaves out."""
     captured_ns: int
     """`time.monotonic_ns()` at capture; ages are measured from it."""
     time_ns: int

@@ -34,9 +34,9 @@ FIRST_GUESS: Final = np.array([0.0, 0.0, 0.0, 0.0, 3.5, 0.0, 0.0])
 PRIOR_SIGMA: Final = np.array([0.0045, 2.0, 0.15, 0.008, 1.2, 1.5e-4, 1.0])
 """What roads and cars are like: pitch and heading in radians, offset and width in metres, and by metre; how
 far inside a lane its borders are drawn, in pixels of the class map."""
-AS_NETWORKS_DRAW: Final = Measured(1.0, 1.0)
+AS_NETWORKS_DRAW: Final = Measured(1.5, 2.0)
 """Pixels of the class map by which a border is drawn inside the lane: those of rt_m-int8, on the built-in
-road, are 1 to 2 px inside up to 20 m ahead. It narrows the far lane, which looks like pitch."""
+road, are 0 to 3 px inside up to 20 m ahead. It narrows the far lane, which looks like pitch."""
 
 
 @dataclass(frozen=True, eq=False)

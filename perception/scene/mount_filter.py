@@ -36,6 +36,8 @@ DRIFT_RAD_PER_ROOT_S: Final = 5e-5
 """How far a mount's pitch moves by itself, as load and tank change: 0.17° in an hour."""
 HELD_FOR_S: Final = 5.0
 """For how long a lane's errors stay alike: of what is measured meanwhile, the slow numbers believe one."""
+PITCH_HELD_FOR_S: Final = 30.0
+"""The same of pitch, whose errors are those of a network in one light and on one road."""
 NEW_ERROR_SHARE: Final = 0.3
 """Of the sigma of a measured pitch, what is another error in every frame."""
 LEAST_PITCH_SIGMA_RAD: Final = 7e-4
@@ -112,7 +114,7 @@ class MountFilter:
         """To the time of the next frame."""
         passed_s = 0.0 if self._time_ns is None else max(0.0, (time_ns - self._time_ns) / 1e9)
         self._time_ns, self._frame_s, self._is_followed = time_ns, passed_s, False
-        spring, error = math.exp(-passed_s / SPRING_S), math.exp(-passed_s / HELD_FOR_S)
+        spring, error = math.exp(-passed_s / SPRING_S), math.exp(-passed_s / PITCH_HELD_FOR_S)
         kept = np.array([1.0, spring, error])
         self._state *= kept
         self._covariance *= np.outer(kept, kept)

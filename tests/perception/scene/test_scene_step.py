@@ -101,7 +101,7 @@ def test_what_was_learnt_is_in_the_file_and_used_again(file: Path, tmp_path: Pat
     config = NodeConfig(calibration=str(file), mount_state=str(tmp_path / "mount.json"))
     step = step_of(config)
     nose_down = class_map(camera(), mount=replace(camera().mount, pitch_rad=0.012))  # type: ignore[type-var]
-    for frame in range(250):
+    for frame in range(600):
         step(prediction_of(nose_down, frame * EVERY_NS // 100))
 
     learnt = json.loads((tmp_path / "mount.json").read_text())["learnt"]["pitch_rad"]
