@@ -16,8 +16,8 @@ Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 LEFT, RIGHT = 1.0, -1.0
-CORNER_PX: Final = 16
-"""Of the class map: two of the cells in which our networks give logits."""
+CORNER_PX: Final = 12
+"""Of the class map: one and a half of the cells in which our networks give logits."""
 
 
 @dataclass(frozen=True, eq=False)
