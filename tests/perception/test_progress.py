@@ -12,6 +12,7 @@ import subprocess
 import sys
 import termios
 from contextlib import suppress
+from tempfile import TemporaryFile
 from typing import Any, cast
 
 import pytest
@@ -127,14 +128,17 @@ def seen_on_a_terminal(*arguments: str) -> str:
     ours, its = pty.openpty()
     fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 60, 0, 0))
     command = [sys.executable, "-m", "perception.node", "synthetic", "--synthetic.wh", "160x90", *arguments]
-    process = subprocess.Popen([*command, "--model", "rt_s-int8"], stderr=its, stdout=subprocess.PIPE)
-    os.close(its)
-    seen = b""
-    with suppress(OSError):  # EIO: the process has closed its end
-        while data := os.read(ours, 65_536):
-            seen += data
-    os.close(ours)
-    assert process.communicate(timeout=60)[0].count(b"\n") == arguments.count("-") * 40
+    with TemporaryFile() as records:  # a pipe that nobody reads meanwhile would fill
+        process = subprocess.Popen([*command, "--model", "rt_s-int8"], stderr=its, stdout=records)
+        os.close(its)
+        seen = b""
+        with suppress(OSError):  # EIO: the process has closed its end
+            while data := os.read(ours, 65_536):
+                seen += data
+        os.close(ours)
+        process.wait(timeout=60)
+        records.seek(0)
+        assert records.read().count(b"\n") == arguments.count("-") * 40
     assert process.returncode == 0
     return seen.decode()
 
