@@ -234,6 +234,11 @@ class Prediction:
         return self.withheld_by is None
 
     @property
+    def valid_metres(self) -> Metres | None:
+        """`metres` where the mask that they are of is valid."""
+        return self.metres if self.has_mask else None
+
+    @property
     def withheld_by(self) -> str | None:
         """Why the mask is withheld, such as "camera stale" or "engine suspect"; None if it is not."""
         if self.engine_state not in ENGINE_SEES:
@@ -281,6 +286,7 @@ class NoFrameRecord:
     shown_time: ShownTime = "time"
 
     has_mask: ClassVar[bool] = False
+    valid_metres: ClassVar[None] = None
 
     @property
     def age_ms(self) -> float | None:

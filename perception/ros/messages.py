@@ -18,7 +18,6 @@ from perception.labels import COLOURS_RGB, IDS
 from perception.ros.metres_messages import laser_scan, occupancy_grid, point_cloud
 from perception.ros.types import TOPICS, TOPICS_IN_METRES, typestore
 from perception.scene.calibration import CalibrationError
-from perception.scene.metres import Metres
 from perception.scene.settings import CalibratedInfo
 from perception.sinks.jsonl import record
 from perception.sinks.overlay_picture import draw_picture
@@ -221,15 +220,15 @@ class RosEncoder:
         return self._new("std_msgs/msg/String", json_text(record(output)))
 
     def _occupancy_grid(self, output: OutputItem) -> Any:
-        metres = _metres_of(output)
+        metres = output.valid_metres
         return metres and occupancy_grid(self._new, self._ground_header(output), metres)
 
     def _scan(self, output: OutputItem) -> Any:
-        metres = _metres_of(output)
+        metres = output.valid_metres
         return metres and laser_scan(self._new, self._ground_header(output), metres)
 
     def _points(self, output: OutputItem) -> Any:
-        if not isinstance(output, Prediction) or (metres := _metres_of(output)) is None:
+        if not isinstance(output, Prediction) or (metres := output.valid_metres) is None:
             return None
         height, width = output.class_map.shape
         header = self._ground_header(output)
@@ -268,10 +267,6 @@ class RosEncoder:
 
     def _topic(self, name: str) -> str:
         return f"{self._prefix}/{name}"
-
-
-def _metres_of(output: OutputItem) -> Metres | None:
-    return output.metres if isinstance(output, Prediction) and output.has_mask else None
 
 
 def _figures(output: OutputItem) -> dict[str, str]:

@@ -80,7 +80,7 @@ def record(output: OutputItem) -> dict[str, Any]:
         "ignored": _ignored(output),
         "certainty": _certainty(output) if isinstance(output, Prediction) and output.has_mask else None,
         "mask": _mask(output) if isinstance(output, Prediction) and output.has_mask else None,
-        "metres": _metres(output) if isinstance(output, Prediction) and output.has_mask else None,
+        "metres": None if output.valid_metres is None else metres_record(output.valid_metres),
     }
 
 
@@ -139,10 +139,6 @@ def _mask(prediction: Prediction) -> dict[str, Any]:
         "alternative": areas("alternative"),
         "drivable": areas("drivable"),
     }
-
-
-def _metres(prediction: Prediction) -> dict[str, Any] | None:
-    return None if prediction.metres is None else metres_record(prediction.metres)
 
 
 class JsonLinesSink(FileSink[AtomicLineWriter]):

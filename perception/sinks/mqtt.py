@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
-from perception.frame import OutputItem, Prediction
+from perception.frame import OutputItem
 from perception.provenance.utc import utc_text
 from perception.sinks.jsonl import record
 from perception.sinks.kind import SinkKind
@@ -84,14 +84,10 @@ def state(output: OutputItem) -> dict[str, Any]:
             "reason": output.engine_reason,
         },
         "has_mask": output.has_mask,
-        "has_metres": _has_metres(output),
+        "has_metres": output.valid_metres is not None,
         "model_id": output.model_id,
         "published_utc": utc_text(output.trace.published_utc_ns) if output.trace else None,
     }
-
-
-def _has_metres(output: OutputItem) -> bool:
-    return isinstance(output, Prediction) and output.has_mask and output.metres is not None
 
 
 def offline(reason: str) -> str:
@@ -166,7 +162,7 @@ class MqttSink:
 
     def _send_state(self, output: OutputItem) -> None:
         now = (self._connects, output.camera_state, output.engine_state, output.has_mask)
-        reasons = (output.camera_reason, output.engine_reason, _has_metres(output))
+        reasons = (output.camera_reason, output.engine_reason, output.valid_metres is not None)
         if now == self._sent and (reasons == self._sent_reasons or not self._reasons.is_due()):
             return
         if self._connection.send(self._topic("state"), json_text(state(output)).encode(), retain=True):

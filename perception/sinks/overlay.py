@@ -76,8 +76,8 @@ def draw_overlay(canvas: Canvas, output: OutputItem) -> None:
     if message := message_text(output):
         top = max(top, _draw_message(canvas, message, plate.width_px, is_alarm=not output.has_mask))
     _draw_status(canvas, plate, text)
-    if isinstance(output, Prediction) and output.has_mask and output.metres is not None:
-        draw_inset(canvas, output.metres, at.text, at.margin, top)
+    if output.valid_metres is not None:
+        draw_inset(canvas, output.valid_metres, at.text, at.margin, top)
 
 
 def draw_key(canvas: Canvas, text: str, labels: Sequence[str]) -> None:

@@ -149,7 +149,7 @@ class Pictures:
             "time_ms": output.time_ns // 1_000_000,
             "held_ms": round((now_ns - output.published_ns) / 1e6, 1),
             "has_mask": output.has_mask,
-            "road": _road(output),
+            "road": None if output.valid_metres is None else road_words(output.valid_metres),
             "camera": {"state": output.camera_state, "reason": _line(output.camera_reason)},
             "engine": {
                 "state": output.engine_state,
@@ -186,13 +186,6 @@ class Pictures:
             before = self._certainties.pop()[1]
             value = min((it for it in (before, value) if it is not None), default=None)
         self._certainties.append((slot, value))
-
-
-def _road(output: OutputItem) -> dict[str, str] | None:
-    """In words; None without metres."""
-    if not isinstance(output, Prediction) or not output.has_mask or output.metres is None:
-        return None
-    return road_words(output.metres)
 
 
 def _line(text: str | None) -> str | None:
