@@ -76,7 +76,7 @@ def recorded(source: str, frames: int) -> Drive:
     """
     reader = build_source(source, SourceSettings(max_frames=frames))
     info = reader.open()
-    if info.is_live or info.are_stills or info.is_one_picture:
+    if info.is_live or not info.is_in_sequence:
         reader.close()
         what = "is live" if info.is_live else "holds pictures that do not follow each other in time"
         raise SettingsError(f"{redacted_url(source)}: {what}; steadiness is measured on a recorded video")

@@ -7,13 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-import numpy as np
-from numpy.typing import NDArray
-
 from perception.frame import Prediction
 from perception.refine.kind import RefineKind
 from perception.scene.estimator import SceneEstimator
-from perception.scene.ignore_mask import IgnoreMask
 from perception.scene.mount_memory import MountMemory
 from perception.scene.settings import RunCalibration, SceneSettings
 from perception.sources.source import SourceInfo
@@ -29,12 +25,10 @@ class Scene:
         if calibration is None:
             raise ValueError("no calibration is named")
         self._calibration, self._settings = calibration, settings
-        self._follows = not (info.are_stills or info.is_one_picture)
+        self._follows = info.is_in_sequence
         self._estimator: SceneEstimator | None = None
         self._memory: MountMemory | None = None
         self._has_mount = True
-        self._mask: IgnoreMask | None = None
-        self._mask_pixels = np.empty((0, 0), np.bool_)
         if info.frame_wh is not None:
             self._prepare(info.frame_wh)
 
@@ -71,20 +65,11 @@ class Scene:
             prediction.frame_wh,
             prediction.time_ns,
             labels=prediction.labels,
-            ignored=self._ignored(prediction),
+            ignored=prediction.ignored,
         )
         if self._memory is not None:
             self._memory.offer(self._estimator.learnt, prediction.time_ns)
         return replace(prediction, metres=metres)
-
-    def _ignored(self, prediction: Prediction) -> NDArray[np.bool_] | None:
-        """(h, w) of the class map, where no road can be seen; made once for a mask and a size."""
-        mask, (height, width) = prediction.ignore_mask, prediction.class_map.shape
-        if mask is None:
-            return None
-        if self._mask is not mask or self._mask_pixels.shape != (height, width):
-            self._mask, self._mask_pixels = mask, mask.at((width, height)) > 0
-        return self._mask_pixels
 
 
 SCENE: Final = RefineKind(

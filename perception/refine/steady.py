@@ -66,7 +66,7 @@ class SteadySettings:
 
 def smooths(settings: SteadySettings, info: SourceInfo) -> bool:
     """Whether masks of this source are smoothed: its frames follow each other in time."""
-    return settings.enabled and not (info.are_stills or info.is_one_picture)
+    return settings.enabled and info.is_in_sequence
 
 
 class Steady:

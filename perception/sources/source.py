@@ -66,7 +66,12 @@ class SourceInfo:
         """Which time means something to who looks at its frames."""
         if self.is_live:
             return "age"
-        return "none" if self.is_one_picture or self.are_stills else "time"
+        return "time" if self.is_in_sequence else "none"
+
+    @property
+    def is_in_sequence(self) -> bool:
+        """Whether it gives several frames, which follow each other in time."""
+        return not (self.is_one_picture or self.are_stills)
 
     @property
     def is_taken_now(self) -> bool:
