@@ -31,6 +31,11 @@ DRIVABLE_FAR_M = 75.0  # annotators of BDD100K stop about here on a flat road by
 TREE_CELL_M, POLE_CELL_M, POST_CELL_M, CROSSING_CELL_M = 9.0, 34.0, 25.0, 90.0
 
 
+def drivable_far_m(scene: Scene) -> float:
+    """How far ahead the class map has drivable area."""
+    return min(DRIVABLE_FAR_M, 0.55 * scene.visibility_m)
+
+
 class DriveRenderer:
     """Frames of one drive; any frame can be rendered at any time, with the same bytes every time.
 
@@ -285,8 +290,8 @@ class _Stage:
     def _paint_lanes(self, class_map: Image, view: View, vehicles: list[Vehicle]) -> None:
         """The drivable classes: each lane up to its first vehicle, within the visible distance."""
         road = self._world.road
-        own = min(max(int(view.d_m // road.lane_width_m), 0), road.lanes - 1)
-        far_m = min(DRIVABLE_FAR_M, 0.55 * self._scene.visibility_m)
+        own = road.lane_at(view.d_m)
+        far_m = drivable_far_m(self._scene)
         edge_m = self._mark_half_m if road.is_marked else 0.0
         for lane in range(road.lanes):
             ahead = [v.ahead_m for v in vehicles if v.lane == lane and v.ahead_m > -1.0]

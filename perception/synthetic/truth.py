@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perception.scene.calibration import Calibration, Intrinsics, Mount
-from perception.synthetic.renderer import DRIVABLE_FAR_M, DriveRenderer
+from perception.synthetic.renderer import DriveRenderer, drivable_far_m
 from perception.synthetic.view import View
 from perception.synthetic.world import SCENES, World
 
@@ -87,8 +87,8 @@ class DriveTruth:
         intrinsics = self.calibration().intrinsics
         across, down = (ahead_uv - intrinsics.centre_px) / view.f
         below = math.cos(world.roll_rad) * down + math.sin(world.roll_rad) * across
-        lane = min(max(int(view.d_m // road.lane_width_m), 0), road.lanes - 1)
-        far_m = min(DRIVABLE_FAR_M, 0.55 * self._scene.visibility_m)
+        lane = road.lane_at(view.d_m)
+        far_m = drivable_far_m(self._scene)
         vehicles = [
             it.ahead_m for it in world.vehicles(time_s, far_m) if it.lane == lane and it.ahead_m > -1.0
         ]

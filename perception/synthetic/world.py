@@ -143,6 +143,10 @@ class Road:
         """Right edge of our lanes."""
         return self.lanes * self.lane_width_m
 
+    def lane_at(self, d_m: float) -> int:
+        """The one of our lanes at a place across the road, or the nearest to it."""
+        return min(max(int(d_m // self.lane_width_m), 0), self.lanes - 1)
+
     @property
     def oncoming_right_m(self) -> float:
         return -self.median_m
@@ -333,7 +337,7 @@ class World:
 
     def with_one_ahead(self, vehicles: list[Vehicle], time_s: float, ahead_m: float) -> list[Vehicle]:
         """The vehicles of a moment with one more, which brakes in the middle of our lane; farthest first."""
-        lane = min(max(int(self.camera_d_m(time_s) // self.road.lane_width_m), 0), self.road.lanes - 1)
+        lane = self.road.lane_at(self.camera_d_m(time_s))
         identity = mixed_hash(self.seed, 9)
         shape = shape_of(identity, self.road.setting, False)
         middle_m = (lane + 0.5) * self.road.lane_width_m
