@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from bench.config import AccuracyConfig
+from bench.drives import RATE_HZ, ROAD_SEED
 from bench.engines import EngineName, open_engine
 from bench.report.format import aligned, counted
 from perception.cli_config import SettingsError
@@ -32,7 +33,6 @@ from train.data.layouts import open_frames
 INTERVAL: Final = f"{100 * CONFIDENCE:.0f} % interval"
 BUILT_IN_ROAD: Final = "built-in road"
 _ROAD_WH: Final = (640, 360)
-_ROAD_SEED: Final = 2_000_000  # roads that neither training nor validation has seen
 _ROAD_STEP_FRAMES: Final = 30
 _MOST_VALUES: Final = 12
 """Of a column, in a message."""
@@ -147,7 +147,7 @@ class BuiltInRoad:
     def __getitem__(self, index: int) -> LabelledFrame:
         scene, number = self._places[index]
         if self._drive is None or self._drive[0] != scene:  # one at a time: a drive takes 8 MB
-            self._drive = scene, DriveRenderer(MIXED[scene], _ROAD_WH, 30.0, _ROAD_SEED + scene)
+            self._drive = scene, DriveRenderer(MIXED[scene], _ROAD_WH, RATE_HZ, ROAD_SEED + scene)
         return self._drive[1].render(number * _ROAD_STEP_FRAMES)
 
     def recording(self, index: int) -> str:

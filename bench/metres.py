@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.config import MetresConfig
+from bench.drives import RATE_HZ, ROAD_SEED
 from bench.engines import open_engine
 from bench.report.format import aligned
 from perception.cli_config import SettingsError
@@ -26,8 +27,6 @@ from perception.synthetic.world import SCENES
 from perception.system.process import tune_process
 
 FRAME_WH: Final = (640, 360)
-RATE_HZ: Final = 30.0
-FIRST_SEED: Final = 2_000_000  # roads that neither training nor validation has seen
 LEARNING_S: Final = 3.0
 """Of each drive, before anything counts."""
 EXACTLY: Final = Measured(0.0, 0.3)
@@ -83,7 +82,7 @@ def run(config: MetresConfig) -> tuple[list[str], int]:
 
 
 def _drive(config: MetresConfig, scene: str, drive: int, predict: Predictor | None) -> Iterator[Compared]:
-    truth = DriveTruth(scene, FRAME_WH, RATE_HZ, FIRST_SEED + drive)
+    truth = DriveTruth(scene, FRAME_WH, RATE_HZ, ROAD_SEED + drive)
     wrong = math.radians(config.mount_error_deg)
     inside_px = EXACTLY if predict is None else AS_NETWORKS_DRAW
     estimator = SceneEstimator(truth.calibration(wrong, -wrong), drawn_inside_px=inside_px)

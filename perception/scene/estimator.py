@@ -40,10 +40,9 @@ from perception.scene.mount_filter import Learnt, MountFilter
 from perception.scene.polar_view import OUTSIDE, PolarView, t_limits
 from perception.scene.road_plane import RoadPlane, pitched
 from perception.scene.roll_from_lanes import roll_beside
-from perception.scene.row_view import RowView, of_class_map
+from perception.scene.row_view import FARTHEST_M, RowView, of_class_map
 from perception.scene.runs import Runs
 
-FARTHEST_M: Final = 70.0
 LANE_WIDTHS_M: Final = (2.0, 6.0)
 WORST_CENTRE_SIGMA_M: Final = 0.5
 """At 10 m; a lane known less well is not given."""
