@@ -24,6 +24,9 @@ HIDDEN_T_SHARE: Final = 0.5
 """The bonnet may hide the road up to where t is this share of the nearest visible ground's."""
 GRID_M: Final = (40.0, 10.0)
 """Of the grid: forward, and to either side."""
+LOW_SHARE: Final = 0.07
+"""Of the camera's height: what stands there and is higher hides more of the ground behind it than this share
+of its own distance."""
 CELL_M: Final = 0.2
 WALL_M: Final = 0.3
 """How deep the cells behind an end are marked as occupied; behind them all is unknown."""
@@ -45,6 +48,8 @@ class FreeSpaceFinder:
         self._ranges = np.arange(ranges)
         self._bands = self._closing_bands(view, height_m)
         self._cosine = np.cos(view.bearing_rad)
+        # of every range, the first one whose ground an obstacle at it would not hide
+        self._behind = np.searchsorted(-view.t, -view.t * (1 - LOW_SHARE))
         columns, rows = round(GRID_M[0] / CELL_M), round(2 * GRID_M[1] / CELL_M)
         x, y = np.meshgrid((np.arange(columns) + 0.5) * CELL_M, (np.arange(rows) + 0.5) * CELL_M - GRID_M[1])
         self._cell_bearing = np.arctan2(y, x)
@@ -118,13 +123,18 @@ class FreeSpaceFinder:
         return space, partial(self._grid, space, self._nearest_of(start, forward_m), yaw_rad)
 
     def _starts(self, free: Mask, unseen: Mask | None) -> NDArray[np.int64]:
-        """Where the ground begins in every direction, by this frame and those before."""
+        """Where the ground begins in every direction, by this frame and those before.
+
+        The bonnet's edge moves against the road as the car pitches: ground that is seen sooner behind the
+        nearest known one than behind any obstacle begins here.
+        """
         is_any = free.any(axis=1)
         first = np.where(is_any, free.argmax(axis=1), free.shape[1])
         can_be_hidden = first <= self.hidden_to
         self._first = np.where(can_be_hidden, np.minimum(self._first, first), self._first)
         never = self._first >= free.shape[1]
         start = np.where(never, 0, self._first)
+        start = np.where(first <= self._behind[start], first, start)
         if unseen is not None:
             start = np.maximum(
                 start, np.where((~unseen).any(axis=1), (~unseen).argmax(axis=1), free.shape[1])

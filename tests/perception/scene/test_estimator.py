@@ -167,6 +167,20 @@ def test_bonnet_is_no_obstacle() -> None:
     assert grid_value(metres, 4.0, 0.0) == UNKNOWN
 
 
+def test_bonnet_whose_edge_wavers_is_no_obstacle() -> None:
+    calibration = camera()
+    estimator = SceneEstimator(calibration, drawn_inside_px=EXACTLY)
+    for frame in range(9):
+        classes = class_map(calibration)
+        classes[(320, 323, 317)[frame % 3] :] = BACKGROUND
+
+        metres = estimator(classes, WH, frame * FRAME_NS)
+
+        ahead = np.abs(metres.free_space.bearing_rad) < 0.1
+        assert metres.free_space.distance_m[ahead].min() > 15
+        assert grid_value(metres, 10.0, 0.0) == FREE
+
+
 def test_what_stands_where_the_road_was_seen_before_is_an_obstacle() -> None:
     calibration = camera()
     estimator = SceneEstimator(calibration, drawn_inside_px=EXACTLY)
