@@ -20,7 +20,8 @@ from perception.inference.predictor import class_shares
 from perception.labels import BACKGROUND
 from perception.refine.kind import RefineKind
 from perception.scene.bars import Bars, BarsLearner
-from perception.scene.bonnet import BonnetLearner, Outline
+from perception.scene.bonnet import BonnetLearner
+from perception.scene.bonnet_outline import Outline
 from perception.scene.ignore_file import IgnoreFile, load_ignore_file
 from perception.scene.ignore_mask import IgnoreMask, united
 from perception.sources.source import SourceInfo

@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Final
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from perception.imaging.yuv import Plane
+from perception.scene.bonnet_outline import (
+    EDGE,
+    FAINT_EDGE,
+    SMALL_WH,
+    Outline,
+    outline_in,
+    spans,
+    up_to_the_road,
+)
 
 Floats = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
-SMALL_WH: Final = (320, 180)
 EVERY_NS: Final = 500_000_000
 """Between two pictures that are compared: long enough for all that is near the road to have moved."""
 FIRST_NS: Final = 60_000_000_000
 """What is not there within this time of the first picture is never learnt."""
-ATTEMPTS: Final = (24, 32, 40, 60, 90, 120)
+ATTEMPTS: Final = (40, 60, 90, 120)
 """After so many pictures of a drive an outline is looked for; after the last, no more."""
-EDGE, FAINT_EDGE = 20.0, 8.0
-"""Gradient by Sobel's operator of an edge, which is a step of luma by 5, and of a faint one."""
 MOVED_SHARE: Final = 0.55
 """The picture moves if so much of its edges has changed since the one before, outside what is learnt."""
 FEWEST_EDGES: Final = 400
@@ -30,39 +36,15 @@ OVER_NOISE: Final = 2.5
 """An edge is so many times as steep as what changes on average: noise, while the picture stands still."""
 LIT_LUMA: Final = 45.0
 """Mean luma below which nothing is learnt: at night light and shadow go with the vehicle."""
+LEVEL, QUITE_LEVEL = 0.5, 0.85
+"""How much of an edge's gradient leads downwards; more, where it has not always been the same."""
 COHERENCE, FAINT_COHERENCE = 0.85, 0.7
 """Length of the mean gradient by the mean length: 1 if it never changes, and near 0 on a moving road."""
 SAME_WAY, LIKE = 0.8, 0.3
 """Cosine between two gradients of one edge, and how long one is by the other, at least."""
-TOP_SHARE: Final = 0.7
-"""The outline lies below this share of the picture's height."""
-LEAST_HEIGHT: Final = 0.04
-"""Share of the picture's height that an outline leaves below it at least."""
-TRACED_SHARE: Final = 0.8
-"""Of its columns, in which the edge itself is found."""
-SHARP_SHARE: Final = 0.6
-"""Of its columns, in which that edge is a sharp one; the others may be faint, as beside asphalt as grey."""
-STARTS: Final = tuple(SMALL_WH[0] * place // 16 for place in (8, 6, 10, 4, 12))
-"""Columns from which an outline is followed."""
-STEP_PX, STEP_OF_GAP = 3, 0.15
-"""How far it may be from where it is expected in the next column with an edge; more after columns without."""
-MOST_GAP_PX: Final = 24
-"""Columns in a row without an edge, as where a lane mark meets the outline; also at the picture's sides."""
-BUMP_PX: Final = 41
-"""Columns."""
 SHARP: Final = 1.6
 """An edge is so many times as steep as what lies on one of its sides: the edge of a beam of light is soft."""
 BESIDE_PX: Final = 4
-STILL: Final = 6.0
-"""Mean gradient that changes, below an outline, in most places: a road with its marks has more."""
-STILL_OVER_NOISE: Final = 1.5
-"""The same, by that of the tenth of the picture with the least, which is noise."""
-ROUND_FROM_SHARE: Final = 0.12
-"""An outline that rises by so much of the picture's height is round."""
-ROUND: Final = 0.6
-"""Then it has this share of its rise at a quarter of its width: lane marks that meet have half."""
-MOVING_SHARE: Final = 0.015
-"""Most of the area below an outline that may change more, as where it mirrors lamps."""
 CHECK_NS: Final = 2_000_000_000
 """Between two checks that what was learnt is still there."""
 LEAST_SEEN: Final = 0.4
@@ -71,28 +53,14 @@ MISSED_CHECKS: Final = 15
 """After so many checks in a row without it the bonnet is not there any more."""
 
 
-class Outline(NamedTuple):
-    """The upper edge of what stands still, in pixels of `SMALL_WH`."""
-
-    rows: NDArray[np.float64]
-    """(320,) the first row that belongs to it, in each column."""
-
-    def drawn(self, picture_wh: tuple[int, int]) -> NDArray[np.uint8]:
-        """(H, W) uint8 mask of a picture: 255 from the outline down."""
-        width, height = picture_wh
-        columns = (np.arange(width) + 0.5) * SMALL_WH[0] / width - 0.5
-        first = np.interp(columns, np.arange(SMALL_WH[0]), self.rows) * height / SMALL_WH[1]
-        return np.asarray((np.arange(height)[:, None] + 0.5 > first).view(np.uint8) * 255, np.uint8)
-
-
 class BonnetLearner:
     """The outline of the own bonnet in one source's pictures, all of one size and without bars.
 
     Two pictures a second are compared while the picture moves, it is light enough to see, and nothing is
     wrong with the view. The gradients of what moves point everywhere in time, those of the bonnet's outline
-    always the same way. An outline is a sharp edge that goes through most of the picture's width at its lower
-    end, without gaps, and below which next to nothing moves. It has to be there in the first minute, and once
-    it is found, or has not been in a minute of driving, nothing more is learnt.
+    always the same way. An outline is an edge, sharp in half of its columns, that goes through most of the
+    picture's width at its lower end and below which next to nothing moves. It has to be there in the first
+    minute, and once it is found, or has not been in a minute of driving, nothing more is learnt.
 
     A parked car compares nothing. Marks along the road meet far ahead and leave no outline in the lower part;
     between them the road moves. What appears later, such as mud, was not there in the first minute.
@@ -108,7 +76,7 @@ class BonnetLearner:
         self._first_ns = first_ns
         self._last_ns: int | None = None
         self._before: tuple[Floats, Floats, Floats] | None = None
-        self._moving = _Gradients()
+        self._moving, self._luma = _Gradients(), _Luma()
         self._of_first_minute: _Gradients | None = _Gradients()
         self._was_there: _Gradients | None = None
         self._missed_checks = 0
@@ -146,12 +114,13 @@ class BonnetLearner:
                 self._of_first_minute.add(now)
             else:
                 self._was_there, self._of_first_minute = self._of_first_minute, None
-                if not _spans(self._was_there.faint_edges()):
+                if not spans(self._was_there.faint_edges()):
                     self.is_over = True
                     return None
         if before is None or not 0 < elapsed_ns <= 4 * EVERY_NS or not moves(before, now, None):
             return None
         self._moving.add(now)
+        self._luma.add(small)
         if self._moving.count in ATTEMPTS:
             self.outline = self._found()
             self.is_over = self.outline is not None or self._moving.count == ATTEMPTS[-1]
@@ -164,7 +133,11 @@ class BonnetLearner:
         if self._was_there is not None:
             was_there = self._was_there.is_like(self._moving)
             edges, faint = edges & was_there, faint & was_there
-        return outline_in(edges, faint, self._moving.changing()) if _spans(edges) else None
+        if not spans(edges):
+            return None
+        down = self._moving.down()
+        found = outline_in(edges, faint, down, self._moving.mean_length(), self._moving.changing())
+        return None if found is None else up_to_the_road(found, down, self._luma.spread())
 
     def _check(
         self, now: tuple[Floats, Floats, Floats], before: tuple[Floats, Floats, Floats] | None
@@ -187,35 +160,51 @@ class BonnetLearner:
             self.outline = None
 
 
+def _stands_out(gradient: Floats) -> Mask:
+    """Where a gradient is much steeper than on one of its sides."""
+    above, below = np.zeros_like(gradient), np.zeros_like(gradient)
+    above[BESIDE_PX:], below[:-BESIDE_PX] = gradient[:-BESIDE_PX], gradient[BESIDE_PX:]
+    return np.asarray(gradient >= SHARP * np.minimum(above, below), np.bool_)
+
+
 class _Gradients:
     """Sums of the gradients of several pictures."""
 
     def __init__(self) -> None:
         shape = SMALL_WH[::-1]
-        self.x, self.y, self.length = (np.zeros(shape, np.float32) for _ in range(3))
+        self.x, self.y, self.length, self.steep = (np.zeros(shape, np.float32) for _ in range(4))
         self.count = 0
 
     def add(self, now: tuple[Floats, Floats, Floats]) -> None:
-        for total, one in zip((self.x, self.y, self.length), now, strict=True):
+        x, y, length = now
+        for total, one in ((self.x, x), (self.y, y), (self.length, length), (self.steep, np.abs(y))):
             cv2.accumulate(one, total)
         self.count += 1
 
     def faint_edges(self) -> Mask:
-        """Where an edge, more level than steep, has always been about the same."""
-        return self._steady(FAINT_EDGE, FAINT_COHERENCE)
+        """Where an edge, more level than steep, has always been about the same, or at least been there.
 
-    def _steady(self, edge: float, coherence: float) -> Mask:
-        steady = cv2.magnitude(self.x, self.y)
-        is_edge = (self.length >= edge * max(1, self.count)) & (steady >= coherence * self.length)
-        return np.asarray(is_edge & (np.abs(self.y) >= 0.6 * np.abs(self.x)), np.bool_)
+        Beside a road as grey as itself a bonnet is at times the brighter and at times the darker one.
+        """
+        is_edge = self._is_edge(EDGE, QUITE_LEVEL) & _stands_out(self.length)
+        return is_edge | (self._is_edge(FAINT_EDGE, LEVEL) & self._is_steady(FAINT_COHERENCE))
 
     def edges(self) -> Mask:
         """Where a sharp edge, more level than steep, has always been the same."""
-        steady = cv2.magnitude(self.x, self.y)
-        is_edge = self._steady(EDGE, COHERENCE)
-        above, below = np.zeros_like(steady), np.zeros_like(steady)
-        above[BESIDE_PX:], below[:-BESIDE_PX] = steady[:-BESIDE_PX], steady[BESIDE_PX:]
-        return np.asarray(is_edge & (steady >= SHARP * np.minimum(above, below)), np.bool_)
+        return self._is_edge(EDGE, LEVEL) & self._is_steady(COHERENCE) & _stands_out(self._mean())
+
+    def _is_edge(self, edge: float, level: float) -> Mask:
+        return (self.length >= edge * max(1, self.count)) & (self.steep >= level * self.length)
+
+    def _is_steady(self, coherence: float) -> Mask:
+        return np.asarray(self._mean() >= coherence * self.length, np.bool_)
+
+    def _mean(self) -> Floats:
+        return np.asarray(cv2.magnitude(self.x, self.y), np.float32)
+
+    def down(self) -> Floats:
+        """(h, w) mean gradient downwards."""
+        return np.asarray(self.y / max(1, self.count), np.float32)
 
     def is_like(self, other: _Gradients) -> Mask:
         """Where the mean gradient is, by and large, that of others."""
@@ -224,10 +213,33 @@ class _Gradients:
         is_alike = (along >= SAME_WAY * mine * others) & (mine * other.count >= LIKE * others * self.count)
         return np.asarray(is_alike, np.bool_)
 
+    def mean_length(self) -> Floats:
+        """(h, w)."""
+        return np.asarray(self.length / max(1, self.count), np.float32)
+
     def changing(self) -> Floats:
         """(h, w) mean length of the gradients without what is always the same."""
-        changing = (self.length - cv2.magnitude(self.x, self.y)) / max(1, self.count)
+        changing = (self.length - self._mean()) / max(1, self.count)
         return np.asarray(changing, np.float32)
+
+
+class _Luma:
+    """Sums of the luma of several pictures."""
+
+    def __init__(self) -> None:
+        self._sum, self._squares = (np.zeros(SMALL_WH[::-1], np.float64) for _ in range(2))
+        self._count = 0
+
+    def add(self, small: Plane) -> None:
+        cv2.accumulate(small, self._sum)
+        cv2.accumulateSquare(small, self._squares)
+        self._count += 1
+
+    def spread(self) -> Floats:
+        """(h, w) standard deviation."""
+        count = max(1, self._count)
+        variance = self._squares / count - (self._sum / count) ** 2
+        return np.sqrt(np.maximum(variance, 0)).astype(np.float32)
 
 
 def small_luma(picture: NDArray[np.uint8]) -> Plane:
@@ -266,95 +278,3 @@ def moves(
     if count < FEWEST_EDGES:
         return False
     return bool(np.count_nonzero(has_edge & (changed >= 0.5 * longer)) >= MOVED_SHARE * count)
-
-
-def _spans(edges: Mask) -> bool:
-    """Whether the edges of the lower part are in enough columns for an outline."""
-    rows = round(TOP_SHARE * SMALL_WH[1])
-    return bool(edges[rows:].any(axis=0).mean() >= SHARP_SHARE)
-
-
-def outline_in(edges: Mask, faint: Mask, changing: Floats) -> Outline | None:
-    """The highest outline along edges that stand still, below which nothing moves.
-
-    Args:
-        edges: (180, 320) where sharp edges stand still.
-        faint: (180, 320) where any edges do.
-        changing: (180, 320) how much changes.
-    """
-    places = _first_rows(edges | faint)
-    tried: set[tuple[int, int]] = set()
-    for start in STARTS:
-        for row in places[start]:
-            if (start, row) in tried or not edges[row : row + 3, start].any():
-                continue
-            found = _traced(places, start, row)
-            tried |= set(found.items())
-            if (outline := _outline_of(found, edges)) is not None and _stands_still(outline, changing):
-                return outline
-    return None
-
-
-def _first_rows(edges: Mask) -> list[list[int]]:
-    """In each column, the first row of each of the edges in the lower part."""
-    above = np.zeros_like(edges)
-    above[1:] = edges[:-1]
-    begins = edges & ~above
-    begins[: round(TOP_SHARE * SMALL_WH[1])] = False
-    places: list[list[int]] = [[] for _ in range(SMALL_WH[0])]
-    for column, row in np.argwhere(begins.T).tolist():
-        places[column].append(row)
-    return places
-
-
-def _traced(places: list[list[int]], start: int, row: int) -> dict[int, int]:
-    """The rows of an outline by column: from one of its pixels both ways along the nearest edges."""
-    found = {start: row}
-    for step in (1, -1):
-        at, last, slope, gap = start, row, 0.0, 0
-        while 0 <= (at := at + step) < SMALL_WH[0] and gap <= MOST_GAP_PX:
-            gap += 1
-            expected = last + slope * gap
-            nearest = min(places[at], key=lambda place: abs(place - expected), default=None)
-            if nearest is not None and abs(nearest - expected) <= STEP_PX + STEP_OF_GAP * gap:
-                slope = 0.8 * slope + 0.2 * (nearest - last) / gap
-                found[at], last, gap = nearest, nearest, 0
-    return found
-
-
-def _outline_of(found: dict[int, int], edges: Mask) -> Outline | None:
-    """The outline along these pixels, if it is one: through the whole width, sharp, high and round enough."""
-    width, height = SMALL_WH
-    if min(found) > MOST_GAP_PX or max(found) < width - 1 - MOST_GAP_PX or len(found) < TRACED_SHARE * width:
-        return None
-    columns = np.array(sorted(found))
-    tops = np.array([found[column] for column in columns.tolist()])
-    is_sharp = edges[tops, columns] | edges[np.minimum(tops + 1, height - 1), columns]
-    # the first row of an edge lies above what it belongs to
-    rows = _even(np.interp(np.arange(width), columns, tops + 1.0))
-    ends = (rows[:5].mean() + rows[-5:].mean()) / 2
-    rise = ends - rows.min()
-    quarters = ends - (rows[width // 4] + rows[3 * width // 4]) / 2
-    is_round = rise < ROUND_FROM_SHARE * height or quarters >= ROUND * rise
-    is_high = rows.min() <= (1 - LEAST_HEIGHT) * height
-    return Outline(rows) if is_sharp.mean() >= SHARP_SHARE and is_round and is_high else None
-
-
-def _even(rows: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Without bumps that are narrower than `BUMP_PX`, as of marks that meet the outline."""
-    around = 2 * BUMP_PX
-    line = np.pad(rows, around, mode="edge").astype(np.float32)[None]
-    brush = np.ones((1, BUMP_PX), np.uint8)
-    without = cv2.erode(cv2.dilate(line, brush), brush)  # rows count downwards
-    smooth = cv2.blur(without, (5, 1))[0, around:-around]
-    return np.asarray(np.maximum(smooth, rows), np.float64)
-
-
-def _stands_still(outline: Outline, changing: Floats) -> bool:
-    inside = outline.drawn(SMALL_WH) > 0
-    inside = cv2.erode(inside.view(np.uint8), np.ones((7, 7), np.uint8)) > 0
-    values = changing[inside]
-    if values.size < SMALL_WH[0]:
-        return False
-    limit = max(STILL, STILL_OVER_NOISE * float(np.quantile(changing, 0.1)))
-    return bool(np.median(values) <= limit and np.mean(values > 2 * limit) <= MOVING_SHARE)
