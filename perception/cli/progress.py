@@ -61,7 +61,7 @@ class Progress:
                 live.append(f"dropped {counters.dropped_in_all}")
             return _fitting([f"{done} frames", rate, *live], columns)
         share = min(done / expected, _ALMOST)
-        eta = f"ETA {_clock(max(expected - done, 0) / fps)}" if done else "ETA -"
+        eta = f"ETA {clock_text(max(expected - done, 0) / fps)}" if done else "ETA -"
         left = f"{share:4.0%} "
         right = _fitting([f"{done}/{expected}", eta, rate], columns - len(left) - _SHORTEST_BAR)
         length = min(columns - len(left) - len(right) - 4, _LONGEST_BAR)
@@ -79,7 +79,7 @@ def _fitting(parts: Sequence[str], columns: int) -> str:
     return fitting
 
 
-def _clock(seconds: float) -> str:
+def clock_text(seconds: float) -> str:
     """`1:05`, `2:00:09`."""
     minutes, second = divmod(round(seconds), 60)
     hour, minute = divmod(minutes, 60)

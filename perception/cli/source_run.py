@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from perception.build import RunParts, settings_of_run
 from perception.config import NodeConfig
@@ -35,6 +36,8 @@ class SourceRun:
     """Once connected."""
     report: Callable[[], HealthReport]
     """The health now, once connected; may be called from any thread."""
+    summary: Mapping[str, Any]
+    """What `summarise` gives of the run, with versions and checksums; once concluded."""
 
     def __init__(self, config: NodeConfig) -> None:
         """Make the source, not yet open, and hold the file of its summary.
@@ -50,9 +53,9 @@ class SourceRun:
         self._sinks: Sinks
         self._tracer: Tracer
         self._started_s = 0.0
-        self._summary: SummaryFile | None = None
+        self._summary_file: SummaryFile | None = None
         if config.summary:
-            self._summary = SummaryFile(
+            self._summary_file = SummaryFile(
                 Path(config.summary), overwrite=config.overwrite, append=config.append
             )
 
@@ -81,7 +84,7 @@ class SourceRun:
         reporter = HealthReporter(self._parts.source, self.info, engine, self._config.freshness)
         runner, sinks, tracer = self._parts.connect(
             *(self.info, engine),
-            claims=[self._summary] if self._summary else [],
+            claims=[self._summary_file] if self._summary_file else [],
             listeners=(reporter.record, self._changes.record, *listeners),
         )
         log.debug(f"sinks: {', '.join(runner.sinks) or 'none'}")
@@ -101,8 +104,8 @@ class SourceRun:
 
     def close(self) -> None:
         """Close what is open of a run that did not begin."""
-        if self._summary is not None:
-            self._summary.close()
+        if self._summary_file is not None:
+            self._summary_file.close()
         self._parts.close()
 
     def conclude(self, limit_s: float) -> list[str]:
@@ -116,6 +119,7 @@ class SourceRun:
         summary = summarise(health, self.runner.age, self.runner.times, elapsed_s)
         summary["provider_nodes"] = dict(self._engine.nodes)
         summary |= self._tracer.as_dict() | {"settings": settings_of_run(self._config)}
+        self.summary = summary
         for line in as_table(summary).splitlines():
             log.info(line)
         displaced = health.frames.dropped.get(DISPLACED, 0) if self.info.is_replayed else 0
@@ -123,14 +127,14 @@ class SourceRun:
             log.info(f"note: {note}")
         problems = health.problems(limit_s)
         written = self._sinks.written()
-        if self._summary is not None:
+        if self._summary_file is not None:
             try:
-                self._summary.write(summary)
+                self._summary_file.write(summary)
                 written.append(str(self._config.summary))
             except SinkError as error:
                 problems.append(str(error))
             finally:
-                self._summary.close()
+                self._summary_file.close()
         if written:
             log.info(f"files: {', '.join(written)}")
         return problems

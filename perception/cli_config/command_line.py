@@ -76,7 +76,8 @@ def read_command_line(
 
     Args:
         known: from `known_settings`.
-        positional: settings that may be typed without their names, in this order.
+        positional: settings that may be typed without their names, in this order; a list as the last one
+            takes all further words.
 
     Raises:
         SettingsError: for what is no option, an unknown one, one without its value, or a setting that is
@@ -181,8 +182,10 @@ def _add_words(
     if "source" in known:
         before = line.values.get("source")
         _refuse_several([*([before.value] if isinstance(before, yaml.ScalarNode) else []), *words])
+    takes_rest = bool(positional) and is_open_list(known[positional[-1]])
     for at, word in enumerate(words):
-        name = positional[at] if at < len(positional) else None
+        place = min(at, len(positional) - 1) if takes_rest else at
+        name = positional[place] if place < len(positional) else None
         is_other = "source" in positional and bool(_by_ending(word, known))
         if name and not word.strip():
             raise SettingsError(f"{name} is {word!r}; it must not be empty")
@@ -193,6 +196,9 @@ def _add_words(
             raise SettingsError(f"{word} is one too many after {' '.join(words[:at])}; {one}")
         _refuse_quotes(name, word)
         before = line.values.get(name)
+        if is_open_list(known[name]):
+            line.values[name] = _with(before, yaml.ScalarNode(_TEXT, word), name, adds=True)
+            continue
         if isinstance(before, yaml.ScalarNode) and before.value != word:
             raise SettingsError(f"{name} is given twice: {word} and --{name} {before.value}; leave one out")
         line.values[name] = yaml.ScalarNode(_TEXT, word)

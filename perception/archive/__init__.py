@@ -1,0 +1,1 @@
+"""Whole archives of recordings through the node: `drivable-archive`."""

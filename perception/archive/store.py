@@ -1,0 +1,167 @@
+"""Store: a folder on this machine or a place in an object store, by fsspec."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from fsspec.core import split_protocol, url_to_fs
+
+from perception.archive.error import ArchiveError
+from perception.system.atomic_file import write_atomically
+from perception.system.error_text import text_of
+from perception.system.redaction import redacted_line, redacted_url
+
+T = TypeVar("T")
+
+PACKAGES: Final = {"s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "az": "adlfs", "abfs": "adlfs"}
+"""By scheme, what fsspec needs for it."""
+SCHEMES: Final = ("s3", "gs", "az", "abfs", "http", "https", "file", "memory")
+
+
+def scheme_of(address: str) -> str:
+    """In front of `://`; `file` without one."""
+    return (split_protocol(address)[0] or "file").lower()
+
+
+def opened(address: str) -> tuple[Any, str]:
+    """The file system of an address, and the path in it.
+
+    Raises:
+        ArchiveError: for a scheme that is not known, or whose package is missing.
+    """
+    scheme = scheme_of(address)
+    if scheme not in SCHEMES and scheme not in PACKAGES:
+        raise ArchiveError(
+            f"{redacted_url(address)}: {scheme}:// is not supported; "
+            f"a path, s3://, gs://, az:// or http(s):// is expected"
+        )
+    try:
+        file_system, path = url_to_fs(address, **options_of(scheme))
+    except ImportError as error:
+        package = PACKAGES.get(scheme, "aiohttp")
+        raise ArchiveError(f"{scheme}:// needs {package}: pip install {package} ({text_of(error)})") from None
+    except Exception as error:
+        raise ArchiveError(f"{redacted_url(address)}: {reason(error)}") from None
+    return file_system, str(path)
+
+
+def options_of(scheme: str) -> dict[str, Any]:
+    """For fsspec: what is listed is always what is there now."""
+    if scheme in ("s3", "s3a"):
+        return {"use_listings_cache": False, "config_kwargs": {"retries": {"max_attempts": 4}}}
+    return {} if scheme == "file" else {"use_listings_cache": False}
+
+
+def reason(error: BaseException) -> str:
+    """Why a store did not do what it was asked to, in a line without secrets."""
+    names = {type(each).__name__ for each in _causes(error)}
+    if names & {"NoCredentialsError", "CredentialRetrievalError", "PartialCredentialsError"}:
+        return "no credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
+    if isinstance(error, FileNotFoundError):
+        return "does not exist"
+    if isinstance(error, PermissionError):
+        return f"access is denied ({redacted_line(text_of(error))})"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return redacted_line(" ".join(text_of(error).split()))
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+class Store:
+    """Where results go; paths are relative to it and have `/`."""
+
+    def __init__(self, address: str) -> None:
+        """Raises ArchiveError, as of `opened`."""
+        self.address = address.rstrip("/") or address
+        self.files, root = opened(address)
+        self._root = root.rstrip("/") or "/"
+        self.is_local: Final = scheme_of(address) in ("file",)
+
+    def __str__(self) -> str:
+        return redacted_url(self.address)
+
+    def folder(self, *parts: str) -> Path:
+        """Of a store on this machine."""
+        return Path(self._root, *parts)
+
+    def path(self, relative: str) -> str:
+        """For `files`."""
+        return f"{self._root}/{relative}"
+
+    def read(self, relative: str) -> bytes | None:
+        """The content; None if there is none. Raises ArchiveError."""
+        try:
+            return bytes(self.files.cat_file(self.path(relative)))
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except Exception as error:
+            raise ArchiveError(f"{self}/{relative}: cannot be read: {reason(error)}") from None
+
+    def write(self, relative: str, content: bytes) -> None:
+        """Write it whole or not at all; raises ArchiveError."""
+
+        def write() -> None:
+            if not self.is_local:
+                self.files.pipe_file(self.path(relative), content)
+                return
+            file = self.folder(relative)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(file, content)
+
+        self.tried(f"{relative}: cannot be written", write)
+
+    def put_folder(self, folder: Path, relative: str, last: str) -> None:
+        """Move a local folder's files to a place in the store, so that `last` is there only with all others.
+
+        Raises:
+            ArchiveError: if that fails.
+        """
+        if self.is_local:
+            self.tried(f"{relative}: cannot be written", lambda: self._rename(folder, self.folder(relative)))
+            return
+
+        def put() -> None:
+            for file in sorted(folder.iterdir(), key=lambda each: (each.name == last, each.name)):
+                self.files.put_file(str(file), self.path(f"{relative}/{file.name}"))
+
+        with suppress(FileNotFoundError):
+            self.files.rm_file(self.path(f"{relative}/{last}"))
+        self.tried(f"{relative}: cannot be written", put)
+        shutil.rmtree(folder, ignore_errors=True)
+
+    def _rename(self, folder: Path, target: Path) -> None:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if target.exists():
+            before = folder.with_name(f"{folder.name}.before")
+            os.replace(target, before)
+            os.replace(folder, target)
+            shutil.rmtree(before, ignore_errors=True)
+        else:
+            os.replace(folder, target)
+
+    def tried(self, what: str, act: Callable[[], T]) -> T:
+        """What `act` gives; raises ArchiveError for its errors."""
+        try:
+            return act()
+        except ArchiveError:
+            raise
+        except Exception as error:
+            raise ArchiveError(f"{self}/{what}: {reason(error)}") from None
+
+
+def version_of(facts: dict[str, Any]) -> str:
+    """What changes with a file's content, of fsspec's `info`."""
+    for name in ("ETag", "etag", "content_md5", "md5Hash", "mtime", "LastModified", "last_modified"):
+        if value := facts.get(name):
+            return str(round(value * 1e9) if isinstance(value, float) else value).strip('"')
+    return ""
