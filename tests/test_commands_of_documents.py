@@ -12,17 +12,23 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parent.parent
-READMES = [ROOT / "README.md", *sorted(ROOT.glob("*/README.md")), ROOT / "tests/rigs/README.md"]
+READMES = [
+    ROOT / "README.md",
+    *sorted(ROOT.glob("*/README.md")),
+    *(ROOT / folder / "README.md" for folder in ("perception/archive", "tests/rigs")),
+]
 ENTRIES = {
     "drivable-node": "perception.node",
     "drivable-train": "train.cli",
     "drivable-export": "export.cli",
     "drivable-bench": "bench.cli",
     "drivable-calibrate": "perception.calibrate.cli",
+    "drivable-archive": "perception.archive.cli",
 }
 PARSERS = (
     "perception.cli_config",
     "perception.calibrate.cli",
+    "perception.archive.cli",
     "train.cli",
     "train.inspect_data",
     "train.subset",
@@ -35,7 +41,7 @@ OTHERS = {
     # the wheel and its extras: tests/test_wheel.py installs one, `make test-vehicle` the pinned versions
     *("pip install .", "pip install '.[train]'", "pip install '.[export]'", "python -m build --wheel"),
     # the development environment has these extras, and the tests of each use them
-    *(f"pip install '.[{extra}]'" for extra in ("mcap", "mqtt", "ros", "foxglove")),
+    *(f"pip install '.[{extra}]'" for extra in ("mcap", "mqtt", "ros", "foxglove", "archive")),
     # ROS 2 as its own packages install it
     "source /opt/ros/jazzy/setup.bash",
     "pip install --require-hashes -r configs/node/vehicle.txt",
@@ -69,8 +75,8 @@ OURS = [line for line in LINES if line.split()[0] in ENTRIES]
 def run(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], int]:
     """Runs a command up to where its settings are read; its status, if it gets no further."""
     pytest.importorskip("torch")
-    for name in PARSERS:
-        module: Any = import_module(name)
+    modules: list[Any] = [import_module(name) for name in PARSERS]  # all of them before the first is changed
+    for module in modules:
         real = module.parse
 
         def parse(*given: Any, _real: Callable[..., Any] = real, **named: Any) -> Any:

@@ -21,6 +21,7 @@ from bench.config import (
     MetresConfig,
     SteadinessConfig,
 )
+from perception.archive.config import ArchiveConfig
 from perception.calibrate.config import CalibrateConfig, MountConfig
 from perception.cli_config import SettingsError, parse
 from perception.config import NodeConfig
@@ -32,7 +33,10 @@ DOCUMENTS = {
     name: (ROOT / name).read_text()
     for name in (
         "README.md",
-        *(f"{folder}/README.md" for folder in ("perception", "train", "export", "bench", "tests/rigs")),
+        *(
+            f"{folder}/README.md"
+            for folder in ("perception", "perception/archive", "train", "export", "bench", "tests/rigs")
+        ),
         "CHANGELOG.md",
     )
 }
@@ -76,7 +80,7 @@ def _commands() -> Iterator[tuple[str, str]]:
     """Name and arguments of every command of ours in the documents' examples."""
     for block in re.findall(r"```sh\n(.*?)```", NOW, re.DOTALL):
         for line in block.replace("\\\n", " ").splitlines():
-            if match := re.match(r"drivable-(node|train|export|bench|calibrate)\b([^#]*)", line):
+            if match := re.match(r"drivable-(node|train|export|bench|calibrate|archive)\b([^#]*)", line):
                 yield match[1], match[2]
 
 
@@ -107,6 +111,7 @@ def test_option_that_a_document_names_exists(option: str) -> None:
         *BENCH,
         CalibrateConfig,
         MountConfig,
+        ArchiveConfig,
         TrainConfig,
         InspectDataConfig,
         SubsetConfig,

@@ -11,8 +11,7 @@ from perception.inference.zoo import DEFAULT_MODEL
 from perception.system.cores import usable_cores
 from perception.system.plugins import Checked
 
-OUTPUTS: Final = ("records", "masks", "overlay", "mcap")
-Output = Literal["records", "masks", "overlay", "mcap"]
+OutputName = Literal["records", "masks", "overlay", "mcap"]
 
 OF_ARCHIVE: Final = {
     **dict.fromkeys(("source", "loop", "realtime"), "every clip is read once, as fast as it can be"),
@@ -87,7 +86,7 @@ class ArchiveConfig(ScratchSettings, ClusterSettings):
     completes what is missing or has changed."""
     model: Annotated[str, "NAME|FILE"] = DEFAULT_MODEL
     """Name of a shipped model, or an ONNX file of drivable-export."""
-    outputs: list[Output] = field(default_factory=lambda: ["records", "masks"])
+    outputs: list[OutputName] = field(default_factory=lambda: ["records", "masks"])
     """What is written of every clip: records.jsonl.zst, masks.zip, overlay.mp4, bag.mcap; a row a second, and
     of the clip, always are."""
     every: int = 1

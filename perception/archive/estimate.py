@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -18,6 +19,7 @@ from perception.archive.fetch import is_here
 from perception.archive.job import Job, Outcome
 from perception.archive.store import opened
 from perception.archive.work import ClipWorker
+from perception.cli import source_run
 from perception.cli.progress import clock_text
 
 SAMPLES: Final = 24
@@ -87,6 +89,7 @@ def length_of(clip: Clip) -> tuple[float, float] | None:
 
 def _speeds(clips: Sequence[Clip], job: Job) -> Iterator[float]:
     """Frames a second of the clips that can be read here, with all outputs."""
+    logging.getLogger(source_run.__name__).setLevel(logging.WARNING)  # what it says is of a single run
     with tempfile.TemporaryDirectory(prefix="drivable-archive-") as folder:
         node = replace(job.node, max_frames=MEASURED_FRAMES)
         worker: ClipWorker | None = None
