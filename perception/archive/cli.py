@@ -7,8 +7,9 @@ import hashlib
 import logging
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Final
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from perception.archive.manifest import Made, Plan
     from perception.archive.pool import Pool
     from perception.archive.store import Store
+    from perception.config import NodeConfig
 
 log = logging.getLogger(__name__)
 NAME: Final = "drivable-archive"
@@ -60,12 +62,13 @@ def _main(given: list[str]) -> int:
         config = parse(ArchiveConfig, NAME, DESCRIPTION, given, positional=("clips",), daily=DAILY)
         from perception.archive.error import ArchiveError
         from perception.inference.engines import EngineError
+        from perception.scene.calibration import CalibrationError
 
         try:
             _check_packages()
             with _terminable():
                 return _run(config)
-        except (ArchiveError, EngineError, FileNotFoundError) as error:
+        except (ArchiveError, CalibrationError, EngineError, FileNotFoundError) as error:
             show_status("")
             log.error(error)
             return 1
@@ -142,10 +145,14 @@ def _made(config: ArchiveConfig) -> tuple[Made, Job]:
 
     node = config.node_of_clips()
     file = model_file(config.model)
-    with file.open("rb") as content:
-        model_sha256 = hashlib.file_digest(content, "sha256").hexdigest()
+    model_sha256 = _sha256(file)
+    _check_node(node, config.outputs)
     # how many threads work changes no result
     settings = settings_of_run(dataclasses.replace(node, threads=0))
+    if node.calibration is not None:
+        settings["calibration_sha256"] = _sha256(Path(node.calibration.partition("#")[0]))
+    if node.ignore_file is not None:
+        settings["ignore_sha256"] = _sha256(node.ignore_file)
     outputs = tuple(sorted(config.outputs))
     key = checksum_of({"model": model_sha256, "settings": settings, "outputs": outputs})
     job = Job(
@@ -158,6 +165,30 @@ def _made(config: ArchiveConfig) -> tuple[Made, Job]:
         scratch_bytes=config.scratch_gb * 1e9 / config.workers_here(),
     )
     return Made(key, config.model, model_sha256, settings, outputs), job
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
+
+
+def _check_node(node: NodeConfig, outputs: Sequence[str]) -> None:
+    """Refuse now what would otherwise be wrong with every clip.
+
+    Raises:
+        CalibrationError: if the calibration cannot be used.
+        SettingsError: if the file of what is ignored cannot be.
+        ArchiveError: if bags cannot be written.
+    """
+    from perception.archive.error import ArchiveError
+    from perception.scene.ignore_file import load_ignore_file
+    from perception.scene.settings import RunCalibration
+
+    RunCalibration.of(node)
+    if node.ignore_file is not None:
+        load_ignore_file(node.ignore_file)
+    if "mcap" in outputs and not all(find_spec(package) for package in ("mcap", "rosbags")):
+        raise ArchiveError("outputs mcap needs pip install 'drivable[mcap]'")
 
 
 def _worked_off(planned: Plan, job: Job, config: ArchiveConfig) -> Iterator[ClipResult]:

@@ -79,8 +79,8 @@ def locked(store: Store) -> Iterator[None]:
     try:
         shutil.rmtree(store.folder(WORK_FOLDER), ignore_errors=True)  # what a run that was killed left
         yield
-        shutil.rmtree(store.folder(WORK_FOLDER), ignore_errors=True)
     finally:
+        shutil.rmtree(store.folder(WORK_FOLDER), ignore_errors=True)
         claim.release()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import re
@@ -19,6 +20,7 @@ from uuid import uuid4
 import pyarrow as pa
 
 from perception.archive.clip import Clip
+from perception.archive.error import ArchiveError
 from perception.archive.fetch import FetchError, fetched
 from perception.archive.job import CLIP_FILE, CLIPS_FOLDER, WORK_FOLDER, ClipResult, Job, Outcome
 from perception.archive.seconds import Seconds
@@ -40,6 +42,8 @@ log = logging.getLogger(__name__)
 TICK_S: Final = 0.1
 RECORDS, MASKS, OVERLAY, BAG = "records.jsonl", "masks", "overlay.mp4", "bag.mcap"
 RECORDS_FILE, MASKS_FILE = f"{RECORDS}.zst", f"{MASKS}.zip"
+FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+LEAST_FREE_BYTES: Final = 16 << 20
 _COPY_BYTES: Final = 1 << 20
 
 
@@ -78,6 +82,8 @@ class ClipWorker:
                 outcome, reason = Outcome.FAILED, _plain(str(error), clip)
             except OSError as error:
                 outcome, reason = Outcome.FAILED, f"{error.filename or work}: {error.strerror}"
+            if outcome is not Outcome.DONE:
+                self._check_room(work, str(reason))
             folder = work / "results"
             folder.mkdir(exist_ok=True)
             if outcome is Outcome.FAILED:
@@ -111,6 +117,17 @@ class ClipWorker:
             folder.mkdir(parents=True)
             return folder
         return Path(tempfile.mkdtemp(prefix=f"drivable-archive-{name}-", dir=self._job.scratch))
+
+    def _check_room(self, work: Path, reason: str) -> None:
+        """Raise ArchiveError where a clip is not to blame: its results found no room."""
+        full = next((why for why in map(os.strerror, FULL) if why in reason), None)
+        least = LEAST_FREE_BYTES
+        if self._job.outputs:  # which end before a disk is full
+            least = max(least, round(self._job.node.min_free_mb * 1.05e6))
+        if full is None and shutil.disk_usage(work).free < least:
+            full = os.strerror(errno.ENOSPC)
+        if full is not None:
+            raise ArchiveError(f"{work.parent}: {full}; make room, and run the same command again")
 
     def _facts_of(self, clip: Clip, work: Path, seconds: Seconds) -> dict[str, Any]:
         """Run the node over the clip, and pack what it wrote into `work / "results"`."""

@@ -40,6 +40,8 @@ def clip(tmp_path: Path) -> Path:
         (["in", "--to", "out", "--model", "rt_x"], "rt_x: no such model file"),
         (["in", "--to", "out", "--node.jsonl", "r.jsonl"], "node.jsonl is not for drivable-archive"),
         (["in", "--to", "out", "--node.model", "rt_l"], "node.model is not for drivable-archive"),
+        (["in", "--to", "out", "--node.calibration", "no.yaml"], "no.yaml: "),
+        (["in", "--to", "out", "--node.ignore", "no.png"], "no.png: "),
         (["in", "--to", "out", "--workers", "-1"], "workers is -1"),
         (["in", "--to", "out", "--threads", "0"], "threads is 0"),
         (["in", "--to", "out", "--outputs", "pictures"], "outputs"),
@@ -118,3 +120,14 @@ def test_results_that_cannot_be_written_end_the_run(
 
     assert status == 1
     assert f"{out}/clips/a.mp4: cannot be written: File exists" in only_error_line(NAME)
+
+
+def test_disk_without_room_ends_the_run_and_marks_no_clip_as_failed(
+    clip: Path, tmp_path: Path, only_error_line: OnlyLine
+) -> None:
+    status = archive(clip, "--to", tmp_path / "out", *FAST, "--node.min_free_mb", "1e12")
+
+    assert status == 1
+    assert "No space left on device; make room, and run the same command again" in only_error_line(NAME)
+    assert not (tmp_path / "out" / "clips").exists()
+    assert not (tmp_path / "out" / ".work").exists()
