@@ -111,7 +111,7 @@ def _terminable() -> Iterator[None]:
 
 def _run(config: ArchiveConfig) -> int:
     from perception.archive.find import find_clips
-    from perception.archive.manifest import check_same, locked, outside, plan, write_archive_file
+    from perception.archive.manifest import check_same, locked, others_of, outside, plan, write_archive_file
     from perception.archive.store import Store
 
     made, job = _made(config)
@@ -131,7 +131,8 @@ def _run(config: ArchiveConfig) -> int:
         before = len(planned.done) + len(planned.failed_before)
         log.info(f"{len(found.clips)} clips: {before} processed before, {len(planned.todo)} to do")
         results = [*planned.done, *planned.failed_before, *_worked_off(planned, job, config)]
-        return _conclude(store, sorted(results, key=lambda result: result.name))
+        others = others_of(store, {clip.name for clip in found.clips}, made)
+        return _conclude(store, sorted(results, key=lambda result: result.name), others)
 
 
 def _made(config: ArchiveConfig) -> tuple[Made, Job]:
@@ -238,14 +239,19 @@ def _pool(job: Job, config: ArchiveConfig, clips: int) -> Pool:
     return LocalPool(job, min(config.workers_here(), clips))
 
 
-def _conclude(store: Store, results: list[ClipResult]) -> int:
-    """Write the tables, and say what became of all clips."""
+def _conclude(store: Store, results: list[ClipResult], others: list[ClipResult]) -> int:
+    """Write the tables, and say what became of all clips.
+
+    Args:
+        others: clips of the archive that this run does not name.
+    """
     from perception.archive.job import CLIPS_FOLDER, Outcome
     from perception.archive.tables import write_tables
 
     done = [result for result in results if result.outcome is not Outcome.FAILED]
-    folders = (f"{CLIPS_FOLDER}/{result.name}" for result in done)
-    write_tables(store, [result.row for result in results], folders)
+    held = sorted([*results, *others], key=lambda result: result.name)
+    folders = (f"{CLIPS_FOLDER}/{it.name}" for it in held if it.outcome is not Outcome.FAILED)
+    write_tables(store, [result.row for result in held], folders)
     frames = sum(result.row.get("frames") or 0 for result in done)
     bad = [result for result in results if result.outcome is not Outcome.DONE]
     by_outcome = [

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -124,7 +124,7 @@ def plan(store: Store, clips: Sequence[Clip], made: Made, *, redo: bool, retry_f
         ArchiveError: if results cannot be read.
     """
     planned = Plan()
-    for clip, result in zip(clips, results_of(store, clips), strict=True):
+    for clip, result in zip(clips, results_of(store, (clip.name for clip in clips)), strict=True):
         is_same = result is not None and result.key == made.key and result.source == clip.source
         if redo or result is None or not is_same:
             planned.todo.append(clip)
@@ -137,21 +137,27 @@ def plan(store: Store, clips: Sequence[Clip], made: Made, *, redo: bool, retry_f
     return planned
 
 
-def results_of(store: Store, clips: Iterable[Clip]) -> Iterator[ClipResult | None]:
+def others_of(store: Store, names: Collection[str], made: Made) -> list[ClipResult]:
+    """Results of clips that are not among this run's, made with the same; raises ArchiveError."""
+    others = [name for name in store.folders_with(CLIP_FILE, CLIPS_FOLDER) if name not in names]
+    return [result for result in results_of(store, others) if result and result.key == made.key]
+
+
+def results_of(store: Store, names: Iterable[str]) -> Iterator[ClipResult | None]:
     """What is known of each clip; None of one without results, or with a file that cannot be understood."""
 
-    def result_of(clip: Clip) -> ClipResult | None:
-        content = store.read(f"{CLIPS_FOLDER}/{clip.name}/{CLIP_FILE}")
+    def result_of(name: str) -> ClipResult | None:
+        content = store.read(f"{CLIPS_FOLDER}/{name}/{CLIP_FILE}")
         try:
             return None if content is None else ClipResult.of(json.loads(content))
         except (ValueError, RecursionError):
             return None
 
     if store.is_local:
-        yield from map(result_of, clips)
+        yield from map(result_of, names)
         return
     with ThreadPoolExecutor(READERS) as readers:
-        yield from readers.map(result_of, clips)
+        yield from readers.map(result_of, names)
 
 
 def _of_others(store: Store) -> str:

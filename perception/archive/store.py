@@ -120,6 +120,21 @@ class Store:
 
         self.tried(f"{relative}: cannot be written", write)
 
+    def folders_with(self, name: str, under: str) -> list[str]:
+        """Folders below `under` that hold a file of that name, relative to it; raises ArchiveError."""
+
+        def find() -> list[str]:
+            root = self.path(under)
+            found = (str(path) for path in self.files.find(root))
+            return sorted(path[len(root) + 1 : -len(name) - 1] for path in found if path.endswith(f"/{name}"))
+
+        try:
+            return find()
+        except FileNotFoundError:
+            return []
+        except Exception as error:
+            raise ArchiveError(f"{self}/{under}: cannot be read: {reason(error)}") from None
+
     def put_folder(self, folder: Path, relative: str, last: str) -> None:
         """Move a local folder's files to a place in the store, so that `last` is there only with all others.
 

@@ -115,6 +115,20 @@ def test_only_what_changed_is_processed_again(copied: tuple[Path, Path]) -> None
     assert results(out)["text.mp4"]["outcome"] == "done"
 
 
+def test_tables_hold_all_clips_of_an_archive_whatever_a_run_names(copied: tuple[Path, Path]) -> None:
+    clips, out = copied
+    added = write(clips.parent / "added.mp4", Kind("libx264"), frames=4)
+
+    status = archive(added, "--to", out, *FAST)
+
+    assert status == 0
+    assert list(pandas.read_parquet(out / "summary" / "clips.parquet")["clip"]) == sorted(
+        [*IN_ORDER, "added.mp4"]
+    )
+    assert "added.mp4" in set(pandas.read_parquet(out / "summary" / "seconds.parquet")["clip"])
+    assert "b.mkv" in set(pandas.read_parquet(out / "summary" / "seconds.parquet")["clip"])
+
+
 def test_clip_without_whole_results_is_processed_again(copied: tuple[Path, Path]) -> None:
     clips, out = copied
     (out / "clips" / "b.mkv" / "clip.json").write_text("{")
