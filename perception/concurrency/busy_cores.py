@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from threading import Lock, get_native_id
 from typing import Final
+from weakref import WeakSet
 
 from perception.concurrency.wake_place import WakePlace
 
@@ -19,25 +20,27 @@ LOOK_EVERY_NS: Final = 50_000_000
 
 
 class BusyCores:
-    """Shares a number of cores among more threads, first come, first served.
+    """Shares a number of cores among more threads, of one run or of several: first come, first served.
 
     Args:
         count: cores; `math.inf` lets every thread work at any time.
     """
 
     def __init__(self, count: float) -> None:
-        self._count = count
+        self.count: Final = count
         self._lock = Lock()
         self._working: set[Batch] = set()
         self._waiting: deque[Batch] = deque()
+        self._lifted: WeakSet[object] = WeakSet()
 
-    def batch(self, *, is_first: bool = False) -> AbstractContextManager[None]:
+    def batch(self, run: object, *, is_first: bool = False) -> AbstractContextManager[None]:
         """What surrounds several items that one thread does in a row; each thread has its own.
 
         Args:
+            run: that the thread is of; see `lift`.
             is_first: goes before others that wait: what only one thread can do, and many wait for.
         """
-        return nullcontext() if math.isinf(self._count) else Batch(self, is_first)
+        return nullcontext() if math.isinf(self.count) else Batch(self, run, is_first)
 
     def acquire(self, batch: Batch) -> None:
         """Wait until a core is free."""
@@ -57,18 +60,30 @@ class BusyCores:
             self._working.remove(batch)
             self._admit(leaves_core=True)
 
-    def lift(self) -> None:
-        """Let every thread work from now on: one that has a core may never give it back."""
+    def lift(self, run: object) -> None:
+        """Let every thread of a run work from now on: one that has a core may never give it back.
+
+        Nothing changes for the threads of other runs.
+        """
         with self._lock:
-            self._count = math.inf
+            self._lifted.add(run)
             self._admit()
 
     def _admit(self, *, leaves_core: bool = False) -> None:
-        while self._waiting and self._count - sum(it.share for it in self._working) >= FREE_SHARE:
+        for batch in [it for it in self._waiting if it.run in self._lifted]:
+            self._waiting.remove(batch)
+            self._working.add(batch)
+            batch.begin(is_here=False)
+        while self._waiting and self._free >= FREE_SHARE:
             batch = self._waiting.popleft()
             self._working.add(batch)
             batch.begin(is_here=leaves_core)
             leaves_core = False
+
+    @property
+    def _free(self) -> float:
+        """Cores that no thread has whose run shares them."""
+        return self.count - sum(it.share for it in self._working if it.run not in self._lifted)
 
 
 class Batch:
@@ -78,8 +93,8 @@ class Batch:
     a thread has the share that it wanted lately; the rest is waiting, for a disk, a GPU, a decoder's threads.
     """
 
-    def __init__(self, cores: BusyCores, is_first: bool) -> None:
-        self.is_first, self.share = is_first, 1.0
+    def __init__(self, cores: BusyCores, run: object, is_first: bool) -> None:
+        self.run, self.is_first, self.share = run, is_first, 1.0
         self.turn = Lock()
         self.turn.acquire()
         self._cores = cores

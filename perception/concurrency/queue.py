@@ -72,6 +72,13 @@ class Queue(Generic[T]):
                 self._changed.wait()
             return self.take_locked(stage)
 
+    def _wait(self) -> bool:
+        """Wait for an item; False once none will come."""
+        with self._lock:
+            while not (self._items or self.is_closed):
+                self._changed.wait()
+            return bool(self._items)
+
     def take_locked(self, stage: Stage) -> bool:
         """Give the stage the oldest item; False if there is none."""
         if not self._items:
@@ -85,9 +92,16 @@ class Queue(Generic[T]):
     def work_off(
         self, stage: Stage, work: Callable[[], None], batch: AbstractContextManager[None], max_batch: int
     ) -> None:
-        """Do a stage's work on every item until the queue is closed and empty, up to `max_batch` in a row."""
-        while self.take(stage):
+        """Do a stage's work on every item until the queue is closed and empty, up to `max_batch` in a row.
+
+        With the policy `latest` an item is taken once its turn has come: while a core is waited for, a newer
+        one may take its place.
+        """
+        takes_late = self.policy == "latest"
+        while self._wait() if takes_late else self.take(stage):
             with batch:
+                if takes_late and not self.take(stage, waits=False):
+                    continue
                 work()
                 for _ in range(max_batch - 1):
                     if not self.take(stage, waits=False):

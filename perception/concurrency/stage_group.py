@@ -103,7 +103,7 @@ class StageGroup:
         if not self.is_stopping.is_set():
             self._stopped_ns = self.clock.monotonic_ns()
         self.is_stopping.set()
-        self.cores.lift()
+        self.cores.lift(self)
 
     @property
     def stopping_for_s(self) -> float:

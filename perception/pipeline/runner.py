@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from functools import partial
 from threading import Condition
 from typing import Final
@@ -56,7 +57,7 @@ class Runner(StageGroup):
         sinks: Sequence[Sink] = (),
         policy: RunPolicy | None = None,
         *,
-        cores: int = 0,
+        cores: BusyCores | int = 0,
         listeners: Sequence[Callable[[OutputItem], None]] = (),
         clock: Clock | None = None,
     ) -> None:
@@ -69,7 +70,8 @@ class Runner(StageGroup):
                 by one thread at a time and may keep buffers of its own.
             sinks: get every result.
             policy: the rules; None has none.
-            cores: threads of a recorded run that may be busy at a time; 0 takes all cores that there are.
+            cores: shared with other runs; or threads of a recorded run that may be busy at a time, where 0
+                takes all cores that there are, and nothing waits in a live run.
             listeners: called with every result before it goes to the sinks, one at a time and in order.
             clock: monotonic time, and waiting; a test brings its own.
 
@@ -82,13 +84,15 @@ class Runner(StageGroup):
             raise ValueError(f"{info.source_id}: a recording must give its size when it is opened")
         self._source, self._info, self._policy = source, info, policy or RunPolicy()
         self._listeners = listeners
-        busy = math.inf if info.is_live else cores or max(len(predictors), usable_cores())
+        if not isinstance(cores, BusyCores):
+            most = math.inf if info.is_live else cores or max(len(predictors), usable_cores())
+            cores = BusyCores(most)
         width, height = info.frame_wh or (1, 1)
         of_bytes = BATCH_BYTES // (width * height * 3 // 2 or 1)
         self._batch = 1 if info.is_live else max(1, min(BATCH, of_bytes))
-        is_serial = busy == len(predictors) == 1  # where frames ahead would only grow old
+        is_serial = cores.count == len(predictors) == 1  # where frames ahead would only grow old
         self._most_in_flight = self._batch + (0 if is_serial else FRAMES_AHEAD * len(predictors))
-        super().__init__(BusyCores(busy), clock or Clock())
+        super().__init__(cores, clock or Clock())
         self.age = Histogram()
         self._has_room = Condition(self.lock)
         self.thread("capture", self._capture)
@@ -188,7 +192,8 @@ class Runner(StageGroup):
 
     def _capture(self) -> None:
         """Body of the thread that reads the source."""
-        batch = self.cores.batch(is_first=True)
+        # a live one waits for the camera: that is no work, and others need the core
+        batch = nullcontext() if self._info.is_live else self.cores.batch(self, is_first=True)
         try:
             while room := self._wait_for_room():
                 with batch:
@@ -274,7 +279,7 @@ class Runner(StageGroup):
 
     def _work(self, worker: Stage, predict: Callable[[Frame], Prediction]) -> None:
         """Body of a worker's thread."""
-        batch = self.cores.batch()
+        batch = self.cores.batch(self)
         try:
             self._frames.work_off(worker, lambda: self._predict(worker, predict), batch, self._batch)
         finally:

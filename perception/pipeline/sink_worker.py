@@ -99,7 +99,7 @@ class SinkWorker:
         """Write until the queue ends or the sink fails; close the sink, and give back the error."""
         failure: BaseException | None = None
         try:
-            batch = self._run.cores.batch(is_first=True)
+            batch = self._run.cores.batch(self._run, is_first=True)
             self.queue.work_off(stage, lambda: self._write(sink, stage), batch, self._batch_items)
         except BaseException as error:
             failure = error

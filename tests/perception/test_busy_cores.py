@@ -19,7 +19,7 @@ def work_in_turns(cores: BusyCores, threads: int, turns: int) -> tuple[int, list
 
     def work() -> None:
         nonlocal at_work, most
-        batch = cores.batch()
+        batch = cores.batch(work)
         for _ in range(turns):
             with batch:
                 with lock:
@@ -83,3 +83,38 @@ def test_thread_wakes_up_on_the_core_of_the_one_that_wakes_it() -> None:
     thread.join(20)
 
     assert seen == [{core}, before]
+
+
+def test_run_that_stops_waits_no_more_and_the_others_go_on_as_before() -> None:
+    cores, stopping, other = BusyCores(1), threading.Event(), threading.Event()  # any objects
+    is_at_work, may_end, began = threading.Event(), threading.Event(), threading.Semaphore(0)
+
+    def hold() -> None:
+        with cores.batch(stopping):
+            is_at_work.set()
+            while not may_end.is_set():  # all of a core, so that its share stays one
+                pass
+
+    def wait_for_turn(run: object) -> None:
+        with cores.batch(run):
+            began.release()
+            may_end.wait(20)
+
+    threads = [threading.Thread(target=hold)]
+    threads[0].start()
+    assert is_at_work.wait(20)
+    threads += [threading.Thread(target=wait_for_turn, args=(run,)) for run in (stopping, other)]
+    for thread in threads[1:]:
+        thread.start()
+    assert not began.acquire(timeout=0.1)
+
+    cores.lift(stopping)
+
+    # the other thread of the run that stops, and one of another run: that core is free again
+    assert began.acquire(timeout=5)
+    assert began.acquire(timeout=5)
+    may_end.set()
+    for thread in threads:
+        thread.join(20)
+    most, _ = work_in_turns(cores, threads=3, turns=2)
+    assert most == 1

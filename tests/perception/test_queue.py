@@ -172,3 +172,44 @@ def test_work_is_done_in_bursts_until_the_end() -> None:
     given.queue.work_off(given.stage, lambda: done.append(given.stage.item), Bracket(), 3)  # type: ignore[arg-type]
 
     assert done == ["(", 0, 1, 2, ")", "(", 3, 4, ")"]
+
+
+def test_newest_item_is_taken_once_its_turn_has_come() -> None:
+    given = Given("latest", 1)
+    given.put(1)
+    done: list[int | str] = []
+
+    class Turn:
+        """Newer items come, and then the end, while it is waited for."""
+
+        def __enter__(self) -> None:
+            given.put(2, 3)
+            given.close()
+
+        def __exit__(self, *error: object) -> None:
+            done.append("given back")
+
+    given.queue.work_off(given.stage, lambda: done.append(given.stage.item), Turn(), 1)  # type: ignore[arg-type]
+
+    assert done == [3, "given back"]
+    assert given.queue.account("").became == {"taken": 1, "displaced": 2, "lost": 0}
+
+
+def test_turn_that_came_too_late_for_what_was_discarded_is_given_back() -> None:
+    given = Given("latest", 1)
+    given.put(1)
+    turns: list[str] = []
+
+    class Turn:
+        def __enter__(self) -> None:
+            turns.append("got")
+            with given.run.lock:
+                given.queue.close_locked(discards=True)
+
+        def __exit__(self, *error: object) -> None:
+            turns.append("given back")
+
+    given.queue.work_off(given.stage, lambda: turns.append("worked"), Turn(), 1)  # type: ignore[arg-type]
+
+    assert turns == ["got", "given back"]
+    assert given.queue.account("").became == {"taken": 0, "displaced": 0, "lost": 1}

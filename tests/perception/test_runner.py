@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from perception.concurrency.busy_cores import BusyCores
 from perception.frame import Frame, Prediction
 from perception.pipeline import RunError, Runner
 from perception.sources.source import EndOfSource, Source, SourceInfo
@@ -637,3 +638,65 @@ class TestErrorBehindABlockedRead:
         assert source.reads.acquire(timeout=WAIT_LIMIT_S)
         is_asking.set()
         return runner, threads
+
+
+def test_live_runs_on_one_core_are_served_in_turn_however_fast_one_source_is() -> None:
+    cores, order, enough = BusyCores(1), list[str](), Event()
+
+    def predict_for(name: str) -> Callable[[Frame], Prediction]:
+        def work(frame: Frame) -> Prediction:
+            until_s = time.monotonic() + 0.002
+            while time.monotonic() < until_s:  # work, and no waiting
+                pass
+            order.append(name)
+            if len(order) >= 90:
+                enough.set()
+            return predict(frame)
+
+        return work
+
+    info = SourceInfo("fake", True, (2, 2), 30.0)
+    paces_s = {"flood": 0.0005, "second": 0.001, "third": 0.001}
+    runners = [
+        Runner(
+            CountedSource(None, lambda _, pace_s=pace_s: time.sleep(pace_s)),  # type: ignore[misc]
+            *(info, [predict_for(name)]),
+            cores=cores,
+        )
+        for name, pace_s in paces_s.items()
+    ]
+    for runner in runners:
+        runner.start()
+    assert enough.wait(WAIT_LIMIT_S)
+    for runner in runners:
+        runner.stop()
+    for runner in runners:
+        assert runner.wait(WAIT_LIMIT_S)
+        assert runner.errors == []
+    served = [order[:90].count(name) for name in paces_s]
+    assert max(served) - min(served) <= 9
+
+
+def test_run_whose_network_hangs_keeps_no_core_from_the_others() -> None:
+    cores, goes_on = BusyCores(1), Event()
+
+    def hang(frame: Frame) -> Prediction:
+        goes_on.wait(WAIT_LIMIT_S)
+        return predict(frame)
+
+    info = SourceInfo("fake", True, (2, 2), 30.0)
+    hung = Runner(CountedSource(None, lambda _: time.sleep(0.001)), info, [hang], cores=cores)
+    sink = FakeSink()
+    other = Runner(CountedSource(None, lambda _: time.sleep(0.001)), info, [predict], [sink], cores=cores)
+    hung.start()
+    time.sleep(STILL_S)
+    other.start()
+    try:
+        for _ in range(20):
+            assert sink.writes.acquire(timeout=WAIT_LIMIT_S / 2)
+        assert hung.counters().published == 0
+    finally:
+        goes_on.set()
+        for runner in (hung, other):
+            runner.stop()
+            assert runner.wait(WAIT_LIMIT_S)
