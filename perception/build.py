@@ -7,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from perception.concurrency.busy_cores import BusyCores
 from perception.config import NodeConfig
 from perception.frame import OutputItem
 from perception.inference.engines import ENGINES, Engine, EngineError
@@ -152,6 +153,7 @@ class RunParts:
         more_sinks: Sequence[Sink] = (),
         claims: Sequence[HasTarget] = (),
         listeners: Sequence[Callable[[OutputItem], None]] = (),
+        cores: BusyCores | None = None,
     ) -> Connected:
         """Open the sinks, and connect everything by the rules that the settings give.
 
@@ -161,6 +163,7 @@ class RunParts:
             more_sinks: open already, and no business of the settings.
             claims: what else is written, and claimed before a sink touches what is there.
             listeners: as of `Runner`.
+            cores: shared with other runs; None has them for this one alone.
 
         Raises:
             SettingsError: if a refine step cannot be made of its settings.
@@ -184,7 +187,7 @@ class RunParts:
         )
         runner = Runner(
             *(self.source, info, predictors, [*self._opened, *more_sinks], policy),
-            cores=config.threads,
+            cores=config.threads if cores is None else cores,
             listeners=listeners,
         )
         return Connected(runner, sinks, tracer)

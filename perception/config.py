@@ -20,6 +20,7 @@ from perception.refine.registry import REFINE_STEPS
 from perception.refine.steady import SteadySettings
 from perception.ros.settings import RosSettings
 from perception.scene.settings import SceneSettings
+from perception.several import OwnSettings, filled, named_source, names_of, whole
 from perception.sinks.jsonl import JsonlSettings
 from perception.sinks.masks import MasksSettings
 from perception.sinks.mcap import McapSettings
@@ -99,6 +100,9 @@ class NodeConfig(
     """Video, images, camera, rtsp:// or http(s):// address, synthetic: images are a folder or a glob, a
     camera is /dev/video0 or 0, - is standard input, synthetic[:scene] is the built-in road, which also plays
     without a source if max_frames or duration ends it."""
+    sources: list[OwnSettings] = field(default_factory=list)
+    """Several sources in one node, each with settings of its own; --source A --source B too. {source} in the
+    place of an output becomes the source's name."""
     watchdog: WatchdogSettings = field(default_factory=WatchdogSettings)
     health: HealthSettings = field(default_factory=HealthSettings)
     steady: SteadySettings = field(default_factory=SteadySettings)
@@ -108,7 +112,7 @@ class NodeConfig(
 
     def with_source(self) -> NodeConfig:
         """With the built-in road if no source is named; raises SettingsError if that would never end."""
-        if self.source:
+        if self.source or self.sources:
             return self
         if self.max_frames is None and self.duration_s is None:
             raise SettingsError(
@@ -116,6 +120,23 @@ class NodeConfig(
                 "synthetic for the built-in road, which plays until it is stopped"
             )
         return replace(self, source=BUILT_IN)
+
+    def one_each(self) -> list[NodeConfig]:
+        """The settings of each source's own run: these, if there is one source.
+
+        Raises:
+            SettingsError: for two sources of one name, or outputs in which all sources would write the same.
+        """
+        if not self.sources:
+            name, source = named_source(self.source)
+            return [self if name is None else replace(self, source_name=name, source=source)]
+        if self.source:
+            raise SettingsError(f"source {self.source} and sources are both given; leave one of them out")
+        each, sources = [], whole(self.sources)
+        for own, name in zip(sources, names_of(sources), strict=True):
+            of_source = replace(self, sources=[], source_name=name, **own.values)
+            each.append(replace(of_source, **filled(name, _places(of_source))))
+        return each
 
     def __post_init__(self) -> None:
         """Refuse values that no run can be made from; raises ValueError."""
@@ -129,6 +150,13 @@ class NodeConfig(
                 f"provider {self.provider} is ONNX Runtime's; use --engine onnx, or leave it out"
             )
         super().__post_init__()
+
+
+def _places(config: NodeConfig) -> dict[str, str]:
+    """Settings that say where a run writes, and are given."""
+    names = (*(kind.target for kind in SINKS.used(config).values()), "summary", "mount_state", "ignore_mask")
+    places = {name: getattr(config, name, None) for name in names}
+    return {name: place for name, place in places.items() if isinstance(place, str)}
 
 
 def node_config(named: Iterable[str] = ()) -> type[NodeConfig]:

@@ -178,7 +178,7 @@ def open(
     given = str(source) if isinstance(source, int) else os.fspath(source)
     named = {**network.settings, **settings, **asked, "source": given}
     config = from_values(node_config(named), "drivable-node", named)
-    check_outputs(config, network.file)
+    check_outputs([config], network.file)
     return _started(config, network)
 
 

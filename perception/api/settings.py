@@ -13,7 +13,7 @@ from perception.inference.engines import ENGINES
 from perception.refine import REFINE_STEPS
 from perception.sinks.registry import SINKS
 
-OF_COMMAND: Final = tuple(setting.name for setting in fields(ReportSettings))
+OF_COMMAND: Final = ("sources", *(setting.name for setting in fields(ReportSettings)))
 
 
 def settings_of_model() -> list[str]:

@@ -14,7 +14,10 @@ from perception.system.plugins import Checked
 OutputName = Literal["records", "masks", "overlay", "mcap"]
 
 OF_ARCHIVE: Final = {
-    **dict.fromkeys(("source", "loop", "realtime"), "every clip is read once, as fast as it can be"),
+    **dict.fromkeys(
+        ("source", "sources", "source_name", "loop", "realtime"),
+        "every clip is read once, as fast as it can be",
+    ),
     **dict.fromkeys(("out", "jsonl", "masks", "mcap"), "--outputs chooses what is written"),
     **dict.fromkeys(("append", "overwrite", "rotate"), "every clip has files of its own, written once"),
     **dict.fromkeys(("summary", "http", "mqtt", "ros", "ignore_mask", "open"), "of a single drivable-node"),

@@ -7,6 +7,7 @@ import glob
 import os
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,10 +26,11 @@ _STDOUT_FILE: Final = Path("/dev/stdout")
 """By which what standard output goes to is found, where the system has such a name."""
 
 
-def check_outputs(config: NodeConfig, model: Path, settings_files: Sequence[Path] = ()) -> None:
+def check_outputs(configs: Sequence[NodeConfig], model: Path, settings_files: Sequence[Path] = ()) -> None:
     """Refuse outputs that would destroy what is read, or each other.
 
     Args:
+        configs: of each source.
         model: its file.
         settings_files: of `--config`.
 
@@ -36,15 +38,30 @@ def check_outputs(config: NodeConfig, model: Path, settings_files: Sequence[Path
         CollisionError: in one line.
         SourceError: if the source is none.
     """
-    targets = _targets(config)
-    if not targets:
+    runs = []
+    for config in configs:
+        source = Spec.of(config.source or BUILT_IN)
+        runs.append((config, source, list(SOURCES[source.kind].files(source.text)), _targets(config)))
+    if not any(targets for *_, targets in runs):
         return
-    source = Spec.of(config.source or BUILT_IN)
-    files = list(SOURCES[source.kind].files(source.text))
-    check_apart(_inputs(config, source, files, model, settings_files), targets)
-    _check_own_streams(config)
-    if source.kind == "images":
-        _check_images(config, source.text, files, targets)
+    inputs = [
+        it
+        for config, source, files, _ in runs
+        for it in _inputs(config, source, files, model, settings_files)
+    ]
+    check_apart(
+        inputs, [it for config, *_, targets in runs for it in _of_source(config, targets, len(configs) > 1)]
+    )
+    for config, source, files, targets in runs:
+        _check_own_streams(config)
+        if targets and source.kind == "images":
+            _check_images(config, source.text, files, targets)
+
+
+def _of_source(config: NodeConfig, targets: Sequence[Target], is_one_of_several: bool) -> list[Target]:
+    """Targets whose options say whose they are, where there are several sources."""
+    whose = f" of {config.source_name}" if is_one_of_several else ""
+    return [replace(target, option=target.option + whose) for target in targets]
 
 
 def hint_without_outputs(config: NodeConfig) -> str | None:

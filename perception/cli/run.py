@@ -14,6 +14,7 @@ from perception.cli.progress import Progress, is_wanted
 from perception.cli.signals import StopSignals
 from perception.cli.source_run import SourceRun
 from perception.cli_config import SettingsError
+from perception.concurrency.busy_cores import BusyCores
 from perception.concurrency.hang_watch import RunningTime
 from perception.config import NodeConfig
 from perception.inference.engines import Engine, EngineError
@@ -22,12 +23,13 @@ from perception.pipeline import RunError
 from perception.scene.calibration import CalibrationError
 from perception.sinks.sink import SinkError
 from perception.sources.source import SourceError
+from perception.system.cores import usable_cores
 from perception.system.plugins import PluginError
 from perception.system.process import tune_process
 from perception.system.time_limits import DRAIN_LIMIT_S, URGENT_LIMIT_S
 from perception.telemetry.systemd import SystemdNotifier
 from perception.web.address import EndpointsError
-from perception.web.site import Site
+from perception.web.site import Site, SitePart
 
 log = logging.getLogger(__name__)
 
@@ -56,38 +58,57 @@ def run(config: NodeConfig, stop: StopSignals | None = None, settings_files: Seq
             "whoever answers gets the password and can send pictures"
         )
     file = model_file(config.model)
-    check_outputs(config, file, settings_files)
+    configs = config.one_each()
+    check_outputs(configs, file, settings_files)
     site = Site.of(config, config.ros)
-    source = SourceRun(config)
+    is_one_of_several = len(configs) > 1
+    sources: list[SourceRun] = []
     try:
-        stop.wake_by(source.wake)
-        source.open()
-        stop.check()
-        source.log_facts()
+        for each in configs:
+            sources.append(source := SourceRun(each, is_one_of_several=is_one_of_several))
+            stop.wake_by(source.wake)
+            source.open()
+            stop.check()
+            source.log_facts()
         if outputs := hint_without_outputs(config):
             log.info(outputs)
-        engine = _loaded(file, config, is_live=source.info.is_live)
-        source.connect(engine, site.listeners(source.info))
-        site.start(source.report, source.runner.age, source.runner.times)
+        engine = _loaded(file, config, is_live=not is_one_of_several and source.info.is_live)
+        cores = BusyCores(config.threads or usable_cores()) if is_one_of_several else None
+        for source in sources:
+            source.connect(engine, site.listeners(source.info, source.name), cores)
+        site.start([SitePart(it.name, it.report, it.runner.age, it.runner.times) for it in sources])
         stop.begin()
         try:
-            source.start()
-            notifier = SystemdNotifier(is_ready_at_start=not source.info.is_live)
-            progress = Progress(source.runner, source.info) if is_wanted(config) else None
-            limit_s = _watch(source, notifier, progress, stop)
+            for source in sources:
+                source.start()
+            limit_s = _watch(sources, stop, progress=_progress(config, sources))
         except BaseException:
-            source.runner.stop()
-            source.runner.wait(DRAIN_LIMIT_S)
+            for source in sources:
+                source.runner.stop()
+            for source in sources:
+                source.runner.wait(DRAIN_LIMIT_S)
             raise
     except BaseException:
-        source.close()
+        for source in sources:
+            source.close()
         stop.check()  # a source that was woken says that it was not opened
         raise
     site.close()
-    problems = source.conclude(limit_s)
+    problems = [
+        f"{source.name}: {problem}" if source.name else problem
+        for source in sources
+        for problem in source.conclude(limit_s)
+    ]
     for problem in problems:
         log.error(problem)
     return 1 if problems else 0
+
+
+def _progress(config: NodeConfig, sources: Sequence[SourceRun]) -> Progress | None:
+    """The line on a terminal, which is of one source."""
+    if len(sources) > 1 or not is_wanted(config):
+        return None
+    return Progress(sources[0].runner, sources[0].info)
 
 
 def _loaded(file: Path, config: NodeConfig, *, is_live: bool) -> Engine:
@@ -108,35 +129,40 @@ def _loaded(file: Path, config: NodeConfig, *, is_live: bool) -> Engine:
     return engine
 
 
-def _watch(
-    source: SourceRun, notifier: SystemdNotifier, progress: Progress | None, stop: StopSignals
-) -> float:
-    """Wait for the end, or for the limit once a stop was asked for, and return that limit in seconds.
+def _watch(sources: Sequence[SourceRun], stop: StopSignals, progress: Progress | None) -> float:
+    """Wait for the end of all, or for the limit once a stop was asked for, and return that limit in seconds.
 
-    A second SIGINT cuts it to a second from then on.
+    A second SIGINT cuts it to a second from then on. A source that has ended changes nothing for the others.
     """
-    runner, limit_s, drained_s, running = source.runner, DRAIN_LIMIT_S, 0.0, RunningTime()
+    limit_s, drained_s, running = DRAIN_LIMIT_S, 0.0, RunningTime()
+    notifier = SystemdNotifier(is_ready_at_start=not any(source.info.is_live for source in sources))
 
     def notify_systemd() -> None:
         if notifier.is_on:  # a report takes the run's lock and reads /proc
-            notifier.tick(source.report())
+            reports = [source.report() for source in sources]
+            notifier.tick(min(reports, key=lambda report: (report.is_alive, report.is_ready)))
 
     notify_systemd()
-    while not runner.wait(TICK_S) and drained_s < limit_s and not runner.waits_for_hung_stages_alone:
+    while (left := [it.runner for it in sources if not it.has_ended]) and drained_s < limit_s:
+        left[0].wait(TICK_S)
         tick_s = running.tick_ns() / 1e9
-        if runner.stopping_for_s:
+        if all(runner.stopping_for_s for runner in left):
             drained_s += tick_s
         elif stop.number is not None:
-            runner.stop()
+            for runner in left:
+                runner.stop()
         if stop.is_urgent and limit_s == DRAIN_LIMIT_S:
             limit_s = min(limit_s, drained_s + URGENT_LIMIT_S)
-        runner.watch()
+        for runner in left:
+            runner.watch()
         notify_systemd()
-        source.log_changes()
+        for source in sources:
+            source.log_changes()
         if progress is not None:
             progress.show()
     notify_systemd()
     notifier.close()
     show_status("")
-    source.log_changes(is_over=True)
+    for source in sources:
+        source.log_changes(is_over=True)
     return limit_s

@@ -25,6 +25,8 @@ VERSION: Final = ("-V", "--version")
 PRINT: Final = "print_config"
 LOG_LEVELS: Final = {"--verbose": logging.DEBUG, "--quiet": logging.WARNING}
 """Options of every command that say what it logs, and the lowest level that each leaves."""
+SEVERAL: Final = "sources"
+"""The setting that several values of `source` are put into, where there is one."""
 _SWITCHED: Final = ("true", "false", "yes", "no", "on", "off")
 _DASHES: Final = "\u2010\u2011\u2012\u2013\u2014\u2015\u2212"
 _QUOTES: Final = "\u201c\u201d\u201e\u2018\u2019\u201a\u00ab\u00bb"
@@ -139,6 +141,9 @@ def read_command_line(
             line.configs += values
         else:
             node = _node(values, hint, name)
+            if name == "source" and SEVERAL in known and _has_other_source(line, values[0]):
+                _add_source(line, values[0])
+                continue
             line.values[name] = _with(line.values.get(name), node, name, adds or is_open_list(hint))
     if len(words) + ("source" in line.values) > len(positional):
         _refuse_switch_values(words, after_switch)
@@ -146,6 +151,23 @@ def read_command_line(
     if "source" in positional and "source" not in line.values:
         _refuse_source_in_list(last_of_list)
     return line
+
+
+def _has_other_source(line: CommandLine, typed: str) -> bool:
+    """Whether this is not the first source that is named."""
+    first = line.values.get("source")
+    return SEVERAL in line.values or (isinstance(first, yaml.ScalarNode) and first.value != typed)
+
+
+def _add_source(line: CommandLine, typed: str) -> None:
+    """One source more, of several."""
+    if (first := line.values.pop("source", None)) is not None:
+        line.values[SEVERAL] = _sequence([_source_node(first)])
+    line.values[SEVERAL] = _sequence([line.values[SEVERAL], _source_node(yaml.ScalarNode(_TEXT, typed))])
+
+
+def _source_node(node: yaml.Node) -> yaml.Node:
+    return yaml.MappingNode("tag:yaml.org,2002:map", [(yaml.ScalarNode(_TEXT, "source"), node)])
 
 
 def _options(known: Mapping[str, Any]) -> list[str]:
@@ -181,9 +203,16 @@ def _add_words(
     """Take words that follow no option for the settings that need none, and refuse all others."""
     if "source" in known:
         before = line.values.get("source")
-        _refuse_several([*([before.value] if isinstance(before, yaml.ScalarNode) else []), *words])
+        _refuse_several(
+            [*([before.value] if isinstance(before, yaml.ScalarNode) else []), *words], SEVERAL in known
+        )
     takes_rest = bool(positional) and is_open_list(known[positional[-1]])
     for at, word in enumerate(words):
+        is_source = bool(word.strip()) and not _by_ending(word, known)
+        if at >= len(positional) and positional[-1:] == ("source",) and SEVERAL in known and is_source:
+            _refuse_quotes("source", word)
+            _add_source(line, word)
+            continue
         place = min(at, len(positional) - 1) if takes_rest else at
         name = positional[place] if place < len(positional) else None
         is_other = "source" in positional and bool(_by_ending(word, known))
@@ -204,19 +233,22 @@ def _add_words(
         line.values[name] = yaml.ScalarNode(_TEXT, word)
 
 
-def _refuse_several(files: Sequence[str]) -> None:
+def _refuse_several(files: Sequence[str], may_be_several: bool) -> None:
     """Where a shell has expanded a pattern that had no quotes, or has split a name with blanks."""
     if len(files) < 2:
+        return
+    if os.path.exists(whole := " ".join(files)):
+        raise SettingsError(f"{files[0]}: a file name with spaces needs quotes: '{whole}'")
+    if may_be_several and not any(
+        (mimetypes.guess_type(file)[0] or "").startswith("image/") for file in files
+    ):
         return
     if all(os.path.exists(file) for file in files):
         first = Path(files[0])
         raise SettingsError(
             f"there can be one source, and {len(files)} files are given; if the shell expanded a pattern of "
-            f"images, put it in quotes: '{first.with_name('*' + first.suffix)}' "
-            f"(videos are given one at a time)"
+            f"images, put it in quotes: '{first.with_name('*' + first.suffix)}'"
         )
-    if os.path.exists(whole := " ".join(files)):
-        raise SettingsError(f"{files[0]}: a file name with spaces needs quotes: '{whole}'")
 
 
 def _refuse_switch_values(words: Sequence[str], after_switch: Mapping[str, str]) -> None:

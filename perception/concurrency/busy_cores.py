@@ -31,7 +31,9 @@ class BusyCores:
         self._lock = Lock()
         self._working: set[Batch] = set()
         self._waiting: deque[Batch] = deque()
+        self._batches: WeakSet[Batch] = WeakSet()
         self._lifted: WeakSet[object] = WeakSet()
+        """Runs whose threads wait for nothing."""
 
     def batch(self, run: object, *, is_first: bool = False) -> AbstractContextManager[None]:
         """What surrounds several items that one thread does in a row; each thread has its own.
@@ -40,11 +42,19 @@ class BusyCores:
             run: that the thread is of; see `lift`.
             is_first: goes before others that wait: what only one thread can do, and many wait for.
         """
-        return nullcontext() if math.isinf(self.count) else Batch(self, run, is_first)
+        if math.isinf(self.count):
+            return nullcontext()
+        batch = Batch(self, run, is_first)
+        with self._lock:
+            self._batches.add(batch)
+            batch.is_lifted = run in self._lifted
+        return batch
 
     def acquire(self, batch: Batch) -> None:
         """Wait until a core is free."""
         with self._lock:
+            if batch.is_lifted:
+                return
             (self._waiting.appendleft if batch.is_first else self._waiting.append)(batch)
             self._admit()
         while not batch.turn.acquire(timeout=LOOK_EVERY_NS / 1e9):
@@ -57,7 +67,7 @@ class BusyCores:
         """Let others work: the next one on the caller's core, which is about to be free."""
         with self._lock:
             batch.measure()
-            self._working.remove(batch)
+            self._working.discard(batch)
             self._admit(leaves_core=True)
 
     def lift(self, run: object) -> None:
@@ -67,23 +77,22 @@ class BusyCores:
         """
         with self._lock:
             self._lifted.add(run)
+            for batch in self._batches:
+                if batch.run is not run or batch.is_lifted:
+                    continue
+                batch.is_lifted = True
+                self._working.discard(batch)
+                if batch in self._waiting:
+                    self._waiting.remove(batch)
+                    batch.begin(is_here=False)
             self._admit()
 
     def _admit(self, *, leaves_core: bool = False) -> None:
-        for batch in [it for it in self._waiting if it.run in self._lifted]:
-            self._waiting.remove(batch)
-            self._working.add(batch)
-            batch.begin(is_here=False)
-        while self._waiting and self._free >= FREE_SHARE:
+        while self._waiting and self.count - sum(it.share for it in self._working) >= FREE_SHARE:
             batch = self._waiting.popleft()
             self._working.add(batch)
             batch.begin(is_here=leaves_core)
             leaves_core = False
-
-    @property
-    def _free(self) -> float:
-        """Cores that no thread has whose run shares them."""
-        return self.count - sum(it.share for it in self._working if it.run not in self._lifted)
 
 
 class Batch:
@@ -94,7 +103,7 @@ class Batch:
     """
 
     def __init__(self, cores: BusyCores, run: object, is_first: bool) -> None:
-        self.run, self.is_first, self.share = run, is_first, 1.0
+        self.run, self.is_first, self.share, self.is_lifted = run, is_first, 1.0, False
         self.turn = Lock()
         self.turn.acquire()
         self._cores = cores

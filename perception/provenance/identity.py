@@ -16,7 +16,8 @@ from perception.system.redaction import redacted
 
 NOT_COVERED: Final = frozenset(
     {
-        *("source", "model", "out", "jsonl", "masks", "ignore_mask", "mcap", "mqtt", "summary"),
+        *("source", "sources", "source_name", "model", "out", "jsonl", "masks"),
+        *("ignore_mask", "mcap", "mqtt", "summary"),
         *("http", "http_token", "open"),
     }
 )

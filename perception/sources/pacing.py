@@ -124,6 +124,60 @@ class Sampled(_Wrapper):
         return replace(frame, missed_before=missed + frame.missed_before) if missed else frame
 
 
+class Capped(_Wrapper):
+    """At most so many frames a second of the source's own time; the others are left out, and not counted."""
+
+    def __init__(self, source: Source, limit_hz: float) -> None:
+        super().__init__(source)
+        self._period_ns = round(1e9 / limit_hz)
+        self._due_ns = 0
+
+    def open(self) -> SourceInfo:
+        """Open the source inside."""
+        info = super().open()
+        self._due_ns = 0
+        self._early_ns = round(1e9 / info.rate_hz / 4)
+        rate_hz = min(info.rate_hz, 1e9 / self._period_ns)
+        return replace(
+            info, rate_hz=rate_hz, frames_expected=round(info.frames_expected * rate_hz / info.rate_hz)
+        )
+
+    def read(self) -> Frame:
+        """The next frame that is due."""
+        missed = 0
+        while (frame := self._source.read()).time_ns + self._early_ns < self._due_ns:
+            missed += frame.missed_before
+        # what comes late does not make those after it come early
+        self._due_ns = max(self._due_ns, frame.time_ns - self._period_ns) + self._period_ns
+        return replace(frame, missed_before=missed + frame.missed_before) if missed else frame
+
+    def pace(self) -> Pace | None:
+        """The rate at which frames are taken."""
+        inside = self._source.pace()
+        if inside is None or inside.period_ns >= self._period_ns:
+            return inside
+        return Pace(self._period_ns, max(inside.stale_after_ns, self._period_ns))
+
+
+class Named(_Wrapper):
+    """A source under a name of its own."""
+
+    def __init__(self, source: Source, name: str) -> None:
+        super().__init__(source)
+        self._name = name
+
+    def open(self) -> SourceInfo:
+        """Open the source inside."""
+        return replace(super().open(), source_id=self._name)
+
+    def read(self) -> Frame:
+        """The next frame, under that name."""
+        try:
+            return replace(self._source.read(), source_id=self._name)
+        except NoFrame as silence:
+            raise NoFrame(replace(silence.record, source_id=self._name)) from None
+
+
 class Limited(_Wrapper):
     """Ends after a number of frames or of seconds of the source's own time, whichever comes first."""
 

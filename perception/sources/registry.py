@@ -16,7 +16,7 @@ from perception.sources.images import IMAGES
 from perception.sources.isolated.reader import IS_SUPPORTED, Reader
 from perception.sources.isolated.supervisor import IsolatedSource, Limits
 from perception.sources.kind import SourceKind, TypedSource, isolation_of
-from perception.sources.pacing import Limited, Looped, Paced, Sampled
+from perception.sources.pacing import Capped, Limited, Looped, Named, Paced, Sampled
 from perception.sources.pipe import PIPE
 from perception.sources.playlist.playlist_source import PLAYLIST
 from perception.sources.ros import ROS
@@ -129,8 +129,12 @@ def build_source(source: str | Spec, settings: object = None) -> Source:
         if reading.duration_s is not None:  # inside too: nobody waits for a frame behind the end
             built = Limited(built, duration_s=reading.duration_s)
         built = Paced(built)
+    if reading.rate_limit_hz is not None:
+        built = Capped(built, reading.rate_limit_hz)
     if reading.max_frames is not None or reading.duration_s is not None:
         built = Limited(built, reading.max_frames, reading.duration_s)
+    if reading.source_name is not None:
+        built = Named(built, reading.source_name)
     return built
 
 

@@ -24,6 +24,10 @@ class SourceSettings(Checked):
     """Stop after this many frames."""
     every: int = 1
     """Take every nth frame of a recording, from the first on; the others are decoded and left out."""
+    rate_limit_hz: float | None = None
+    """Take at most this many frames a second of the source's own time; the others are left out."""
+    source_name: str | None = None
+    """What the source is called in records and on topics; as its file, device or address without one."""
     duration_s: float | None = None
     """Stop after this many seconds of the source's own time."""
     realtime: bool = False
@@ -53,7 +57,7 @@ class SourceSettings(Checked):
             raise ValueError(f"threads is {self.threads}; 0 uses every core")
         if self.every < 1:
             raise ValueError(f"every is {self.every}; 1 takes every frame")
-        limits = ("max_frames", "duration_s", "open_timeout_s", "read_timeout_s")
+        limits = ("max_frames", "rate_limit_hz", "duration_s", "open_timeout_s", "read_timeout_s")
         for name in (*limits, "images_rate_hz", "max_megapixels"):
             value = getattr(self, name)
             if value is not None and value <= 0:

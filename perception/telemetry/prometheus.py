@@ -53,6 +53,27 @@ _WITHHELD: Final = (
 """All reasons to withhold a mask. They start at 0, so that the first withheld mask shows as an increase."""
 
 
+class SourcesCollector(Collector):
+    """The metrics of several sources, each with the label `source`.
+
+    Args:
+        collectors: by the source's name.
+    """
+
+    def __init__(self, collectors: Mapping[str | None, NodeCollector]) -> None:
+        self._collectors = collectors
+
+    def collect(self) -> Iterator[Metric]:
+        """Each metric family once."""
+        families: dict[str, Metric] = {}
+        for name, collector in self._collectors.items():
+            for metric in collector.collect():
+                family = families.setdefault(metric.name, metric)
+                samples = [it._replace(labels={**it.labels, "source": str(name)}) for it in metric.samples]
+                family.samples = samples if family is metric else family.samples + samples
+        yield from families.values()
+
+
 class NodeCollector(Collector):
     """Computes the metrics at every scrape.
 

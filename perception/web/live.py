@@ -35,7 +35,7 @@ PICTURE_WAIT_S: Final = 5.0
 BOUNDARY: Final = b"frame"
 _POLICY: Final = (
     "default-src 'none'; img-src blob:; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
-    "connect-src 'self' ws: wss:; frame-ancestors 'none'"
+    "connect-src 'self' ws: wss:; frame-ancestors 'self'"
 )
 
 

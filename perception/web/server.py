@@ -12,12 +12,12 @@ import socket
 from collections.abc import Callable, Collection, Mapping, Sequence
 from http import HTTPStatus
 from threading import Thread
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import uvicorn
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
-from starlette.routing import BaseRoute, Route, Router
+from starlette.routing import BaseRoute, Mount, Route, Router
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from perception.metrics.histogram import Histogram
@@ -25,6 +25,7 @@ from perception.system.redaction import redacted_line
 from perception.telemetry.health import HealthReport
 from perception.web.address import EndpointsError, is_loopback, parse_address, reachable_host
 from perception.web.connections import CONNECTIONS, Connections, NodeProtocol
+from perception.web.grid import grid_route
 from perception.web.guard import Guard, text_answer
 from perception.web.live import LivePage
 from perception.web.pictures import Pictures
@@ -40,6 +41,24 @@ CLOSE_WAIT_S: Final = 1.0
 """Longest wait of `close` for the server's thread."""
 
 Status = Callable[[], HealthReport]
+
+
+class Served(NamedTuple):
+    """What there is to serve of one run."""
+
+    name: str | None
+    """Of one of several sources, below whose name its page and pictures are; None of the only one."""
+    status: Status
+    """The current status; called at every request, from other threads."""
+    age: Histogram
+    """From capture to publication."""
+    stages: Mapping[str, Histogram]
+    """Times by stage; stages may be added while the node runs."""
+    pictures: Pictures | None = None
+    """For the live page; None has none."""
+    more_routes: Sequence[BaseRoute] = ()
+    """A `WebSocketRoute` may have the path of a page. A long connection belongs in a
+    `with Endpoints.viewing(scope)`."""
 
 
 class Endpoints:
@@ -67,41 +86,30 @@ class Endpoints:
         self.token = None if token == NO_TOKEN else token
         """That page and pictures need; None if anyone who reaches the address sees them."""
         self._connections = Connections()
-        self._pictures: Pictures | None = None
+        self._pictures: list[Pictures] = []
         self._server: uvicorn.Server | None = None
         self._thread: Thread | None = None
 
-    def start(
-        self,
-        status: Status,
-        age: Histogram,
-        stages: Mapping[str, Histogram],
-        pictures: Pictures | None = None,
-        more_routes: Sequence[BaseRoute] = (),
-    ) -> None:
+    def start(self, served: Sequence[Served]) -> None:
         """Start to listen.
 
         Args:
-            status: the current status; called at every request, from other threads.
-            age: from capture to publication.
-            stages: times by stage; stages may be added while the node runs.
-            pictures: for the live page; None has none.
-            more_routes: a `WebSocketRoute` may have the path of a page. A long connection belongs in a
-                `with self.viewing(scope)`.
+            served: a run, or several with names.
 
         Raises:
             EndpointsError: if the address cannot be listened on.
         """
         listening = self._listen()
-        self._pictures = pictures
+        self._pictures = [one.pictures for one in served if one.pictures is not None]
         routes: list[BaseRoute] = [
-            Route("/healthz", lambda _: _state(status().why_not_alive)),
-            Route("/readyz", lambda _: _state(status().why_not_ready)),
-            Route("/metrics", _metrics(status, age, stages)),
-            *more_routes,
+            Route("/healthz", lambda _: _state(_first(served, lambda status: status.why_not_alive))),
+            Route("/readyz", lambda _: _state(_first(served, lambda status: status.why_not_ready))),
+            Route("/metrics", _metrics(served)),
         ]
-        if pictures is not None:
-            routes += LivePage(pictures, status, self._connections).routes()
+        for one in served:
+            routes += self._routes_of(one)
+        if len(served) > 1:
+            routes.append(grid_route([str(one.name) for one in served]))
         own = {"open_connections": self._connections}
         router = Router(routes, redirect_slashes=False, default=text_answer(HTTPStatus.NOT_FOUND))
         config = uvicorn.Config(
@@ -153,8 +161,21 @@ class Endpoints:
             self._server.should_exit = self._server.force_exit = True
             self._thread.join(CLOSE_WAIT_S)
             self._server = None
-        if self._pictures is not None:
-            self._pictures.close()
+        for pictures in self._pictures:
+            pictures.close()
+
+    def _routes_of(self, one: Served) -> list[BaseRoute]:
+        routes = list(one.more_routes)
+        if one.pictures is not None:
+            routes += LivePage(one.pictures, one.status, self._connections).routes()
+        if one.name is None:
+            return routes
+        return [
+            Mount(
+                f"/{one.name}",
+                Router(routes, redirect_slashes=False, default=text_answer(HTTPStatus.NOT_FOUND)),
+            )
+        ]
 
     def _listen(self) -> socket.socket:
         try:
@@ -191,17 +212,22 @@ def _state(why_not: str | None) -> Response:
     return PlainTextResponse(redacted_line(why_not) + "\n", HTTPStatus.SERVICE_UNAVAILABLE)
 
 
-def _metrics(
-    status: Status, age: Histogram, stages: Mapping[str, Histogram]
-) -> Callable[[Request], Response]:
+def _first(served: Sequence[Served], why_not: Callable[[HealthReport], str | None]) -> str | None:
+    """Of the sources of which something is to be said, with their names; None if all is well."""
+    reasons = [(one.name, reason) for one in served if (reason := why_not(one.status())) is not None]
+    return "; ".join(f"{name}: {reason}" if name else reason for name, reason in reasons) or None
+
+
+def _metrics(served: Sequence[Served]) -> Callable[[Request], Response]:
     # Imported only here, because it takes 80 ms.
     from prometheus_client import CollectorRegistry
     from prometheus_client.exposition import choose_encoder
 
-    from perception.telemetry.prometheus import NodeCollector
+    from perception.telemetry.prometheus import NodeCollector, SourcesCollector
 
+    collectors = {one.name: NodeCollector(one.status, one.age, one.stages) for one in served}
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(NodeCollector(status, age, stages))
+    registry.register(SourcesCollector(collectors) if len(served) > 1 else collectors[served[0].name])
 
     def answer(request: Request) -> Response:
         encode, content_type = choose_encoder(request.headers.get("Accept", ""))

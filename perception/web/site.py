@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from threading import Thread
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 from perception.cli.log import show
 from perception.frame import OutputItem
@@ -25,6 +25,19 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
+class SitePart(NamedTuple):
+    """What is served of one source."""
+
+    name: str | None
+    """Of one of several sources, below whose name its page is."""
+    report: Callable[[], HealthReport]
+    """The health now; called at every request, from other threads."""
+    age: Histogram
+    """From capture to publication."""
+    stages: Mapping[str, Histogram]
+    """Times by stage; stages may be added while the node runs."""
+
+
 class Site:
     """The endpoints and the page of one run.
 
@@ -36,8 +49,9 @@ class Site:
 
     def __init__(self, endpoints: Endpoints | None, ros: RosSettings, *, opens: bool = False) -> None:
         self._endpoints, self._ros, self._opens = endpoints, ros, opens
-        self._pictures: Pictures | None = None
-        self._more_routes: list[BaseRoute] = []
+        self._pictures: dict[str | None, Pictures] = {}
+        self._more_routes: dict[str | None, list[BaseRoute]] = {}
+        """By the source's name, of several."""
 
     @classmethod
     def of(cls, settings: HttpSettings, ros: RosSettings) -> Self:
@@ -49,26 +63,42 @@ class Site:
         endpoints = Endpoints(settings.http, settings.http_hosts, settings.http_token)
         return cls(endpoints, ros, opens=settings.open)
 
-    def listeners(self, info: SourceInfo) -> list[Callable[[OutputItem], None]]:
-        """Who has to get every output of the run."""
+    def listeners(self, info: SourceInfo, name: str | None = None) -> list[Callable[[OutputItem], None]]:
+        """Who has to get every output of a run.
+
+        Args:
+            name: of one of several sources.
+        """
         if self._endpoints is None:
             return []
         from perception.web.foxglove import Foxglove
         from perception.web.pictures import Pictures
 
-        self._pictures = Pictures(info)
-        foxglove = Foxglove(info, self._pictures, self._endpoints.viewing, self._ros)
-        self._more_routes = [foxglove.route()]
-        return [self._pictures.record]
+        self._pictures[name] = pictures = Pictures(info)
+        foxglove = Foxglove(info, pictures, self._endpoints.viewing, self._ros)
+        self._more_routes[name] = [foxglove.route()]
+        return [pictures.record]
 
-    def start(
-        self, status: Callable[[], HealthReport], age: Histogram, stages: Mapping[str, Histogram]
-    ) -> None:
-        """Listen, as `Endpoints.start`, and say where; raises EndpointsError."""
+    def start(self, parts: Sequence[SitePart]) -> None:
+        """Listen, and say where.
+
+        Args:
+            parts: one without a name, or several with theirs.
+
+        Raises:
+            EndpointsError: if the address cannot be listened on.
+        """
         endpoints = self._endpoints
         if endpoints is None:
             return
-        endpoints.start(status, age, stages, self._pictures, self._more_routes)
+        from perception.web.server import Served
+
+        endpoints.start(
+            [
+                Served(*part, self._pictures.get(part.name), self._more_routes.get(part.name, ()))
+                for part in parts
+            ]
+        )
         log.info(f"http: live page, /healthz, /readyz and /metrics on port {endpoints.port}")
         if endpoints.is_open_to_all:
             log.warning(f"http_token none: whoever reaches port {endpoints.port} sees the camera's pictures")

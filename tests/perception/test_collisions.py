@@ -66,8 +66,8 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("trip", "--masks trip", "trip is the source; name another folder with --masks"),
         ("trip/*.png", "--masks elsewhere/trip", "is a picture of the source, and --masks"),
         (
-            "drive.mp4",
-            "--masks trip --source synthetic",
+            "synthetic",
+            "--masks trip",
             "0001.png exists and is no mask; name another folder with --masks",
         ),
         ("trip/0001.png", "--masks trip", "may write a file of that name"),

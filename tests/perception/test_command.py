@@ -208,10 +208,12 @@ def test_signal_while_the_node_starts_is_one_line(number: signal.Signals, seed: 
 def test_signal_while_a_stream_opens_ends_the_start(tmp_path: Path, silent_port: int) -> None:
     source = f"rtsp://127.0.0.1:{silent_port}/road"
     process = subprocess.Popen(
-        [*NODE, "--source", source, "--jsonl", str(tmp_path / "r.jsonl")], stderr=subprocess.PIPE, text=True
+        [*NODE[:3], "--source", source, "--loop", "--quality", "5", "--quality", "4"],
+        stderr=subprocess.PIPE,
+        text=True,
     )
     assert process.stderr is not None
-    assert process.stderr.readline().startswith("note: --source is given twice")  # all is imported
+    assert process.stderr.readline().startswith("note: --quality is given twice")  # all is imported
     time.sleep(1.0)
     stopped_s = time.monotonic()
 

@@ -26,7 +26,7 @@ from perception.telemetry.counters import FrameCounters
 from perception.telemetry.health import HealthReport, Memory, Phase, SinkHealth
 from perception.web.address import EndpointsError, parse_address
 from perception.web.connections import CONNECTIONS
-from perception.web.server import Endpoints
+from perception.web.server import Endpoints, Served
 
 FRESH = HealthReport(
     source_id="rtsp://ann:***@camera/road",
@@ -60,7 +60,7 @@ class Node:
         self.reported: HealthReport | Exception = FRESH
         self.age, self.stages = Histogram(), {"infer": Histogram()}
         self.endpoints = Endpoints("127.0.0.1:0", names)
-        self.endpoints.start(status or self.status, self.age, self.stages)
+        self.endpoints.start([Served(None, status or self.status, self.age, self.stages)])
 
     def status(self) -> HealthReport:
         if isinstance(self.reported, Exception):
@@ -521,14 +521,14 @@ def test_closed_endpoints_listen_no_more_and_leave_their_port() -> None:
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", port), timeout=5)
     again = Endpoints(str(port))
-    again.start(node.status, node.age, node.stages)
+    again.start([Served(None, node.status, node.age, node.stages)])
     again.close()
 
 
 def test_ipv6_is_listened_on() -> None:
     endpoints = Endpoints("[::1]:0")
     try:
-        endpoints.start(lambda: FRESH, Histogram(), {})
+        endpoints.start([Served(None, lambda: FRESH, Histogram(), {})])
     except EndpointsError:
         pytest.skip("this machine has no IPv6 loopback interface")
 
@@ -566,7 +566,7 @@ def test_port_in_use_is_one_line() -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         with pytest.raises(EndpointsError) as caught:
-            Endpoints(str(port)).start(lambda: FRESH, Histogram(), {})
+            Endpoints(str(port)).start([Served(None, lambda: FRESH, Histogram(), {})])
 
     failure = f"http 127.0.0.1:{port}: cannot listen there: Address already in use"
     assert str(caught.value) == f"{failure}; choose another port or interface"
@@ -576,4 +576,4 @@ def test_unknown_interface_is_one_line() -> None:
     with pytest.raises(
         EndpointsError, match=r"^http 192\.0\.2\.1:9464: cannot listen there: .*; choose another"
     ):
-        Endpoints("192.0.2.1:9464").start(lambda: FRESH, Histogram(), {})
+        Endpoints("192.0.2.1:9464").start([Served(None, lambda: FRESH, Histogram(), {})])

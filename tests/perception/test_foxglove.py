@@ -26,7 +26,7 @@ from perception.ros.settings import RosSettings
 from perception.ros.types import typestore
 from perception.web.foxglove import SUBPROTOCOLS, Foxglove
 from perception.web.pictures import Pictures
-from perception.web.server import Endpoints
+from perception.web.server import Endpoints, Served
 
 TOKEN = "secret"
 LATCHED = "/drivable/labels"
@@ -42,7 +42,7 @@ class Node:
         self.pictures = Pictures(LIVE)
         foxglove = Foxglove(LIVE, self.pictures, self.endpoints.viewing, RosSettings(frame_id="front"))
         route = foxglove.route()
-        self.endpoints.start(_never, Histogram(), {}, self.pictures, [route])
+        self.endpoints.start([Served(None, _never, Histogram(), {}, self.pictures, [route])])
         self.published = 0
 
     def publish(self) -> None:

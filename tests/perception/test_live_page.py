@@ -41,8 +41,8 @@ from perception.telemetry.health import HealthReport, Phase, SinkHealth
 from perception.web.address import EndpointsError
 from perception.web.connections import VIEWERS
 from perception.web.pictures import Pictures
-from perception.web.server import Endpoints
-from perception.web.site import Site
+from perception.web.server import Endpoints, Served
+from perception.web.site import Site, SitePart
 
 WH = (64, 48)
 CAMERA = SourceInfo("camera", True, WH, 25.0)
@@ -98,7 +98,7 @@ class Node:
     ) -> None:
         self.pictures = Pictures(info)
         self.endpoints = Endpoints(address, token=token)
-        self.endpoints.start(lambda: REPORT, Histogram(), {}, self.pictures)
+        self.endpoints.start([Served(None, lambda: REPORT, Histogram(), {}, self.pictures)])
 
     def publish(self, output: OutputItem | None = None) -> None:
         self.pictures.record(output or prediction())
@@ -604,7 +604,7 @@ def serving(*arguments: str) -> Iterator[Site]:
     config = parse(NodeConfig, "drivable-node", "", [*arguments, "--source", "synthetic"])
     site = Site.of(config, RosSettings())
     site.listeners(CAMERA)
-    site.start(lambda: REPORT, Histogram(), {})
+    site.start([SitePart(None, lambda: REPORT, Histogram(), {})])
     try:
         yield site
     finally:

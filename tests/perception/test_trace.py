@@ -35,18 +35,18 @@ from perception.sinks.jsonl import record
 from perception.synthetic import DriveRenderer
 
 MODEL = FOLDER / "rt_s-int8.onnx"
-FAST = ["--model", "rt_s-int8", "--source", "synthetic", "--synthetic.wh", "160x90", "--max-frames", "3"]
+FAST = ["--model", "rt_s-int8", "--synthetic.wh", "160x90", "--max-frames", "3"]
 SCHEMA = json.loads((files("perception.sinks") / "record.schema.json").read_text())
 ROOT = Path(__file__).parents[2]
 
 Ran = tuple[list[dict[str, Any]], dict[str, Any], str]
 
 
-def _run(folder: Path, *arguments: str) -> Ran:
+def _run(folder: Path, *arguments: str, source: str = "synthetic") -> Ran:
     """Records, summary and standard error of a run of the command."""
     outputs = ["--jsonl", str(folder / "r.jsonl"), "--summary", str(folder / "s.json")]
     done = subprocess.run(
-        [sys.executable, "-m", "perception.node", *FAST, *outputs, *arguments],
+        [sys.executable, "-m", "perception.node", source, *FAST, *outputs, *arguments],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -266,7 +266,7 @@ def live_camera() -> Iterator[str]:
 
 
 def test_frames_of_a_live_camera_have_the_utc_of_their_capture(live_camera: str, tmp_path: Path) -> None:
-    records, _, _ = _run(tmp_path, "--source", live_camera)
+    records, _, _ = _run(tmp_path, source=live_camera)
 
     for line in records:
         captured, published = (
