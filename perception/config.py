@@ -134,7 +134,8 @@ class NodeConfig(
             raise SettingsError(f"source {self.source} and sources are both given; leave one of them out")
         each, sources = [], whole(self.sources)
         for own, name in zip(sources, names_of(sources), strict=True):
-            of_source = replace(self, sources=[], source_name=name, **own.values)
+            ros = replace(self.ros, prefix=f"{self.ros.prefix}/{name.replace('-', '_')}")
+            of_source = replace(self, sources=[], source_name=name, ros=ros, **own.values)
             each.append(replace(of_source, **filled(name, _places(of_source))))
         return each
 

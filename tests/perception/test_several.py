@@ -88,6 +88,7 @@ def test_each_source_has_its_own_settings_and_places() -> None:
     first, second = NodeConfig(sources=own, jsonl="{source}/r.jsonl", calibration="c.yaml").one_each()
 
     assert (first.jsonl, first.calibration, first.rate_limit_hz) == ("a/r.jsonl", "a.yaml", 5.0)
+    assert (first.ros.prefix, second.ros.prefix) == ("/drivable/a", "/drivable/b")
     assert (second.jsonl, second.calibration, second.ignore) == ("b/r.jsonl", "c.yaml", "b.png")
 
 
