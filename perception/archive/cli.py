@@ -111,16 +111,26 @@ def _terminable() -> Iterator[None]:
 
 def _run(config: ArchiveConfig) -> int:
     from perception.archive.find import find_clips
-    from perception.archive.manifest import check_same, locked, others_of, outside, plan, write_archive_file
+    from perception.archive.manifest import (
+        apart,
+        check_same,
+        locked,
+        others_of,
+        outside,
+        plan,
+        write_archive_file,
+    )
     from perception.archive.store import Store
 
     made, job = _made(config)
     store = Store(config.to)
-    outside(store, [Path(clip) for clip in config.clips if Path(clip).is_dir()])
+    places = [Path(clip.removeprefix("file://")) for clip in config.clips]
+    outside(store, [place for place in places if place.is_dir()])
     found = find_clips(config.clips)
     if found.left_out:
         named = ", ".join(found.left_out[:5]) + (" …" if len(found.left_out) > 5 else "")
         log.info(f"{len(found.left_out)} other files in the folders are no recordings: {named}")
+    apart(store, found.clips)
     check_same(store, made, redo=config.redo)
     if config.dry_run:
         planned = plan(store, found.clips, made, redo=config.redo, retry_failed=config.retry_failed)
@@ -139,7 +149,7 @@ def _made(config: ArchiveConfig) -> tuple[Made, Job]:
     """What results are made with, and what workers are to know."""
     from perception.archive.job import Job
     from perception.archive.manifest import Made
-    from perception.archive.store import scheme_of
+    from perception.archive.store import opened, scheme_of
     from perception.build import settings_of_run
     from perception.inference.zoo import model_file
     from perception.provenance.identity import checksum_of
@@ -157,7 +167,7 @@ def _made(config: ArchiveConfig) -> tuple[Made, Job]:
     outputs = tuple(sorted(config.outputs))
     key = checksum_of({"model": model_sha256, "settings": settings, "outputs": outputs})
     job = Job(
-        to=str(Path(config.to).absolute()) if scheme_of(config.to) == "file" else config.to,
+        to=opened(config.to)[1] if scheme_of(config.to) == "file" else config.to,
         node=node,
         outputs=outputs,
         model_file=str(file.resolve()),
@@ -273,6 +283,7 @@ def _estimate(planned: Plan, job: Job, config: ArchiveConfig) -> int:
     if not planned.todo:
         print_line("nothing to do: all clips are processed")
         return 0
-    for line in estimated(planned.todo, job).lines(config.workers_here(), config.threads):
+    estimate = estimated(planned.todo, job)
+    for line in estimate.lines(config.workers_here(), config.threads):
         print_line(line)
-    return 0
+    return 1 if estimate.fps is None else 0

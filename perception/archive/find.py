@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import mimetypes
+import os
+import posixpath
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
@@ -30,7 +32,7 @@ class Found:
 
     clips: list[Clip] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
-    """Files in folders that are no recordings."""
+    """Names in folders that are no recordings, hidden, linked folders, or not UTF-8."""
 
 
 def find_clips(named: Iterable[str]) -> Found:
@@ -95,21 +97,47 @@ def _add_pattern(one: str, files: Any, path: str, found: Found) -> None:
 
 
 def _add_folder(one: str, files: Any, path: str, found: Found) -> None:
-    for facts in files.find(path, detail=True).values():
+    for facts in _walked(path, files) if scheme_of(one) == "file" else files.find(path, detail=True).values():
         name = _relative(facts["name"], path)
-        if any(part.startswith(".") for part in PurePosixPath(name).parts) or facts["type"] != "file":
-            continue
-        if is_recording(name):
+        is_hidden = any(part.startswith(".") for part in PurePosixPath(name).parts)
+        if facts["type"] == "file" and not is_hidden and is_recording(name) and _is_text(name):
             found.clips.append(_clip(files, facts, name))
         else:
             found.left_out.append(name)
+
+
+def _walked(folder: str, files: Any) -> Iterator[dict[str, Any]]:
+    """Everything in a folder of this machine; folders that are linked are named, and not followed.
+
+    Raises:
+        ArchiveError: for one that cannot be read.
+    """
+
+    def refuse(error: OSError) -> None:
+        raise ArchiveError(f"{error.filename}: cannot be read: {error.strerror}")
+
+    for place, folders, names in os.walk(folder, onerror=refuse):
+        linked = [name for name in folders if os.path.islink(os.path.join(place, name))]
+        for name in sorted([*names, *linked]):
+            path = os.path.join(place, name)
+            kind = files.info(path)["type"] if os.path.isfile(path) else "other"
+            yield {**(files.info(path) if kind == "file" else {}), "name": path, "type": kind}
+
+
+def _is_text(name: str) -> bool:
+    """Whether it is UTF-8, as records and tables are."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _add_list(file: str, found: Found) -> None:
     """The clips of a list: a path or an address a line, paths relative to its folder; # begins a remark."""
     files, path = opened(file)
     try:
-        text = files.cat_file(path).decode()
+        text = files.cat_file(path).decode("utf-8-sig")
     except UnicodeDecodeError:
         raise ArchiveError(f"{redacted_url(file)}: is no list of clips: not UTF-8 text") from None
     except Exception as error:
@@ -138,8 +166,12 @@ def _relative(path: str, folder: str) -> str:
 
 
 def _clip(files: Any, facts: dict[str, Any], name: str) -> Clip:
-    name = str(PurePosixPath("/", name)).lstrip("/")
     address = files.unstrip_protocol(facts["name"]).removeprefix("file://")
+    if not _is_text(address):
+        raise ArchiveError(f"{address!r}: its name is not UTF-8; rename it first")
+    # a name never leads out of the folder of results, however the clip was named
+    name = posixpath.normpath(f"/{name}").lstrip("/")
+    address = os.path.abspath(address) if scheme_of(address) == "file" else address
     return Clip(address, name, facts["size"], version_of(facts))
 
 
@@ -152,5 +184,11 @@ def _with_own_names(clips: list[Clip]) -> list[Clip]:
             raise ArchiveError(
                 f"{redacted_url(before.address)} and {redacted_url(clip.address)} would both be {clip.name}; "
                 f"name the folder that holds both, or give each an archive of its own"
+            )
+    for name in by_name:
+        if outer := next((str(it) for it in PurePosixPath(name).parents if str(it) in by_name), None):
+            raise ArchiveError(
+                f"{redacted_url(by_name[outer].address)} would be {outer}, and so would the folder of "
+                f"{redacted_url(by_name[name].address)}; give each an archive of its own"
             )
     return [by_name[name] for name in sorted(by_name)]

@@ -7,9 +7,11 @@ import logging
 import selectors
 import signal
 import socket
+import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
+from threading import Thread
 from typing import Any, Final
 
 from perception.archive.clip import Clip
@@ -22,6 +24,8 @@ from perception.system.child_process import IS_SUPPORTED, ChildProcess
 from perception.system.json_text import json_text
 from perception.system.time_limits import CHILD_KILL_LIMIT_S
 
+BEAT_S, SILENT_S = 2.0, 30.0
+"""How often a worker says that it lives, and after how long without that it is replaced."""
 MOST_FALSE_STARTS: Final = 3
 """Workers in a row that are lost before they are ready."""
 _LARGEST_MESSAGE: Final = 1 << 20
@@ -41,6 +45,7 @@ def serve_clips(job: Job, level: int, connection: socket.socket) -> None:
         _send(connection, {"error": str(error) or describe(error)})
         return
     _send(connection, {"ready": True})
+    Thread(target=_beat, args=(connection,), name="heartbeat", daemon=True).start()
     while message := connection.recv(_LARGEST_MESSAGE):
         asked = json.loads(message)
         try:
@@ -56,6 +61,14 @@ def serve_clips(job: Job, level: int, connection: socket.socket) -> None:
             return
 
 
+def _beat(connection: socket.socket) -> None:
+    """Say every few seconds that this process lives; a message is sent whole, whichever thread sends it."""
+    with suppress(OSError):
+        while True:
+            time.sleep(BEAT_S)
+            _send(connection, {"beat": True})
+
+
 def _send(connection: socket.socket, message: dict[str, Any]) -> None:
     connection.sendall(json_text(message).encode())
 
@@ -65,6 +78,8 @@ class _Worker:
     child: ChildProcess
     is_ready: bool = False
     task: Task | None = None
+    heard_s: float = field(default_factory=time.monotonic)
+    """When it last said anything."""
 
 
 class LocalPool:
@@ -111,9 +126,12 @@ class LocalPool:
                 message = worker.child.connection.recv(_LARGEST_MESSAGE)
             except OSError:
                 message = b""
+            worker.heard_s = time.monotonic()
             answer = json.loads(message) if message else {}
             if "error" in answer:
                 raise ArchiveError(answer["error"])
+            if "beat" in answer:
+                continue
             if "ready" in answer:
                 worker.is_ready, self._false_starts = True, 0
             elif "result" in answer and worker.task is not None:
@@ -128,6 +146,16 @@ class LocalPool:
                 if not worker.is_ready:
                     self._count_false_start(reason)
                 self._replace(worker)
+        return finished + self._silent_ones()
+
+    def _silent_ones(self) -> list[Finished]:
+        """Replace workers that have said nothing for long, as they are stopped or hang as a whole."""
+        finished = []
+        now_s = time.monotonic()
+        for worker in [it for it in self._workers if it.is_ready and now_s - it.heard_s > SILENT_S]:
+            if worker.task is not None:
+                finished.append(Finished(worker.task, None, f"it said nothing for {SILENT_S:g} s"))
+            self._replace(worker)
         return finished
 
     def close(self) -> None:

@@ -20,7 +20,8 @@ from perception import __version__
 from perception.archive.clip import Clip
 from perception.archive.error import ArchiveError
 from perception.archive.job import CLIP_FILE, CLIPS_FOLDER, SCHEMA, WORK_FOLDER, ClipResult, Outcome
-from perception.archive.store import Store
+from perception.archive.store import Store, scheme_of
+from perception.archive.tables import CLIPS_TABLE, SECONDS_TABLE
 from perception.provenance.identity import DIGITS
 from perception.sinks.claim import Claim
 from perception.sinks.sink import SinkError
@@ -113,8 +114,13 @@ def check_same(store: Store, made: Made, *, redo: bool) -> None:
 
 def write_archive_file(store: Store, made: Made) -> None:
     """Say what the results are made with; raises ArchiveError."""
-    if store.read(ARCHIVE_FILE) != (content := (json_text(made.as_dict(), indent=2) + "\n").encode()):
-        store.write(ARCHIVE_FILE, content)
+    before = store.read(ARCHIVE_FILE)
+    if before == (content := (json_text(made.as_dict(), indent=2) + "\n").encode()):
+        return
+    if before is not None:  # tables would be of what was made before
+        for table in (CLIPS_TABLE, SECONDS_TABLE):
+            store.remove(table)
+    store.write(ARCHIVE_FILE, content)
 
 
 def plan(store: Store, clips: Sequence[Clip], made: Made, *, redo: bool, retry_failed: bool) -> Plan:
@@ -125,8 +131,10 @@ def plan(store: Store, clips: Sequence[Clip], made: Made, *, redo: bool, retry_f
     """
     planned = Plan()
     for clip, result in zip(clips, results_of(store, (clip.name for clip in clips)), strict=True):
-        is_same = result is not None and result.key == made.key and result.source == clip.source
-        if redo or result is None or not is_same:
+        if result is not None and not redo:
+            _check_same_clip(store, clip, result)
+        is_same = result is not None and result.key == made.key and _is_same(result.source, clip.source)
+        if redo or result is None or not is_same or not _is_whole(store, result):
             planned.todo.append(clip)
         elif result.outcome is not Outcome.FAILED:
             planned.done.append(result)
@@ -135,6 +143,27 @@ def plan(store: Store, clips: Sequence[Clip], made: Made, *, redo: bool, retry_f
         else:
             planned.failed_before.append(result)
     return planned
+
+
+def _is_same(before: dict[str, Any], now: dict[str, Any]) -> bool:
+    """Whether it is the same version of a clip, wherever it lies now."""
+    return (before["size"], before["version"]) == (now["size"], now["version"])
+
+
+def _check_same_clip(store: Store, clip: Clip, result: ClipResult) -> None:
+    """Refuse to replace the results of another clip of that name; raises ArchiveError."""
+    before, now = result.source, clip.source
+    if before["address"] != now["address"] and not _is_same(before, now):
+        raise ArchiveError(
+            f"{store}: {clip.name} is {before['address']} there, not {now['address']}; name another --to, or "
+            f"replace it with --redo"
+        )
+
+
+def _is_whole(store: Store, result: ClipResult) -> bool:
+    """Whether all files of a result are there, as far as that is quickly seen."""
+    sizes = store.sizes(f"{CLIPS_FOLDER}/{result.name}", result.files)
+    return sizes is None or sizes == result.files
 
 
 def others_of(store: Store, names: Collection[str], made: Made) -> list[ClipResult]:
@@ -192,6 +221,16 @@ def _shown(value: Any) -> str:
     if isinstance(value, str):
         return value[:DIGITS] if len(value) == 64 else value
     return ", ".join(map(str, value)) if isinstance(value, list) else json_text(value)
+
+
+def apart(store: Store, clips: Iterable[Clip]) -> None:
+    """Refuse clips that are results of this archive; raises ArchiveError."""
+    if not store.is_local:
+        return
+    place = os.path.realpath(store.folder())
+    for clip in clips:
+        if scheme_of(clip.address) == "file" and Path(os.path.realpath(clip.address)).is_relative_to(place):
+            raise ArchiveError(f"{clip.address} lies in --to {store}; name another folder, or leave it out")
 
 
 def outside(store: Store, folders: Iterable[Path]) -> None:

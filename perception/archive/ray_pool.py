@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 from typing import Any, Final
 
 from perception.archive.clip import Clip
@@ -13,6 +14,7 @@ from perception.archive.job import ClipResult, Job
 from perception.archive.pool import Finished, Task
 from perception.system.error_text import text_of
 
+PROBE_S: Final = 5.0
 OBJECT_STORE_BYTES: Final = 128 << 20
 """Of a Ray that is started for this run: only names and rows go through it."""
 
@@ -38,6 +40,7 @@ class RayPool:
                 "include_dashboard": False,
             }
             options |= {"num_gpus": config.gpus * config.workers_here()} if config.gpus else {}
+        _probe(config.ray_address or "")
         try:
             ray.init(address=config.ray_address or "local", **options)
         except Exception as error:
@@ -151,6 +154,17 @@ def _imported() -> Any:
     except ImportError:
         raise ArchiveError("--engine ray needs Ray: pip install 'drivable[archive]'") from None
     return ray
+
+
+def _probe(address: str) -> None:
+    """Ask whether anybody listens there, for which Ray itself takes minutes; raises ArchiveError."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if not colon or not port.isdecimal():
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), PROBE_S).close()
+    except (OSError, OverflowError) as error:
+        raise ArchiveError(f"Ray at {address} does not answer: {text_of(error)}") from None
 
 
 def _first_line(error: BaseException) -> str:

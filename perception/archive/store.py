@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -12,7 +12,7 @@ from typing import Any, Final, TypeVar
 from fsspec.core import split_protocol, url_to_fs
 
 from perception.archive.error import ArchiveError
-from perception.system.atomic_file import write_atomically
+from perception.system.atomic_file import sync_folder, write_atomically
 from perception.system.error_text import text_of
 from perception.system.redaction import redacted_line, redacted_url
 
@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 PACKAGES: Final = {"s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "az": "adlfs", "abfs": "adlfs"}
 """By scheme, what fsspec needs for it."""
-SCHEMES: Final = ("s3", "gs", "az", "abfs", "http", "https", "file", "memory")
+SCHEMES: Final = ("s3", "gs", "az", "abfs", "http", "https", "file")
 
 
 def scheme_of(address: str) -> str:
@@ -63,6 +63,9 @@ def reason(error: BaseException) -> str:
     if names & {"NoCredentialsError", "CredentialRetrievalError", "PartialCredentialsError"}:
         return "no credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
     if isinstance(error, FileNotFoundError):
+        cause = error.__cause__
+        if isinstance(cause, OSError) and not isinstance(cause, FileNotFoundError):
+            return f"cannot be reached: {redacted_line(text_of(cause))}"
         return "does not exist"
     if isinstance(error, PermissionError):
         return f"access is denied ({redacted_line(text_of(error))})"
@@ -85,7 +88,7 @@ class Store:
         self.address = address.rstrip("/") or address
         self.files, root = opened(address)
         self._root = root.rstrip("/") or "/"
-        self.is_local: Final = scheme_of(address) in ("file",)
+        self.is_local: Final = scheme_of(address) == "file"
 
     def __str__(self) -> str:
         return redacted_url(self.address)
@@ -120,6 +123,22 @@ class Store:
 
         self.tried(f"{relative}: cannot be written", write)
 
+    def sizes(self, folder: str, names: Iterable[str]) -> dict[str, int] | None:
+        """Sizes of files in a folder, of those that are there; None where asking for them takes long."""
+        if not self.is_local:
+            return None
+        files = (self.folder(folder, name) for name in names)
+        return {file.name: file.stat().st_size for file in files if file.is_file()}
+
+    def remove(self, relative: str) -> None:
+        """Remove a file that may not be there; raises ArchiveError."""
+
+        def remove() -> None:
+            with suppress(FileNotFoundError):
+                self.files.rm_file(self.path(relative))
+
+        self.tried(f"{relative}: cannot be removed", remove)
+
     def folders_with(self, name: str, under: str) -> list[str]:
         """Folders below `under` that hold a file of that name, relative to it; raises ArchiveError."""
 
@@ -135,14 +154,18 @@ class Store:
         except Exception as error:
             raise ArchiveError(f"{self}/{under}: cannot be read: {reason(error)}") from None
 
-    def put_folder(self, folder: Path, relative: str, last: str) -> None:
+    def put_folder(self, folder: Path, relative: str, last: str, ours: Collection[str]) -> None:
         """Move a local folder's files to a place in the store, so that `last` is there only with all others.
+
+        Args:
+            ours: names of files that earlier results may have had; others that stand there are kept.
 
         Raises:
             ArchiveError: if that fails.
         """
         if self.is_local:
-            self.tried(f"{relative}: cannot be written", lambda: self._rename(folder, self.folder(relative)))
+            target = self.folder(relative)
+            self.tried(f"{relative}: cannot be written", lambda: self._rename(folder, target, last, ours))
             return
 
         def put() -> None:
@@ -154,15 +177,25 @@ class Store:
         self.tried(f"{relative}: cannot be written", put)
         shutil.rmtree(folder, ignore_errors=True)
 
-    def _rename(self, folder: Path, target: Path) -> None:
+    def _rename(self, folder: Path, target: Path, last: str, ours: Collection[str]) -> None:
+        for file in folder.iterdir():
+            with file.open("rb") as content:
+                os.fsync(content.fileno())
+        sync_folder(folder)
         target.parent.mkdir(parents=True, exist_ok=True)
-        if target.exists():
-            before = folder.with_name(f"{folder.name}.before")
-            os.replace(target, before)
+        if not target.exists():
             os.replace(folder, target)
-            shutil.rmtree(before, ignore_errors=True)
-        else:
-            os.replace(folder, target)
+            sync_folder(target.parent)
+            return
+        if not target.is_dir() or not (target / last).is_file():
+            raise ArchiveError(f"{target}: already exists, and holds no results of ours; move it away")
+        before = folder.with_name(f"{folder.name}.before")
+        os.replace(target, before)
+        os.replace(folder, target)
+        for other in before.iterdir():  # what somebody else has put there
+            if other.name not in ours:
+                os.replace(other, target / other.name)
+        shutil.rmtree(before, ignore_errors=True)
 
     def tried(self, what: str, act: Callable[[], T]) -> T:
         """What `act` gives; raises ArchiveError for its errors."""

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from perception.archive import seconds
+from perception.archive.error import ArchiveError
 from perception.archive.store import Store
 
 SECONDS_FILE: Final = "seconds.parquet"
@@ -67,7 +68,13 @@ def _merged(store: Store, folders: Iterable[str]) -> Iterator[pa.Table]:
     for folder in folders:
         content = store.read(f"{folder}/{SECONDS_FILE}")
         if content is not None:
-            waiting.append(pq.read_table(io.BytesIO(content), schema=schema_of(seconds.SCHEMA)))
+            try:
+                waiting.append(pq.read_table(io.BytesIO(content), schema=schema_of(seconds.SCHEMA)))
+            except pa.ArrowException as error:
+                why = " ".join(str(error).split())
+                raise ArchiveError(
+                    f"{store}/{folder}/{SECONDS_FILE}: is damaged ({why}); remove its folder, and run again"
+                ) from None
         if sum(len(table) for table in waiting) >= _ROWS_A_GROUP:
             yield pa.concat_tables(waiting)
             waiting = []

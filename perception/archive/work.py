@@ -22,7 +22,7 @@ import pyarrow as pa
 from perception.archive.clip import Clip
 from perception.archive.error import ArchiveError
 from perception.archive.fetch import FetchError, fetched
-from perception.archive.job import CLIP_FILE, CLIPS_FOLDER, WORK_FOLDER, ClipResult, Job, Outcome
+from perception.archive.job import CLIP_FILE, CLIPS_FOLDER, FILES, WORK_FOLDER, ClipResult, Job, Outcome
 from perception.archive.seconds import Seconds
 from perception.archive.store import Store
 from perception.archive.tables import SECONDS_FILE, seconds_bytes
@@ -104,7 +104,7 @@ class ClipWorker:
             files = {file.name: file.stat().st_size for file in sorted(folder.iterdir())}
             result = ClipResult(clip.name, outcome, reason, clip.source, self._job.key, files, row)
             (folder / CLIP_FILE).write_text(json_text(result.as_dict(), indent=2) + "\n")
-            self._store.put_folder(folder, f"{CLIPS_FOLDER}/{clip.name}", CLIP_FILE)
+            self._store.put_folder(folder, f"{CLIPS_FOLDER}/{clip.name}", CLIP_FILE, FILES)
             return result
         finally:
             shutil.rmtree(work, ignore_errors=True)
@@ -173,7 +173,7 @@ class ClipWorker:
         frames, run, info = health.frames, source.summary["run"], source.info
         return {
             "outcome": outcome,
-            "reason": "; ".join(_plain(problem, clip) for problem in problems) or None,
+            "reason": "; ".join(_plain(it, clip).removeprefix("incomplete: ") for it in problems) or None,
             "frames": frames.captured,
             "masks": frames.published,
             "withheld": frames.withheld,

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from archives import FAST, archive
+from archives import FAST, archive, masks
 from clips import Kind, write
 
 from perception.archive.cli import NAME
@@ -35,6 +35,10 @@ def clip(tmp_path: Path) -> Path:
         (["gs://bucket/x", "--to", "out"], "gs:// needs gcsfs: pip install gcsfs"),
         (["@in/list.txt", "--to", "out"], "in/list.txt: does not exist"),
         (["in", "copy", "--to", "out"], "would both be a.mp4; name the folder that holds both"),
+        (["in/**/*.mp4", "--to", "in/results"], "lies in --to"),
+        (["file://{here}/in", "--to", "{here}/in/out"], "lies in"),
+        (["nested", "in", "--to", "out"], "would be a.mp4, and so would the folder of"),
+        (["in", "--to", "memory://out"], "memory:// is not supported"),
         (["in", "--to", "taken"], "taken: holds clips, and is no archive of ours"),
         (["in", "--to", "file"], "file: "),
         (["in", "--to", "out", "--model", "rt_x"], "rt_x: no such model file"),
@@ -59,8 +63,12 @@ def test_is_one_line(
     write(tmp_path / "copy" / "a.mp4", Kind("libx264"), frames=3)
     (tmp_path / "taken" / "clips").mkdir(parents=True)
     (tmp_path / "file").touch()
+    (tmp_path / "nested" / "a.mp4").mkdir(parents=True)
+    write(tmp_path / "nested" / "a.mp4" / "b.mp4", Kind("libx264"), frames=3)
+    (tmp_path / "in" / "results").mkdir()
+    write(tmp_path / "in" / "results" / "c.mp4", Kind("libx264"), frames=3)
 
-    status = archive(*arguments)
+    status = archive(*(it.replace("{here}", str(tmp_path)) for it in arguments))
 
     assert status != 0
     assert line in only_error_line(NAME)
@@ -131,3 +139,33 @@ def test_disk_without_room_ends_the_run_and_marks_no_clip_as_failed(
     assert "No space left on device; make room, and run the same command again" in only_error_line(NAME)
     assert not (tmp_path / "out" / "clips").exists()
     assert not (tmp_path / "out" / ".work").exists()
+
+
+def test_other_clip_of_the_same_name_does_not_replace_results(
+    clip: Path, tmp_path: Path, only_error_line: OnlyLine
+) -> None:
+    (tmp_path / "other").mkdir()
+    other = write(tmp_path / "other" / "a.mp4", Kind("libx264"), frames=5)
+    assert archive(clip, "--to", tmp_path / "out", *FAST) == 0
+
+    status = archive(other, "--to", tmp_path / "out", *FAST)
+
+    assert status == 1
+    assert f"a.mp4 is {clip} there, not {other}; name another --to" in only_error_line(NAME)
+    assert len(masks(tmp_path / "out", "a.mp4")) == 3
+
+
+def test_what_stands_in_the_place_of_results_is_left_alone(
+    clip: Path, tmp_path: Path, only_error_line: OnlyLine
+) -> None:
+    out = tmp_path / "out"
+    assert archive(clip, "--to", out, *FAST) == 0
+    shutil.rmtree(out / "clips" / "a.mp4")
+    (out / "clips" / "a.mp4").mkdir()
+    (out / "clips" / "a.mp4" / "mine").touch()
+
+    status = archive(clip, "--to", out, *FAST)
+
+    assert status == 1
+    assert "holds no results of ours; move it away" in only_error_line(NAME)
+    assert (out / "clips" / "a.mp4" / "mine").exists()

@@ -16,15 +16,16 @@ from perception.archive.cli import NAME
 NODE = {"num_cpus": 1, "object_store_memory": 80 << 20}
 
 
+@pytest.mark.parametrize("address", ["nowhere", "127.0.0.1:1", "ray://127.0.0.1:1"])
 def test_cluster_that_does_not_answer_is_one_line(
-    tmp_path: Path, only_error_line: Callable[[str], str]
+    address: str, tmp_path: Path, only_error_line: Callable[[str], str]
 ) -> None:
     clip = write(tmp_path / "a.mp4", Kind("libx264"), frames=3)
 
-    status = archive(clip, "--to", tmp_path / "out", "--engine", "ray", "--ray-address", "nowhere")
+    status = archive(clip, "--to", tmp_path / "out", "--engine", "ray", "--ray-address", address)
 
     assert status == 1
-    assert "Ray at nowhere does not answer: " in only_error_line(NAME)
+    assert f"Ray at {address} does not answer: " in only_error_line(NAME)
 
 
 @pytest.mark.slow

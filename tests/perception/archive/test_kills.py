@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import signal
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -118,3 +119,26 @@ def test_interrupted_run_ends_its_workers_and_keeps_what_is_done(
     assert driver.wait(10) == 130
     assert psutil.wait_procs(family, timeout=5)[1] == []
     assert 0 < len(results(out)) < CLIPS
+
+
+def test_worker_that_is_stopped_is_replaced(
+    clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("perception.archive.local_pool.SILENT_S", 3.0)
+    out = tmp_path / "out"
+    stopped: list[int] = []
+
+    def stop_one() -> None:
+        until(lambda: out.exists() and results(out))
+        worker = workers_of(psutil.Process())[0]
+        stopped.append(worker.pid)
+        worker.suspend()
+
+    stopper = threading.Thread(target=stop_one)
+    stopper.start()
+    status = archive(clips, "--to", out, "--model", MODEL, "--workers", "1")
+    stopper.join()
+
+    assert status == 1
+    assert len(results(out)) == CLIPS + len(BAD)
+    assert not psutil.pid_exists(stopped[0])

@@ -212,3 +212,58 @@ def test_dry_run_says_what_it_would_take_and_writes_nothing(
     assert "frames a second, measured on this machine" in said
     assert "256 workers" in said
     assert not (tmp_path / "out").exists()
+
+
+def test_clips_of_a_list_stay_where_they_are(tmp_path: Path) -> None:
+    (tmp_path / "lists").mkdir()
+    clip = write(tmp_path / "a.mp4", Kind("libx264"), frames=3)
+    names = tmp_path / "lists" / "clips.txt"
+    names.write_text("\ufeff# of today\r\n../a.mp4\r\n./../lists/../a.mp4\r\n")
+    before = clip.read_bytes()
+
+    status = archive(f"@{names}", "--to", f"file://{tmp_path}/out", *FAST)
+
+    assert status == 0
+    assert clip.read_bytes() == before
+    assert list(results(tmp_path / "out")) == ["a.mp4"]
+
+
+def test_folder_that_is_linked_hidden_or_not_text_is_left_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clips = tmp_path / "in"
+    (clips / "folder").mkdir(parents=True)
+    clip = write(clips / "folder" / "a.mp4", Kind("libx264"), frames=3)
+    (clips / "loop").symlink_to(clips)
+    (clips / "gone.mp4").symlink_to(clips / "nowhere")
+    (clips / ".hidden.mp4").write_bytes(clip.read_bytes())
+    Path(os.fsdecode(bytes(clips) + b"/bad\xff.mp4")).write_bytes(clip.read_bytes())
+
+    status = archive(clips, "--to", tmp_path / "out", *FAST)
+
+    assert status == 0
+    assert list(results(tmp_path / "out")) == ["folder/a.mp4"]
+    assert "4 other files in the folders are no recordings" in capsys.readouterr().err
+
+
+def test_damaged_results_are_made_again_and_what_others_put_there_is_kept(copied: tuple[Path, Path]) -> None:
+    clips, out = copied
+    (out / "clips" / "a.mp4" / "masks.zip").unlink()
+    (out / "clips" / "a.mp4" / "mine.txt").write_text("mine")
+    (out / "clips" / "b.mkv" / "seconds.parquet").write_bytes(b"PAR1")
+
+    archive(clips, "--to", out, *FAST)
+
+    assert len(masks(out, "a.mp4")) == GOOD["a.mp4"]
+    assert (out / "clips" / "a.mp4" / "mine.txt").read_text() == "mine"
+    assert (out / "clips" / "b.mkv" / "seconds.parquet").stat().st_size > 1000
+
+
+def test_clips_that_have_moved_are_done(copied: tuple[Path, Path], tmp_path: Path) -> None:
+    clips, out = copied
+    before = times_of(out)
+    clips.rename(tmp_path / "moved")
+
+    archive(tmp_path / "moved", "--to", out, *FAST)
+
+    assert times_of(out) == before
