@@ -86,9 +86,10 @@ class ClipWorker:
                 self._check_room(work, str(reason))
             folder = work / "results"
             folder.mkdir(exist_ok=True)
-            if outcome is Outcome.FAILED:
+            if outcome is Outcome.FAILED:  # nothing of it counts
                 shutil.rmtree(folder)
                 folder.mkdir()
+                facts, seconds = {}, Seconds()
             else:
                 (folder / SECONDS_FILE).write_bytes(seconds_bytes(seconds.rows(clip.name)))
             row = {

@@ -18,6 +18,7 @@ RIGS: Final[dict[str, list[str]]] = {
     "power_off": ["--install"],
     "kernel_camera": ["--install", "--limit-s", "900"],
     "rtsp": ["--install"],
+    "several": [],
     "mqtt": ["--install"],
     "page": ["--install"],
     "recordings": [],

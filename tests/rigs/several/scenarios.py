@@ -1,0 +1,202 @@
+"""Four cameras of 1280x720 in one node: all well, and with one that floods, freezes or loses its reader."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from typing import Any, Final
+
+import psutil
+from cameras import Cameras
+from command import START_LIMIT_S, make_clip, records, run, start, wait_until
+from lines import Line
+
+MODEL: Final = ("--model", "rt_s-int8")
+RATE_HZ: Final = 10.0
+NAMES: Final = ("front", "left", "rear", "right")
+BAD: Final = "right"
+LEAST_HZ: Final = 9.5
+P99_MS: Final = 150.0
+FAIR: Final = 0.05
+KILLS: Final = 20
+ROUNDS: Final = 4
+CLIP_FRAMES: Final = 1200
+ASKED: Final = f">= {LEAST_HZ:g} masks a second of each, within {FAIR:.0%}, p99 age <= {P99_MS:g} ms"
+OTHERS: Final = f"the others: {ASKED}; nothing leaked"
+
+
+@dataclass(frozen=True)
+class Served:
+    """What one camera got."""
+
+    hz: float
+    p99_ms: float
+
+
+class Node:
+    """A node with several cameras that is running."""
+
+    def __init__(self, folder: Path, cameras: Cameras, names: Sequence[str]) -> None:
+        self._folder, self._names = folder, names
+        sources = [cameras.source(name) for name in names]
+        self.process = start([*sources, *MODEL, "--jsonl", f"{folder}/{{source}}.jsonl"], folder / "log")
+        wait_until(lambda: all(len(self.records(name)) > 20 for name in names), START_LIMIT_S)
+        self.own = psutil.Process(self.process.pid)
+
+    def records(self, name: str) -> list[dict[str, Any]]:
+        """All of one camera so far."""
+        return records(self._folder / f"{name}.jsonl")
+
+    def held(self) -> tuple[int, int, int]:
+        """Processes, threads and descriptors."""
+        return len(self.own.children(recursive=True)), self.own.num_threads(), self.own.num_fds()
+
+    def served(self, seconds: float, meanwhile: Callable[[], None] = lambda: None) -> dict[str, Served]:
+        """What every camera gets within some seconds."""
+        begin_ns = time.monotonic_ns()
+        meanwhile()
+        time.sleep(max(0.0, seconds - (time.monotonic_ns() - begin_ns) / 1e9))
+        end_ns = time.monotonic_ns()
+        time.sleep(0.5)
+        found = {}
+        for name in self._names:
+            ages = sorted(
+                record["age_ms"]
+                for record in self.records(name)
+                if record["mask"] and begin_ns <= record["published_ns"] < end_ns
+            )
+            p99_ms = ages[int(0.99 * len(ages))] if ages else float("inf")
+            found[name] = Served(len(ages) / ((end_ns - begin_ns) / 1e9), p99_ms)
+        return found
+
+    def end(self) -> int:
+        """Stop it; its exit status."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(30)
+
+
+@contextmanager
+def _node(rates_hz: Mapping[str, float]) -> Iterator[tuple[Node, Cameras]]:
+    with TemporaryDirectory() as name, Cameras(rates_hz) as cameras:
+        node = Node(Path(name), cameras, list(rates_hz))
+        try:
+            yield node, cameras
+        finally:
+            node.process.kill()
+            node.process.wait()
+
+
+def _line(fault: str, asked: str, served: Mapping[str, Served], also: Mapping[str, bool], more: str) -> Line:
+    rates = [one.hz for one in served.values()]
+    seen = ", ".join(f"{name} {one.hz:.2f}/s p99 {one.p99_ms:.0f} ms" for name, one in served.items())
+    checks = {
+        "rate": min(rates) >= LEAST_HZ,
+        "fair": max(rates) - min(rates) <= FAIR * max(rates),
+        "age": max(one.p99_ms for one in served.values()) <= P99_MS,
+        **also,
+    }
+    return Line.of_checks(fault, asked, f"{seen}; {more}", checks)
+
+
+def _with_one_bad(
+    fault: str, rate_hz: float, seconds: float, meanwhile: Callable[[Node, Cameras], None]
+) -> Line:
+    with _node({name: rate_hz if name == BAD else RATE_HZ for name in NAMES}) as (node, cameras):
+        before = node.held()
+        served = node.served(seconds, lambda: meanwhile(node, cameras))
+        cameras.frozen.clear()
+        wait_until(lambda: node.records(BAD)[-1]["mask"] is not None, START_LIMIT_S)
+        after, status = node.held(), node.end()
+    bad = served.pop(BAD)
+    more = (
+        f"it {bad.hz:.1f}/s; processes, threads, descriptors {before} before, {after} after; status {status}"
+    )
+    return _line(fault, OTHERS, served, {"leak": after == before, "status": status == 0}, more)
+
+
+def four() -> Line:
+    """Four cameras at 10 Hz."""
+    with _node(dict.fromkeys(NAMES, RATE_HZ)) as (node, _):
+        served, status = node.served(30.0), node.end()
+    return _line("none: four cameras at 10 Hz", ASKED, served, {"status": status == 0}, f"status {status}")
+
+
+def flood() -> Line:
+    """One of them at 60 Hz."""
+    return _with_one_bad("one camera at 60 Hz", 60.0, 30.0, lambda node, cameras: None)
+
+
+def frozen() -> Line:
+    """One of them sends nothing any more."""
+    return _with_one_bad("one camera frozen", RATE_HZ, 30.0, lambda node, cameras: cameras.frozen.add(BAD))
+
+
+def killed() -> Line:
+    """The reader of one is killed 20 times."""
+
+    def kill(node: Node, cameras: Cameras) -> None:
+        reader = max(node.own.children(), key=lambda child: child.create_time())
+        for _ in range(KILLS):
+            known = {child.pid for child in node.own.children()}
+            reader.kill()
+            wait_until(lambda known=known: _new(node, known) is not None, 20)  # type: ignore[misc]
+            reader = _new(node, known) or reader
+
+    return _with_one_bad(f"the reader of one camera killed {KILLS} times", RATE_HZ, 60.0, kill)
+
+
+def _new(node: Node, known: set[int]) -> psutil.Process | None:
+    return next((child for child in node.own.children() if child.pid not in known), None)
+
+
+def recordings() -> Line:
+    """Four recordings together against one."""
+    ratios, spread = [], 0.0
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        clips = [make_clip(folder / f"{it}.mp4", size_wh=(1280, 720)) for it in NAMES]
+        for _ in range(ROUNDS):
+            one, _ = _speed(folder, clips[:1], CLIP_FRAMES)
+            together, ends = _speed(folder, clips, CLIP_FRAMES // 4)
+            ratios.append(together / one)
+            spread = max(spread, (max(ends) - min(ends)) / max(ends))
+    ratio = median(ratios)
+    seen = f"{ratio:.3f} x ({min(ratios):.3f} to {max(ratios):.3f}), their ends within {spread:.1%}"
+    return Line(
+        "none: four recordings together",
+        f">= 0.95 x the frames a second of one (median of {ROUNDS} rounds), ends within {FAIR:.0%}",
+        seen,
+        ratio >= 0.95 and spread <= FAIR,
+    )
+
+
+def _speed(folder: Path, clips: Sequence[Path], frames: int) -> tuple[float, list[float]]:
+    """Frames a second of all together, and when each ended, in seconds."""
+    sources = [f"{clip.stem}={clip}" for clip in clips]
+    place = "{source}.json" if len(clips) > 1 else f"{clips[0].stem}.json"
+    outputs = ["--summary", f"{folder}/{place}", "--jsonl", f"{folder}/{place}l", "--overwrite"]
+    done: subprocess.CompletedProcess[str] = run(
+        [*sources, *MODEL, "--loop", "--max-frames", str(frames), *outputs], 120
+    )
+    if done.returncode:
+        raise RuntimeError(done.stderr)
+    summaries = [json.loads((folder / f"{clip.stem}.json").read_text()) for clip in clips]
+    ends = [summary["elapsed_s"] for summary in summaries]
+    return sum(summary["frames"]["published"] for summary in summaries) / max(ends), ends
+
+
+SCENARIOS: Final[Mapping[str, Callable[[], Line]]] = {
+    "four": four,
+    "flood": flood,
+    "frozen": frozen,
+    "killed": killed,
+    "recordings": recordings,
+}
