@@ -103,7 +103,7 @@ def _add_folder(one: str, files: Any, path: str, found: Found) -> None:
         if facts["type"] == "file" and not is_hidden and is_recording(name) and _is_text(name):
             found.clips.append(_clip(files, facts, name))
         else:
-            found.left_out.append(name)
+            found.left_out.append(name.encode(errors="backslashreplace").decode())
 
 
 def _walked(folder: str, files: Any) -> Iterator[dict[str, Any]]:
