@@ -649,7 +649,7 @@ def test_live_runs_on_one_core_are_served_in_turn_however_fast_one_source_is() -
             while time.monotonic() < until_s:  # work, and no waiting
                 pass
             order.append(name)
-            if len(order) >= 90:
+            if len(order) >= 120:
                 enough.set()
             return predict(frame)
 
@@ -673,8 +673,8 @@ def test_live_runs_on_one_core_are_served_in_turn_however_fast_one_source_is() -
     for runner in runners:
         assert runner.wait(WAIT_LIMIT_S)
         assert runner.errors == []
-    served = [order[:90].count(name) for name in paces_s]
-    assert max(served) - min(served) <= 9
+    served = [order[30:120].count(name) for name in paces_s]  # once all have begun
+    assert min(served) >= 20
 
 
 def test_run_whose_network_hangs_keeps_no_core_from_the_others() -> None:
