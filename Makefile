@@ -32,7 +32,8 @@ test: check
 # What `make test` leaves out. Some of it talks to programs of others, which root gets from Debian.
 test-slow: $(DEV)/.ready $(ROS)/.ready
 	$(DEV)/bin/python tests/clients.py
-	$(PYTEST) -m "slow and not slow_large"
+	$(PYTEST) -m "slow and not slow_large and not alone"
+	$(DEV)/bin/python -m pytest -m alone
 
 # Both, and so everything but the hours of `slow_large`.
 test-all: test test-slow

@@ -29,6 +29,7 @@ def test_cluster_that_does_not_answer_is_one_line(
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 @pytest.mark.timeout(300)
 def test_node_that_is_lost_loses_clips_in_hand_alone(tmp_path: Path) -> None:
     clips, out = tmp_path / "in", tmp_path / "out"

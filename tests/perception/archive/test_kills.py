@@ -60,6 +60,7 @@ def workers_of(driver: psutil.Process) -> list[psutil.Process]:
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("engine", ["local", "ray"])
 def test_killed_workers_and_drivers_lose_clips_in_hand_alone(
