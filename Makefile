@@ -106,7 +106,7 @@ $(DEV)/.ready: pyproject.toml $(CONSTRAINTS)
 $(LOWEST)/.ready: pyproject.toml $(DEV)/.ready
 	$(PYTHON) -m venv --clear $(LOWEST)
 	$(UV) pip install --python $(LOWEST)/bin/python --resolution lowest-direct --requirements pyproject.toml \
-		--extra bench --extra mcap --extra mqtt --extra openvino
+		--extra archive --extra bench --extra mcap --extra mqtt --extra openvino
 	$(UV) pip install --python $(LOWEST)/bin/python --editable '.[test]'
 	touch $@
 
