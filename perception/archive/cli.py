@@ -9,6 +9,7 @@ import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from types import FrameType
@@ -132,11 +133,11 @@ def _run(config: ArchiveConfig) -> int:
         log.info(f"{len(found.left_out)} other files in the folders are no recordings: {named}")
     apart(store, found.clips)
     check_same(store, made, redo=config.redo)
+    what_to_do = partial(plan, store, found.clips, made, redo=config.redo, retry_failed=config.retry_failed)
     if config.dry_run:
-        planned = plan(store, found.clips, made, redo=config.redo, retry_failed=config.retry_failed)
-        return _estimate(planned, job, config)
+        return _estimate(what_to_do(), job, config)
     with locked(store):
-        planned = plan(store, found.clips, made, redo=config.redo, retry_failed=config.retry_failed)
+        planned = what_to_do()
         write_archive_file(store, made)
         before = len(planned.done) + len(planned.failed_before)
         log.info(f"{len(found.clips)} clips: {before} processed before, {len(planned.todo)} to do")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Self
 
 from perception.system.redaction import redacted_url
@@ -28,7 +28,7 @@ class Clip:
 
     def as_dict(self) -> dict[str, Any]:
         """To be sent to a worker."""
-        return {"address": self.address, "name": self.name, "size": self.size, "version": self.version}
+        return asdict(self)
 
     @classmethod
     def of(cls, values: dict[str, Any]) -> Self:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields, replace
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
 from perception.cli_config import SettingsError
 from perception.config import NodeConfig
@@ -128,9 +128,5 @@ def _refuse(node: NodeConfig) -> None:
     for setting in fields(node):
         name: str = setting.name
         reason = OF_ARCHIVE.get(name) or (OF_ARCHIVE["http"] if name.startswith(("http_", "mqtt_")) else None)
-        if reason is not None and _value(node, name) != _value(usual, name):
+        if reason is not None and getattr(node, name) != getattr(usual, name):
             raise SettingsError(f"node.{name} is not for drivable-archive: {reason}")
-
-
-def _value(node: NodeConfig, name: str) -> Any:
-    return getattr(node, name)

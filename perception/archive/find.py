@@ -120,8 +120,8 @@ def _walked(folder: str, files: Any) -> Iterator[dict[str, Any]]:
         linked = [name for name in folders if os.path.islink(os.path.join(place, name))]
         for name in sorted([*names, *linked]):
             path = os.path.join(place, name)
-            kind = files.info(path)["type"] if os.path.isfile(path) else "other"
-            yield {**(files.info(path) if kind == "file" else {}), "name": path, "type": kind}
+            facts = files.info(path) if os.path.isfile(path) else {"type": "other"}
+            yield {**facts, "name": path}
 
 
 def _is_text(name: str) -> bool:

@@ -12,11 +12,6 @@ CLIP_FILE: Final = "clip.json"
 """Written last: with it a clip's folder is whole."""
 CLIPS_FOLDER, WORK_FOLDER = "clips", ".work"
 SCHEMA: Final = 1
-FILES: Final = (
-    *("records.jsonl.zst", "masks.zip", "overlay.mp4", "bag.mcap", "seconds.parquet", CLIP_FILE),
-    *("records.ignored.png", "masks.ignored.png", "overlay.ignored.png", "bag.ignored.png"),
-)
-"""That a clip's folder may hold."""
 
 
 class Outcome(StrEnum):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 import time
 from collections import Counter
 from typing import Any, Final
@@ -14,7 +13,7 @@ from prometheus_client import Counter as Count
 from perception.archive.error import ArchiveError
 from perception.archive.job import ClipResult, Outcome
 from perception.cli.log import show_status
-from perception.cli.progress import clock_text
+from perception.cli.progress import clock_text, has_terminal
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +36,7 @@ class Progress:
         self.frames = 0
         self._bytes = 0
         self._started_s = self._said_s = time.monotonic()
-        self._shows = sys.stderr is not None and sys.stderr.isatty() and log.isEnabledFor(logging.INFO)
+        self._shows = has_terminal()
 
     def count(self, result: ClipResult) -> None:
         """Take the result of a clip."""

@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 PACKAGES: Final = {"s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "az": "adlfs", "abfs": "adlfs"}
 """By scheme, what fsspec needs for it."""
-SCHEMES: Final = ("s3", "gs", "az", "abfs", "http", "https", "file")
+SCHEMES: Final = (*PACKAGES, "http", "https", "file")
 
 
 def scheme_of(address: str) -> str:
@@ -35,7 +35,7 @@ def opened(address: str) -> tuple[Any, str]:
         ArchiveError: for a scheme that is not known, or whose package is missing.
     """
     scheme = scheme_of(address)
-    if scheme not in SCHEMES and scheme not in PACKAGES:
+    if scheme not in SCHEMES:
         raise ArchiveError(
             f"{redacted_url(address)}: {scheme}:// is not supported; "
             f"a path, s3://, gs://, az:// or http(s):// is expected"
@@ -143,16 +143,14 @@ class Store:
         """Folders below `under` that hold a file of that name, relative to it; raises ArchiveError."""
 
         def find() -> list[str]:
-            root = self.path(under)
-            found = (str(path) for path in self.files.find(root))
+            try:
+                found = list(map(str, self.files.find(root)))
+            except FileNotFoundError:
+                return []
             return sorted(path[len(root) + 1 : -len(name) - 1] for path in found if path.endswith(f"/{name}"))
 
-        try:
-            return find()
-        except FileNotFoundError:
-            return []
-        except Exception as error:
-            raise ArchiveError(f"{self}/{under}: cannot be read: {reason(error)}") from None
+        root = self.path(under)
+        return self.tried(f"{under}: cannot be read", find)
 
     def put_folder(self, folder: Path, relative: str, last: str, ours: Collection[str]) -> None:
         """Move a local folder's files to a place in the store, so that `last` is there only with all others.

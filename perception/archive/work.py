@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import logging
 import os
 import re
 import shutil
@@ -22,7 +21,7 @@ import pyarrow as pa
 from perception.archive.clip import Clip
 from perception.archive.error import ArchiveError
 from perception.archive.fetch import FetchError, fetched
-from perception.archive.job import CLIP_FILE, CLIPS_FOLDER, FILES, WORK_FOLDER, ClipResult, Job, Outcome
+from perception.archive.job import CLIP_FILE, CLIPS_FOLDER, WORK_FOLDER, ClipResult, Job, Outcome
 from perception.archive.seconds import Seconds
 from perception.archive.store import Store
 from perception.archive.tables import SECONDS_FILE, seconds_bytes
@@ -37,11 +36,14 @@ from perception.system.process import tune_process
 from perception.system.redaction import redacted_line
 from perception.system.time_limits import DRAIN_LIMIT_S
 
-log = logging.getLogger(__name__)
-
 TICK_S: Final = 0.1
 RECORDS, MASKS, OVERLAY, BAG = "records.jsonl", "masks", "overlay.mp4", "bag.mcap"
 RECORDS_FILE, MASKS_FILE = f"{RECORDS}.zst", f"{MASKS}.zip"
+FILES: Final = (
+    *(RECORDS_FILE, MASKS_FILE, OVERLAY, BAG, SECONDS_FILE, CLIP_FILE),
+    *(f"{name.partition('.')[0]}.ignored.png" for name in (RECORDS, MASKS, OVERLAY, BAG)),
+)
+"""That a clip's folder may hold."""
 FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 LEAST_FREE_BYTES: Final = 16 << 20
 _COPY_BYTES: Final = 1 << 20

@@ -38,24 +38,22 @@ def check_outputs(configs: Sequence[NodeConfig], model: Path, settings_files: Se
         CollisionError: in one line.
         SourceError: if the source is none.
     """
-    runs = []
-    for config in configs:
-        source = Spec.of(config.source or BUILT_IN)
-        runs.append((config, source, list(SOURCES[source.kind].files(source.text)), _targets(config)))
-    if not any(targets for *_, targets in runs):
+    all_targets = [_targets(config) for config in configs]
+    if not any(all_targets):
         return
-    inputs = [
-        it
-        for config, source, files, _ in runs
-        for it in _inputs(config, source, files, model, settings_files)
-    ]
-    check_apart(
-        inputs, [it for config, *_, targets in runs for it in _of_source(config, targets, len(configs) > 1)]
-    )
-    for config, source, files, targets in runs:
+    inputs, written, of_images = [], [], []
+    for config, targets in zip(configs, all_targets, strict=True):
+        source = Spec.of(config.source or BUILT_IN)
+        files = list(SOURCES[source.kind].files(source.text))
+        inputs += _inputs(config, source, files, model, settings_files)
+        written += _of_source(config, targets, len(configs) > 1)
+        if source.kind == "images":
+            of_images.append((config, source.text, files, targets))
+    check_apart(inputs, written)
+    for config in configs:
         _check_own_streams(config)
-        if targets and source.kind == "images":
-            _check_images(config, source.text, files, targets)
+    for images in of_images:
+        _check_images(*images)
 
 
 def _of_source(config: NodeConfig, targets: Sequence[Target], is_one_of_several: bool) -> list[Target]:

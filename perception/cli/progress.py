@@ -25,9 +25,14 @@ _ALMOST: Final = 0.99
 _USUAL_COLUMNS: Final = 80
 
 
+def has_terminal() -> bool:
+    """Whether there is a terminal for a line of progress, and no --quiet."""
+    return sys.stderr is not None and sys.stderr.isatty() and log.isEnabledFor(logging.INFO)
+
+
 def is_wanted(config: NodeConfig) -> bool:
     """Whether there is a terminal for it, which neither records nor --quiet keep for themselves."""
-    if sys.stderr is None or not sys.stderr.isatty() or not log.isEnabledFor(logging.INFO):
+    if not has_terminal():
         return False
     return config.jsonl != STDOUT or sys.stdout is None or not sys.stdout.isatty()
 

@@ -94,6 +94,11 @@ class Looped(_Wrapper):
         return frame
 
 
+def _with_missed(frame: Frame, missed: int) -> Frame:
+    """The frame with those that were missed among the frames left out before it."""
+    return replace(frame, missed_before=missed + frame.missed_before) if missed else frame
+
+
 class Sampled(_Wrapper):
     """Every nth frame of a recording, the first included; ids, names and times are those of the recording.
 
@@ -120,8 +125,7 @@ class Sampled(_Wrapper):
         for _ in range(self._every - 1 if self._has_begun else 0):
             missed += self._source.read().missed_before
         self._has_begun = True
-        frame = self._source.read()
-        return replace(frame, missed_before=missed + frame.missed_before) if missed else frame
+        return _with_missed(self._source.read(), missed)
 
 
 class Capped(_Wrapper):
@@ -149,7 +153,7 @@ class Capped(_Wrapper):
             missed += frame.missed_before
         # what comes late does not make those after it come early
         self._due_ns = max(self._due_ns, frame.time_ns - self._period_ns) + self._period_ns
-        return replace(frame, missed_before=missed + frame.missed_before) if missed else frame
+        return _with_missed(frame, missed)
 
     def pace(self) -> Pace | None:
         """The rate at which frames are taken."""
