@@ -64,7 +64,7 @@ def save_calibration(
 def _loaded(path: Path, frame_wh: tuple[int, int] | None) -> Calibration:
     bag, mark, topic = str(path).partition(_TOPIC_MARK)
     try:
-        if path.exists() and (path.is_dir() or is_bag(path)):
+        if path.is_dir() or (path.is_file() and is_bag(path)):
             return _of_bag(path, None)
         if mark and not path.exists() and Path(bag).exists():
             return _of_bag(Path(bag), topic)

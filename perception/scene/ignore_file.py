@@ -24,6 +24,7 @@ _MOST_BETWEEN: Final = 0.02
 """Share of the pixels that may lie between: drawn edges are smooth."""
 _LEAST_LEFT: Final = 0.01
 """With a smaller share of the picture left there is no road to be found."""
+_LARGEST_BYTES: Final = 64_000_000
 _TEXTS: Final = (".yaml", ".yml", ".json")
 _SHIFT: Final = 4
 """Bits of fraction of a point that is drawn."""
@@ -75,6 +76,8 @@ def load_ignore_file(file: Path) -> IgnoreFile:
         raise SettingsError(
             f"{file}: is a folder; --ignore takes a PNG, a YAML or JSON file of polygons, or auto"
         )
+    if file.exists() and not file.is_file():
+        raise SettingsError(f"{file}: is no file to ignore by, but a device or a pipe")
     is_text = file.suffix.lower() in _TEXTS
     pixels = _drawn(file) if is_text else _decoded(file)
     share = cv2.countNonZero(pixels) / pixels.size
@@ -92,6 +95,10 @@ def load_ignore_file(file: Path) -> IgnoreFile:
 
 def _decoded(file: Path) -> NDArray[np.uint8]:
     try:
+        if (size := file.stat().st_size) > _LARGEST_BYTES:
+            raise SettingsError(
+                f"{file}: has {size / 1e6:.0f} MB; a mask has {_LARGEST_BYTES / 1e6:g} at most"
+            )
         content = file.read_bytes()
     except OSError as error:
         raise SettingsError(f"{file}: cannot be read: {error.strerror}") from None

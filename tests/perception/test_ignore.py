@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from importlib.resources import files
@@ -433,6 +434,9 @@ def test_run_writes_records_masks_and_the_png_that_belong_together(tmp_path: Pat
     [
         (["--ignore", "{tmp}/missing.png"], "missing.png: cannot be read: No such file or directory"),
         (["--ignore", "{tmp}"], "is a folder"),
+        (["--ignore", "/dev/zero"], "/dev/zero: is no file to ignore by, but a device or a pipe"),
+        (["--ignore", "{tmp}/pipe.yaml"], "pipe.yaml: is no file to ignore by, but a device or a pipe"),
+        (["--ignore", "{tmp}/large.png"], "large.png: has 100 MB; a mask has 64 at most"),
         (["--ignore", "{tmp}/tall.png"], "which is another shape"),
         (["--ignore", "{tmp}/tall.png", "--ignore_mask", "{tmp}/tall.png"], "is what is ignored (--ignore)"),
         (["--ignore", "none", "--ignore_mask", "x.png"], "leave one of them out"),
@@ -445,6 +449,9 @@ def test_mistake_is_one_line_and_loses_nothing(
     records = tmp_path / "r.jsonl"
     records.write_text("mine\n")
     cv2.imwrite(str(tmp_path / "tall.png"), bottom_half((180, 320)))
+    os.mkfifo(tmp_path / "pipe.yaml")
+    with (tmp_path / "large.png").open("wb") as large:
+        large.truncate(100_000_000)
     asked = [argument.replace("{tmp}", str(tmp_path)) for argument in arguments]
 
     status = main(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -230,6 +231,13 @@ def test_what_is_no_calibration_is_one_line(tmp_path: Path) -> None:
         load_calibration(tmp_path / "missing.yaml")
     with pytest.raises(CalibrationError, match="no file of calibration, but a device or a pipe"):
         load_calibration("/dev/null")
+
+
+def test_pipe_that_nobody_writes_to_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.yaml")
+
+    with pytest.raises(CalibrationError, match="no file of calibration, but a device or a pipe"):
+        load_calibration(tmp_path / "pipe.yaml")
 
 
 # --- VisionPilot's H.yaml ------------------------------------------------------------------------------
