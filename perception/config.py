@@ -20,7 +20,7 @@ from perception.refine.registry import REFINE_STEPS
 from perception.refine.steady import SteadySettings
 from perception.ros.settings import RosSettings
 from perception.scene.settings import SceneSettings
-from perception.several import OwnSettings, filled, named_source, names_of, whole
+from perception.several import OwnSettings, filled, named_source, names_of, topic_of, whole
 from perception.sinks.jsonl import JsonlSettings
 from perception.sinks.masks import MasksSettings
 from perception.sinks.mcap import McapSettings
@@ -112,7 +112,7 @@ class NodeConfig(
 
     def with_source(self) -> NodeConfig:
         """With the built-in road if no source is named; raises SettingsError if that would never end."""
-        if self.source or self.sources:
+        if self.source or self.sources or self.http_sources:
             return self
         if self.max_frames is None and self.duration_s is None:
             raise SettingsError(
@@ -127,17 +127,25 @@ class NodeConfig(
         Raises:
             SettingsError: for two sources of one name, or outputs in which all sources would write the same.
         """
-        if not self.sources:
+        if not self.has_several:
             name, source = named_source(self.source)
             return [self if name is None else replace(self, source_name=name, source=source)]
-        if self.source:
+        if self.source and self.sources:
             raise SettingsError(f"source {self.source} and sources are both given; leave one of them out")
-        each, sources = [], whole(self.sources)
-        for own, name in zip(sources, names_of(sources), strict=True):
-            ros = replace(self.ros, prefix=f"{self.ros.prefix}/{name.replace('-', '_')}")
-            of_source = replace(self, sources=[], source_name=name, ros=ros, **own.values)
-            each.append(replace(of_source, **filled(name, _places(of_source))))
-        return each
+        filled("", _places(self))  # also where none is there yet
+        sources = whole(self.sources or ([OwnSettings(self.source)] if self.source else []))
+        return [self.of_source(own, name) for own, name in zip(sources, names_of(sources), strict=True)]
+
+    @property
+    def has_several(self) -> bool:
+        """Whether there are several sources, or may be some day."""
+        return bool(self.sources or self.http_sources)
+
+    def of_source(self, own: OwnSettings, name: str) -> NodeConfig:
+        """The settings of the run of one of several sources; raises SettingsError as `one_each`."""
+        ros = replace(self.ros, prefix=f"{self.ros.prefix}/{topic_of(name)}")
+        of_source = replace(self, sources=[], source_name=name, ros=ros, **own.values)
+        return replace(of_source, **filled(name, _places(of_source)))
 
     def __post_init__(self) -> None:
         """Refuse values that no run can be made from; raises ValueError."""
@@ -149,6 +157,11 @@ class NodeConfig(
         if self.engine != "onnx" and self.provider not in ("auto", "cpu"):
             raise ValueError(
                 f"provider {self.provider} is ONNX Runtime's; use --engine onnx, or leave it out"
+            )
+        if unknown := [kind for kind in self.http_sources if kind not in SOURCES.names()]:
+            raise ValueError(
+                f"http_sources has {unknown[0]}, which is no kind of source; "
+                f"they are {', '.join(SOURCES.names())}"
             )
         super().__post_init__()
 

@@ -15,7 +15,9 @@ from perception.sources.camera import CameraSettings
 
 PLACE: Final = "{source}"
 """In a setting: where the source's name goes."""
-_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
+RESERVED: Final = frozenset({"healthz", "readyz", "metrics", "sources"})
+"""Names that addresses of the node itself have."""
+_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
 """Of a source: it becomes part of paths, topics and addresses."""
 
 
@@ -43,7 +45,9 @@ class OwnSettings:
     def __post_init__(self) -> None:
         """Refuse names that cannot be part of a path; raises ValueError."""
         if self.name is not None and not _NAME.fullmatch(self.name):
-            raise ValueError(f"the name {self.name!r} of a source; letters, digits, - and _ are expected")
+            raise ValueError(
+                f"the name {self.name!r} of a source; up to 64 letters, digits, - and _ are expected"
+            )
 
     @property
     def values(self) -> dict[str, Any]:
@@ -78,16 +82,35 @@ def names_of(sources: Sequence[OwnSettings]) -> list[str]:
     """The name of each.
 
     Raises:
-        SettingsError: for two of one name.
+        SettingsError: for two of one name, or one that no source may have.
     """
     names = [one.name or _usual_name(one.source) for one in sources]
-    name, count = Counter(names).most_common(1)[0]
-    if count > 1:
+    for name, count in Counter(names).most_common(1):
         alike = [one.source for one, it in zip(sources, names, strict=True) if it == name]
-        raise SettingsError(
-            f"{count} sources are called {name}: {' and '.join(alike)}; name one: --source NAME={alike[-1]}"
-        )
+        if count > 1:
+            raise SettingsError(
+                f"{count} sources are called {name}: {' and '.join(alike)}; "
+                f"name one: --source NAME={alike[-1]}"
+            )
+    check_names(names)
     return names
+
+
+def check_names(names: Sequence[str]) -> None:
+    """Refuse names of the node's own addresses, and two that ROS takes for one; raises SettingsError."""
+    topics: dict[str, str] = {}
+    for name in names:
+        if name in RESERVED:
+            raise SettingsError(
+                f"a source is called {name}, as an address of the node; name it otherwise: --source NAME=…"
+            )
+        if (other := topics.setdefault(topic_of(name), name)) != name:
+            raise SettingsError(f"sources {other} and {name} would have the same topics; rename one")
+
+
+def topic_of(name: str) -> str:
+    """A source's name as part of a topic."""
+    return name.replace("-", "_")
 
 
 def filled(name: str, values: dict[str, str]) -> dict[str, Any]:

@@ -9,35 +9,25 @@ from pathlib import Path
 
 from perception.build import load_engine
 from perception.cli.log import show_status
-from perception.cli.node_outputs import check_outputs, hint_without_outputs
+from perception.cli.node_outputs import hint_without_outputs
 from perception.cli.progress import Progress, is_wanted
 from perception.cli.signals import StopSignals
-from perception.cli.source_run import SourceRun
-from perception.cli_config import SettingsError
-from perception.concurrency.busy_cores import BusyCores
+from perception.cli.sources import ERRORS as ERRORS_OF_SOURCES
+from perception.cli.sources import Sources
 from perception.concurrency.hang_watch import RunningTime
 from perception.config import NodeConfig
 from perception.inference.engines import Engine, EngineError
 from perception.inference.zoo import model_file
-from perception.pipeline import RunError
-from perception.scene.calibration import CalibrationError
-from perception.sinks.sink import SinkError
-from perception.sources.source import SourceError
-from perception.system.cores import usable_cores
-from perception.system.plugins import PluginError
 from perception.system.process import tune_process
 from perception.system.time_limits import DRAIN_LIMIT_S, URGENT_LIMIT_S
 from perception.telemetry.systemd import SystemdNotifier
 from perception.web.address import EndpointsError
-from perception.web.site import Site, SitePart
+from perception.web.site import Site
 
 log = logging.getLogger(__name__)
 
 TICK_S = 0.1
-ERRORS = (
-    *(SettingsError, SourceError, SinkError, EngineError, EndpointsError),
-    *(CalibrationError, FileNotFoundError, RunError, PluginError),
-)
+ERRORS = (*ERRORS_OF_SOURCES, EngineError, EndpointsError)
 """What ends a run, each in one line."""
 
 
@@ -58,57 +48,29 @@ def run(config: NodeConfig, stop: StopSignals | None = None, settings_files: Seq
             "whoever answers gets the password and can send pictures"
         )
     file = model_file(config.model)
-    configs = config.one_each()
-    check_outputs(configs, file, settings_files)
-    site = Site.of(config, config.ros)
-    is_one_of_several = len(configs) > 1
-    sources: list[SourceRun] = []
+    sources = Sources(config, file, settings_files, Site.of(config, config.ros))
     try:
-        for each in configs:
-            sources.append(source := SourceRun(each, is_one_of_several=is_one_of_several))
-            stop.wake_by(source.wake)
-            source.open()
-            stop.check()
-            source.log_facts()
+        sources.open(stop)
         if outputs := hint_without_outputs(config):
             log.info(outputs)
-        engine = _loaded(file, config, is_live=not is_one_of_several and source.info.is_live)
-        cores = BusyCores(config.threads or usable_cores()) if is_one_of_several else None
-        for source in sources:
-            source.connect(engine, site.listeners(source.info, source.name), cores)
-        site.start([SitePart(it.name, it.report, it.runner.age, it.runner.times) for it in sources])
+        only = None if sources.has_several else sources.runs[0]
+        sources.connect(_loaded(file, config, is_live=only is not None and only.info.is_live))
         stop.begin()
+        progress = Progress(only.runner, only.info) if only is not None and is_wanted(config) else None
         try:
-            for source in sources:
-                source.start()
-            limit_s = _watch(sources, stop, progress=_progress(config, sources))
+            sources.start()
+            limit_s = _watch(sources, stop, progress)
         except BaseException:
-            for source in sources:
-                source.runner.stop()
-            for source in sources:
-                source.runner.wait(DRAIN_LIMIT_S)
+            sources.abandon()
             raise
     except BaseException:
-        for source in sources:
-            source.close()
+        sources.close()
         stop.check()  # a source that was woken says that it was not opened
         raise
-    site.close()
-    problems = [
-        f"{source.name}: {problem}" if source.name else problem
-        for source in sources
-        for problem in source.conclude(limit_s)
-    ]
+    problems = sources.conclude(limit_s)
     for problem in problems:
         log.error(problem)
     return 1 if problems else 0
-
-
-def _progress(config: NodeConfig, sources: Sequence[SourceRun]) -> Progress | None:
-    """The line on a terminal, which is of one source."""
-    if len(sources) > 1 or not is_wanted(config):
-        return None
-    return Progress(sources[0].runner, sources[0].info)
 
 
 def _loaded(file: Path, config: NodeConfig, *, is_live: bool) -> Engine:
@@ -129,40 +91,41 @@ def _loaded(file: Path, config: NodeConfig, *, is_live: bool) -> Engine:
     return engine
 
 
-def _watch(sources: Sequence[SourceRun], stop: StopSignals, progress: Progress | None) -> float:
+def _watch(sources: Sources, stop: StopSignals, progress: Progress | None) -> float:
     """Wait for the end of all, or for the limit once a stop was asked for, and return that limit in seconds.
 
     A second SIGINT cuts it to a second from then on. A source that has ended changes nothing for the others.
+    Where others may come, only a signal ends the node.
     """
     limit_s, drained_s, running = DRAIN_LIMIT_S, 0.0, RunningTime()
-    notifier = SystemdNotifier(is_ready_at_start=not any(source.info.is_live for source in sources))
+    notifier = SystemdNotifier(is_ready_at_start=not any(run.info.is_live for run in sources.runs))
 
     def notify_systemd() -> None:
         if notifier.is_on:  # a report takes the run's lock and reads /proc
-            reports = [source.report() for source in sources]
-            notifier.tick(min(reports, key=lambda report: (report.is_alive, report.is_ready)))
+            reports = [run.report() for run in sources.runs]
+            notifier.tick(min(reports, key=lambda report: (report.is_alive, report.is_ready), default=None))
 
     notify_systemd()
-    while (left := [it.runner for it in sources if not it.has_ended]) and drained_s < limit_s:
-        left[0].wait(TICK_S)
+    while drained_s < limit_s:
+        left = [run.runner for run in sources.runs if not run.has_ended]
+        if not (left or sources.can_change or sources.is_changing):
+            break
+        if left:
+            left[0].wait(TICK_S)
+        else:
+            time.sleep(TICK_S)
         tick_s = running.tick_ns() / 1e9
-        if all(runner.stopping_for_s for runner in left):
+        if not sources.can_change and all(runner.stopping_for_s for runner in left):
             drained_s += tick_s
         elif stop.number is not None:
-            for runner in left:
-                runner.stop()
+            sources.stop()
         if stop.is_urgent and limit_s == DRAIN_LIMIT_S:
             limit_s = min(limit_s, drained_s + URGENT_LIMIT_S)
-        for runner in left:
-            runner.watch()
+        sources.watch()
         notify_systemd()
-        for source in sources:
-            source.log_changes()
         if progress is not None:
             progress.show()
     notify_systemd()
     notifier.close()
     show_status("")
-    for source in sources:
-        source.log_changes(is_over=True)
     return limit_s

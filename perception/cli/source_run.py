@@ -66,7 +66,8 @@ class SourceRun:
             SourceError: as of `RunParts`; CalibrationError too.
             SinkError: if the summary cannot be written where it is to be.
         """
-        self._config = config
+        self.config = config
+        """Its settings."""
         self.name = config.source_name if is_one_of_several else None
         """Of one of several sources."""
         self._log = _Lines(log, f"{self.name}: " if self.name else "")
@@ -110,7 +111,7 @@ class SourceRun:
             listeners: get every output, besides those who follow the health.
             cores: shared with other runs.
         """
-        reporter = HealthReporter(self._parts.source, self.info, engine, self._config.freshness)
+        reporter = HealthReporter(self._parts.source, self.info, engine, self.config.freshness)
         runner, sinks, tracer = self._parts.connect(
             *(self.info, engine),
             claims=[self._summary_file] if self._summary_file else [],
@@ -153,7 +154,7 @@ class SourceRun:
         elapsed_s = time.monotonic() - self._started_s
         summary = summarise(health, self.runner.age, self.runner.times, elapsed_s)
         summary["provider_nodes"] = dict(self._engine.nodes)
-        summary |= self._tracer.as_dict() | {"settings": settings_of_run(self._config)}
+        summary |= self._tracer.as_dict() | {"settings": settings_of_run(self.config)}
         self.summary = summary
         for line in as_table(summary).splitlines():
             self._log.info(line)
@@ -165,7 +166,7 @@ class SourceRun:
         if self._summary_file is not None:
             try:
                 self._summary_file.write(summary)
-                written.append(str(self._config.summary))
+                written.append(str(self.config.summary))
             except SinkError as error:
                 problems.append(str(error))
             finally:

@@ -18,7 +18,7 @@ NOT_COVERED: Final = frozenset(
     {
         *("source", "sources", "source_name", "model", "out", "jsonl", "masks"),
         *("ignore_mask", "mcap", "mqtt", "summary"),
-        *("http", "http_token", "open"),
+        *("http", "http_token", "http_sources", "open"),
     }
 )
 """Settings outside the checksum: source, outputs, and the model's name. Source and model are in every record

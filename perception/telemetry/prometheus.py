@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from enum import StrEnum
 from typing import Final
 
@@ -53,25 +53,41 @@ _WITHHELD: Final = (
 """All reasons to withhold a mask. They start at 0, so that the first withheld mask shows as an increase."""
 
 
+_OF_PROCESS: Final = ("drivable_memory_resident_bytes", "drivable_memory_peak_bytes")
+
+
 class SourcesCollector(Collector):
-    """The metrics of several sources, each with the label `source`.
+    """The metrics of several sources, each with the label `source`, and those of the process without it.
 
     Args:
-        collectors: by the source's name.
+        collectors: by the source's name; may change.
+        missing: names of sources that should be there and are not; neither alive nor fresh.
     """
 
-    def __init__(self, collectors: Mapping[str | None, NodeCollector]) -> None:
-        self._collectors = collectors
+    def __init__(
+        self, collectors: Mapping[str | None, NodeCollector], missing: Collection[str | None] = ()
+    ) -> None:
+        self._collectors, self._missing = collectors, missing
 
     def collect(self) -> Iterator[Metric]:
         """Each metric family once."""
         families: dict[str, Metric] = {}
-        for name, collector in self._collectors.items():
+        for name, collector in list(self._collectors.items()):
             for metric in collector.collect():
-                family = families.setdefault(metric.name, metric)
-                samples = [it._replace(labels={**it.labels, "source": str(name)}) for it in metric.samples]
-                family.samples = samples if family is metric else family.samples + samples
+                if metric.name in _OF_PROCESS:
+                    families[metric.name] = metric
+                else:
+                    _add(families, metric, str(name))
+        for name in list(self._missing):
+            for metric in _alive_and_fresh(is_alive=False, is_fresh=False):
+                _add(families, metric, str(name))
         yield from families.values()
+
+
+def _add(families: dict[str, Metric], metric: Metric, source: str) -> None:
+    family = families.setdefault(metric.name, metric)
+    samples = [it._replace(labels={**it.labels, "source": source}) for it in metric.samples]
+    family.samples = samples if family is metric else family.samples + samples
 
 
 class NodeCollector(Collector):
@@ -175,11 +191,17 @@ def _sinks(status: HealthReport) -> Iterator[Metric]:
     yield up
 
 
+def _alive_and_fresh(*, is_alive: bool, is_fresh: bool) -> Iterator[Metric]:
+    text = "Whether outputs are published, as in /healthz."
+    yield GaugeMetricFamily("drivable_alive", text, value=float(is_alive))
+    text = "Whether masks are fresh, as in /readyz."
+    yield GaugeMetricFamily("drivable_fresh", text, value=float(is_fresh))
+
+
 def _gauges(status: HealthReport) -> Iterator[Metric]:
+    yield from _alive_and_fresh(is_alive=status.is_alive, is_fresh=status.is_ready)
     for name, text, value in (
         ("frames_in_flight", "Frames captured and not yet published or dropped.", status.frames.in_flight),
-        ("alive", "Whether outputs are published, as in /healthz.", status.is_alive),
-        ("fresh", "Whether masks are fresh, as in /readyz.", status.is_ready),
         ("last_mask_age_seconds", "Time since the last mask; absent before the first.", status.fresh_age_s),
         ("last_record_age_seconds", "Time since the last output.", status.record_age_s),
         ("memory_resident_bytes", "Resident memory of the process.", status.memory.resident_bytes),

@@ -52,28 +52,31 @@ class SystemdNotifier:
         """Whether systemd expects notifications."""
         return self._socket is not None
 
-    def tick(self, status: HealthReport) -> None:
+    def tick(self, status: HealthReport | None) -> None:
         """Send what is due; call it at least every half second.
 
         A watchdog of less than 2 seconds would leave no margin between two ticks.
+
+        Args:
+            status: None of a node that has no source, and waits for one.
         """
         if self._socket is None:
             return
         now_s = time.monotonic_ns() / 1e9
-        self._is_ready |= status.is_ready
+        is_alive = status is None or status.is_alive
+        self._is_ready |= status is None or status.is_ready
         if self._is_ready:
             self._once("READY=1")
-        if status.phase is Phase.STOPPING:
+        if status is not None and status.phase is Phase.STOPPING:
             self._once("STOPPING=1")
-        if self._is_heartbeat_due(status, now_s) and self._send("WATCHDOG=1"):
+        if is_alive and self._is_heartbeat_due(now_s) and self._send("WATCHDOG=1"):
             self._heartbeat_due_s = now_s + self._heartbeat_s
-        state = (
-            *(status.phase, status.camera_state, status.engine_state),
-            *(status.is_ready, status.is_alive),
-        )
+        state: tuple[object, ...] = (is_alive,)
+        if status is not None:
+            state += (status.phase, status.camera_state, status.engine_state, status.is_ready)
         if now_s >= self._status_due_s or state != self._last_state:
             lines = [f"STATUS={_one_line(status)}"]
-            if status.is_alive and "READY=1" not in self._sent:
+            if is_alive and "READY=1" not in self._sent:
                 lines.append(f"EXTEND_TIMEOUT_USEC={STARTING_LIMIT_S * 1e6:.0f}")
             if self._send("\n".join(lines)):
                 self._status_due_s, self._last_state = now_s + STATUS_EVERY_S, state
@@ -84,9 +87,9 @@ class SystemdNotifier:
             self._socket.close()
             self._socket = None
 
-    def _is_heartbeat_due(self, status: HealthReport, now_s: float) -> bool:
+    def _is_heartbeat_due(self, now_s: float) -> bool:
         is_watched = self._heartbeat_s > 0 and "READY=1" in self._sent
-        return is_watched and status.is_alive and now_s >= self._heartbeat_due_s
+        return is_watched and now_s >= self._heartbeat_due_s
 
     def _once(self, message: str) -> None:
         if message not in self._sent and self._send(message):
@@ -116,8 +119,10 @@ def _watchdog_s(environment: Mapping[str, str]) -> float:
     return int(timeout_us) / 1e6 if timeout_us.isdecimal() else 0.0
 
 
-def _one_line(status: HealthReport) -> str:
+def _one_line(status: HealthReport | None) -> str:
     """The line that `systemctl status` shows."""
+    if status is None:
+        return "there is no source"
     if not status.is_alive:
         state = f"stuck: {status.why_not_alive}"
     elif status.is_ready:

@@ -21,7 +21,7 @@ from perception.ros.settings import RosSettings
 from perception.sources.source import SourceInfo
 from perception.system.error_text import text_of
 from perception.web.connections import TooManyViewersError
-from perception.web.pictures import Pictures, Published
+from perception.web.pictures import NoMorePicturesError, Pictures, Published
 
 if TYPE_CHECKING:
     from perception.ros.messages import RosEncoder, RosMessage
@@ -71,6 +71,10 @@ class Foxglove:
         """A WebSocket at the address of the page."""
         return WebSocketRoute("/", self._serve)
 
+    def close(self) -> None:
+        """Encode no more; from any thread."""
+        self._worker.shutdown(wait=False, cancel_futures=True)
+
     async def _serve(self, socket: WebSocket) -> None:
         spoken = next((name for name in SUBPROTOCOLS if name in socket.scope["subprotocols"]), None)
         if spoken is None:
@@ -86,7 +90,10 @@ class Foxglove:
             await _refuse(socket, HTTPStatus.NOT_IMPLEMENTED, needed)
             return
         try:
-            with self._viewing(socket.scope), suppress(WebSocketDisconnect, TimeoutError):
+            with (
+                self._viewing(socket.scope),
+                suppress(WebSocketDisconnect, TimeoutError, NoMorePicturesError),
+            ):
                 await socket.accept(spoken)
                 await self._talk(socket, encoder)
         except TooManyViewersError:
@@ -184,7 +191,11 @@ class Foxglove:
         return await asyncio.shield(task)  # one client that goes takes it from no other
 
     async def _in_worker(self, call: Callable[..., Any], *arguments: Any) -> Any:
-        return await asyncio.get_running_loop().run_in_executor(self._worker, call, *arguments)
+        try:
+            made = asyncio.get_running_loop().run_in_executor(self._worker, call, *arguments)
+        except RuntimeError:  # it is closed
+            raise NoMorePicturesError from None
+        return await made
 
 
 def _encoded(encoder: RosEncoder, published: Published, topic: str) -> RosMessage | None:

@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from html import escape
+from functools import cache
 from importlib.resources import files
+from typing import Final
 
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
-POLICY = (
-    "default-src 'none'; img-src 'self'; frame-src 'self'; style-src 'unsafe-inline'; frame-ancestors 'self'"
+POLICY: Final = (
+    "default-src 'none'; img-src 'self'; frame-src 'self'; connect-src 'self'; "
+    "style-src 'unsafe-inline'; script-src 'unsafe-inline'; frame-ancestors 'self'"
 )
 
 
-def grid_route(names: Sequence[str]) -> Route:
-    """`/`, for these sources."""
-    frames = "\n".join(
-        f'<iframe src="/{escape(name)}/?tile" title="{escape(name)}" loading="eager"></iframe>'
-        for name in names
-    )
-    text = files("perception.web").joinpath("grid.html").read_text().replace("<!-- sources -->", frames)
+def grid_route() -> Route:
+    """`/`, which asks `/sources` what there is to show."""
 
     async def grid(_: Request) -> Response:
-        return HTMLResponse(text, headers={"Content-Security-Policy": POLICY})
+        return HTMLResponse(_text(), headers={"Content-Security-Policy": POLICY})
 
     return Route("/", grid)
+
+
+@cache
+def _text() -> str:
+    return files("perception.web").joinpath("grid.html").read_text()

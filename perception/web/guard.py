@@ -12,12 +12,14 @@ from urllib.parse import urlsplit
 
 from starlette.datastructures import MutableHeaders
 from starlette.requests import HTTPConnection
-from starlette.responses import PlainTextResponse, RedirectResponse, Response
+from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from perception.system.time_limits import HTTP_WRITE_LIMIT_S
 from perception.web.address import is_own_host
+from perception.web.answers import text_answer
 from perception.web.connections import Connections
+from perception.web.sources_api import CHANGES, PATH
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +32,10 @@ DESKTOP: Final = "file://"
 _OTHER_HOST: Final = "the name in Host is not this node's; --http-hosts adds names"
 _OTHER_ORIGIN: Final = "a page of another site may not look through this node"
 _NO_TOKEN: Final = "a token is needed: open the address that the node printed when it started"
+_FIXED: Final = "the sources of this node are fixed; it allows changes with --http-sources KIND …"
+_NO_BEARER: Final = (
+    "changes need the token that the node printed when it started, in a header: Authorization: Bearer TOKEN"
+)
 _LOOKING_ON: Final = frozenset({"GET", "HEAD"})
 
 
@@ -45,13 +51,21 @@ class Guard:
             none.
         cookie: its name, which no other node on this machine uses.
         connections: those of the server.
+        change_token: of changes to the sources, as `Authorization: Bearer` alone, which no page of another
+            site can send; None allows none.
     """
 
     def __init__(
-        self, app: ASGIApp, names: Collection[str], token: str | None, cookie: str, connections: Connections
+        self,
+        app: ASGIApp,
+        names: Collection[str],
+        token: str | None,
+        cookie: str,
+        connections: Connections,
+        change_token: str | None = None,
     ) -> None:
         self._app, self._names, self._token = app, names, token
-        self._cookie, self._connections = cookie, connections
+        self._cookie, self._connections, self._change_token = cookie, connections, change_token
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, within the limit of time for each part of the answer."""
@@ -95,42 +109,52 @@ class Guard:
         if scope["type"] == "websocket":
             if not (_is_own_origin(request) or self._is_in_query(request)):
                 return text_answer(HTTPStatus.FORBIDDEN, _OTHER_ORIGIN)
+        elif scope["method"] in CHANGES and scope["path"].startswith(f"{PATH}/"):
+            return self._refusal_of_change(request)
         elif scope["method"] not in _LOOKING_ON:
-            refusal = text_answer(HTTPStatus.METHOD_NOT_ALLOWED)
-            refusal.headers["Allow"] = "GET, HEAD"
-            return refusal
+            return _only_to_look_at()
         if scope["path"] in OPEN_PATHS or self._token is None:
             return None
         if self._is_in_query(request) and scope["type"] == "http" and scope["path"] == PAGE:
             moved = RedirectResponse(PAGE, HTTPStatus.SEE_OTHER)
             moved.set_cookie(self._cookie, self._token, httponly=True, samesite="strict")
             return moved
-        given = (
-            request.query_params.get("token"),
-            request.cookies.get(self._cookie),
-            request.headers.get("Authorization", "").removeprefix("Bearer "),
-        )
-        if any(self._is_token(text) for text in given):
-            return None
-        refusal = text_answer(HTTPStatus.UNAUTHORIZED, _NO_TOKEN)
-        refusal.headers["WWW-Authenticate"] = "Bearer"
-        return refusal
+        given = (request.query_params.get("token"), request.cookies.get(self._cookie), _bearer(request))
+        return None if any(_is_same(text, self._token) for text in given) else _unauthorized(_NO_TOKEN)
 
-    def _is_token(self, text: str | None) -> bool:
-        if not text or not self._token:
-            return False
-        return hmac.compare_digest(text.encode(), self._token.encode())
+    def _refusal_of_change(self, request: HTTPConnection) -> Response | None:
+        if self._change_token is None:
+            return _only_to_look_at(_FIXED)
+        return None if _is_same(_bearer(request), self._change_token) else _unauthorized(_NO_BEARER)
 
     def _is_in_query(self, request: HTTPConnection) -> bool:
-        return self._is_token(request.query_params.get("token"))
+        return _is_same(request.query_params.get("token"), self._token)
+
+
+def _bearer(request: HTTPConnection) -> str:
+    return request.headers.get("Authorization", "").removeprefix("Bearer ")
+
+
+def _is_same(given: str | None, token: str | None) -> bool:
+    """Whether a token was given, and the right one."""
+    if not given or not token:
+        return False
+    return hmac.compare_digest(given.encode(), token.encode())
+
+
+def _only_to_look_at(why: str = "") -> Response:
+    refusal = text_answer(HTTPStatus.METHOD_NOT_ALLOWED, why)
+    refusal.headers["Allow"] = "GET, HEAD"
+    return refusal
+
+
+def _unauthorized(why: str) -> Response:
+    refusal = text_answer(HTTPStatus.UNAUTHORIZED, why)
+    refusal.headers["WWW-Authenticate"] = "Bearer"
+    return refusal
 
 
 def _is_own_origin(request: HTTPConnection) -> bool:
     """Whether no page of another site asks: browsers let those open WebSockets anywhere."""
     origin = request.headers.get("Origin")
     return origin in (None, DESKTOP) or urlsplit(str(origin)).netloc == request.headers.get("Host")
-
-
-def text_answer(status: HTTPStatus, text: str = "") -> PlainTextResponse:
-    """One line of text, the name of the status without another; also to who asks for a WebSocket."""
-    return PlainTextResponse((text or status.phrase) + "\n", status)

@@ -21,7 +21,7 @@ from perception.system.redaction import redacted_line
 from perception.system.time_limits import VIEWER_LIMIT_S
 from perception.telemetry.health import HealthReport
 from perception.web.connections import Connections, TooManyViewersError
-from perception.web.pictures import Pictures, Published
+from perception.web.pictures import NoMorePicturesError, Pictures, Published
 from perception.web.views import VIEWS, View
 
 STATE_EVERY_S: Final = 0.2
@@ -33,6 +33,8 @@ STATUS_EVERY_S: Final = 1.0
 PICTURE_WAIT_S: Final = 5.0
 """How long `/frame.jpg` waits for one that is newer."""
 BOUNDARY: Final = b"frame"
+_GONE: Final = (WebSocketDisconnect, TimeoutError, NoMorePicturesError)
+"""The viewer, or what it looked at."""
 _POLICY: Final = (
     "default-src 'none'; img-src blob:; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
     "connect-src 'self' ws: wss:; frame-ancestors 'self'"
@@ -74,7 +76,7 @@ class LivePage:
         The message begins with the header's length, in four bytes.
         """
         try:
-            with self._connections.viewing(socket.scope), suppress(WebSocketDisconnect, TimeoutError):
+            with self._connections.viewing(socket.scope), suppress(*_GONE):
                 await socket.accept()
                 await self._show(socket)
         except TooManyViewersError:
@@ -87,6 +89,7 @@ class LivePage:
         while (view := await _asked_view(socket)) in (*VIEWS, None):
             if view is None:
                 await asyncio.sleep(HIDDEN_EVERY_S)
+                self._pictures.check()
                 await socket.send_bytes(self._message(self._pictures.latest, None, b""))
                 continue
             seen = seen if view == shown else -1
@@ -126,7 +129,7 @@ class LivePage:
 
     async def _parts(self, request: Request, view: View) -> AsyncIterator[bytes]:
         """The boundary stands behind each picture: browsers show one when the next part begins."""
-        with suppress(TooManyViewersError), self._connections.viewing(request.scope):
+        with suppress(TooManyViewersError, NoMorePicturesError), self._connections.viewing(request.scope):
             yield b"--" + BOUNDARY + b"\r\n"
             seen = -1
             while True:
@@ -145,7 +148,13 @@ class LivePage:
             return _unknown_view()
         if not after.removeprefix("-").isdecimal() or len(after) > 18:
             return PlainTextResponse("after is not a number\n", HTTPStatus.BAD_REQUEST)
-        published = await self._pictures.after(int(after), PICTURE_WAIT_S)
+        try:
+            return await self._picture_after(int(after), view)
+        except NoMorePicturesError:
+            return PlainTextResponse("no more pictures\n", HTTPStatus.SERVICE_UNAVAILABLE)
+
+    async def _picture_after(self, number: int, view: View) -> Response:
+        published = await self._pictures.after(number, PICTURE_WAIT_S)
         held_ms = self._pictures.held_ms
         if published is None or held_ms is None or held_ms > self._pictures.held_limit_ms:
             why = (

@@ -25,6 +25,10 @@ CERTAINTY_EVERY_S, CERTAINTY_OVER_S = 0.5, 60.0
 """The lowest certainty of each half second, over the last minute."""
 
 
+class NoMorePicturesError(Exception):
+    """The run has ended, or is shown no more."""
+
+
 class Published(NamedTuple):
     """An output, and the how manyth of the run it is."""
 
@@ -46,6 +50,7 @@ class Pictures:
         self._info, self._clock_ns = info, clock_ns
         self._latest: Published | None = None
         self._waiting: set[asyncio.Event] = set()
+        self._is_over = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._encoding: dict[View, tuple[int, asyncio.Task[bytes]]] = {}
         self._encoder = ThreadPoolExecutor(1, "pictures", give_way, (NICE_OF_VIEWS,))
@@ -60,24 +65,30 @@ class Pictures:
 
     def record(self, output: OutputItem) -> None:
         """Take an output that goes to the sinks; called by the publisher."""
-        number = self._latest.number + 1 if self._latest else 0
+        latest = self._latest
+        number = latest.number + 1 if latest else 0
         if isinstance(output, Prediction):
             self._published_ns.append(output.published_ns)
         self._note_certainty(output)
         self._latest = Published(number, output)
-        if self._waiting and self._loop is not None:
-            with suppress(RuntimeError):  # the server has ended
-                self._loop.call_soon_threadsafe(self._wake)
+        self._wake_all()
 
     async def after(self, number: int, wait_s: float) -> Published | None:
-        """The newest output, if it is newer than one of that number; else the next, or None in time."""
+        """The newest output, if it is newer than one of that number; else the next, or None in time.
+
+        Raises:
+            NoMorePicturesError: once closed.
+        """
+        self.check()
         self._loop = asyncio.get_running_loop()
         is_there = asyncio.Event()
         self._waiting.add(is_there)  # before a look at the newest, so that none is missed
         try:
-            if self._latest is None or self._latest.number <= number:
+            latest = self._latest
+            if latest is None or latest.number <= number:
                 async with asyncio.timeout(wait_s):
                     await is_there.wait()
+            self.check()
             return self._latest
         except TimeoutError:
             return None
@@ -111,8 +122,12 @@ class Pictures:
         return await self._encode(record, "overlay")
 
     async def _encode(self, output: OutputItem, view: View) -> bytes:
+        try:
+            made = asyncio.get_running_loop().run_in_executor(self._encoder, jpeg_of, output, view)
+        except RuntimeError:  # it is closed
+            raise NoMorePicturesError from None
         self.encodes += 1
-        return await asyncio.get_running_loop().run_in_executor(self._encoder, jpeg_of, output, view)
+        return await made
 
     @property
     def latest(self) -> Published | None:
@@ -163,9 +178,22 @@ class Pictures:
         """The lowest certainty of each half second of the last minute, oldest first; None without a mask."""
         return [None if it is None else round(it, 3) for _, it in list(self._certainties)]
 
+    def check(self) -> None:
+        """Raise NoMorePicturesError once closed."""
+        if self._is_over:
+            raise NoMorePicturesError
+
     def close(self) -> None:
-        """Encode no more."""
+        """Encode no more, and let nobody wait; from any thread."""
+        self._is_over = True
+        self._latest = None  # which holds shared memory of the source's
         self._encoder.shutdown(wait=False, cancel_futures=True)
+        self._wake_all()
+
+    def _wake_all(self) -> None:
+        if self._waiting and self._loop is not None:
+            with suppress(RuntimeError):  # the server has ended
+                self._loop.call_soon_threadsafe(self._wake)
 
     def _wake(self) -> None:
         for event in self._waiting:

@@ -12,24 +12,31 @@ import socket
 from collections.abc import Callable, Collection, Mapping, Sequence
 from http import HTTPStatus
 from threading import Thread
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import uvicorn
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Mount, Route, Router
+from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from perception.metrics.histogram import Histogram
 from perception.system.redaction import redacted_line
 from perception.telemetry.health import HealthReport
 from perception.web.address import EndpointsError, is_loopback, parse_address, reachable_host
+from perception.web.answers import text_answer
+from perception.web.changes import ChangeableSources
 from perception.web.connections import CONNECTIONS, Connections, NodeProtocol
 from perception.web.grid import grid_route
-from perception.web.guard import Guard, text_answer
+from perception.web.guard import Guard
 from perception.web.live import LivePage
 from perception.web.pictures import Pictures
 from perception.web.settings import NO_TOKEN
+from perception.web.sources_api import SourcesApi
+
+if TYPE_CHECKING:
+    from perception.telemetry.prometheus import NodeCollector
 
 HEAD_LIMIT_BYTES: Final = 8192
 MESSAGE_LIMIT_BYTES: Final = 65536
@@ -70,14 +77,24 @@ class Endpoints:
     - `/readyz`: 200 only while masks are fresh; otherwise 503 and the reason.
     - `/metrics`: in Prometheus' text format, or OpenMetrics if the client accepts it.
 
+    Of several sources `/` shows all, `/NAME/…` has the page and pictures of each, and `/sources` their list.
+
     Args:
         setting: a port on the loopback interface, or `host:port`.
         names: names accepted in `Host` besides addresses, `localhost` and the machine's own; * is any.
         token: of page and pictures; `none` needs none. None is a random one, and none on the loopback
             interface.
+        allows_changes: of the sources, with a token wherever they come from.
     """
 
-    def __init__(self, setting: str, names: Collection[str] = (), token: str | None = None) -> None:
+    def __init__(
+        self,
+        setting: str,
+        names: Collection[str] = (),
+        token: str | None = None,
+        *,
+        allows_changes: bool = False,
+    ) -> None:
         """Raises EndpointsError if the setting is not an address."""
         self._host, self._port = parse_address(setting)
         self._names = (self._host, *names)
@@ -85,35 +102,74 @@ class Endpoints:
             token = NO_TOKEN if is_loopback(self._host) else secrets.token_urlsafe(12)
         self.token = None if token == NO_TOKEN else token
         """That page and pictures need; None if anyone who reaches the address sees them."""
+        self.change_token = (self.token or secrets.token_urlsafe(12)) if allows_changes else None
+        """That changes of the sources need; None allows none."""
         self._connections = Connections()
-        self._pictures: list[Pictures] = []
+        self._served: dict[str | None, Served] = {}
+        self._routers: dict[str | None, Router] = {}
+        self._collectors: dict[str | None, NodeCollector] = {}
+        self._missing: dict[str | None, str] = {}
+        """Why there is nothing to serve of a source that there should be."""
         self._server: uvicorn.Server | None = None
         self._thread: Thread | None = None
 
-    def start(self, served: Sequence[Served]) -> None:
+    def serve(self, one: Served) -> None:
+        """Serve a source, from any thread; its page, where it is the only one, from the start alone."""
+        from perception.telemetry.prometheus import NodeCollector  # only here, because it takes 80 ms
+
+        routes = list(one.more_routes)
+        if one.pictures is not None:
+            routes += LivePage(one.pictures, one.status, self._connections).routes()
+        self._routers[one.name] = _router(routes)
+        self._collectors[one.name] = NodeCollector(one.status, one.age, one.stages)
+        self._served[one.name] = one
+        self._missing.pop(one.name, None)
+
+    def withdraw(self, name: str, missing: str | None = None) -> None:
+        """Serve a source no more, from any thread, and end those who look at it.
+
+        Args:
+            missing: why it is not there, where it should be; None if all is well without it.
+        """
+        if missing is not None:
+            self._missing[name] = missing
+        else:
+            self._missing.pop(name, None)
+        for known in (self._routers, self._collectors):
+            known.pop(name, None)
+        one = self._served.pop(name, None)
+        if one is not None and one.pictures is not None:
+            one.pictures.close()
+
+    def start(self, served: Sequence[Served], sources: ChangeableSources | None = None) -> None:
         """Start to listen.
 
         Args:
             served: a run, or several with names.
+            sources: which they are; None for the only one.
 
         Raises:
             EndpointsError: if the address cannot be listened on.
         """
         listening = self._listen()
-        self._pictures = [one.pictures for one in served if one.pictures is not None]
-        routes: list[BaseRoute] = [
-            Route("/healthz", lambda _: _state(_first(served, lambda status: status.why_not_alive))),
-            Route("/readyz", lambda _: _state(_first(served, lambda status: status.why_not_ready))),
-            Route("/metrics", _metrics(served)),
-        ]
         for one in served:
-            routes += self._routes_of(one)
-        if len(served) > 1:
-            routes.append(grid_route([str(one.name) for one in served]))
+            self.serve(one)
+        routes: list[BaseRoute] = [
+            Route("/healthz", lambda _: _state(self._first(lambda status: status.why_not_alive))),
+            Route("/readyz", lambda _: _state(self._why_not_ready())),
+            Route("/metrics", self._metrics(has_names=sources is not None)),
+        ]
+        if sources is not None:
+            routes += [grid_route(), *SourcesApi(sources).routes(), Mount("/{source}", self._of_source)]
+        else:
+            routes += self._routers[None].routes
         own = {"open_connections": self._connections}
-        router = Router(routes, redirect_slashes=False, default=text_answer(HTTPStatus.NOT_FOUND))
+        guard = Guard(
+            *(_router(routes), self._names, self.token, f"drivable-{self._port}", self._connections),
+            change_token=self.change_token,
+        )
         config = uvicorn.Config(
-            Guard(router, self._names, self.token, f"drivable-{self._port}", self._connections),
+            guard,
             http=type("OwnProtocol", (NodeProtocol,), own),
             ws=WebSocketsSansIOProtocol,
             ws_max_size=MESSAGE_LIMIT_BYTES,
@@ -161,21 +217,50 @@ class Endpoints:
             self._server.should_exit = self._server.force_exit = True
             self._thread.join(CLOSE_WAIT_S)
             self._server = None
-        for pictures in self._pictures:
-            pictures.close()
+        for one in list(self._served.values()):
+            if one.pictures is not None:
+                one.pictures.close()
 
-    def _routes_of(self, one: Served) -> list[BaseRoute]:
-        routes = list(one.more_routes)
-        if one.pictures is not None:
-            routes += LivePage(one.pictures, one.status, self._connections).routes()
-        if one.name is None:
-            return routes
-        return [
-            Mount(
-                f"/{one.name}",
-                Router(routes, redirect_slashes=False, default=text_answer(HTTPStatus.NOT_FOUND)),
-            )
+    async def _of_source(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The page and pictures of one of several sources, below its name."""
+        router = self._routers.get(scope["path_params"]["source"])
+        await (router or text_answer(HTTPStatus.NOT_FOUND))(scope, receive, send)
+
+    def _first(self, why_not: Callable[[HealthReport], str | None]) -> str | None:
+        """Of the sources of which something is to be said, with their names; None if all is well."""
+        reasons = [
+            (one.name, reason)
+            for one in list(self._served.values())
+            if (reason := why_not(one.status())) is not None
         ]
+        return "; ".join(f"{name}: {reason}" if name else reason for name, reason in reasons) or None
+
+    def _why_not_ready(self) -> str | None:
+        missing = [f"{name}: {why}" for name, why in list(self._missing.items())]
+        others = self._first(lambda status: status.why_not_ready)
+        reasons = [*missing, *([others] if others else [])]
+        if not self._served and not reasons:
+            return "there is no source"
+        return "; ".join(reasons) or None
+
+    def _metrics(self, *, has_names: bool) -> Callable[[Request], Response]:
+        # Imported only here, because it takes 80 ms.
+        from prometheus_client import CollectorRegistry
+        from prometheus_client.exposition import choose_encoder
+
+        from perception.telemetry.prometheus import SourcesCollector
+
+        registry = CollectorRegistry(auto_describe=False)
+        if has_names:
+            registry.register(SourcesCollector(self._collectors, self._missing))
+        else:
+            registry.register(self._collectors[None])
+
+        def answer(request: Request) -> Response:
+            encode, content_type = choose_encoder(request.headers.get("Accept", ""))
+            return Response(encode(registry), headers={"Content-Type": content_type})
+
+        return answer
 
     def _listen(self) -> socket.socket:
         try:
@@ -212,25 +297,5 @@ def _state(why_not: str | None) -> Response:
     return PlainTextResponse(redacted_line(why_not) + "\n", HTTPStatus.SERVICE_UNAVAILABLE)
 
 
-def _first(served: Sequence[Served], why_not: Callable[[HealthReport], str | None]) -> str | None:
-    """Of the sources of which something is to be said, with their names; None if all is well."""
-    reasons = [(one.name, reason) for one in served if (reason := why_not(one.status())) is not None]
-    return "; ".join(f"{name}: {reason}" if name else reason for name, reason in reasons) or None
-
-
-def _metrics(served: Sequence[Served]) -> Callable[[Request], Response]:
-    # Imported only here, because it takes 80 ms.
-    from prometheus_client import CollectorRegistry
-    from prometheus_client.exposition import choose_encoder
-
-    from perception.telemetry.prometheus import NodeCollector, SourcesCollector
-
-    collectors = {one.name: NodeCollector(one.status, one.age, one.stages) for one in served}
-    registry = CollectorRegistry(auto_describe=False)
-    registry.register(SourcesCollector(collectors) if len(served) > 1 else collectors[served[0].name])
-
-    def answer(request: Request) -> Response:
-        encode, content_type = choose_encoder(request.headers.get("Accept", ""))
-        return Response(encode(registry), headers={"Content-Type": content_type})
-
-    return answer
+def _router(routes: Sequence[BaseRoute]) -> Router:
+    return Router(routes, redirect_slashes=False, default=text_answer(HTTPStatus.NOT_FOUND))

@@ -25,6 +25,10 @@ class HttpSettings(Checked):
     http_token: Annotated[str, "TEXT|none"] | None = None
     """Token that page and pictures require; by default a random one, and none on the loopback interface.
     `none` lets anyone who reaches the address see them."""
+    http_sources: Annotated[tuple[str, ...], "KIND …"] = ()
+    """Kinds of sources that may be added over HTTP, such as camera and stream. With any, sources are added,
+    restarted and removed while the node runs (PUT and DELETE /sources/NAME, with the token), and it runs
+    until it is stopped."""
     open: bool = False
     """Open the live page in the desktop's browser."""
 
@@ -34,7 +38,9 @@ class HttpSettings(Checked):
             parse_address(self.http)
         if self.http_token is not None and not _TOKEN.fullmatch(self.http_token):
             raise ValueError("http_token is empty or has characters other than letters, digits and . _ ~ -")
-        for name in ("http_token", "open"):
+        if self.http_sources and self.http_token == NO_TOKEN:
+            raise ValueError("http_sources needs a token; leave http_token none out")
+        for name in ("http_token", "http_sources", "open"):
             if getattr(self, name) and self.http is None:
                 raise ValueError(f"{name} is for the live page; add --http 8080")
         super().__post_init__()

@@ -66,8 +66,10 @@ def test_sources_have_names(typed: list[str], meant: list[tuple[str | None, str]
         (["a.mp4", "b.mp4", "--jsonl", "-"], "jsonl is -, for several sources; put {source} into it"),
         (["a.mp4", "b.mp4", "--mqtt", "mqtt://b/t"], "mqtt is mqtt://b/t, for several sources"),
         (["a.mp4", "--sources", "[{source: b}]"], "source a.mp4 and sources are both given; leave one"),
-        (["--sources", "[{source: a, name: a/b}]"], "the name 'a/b' of a source; letters, digits, - and _"),
+        (["--sources", "[{source: a, name: a/b}]"], "the name 'a/b' of a source; up to 64 letters, digits"),
         (["--sources", "[{name: a}]"], "source"),
+        (["metrics.mp4", "b.mp4"], "a source is called metrics, as an address of the node; name it"),
+        (["a-b=1.mp4", "a_b=2.mp4"], "sources a-b and a_b would have the same topics; rename one"),
         (["a.mp4", "--rate_limit", "0"], "rate_limit_hz is 0.0; it must be above 0"),
     ],
 )  # fmt: skip
@@ -179,14 +181,14 @@ def site(clips: list[Path]) -> Iterator[Callable[[str], tuple[int, str]]]:
 
 
 def test_page_metrics_and_health_are_of_every_source(site: Callable[[str], tuple[int, str]]) -> None:
-    grid, healthy = site("/"), site("/healthz")
+    grid, listed, healthy = site("/"), site("/sources"), site("/healthz")
     pages = {
         path: site(path)[0] for path in ("/front/", "/left/frame.jpg", "/right/", "/frame.jpg", "/nowhere")
     }
     metrics = site("/metrics")[1]
 
     assert grid[0] == 200
-    assert re.findall(r'iframe src="([^"]+)"', grid[1]) == ["/front/?tile", "/left/?tile"]
+    assert [one["name"] for one in json.loads(listed[1])["sources"]] == ["front", "left"]
     assert healthy == (200, "ok\n")
     assert pages == {
         "/front/": 200,
@@ -198,6 +200,7 @@ def test_page_metrics_and_health_are_of_every_source(site: Callable[[str], tuple
     published = re.findall(r'drivable_frames_published_total\{source="(\w+)"\}', metrics)
     assert set(published) == {"front", "left"}
     assert metrics.count("# TYPE drivable_frame_age_seconds histogram") == 1
+    assert re.findall(r"^drivable_memory_resident_bytes(.*?) ", metrics, re.MULTILINE) == [""]
 
 
 @pytest.mark.parametrize(("limit_hz", "taken"), [(5.0, [0, 5, 10, 15]), (10.0, [0, 3, 5, 8, 10, 13, 15, 18])])

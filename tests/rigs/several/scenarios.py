@@ -1,11 +1,14 @@
-"""Four cameras of 1280x720 in one node: all well, and with one that floods, freezes or loses its reader."""
+"""Four cameras of 1280x720 in one node: all well, and with one that gives trouble, or comes and goes."""
 
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import time
+import urllib.request
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -30,6 +33,8 @@ KILLS: Final = 20
 ROUNDS: Final = 4
 CLIP_FRAMES: Final = 1200
 ASKED: Final = f">= {LEAST_HZ:g} masks a second of each, within {FAIR:.0%}, p99 age <= {P99_MS:g} ms"
+HELD: Final = "processes, threads, descriptors, shared memory"
+CHANGES: Final = 50
 OTHERS: Final = f"the others: {ASKED}; nothing leaked"
 
 
@@ -44,10 +49,11 @@ class Served:
 class Node:
     """A node with several cameras that is running."""
 
-    def __init__(self, folder: Path, cameras: Cameras, names: Sequence[str]) -> None:
-        self._folder, self._names = folder, names
+    def __init__(self, folder: Path, cameras: Cameras, names: Sequence[str], *more: str) -> None:
+        self._folder, self._names, self.log = folder, names, folder / "log"
         sources = [cameras.source(name) for name in names]
-        self.process = start([*sources, *MODEL, "--jsonl", f"{folder}/{{source}}.jsonl"], folder / "log")
+        outputs = ["--jsonl", f"{folder}/{{source}}.jsonl"]
+        self.process = start([*sources, *MODEL, *outputs, *more], self.log)
         wait_until(lambda: all(len(self.records(name)) > 20 for name in names), START_LIMIT_S)
         self.own = psutil.Process(self.process.pid)
 
@@ -55,9 +61,11 @@ class Node:
         """All of one camera so far."""
         return records(self._folder / f"{name}.jsonl")
 
-    def held(self) -> tuple[int, int, int]:
-        """Processes, threads and descriptors."""
-        return len(self.own.children(recursive=True)), self.own.num_threads(), self.own.num_fds()
+    def held(self) -> tuple[int, int, int, int]:
+        """Processes, threads, descriptors and pieces of shared memory."""
+        maps = [it.path for it in self.own.memory_maps()]
+        shared = sum("/dev/shm" in path or "memfd" in path for path in maps)
+        return len(self.own.children(recursive=True)), self.own.num_threads(), self.own.num_fds(), shared
 
     def served(self, seconds: float, meanwhile: Callable[[], None] = lambda: None) -> dict[str, Served]:
         """What every camera gets within some seconds."""
@@ -84,9 +92,12 @@ class Node:
 
 
 @contextmanager
-def _node(rates_hz: Mapping[str, float]) -> Iterator[tuple[Node, Cameras]]:
+def _node(
+    rates_hz: Mapping[str, float], names: Sequence[str] = NAMES, *more: str
+) -> Iterator[tuple[Node, Cameras]]:
+    """A node with the cameras of these names."""
     with TemporaryDirectory() as name, Cameras(rates_hz) as cameras:
-        node = Node(Path(name), cameras, list(rates_hz))
+        node = Node(Path(name), cameras, names, *more)
         try:
             yield node, cameras
         finally:
@@ -116,9 +127,7 @@ def _with_one_bad(
         wait_until(lambda: node.records(BAD)[-1]["mask"] is not None, START_LIMIT_S)
         after, status = node.held(), node.end()
     bad = served.pop(BAD)
-    more = (
-        f"it {bad.hz:.1f}/s; processes, threads, descriptors {before} before, {after} after; status {status}"
-    )
+    more = f"it {bad.hz:.1f}/s; {HELD} {before} before, {after} after; status {status}"
     return _line(fault, OTHERS, served, {"leak": after == before, "status": status == 0}, more)
 
 
@@ -155,6 +164,53 @@ def killed() -> Line:
 
 def _new(node: Node, known: set[int]) -> psutil.Process | None:
     return next((child for child in node.own.children() if child.pid not in known), None)
+
+
+def changes() -> Line:
+    """One of them is added, restarted and removed over HTTP, 50 times."""
+    others = [name for name in NAMES if name != BAD]
+    more = ("--http", "0", "--http-sources", "stream", "--min_free_mb", "0")
+    held: list[tuple[int, ...]] = []
+    statuses: Counter[int] = Counter()
+    with _node(dict.fromkeys(NAMES, RATE_HZ), others, *more) as (node, cameras):
+        port, token = _said(node, r"on port (\d+)"), _said(node, r"token for /sources: (\S+)")
+
+        def ask(method: str, body: str | None = None) -> None:
+            asked = urllib.request.Request(
+                f"http://127.0.0.1:{port}/sources/{BAD}",
+                body.encode() if body else None,
+                {"Authorization": f"Bearer {token}"},
+                method=method,
+            )
+            with urllib.request.urlopen(asked, timeout=60) as answer:
+                statuses[answer.status] += 1
+            if method == "PUT":  # a restart begins another file
+                wait_until(lambda: len(node.records(BAD)) > 1, START_LIMIT_S)
+
+        def change() -> None:
+            for number in range(CHANGES):
+                ask("PUT", json.dumps({"source": cameras.source(BAD).partition("=")[2]}))
+                ask("PUT")
+                ask("DELETE")
+                if number in (0, CHANGES - 1):
+                    time.sleep(1)  # connections end
+                    held.append(node.held())
+
+        served, status = node.served(1.0, change), node.end()
+    checks = {
+        "leak": held[0] == held[-1],
+        "answers": statuses == {201: CHANGES, 200: 2 * CHANGES},
+        "status": status == 0,
+    }
+    seen = f"{HELD} {held[0]} after the first time, {held[-1]} after the last; answers {dict(statuses)}"
+    fault = f"one camera added, restarted and removed over HTTP {CHANGES} times"
+    return _line(fault, OTHERS, served, checks, f"{seen}; status {status}")
+
+
+def _said(node: Node, expression: str) -> str:
+    found = re.search(expression, node.log.read_text())
+    assert found is not None
+    return found[1]
 
 
 def recordings() -> Line:
@@ -198,5 +254,6 @@ SCENARIOS: Final[Mapping[str, Callable[[], Line]]] = {
     "flood": flood,
     "frozen": frozen,
     "killed": killed,
+    "changes": changes,
     "recordings": recordings,
 }
