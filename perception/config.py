@@ -144,7 +144,10 @@ class NodeConfig(
     def of_source(self, own: OwnSettings, name: str) -> NodeConfig:
         """The settings of the run of one of several sources; raises SettingsError as `one_each`."""
         ros = replace(self.ros, prefix=f"{self.ros.prefix}/{topic_of(name)}")
-        of_source = replace(self, sources=[], source_name=name, ros=ros, **own.values)
+        try:
+            of_source = replace(self, sources=[], source_name=name, ros=ros, **own.values)
+        except ValueError as error:
+            raise SettingsError(f"source {name}: {error}") from None
         return replace(of_source, **filled(name, _places(of_source)))
 
     def __post_init__(self) -> None:

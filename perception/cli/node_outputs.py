@@ -8,6 +8,7 @@ import os
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 from typing import Any, Final
 
@@ -54,6 +55,20 @@ def check_outputs(configs: Sequence[NodeConfig], model: Path, settings_files: Se
         _check_own_streams(config)
     for images in of_images:
         _check_images(*images)
+
+
+def check_read_once(configs: Sequence[NodeConfig]) -> None:
+    """Refuse two sources that read the same pipe, of which each would get a part.
+
+    Raises:
+        CollisionError: in one line.
+        SourceError: if a source is none.
+    """
+    specs = [Spec.of(config.source or BUILT_IN) for config in configs]
+    once = [spec.text for spec in specs if SOURCES[spec.kind].is_once]
+    for first, second in combinations(once, 2):
+        if is_same(Path(first), Path(second)):
+            raise CollisionError(f"{second} can be read by one source alone, and {first} is read already")
 
 
 def _of_source(config: NodeConfig, targets: Sequence[Target], is_one_of_several: bool) -> list[Target]:

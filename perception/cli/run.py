@@ -70,7 +70,7 @@ def run(config: NodeConfig, stop: StopSignals | None = None, settings_files: Seq
     problems = sources.conclude(limit_s)
     for problem in problems:
         log.error(problem)
-    return 1 if problems else 0
+    return 1 if problems or sources.had_problems else 0
 
 
 def _loaded(file: Path, config: NodeConfig, *, is_live: bool) -> Engine:
@@ -102,8 +102,7 @@ def _watch(sources: Sources, stop: StopSignals, progress: Progress | None) -> fl
 
     def notify_systemd() -> None:
         if notifier.is_on:  # a report takes the run's lock and reads /proc
-            reports = [run.report() for run in sources.runs]
-            notifier.tick(min(reports, key=lambda report: (report.is_alive, report.is_ready), default=None))
+            notifier.tick(sources.worst_report(), is_stopping=sources.is_ending)
 
     notify_systemd()
     while drained_s < limit_s:
@@ -115,7 +114,7 @@ def _watch(sources: Sources, stop: StopSignals, progress: Progress | None) -> fl
         else:
             time.sleep(TICK_S)
         tick_s = running.tick_ns() / 1e9
-        if not sources.can_change and all(runner.stopping_for_s for runner in left):
+        if sources.is_ending:
             drained_s += tick_s
         elif stop.number is not None:
             sources.stop()

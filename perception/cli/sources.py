@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,7 +15,8 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any, Final
 
 from perception.cli.collisions import CollisionError
-from perception.cli.node_outputs import check_outputs
+from perception.cli.command import describe
+from perception.cli.node_outputs import check_outputs, check_read_once
 from perception.cli.signals import StopSignals
 from perception.cli.source_run import SourceRun
 from perception.cli_config import SettingsError, from_values
@@ -46,6 +48,7 @@ ERRORS: Final = (
 )
 """Why a source cannot be added, each in one line."""
 LOOK_S: Final = 0.1
+OPENING: Final = "is being opened"
 
 
 class Sources:
@@ -66,6 +69,8 @@ class Sources:
         """Make nothing yet; raises SettingsError, or SourceError if a source is none."""
         self._config, self._model, self._settings_files, self._site = config, model, settings_files, site
         self._configs = config.one_each()
+        if self.has_several:
+            check_read_once(self._configs)
         check_outputs(self._configs, model, settings_files)
         self._engine: Engine
         self._cores: BusyCores | None = None
@@ -73,7 +78,11 @@ class Sources:
         """Of what the main thread looks at, while a change takes something away."""
         self._runs: list[SourceRun] = []
         self._missing: dict[str, tuple[NodeConfig, str]] = {}
-        """Sources that could not be started again, and why."""
+        """Sources that should be there and are not, and why: they are being opened, or could not be."""
+        self._ending: SourceRun | None = None
+        """The one that a change ends."""
+        self.had_problems = False
+        """Something went wrong with a source that was removed or restarted."""
         self._names_used: set[str] = set()
         self._opening: SourceRun | None = None
         self.is_changing = False
@@ -93,6 +102,22 @@ class Sources:
         return self._config.has_several
 
     @property
+    def is_ending(self) -> bool:
+        """Whether nothing is to come any more, but what is in flight."""
+        return not self.can_change and all(
+            run.has_ended or run.runner.is_stopping.is_set() for run in self.runs
+        )
+
+    def worst_report(self) -> HealthReport | None:
+        """Of the source that is worst off: a recording that has ended counts only where there is no other.
+
+        One that a change ends does not count.
+        """
+        reports = [run.report() for run in self.runs if run is not self._ending]
+        left = [report for report in reports if not report.has_ended_well] or reports
+        return min(left, key=lambda report: (report.is_alive, report.is_ready), default=None)
+
+    @property
     def can_change(self) -> bool:
         """Whether others may come while the node runs."""
         return bool(self._config.http_sources) and not self._is_stopping
@@ -110,6 +135,9 @@ class Sources:
     def connect(self, engine: Engine) -> None:
         """Connect everything, and listen; raises as `SourceRun.connect` and `Site.start`."""
         self._engine = engine
+        if self.can_change:
+            gc.collect()
+            gc.freeze()  # so that a source's memory is found in no time when it has gone
         if self.has_several:
             self._cores = BusyCores(self._config.threads or usable_cores())
         for run in self._runs:
@@ -159,6 +187,7 @@ class Sources:
         """Say what happened, as `SourceRun.conclude` for every run that there still is."""
         self._site.close()
         self.changes.shutdown(wait=False, cancel_futures=True)
+        gc.unfreeze()
         problems = []
         for run in self.runs:
             run.log_changes(is_over=True)
@@ -168,14 +197,17 @@ class Sources:
 
     def listed(self) -> list[dict[str, Any]]:
         """See `ChangeableSources`."""
-        listed = [
-            _shown(run.config, "ended" if run.has_ended else "running", run.report()) for run in self.runs
-        ]
-        return listed + [
-            _shown(config, "failed", None) | {"reason": why} for config, why in list(self._missing.values())
-        ]
+        runs = self.runs
+        listed = [_shown(run.config, "ended" if run.has_ended else "running", run.report()) for run in runs]
+        there = {run.name for run in runs}
+        for name, (config, why) in list(self._missing.items()):
+            if name not in there:
+                listed.append(
+                    _shown(config, "opening" if why == OPENING else "failed", None) | {"reason": why}
+                )
+        return listed
 
-    def put(self, name: str, settings: Mapping[str, Any] | None) -> bool:
+    def put(self, name: str, settings: Mapping[str, Any] | None) -> tuple[bool, list[str]]:
         """See `ChangeableSources`."""
         with self._changing():
             return self._put(name, settings)
@@ -187,15 +219,24 @@ class Sources:
 
     @contextmanager
     def _changing(self) -> Iterator[None]:
+        """Errors of a change are RefusedError, those that none expects too."""
         self.is_changing = True
         try:
             if self._is_stopping:
                 raise RefusedError(HTTPStatus.SERVICE_UNAVAILABLE, STOPPING)
             yield
+        except RefusedError:
+            raise
+        except Exception as error:
+            if self._is_stopping:
+                raise RefusedError(HTTPStatus.SERVICE_UNAVAILABLE, STOPPING) from error
+            line = describe(error)
+            log.error(line, exc_info=error)
+            raise RefusedError(HTTPStatus.INTERNAL_SERVER_ERROR, line) from error
         finally:
             self.is_changing = False
 
-    def _put(self, name: str, settings: Mapping[str, Any] | None) -> bool:
+    def _put(self, name: str, settings: Mapping[str, Any] | None) -> tuple[bool, list[str]]:
         before = next((run for run in self.runs if run.name == name), None)
         try:
             config = self._config_of(name, settings)
@@ -206,29 +247,35 @@ class Sources:
                     HTTPStatus.FORBIDDEN, f"the source is of kind {kind}, and http_sources allows {allowed}"
                 )
             others = [run.config for run in self.runs if run is not before]
+            others += [missed for missing, (missed, _) in self._missing.items() if missing != name]
+            check_read_once([*others, config])
             check_outputs([*others, config], self._model, self._settings_files)
         except CollisionError as error:
             raise RefusedError(HTTPStatus.CONFLICT, str(error)) from error
         except ERRORS as error:
             raise RefusedError(HTTPStatus.BAD_REQUEST, str(error)) from error
+        except OSError as error:  # of the files of a source
+            raise RefusedError(HTTPStatus.BAD_REQUEST, describe(error)) from error
         was_there = before is not None or name in self._missing
-        if before is not None:
-            self._end(before)
+        if was_there:
+            self._missing[name] = config, OPENING
+        problems = [] if before is None else self._end(before, missing=OPENING)
         try:
             self._begin(config)
-        except ERRORS as error:
+        except (*ERRORS, OSError) as error:
             if self._is_stopping:
                 raise RefusedError(HTTPStatus.SERVICE_UNAVAILABLE, STOPPING) from error
+            line = str(error) if isinstance(error, ERRORS) else describe(error)
             if was_there:
-                self._miss(config, str(error))
-            raise RefusedError(HTTPStatus.UNPROCESSABLE_ENTITY, str(error)) from error
+                self._miss(config, line)
+            raise RefusedError(HTTPStatus.UNPROCESSABLE_ENTITY, line) from error
         except BaseException as error:
             if was_there:
-                self._miss(config, f"{type(error).__name__}: {error}")
+                self._miss(config, describe(error))
             raise
         self._missing.pop(name, None)
         log.info(f"{name}: {'restarted' if was_there else 'added'} over HTTP")
-        return not was_there
+        return not was_there, problems
 
     def _delete(self, name: str) -> list[str]:
         run = next((run for run in self.runs if run.name == name), None)
@@ -275,7 +322,8 @@ class Sources:
             run.start()
         except BaseException:
             run.close()
-            self._site.withdraw(str(run.name))
+            missing = self._missing.get(str(run.name))
+            self._site.withdraw(str(run.name), missing and missing[1])
             raise
         finally:
             self._opening = None
@@ -286,19 +334,27 @@ class Sources:
     def _connect(self, run: SourceRun) -> None:
         run.connect(self._engine, self._site.listeners(run.info, run.name), self._cores)
 
-    def _end(self, run: SourceRun) -> list[str]:
-        """End a run in good order, within the limit; gives what went wrong with it."""
+    def _end(self, run: SourceRun, missing: str | None = None) -> list[str]:
+        """End a run in good order, within the limit; gives what went wrong with it.
+
+        Args:
+            missing: as of `Site.withdraw`.
+        """
+        self._ending = run
         run.runner.stop()
         end_s = time.monotonic() + DRAIN_LIMIT_S
         while not run.has_ended and time.monotonic() < end_s:
             run.runner.wait(LOOK_S)
         with self._lock:
             self._runs.remove(run)
-        self._site.withdraw(str(run.name))
+        self._ending = None
+        self._site.withdraw(str(run.name), missing)
         run.log_changes(is_over=True)
         problems = run.conclude(DRAIN_LIMIT_S)
         for problem in problems:
             log.error(f"{run.name}: {problem}")
+        self.had_problems |= bool(problems)
+        gc.collect()  # a run's parts know each other, and hold the memory of its pictures
         return problems
 
     def _miss(self, config: NodeConfig, why: str) -> None:

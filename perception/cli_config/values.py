@@ -6,6 +6,7 @@ So `source: 0` is a text, `duration: 1:30` are seconds, `1e3` is a number, and `
 from __future__ import annotations
 
 import math
+import os
 import re
 import types
 from collections.abc import Iterator, Mapping
@@ -147,6 +148,8 @@ def missing(kind: type[Any], values: Mapping[str, Any]) -> list[str]:
 
 def made(kind: type[Settings], values: Mapping[str, Any]) -> Settings:
     """The dataclass of these values, of `typed_group`; raises what its own checks do."""
+    if gaps := missing(kind, values):
+        raise SettingsError(f"{' and '.join(gaps)} {'is' if len(gaps) == 1 else 'are'} missing")
     hints = get_type_hints(kind)
     return kind(**{name: _made_as(hints[name], value) for name, value in values.items()})
 
@@ -282,9 +285,19 @@ def _as_text(node: yaml.ScalarNode, place: Place) -> str:
         place.refuse(
             node, "contains a control character: \\ begins one in double quotes, but not in single quotes"
         )
+    if "\0" in value or not _is_encodable(value):
+        place.refuse(node, "contains a character that no name can have")
     if _WINDOWS_PATH.match(value) and system != "nt":
         place.refuse(node, f"is {_cut(value)}, a Windows path; on this system paths are written with /")
     return str(Path(value).expanduser()) if value.startswith("~/") else value
+
+
+def _is_encodable(text: str) -> bool:
+    try:
+        os.fsencode(text)
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _as_bool(text: str, name: str) -> bool:

@@ -37,6 +37,8 @@ def load_calibration(path: Path | str, frame_wh: tuple[int, int] | None = None) 
         return _loaded(Path(path), frame_wh)
     except CalibrationError as error:
         raise type(error)(f"{path}: {error}") from None
+    except OSError as error:  # no name of a file, as one that is too long
+        raise CalibrationError(f"{str(path)[:80]}: cannot be read: {error.strerror}") from None
 
 
 def save_calibration(

@@ -72,11 +72,15 @@ def load_ignore_file(file: Path) -> IgnoreFile:
     Raises:
         SettingsError: in one line, if it is none, or if it ignores nothing or nearly all.
     """
-    if file.is_dir():
+    try:
+        is_folder, is_device = file.is_dir(), file.exists() and not file.is_file()
+    except OSError as error:  # no name of a file, as one that is too long
+        raise SettingsError(f"{str(file)[:80]}: cannot be read: {error.strerror}") from None
+    if is_folder:
         raise SettingsError(
             f"{file}: is a folder; --ignore takes a PNG, a YAML or JSON file of polygons, or auto"
         )
-    if file.exists() and not file.is_file():
+    if is_device:
         raise SettingsError(f"{file}: is no file to ignore by, but a device or a pipe")
     is_text = file.suffix.lower() in _TEXTS
     pixels = _drawn(file) if is_text else _decoded(file)

@@ -26,6 +26,7 @@ class Phase(StrEnum):
 
     RUNNING = "running"
     STOPPING = "stopping"
+    ENDED = "ended"
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,7 @@ class HealthReport:
         """Why this node's masks must not be used now, in one line; None while they are fresh."""
         if self.dead_end is not None:
             return self.dead_end
-        if self.phase is Phase.STOPPING:
+        if self.phase is not Phase.RUNNING:
             return str(self.phase)
         if self.camera_state is None:
             return "nothing has been published yet"
@@ -127,6 +128,11 @@ class HealthReport:
         if self.fresh_age_s > self.fresh_limit_s:
             return f"no mask was published for {self.fresh_age_s:.1f} s"
         return None
+
+    @property
+    def has_ended_well(self) -> bool:
+        """Whether it came to its end, as a recording does, and nothing stopped it."""
+        return self.phase is Phase.ENDED and self.dead_end is None
 
     @property
     def is_alive(self) -> bool:

@@ -56,6 +56,7 @@ class HealthReporter:
         period_ns = period_ns_of(self._source, info)
         silence_s = silence_ns_of(self._source, info, freshness) / 1e9
         is_stopping = runner.is_stopping.is_set()
+        phase = Phase.ENDED if runner.wait(0) else Phase.STOPPING if is_stopping else Phase.RUNNING
         errors = [str(RunError(stage, error)) for stage, error in list(runner.errors)]
         # a live run goes on without a sink
         ending = [error for error in errors if not (info.is_live and error.startswith("sink "))]
@@ -65,7 +66,7 @@ class HealthReporter:
             provider=engine.provider,
             engine_state=engine_state or engine.state,
             engine_reason=engine_reason,
-            phase=Phase.STOPPING if is_stopping else Phase.RUNNING,
+            phase=phase,
             camera_state=camera_state,
             camera_reason=camera_reason,
             fresh_age_s=None if fresh_ns is None else (now_ns - fresh_ns) / 1e9,

@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from perception.frame import EngineState
 from perception.system.redaction import redacted_line
 from perception.system.time_limits import STARTING_LIMIT_S
-from perception.telemetry.health import HealthReport, Phase
+from perception.telemetry.health import HealthReport
 
 STATUS_EVERY_S = 5.0
 
@@ -52,13 +52,14 @@ class SystemdNotifier:
         """Whether systemd expects notifications."""
         return self._socket is not None
 
-    def tick(self, status: HealthReport | None) -> None:
+    def tick(self, status: HealthReport | None, *, is_stopping: bool = False) -> None:
         """Send what is due; call it at least every half second.
 
         A watchdog of less than 2 seconds would leave no margin between two ticks.
 
         Args:
             status: None of a node that has no source, and waits for one.
+            is_stopping: the node is about to end.
         """
         if self._socket is None:
             return
@@ -67,7 +68,7 @@ class SystemdNotifier:
         self._is_ready |= status is None or status.is_ready
         if self._is_ready:
             self._once("READY=1")
-        if status is not None and status.phase is Phase.STOPPING:
+        if is_stopping:
             self._once("STOPPING=1")
         if is_alive and self._is_heartbeat_due(now_s) and self._send("WATCHDOG=1"):
             self._heartbeat_due_s = now_s + self._heartbeat_s

@@ -34,11 +34,11 @@ class ChangeableSources(Protocol):
     def listed(self) -> Sequence[Mapping[str, Any]]:
         """What is known of each, ready for JSON; called from any thread."""
 
-    def put(self, name: str, settings: Mapping[str, Any] | None) -> bool:
+    def put(self, name: str, settings: Mapping[str, Any] | None) -> tuple[bool, Sequence[str]]:
         """Add or replace a source; without settings restart it.
 
         Returns:
-            Whether it is a new one.
+            Whether it is a new one; and what went wrong with the one before, a line each.
 
         Raises:
             RefusedError: if it cannot be; what was there may have ended then.

@@ -132,7 +132,8 @@ class Guard:
 
 
 def _bearer(request: HTTPConnection) -> str:
-    return request.headers.get("Authorization", "").removeprefix("Bearer ")
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
 
 
 def _is_same(given: str | None, token: str | None) -> bool:

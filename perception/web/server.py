@@ -155,7 +155,7 @@ class Endpoints:
         for one in served:
             self.serve(one)
         routes: list[BaseRoute] = [
-            Route("/healthz", lambda _: _state(self._first(lambda status: status.why_not_alive))),
+            Route("/healthz", lambda _: _state(self._why_not_alive())),
             Route("/readyz", lambda _: _state(self._why_not_ready())),
             Route("/metrics", self._metrics(has_names=sources is not None)),
         ]
@@ -226,22 +226,19 @@ class Endpoints:
         router = self._routers.get(scope["path_params"]["source"])
         await (router or text_answer(HTTPStatus.NOT_FOUND))(scope, receive, send)
 
-    def _first(self, why_not: Callable[[HealthReport], str | None]) -> str | None:
-        """Of the sources of which something is to be said, with their names; None if all is well."""
-        reasons = [
-            (one.name, reason)
-            for one in list(self._served.values())
-            if (reason := why_not(one.status())) is not None
-        ]
-        return "; ".join(f"{name}: {reason}" if name else reason for name, reason in reasons) or None
+    def _why_not_alive(self) -> str | None:
+        reasons = {one.name: one.status().why_not_alive for one in list(self._served.values())}
+        return "; ".join(_with_names(reasons)) or None
 
     def _why_not_ready(self) -> str | None:
+        """A source that has come to its end does not count beside others; alone it is not ready."""
         missing = [f"{name}: {why}" for name, why in list(self._missing.items())]
-        others = self._first(lambda status: status.why_not_ready)
-        reasons = [*missing, *([others] if others else [])]
-        if not self._served and not reasons:
+        statuses = {one.name: one.status() for one in list(self._served.values())}
+        left = {name: status for name, status in statuses.items() if not status.has_ended_well} or statuses
+        others = _with_names({name: status.why_not_ready for name, status in left.items()})
+        if not statuses and not missing:
             return "there is no source"
-        return "; ".join(reasons) or None
+        return "; ".join([*missing, *others]) or None
 
     def _metrics(self, *, has_names: bool) -> Callable[[Request], Response]:
         # Imported only here, because it takes 80 ms.
@@ -295,6 +292,11 @@ def _state(why_not: str | None) -> Response:
     if why_not is None:
         return PlainTextResponse("ok\n")
     return PlainTextResponse(redacted_line(why_not) + "\n", HTTPStatus.SERVICE_UNAVAILABLE)
+
+
+def _with_names(reasons: Mapping[str | None, str | None]) -> list[str]:
+    """Of the sources of which something is to be said."""
+    return [f"{name}: {reason}" if name else reason for name, reason in reasons.items() if reason]
 
 
 def _router(routes: Sequence[BaseRoute]) -> Router:

@@ -61,13 +61,13 @@ class SourcesApi:
         name = request.path_params["name"]
         try:
             settings = _settings_in(await _body(request))
-            is_new = await self._change(self._sources.put, name, settings)
+            is_new, problems = await self._change(self._sources.put, name, settings)
         except RefusedError as error:
             return text_answer(error.status, str(error))
-        shown = await asyncio.to_thread(self._show, request)
-        if is_new and shown.status_code == HTTPStatus.OK:
-            shown.status_code = HTTPStatus.CREATED
-        return shown
+        listed = await asyncio.to_thread(self._sources.listed)
+        shown = next((dict(one) for one in listed if one["name"] == name), {"name": name})
+        shown["problems"] = [redacted_line(it) for it in problems]
+        return JSONResponse(shown, HTTPStatus.CREATED if is_new else HTTPStatus.OK)
 
     async def _delete(self, request: Request) -> Response:
         name = request.path_params["name"]

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from threading import Thread
@@ -21,6 +23,8 @@ import psutil
 import pytest
 from web_server import serving
 
+from perception.cli.collisions import CollisionError
+from perception.cli.node_outputs import check_read_once
 from perception.cli_config import SettingsError
 from perception.config import NodeConfig
 from perception.synthetic import DriveRenderer
@@ -199,7 +203,20 @@ def test_node_without_a_source_waits_for_one(node: Node) -> None:
         ("PUT x", {"source": "synthetic", "jsonl": "a"}, 400, "jsonl is no setting of one source, which has"),
         ("PUT x", {"source": "synthetic", "camera": {"width": "a"}}, 400, "camera.width is a; a whole"),
         ("PUT x", {"source": "synthetic", "name": "y"}, 400, "the name in the settings is y, and that in"),
-        ("PUT x", {"name": "x"}, 400, "source"),
+        ("PUT x", {"name": "x"}, 400, "source is missing"),
+        ("PUT x", {}, 400, "source is missing"),
+        (
+            "PUT x",
+            {"source": "synthetic", "rate_limit_hz": 0},
+            400,
+            "rate_limit_hz is 0.0; it must be",
+        ),
+        ("PUT x", {"source": "synthetic", "lane_width_m": -3}, 400, "a lane is 2 to 6 m wide"),
+        ("PUT x", {"source": "synthetic", "calibration": "/"}, 422, "/: is a folder without a bag"),
+        ("PUT x", {"source": "synthetic", "calibration": "a" * 3000}, 400, "File name too long"),
+        ("PUT x", {"source": "synthetic", "ignore": "a" * 3000}, 400, "File name too long"),
+        ("PUT x", {"source": "synthetic", "calibration": "a\0"}, 400, "a character that no name can have"),
+        ("PUT x", {"source": "synthetic", "ignore": "\ud800"}, 400, "a character that no name can have"),
         (
             "PUT metrics",
             {"source": "synthetic"},
@@ -258,6 +275,7 @@ def standing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
     [
         (None, {}),
         ("wrong", {}),
+        (None, {"Authorization": "TOKEN"}),
         (None, {"Cookie": "drivable=TOKEN"}),
         (None, {"Authorization": "Basic TOKEN"}),
         (None, {"X-Token": "TOKEN"}),
@@ -308,6 +326,31 @@ def test_source_that_does_not_open_again_is_missed_until_it_does_or_goes(node: N
     assert removed == (200, '{"name":"left","problems":[]}')
 
 
+def test_source_that_is_being_opened_again_is_missed_meanwhile(node: Node, address: str) -> None:
+    node.ask("PUT", "/sources/left", {"source": address})
+    with serving({"road": lambda request: time.sleep(8)}) as silent:
+        source = {"source": silent.url("road")}
+        asking = Thread(target=lambda: node.ask("PUT", "/sources/left", source))
+        asking.start()
+        until(lambda: node.ask("GET", "/readyz", token=None) == (503, "left: is being opened\n"))
+        listed, metrics = node.listed()["left"], node.ask("GET", "/metrics", token=None)[1]
+        node.end()
+        asking.join()
+
+    assert (listed["state"], listed["reason"]) == ("opening", "is being opened")
+    assert 'drivable_fresh{source="left"} 0.0' in metrics
+
+
+def test_inputs_of_a_source_that_failed_are_kept_from_outputs(node: Node, tmp_path: Path) -> None:
+    (tmp_path / "records.jsonl").write_text("mine\n")
+    node.ask("PUT", "/sources/x", {"source": "synthetic"})
+    failed = node.ask("PUT", "/sources/x", {"source": "synthetic", "calibration": "records.jsonl"})
+    refused = node.ask("PUT", "/sources/records", {"source": "synthetic"})
+
+    assert (failed[0], refused[0]) == (422, 409)
+    assert (tmp_path / "records.jsonl").read_text() == "mine\n"
+
+
 def test_node_that_is_stopped_while_a_camera_opens_ends_in_time(node: Node, address: str) -> None:
     with serving({"road": lambda request: time.sleep(8)}) as silent:
         source = {"source": silent.url("road")}
@@ -329,10 +372,66 @@ def test_node_goes_on_after_its_recordings_until_it_is_stopped(node: Node, tmp_p
     again, _ = node.ask("PUT", "/sources/front")
     until(lambda: node.listed()["front"]["state"] == "ended")
 
+    health = [node.ask("GET", path, token=None) for path in ("/healthz", "/readyz")]
+
     assert again == 200
+    assert health == [(200, "ok\n"), (503, "front: ended\n")]
     assert node.listed()["front"]["published"] == 3
     assert len((tmp_path / "front.1.jsonl").read_text().splitlines()) == 3  # --overwrite is for earlier nodes
     assert node.end() == 0
+
+
+def test_what_went_wrong_with_a_source_that_was_removed_is_in_answer_and_status(tmp_path: Path) -> None:
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    cv2.imwrite(str(pictures / "0.png"), DriveRenderer("day", (320, 180), 20.0, 0).render(0)[0])
+    (pictures / "1.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    node = Node(tmp_path, "--http-sources", "images")
+    node.ask("PUT", "/sources/stills", {"source": str(pictures)})
+    until(lambda: node.listed()["stills"]["state"] == "ended")
+
+    _, answer = node.ask("DELETE", "/sources/stills")
+
+    assert "could not be read and has no mask" in json.loads(answer)["problems"][0]
+    assert node.end() == 1
+
+
+def test_pipe_has_one_reader(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.ts")
+    config = NodeConfig(source=str(tmp_path / "pipe.ts"))
+
+    with pytest.raises(CollisionError, match="can be read by one source alone"):
+        check_read_once([config, config])
+
+
+def test_systemd_hears_nothing_of_a_source_that_is_removed(
+    tmp_path: Path, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
+        listening.bind(str(tmp_path / "notify"))
+        listening.settimeout(0.1)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        node = Node(tmp_path, "--http-sources", "stream")
+        node.ask("PUT", "/sources/left", {"source": address})
+        node.wait_for_masks("left")
+        node.ask("DELETE", "/sources/left")
+        time.sleep(0.5)
+        before = everything(listening)
+        status = node.end()
+        after = everything(listening)
+
+    assert status == 0
+    assert "READY=1" in before
+    assert "STOPPING=1" not in before
+    assert "STOPPING=1" in after
+
+
+def everything(listening: socket.socket) -> str:
+    heard = b""
+    with suppress(TimeoutError):
+        while True:
+            heard += listening.recv(4096) + b"\n"
+    return heard.decode()
 
 
 def test_sources_of_a_node_that_allows_no_change_are_fixed(tmp_path: Path) -> None:

@@ -183,7 +183,7 @@ def test_stopping_is_sent_once(systemd: Systemd) -> None:
     notifier.tick(FRESH)
 
     for _ in range(3):
-        notifier.tick(replace(FRESH, phase=Phase.STOPPING))
+        notifier.tick(replace(FRESH, phase=Phase.STOPPING), is_stopping=True)
 
     assert systemd.heard().count("STOPPING=1") == 1
     notifier.close()

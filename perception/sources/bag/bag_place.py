@@ -45,6 +45,8 @@ def place_of(path: Path) -> Path:
         return bags[0]
     if are_of_one_bag(bags):
         return path
+    if not bags:
+        raise SourceError(f"{path}: is a folder without a bag")
     names = ", ".join(bag.name for bag in bags[:_LISTED])
     more = f" and {len(bags) - _LISTED} more" if len(bags) > _LISTED else ""
     raise SourceError(f"{path}: holds {len(bags)} bags: {names}{more}; name one, as {bags[0]}")
