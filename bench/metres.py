@@ -92,7 +92,7 @@ def _drive(config: MetresConfig, scene: str, drive: int, predict: Predictor | No
         if predict is not None:
             class_map = predict(Frame("road", frame_id, time_ns, time_ns, image_bgr, str(frame_id))).class_map
         started = time.perf_counter()
-        metres = estimator(class_map, FRAME_WH, time_ns)
+        metres = estimator(class_map, FRAME_WH, time_ns, picture=lambda image=image_bgr: image)  # type: ignore[misc]
         cost_s = time.perf_counter() - started
         if frame_id >= LEARNING_S * RATE_HZ:
             yield _compared(scene, drive, metres, truth.of(frame_id), wrong, cost_s)

@@ -7,7 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+import numpy as np
+from numpy.typing import NDArray
+
 from perception.frame import Prediction
+from perception.imaging.yuv import Yuv420
 from perception.refine.kind import RefineKind
 from perception.scene.estimator import SceneEstimator
 from perception.scene.mount_memory import MountMemory
@@ -66,10 +70,16 @@ class Scene:
             prediction.time_ns,
             labels=prediction.labels,
             ignored=prediction.ignored,
+            picture=lambda: _luma_or_bgr(prediction),
         )
         if self._memory is not None:
             self._memory.offer(self._estimator.learnt, prediction.time_ns)
         return replace(prediction, metres=metres)
+
+
+def _luma_or_bgr(prediction: Prediction) -> NDArray[np.uint8]:
+    pixels = prediction.frame.pixels
+    return pixels.y if isinstance(pixels, Yuv420) else pixels
 
 
 SCENE: Final = RefineKind(

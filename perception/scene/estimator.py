@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -42,6 +43,7 @@ from perception.scene.road_plane import RoadPlane, pitched
 from perception.scene.roll_from_lanes import roll_beside
 from perception.scene.row_view import FARTHEST_M, RowView, of_class_map
 from perception.scene.runs import Runs
+from perception.scene.travel import TravelWatch
 
 LANE_WIDTHS_M: Final = (2.0, 6.0)
 WORST_CENTRE_SIGMA_M: Final = 0.5
@@ -103,7 +105,8 @@ class SceneEstimator:
         self._intrinsics, self._mount = calibration.intrinsics, calibration.mount
         self._lane_width_m, self._follows, self._drawn_inside_px = lane_width_m, follows, drawn_inside_px
         self._start = learnt or Learnt()
-        self._filter = MountFilter(self._mount, self._start)
+        self._filter = MountFilter(self._mount, self._start, follows=follows)
+        self._travel = TravelWatch(calibration.intrinsics, self._mount)
         self._time_ns: int | None = None
         self._views: _Views | None = None
         self._finder: FreeSpaceFinder | None = None
@@ -124,6 +127,7 @@ class SceneEstimator:
         *,
         labels: tuple[str, ...] = LABELS,
         ignored: NDArray[np.bool_] | None = None,
+        picture: Callable[[], NDArray[np.uint8]] | None = None,
     ) -> Metres:
         """What is known in metres of one frame.
 
@@ -133,12 +137,18 @@ class SceneEstimator:
             time_ns: the frame's own time.
             labels: the network's classes; without lane classes there is no lane.
             ignored: (h, w) pixels in which no road can be seen.
+            picture: gives the frame's (H, W) luma, or (H, W, 3) BGR, for the direction of travel; called for
+                few frames.
 
         Raises:
             CalibrationError: if the frame has another shape than the calibration, or sees no road.
         """
         views, finder = self._views_of(frame_wh, (class_map.shape[1], class_map.shape[0]))
         self._advance(time_ns)
+        if picture is not None and self._follows:
+            travel = self._travel.see(picture, time_ns, self._filter.pitch.value, ignored)
+            if travel is not None:
+                self._filter.see_travel(travel)
         fit, direct, sampled = None, None, None
         if labels != LABELS_OF_TWO and len(views.rows.rows):
             sampled = class_map[views.rows.rows]
@@ -201,10 +211,11 @@ class SceneEstimator:
         """To the time of a frame; after a gap nothing fast is carried over, among stills nothing at all."""
         last, self._time_ns = self._time_ns, time_ns
         if not self._follows:
-            self._filter = MountFilter(self._mount, self._start)
+            self._filter = MountFilter(self._mount, self._start, follows=False)
             self._width = self._centre_m = self._last = None
         elif last is not None and not 0 <= time_ns - last <= GAP_S * 1e9:
             self._filter.forget_spring()
+            self._travel.reset()
             self._width = self._centre_m = self._last = None
         self._filter.advance(time_ns)
 

@@ -1,9 +1,10 @@
 """The camera's pose as it is learnt while driving: pitch by the frame, and slowly what the mount is.
 
 What a lane says of pitch is that of the mount, which hardly changes, what the car does on its springs, which
-is gone within half a second, and an error that stays alike for seconds, as borders are drawn wrong: a Kalman
-filter of the three. Yaw, height and roll are learnt slowly. What is learnt is the difference from the
-calibration's mount, within limits: for pitch and yaw those of openpilot's calibrationd.
+is gone within half a second, and an error that stays alike for seconds, as borders are drawn wrong. What the
+direction of travel says has an error of its own, which stays alike for minutes: a Kalman filter of the four.
+Yaw, height and roll are learnt slowly. What is learnt is the difference from the calibration's mount, within
+limits: for pitch and yaw those of openpilot's calibrationd.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from perception.scene.calibration import (
     HEIGHT_LIMITS_M,
@@ -38,13 +40,22 @@ HELD_FOR_S: Final = 5.0
 """For how long a lane's errors stay alike: of what is measured meanwhile, the slow numbers believe one."""
 PITCH_HELD_FOR_S: Final = 30.0
 """The same of pitch, whose errors are those of a network in one light and on one road."""
-NEW_ERROR_SHARE: Final = 0.3
-"""Of the sigma of a measured pitch, what is another error in every frame."""
+NEW_ERROR_SHARE: Final = 0.8
+"""Of the sigma of a measured pitch, the error that is another one in every frame of a drive, beside what
+stays alike: a vehicle that hides the lane, or a shadow on it, moves its borders more than a fit knows of."""
+TRAVEL_ERROR_SIGMA_RAD: Final = math.radians(0.25)
+TRAVEL_HELD_FOR_S: Final = 120.0
+"""How wrong the direction of travel is as a pitch, and for how long that stays alike."""
+TRAVEL_SIGMA_RAD: Final = math.radians(0.2)
+"""What is another error each time."""
 LEAST_PITCH_SIGMA_RAD: Final = 7e-4
 """Of the mount's pitch: no lane tells more, however long it is looked at."""
 HEADING_SIGMA_RAD: Final = 0.012
 HEADING_HELD_FOR_S: Final = 5.0
 """How far a driver's heading is from the lane's, and for how long."""
+WORST_TRAVEL_SIGMAS: Final = 3.0
+_BY_LANE, _BY_TRAVEL = np.array([1.0, 1.0, 1.0, 0.0]), np.array([1.0, 1.0, 0.0, 1.0])
+"""What is measured, of the pitches of mount and springs and the errors of lane and travel."""
 STRAIGHT_PER_M: Final = 1 / 400
 """Bends sharper than this teach no yaw."""
 
@@ -87,13 +98,17 @@ class MountFilter:
     Args:
         mount: the calibration's.
         learnt: what an earlier run knew.
+        follows: frames follow each other in time.
     """
 
-    def __init__(self, mount: Mount, learnt: Learnt | None = None) -> None:
+    def __init__(self, mount: Mount, learnt: Learnt | None = None, *, follows: bool = True) -> None:
         self._mount = mount
+        self._new_error_share = NEW_ERROR_SHARE if follows else 0.0
         known = learnt or Learnt()
-        self._state = np.array([known.pitch_rad, 0.0, 0.0])
-        self._covariance = np.diag([known.pitch_sigma_rad**2, SPRING_SIGMA_RAD**2, 0.0])
+        self._state = np.array([known.pitch_rad, 0.0, 0.0, 0.0])
+        self._covariance = np.diag(
+            [known.pitch_sigma_rad**2, SPRING_SIGMA_RAD**2, 0.0, TRAVEL_ERROR_SIGMA_RAD**2]
+        )
         self._error_sigma_rad: float | None = None
         self.yaw = Measured(known.yaw_rad, known.yaw_sigma_rad)
         """Beyond that of the calibration's mount, in radians, as roll."""
@@ -106,21 +121,25 @@ class MountFilter:
 
     def forget_spring(self) -> None:
         """After a gap: only what was learnt slowly is still known."""
-        self._state[1:] = 0.0
-        self._covariance = np.diag([self._covariance[0, 0], SPRING_SIGMA_RAD**2, 0.0])
+        self._state[1:3] = 0.0
+        self._covariance[1:3] = self._covariance[:, 1:3] = 0.0
+        self._covariance[1, 1] = SPRING_SIGMA_RAD**2
         self._time_ns = self._error_sigma_rad = None
 
     def advance(self, time_ns: int) -> None:
         """To the time of the next frame."""
         passed_s = 0.0 if self._time_ns is None else max(0.0, (time_ns - self._time_ns) / 1e9)
         self._time_ns, self._frame_s, self._is_followed = time_ns, passed_s, False
-        spring, error = math.exp(-passed_s / SPRING_S), math.exp(-passed_s / PITCH_HELD_FOR_S)
-        kept = np.array([1.0, spring, error])
+        spring, error, travel = (
+            math.exp(-passed_s / held_for_s) for held_for_s in (SPRING_S, PITCH_HELD_FOR_S, TRAVEL_HELD_FOR_S)
+        )
+        kept = np.array([1.0, spring, error, travel])
         self._state *= kept
         self._covariance *= np.outer(kept, kept)
         self._covariance[0, 0] += DRIFT_RAD_PER_ROOT_S**2 * passed_s
         self._covariance[1, 1] += (1 - spring**2) * SPRING_SIGMA_RAD**2
         self._covariance[2, 2] += (1 - error**2) * (self._error_sigma_rad or 0.0) ** 2
+        self._covariance[3, 3] += (1 - travel**2) * TRAVEL_ERROR_SIGMA_RAD**2
 
     @property
     def learnt(self) -> Learnt:
@@ -139,15 +158,24 @@ class MountFilter:
         if self._error_sigma_rad is None:
             self._covariance[2, 2] = seen.sigma**2
         self._error_sigma_rad = seen.sigma
-        covariance = self._covariance
-        together = covariance.sum(axis=1)
-        gain = together / (together.sum() + (NEW_ERROR_SHARE * seen.sigma) ** 2)
-        self._state += gain * (seen.value - self._state.sum())
-        self._covariance = covariance - np.outer(gain, together)
-        least = LEAST_PITCH_SIGMA_RAD**2
-        self._covariance[0, 0] = max(self._covariance[0, 0], least)
-        self._state[0] = min(max(self._state[0], PITCH_LIMITS_RAD[0]), PITCH_LIMITS_RAD[1])
+        self._see(_BY_LANE, Measured(seen.value, self._new_error_share * seen.sigma))
         self._is_followed = True
+
+    def see_travel(self, seen: Measured) -> None:
+        """A pitch beyond the mount's by the direction of travel; one that cannot be is left out."""
+        seen = Measured(seen.value, math.hypot(seen.sigma, TRAVEL_SIGMA_RAD))
+        spread = math.sqrt(_BY_TRAVEL @ self._covariance @ _BY_TRAVEL + seen.sigma**2)
+        if abs(seen.value - _BY_TRAVEL @ self._state) <= WORST_TRAVEL_SIGMAS * spread:
+            self._see(_BY_TRAVEL, seen)
+
+    def _see(self, parts: NDArray[np.float64], seen: Measured) -> None:
+        """A sum of parts of the state was measured."""
+        together = self._covariance @ parts
+        gain = together / (parts @ together + seen.sigma**2)
+        self._state += gain * (seen.value - parts @ self._state)
+        self._covariance = self._covariance - np.outer(gain, together)
+        self._covariance[0, 0] = max(self._covariance[0, 0], LEAST_PITCH_SIGMA_RAD**2)
+        self._state[0] = min(max(self._state[0], PITCH_LIMITS_RAD[0]), PITCH_LIMITS_RAD[1])
 
     def see_heading(self, seen: Measured, curvature_per_m: float) -> None:
         """Heading of the lane against the mount's forward axis: over time the vehicle's own is 0."""

@@ -18,7 +18,7 @@ from archives import MODEL, archive, masks, masks_of_node, results, start
 from clips import Kind, write
 
 SEED = int(os.environ.get("DRIVABLE_SEED", "1"))
-CLIPS, FRAMES = 21, 100
+CLIPS, FRAMES = 21, 60
 BAD = {"cut.mkv": "incomplete", "empty.mp4": "failed", "text.mp4": "failed"}
 
 
@@ -76,7 +76,7 @@ def test_killed_workers_and_drivers_lose_clips_in_hand_alone(
         before = len(results(out)) if out.exists() else 0
         until(lambda before=before: len(results(out)) > before)  # type: ignore[misc]
         chance.choice(workers_of(process)).kill()
-        time.sleep(chance.uniform(0.0, 2.0))
+        time.sleep(chance.uniform(0.0, 1.0))
         workers = workers_of(process)
         driver.kill()
         driver.wait()

@@ -80,7 +80,12 @@ def measured(file: Path, model: str = "rt_m-int8") -> Seen:
     estimator = SceneEstimator(mounted(), follows=file.suffix != ".jpg")
     seen = Seen()
     for frame in frames_of(file):
-        metres = estimator(predict(frame).class_map, frame.frame_wh, frame.time_ns)
+        metres = estimator(
+            predict(frame).class_map,
+            frame.frame_wh,
+            frame.time_ns,
+            picture=lambda frame=frame: frame.image_bgr,  # type: ignore[misc]
+        )
         seen.frames += 1
         if (lane := metres.lane) is None:
             continue
