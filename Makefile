@@ -14,7 +14,7 @@ EPOCHS ?= 12
 
 # Many tests wait for something: half as many processes again as there are cores take less time than one each.
 PROCESSES := $(shell n=$$(nproc 2>/dev/null || echo 2); n=$$((n + n / 2)); echo $$((n < 8 ? n : 8)))
-PYTEST_OPTIONS := --numprocesses $(PROCESSES) --dist worksteal
+PYTEST_OPTIONS := --numprocesses $(PROCESSES) --dist worksteal --durations 12
 PYTEST := $(DEV)/bin/python -m pytest $(PYTEST_OPTIONS)
 # Tests start hundreds of processes, which start a third faster where compiled modules are kept.
 unexport PYTHONDONTWRITEBYTECODE
