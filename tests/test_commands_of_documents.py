@@ -48,6 +48,12 @@ OTHERS = {
     "pip install --no-deps drivable-0.7.0-py3-none-any.whl",
     # by hand: gigabytes, for a GPU
     "pip install '.[cuda]'",
+    # tests/perception/test_sources_api.py asks the same
+    """curl -H "Authorization: Bearer $TOKEN" -X PUT localhost:8080/sources/left """
+    """-d '{"source": "rtsp://camera/road"}'""",
+    'curl -H "Authorization: Bearer $TOKEN" -X PUT localhost:8080/sources/left',
+    'curl -H "Authorization: Bearer $TOKEN" -X DELETE localhost:8080/sources/left',
+    "curl localhost:8080/sources",
     # a package of others, which tests/perception/test_plugins.py installs and runs
     "pip install ./roadkit",
     "drivable-node --source drive.npy --npy.rate 10 --engine mirror --jumps.largest 0.2 "
