@@ -187,13 +187,14 @@ class Sources:
         """Say what happened, as `SourceRun.conclude` for every run that there still is."""
         self._site.close()
         self.changes.shutdown(wait=False, cancel_futures=True)
-        gc.unfreeze()
+        if self._config.http_sources:
+            gc.unfreeze()
         problems = []
         for run in self.runs:
             run.log_changes(is_over=True)
         for run in self.runs:
             problems += [f"{run.name}: {it}" if run.name else it for it in run.conclude(limit_s)]
-        return problems + [f"{name}: {why}" for name, (_, why) in self._missing.items()]
+        return problems + [f"{name}: {why}" for name, (_, why) in self._missing.items() if why != OPENING]
 
     def listed(self) -> list[dict[str, Any]]:
         """See `ChangeableSources`."""

@@ -334,10 +334,10 @@ def test_source_that_is_being_opened_again_is_missed_meanwhile(node: Node, addre
         asking.start()
         until(lambda: node.ask("GET", "/readyz", token=None) == (503, "left: is being opened\n"))
         listed, metrics = node.listed()["left"], node.ask("GET", "/metrics", token=None)[1]
-        node.end()
+        status = node.end()
         asking.join()
 
-    assert (listed["state"], listed["reason"]) == ("opening", "is being opened")
+    assert (listed["state"], listed["reason"], status) == ("opening", "is being opened", 0)
     assert 'drivable_fresh{source="left"} 0.0' in metrics
 
 
