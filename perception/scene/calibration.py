@@ -287,6 +287,12 @@ class Mount:
         yaw = np.array([[cy, -sy, 0], [sy, cy, 0], [0, 0, 1]])
         return np.asarray(yaw @ pitch @ roll @ _VEHICLE_FROM_OPTICAL, np.float64)
 
+    def directions_of(self, rays: Floats) -> Floats:
+        """(n, 3) in the vehicle's frame, of (n, 2) rays as of `Intrinsics.rays_of`."""
+        return np.asarray(
+            np.column_stack([rays, np.ones(len(rays))]) @ self.vehicle_from_camera.T, np.float64
+        )
+
 
 @dataclass(frozen=True, eq=False)
 class Calibration:
@@ -314,7 +320,7 @@ class Calibration:
         """
         mount = self._mount(mount)
         rays = self.intrinsics.rays_of(points_uv)
-        directions = np.column_stack([rays, np.ones(len(rays))]) @ mount.vehicle_from_camera.T
+        directions = mount.directions_of(rays)
         with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
             reach = np.where(directions[:, 2] < 0, mount.height_m / -directions[:, 2], np.nan)
             ground = mount.position_m[:2] + reach[:, None] * directions[:, :2]

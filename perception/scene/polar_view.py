@@ -54,7 +54,7 @@ class PolarView:
         width, height = intrinsics.frame_wh
         corners = [(0, height - 1), (width - 1, height - 1), (0, height / 2), (width - 1, height / 2)]
         rays = intrinsics.rays_of(np.array(corners, np.float64))
-        directions = np.column_stack([rays, np.ones(4)]) @ mount.vehicle_from_camera.T
+        directions = mount.directions_of(rays)
         with np.errstate(invalid="ignore"):
             bearings = np.arctan2(directions[:, 1], directions[:, 0])
         if not np.isfinite(bearings).any():
@@ -104,7 +104,7 @@ def t_limits(intrinsics: Intrinsics, mount: Mount, farthest_m: float) -> tuple[f
     width, height = intrinsics.frame_wh
     lowest = np.column_stack([np.linspace(0, width - 1, 9), np.full(9, height - 1.0)])
     rays = intrinsics.rays_of(lowest)
-    directions = np.column_stack([rays, np.ones(9)]) @ mount.vehicle_from_camera.T
+    directions = mount.directions_of(rays)
     with np.errstate(invalid="ignore", divide="ignore"):
         t = np.where(directions[:, 0] > 1e-6, -directions[:, 2] / directions[:, 0], np.nan)
     nearest = float(np.nanmax(t)) if np.isfinite(t).any() else math.inf

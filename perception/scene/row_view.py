@@ -59,7 +59,7 @@ class RowView:
         rows = np.unique(np.linspace(seen[0], seen[-1], count).round().astype(np.int64))
         u, v = np.meshgrid(np.arange(width + 1) - 0.5, rows.astype(np.float64))
         rays = intrinsics.rays_of(np.column_stack([u.ravel(), v.ravel()]))
-        directions = np.column_stack([rays, np.ones(len(rays))]) @ mount.vehicle_from_camera.T
+        directions = mount.directions_of(rays)
         with np.errstate(divide="ignore", invalid="ignore"):
             is_ahead = directions[:, 0] > 1e-6
             t = np.where(is_ahead, -directions[:, 2] / directions[:, 0], np.nan)

@@ -155,8 +155,7 @@ def _followed(before: Image, after: Image, ignored: NDArray[np.bool_] | None) ->
 def _tangents(camera: Calibration, points_uv: Floats) -> Floats:
     """(n, 2) tangents of the angles to the right of the vehicle's forward axis and below it, by the mount."""
     assert camera.mount is not None
-    rays = camera.intrinsics.rays_of(points_uv)
-    directions = np.column_stack([rays, np.ones(len(rays))]) @ camera.mount.vehicle_from_camera.T
+    directions = camera.mount.directions_of(camera.intrinsics.rays_of(points_uv))
     with np.errstate(divide="ignore", invalid="ignore"):
         tangents = -directions[:, 1:] / directions[:, :1]
     tangents[~(directions[:, 0] > 1e-6)] = np.nan

@@ -34,6 +34,12 @@ def drives() -> Drives:
     return made
 
 
+def watch_of(truth: DriveTruth, mount_error_rad: float = 0.0) -> TravelWatch:
+    calibration = truth.calibration(mount_error_rad)
+    assert calibration.mount is not None
+    return TravelWatch(calibration.intrinsics, calibration.mount)
+
+
 def seen(
     watch: TravelWatch, pictures: list[Image], ignored: NDArray[np.bool_] | None = None
 ) -> Iterator[tuple[int, Measured]]:
@@ -48,10 +54,8 @@ def seen(
 def test_pitch_is_that_of_the_road(scene: str, mount_error_deg: float, drives: Drives) -> None:
     truth, pictures, _ = drives[scene]
     wrong = math.radians(mount_error_deg)
-    calibration = truth.calibration(wrong)
-    assert calibration.mount is not None
 
-    found = list(seen(TravelWatch(calibration.intrinsics, calibration.mount), pictures))
+    found = list(seen(watch_of(truth, wrong), pictures))
 
     errors = [
         math.degrees(pitch.value + wrong - (truth.of(number).pitch_rad + truth.of(number - 1).pitch_rad) / 2)
@@ -67,16 +71,12 @@ def test_standing_vehicle_tells_nothing(
     drives: Drives,
 ) -> None:
     truth, pictures, _ = drives["day"]
-    calibration = truth.calibration()
-    assert calibration.mount is not None
 
-    assert list(seen(TravelWatch(calibration.intrinsics, calibration.mount), 20 * pictures[:1])) == []
+    assert list(seen(watch_of(truth), 20 * pictures[:1])) == []
 
 
 def test_what_is_ignored_is_not_followed(drives: Drives) -> None:
     truth, pictures, _ = drives["day"]
-    calibration = truth.calibration()
-    assert calibration.mount is not None
     bonnet = cv2.resize(
         np.random.default_rng(1).integers(0, 255, (20, 80, 3), np.uint8),
         (WH[0], 160),
@@ -86,7 +86,7 @@ def test_what_is_ignored_is_not_followed(drives: Drives) -> None:
     ignored = np.zeros((36, 64), np.bool_)
     ignored[19:] = True
 
-    watches = [TravelWatch(calibration.intrinsics, calibration.mount) for _ in range(2)]
+    watches = [watch_of(truth) for _ in range(2)]
     without, with_it = list(seen(watches[0], covered)), list(seen(watches[1], covered, ignored))
 
     assert without == []
@@ -98,9 +98,7 @@ def test_two_pictures_are_looked_at_each_half_second(
     drives: Drives,
 ) -> None:
     truth, pictures, _ = drives["day"]
-    calibration = truth.calibration()
-    assert calibration.mount is not None
-    watch, looked = TravelWatch(calibration.intrinsics, calibration.mount), []
+    watch, looked = watch_of(truth), []
     for number in range(60):  # 30 Hz
 
         def picture(number: int = number) -> Image:
@@ -117,9 +115,7 @@ def test_pair_that_is_too_far_apart_is_none(
     drives: Drives,
 ) -> None:
     truth, pictures, _ = drives["day"]
-    calibration = truth.calibration()
-    assert calibration.mount is not None
-    watch = TravelWatch(calibration.intrinsics, calibration.mount)
+    watch = watch_of(truth)
 
     found = [watch.see(lambda at=at: pictures[4 * at], at * 400_000_000, 0.0) for at in range(10)]  # type: ignore[misc]
 
