@@ -238,7 +238,7 @@ class Sources:
             self.is_changing = False
 
     def _put(self, name: str, settings: Mapping[str, Any] | None) -> tuple[bool, list[str]]:
-        before = next((run for run in self.runs if run.name == name), None)
+        before = self._run_of(name)
         try:
             config = self._config_of(name, settings)
             kind = Spec.of(config.source).kind
@@ -253,10 +253,8 @@ class Sources:
             check_outputs([*others, config], self._model, self._settings_files)
         except CollisionError as error:
             raise RefusedError(HTTPStatus.CONFLICT, str(error)) from error
-        except ERRORS as error:
-            raise RefusedError(HTTPStatus.BAD_REQUEST, str(error)) from error
-        except OSError as error:  # of the files of a source
-            raise RefusedError(HTTPStatus.BAD_REQUEST, describe(error)) from error
+        except (*ERRORS, OSError) as error:
+            raise RefusedError(HTTPStatus.BAD_REQUEST, _line(error)) from error
         was_there = before is not None or name in self._missing
         if was_there:
             self._missing[name] = config, OPENING
@@ -266,20 +264,19 @@ class Sources:
         except (*ERRORS, OSError) as error:
             if self._is_stopping:
                 raise RefusedError(HTTPStatus.SERVICE_UNAVAILABLE, STOPPING) from error
-            line = str(error) if isinstance(error, ERRORS) else describe(error)
             if was_there:
-                self._miss(config, line)
-            raise RefusedError(HTTPStatus.UNPROCESSABLE_ENTITY, line) from error
+                self._miss(config, error)
+            raise RefusedError(HTTPStatus.UNPROCESSABLE_ENTITY, _line(error)) from error
         except BaseException as error:
             if was_there:
-                self._miss(config, describe(error))
+                self._miss(config, error)
             raise
         self._missing.pop(name, None)
         log.info(f"{name}: {'restarted' if was_there else 'added'} over HTTP")
         return not was_there, problems
 
     def _delete(self, name: str) -> list[str]:
-        run = next((run for run in self.runs if run.name == name), None)
+        run = self._run_of(name)
         if run is None and name not in self._missing:
             raise RefusedError(HTTPStatus.NOT_FOUND, f"there is no source {name}")
         problems = [] if run is None else self._end(run)
@@ -358,8 +355,11 @@ class Sources:
         gc.collect()  # a run's parts know each other, and hold the memory of its pictures
         return problems
 
-    def _miss(self, config: NodeConfig, why: str) -> None:
-        name, line = str(config.source_name), redacted_line(why)
+    def _run_of(self, name: str) -> SourceRun | None:
+        return next((run for run in self.runs if run.name == name), None)
+
+    def _miss(self, config: NodeConfig, error: BaseException) -> None:
+        name, line = str(config.source_name), redacted_line(_line(error))
         self._missing[name] = config, line
         self._site.withdraw(name, line)
         log.error(f"{name}: not started again: {line}")
@@ -373,6 +373,10 @@ def _check_are_own(settings: Mapping[str, Any]) -> None:
             f"{other} is no setting of one source, which has {', '.join(known)}; "
             "all else is as for the others"
         )
+
+
+def _line(error: BaseException) -> str:
+    return str(error) if isinstance(error, ERRORS) else describe(error)
 
 
 def _part(run: SourceRun) -> SitePart:

@@ -126,7 +126,7 @@ class Endpoints:
         self._missing.pop(one.name, None)
 
     def withdraw(self, name: str, missing: str | None = None) -> None:
-        """Serve a source no more, from any thread, and end those who look at it.
+        """Serve a source no more, from any thread; who looks at it goes on until its pictures are closed.
 
         Args:
             missing: why it is not there, where it should be; None if all is well without it.
@@ -135,11 +135,8 @@ class Endpoints:
             self._missing[name] = missing
         else:
             self._missing.pop(name, None)
-        for known in (self._routers, self._collectors):
+        for known in (self._served, self._routers, self._collectors):
             known.pop(name, None)
-        one = self._served.pop(name, None)
-        if one is not None and one.pictures is not None:
-            one.pictures.close()
 
     def start(self, served: Sequence[Served], sources: ChangeableSources | None = None) -> None:
         """Start to listen.

@@ -112,7 +112,11 @@ class Site:
             self._endpoints.serve(self._served(part))
 
     def withdraw(self, name: str, missing: str | None = None) -> None:
-        """Serve one of several sources no more, from any thread; see `Endpoints.withdraw`."""
+        """Serve one of several sources no more, from any thread, and end those who look at it.
+
+        Args:
+            missing: as of `Endpoints.withdraw`.
+        """
         if self._endpoints is not None:
             self._endpoints.withdraw(name, missing)
         if (viewed := self._viewed.pop(name, None)) is not None:

@@ -52,10 +52,12 @@ class SourcesApi:
 
     def _show(self, request: Request) -> Response:
         name = request.path_params["name"]
-        for one in self._sources.listed():
-            if one["name"] == name:
-                return JSONResponse(dict(one))
-        return text_answer(HTTPStatus.NOT_FOUND, redacted_line(f"there is no source {name}"))
+        if (shown := self._shown(name)) is None:
+            return text_answer(HTTPStatus.NOT_FOUND, redacted_line(f"there is no source {name}"))
+        return JSONResponse(shown)
+
+    def _shown(self, name: str) -> dict[str, Any] | None:
+        return next((dict(one) for one in self._sources.listed() if one["name"] == name), None)
 
     async def _put(self, request: Request) -> Response:
         name = request.path_params["name"]
@@ -64,8 +66,7 @@ class SourcesApi:
             is_new, problems = await self._change(self._sources.put, name, settings)
         except RefusedError as error:
             return text_answer(error.status, str(error))
-        listed = await asyncio.to_thread(self._sources.listed)
-        shown = next((dict(one) for one in listed if one["name"] == name), {"name": name})
+        shown = await asyncio.to_thread(self._shown, name) or {"name": name}
         shown["problems"] = [redacted_line(it) for it in problems]
         return JSONResponse(shown, HTTPStatus.CREATED if is_new else HTTPStatus.OK)
 
