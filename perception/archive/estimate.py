@@ -6,7 +6,7 @@ import logging
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -67,11 +67,13 @@ def estimated(clips: Sequence[Clip], job: Job) -> Estimate:
     # by bytes, as clips are of very different lengths; by number, where no server says how large they are
     scale = whole / size if size and whole else len(clips) / max(len(lengths), 1)
     every = job.node.every
+    with _without_words_of_runs():
+        fps = next(_speeds([clip for clip, *_ in lengths], job), None)
     return Estimate(
         clips=len(clips),
         hours=sum(duration_s for _, duration_s, _ in lengths) * scale / 3600,
         frames=sum(duration_s * rate_hz / every for _, duration_s, rate_hz in lengths) * scale,
-        fps=next(_speeds([clip for clip, *_ in lengths], job), None),
+        fps=fps,
         rate_is_sampled=len(lengths) < len(clips),
     )
 
@@ -87,9 +89,20 @@ def length_of(clip: Clip) -> tuple[float, float] | None:
     return None
 
 
+@contextmanager
+def _without_words_of_runs() -> Iterator[None]:
+    """What is said of a single run is left out."""
+    words = logging.getLogger(source_run.__name__)
+    before = words.level
+    words.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        words.setLevel(before)
+
+
 def _speeds(clips: Sequence[Clip], job: Job) -> Iterator[float]:
     """Frames a second of the clips that can be read here, with all outputs."""
-    logging.getLogger(source_run.__name__).setLevel(logging.WARNING)  # what it says is of a single run
     with tempfile.TemporaryDirectory(prefix="drivable-archive-") as folder:
         node = replace(job.node, max_frames=MEASURED_FRAMES)
         worker: ClipWorker | None = None

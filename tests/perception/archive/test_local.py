@@ -13,6 +13,8 @@ import pytest
 from archives import FAST, GOOD, MODEL, archive, make_clips, masks, masks_of_node, results
 from clips import Kind, write
 
+from perception.node import main
+
 IN_ORDER = ["a.mp4", "b.mkv", "cut.mkv", "day 2/a.mp4", "empty.mp4", "text.mp4"]
 
 
@@ -212,6 +214,10 @@ def test_dry_run_says_what_it_would_take_and_writes_nothing(
     assert "frames a second, measured on this machine" in said
     assert "256 workers" in said
     assert not (tmp_path / "out").exists()
+
+    main([str(tmp_path / "in" / "a.mp4"), "--model", MODEL, "--jsonl", str(tmp_path / "r.jsonl")])
+
+    assert "files: " in capsys.readouterr().err  # the node says again what it did
 
 
 def test_clips_of_a_list_stay_where_they_are(tmp_path: Path) -> None:
