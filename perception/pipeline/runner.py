@@ -104,7 +104,10 @@ class Runner(StageGroup):
             self.thread(worker.name, partial(self._work, worker, predict))
         self._working = len(predictors)
         self.sinks: Mapping[str, SinkWorker] = {sink.name: self._sink_worker(sink) for sink in sinks}
-        self._publisher = Publisher(self, [sink.queue for sink in self.sinks.values()], self._finish)
+        self._publisher = Publisher(
+            *(self, [sink.queue for sink in self.sinks.values()], self._finish),
+            batch_items=0 if info.is_live else self._batch,
+        )
         self._stall_watch = HangWatch(self.clock.monotonic_ns)
 
     def stop(self) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from perception.concurrency.busy_cores import BusyCores
 from perception.frame import Frame, Prediction
-from perception.pipeline import RunError, Runner
+from perception.pipeline import RunError, Runner, RunPolicy
 from perception.sources.source import EndOfSource, Source, SourceInfo
 from perception.telemetry.counters import FrameCounters
 
@@ -186,6 +186,29 @@ class TestRecorded:
         assert runner.wait(WAIT_LIMIT_S)
 
         assert runner.counters() == FrameCounters(captured=50, published=50)
+
+    def test_slow_refine_step_holds_up_no_worker(self) -> None:
+        predicted = Semaphore(0)
+
+        def count(frame: Frame) -> Prediction:
+            predicted.release()
+            return predict(frame)
+
+        def wait_for_four(prediction: Prediction) -> Prediction:
+            if prediction.frame.frame_id == 0:
+                for _ in range(4):
+                    assert predicted.acquire(timeout=WAIT_LIMIT_S)
+            return prediction
+
+        sink = FakeSink()
+        info = SourceInfo("fake", False, (2, 2), 30.0)
+        runner = Runner(CountedSource(20), info, [count], [sink], RunPolicy([wait_for_four]), cores=2)
+
+        runner.start()
+
+        assert runner.wait(WAIT_LIMIT_S)
+        runner.raise_first_error()
+        assert sink.frame_ids == list(range(20))
 
     def test_slow_sink_makes_the_source_wait(self) -> None:
         is_free = Event()
