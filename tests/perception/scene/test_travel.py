@@ -11,6 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from perception.labels import LABELS_OF_TWO
+from perception.scene import travel
 from perception.scene.estimator import SceneEstimator
 from perception.scene.metres import Measured
 from perception.scene.mount_filter import MountFilter
@@ -109,6 +110,20 @@ def test_two_pictures_are_looked_at_each_half_second(
 
     assert EVERY_S == 0.5
     assert looked == [0, 3, 15, 18, 30, 33, 45, 48]
+
+
+def test_once_enough_was_seen_pictures_are_looked_at_less_often(
+    drives: Drives, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(travel, "SEEN_OFTEN", 4)
+    truth, pictures, _ = drives["day"]
+
+    numbers = [number for number, _ in seen(watch_of(truth), pictures)]
+
+    apart_s = np.diff(numbers) / RATE_HZ
+    assert apart_s[:3] == pytest.approx(EVERY_S, abs=0.11)
+    assert apart_s[3:] == pytest.approx(travel.LATER_S, abs=0.11)
+    assert len(apart_s) > 4
 
 
 def test_pair_that_is_too_far_apart_is_none(
