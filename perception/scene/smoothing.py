@@ -117,44 +117,58 @@ def without_specks(margins: Margins, least_cells: float, unsure: float) -> Margi
     """
     over = margins[0]
     is_drivable = over > 0
-    islands = _small(is_drivable, least_cells)
-    holes = _small(~is_drivable, least_cells, inside=True)
+    islands = _Small.of(is_drivable, least_cells)
+    holes = _Small.of(~is_drivable, least_cells, inside=True)
     if holes is not None:
-        sure = np.unique(holes[1][holes[0] & (over <= -unsure)])
-        holes[0][np.isin(holes[1], sure)] = False
+        holes.leave(over <= -unsure)
     cleaned = margins
-    if islands is not None or (holes is not None and holes[0].any()):
-        cleaned = margins.copy()
-        if islands is not None:
-            cleaned[0][islands[0]] = -JUST
-        if holes is not None:
-            cleaned[0][holes[0]] = JUST
+    for specks, margin in ((islands, -JUST), (holes, JUST)):
+        if specks is not None and specks.is_small.any():
+            cleaned = margins.copy() if cleaned is margins else cleaned
+            cleaned[0][specks.cells] = margin
     if len(margins) == 2:
         drivable = cleaned[0] > 0
         beside_background = cv2.dilate((~drivable).view(np.uint8), _AROUND) > 0
         for is_first in (True, False):
-            spots = _small(drivable & ((cleaned[1] >= 0) == is_first), least_cells, inside=True)
+            spots = _Small.of(drivable & ((cleaned[1] >= 0) == is_first), least_cells, inside=True)
             if spots is not None:
-                spots[0][np.isin(spots[1], spots[1][spots[0] & beside_background])] = False
+                spots.leave(beside_background)
                 cleaned = cleaned.copy() if cleaned is margins else cleaned
-                cleaned[1][spots[0]] = -JUST if is_first else JUST
+                cleaned[1][spots.cells] = -JUST if is_first else JUST
     return cleaned
 
 
-def _small(
-    cells: NDArray[np.bool_], least_cells: float, *, inside: bool = False
-) -> tuple[NDArray[np.bool_], NDArray[np.int32]] | None:
-    """(h, w) cells of components with fewer cells, and the labels of all; None if there is none."""
-    count, labels, stats, _ = cv2.connectedComponentsWithStatsWithAlgorithm(
-        cells.view(np.uint8), 8, cv2.CV_32S, cv2.CCL_BBDT
-    )
-    is_small = stats[:, cv2.CC_STAT_AREA] < least_cells
-    is_small[0] = False
-    if inside:
-        height, width = cells.shape
-        left, top = stats[:, cv2.CC_STAT_LEFT], stats[:, cv2.CC_STAT_TOP]
-        right, bottom = left + stats[:, cv2.CC_STAT_WIDTH], top + stats[:, cv2.CC_STAT_HEIGHT]
-        is_small &= (left > 0) & (top > 0) & (right < width) & (bottom < height)
-    if count < 2 or not is_small.any():
-        return None
-    return is_small[labels], np.asarray(labels, np.int32)
+@dataclass(frozen=True)
+class _Small:
+    """Connected components of which some are small."""
+
+    labels: NDArray[np.int32]
+    """(h, w) component of every cell; 0 is none."""
+    is_small: NDArray[np.bool_]
+    """By component."""
+
+    @classmethod
+    def of(cls, cells: NDArray[np.bool_], least_cells: float, *, inside: bool = False) -> _Small | None:
+        """Components with fewer cells, which do not touch the border if `inside`; None if there is none."""
+        count, labels, stats, _ = cv2.connectedComponentsWithStatsWithAlgorithm(
+            cells.view(np.uint8), 8, cv2.CV_32S, cv2.CCL_BBDT
+        )
+        if count < 2:
+            return None
+        is_small = stats[:, cv2.CC_STAT_AREA] < least_cells
+        is_small[0] = False
+        if inside:
+            height, width = cells.shape
+            left, top = stats[:, cv2.CC_STAT_LEFT], stats[:, cv2.CC_STAT_TOP]
+            right, bottom = left + stats[:, cv2.CC_STAT_WIDTH], top + stats[:, cv2.CC_STAT_HEIGHT]
+            is_small &= (left > 0) & (top > 0) & (right < width) & (bottom < height)
+        return cls(np.asarray(labels, np.int32), is_small) if is_small.any() else None
+
+    def leave(self, where: NDArray[np.bool_]) -> None:
+        """Take out components with a cell there."""
+        self.is_small[self.labels[where]] = False
+
+    @property
+    def cells(self) -> NDArray[np.bool_]:
+        """(h, w) of all small components."""
+        return np.asarray(self.is_small[self.labels], np.bool_)
