@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from perception.labels import LABELS, LABELS_OF_TWO
+from perception.labels import DIRECT, LABELS, LABELS_OF_TWO
 from perception.scene.calibration import Calibration, CalibrationError, Intrinsics, Mount
 from perception.scene.free_space import FreeSpaceFinder, direct_width, end_of_lane, share_of_way
 from perception.scene.lane_borders import (
@@ -19,7 +19,7 @@ from perception.scene.lane_borders import (
     Borders,
     beside,
     borders_of,
-    direct_runs,
+    lanes_of,
     without_corners,
 )
 from perception.scene.lane_fit import (
@@ -149,12 +149,11 @@ class SceneEstimator:
             travel = self._travel.see(picture, time_ns, self._filter.pitch.value, ignored)
             if travel is not None:
                 self._filter.see_travel(travel)
-        fit, direct, sampled = None, None, None
+        fit, lanes = None, None
         if labels != LABELS_OF_TWO and len(views.rows.rows):
-            sampled = class_map[views.rows.rows]
-            direct = direct_runs(sampled)
+            lanes = lanes_of(class_map[views.rows.rows])
             hidden = None if ignored is None else ignored[views.rows.rows]
-            whole = without_corners(direct, views.rows, len(class_map))
+            whole = without_corners(lanes[0], views.rows, len(class_map))
             fit = self._fit(borders_of(whole, views.rows, hidden), views)
         road, pitch_rad = self._road(fit, views)
         classes = views.polar.sampled(class_map, pitch_rad)
@@ -169,12 +168,12 @@ class SceneEstimator:
         )
         ahead, is_open = (
             self._ahead(classes, views.polar, road, forward, limit, fit, finder.hidden_to)
-            if direct is not None
+            if lanes is not None
             else (None, False)
         )
         left = right = None
-        if sampled is not None and direct is not None:
-            sides = beside(sampled, direct)
+        if lanes is not None:
+            sides = beside(*lanes, len(views.rows.rows))
             left, right = (self._outline(runs, views.rows, road, pitch_rad, limit) for runs in sides)
             if fit is not None and self._lane_width_m is not None:
                 self._follow_roll(sides, float(fit.values[WIDTH]), views, road, pitch_rad)
@@ -253,7 +252,7 @@ class SceneEstimator:
     def _is_lane(self, fit: LaneFit) -> bool:
         ten = np.zeros(7)
         ten[[OFFSET, HEADING, CURVATURE]] = 1.0, 10.0, 50.0
-        sigma = float(np.sqrt(ten @ fit.covariance @ ten))
+        sigma = math.sqrt(ten @ fit.covariance @ ten)
         return LANE_WIDTHS_M[0] <= fit.values[WIDTH] <= LANE_WIDTHS_M[1] and sigma <= WORST_CENTRE_SIGMA_M
 
     def _follow_width(self, fit: LaneFit) -> None:
@@ -300,11 +299,12 @@ class SceneEstimator:
     ) -> tuple[Measured | None, bool]:  # fmt: skip
         """How far the ego lane is free, and whether that is as far as can be measured."""
         lane_m = float(fit.values[WIDTH]) if fit else float(FIRST_GUESS[WIDTH])
-        is_free = direct_width(classes, polar.bearing_rad, forward) >= 0.5 * lane_m
+        is_direct = (classes == DIRECT).view(np.uint8)
+        is_free = direct_width(is_direct, polar.bearing_rad, forward) >= 0.5 * lane_m
         if fit is not None:  # where the lane is known, its middle has to be free
             offset, heading, curvature = fit.values[OFFSET : CURVATURE + 1]
             middle = offset + heading * forward + curvature / 2 * forward**2
-            share = share_of_way(classes, polar.bearing_rad, forward, middle, lane_m / 4)
+            share = share_of_way(is_direct, polar.bearing_rad, forward, middle, lane_m / 4)
             is_known = forward <= fit.forward_m[fit.is_inlier].max() + BEYOND_FIT_M
             is_free = np.where(is_known, share >= LEAST_SHARE, is_free)
         inside = int(np.count_nonzero(forward <= limit))
@@ -312,7 +312,7 @@ class SceneEstimator:
         if end is None:
             return None, False
         index, is_end = end
-        at = float(np.interp(index - 0.5, np.arange(len(forward)), forward)) if is_end else limit
+        at = float(forward[max(index - 1, 0)] + forward[index]) / 2 if is_end else limit
         at = min(at, limit)
         sigma = float(road.sigma_of(np.array([at]))[0])
         return Measured(at + self._mount.forward_m, sigma), not is_end
@@ -348,6 +348,8 @@ class SceneEstimator:
         self, runs: Runs, rows: RowView, road: RoadPlane, pitch_rad: float, limit: float
     ) -> Floats | None:
         """(n, 2) of an area in the vehicle's frame; None if it is hardly seen."""
+        if len(runs.row) < 4:
+            return None
         row = np.tile(runs.row[::3], 2)
         t = rows.t[row, column := np.concatenate([runs.start[::3], runs.end[::3]])]
         forward = road.forward_of(pitched(t, pitch_rad))

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from perception.labels import BACKGROUND, DIRECT
+from perception.labels import BACKGROUND
 from perception.scene.metres import FREE, OCCUPIED, UNKNOWN, FreeSpace, Grid
 from perception.scene.polar_view import BEARING_STEP_RAD, OUTSIDE, PolarView
 from perception.scene.road_plane import RoadPlane
@@ -171,37 +171,37 @@ class FreeSpaceFinder:
         return Grid(cells, CELL_M, (x, y - GRID_M[1]))
 
 
-def direct_width(classes: NDArray[np.uint8], bearing_rad: Floats, forward_m: Floats) -> Floats:
+def direct_width(is_direct: NDArray[np.uint8], bearing_rad: Floats, forward_m: Floats) -> Floats:
     """(m,) how wide the direct area is at every distance ahead, in metres across.
 
     Args:
-        classes: (n, m) from `PolarView.sampled`.
+        is_direct: (n, m) 1 where a view from above has the direct area, else 0.
         bearing_rad: (n,) of the view.
         forward_m: (m,) distance ahead.
     """
     across = (BEARING_STEP_RAD / np.cos(bearing_rad) ** 2).astype(np.float32)
-    return np.asarray((across @ (classes == DIRECT)) * forward_m, np.float64)
+    return np.asarray((across @ is_direct) * forward_m, np.float64)
 
 
 def share_of_way(
-    classes: NDArray[np.uint8], bearing_rad: Floats, forward_m: Floats, middle_m: Floats, half_m: float
+    is_direct: NDArray[np.uint8], bearing_rad: Floats, forward_m: Floats, middle_m: Floats, half_m: float
 ) -> Floats:
     """(m,) how much of a vehicle's way along the lane is direct area, 0 to 1, at every distance ahead.
 
     Args:
-        classes: (n, m) from `PolarView.sampled`.
+        is_direct: (n, m) 1 where a view from above has the direct area, else 0.
         bearing_rad: (n,) of the view.
         forward_m: (m,) distance ahead.
         middle_m: (m,) of the lane, to the left.
         half_m: of the way's width.
     """
-    sums = np.zeros((len(bearing_rad) + 1, len(forward_m)), np.int32)
-    np.cumsum(classes == DIRECT, axis=0, out=sums[1:])
+    sums = cv2.integral(is_direct)  # over bearings and distances: a column's own are a difference
     ends = np.arctan2(np.stack([middle_m - half_m, middle_m + half_m]), forward_m)
     index = np.clip(np.rint((ends - bearing_rad[0]) / BEARING_STEP_RAD), 0, len(bearing_rad) - 1)
     low, high = index.astype(np.int64)
     every = np.arange(len(forward_m))
-    return np.asarray((sums[high + 1, every] - sums[low, every]) / (high + 1 - low), np.float64)
+    within = sums[high + 1, every + 1] - sums[high + 1, every] - sums[low, every + 1] + sums[low, every]
+    return np.asarray(within / (high + 1 - low), np.float64)
 
 
 def end_of_lane(is_free: Mask, inside: int, hidden_to: int) -> tuple[int, bool] | None:

@@ -37,13 +37,14 @@ class Borders:
         return self.t[chosen], self.left[chosen]
 
 
-def direct_runs(sampled: NDArray[np.uint8]) -> Runs:
-    """The longest run of the direct area in every row that has one.
+def lanes_of(sampled: NDArray[np.uint8]) -> tuple[Runs, Runs]:
+    """The longest run of the direct area in every row that has one, and all runs of the alternative area.
 
     Args:
         sampled: (n, w) rows of a class map.
     """
-    return longest_of_rows(runs_of(sampled == DIRECT))
+    direct, alternative = runs_of(sampled, [DIRECT, ALTERNATIVE])
+    return longest_of_rows(direct), alternative
 
 
 def without_corners(runs: Runs, view: RowView, rows_px: int) -> Runs:
@@ -82,18 +83,18 @@ def borders_of(runs: Runs, view: RowView, ignored: Mask | None = None) -> Border
     return Borders(t[is_known], left[is_known], side[is_known])
 
 
-def beside(sampled: NDArray[np.uint8], direct: Runs) -> tuple[Runs, Runs]:
+def beside(direct: Runs, alternative: Runs, rows: int) -> tuple[Runs, Runs]:
     """The alternative area's runs next to the direct area's, to its left and to its right: at most one a row.
 
     Args:
-        sampled: (n, w) rows of a class map.
-        direct: from `direct_runs`.
+        direct, alternative: from `lanes_of`.
+        rows: how many there are.
     """
-    runs = runs_of(sampled == ALTERNATIVE)
-    start, end = (np.full(len(sampled), -1, np.int64) for _ in range(2))
+    start, end = np.full((2, rows), -1, np.int64)
     start[direct.row], end[direct.row] = direct.start, direct.end
-    has_direct = start[runs.row] >= 0
-    left = runs.picked(has_direct & (runs.end <= start[runs.row]))
-    right = runs.picked(has_direct & (runs.start >= end[runs.row]))
+    start_beside = start[alternative.row]
+    has_direct = start_beside >= 0
+    left = alternative.picked(has_direct & (alternative.end <= start_beside))
+    right = alternative.picked(has_direct & (alternative.start >= end[alternative.row]))
     is_nearest = np.diff(left.row, append=-1) != 0  # the last of a row on this side, the first on the other
     return left.picked(is_nearest), right.picked(np.diff(right.row, prepend=-1) != 0)

@@ -9,12 +9,13 @@ or falls away ahead, the width falls otherwise: the fit has a crest too, held ne
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from math import sqrt
+from typing import Final, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from perception.scene.lane_borders import LEFT, RIGHT, Borders
+from perception.scene.lane_borders import LEFT, Borders
 from perception.scene.metres import Measured
 from perception.scene.road_plane import pitched
 
@@ -28,6 +29,9 @@ EDGE_SIGMA_M: Final = 0.04
 ALIKE_PX: Final = 8.0
 """Rows of a border that are nearer to each other err alike, as drawn from logits that far apart."""
 LEAST_ROWS_A_SIDE: Final = 6
+INLIER_SIGMAS: Final = 3.0
+MOST_PITCH_RAD: Final = 0.1
+MOST_CREST_PER_M: Final = 1e-3
 TRUST_WIDTHS: Final = (100.0, 6.0, 3.0, 3.0)
 """In sigmas, round by round: what is farther off counts little (Geman and McClure); at first all may be."""
 FIRST_GUESS: Final = np.array([0.0, 0.0, 0.0, 0.0, 3.5, 0.0, 0.0])
@@ -55,7 +59,7 @@ class LaneFit:
 
     def sigma(self, index: int) -> float:
         """Of one of the values."""
-        return float(np.sqrt(self.covariance[index, index]))
+        return sqrt(self.covariance[index, index])
 
 
 def fit_lane(
@@ -76,60 +80,82 @@ def fit_lane(
         expected_sigma: (7,) how sure that is.
         begins: (7,) near the solution, as that of the frame before: it takes half the rounds from there.
     """
-    t0, left, side = borders.t, borders.left, borders.side
-    is_near = pitched(t0, float(expected[PITCH])) > height_m / FIT_TO_M
-    t0, left, side = t0[is_near], left[is_near], side[is_near]
-    counts = [np.count_nonzero(side == which) for which in (LEFT, RIGHT)]
-    if min(counts) < LEAST_ROWS_A_SIDE:
+    is_near = pitched(borders.t, float(expected[PITCH])) > height_m / FIT_TO_M
+    seen = _Seen.of(borders.t[is_near], borders.left[is_near], borders.side[is_near], height_m, focal_px)
+    if min(seen.count_of_sides()) < LEAST_ROWS_A_SIDE:
         return None
-    # a hundred rows of one border are worth no more than the few that err by themselves
-    own = [max(2.0, np.ptp(t0[side == which]) * focal_px / ALIKE_PX) for which in (LEFT, RIGHT)]
-    share_of_row = np.where(
-        side == LEFT, *(min(1.0, few / count) for few, count in zip(own, counts, strict=True))
-    )
+    share_of_row = seen.shares()
     values = (expected if begins is None else begins).copy()
     prior = 1.0 / expected_sigma**2
     for width in TRUST_WIDTHS if begins is None else TRUST_WIDTHS[1:3]:
-        residual, jacobian, forward = _linearised(values, t0, left, side, height_m, focal_px)
-        sigma = np.hypot(EDGE_SIGMA_PX / focal_px, EDGE_SIGMA_M / forward)
-        normed = residual / sigma
-        trust = 1.0 / (1.0 + (normed / width) ** 2) ** 2
-        weighted = jacobian * (share_of_row * trust / sigma**2)[:, None]
-        information = weighted.T @ jacobian
-        information[np.diag_indices(7)] += prior
-        pull = weighted.T @ residual + prior * (expected - values)
-        values = values + np.linalg.solve(information, pull)
-        values[PITCH] = np.clip(values[PITCH], -0.1, 0.1)
-        values[CREST] = np.clip(values[CREST], -1e-3, 1e-3)
-    residual, _, forward = _linearised(values, t0, left, side, height_m, focal_px)
-    normed = residual / np.hypot(EDGE_SIGMA_PX / focal_px, EDGE_SIGMA_M / forward)
-    is_inlier = np.abs(normed) < 3.0
-    inliers = [np.count_nonzero(is_inlier[side == which]) for which in (LEFT, RIGHT)]
-    if min(inliers) < LEAST_ROWS_A_SIDE:
+        residual, slopes, variance, forward = seen.linearised(values)
+        trust = 1.0 + residual * residual / (width * width * variance)
+        weighted = slopes * (share_of_row / (trust * trust * variance))
+        information = weighted @ slopes.T
+        information.flat[:: len(values) + 1] += prior
+        step = np.linalg.solve(information, weighted @ residual + prior * (expected - values))
+        values += step
+        values[PITCH] = min(max(values[PITCH], -MOST_PITCH_RAD), MOST_PITCH_RAD)
+        values[CREST] = min(max(values[CREST], -MOST_CREST_PER_M), MOST_CREST_PER_M)
+    residual = residual - step @ slopes  # the last step is small
+    squares = residual * residual / variance
+    is_inlier = squares < INLIER_SIGMAS**2
+    if min(seen.count_of_sides(is_inlier)) < LEAST_ROWS_A_SIDE:
         return None
-    scatter = max(1.0, float(np.mean(normed[is_inlier] ** 2)))
-    covariance = np.linalg.inv(information) * scatter
+    scatter = max(1.0, float(squares[is_inlier].mean()))
+    covariance = np.asarray(np.linalg.inv(information) * scatter, np.float64)
     return LaneFit(values, covariance, forward, is_inlier)
 
 
-def _linearised(
-    values: Floats, t0: Floats, left: Floats, side: Floats, height_m: float, focal_px: float
-) -> tuple[Floats, Floats, Floats]:
-    """Residuals (n,) of `left`, their slopes (n, 7) against the values with the sign of a prediction, and
-    the distance ahead (n,)."""
-    pitch, offset, heading, curvature, width, crest, inside_px = values
-    t = np.maximum(pitched(t0, pitch), 1e-3)
-    flat = height_m / t
-    forward = height_m / np.maximum(t + crest * flat / 2, 1e-3)
-    across = offset + side * (width / 2)
-    predicted = across / forward + heading + curvature / 2 * forward - side * (inside_px / focal_px)
-    by_forward = -across / forward**2 + curvature / 2
-    jacobian = np.empty((len(t), 7))
-    jacobian[:, PITCH] = by_forward * -(forward**2) / height_m * (1 + t * t) - left * t
-    jacobian[:, OFFSET] = 1 / forward
-    jacobian[:, HEADING] = 1.0
-    jacobian[:, CURVATURE] = forward / 2
-    jacobian[:, WIDTH] = side / (2 * forward)
-    jacobian[:, CREST] = by_forward * -(forward**3) / (2 * height_m)
-    jacobian[:, INSIDE] = side / -focal_px
-    return left * (1 + pitch * t) - predicted, jacobian, forward
+class _Seen(NamedTuple):
+    """Points on both borders, and what does not change from round to round."""
+
+    t: Floats
+    left: Floats
+    side: Floats
+    is_left: NDArray[np.bool_]
+    slopes: Floats
+    """(7, n) working memory; those of heading and of how far inside borders are drawn are always alike."""
+    height_m: float
+    focal_px: float
+
+    @classmethod
+    def of(cls, t: Floats, left: Floats, side: Floats, height_m: float, focal_px: float) -> Self:
+        slopes = np.empty((7, len(t)))
+        slopes[HEADING] = 1.0
+        slopes[INSIDE] = side / -focal_px
+        return cls(t, left, side, side == LEFT, slopes, height_m, focal_px)
+
+    def count_of_sides(self, which: NDArray[np.bool_] | None = None) -> tuple[int, int]:
+        """How many of the points are on the left border, and on the right one."""
+        of_left = int(np.count_nonzero(self.is_left if which is None else self.is_left & which))
+        return of_left, (len(self.t) if which is None else int(np.count_nonzero(which))) - of_left
+
+    def shares(self) -> Floats:
+        """(n,) of each point: a hundred rows of one border are worth no more than the few that err by
+        themselves."""
+        shares = np.empty(len(self.t))
+        for of_side in (self.is_left, ~self.is_left):
+            t = self.t[of_side]
+            shares[of_side] = min(1.0, max(2.0, float(t.max() - t.min()) * self.focal_px / ALIKE_PX) / len(t))
+        return shares
+
+    def linearised(self, values: Floats) -> tuple[Floats, Floats, Floats, Floats]:
+        """Residuals (n,) of `left`, their slopes (7, n) against the values with the sign of a prediction, the
+        variance of a residual (n,) and the distance ahead (n,)."""
+        pitch, offset, heading, curvature, width, crest, inside_px = values.tolist()
+        left, side, slopes, height_m = self.left, self.side, self.slopes, self.height_m
+        t = np.maximum(pitched(self.t, pitch), 1e-3)
+        forward = height_m / np.maximum(t + (crest / 2 * height_m) / t, 1e-3)
+        by_distance = 1.0 / forward
+        half_forward = forward / 2
+        across = (offset + side * (width / 2)) * by_distance
+        predicted = across + curvature * half_forward + (heading + inside_px * slopes[INSIDE])
+        by_log = (half_forward * curvature - across) * forward  # slope by distance, times its square
+        slopes[PITCH] = by_log * (1.0 + t * t) / -height_m - left * t
+        slopes[OFFSET] = by_distance
+        slopes[CURVATURE] = half_forward
+        slopes[WIDTH] = side * by_distance / 2
+        slopes[CREST] = by_log * half_forward / -height_m
+        variance = (EDGE_SIGMA_PX / self.focal_px) ** 2 + (EDGE_SIGMA_M * by_distance) ** 2
+        return left * (1.0 + pitch * t) - predicted, slopes, variance, forward

@@ -42,24 +42,22 @@ class RoadPlane:
 
     def forward_of(self, t: Floats) -> Floats:
         """Distance ahead of the camera in metres; inf at the horizon and above."""
+        height_m, half_crest = self.height_m, self.crest_per_m / 2
         with np.errstate(divide="ignore", invalid="ignore"):
-            flat = np.where(t > 1e-6, self.height_m / np.maximum(t, 1e-6), np.inf)
-            near = self.height_m / (t + self.crest_per_m * flat / 2)
-            forward = self.height_m / (t + self.crest_per_m * near / 2)
+            near = height_m / (t + half_crest * height_m / np.maximum(t, 1e-6))
+            forward = height_m / (t + half_crest * near)
             is_on_road = (t > 1e-6) & (near > 0) & (forward > 0)
         return np.where(is_on_road, forward, np.inf)
 
     def sigma_of(self, forward_m: Floats) -> Floats:
         """Standard deviation of a distance ahead, in metres: of pitch, crest, height and one edge."""
-        height = self.height_m
-        by_pitch = (height**2 + forward_m**2) / height
-        by_crest = forward_m**3 / (2 * height)
-        (pitch_pitch, pitch_crest), (_, crest_crest) = self.covariance
-        variance = (
-            by_pitch**2 * pitch_pitch + 2 * by_pitch * by_crest * pitch_crest + by_crest**2 * crest_crest
-        )
-        variance = variance + (by_pitch * PIXEL_SIGMA_PX / self.focal_px) ** 2
-        variance = variance + (forward_m * self.height_sigma_m / height) ** 2
+        (pitch, both), (_, crest) = self.covariance.tolist()
+        squared = forward_m * forward_m
+        by_pitch = self.height_m + squared / self.height_m
+        by_crest = squared * forward_m / (2 * self.height_m)
+        edge_and_pitch = (PIXEL_SIGMA_PX / self.focal_px) ** 2 + pitch
+        variance = by_pitch * (by_pitch * edge_and_pitch + by_crest * (2 * both))
+        variance += by_crest * by_crest * crest + squared * (self.height_sigma_m / self.height_m) ** 2
         return np.asarray(np.sqrt(np.maximum(variance, 0.0)), np.float64)
 
     def limit_of(self, forward_m: Floats) -> float:

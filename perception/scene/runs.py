@@ -1,7 +1,8 @@
-"""Runs of pixels in the rows of a mask."""
+"""Runs of pixels of one class in the rows of a class map."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -11,7 +12,7 @@ Indices = NDArray[np.int64]
 
 
 class Runs(NamedTuple):
-    """Runs of true pixels, row by row and from left to right."""
+    """Runs of pixels, row by row and from left to right."""
 
     row: Indices
     start: Indices
@@ -29,23 +30,26 @@ class Runs(NamedTuple):
         return Runs(self.row[which], self.start[which], self.end[which])
 
 
-def runs_of(mask: NDArray[np.bool_]) -> Runs:
-    """All runs of a mask.
+def runs_of(classes: NDArray[np.uint8], wanted: Sequence[int]) -> list[Runs]:
+    """All runs of each of the wanted classes.
 
     Args:
-        mask: (h, w) bool.
+        classes: (h, w) uint8.
+        wanted: classes.
 
     Example:
-        >>> runs_of(np.array([[False, True, True], [True, False, True]]))
-        Runs(row=array([0, 1, 1]), start=array([1, 0, 2]), end=array([3, 1, 3]))
+        >>> runs_of(np.array([[0, 1, 1], [1, 0, 2]], np.uint8), [1])
+        [Runs(row=array([0, 1]), start=array([1, 0]), end=array([3, 1]))]
     """
-    height, width = mask.shape
-    framed = np.zeros((height, width + 2), np.bool_)
-    framed[:, 1:-1] = mask
-    # a run begins and ends where a pixel differs from the one before: beginnings and ends take turns
-    changes = np.flatnonzero(framed[:, 1:] != framed[:, :-1])
-    row, start = np.divmod(changes[::2], width + 1)
-    return Runs(row, start, changes[1::2] - row * (width + 1))
+    width = classes.shape[1]
+    flat = classes.ravel()
+    is_first = np.empty(flat.size, np.bool_)
+    np.not_equal(flat[1:], flat[:-1], out=is_first[1:])
+    is_first[::width] = True
+    first = np.flatnonzero(is_first)
+    row, start = np.divmod(first, width)
+    runs, found = Runs(row, start, np.append(first[1:], flat.size) - row * width), flat[first]
+    return [runs.picked(found == one) for one in wanted]
 
 
 def longest_of_rows(runs: Runs) -> Runs:
