@@ -54,22 +54,22 @@ class TurnError(ValueError):
 class Node:
     """A node that is running and stopped by turns.
 
+    Args:
+        command: that starts it.
+        records: the files that it writes, one a source.
+        folder: that it runs in.
+
     Raises:
         TurnError: if it ends before it has begun.
     """
 
-    def __init__(self, build: Build, setting: Setting, video: Path, folder: Path) -> None:
-        self._records, self._errors = folder / "records.jsonl", folder / "errors"
-        folder.mkdir()
-        command = [build.python, "-m", "perception.node", "--model", setting.model, "--source", str(video)]
-        command += ["--jsonl", str(self._records), *build.settings]
-        if setting.output == "overlay":
-            command += ["--out", str(folder / "overlay.mp4")]
+    def __init__(self, command: Sequence[str], records: Sequence[Path], folder: Path) -> None:
+        self._records, self._errors = records, folder / "errors"
         self._turns_ns: list[tuple[int, int]] = []
         with self._errors.open("wb") as errors:
             self._process = subprocess.Popen(command, stdout=errors, stderr=errors, cwd=folder)
         end_s = time.monotonic() + START_LIMIT_S
-        while self._records_so_far() < WARM_UP_FRAMES:
+        while min(map(_lines_in, self._records)) < WARM_UP_FRAMES:
             if self._process.poll() is not None or time.monotonic() > end_s:
                 self._fail()
             time.sleep(0.01)
@@ -87,7 +87,7 @@ class Node:
 
     def turns_fps(self) -> list[float]:
         """Frames a second that it published, in each turn."""
-        lines = self._records.read_text().split("\n")[:-1]
+        lines = [line for file in self._records for line in file.read_text().split("\n")[:-1]]
         published_ns = [json.loads(line)["published_ns"] for line in lines]
         return [
             sum(begin_ns <= at_ns < end_ns for at_ns in published_ns) / (end_ns - begin_ns) * 1e9
@@ -104,13 +104,28 @@ class Node:
             self._process.kill()
             self._process.wait()
 
-    def _records_so_far(self) -> int:
-        return self._records.read_bytes().count(b"\n") if self._records.exists() else 0
-
     def _fail(self) -> None:
         said = self._errors.read_text(errors="replace").strip().splitlines() or ["without output"]
         self.end()
         raise TurnError(f"a node ended before its last turn; give a longer video, or see: {said[-1]}")
+
+
+def _lines_in(file: Path) -> int:
+    return file.read_bytes().count(b"\n") if file.exists() else 0
+
+
+def alternate(nodes: Sequence[Node], rounds: int, turn_s: float) -> list[list[float]]:
+    """Frames a second of each node, turn by turn; every other round is in reverse order. Ends the nodes.
+
+    Raises:
+        TurnError: if one ends too early.
+    """
+    for number in range(rounds):
+        for node in nodes if number % 2 else reversed(nodes):
+            node.take_turn(turn_s)
+    for node in nodes:
+        node.end()
+    return [node.turns_fps() for node in nodes]
 
 
 @contextmanager
@@ -127,7 +142,7 @@ def on_cores(count: int) -> Iterator[None]:
 def take_turns(
     builds: Sequence[Build], setting: Setting, video: Path, rounds: int, turn_s: float
 ) -> list[list[float]]:
-    """Frames a second of the node of each build, turn by turn; every other round in reverse order.
+    """As `alternate`, of the node of each build.
 
     Raises:
         TurnError: if one ends too early.
@@ -136,14 +151,16 @@ def take_turns(
         nodes = []
         with on_cores(setting.cores):
             for number, build in enumerate(builds):
-                nodes.append(Node(build, setting, video, Path(name, str(number))))
+                folder = Path(name, str(number))
+                folder.mkdir()
+                records = folder / "records.jsonl"
+                command = [build.python, "-m", "perception.node", "--model", setting.model]
+                command += ["--source", str(video), "--jsonl", str(records), *build.settings]
+                if setting.output == "overlay":
+                    command += ["--out", str(folder / "overlay.mp4")]
+                nodes.append(Node(command, [records], folder))
                 stack.callback(nodes[-1].end)
-        for number in range(rounds):
-            for node in nodes if number % 2 else reversed(nodes):
-                node.take_turn(turn_s)
-        for node in nodes:
-            node.end()
-        return [node.turns_fps() for node in nodes]
+        return alternate(nodes, rounds, turn_s)
 
 
 def row(setting: Setting, ours: Sequence[float], others: Sequence[float]) -> str:
