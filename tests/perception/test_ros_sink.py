@@ -43,14 +43,14 @@ def test_masks_reach_a_subscriber_and_outages_have_none() -> None:
     router, masks, states = free_router(), [], []
     with session("router", listen=router), session("client", connect=router) as client:
         sink = opened(router)
-        client.declare_subscriber(MASKS, masks.append)
-        client.declare_subscriber("7/drivable/state/**", states.append)
 
-        def write_until_both_are_there() -> bool:
+        def write_until_there(seen: list[Any]) -> bool:
             sink.write(prediction())
-            return bool(masks and states)
+            return bool(seen)
 
-        wait_until(write_until_both_are_there)
+        for topic, seen in (("7/drivable/state/**", states), (MASKS, masks)):  # so every mask has its state
+            client.declare_subscriber(topic, seen.append)
+            wait_until(lambda seen=seen: write_until_there(seen))  # type: ignore[misc]
         before = len(states)
         sink.write(NoFrameRecord("cam", (64, 48), 40, None, CameraState.LOST, "gone"))
         sink.write(prediction(1))
