@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final
 
@@ -42,16 +43,17 @@ def draw_marks(place: Canvas, prediction: Prediction) -> None:
     text = max(9, round(_TEXT_SHARE * text_px(place.frame_wh)))
     if place.frame_wh[1] < _LEAST_TEXTS * text:
         return
-    borders = {it: lane_borders_m(metres.ego_lane, it) for it in DISTANCES_M}
-    across = {it: np.linspace(*ends, _POINTS) for it, ends in borders.items() if ends is not None}
-    if not across:
+    lane = metres.ego_lane
+    distances_m = [it for it in DISTANCES_M if lane[:, 0].min() <= it <= lane[:, 0].max()]
+    if not distances_m:
         return
-    ground = np.array([(it, left_m) for it, lefts_m in across.items() for left_m in lefts_m])
+    lefts_m = np.linspace(*lane_borders_m(lane, distances_m), _POINTS, axis=1)
+    ground = np.stack([np.repeat(distances_m, _POINTS), lefts_m.ravel()], axis=1)
     # pixels are counted from their middles, here as in the frame
     scale = np.array(place.frame_wh) / prediction.frame_wh
     lines = (metres.image_of(ground).reshape(-1, _POINTS, 2) + 0.5) * scale - 0.5
     last_v = float(place.frame_wh[1])
-    for distance_m, pixels in zip(across, lines, strict=True):
+    for distance_m, pixels in zip(distances_m, lines, strict=True):
         is_inside = np.isfinite(pixels).all() and (pixels >= 0).all() and (pixels < place.frame_wh).all()
         if is_inside and last_v - pixels[:, 1].max() >= _CLEAR_LINES * text:
             last_v = float(pixels[:, 1].min())
@@ -59,26 +61,22 @@ def draw_marks(place: Canvas, prediction: Prediction) -> None:
             _draw_name(place, f"{distance_m} m", pixels[-1], text)
 
 
-def lane_borders_m(lane: NDArray[np.float64], forward_m: float) -> tuple[float, float] | None:
-    """How far to the left a lane's left and right border lie at a distance; None where the lane is not.
+def lane_borders_m(
+    lane: NDArray[np.float64], forward_m: Sequence[float]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """How far to the left a lane's left and right border lie at some distances.
 
     Args:
-        lane: (n, 2) polygon in metres forward and to the left.
-        forward_m: the distance.
+        lane: (n, 2) polygon in metres forward and to the left, as of `EgoLane`: the left border outward, and
+            as many points of the right one back.
+        forward_m: distances that the lane has.
 
     Example:
-        >>> lane_borders_m(np.array([(0.0, 2.0), (20.0, 2.0), (20.0, -1.0), (0.0, -2.0)]), 10.0)
-        (2.0, -1.5)
+        >>> lane_borders_m(np.array([(0.0, 2.0), (20.0, 2.0), (20.0, -1.0), (0.0, -2.0)]), [10.0])
+        (array([2.]), array([-1.5]))
     """
-    following = np.roll(lane, -1, axis=0)
-    before = lane[:, 0] - forward_m
-    behind = following[:, 0] - forward_m
-    crosses = (before <= 0) != (behind <= 0)
-    if not crosses.any():
-        return None
-    share = before[crosses] / (before[crosses] - behind[crosses])
-    lefts_m = lane[crosses, 1] + share * (following[crosses, 1] - lane[crosses, 1])
-    return float(lefts_m.max()), float(lefts_m.min())
+    left, right = lane[: len(lane) // 2], lane[: len(lane) // 2 - 1 : -1]
+    return np.interp(forward_m, *left.T), np.interp(forward_m, *right.T)
 
 
 def _draw_line(place: Canvas, pixels: NDArray[np.float64]) -> None:

@@ -79,7 +79,8 @@ def test_line_at_20_m_is_where_20_m_are_seen() -> None:
     known = metres(calibrated(wh))
     difference = changed(prediction(wh, known))
 
-    (_, left_m), (_, right_m) = ((20.0, side) for side in lane_borders_m(known.ego_lane, 20.0) or ())
+    assert known.ego_lane is not None
+    (left_m,), (right_m,) = lane_borders_m(known.ego_lane, [20.0])
     for y_m in np.linspace(left_m - 0.2, right_m + 0.2, 7):
         u, v = known.image_of(np.array([[20.0, y_m]]))[0].round().astype(int)
         assert difference[v - 1 : v + 2, u].any()
@@ -127,12 +128,12 @@ def test_panel_stands_below_a_message_that_needs_the_whole_width() -> None:
     assert not difference[:110].any()
 
 
-def test_borders_of_a_lane_are_found_at_a_distance() -> None:
+def test_borders_of_a_lane_are_found_at_distances() -> None:
     lane = np.array([(5.0, 2.0), (25.0, 3.0), (25.0, -1.0), (5.0, -2.0)])
 
-    assert lane_borders_m(lane, 15.0) == (2.5, -1.5)
-    assert lane_borders_m(lane, 30.0) is None
-    assert lane_borders_m(lane, 4.0) is None
+    left_m, right_m = lane_borders_m(lane, [5.0, 15.0])
+
+    assert (left_m.tolist(), right_m.tolist()) == ([2.0, 2.5], [-2.0, -1.5])
 
 
 def test_words_name_sides_and_standard_deviations() -> None:
