@@ -179,8 +179,8 @@ def row(setting: Setting, ours: Sequence[float], others: Sequence[float]) -> str
     return f"| {' | '.join(cells)} |"
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Measure and print the table."""
+def options() -> argparse.ArgumentParser:
+    """Of the command."""
     parser = argparse.ArgumentParser(prog="python -m bench.baselines.two_builds", description=__doc__)
     parser.add_argument("other", metavar="PYTHON", help="interpreter with the other build")
     parser.add_argument("video", type=Path, help="a recording that lasts for all rounds")
@@ -190,7 +190,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--models", nargs="+", default=MODELS, choices=MODELS)
     for name, whose in (("--settings", "ours"), ("--other-settings", "the other")):
         parser.add_argument(name, default="", metavar="ARGUMENTS", help=f"added to the command of {whose}")
-    given = parser.parse_args(arguments)
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Measure and print the table."""
+    given = options().parse_args(arguments)
     settings = [Setting(*each) for each in product(given.models, ("records", "overlay"), given.cores)]
     columns = ("model", "output", "cores", "frames a second", "before", "ratio, middle half", "in all")
     print(f"| {' | '.join(columns)} |\n{'|---' * len(columns)}|")
