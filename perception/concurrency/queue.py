@@ -68,9 +68,9 @@ class Queue(Generic[T]):
     def take(self, stage: Stage, *, waits: bool = True) -> bool:
         """Give the stage the oldest item; False if there is none, and none is waited for or will come."""
         with self._lock:
-            while waits and not (self._items or self.is_closed):
+            while not (is_taken := self.take_locked(stage)) and waits and not self.is_closed:
                 self._changed.wait()
-            return self.take_locked(stage)
+            return is_taken
 
     def _wait(self) -> bool:
         """Wait for an item; False once none will come."""
