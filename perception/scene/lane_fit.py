@@ -82,7 +82,7 @@ def fit_lane(
     """
     is_near = pitched(borders.t, float(expected[PITCH])) > height_m / FIT_TO_M
     seen = _Seen.of(borders.t[is_near], borders.left[is_near], borders.side[is_near], height_m, focal_px)
-    if min(seen.count_of_sides()) < LEAST_ROWS_A_SIDE:
+    if _fewer_of_sides(seen.is_left) < LEAST_ROWS_A_SIDE:
         return None
     share_of_row = seen.shares()
     values = (expected if begins is None else begins).copy()
@@ -100,11 +100,17 @@ def fit_lane(
     residual = residual - step @ slopes  # the last step is small
     squares = residual * residual / variance
     is_inlier = squares < INLIER_SIGMAS**2
-    if min(seen.count_of_sides(is_inlier)) < LEAST_ROWS_A_SIDE:
+    if _fewer_of_sides(seen.is_left[is_inlier]) < LEAST_ROWS_A_SIDE:
         return None
     scatter = max(1.0, float(squares[is_inlier].mean()))
     covariance = np.asarray(np.linalg.inv(information) * scatter, np.float64)
     return LaneFit(values, covariance, forward, is_inlier)
+
+
+def _fewer_of_sides(is_left: NDArray[np.bool_]) -> int:
+    """How many of the points are on the border that has fewer."""
+    of_left = int(np.count_nonzero(is_left))
+    return min(of_left, len(is_left) - of_left)
 
 
 class _Seen(NamedTuple):
@@ -125,11 +131,6 @@ class _Seen(NamedTuple):
         slopes[HEADING] = 1.0
         slopes[INSIDE] = side / -focal_px
         return cls(t, left, side, side == LEFT, slopes, height_m, focal_px)
-
-    def count_of_sides(self, which: NDArray[np.bool_] | None = None) -> tuple[int, int]:
-        """How many of the points are on the left border, and on the right one."""
-        of_left = int(np.count_nonzero(self.is_left if which is None else self.is_left & which))
-        return of_left, (len(self.t) if which is None else int(np.count_nonzero(which))) - of_left
 
     def shares(self) -> Floats:
         """(n,) of each point: a hundred rows of one border are worth no more than the few that err by
