@@ -128,10 +128,6 @@ class Publisher:
         """Publish what is ready; nothing if another thread is at it, which goes on until nothing is left."""
         while self._take_next():
             self._publish()
-            with self._run.lock:
-                self._is_at_work = False
-                if self._results.is_closed:
-                    self._end_sinks_locked()
 
     def _take_next(self) -> bool:
         with self._run.lock:
@@ -150,6 +146,9 @@ class Publisher:
             self._run.fail(self.stage.name, error)
         with self._run.lock:
             self._hand_over_locked(result)
+            self._is_at_work = self._has_thread
+            if self._results.is_closed:
+                self._end_sinks_locked()
 
     def _hand_over_locked(self, result: OutputItem | None) -> None:
         item, self.stage.item = self.stage.item, None
